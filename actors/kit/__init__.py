@@ -1,0 +1,1 @@
+"""Trio tools that know nothing of leases or Feishu."""

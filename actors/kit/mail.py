@@ -1,0 +1,83 @@
+"""How actors talk: bounded mailboxes, and questions with one answer and a deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import trio
+
+MessageT = TypeVar("MessageT")
+AnswerT = TypeVar("AnswerT")
+
+
+class ActorGone(Exception):
+    """The actor ended, or dropped the question, without an answer.
+
+    The question may still have taken effect, so what it asks for is idempotent.
+    """
+
+
+class Reply(Generic[AnswerT]):
+    """The one way back for a question.
+
+    Its holder enters it as a context manager: a handler that crashes closes it on
+    the way out, so the asker is told instead of left to wait.
+    """
+
+    __slots__ = ("_tx",)
+
+    def __init__(self, tx: trio.MemorySendChannel[AnswerT]) -> None:
+        self._tx = tx
+
+    def __enter__(self) -> Reply[AnswerT]:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def send(self, answer: AnswerT) -> None:
+        """Answer. Never blocks; an asker that gave up is no error."""
+        try:
+            self._tx.send_nowait(answer)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            self._tx.close()
+
+    def close(self) -> None:
+        """Drop the question; its asker gets :class:`ActorGone`."""
+        self._tx.close()
+
+
+async def ask(
+    mailbox: trio.MemorySendChannel[MessageT],
+    build: Callable[[Reply[AnswerT]], MessageT],
+    *,
+    within_s: float,
+) -> AnswerT:
+    """Send ``build(reply)`` and return its answer.
+
+    Raises:
+        trio.TooSlowError: no room, or no answer, within *within_s* seconds.
+        ActorGone: the actor is gone or dropped the question.
+    """
+    tx, rx = trio.open_memory_channel[AnswerT](1)
+    with tx, rx, trio.fail_after(within_s):
+        try:
+            await mailbox.send(build(Reply(tx)))
+        except trio.BrokenResourceError:
+            raise ActorGone from None
+        try:
+            return await rx.receive()
+        except trio.EndOfChannel:
+            raise ActorGone from None
+
+
+def offer(mailbox: trio.MemorySendChannel[MessageT], message: MessageT) -> bool:
+    """Send without waiting; say whether it was taken. For messages that go upwards."""
+    try:
+        mailbox.send_nowait(message)
+    except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+        return False
+    return True

@@ -1,0 +1,175 @@
+"""What the gateway of one account accepts: every HTTP call to the platform.
+
+A card asks for a :class:`Permit` first and makes its plan when it has one, so that
+what goes out is the freshest. Everybody else sends a :class:`Call`, which waits for
+its own permit inside the gateway.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Literal
+
+import msgspec
+
+from actors.kit.mail import Reply
+from actors.messages.base import Message
+from protocol.ids import CardId, ChatId, MessageId
+from protocol.platform import Outcome
+
+
+class Priority(IntEnum):
+    """Smaller goes first. Text shares what the others leave."""
+
+    FINAL = 0
+    """Final states, stop, error notices."""
+    CREATE = 1
+    """New cards, replies, reactions, discovery."""
+    STRUCTURE = 2
+    TEXT = 3
+    TICK = 4
+
+
+class Api(StrEnum):
+    """The platform's own unit of rate limiting: one method and path template."""
+
+    TOKEN = "POST /open-apis/auth/v3/tenant_access_token/internal"  # noqa: S105  # an address, not a secret
+    ENDPOINT = "POST /callback/ws/endpoint"
+    BOT_INFO = "GET /open-apis/bot/v3/info"
+    CREATE_CARD = "POST /open-apis/cardkit/v1/cards"
+    UPDATE_CARD = "PUT /open-apis/cardkit/v1/cards/:card_id"
+    CARD_SETTINGS = "PATCH /open-apis/cardkit/v1/cards/:card_id/settings"
+    ELEMENT_CONTENT = "PUT /open-apis/cardkit/v1/cards/:card_id/elements/:element_id/content"
+    CREATE_MESSAGE = "POST /open-apis/im/v1/messages"
+    REPLY_MESSAGE = "POST /open-apis/im/v1/messages/:message_id/reply"
+    ADD_REACTION = "POST /open-apis/im/v1/messages/:message_id/reactions"
+    REMOVE_REACTION = "DELETE /open-apis/im/v1/messages/:message_id/reactions/:reaction_id"
+    UPLOAD_IMAGE = "POST /open-apis/im/v1/images"
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One call to the platform. Its outcome type stands in the docstring."""
+
+
+class DiscoverEndpoint(Operation, frozen=True, kw_only=True):
+    """→ :class:`~protocol.platform.EndpointFound`."""
+
+
+class GetBotInfo(Operation, frozen=True, kw_only=True):
+    """→ :class:`~protocol.platform.BotInfo`."""
+
+
+class CreateCard(Operation, frozen=True, kw_only=True):
+    """→ :class:`~protocol.platform.CardCreated`."""
+
+    card_json: str
+
+
+class UpdateCard(Operation, frozen=True, kw_only=True):
+    card_id: CardId
+    card_json: str
+    sequence: int
+    uuid: str
+
+
+class CardSettings(Operation, frozen=True, kw_only=True):
+    """*settings_json* is ``{"config": {…}}``."""
+
+    card_id: CardId
+    settings_json: str
+    sequence: int
+    uuid: str
+
+
+class ElementContent(Operation, frozen=True, kw_only=True):
+    """The whole text of one element; the platform types out what extends the old."""
+
+    card_id: CardId
+    element_id: str
+    content: str
+    sequence: int
+    uuid: str
+
+
+class ReplyMessage(Operation, frozen=True, kw_only=True):
+    """→ :class:`~protocol.platform.MessageSent`."""
+
+    message_id: MessageId
+    msg_type: Literal["text", "post", "interactive"]
+    content_json: str
+    uuid: str
+    chat_id: ChatId | None = None
+    """Of the message replied to, for the per-chat budget."""
+
+
+class CreateMessage(Operation, frozen=True, kw_only=True):
+    """→ :class:`~protocol.platform.MessageSent`."""
+
+    chat_id: ChatId
+    msg_type: Literal["text", "post", "interactive"]
+    content_json: str
+    uuid: str
+
+
+class AddReaction(Operation, frozen=True, kw_only=True):
+    """→ :class:`~protocol.platform.ReactionAdded`."""
+
+    message_id: MessageId
+    emoji_type: str
+
+
+class RemoveReaction(Operation, frozen=True, kw_only=True):
+    message_id: MessageId
+    reaction_id: str
+
+
+class UploadImage(Operation, frozen=True, kw_only=True):
+    """→ :class:`~protocol.platform.ImageUploaded`."""
+
+    image: bytes
+
+
+class Granted(msgspec.Struct, frozen=True, kw_only=True):
+    """One call to *api* may be made now, by a :class:`Call` that names this permit.
+
+    A permit not used within a second is taken as spent.
+    """
+
+    permit: int
+    api: Api
+
+
+class Permit(Message, frozen=True, kw_only=True):
+    """Ask for the right to make one call; answered when this card's share comes.
+
+    A question that is withdrawn (its reply's asker gone) costs nothing.
+    """
+
+    api: Api
+    priority: Priority
+    card_id: CardId
+    reply: Reply[Granted]
+
+
+class Call(Message, frozen=True, kw_only=True):
+    """Make one call. The gateway's own deadline is 10 s; token renewal is its affair."""
+
+    operation: Operation
+    priority: Priority
+    permit: int | None = None
+    """A granted permit; None waits for one here."""
+    reply: Reply[Outcome]
+
+
+class GatewayState(msgspec.Struct, frozen=True, kw_only=True):
+    calls: int
+    rate_limited: int
+    last_error: str | None
+    waiting: int
+
+
+class Statistics(Message, frozen=True, kw_only=True):
+    reply: Reply[GatewayState]
+
+
+GatewayMessage = Permit | Call | Statistics

@@ -1,0 +1,36 @@
+"""What the intake of one account accepts."""
+
+from __future__ import annotations
+
+import msgspec
+
+from actors.kit.mail import Reply
+from actors.messages.base import Message
+from protocol.delivery import Inbound
+
+
+class Arrived(Message, frozen=True, kw_only=True):
+    """An event was committed and acked; put it in order and on its way."""
+
+    inbound: Inbound
+
+
+class Toast(msgspec.Struct, frozen=True, kw_only=True):
+    """What the person who pressed a button sees for a moment.
+
+    ``kind`` is the platform's ``info``, ``success``, ``error`` or ``warning``.
+    """
+
+    kind: str
+    en: str
+    zh: str
+
+
+class CardAction(Message, frozen=True, kw_only=True):
+    """A press on a card was committed; it must be answered within 3 s."""
+
+    inbound: Inbound
+    reply: Reply[Toast | None]
+
+
+IntakeMessage = Arrived | CardAction

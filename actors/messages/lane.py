@@ -1,0 +1,102 @@
+"""What a lane accepts, and what its host does. All of it can be sent without waiting."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+import trio
+
+from actors.kit.mail import Reply
+from actors.messages.base import Message
+from actors.messages.link import LinkMessage
+from protocol.ids import ChatId, ConnectionId, MessageId, OpenId, SessionId, TurnId
+from protocol.wire import CancelReason, TurnStatus
+
+
+class Attached(Message, frozen=True, kw_only=True):
+    """A live connection speaks for this session from now on."""
+
+    session_id: SessionId
+    alias: str
+    connection_id: ConnectionId
+    capabilities: frozenset[str]
+    link: trio.MemorySendChannel[LinkMessage]
+
+
+class Detached(Message, frozen=True, kw_only=True):
+    """That connection ended; a newer one stays."""
+
+    session_id: SessionId
+    connection_id: ConnectionId
+
+
+class Wake(Message, frozen=True, kw_only=True):
+    """There may be rows for this session. Merges with any other wake."""
+
+    session_id: SessionId
+
+
+class Stopped(msgspec.Struct, frozen=True, kw_only=True):
+    alias: str
+
+
+class NothingRunning(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class NotAllowed(msgspec.Struct, frozen=True, kw_only=True):
+    """Only who started the turn, anyone in its direct chat, or an admin may stop it."""
+
+
+StopAnswer = Stopped | NothingRunning | NotAllowed
+
+
+class Stop(Message, frozen=True, kw_only=True):
+    """Stop the turn in flight (or the one named), as *by* asked in *chat_id*."""
+
+    session_id: SessionId
+    turn_id: TurnId | None
+    chat_id: ChatId
+    by: OpenId
+    by_admin: bool
+    reason: CancelReason
+    reply: Reply[StopAnswer]
+
+
+class Recalled(Message, frozen=True, kw_only=True):
+    """The user took the message back: its turn stops, in whichever lane it runs."""
+
+    message_id: MessageId
+
+
+class StopAll(Message, frozen=True, kw_only=True):
+    """The daemon leaves: no new turn, every turn in flight to Stopped.
+
+    Answered when every lane was told; cards reach their final state on their own
+    and are waited for by the nurseries.
+    """
+
+    reply: Reply[None]
+
+
+class TurnEnded(Message, frozen=True, kw_only=True):
+    """From the turn's own actor: the proxy has ended it; the lane is free."""
+
+    turn_id: TurnId
+    status: TurnStatus
+
+
+class Census(msgspec.Struct, frozen=True, kw_only=True):
+    """Turns in flight and cards not yet final, over all lanes."""
+
+    turns: int
+    cards: int
+
+
+class Count(Message, frozen=True, kw_only=True):
+    reply: Reply[Census]
+
+
+LaneMessage = Attached | Detached | Wake | Stop | Recalled | StopAll | TurnEnded | Count
+Phase = Literal["serving", "draining"]

@@ -1,0 +1,49 @@
+"""What a link, the daemon's end of one proxy connection, accepts.
+
+A link always takes its mail at once and keeps what is unsent within the contract's
+bounds; past them it gives the peer up. So these can be sent without waiting.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from actors.messages.base import Message
+from actors.messages.turn import TurnInput
+from protocol.ids import TurnId
+from protocol.wire import ByeReason, Cancel, Deliver, ToolResult
+
+
+class Offered(Message, frozen=True, kw_only=True):
+    """Send this row. *turn* takes what the proxy says of it; None for a channel session."""
+
+    deliver: Deliver
+    turn: trio.MemorySendChannel[TurnInput] | None
+
+
+class CancelTurn(Message, frozen=True, kw_only=True):
+    """Ask the proxy to interrupt its agent; what it still says of the turn is dropped."""
+
+    cancel: Cancel
+
+
+class TurnClosed(Message, frozen=True, kw_only=True):
+    """The turn is over for the lane; anything said of it now is ``unknown_turn``."""
+
+    turn_id: TurnId
+
+
+class Answer(Message, frozen=True, kw_only=True):
+    """The result of a tool call."""
+
+    result: ToolResult
+
+
+class Leave(Message, frozen=True, kw_only=True):
+    """Say ``bye`` after what is queued, then close."""
+
+    reason: ByeReason
+    retry_after_ms: int | None = None
+
+
+LinkMessage = Offered | CancelTurn | TurnClosed | Answer | Leave

@@ -1,0 +1,53 @@
+"""What the actor that shows a turn accepts: a card, or static replies.
+
+From the link: what the proxy says of the turn, already joined. From the lane: the
+end it decided itself.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from actors.messages.base import Message
+from protocol.ids import AccountId, ChatId, MessageId, OpenId, SessionId, TurnId
+from protocol.wire import Delta, Plan, ToolEvent, TurnEnd, Usage
+
+
+class Said(Message, frozen=True, kw_only=True):
+    """One message of the proxy about this turn, in order."""
+
+    message: Delta | ToolEvent | Plan | Usage | TurnEnd
+
+
+class Stop(Message, frozen=True, kw_only=True):
+    """Bring the turn to aborted now. The first final state wins."""
+
+    reason: Literal["user", "shutdown", "timeout", "recalled"]
+
+
+class SessionLost(Message, frozen=True, kw_only=True):
+    """The proxy's connection ended with the turn in flight: an error, said so."""
+
+
+TurnInput = Said | Stop | SessionLost
+
+Mode = Literal["streaming", "static"]
+ReplyMode = Literal["verbose", "stream", "final"]
+
+
+class TurnOpening(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of a turn when it starts."""
+
+    turn_id: TurnId
+    session_id: SessionId
+    alias: str
+    account: AccountId
+    chat_id: ChatId
+    message_id: MessageId
+    """The user's message: what the card replies to."""
+    sender_id: OpenId
+    chat_type: Literal["p2p", "group"]
+    mode: Mode
+    reply_mode: ReplyMode = "verbose"

@@ -1,0 +1,27 @@
+"""Whose fault it is. A refusal is not here: it is an answer, not an exception."""
+
+from __future__ import annotations
+
+
+class ProtocolError(Exception):
+    """Never raised itself; catch one of its two children."""
+
+    def __init__(self, message: str) -> None:
+        if type(self) is ProtocolError:
+            raise TypeError("raise LocalProtocolError or RemoteProtocolError")
+        super().__init__(message)
+
+
+class LocalProtocolError(ProtocolError):
+    """We broke the rules: a bug here. Let it crash the actor."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the rules. Close that link and say why.
+
+    ``code`` is the code the peer is told, where its protocol has one.
+    """
+
+    def __init__(self, message: str, *, code: str = "bad_frame") -> None:
+        super().__init__(message)
+        self.code = code

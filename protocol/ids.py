@@ -1,0 +1,42 @@
+"""Names for the ids that travel through the house, and how our own are minted.
+
+The platform's ids are opaque to us. Ours are minted from random bytes that the
+caller brings, so that tests can choose them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, NewType
+
+AccountId = NewType("AccountId", str)
+"""Name of one Feishu app in the configuration, ``default`` when there is one."""
+ChatId = NewType("ChatId", str)
+MessageId = NewType("MessageId", str)
+OpenId = NewType("OpenId", str)
+EventId = NewType("EventId", str)
+CardId = NewType("CardId", str)
+SessionId = NewType("SessionId", str)
+"""What a proxy calls its agent session; 1 to 128 of ``[A-Za-z0-9._:-]``."""
+TurnId = NewType("TurnId", str)
+ConnectionId = NewType("ConnectionId", int)
+"""One TCP connection of a proxy, counted from 1 in the life of a daemon."""
+RowId = NewType("RowId", int)
+"""One inbound row of the journal; rising in order of receipt."""
+Epoch = NewType("Epoch", int)
+
+TURN_ID_BYTES: Final = 8
+
+
+def turn_id(random_bytes: bytes) -> TurnId:
+    """Mint a turn id from :data:`TURN_ID_BYTES` random bytes."""
+    return TurnId(f"turn_{random_bytes.hex()}")
+
+
+def idempotency_key(*parts: str | int) -> str:
+    """Return the ``uuid`` of one send: the same parts always give the same key.
+
+    The platform takes 50 characters at most, so long parts are digested.
+    """
+    digest = hashlib.blake2b("\x00".join(map(str, parts)).encode(), digest_size=16)
+    return f"larkd-{digest.hexdigest()}"
