@@ -20,6 +20,7 @@ from protocol.ids import (
     SessionId,
     TurnId,
 )
+from protocol.lease import LeaseState
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,14 +143,6 @@ class Prune(Message, frozen=True, kw_only=True):
 
 
 # ── lease and bindings ──────────────────────────────────────────────────────
-
-
-class LeaseState(msgspec.Struct, frozen=True, kw_only=True):
-    owner: SessionId | None = None
-    dispatcher: SessionId | None = None
-    granted: SessionId | None = None
-    epoch: int = 0
-    bindings: dict[ChatId, SessionId] = {}
 
 
 class LoadLease(Message, frozen=True, kw_only=True):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 import trio
 
 from actors.kit.mail import Reply
 from actors.messages.base import Message
 from actors.messages.link import LinkMessage
-from protocol.ids import ChatId, ConnectionId, MessageId, OpenId, SessionId, TurnId
+from protocol.delivery import Offer
+from protocol.ids import ChatId, ConnectionId, MessageId, OpenId, RowId, SessionId, TurnId
 from protocol.wire import CancelReason, TurnStatus
 
 
@@ -64,6 +63,13 @@ class Stop(Message, frozen=True, kw_only=True):
     reply: Reply[StopAnswer]
 
 
+class Revoked(Message, frozen=True, kw_only=True):
+    """A row offered to this session and not acked went to another; its turn stops here."""
+
+    session_id: SessionId
+    row_id: RowId
+
+
 class Recalled(Message, frozen=True, kw_only=True):
     """The user took the message back: its turn stops, in whichever lane it runs."""
 
@@ -87,16 +93,37 @@ class TurnEnded(Message, frozen=True, kw_only=True):
     status: TurnStatus
 
 
-class Census(msgspec.Struct, frozen=True, kw_only=True):
-    """Turns in flight and cards not yet final, over all lanes."""
+class Fetched(Message, frozen=True, kw_only=True):
+    """From the lane's own child: the row it asked for, or None and how it was."""
 
-    turns: int
-    cards: int
-
-
-class Count(Message, frozen=True, kw_only=True):
-    reply: Reply[Census]
+    connection_id: ConnectionId
+    offer: Offer | None
+    failed: bool = False
 
 
-LaneMessage = Attached | Detached | Wake | Stop | Recalled | StopAll | TurnEnded | Count
-Phase = Literal["serving", "draining"]
+class Shown(Message, frozen=True, kw_only=True):
+    """From the lane's own child: this turn's actor has nothing left to do."""
+
+    turn_id: TurnId
+    crashed: bool = False
+
+
+class CancelExpired(Message, frozen=True, kw_only=True):
+    """From the lane's own timer: the proxy did not end the cancelled turn in time."""
+
+    turn_id: TurnId
+
+
+LaneMessage = (
+    Attached
+    | Detached
+    | Wake
+    | Stop
+    | Revoked
+    | Recalled
+    | StopAll
+    | TurnEnded
+    | Fetched
+    | Shown
+    | CancelExpired
+)

@@ -11,7 +11,7 @@ import trio
 from actors.messages.base import Message
 from actors.messages.turn import TurnInput
 from protocol.ids import TurnId
-from protocol.wire import ByeReason, Cancel, Deliver, ToolResult
+from protocol.wire import ByeReason, Cancel, Deliver
 
 
 class Offered(Message, frozen=True, kw_only=True):
@@ -33,12 +33,6 @@ class TurnClosed(Message, frozen=True, kw_only=True):
     turn_id: TurnId
 
 
-class Answer(Message, frozen=True, kw_only=True):
-    """The result of a tool call."""
-
-    result: ToolResult
-
-
 class Leave(Message, frozen=True, kw_only=True):
     """Say ``bye`` after what is queued, then close."""
 
@@ -46,4 +40,4 @@ class Leave(Message, frozen=True, kw_only=True):
     retry_after_ms: int | None = None
 
 
-LinkMessage = Offered | CancelTurn | TurnClosed | Answer | Leave
+LinkMessage = Offered | CancelTurn | TurnClosed | Leave

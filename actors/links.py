@@ -1,0 +1,383 @@
+"""Links: the listener, and one link per proxy connection.
+
+A link owns its TCP stream, both ways, and its liveness. It asks ownership to admit
+its session, passes acks and tool calls on, and gives what the proxy says of a turn
+straight to that turn's actor, whose pace becomes the proxy's own through TCP.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+import structlog
+import trio
+from tricycle import open_service_nursery
+
+from actors.kit.mail import ActorGone, ask
+from actors.kit.outbox import Outbox, OutboxFull
+from actors.messages import link, ownership, turn
+from protocol import wire
+from protocol.errors import RemoteProtocolError
+from protocol.framing import FrameReader, frame
+from protocol.ids import ConnectionId, EventId, SessionId, TurnId
+from protocol.link import (
+    Acknowledge,
+    Admit,
+    AskPermission,
+    Close,
+    LinkMachine,
+    LinkState,
+    Say,
+    Step,
+    TurnSaid,
+    UseTool,
+    join_deltas,
+)
+
+CONNECTIONS_MAX: Final = 2_304
+"""Sessions of a daemon at most, and room for observers and proxies still registering."""
+MAILBOX_MESSAGES_MAX: Final = 256
+"""A link takes its mail at once; this covers one scheduling round of a busy lane."""
+READ_BYTES: Final = 256 * 1024
+REGISTER_WITHIN_S: Final = 10.0
+PING_AFTER_S: Final = 15.0
+GIVE_UP_AFTER_S: Final = 45.0
+UNSENT_FRAMES_MAX: Final = 1_024
+UNSENT_BYTES_MAX: Final = 16 * 1024 * 1024
+ASK_WITHIN_S: Final = 5.0
+GOODBYE_WITHIN_S: Final = 1.0
+"""For the last frames to leave, and for ownership to hear that the link is over."""
+RETRY_AFTER_MS: Final = 1_000
+
+Verify = Callable[[bytes, str, str, str], bool]
+"""``verify(nonce, proof, session_id, role)``."""
+
+log = structlog.get_logger()
+
+
+class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
+    daemon_version: str
+    generation: int
+    verify: Verify
+
+
+async def serve(
+    listeners: list[trio.SocketListener],
+    settings: LinkSettings,
+    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve proxies on *listeners* until cancelled. One link's end is no other's.
+
+    The listeners stay open and belong to the caller, so that a restart of the links
+    does not lose the port.
+    """
+    numbers = itertools.count(1)
+    open_links = 0
+
+    async def guarded(stream: trio.SocketStream) -> None:
+        nonlocal open_links
+        if open_links >= CONNECTIONS_MAX:
+            await _turn_away(stream)
+            return
+        open_links += 1
+        connection_id = ConnectionId(next(numbers))
+        try:
+            async with stream:
+                await _Link(stream, connection_id, settings, ownership_tx).run()
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as lost:
+            log.debug("link.broken", connection=connection_id, reason=repr(lost.exceptions[0]))
+        finally:
+            open_links -= 1
+
+    async with trio.open_nursery() as nursery:
+        for listener in listeners:
+            nursery.start_soon(_accept, listener, guarded, nursery)
+        task_status.started()
+
+
+async def _accept(
+    listener: trio.SocketListener,
+    handler: Callable[[trio.SocketStream], Awaitable[None]],
+    nursery: trio.Nursery,
+) -> None:
+    await trio.serve_listeners(handler, [_Kept(listener)], handler_nursery=nursery)
+
+
+class _Kept(trio.abc.Listener[trio.SocketStream]):
+    """A listener that outlives whoever serves it."""
+
+    def __init__(self, inner: trio.SocketListener) -> None:
+        self._inner = inner
+
+    async def accept(self) -> trio.SocketStream:
+        return await self._inner.accept()
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def _turn_away(stream: trio.SocketStream) -> None:
+    refusal = wire.Refused(
+        code="too_many_sessions",
+        message=f"{CONNECTIONS_MAX} proxies are connected already; close some first",
+    )
+    with trio.move_on_after(GOODBYE_WITHIN_S):
+        async with stream:
+            await stream.send_all(frame(refusal))
+
+
+class _Link:
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        connection_id: ConnectionId,
+        settings: LinkSettings,
+        ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
+    ) -> None:
+        nonce = os.urandom(wire.NONCE_BYTES)
+        self._stream = stream
+        self._id = connection_id
+        self._settings = settings
+        self._ownership_tx = ownership_tx
+        self._hello = wire.Hello(
+            daemon_version=settings.daemon_version,
+            pid=os.getpid(),
+            generation=settings.generation,
+            nonce=nonce,
+        )
+        self._machine = LinkMachine(
+            lambda proof, session_id, role: settings.verify(nonce, proof, session_id, role)
+        )
+        self._outbox = Outbox(stream, frames_max=UNSENT_FRAMES_MAX, bytes_max=UNSENT_BYTES_MAX)
+        self._mailbox, self._inbox = trio.open_memory_channel[link.LinkMessage](
+            MAILBOX_MESSAGES_MAX
+        )
+        self._turns: dict[TurnId, trio.MemorySendChannel[turn.TurnInput]] = {}
+        self._admitted = trio.Event()
+        self._reading = trio.CancelScope()
+        self._heard_at = trio.current_time()
+        self._hears = True  # False while the reader is busy passing on what it read
+
+    async def run(self) -> None:
+        """Live until either side ends it; whatever the end, ownership hears of it."""
+        self._outbox.put(frame(self._hello))
+        try:
+            with self._mailbox, self._inbox:
+                async with open_service_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._take_mail)
+                    nursery.start_soon(self._watch_liveness)
+                    with self._reading:
+                        await self._read()
+                    self._outbox.close()
+                    with trio.move_on_after(GOODBYE_WITHIN_S, shield=True):
+                        await self._outbox.wait_done()
+                    nursery.cancel_scope.cancel(reason="link over")
+        finally:
+            for turn_tx in self._turns.values():
+                turn_tx.close()
+            if self._admitted.is_set():
+                with trio.move_on_after(GOODBYE_WITHIN_S, shield=True):
+                    await self._ownership_tx.send(ownership.Disconnected(connection_id=self._id))
+
+    def _end(self, last: wire.FromDaemon | None = None, *, drop_unsent: bool = False) -> None:
+        self._outbox.close(None if last is None else frame(last), drop_unsent=drop_unsent)
+        self._reading.cancel(reason="link ends")
+
+    def _say(self, message: wire.FromDaemon) -> None:
+        try:
+            self._outbox.put(frame(message))
+        except OutboxFull:
+            log.warning("link.slow_consumer", connection=self._id)
+            self._end(
+                wire.Bye(reason="slow_consumer", retry_after_ms=RETRY_AFTER_MS), drop_unsent=True
+            )
+
+    # ── from the proxy ──────────────────────────────────────────────────────
+
+    async def _read(self) -> None:
+        reader = FrameReader()
+        while True:
+            self._hears = True
+            data = await self._stream.receive_some(READ_BYTES)
+            self._hears = False
+            self._heard_at = trio.current_time()
+            if not data:
+                return
+            reader.feed(data)
+            await self._take(reader)
+
+    async def _take(self, reader: FrameReader) -> None:
+        """Do what one read brought, in order; what is said of turns is joined first."""
+        said: list[Step] = []
+        try:
+            for body in reader:
+                step = self._machine.receive(body)
+                if isinstance(step, TurnSaid):
+                    said.append(step)
+                elif step is not None:
+                    await self._pass_on(said)
+                    said = []
+                    await self._do(step)
+        except RemoteProtocolError as fault:
+            await self._pass_on(said)
+            await self._do(self._machine.torn(fault))
+        else:
+            await self._pass_on(said)
+
+    async def _do(self, step: Step) -> None:
+        match step:
+            case Say(message=message):
+                self._say(message)
+            case Close(message=message):
+                self._end(message)
+                await trio.lowlevel.checkpoint()
+            case Admit(register=register):
+                await self._admit(register)
+            case Acknowledge(ack=ack):
+                await self._ownership_tx.send(
+                    ownership.Acked(
+                        connection_id=self._id, event_id=EventId(ack.event_id), attempt=ack.attempt
+                    )
+                )
+            case UseTool(tool=tool):
+                await self._use_tool(tool)
+            case AskPermission(request=request):
+                # Nobody can be asked in the chat yet; the agent must not be left waiting.
+                self._say(
+                    wire.PermissionVerdict(request_id=request.request_id, outcome="cancelled")
+                )
+
+    async def _admit(self, register: wire.Register) -> None:
+        answer: ownership.Admitted | ownership.Declined
+        try:
+            answer = await ask(
+                self._ownership_tx,
+                lambda reply: ownership.Register(
+                    connection_id=self._id,
+                    session_id=SessionId(register.session_id),
+                    role=register.role,
+                    pid=register.pid,
+                    proxy_version=register.proxy_version,
+                    metadata=register.metadata,
+                    capabilities=frozenset(register.capabilities),
+                    link=self._mailbox.clone(),
+                    reply=reply,
+                ),
+                within_s=ASK_WITHIN_S,
+            )
+        except (trio.TooSlowError, ActorGone):
+            self._admitted.set()  # it may have been admitted: ownership must hear the end
+            answer = ownership.Declined(
+                code="draining", message="the daemon is busy or leaving; connect again"
+            )
+        match answer:
+            case ownership.Admitted():
+                self._machine.admitted()
+                self._say(
+                    wire.Registered(
+                        session_id=register.session_id,
+                        alias=answer.alias,
+                        role=register.role,
+                        lease_epoch=answer.lease_epoch,
+                    )
+                )
+                self._admitted.set()
+            case ownership.Declined():
+                self._end(wire.Refused(code=answer.code, message=answer.message))
+
+    async def _use_tool(self, tool: wire.Tool) -> None:
+        try:
+            answer: ownership.ToolDone | ownership.ToolFailed = await ask(
+                self._ownership_tx,
+                lambda reply: ownership.CallTool(
+                    connection_id=self._id, name=tool.name, args=tool.args, reply=reply
+                ),
+                within_s=ASK_WITHIN_S,
+            )
+        except (trio.TooSlowError, ActorGone):
+            answer = ownership.ToolFailed(
+                error=f"larkd did not answer {tool.name} in {ASK_WITHIN_S:g} s;"
+                " ask feishu_channel_status whether it took effect"
+            )
+        match answer:
+            case ownership.ToolDone(result=result):
+                self._say(wire.ToolResult(id=tool.id, ok=True, result=result))
+            case ownership.ToolFailed(error=error):
+                self._say(wire.ToolResult(id=tool.id, ok=False, error=error))
+
+    async def _pass_on(self, said: list[Step]) -> None:
+        """Give it to the turn's actor. Waiting here is the proxy's back-pressure."""
+        for step in join_deltas(said):
+            assert isinstance(step, TurnSaid)
+            turn_id = TurnId(step.message.turn_id)
+            turn_tx = self._turns.get(turn_id)
+            if turn_tx is None:
+                continue
+            try:
+                await turn_tx.send(turn.Said(message=step.message))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self._close_turn(turn_id)
+            if isinstance(step.message, wire.TurnEnd):
+                self._close_turn(turn_id)
+
+    def _close_turn(self, turn_id: TurnId) -> None:
+        self._machine.close_turn(turn_id)
+        turn_tx = self._turns.pop(turn_id, None)
+        if turn_tx is not None:
+            turn_tx.close()
+
+    # ── to the proxy ────────────────────────────────────────────────────────
+
+    async def _write(self) -> None:
+        try:
+            await self._outbox.run()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._reading.cancel(reason="the proxy closed its end")
+
+    async def _take_mail(self) -> None:
+        # Rows may be offered in the very step that admits the session;
+        # ``registered`` goes out before them.
+        await self._admitted.wait()
+        async for message in self._inbox:
+            match message:
+                case link.Offered(deliver=deliver, turn=turn_tx):
+                    if turn_tx is not None:
+                        turn_id = TurnId(deliver.turn_id)
+                        self._turns[turn_id] = turn_tx
+                        self._machine.open_turn(turn_id)
+                    self._say(deliver)
+                case link.CancelTurn(cancel=cancel):
+                    self._say(cancel)
+                case link.TurnClosed(turn_id=turn_id):
+                    self._close_turn(turn_id)
+                case link.Leave(reason=reason, retry_after_ms=retry_after_ms):
+                    self._end(wire.Bye(reason=reason, retry_after_ms=retry_after_ms))
+
+    async def _watch_liveness(self) -> None:
+        """Time out a proxy that does not register, and give up one that is silent."""
+        with trio.move_on_after(REGISTER_WITHIN_S):
+            await self._admitted.wait()
+        if self._machine.state is LinkState.OPENING:
+            self._end(self._machine.register_timeout().message)
+            return
+        for n in itertools.count(1):
+            await trio.sleep_until(self._heard_at + PING_AFTER_S)
+            silent_s = trio.current_time() - self._heard_at
+            if not self._hears or silent_s < PING_AFTER_S:
+                await trio.sleep(PING_AFTER_S / 3)
+                continue
+            if silent_s >= GIVE_UP_AFTER_S:
+                log.warning("link.silent", connection=self._id, silent_s=round(silent_s))
+                self._end()
+                return
+            self._say(wire.Ping(n=n))
+            await trio.sleep_until(
+                min(trio.current_time() + PING_AFTER_S, self._heard_at + GIVE_UP_AFTER_S)
+            )

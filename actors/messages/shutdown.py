@@ -1,0 +1,15 @@
+"""What the shutdown coordinator accepts."""
+
+from __future__ import annotations
+
+from actors.messages.base import Message
+
+
+class Leave(Message, frozen=True, kw_only=True):
+    """Leave in order, with this exit status. The first request's status stands."""
+
+    exit_status: int
+    reason: str
+
+
+ShutdownMessage = Leave

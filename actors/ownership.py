@@ -1,0 +1,502 @@
+"""Ownership: the single writer of who hears whom, and of which row is with whom.
+
+It owns the lease (owner, dispatcher, grant, epoch, bindings), the roster of live
+sessions, and the rows that are offered and not acked. It decides with
+``protocol.lease``, commits to the journal, and only then answers and tells lanes.
+
+Lanes are below it in the order of waiting, so they are told without waiting: what a
+lane's host has no room for is kept here, in order, and told again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import msgspec
+import structlog
+import trio
+
+from actors.kit.mail import ActorGone, Reply, ask, offer
+from actors.messages import journal, lane, link, ownership
+from protocol import lease
+from protocol.delivery import Offer, RowState
+from protocol.ids import (
+    AccountId,
+    ChatId,
+    ConnectionId,
+    EventId,
+    RowId,
+)
+
+COMMIT_WITHIN_S: Final = 4.0
+"""Below the 5 s a link waits for its answer, so that it hears why."""
+UNACKED_ROWS_MAX: Final = 64
+"""Rows one connection may hold unacked; the rest waits in the journal."""
+RETRY_TELLING_S: Final = 0.05
+RETRY_AFTER_MS: Final = 1_000
+
+log = structlog.get_logger()
+
+AnswerT = TypeVar("AnswerT")
+
+
+class OwnershipSettings(msgspec.Struct, frozen=True, kw_only=True):
+    daemon_version: str
+    generation: int
+    started_at_ms: int
+
+
+class _Held(msgspec.Struct, frozen=True, kw_only=True):
+    """A row offered to a connection and not acked yet."""
+
+    row_id: RowId
+    chat_id: ChatId
+    attempt: int
+
+
+async def run(
+    settings: OwnershipSettings,
+    inbox: trio.MemoryReceiveChannel[ownership.OwnershipMessage],
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+    lanes_tx: trio.MemorySendChannel[lane.LaneMessage],
+    *,
+    now_ms: Callable[[], int],
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled. Started once the lease stands as the journal has it.
+
+    Raises:
+        JournalUnreadable: the lease could not be loaded.
+    """
+    actor = _Ownership(settings, journal_tx, lanes_tx, now_ms)
+    await actor.load()
+    task_status.started()
+    with inbox:
+        await actor.serve(inbox)
+
+
+class JournalUnreadable(Exception):
+    """The lease can't be loaded; nothing may be delivered without it."""
+
+
+class _Ownership:
+    def __init__(
+        self,
+        settings: OwnershipSettings,
+        journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+        lanes_tx: trio.MemorySendChannel[lane.LaneMessage],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._journal_tx = journal_tx
+        self._lanes_tx = lanes_tx
+        self._now_ms = now_ms
+        self._state = lease.State()
+        self._links: dict[ConnectionId, trio.MemorySendChannel[link.LinkMessage]] = {}
+        self._observers: set[ConnectionId] = set()
+        self._held: dict[ConnectionId, dict[EventId, _Held]] = {}
+        self._connections: dict[AccountId, ownership.ConnectionState] = {}
+        self._untold: deque[lane.LaneMessage] = deque()
+        self._leaving = False
+
+    async def load(self) -> None:
+        answer: lease.LeaseState | journal.Failed = await self._ask_journal(
+            lambda reply: journal.LoadLease(reply=reply)
+        )
+        if isinstance(answer, journal.Failed):
+            raise JournalUnreadable(answer.reason)
+        self._state = lease.State(lease=answer)
+
+    async def serve(self, inbox: trio.MemoryReceiveChannel[ownership.OwnershipMessage]) -> None:
+        while True:
+            if not self._untold:
+                await self._handle(await inbox.receive())
+                continue
+            with trio.move_on_after(RETRY_TELLING_S):
+                await self._handle(await inbox.receive())
+            self._tell_again()
+
+    async def _handle(self, message: ownership.OwnershipMessage) -> None:
+        match message:
+            case ownership.Register():
+                with message.reply:
+                    await self._register(message)
+            case ownership.Disconnected():
+                await self._disconnected(message.connection_id)
+            case ownership.CallTool():
+                with message.reply:
+                    message.reply.send(await self._call_tool(message))
+            case ownership.RowReady():
+                target = lease.listener(self._state, message.chat_id)
+                if target is not None:
+                    self._tell(lane.Wake(session_id=target))
+            case ownership.Next():
+                with message.reply:
+                    message.reply.send(await self._next(message))
+            case ownership.Acked():
+                await self._acked(message)
+            case ownership.Answered():
+                await self._answered(message.row_id)
+            case ownership.ConnectionState():
+                self._connections[message.account] = message
+            case ownership.Leaving():
+                with message.reply:
+                    self._leave()
+                    message.reply.send(None)
+            case ownership.WhoHears():
+                with message.reply:
+                    message.reply.send(self._who_hears(message.chat_id))
+
+    # ── sessions come and go ────────────────────────────────────────────────
+
+    async def _register(self, message: ownership.Register) -> None:
+        refusal = self._refusal(message)
+        if refusal is not None:
+            message.reply.send(refusal)
+            return
+        if message.role == "observer":
+            self._observers.add(message.connection_id)
+            message.reply.send(
+                ownership.Admitted(alias=message.session_id, lease_epoch=self._state.lease.epoch)
+            )
+            return
+        taken = [
+            session.alias
+            for session in self._state.sessions.values()
+            if session.session_id != message.session_id
+        ]
+        session = lease.Session(
+            session_id=message.session_id,
+            connection_id=message.connection_id,
+            role=message.role,
+            alias=lease.choose_alias(message.session_id, message.metadata, taken),
+            pid=message.pid,
+            proxy_version=message.proxy_version,
+            metadata=message.metadata,
+            capabilities=tuple(sorted(message.capabilities)),
+            connected_at_ms=self._now_ms(),
+        )
+        new, replaced = lease.register(self._state, session)
+        failure = await self._commit(new)
+        if failure is not None:
+            message.reply.send(
+                ownership.Declined(
+                    code="draining",
+                    message=f"the lease could not be stored ({failure}); connect again",
+                )
+            )
+            return
+        if replaced is not None:
+            await self._replace(replaced)
+        self._links[message.connection_id] = message.link
+        message.reply.send(ownership.Admitted(alias=session.alias, lease_epoch=new.lease.epoch))
+        log.info(
+            "session.registered",
+            session=session.session_id,
+            role=session.role,
+            alias=session.alias,
+            connection=session.connection_id,
+            pid=session.pid,
+        )
+        self._tell(
+            lane.Attached(
+                session_id=session.session_id,
+                alias=session.alias,
+                connection_id=session.connection_id,
+                capabilities=message.capabilities,
+                link=message.link,
+            )
+        )
+        await self._follow(self._state, new)
+
+    def _refusal(self, message: ownership.Register) -> ownership.Declined | None:
+        if self._leaving:
+            return ownership.Declined(
+                code="draining", message="the daemon is leaving; connect again in a moment"
+            )
+        known = message.session_id in self._state.sessions
+        if not known and len(self._state.sessions) >= lease.SESSIONS_MAX:
+            return ownership.Declined(
+                code="too_many_sessions",
+                message=f"{lease.SESSIONS_MAX} sessions are live already; close some first",
+            )
+        return None
+
+    async def _replace(self, older: lease.Session) -> None:
+        """A newer connection speaks for the session: let the older one go."""
+        await self._release(older.connection_id)
+        mailbox = self._links.pop(older.connection_id, None)
+        if mailbox is not None:
+            offer(mailbox, link.Leave(reason="replaced"))
+        self._tell(lane.Detached(session_id=older.session_id, connection_id=older.connection_id))
+
+    async def _disconnected(self, connection_id: ConnectionId) -> None:
+        self._observers.discard(connection_id)
+        self._links.pop(connection_id, None)
+        new, gone = lease.disconnect(self._state, connection_id)
+        if gone is None:
+            return
+        await self._release(connection_id)
+        log.info(
+            "session.lost",
+            session=gone.session_id,
+            alias=gone.alias,
+            connection=connection_id,
+        )
+        self._tell(lane.Detached(session_id=gone.session_id, connection_id=connection_id))
+        failure = await self._commit(new)
+        if failure is not None:
+            # Liveness is a fact: the roster moves on. Which dispatcher is current is
+            # decided again, and stored, when the next one registers or reclaims.
+            log.error("lease.not_stored", reason=failure)
+            new = lease.State(lease=self._state.lease, sessions=new.sessions)
+        await self._follow(self._state, new)
+
+    def _leave(self) -> None:
+        self._leaving = True
+        for mailbox in self._links.values():
+            offer(mailbox, link.Leave(reason="shutdown", retry_after_ms=RETRY_AFTER_MS))
+
+    # ── tools ───────────────────────────────────────────────────────────────
+
+    async def _call_tool(
+        self, call: ownership.CallTool
+    ) -> ownership.ToolDone | ownership.ToolFailed:
+        caller = lease.by_connection(self._state, call.connection_id)
+        if caller is None and call.connection_id not in self._observers:
+            return ownership.ToolFailed(error=lease.NOT_REGISTERED)
+        if call.name == lease.STATUS:
+            return ownership.ToolDone(result=await self._status())
+        if call.name not in lease.TOOLS:
+            return ownership.ToolFailed(error=f"Unknown tool: {call.name}")
+        if caller is None:
+            return ownership.ToolFailed(error=lease.OBSERVER_ONLY_STATUS)
+        try:
+            new, text = lease.call_tool(self._state, caller, call.name, call.args)
+        except lease.ToolError as refused:
+            return ownership.ToolFailed(error=str(refused))
+        failure = await self._commit(new)
+        if failure is not None:
+            return ownership.ToolFailed(
+                error=f"the lease could not be stored ({failure}); nothing has changed"
+            )
+        await self._follow(self._state, new)
+        return ownership.ToolDone(result=text)
+
+    async def _status(self) -> dict[str, Any]:
+        queue: journal.QueueState | journal.Failed = await self._ask_journal(
+            lambda reply: journal.Queue(reply=reply)
+        )
+        now = self._now_ms()
+        return lease.describe(self._state) | {
+            "daemon": {
+                "version": self._settings.daemon_version,
+                "pid": os.getpid(),
+                "generation": self._settings.generation,
+                "started_at": self._settings.started_at_ms,
+            },
+            "queue": {
+                "pending": None,
+                "in_flight": None,
+                "oldest_pending_ms": None,
+                "error": queue.reason,
+            }
+            if isinstance(queue, journal.Failed)
+            else {
+                "pending": queue.pending,
+                "in_flight": queue.in_flight,
+                "oldest_pending_ms": None
+                if queue.oldest_pending_at_ms is None
+                else max(0, now - queue.oldest_pending_at_ms),
+                "damaged": queue.damaged,
+            },
+            "connection": {
+                account: {
+                    "state": state.state,
+                    "last_event_at": state.last_event_at_ms,
+                    "last_error": state.last_error,
+                }
+                for account, state in self._connections.items()
+            },
+        }
+
+    def _who_hears(self, chat_id: ChatId) -> ownership.ChatSession:
+        held = self._state.lease
+        session_id = held.bindings.get(chat_id) or held.owner or held.dispatcher
+        session = self._state.sessions.get(session_id) if session_id else None
+        return ownership.ChatSession(
+            session_id=session_id,
+            alias=session.alias if session else None,
+            live=session is not None,
+        )
+
+    # ── rows ────────────────────────────────────────────────────────────────
+
+    async def _next(self, message: ownership.Next) -> Offer | None:
+        session = self._state.sessions.get(message.session_id)
+        if session is None or session.connection_id != message.connection_id or self._leaving:
+            return None
+        held = self._held.setdefault(message.connection_id, {})
+        if len(held) >= UNACKED_ROWS_MAX:
+            return None  # an ack wakes the lane again
+        answer: Offer | journal.Failed | None = await self._ask_journal(
+            lambda reply: journal.OfferNext(
+                session_id=session.session_id,
+                hears_unbound=lease.effective_target(self._state) == session.session_id,
+                connection_id=session.connection_id,
+                lease_epoch=self._state.lease.epoch,
+                at_ms=self._now_ms(),
+                reply=reply,
+            )
+        )
+        match answer:
+            case journal.Failed(reason=reason):
+                log.error("row.not_offered", session=session.session_id, reason=reason)
+                return None
+            case None:
+                return None
+        held[answer.event_id] = _Held(
+            row_id=answer.row_id, chat_id=answer.prepared.chat_id, attempt=answer.attempt
+        )
+        log.info(
+            "row.offered",
+            event=answer.event_id,
+            account=answer.account,
+            chat=answer.prepared.chat_id,
+            message=answer.prepared.message_id,
+            session=session.session_id,
+            attempt=answer.attempt,
+            epoch=answer.lease_epoch,
+        )
+        return answer
+
+    async def _acked(self, ack: ownership.Acked) -> None:
+        """Only the connection that holds this attempt of the row can ack it."""
+        held = self._held.get(ack.connection_id, {})
+        row = held.get(ack.event_id)
+        if row is None or row.attempt != ack.attempt:
+            return
+        answer: journal.Done | journal.Failed = await self._ask_journal(
+            lambda reply: journal.Acked(
+                event_id=ack.event_id,
+                attempt=ack.attempt,
+                connection_id=ack.connection_id,
+                at_ms=self._now_ms(),
+                reply=reply,
+            )
+        )
+        if isinstance(answer, journal.Failed):
+            # It stays offered; after a restart it is offered again, marked by its attempt.
+            log.error("row.ack_not_stored", event=ack.event_id, reason=answer.reason)
+            return
+        was_full = len(held) >= UNACKED_ROWS_MAX
+        del held[ack.event_id]
+        session = lease.by_connection(self._state, ack.connection_id)
+        log.info(
+            "row.delivered",
+            event=ack.event_id,
+            chat=row.chat_id,
+            session=session.session_id if session else None,
+            attempt=ack.attempt,
+        )
+        if was_full and session is not None:
+            self._tell(lane.Wake(session_id=session.session_id))
+
+    async def _answered(self, row_id: RowId) -> None:
+        for held in self._held.values():
+            for event_id, row in list(held.items()):
+                if row.row_id == row_id:
+                    del held[event_id]
+        answer: journal.Done | journal.Failed = await self._ask_journal(
+            lambda reply: journal.Close(
+                row_id=row_id,
+                state=RowState.ANSWERED,
+                note=None,
+                at_ms=self._now_ms(),
+                reply=reply,
+            )
+        )
+        if isinstance(answer, journal.Failed):
+            log.error("row.end_not_stored", row=row_id, reason=answer.reason)
+
+    async def _release(
+        self, connection_id: ConnectionId, row_ids: tuple[RowId, ...] | None = None
+    ) -> None:
+        """Rows this connection did not ack wait again, for whoever hears them now."""
+        held = self._held.get(connection_id, {})
+        if row_ids is None:
+            self._held.pop(connection_id, None)
+        else:
+            for event_id in [key for key, row in held.items() if row.row_id in row_ids]:
+                del held[event_id]
+        if not held and row_ids is None:
+            return
+        answer: journal.Done | journal.Failed = await self._ask_journal(
+            lambda reply: journal.Release(connection_id=connection_id, row_ids=row_ids, reply=reply)
+        )
+        if isinstance(answer, journal.Failed):
+            log.error("row.not_released", connection=connection_id, reason=answer.reason)
+
+    # ── commit, then tell ───────────────────────────────────────────────────
+
+    async def _commit(self, new: lease.State) -> str | None:
+        """Store the lease if it changed; return why it could not be stored."""
+        if new.lease == self._state.lease:
+            return None
+        answer: journal.Done | journal.Failed = await self._ask_journal(
+            lambda reply: journal.SaveLease(lease=new.lease, reply=reply)
+        )
+        return answer.reason if isinstance(answer, journal.Failed) else None
+
+    async def _follow(self, old: lease.State, new: lease.State) -> None:
+        """The state is stored: let rows in flight and waiting rows follow it."""
+        self._state = new
+        if new.lease.owner != old.lease.owner:
+            log.info(
+                "lease.changed",
+                owner=new.lease.owner,
+                previous=old.lease.owner,
+                epoch=new.lease.epoch,
+            )
+            await self._revoke()
+        target = lease.effective_target(new)
+        listeners = {target, *new.lease.bindings.values(), *old.lease.bindings.values()}
+        for session_id in listeners:
+            if session_id is not None and session_id in new.sessions:
+                self._tell(lane.Wake(session_id=session_id))
+
+    async def _revoke(self) -> None:
+        """Take unacked rows of unbound chats from sessions that no longer hear them."""
+        target = lease.effective_target(self._state)
+        for session in list(self._state.sessions.values()):
+            if session.session_id == target:
+                continue
+            lost = tuple(
+                row.row_id
+                for row in self._held.get(session.connection_id, {}).values()
+                if row.chat_id not in self._state.lease.bindings
+            )
+            if not lost:
+                continue
+            await self._release(session.connection_id, lost)
+            for row_id in lost:
+                self._tell(lane.Revoked(session_id=session.session_id, row_id=row_id))
+
+    def _tell(self, message: lane.LaneMessage) -> None:
+        if self._untold or not offer(self._lanes_tx, message):
+            self._untold.append(message)
+
+    def _tell_again(self) -> None:
+        while self._untold and offer(self._lanes_tx, self._untold[0]):
+            self._untold.popleft()
+
+    async def _ask_journal(
+        self, build: Callable[[Reply[AnswerT]], journal.JournalMessage]
+    ) -> AnswerT | journal.Failed:
+        try:
+            return await ask(self._journal_tx, build, within_s=COMMIT_WITHIN_S)
+        except (trio.TooSlowError, ActorGone) as late:
+            return journal.Failed(reason=f"the journal did not answer: {late!r}")
