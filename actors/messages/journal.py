@@ -115,7 +115,8 @@ class Release(Message, frozen=True, kw_only=True):
     Their attempt stays, so that the next offer counts on.
     """
 
-    connection_id: ConnectionId
+    connection_id: ConnectionId | None
+    """None: of every connection, when nobody is connected."""
     row_ids: tuple[RowId, ...] | None
     """None: all that this connection holds unacked."""
     reply: Reply[Done | Failed]

@@ -28,9 +28,8 @@ async def test_a_handler_that_crashes_is_an_answer(autojump_clock: trio.abc.Cloc
     tx, rx = trio.open_memory_channel[Question](1)
 
     async def actor() -> None:
-        with pytest.raises(ZeroDivisionError):
-            with (await rx.receive()).reply:
-                raise ZeroDivisionError
+        with pytest.raises(ZeroDivisionError), (await rx.receive()).reply:
+            raise ZeroDivisionError
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(actor)

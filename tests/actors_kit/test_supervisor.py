@@ -40,7 +40,7 @@ class Story:
 
         return Child(name=name, run=run, restart=restart)
 
-    def report(self, what: str, name: str, crash: BaseException | None) -> None:
+    def report(self, what: str, name: str, _crash: BaseException | None) -> None:
         if what != "crashed":
             self.told.append(f"{what} {name}")
 

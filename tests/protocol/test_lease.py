@@ -120,7 +120,7 @@ def test_a_grant_lets_its_target_acquire_once(house: House) -> None:
         house.call("mate", "return_to_dispatcher")
         == "Feishu channel owner returned to dispatcher boss (epoch 3)."
     )
-    with pytest.raises(ToolError, match="^channel ownership was not granted by the dispatcher$"):
+    with pytest.raises(ToolError, match=r"^channel ownership was not granted by the dispatcher$"):
         house.call("mate", "acquire")
 
 
@@ -189,7 +189,7 @@ def test_return_with_the_dispatcher_offline_changes_nothing(house: House) -> Non
     house.call("boss", "acquire", session_id="mate")
     house.leave("boss")
     before = house.state
-    with pytest.raises(ToolError, match="^no live dispatcher channel proxy is registered$"):
+    with pytest.raises(ToolError, match=r"^no live dispatcher channel proxy is registered$"):
         house.call("mate", "return_to_dispatcher")
     assert house.state == before
 

@@ -13,48 +13,29 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 import structlog
 import trio
 
-from actors.kit.mail import ActorGone, Reply, ask, offer
+from actors.kit.mail import offer
 from actors.messages import journal, lane, link, ownership
+from actors.ownership.rows import JournalDoor, Rows
 from protocol import lease
-from protocol.delivery import Offer, RowState
-from protocol.ids import (
-    AccountId,
-    ChatId,
-    ConnectionId,
-    EventId,
-    RowId,
-)
+from protocol.delivery import Offer
+from protocol.ids import AccountId, ChatId, ConnectionId
 
-COMMIT_WITHIN_S: Final = 4.0
-"""Below the 5 s a link waits for its answer, so that it hears why."""
-UNACKED_ROWS_MAX: Final = 64
-"""Rows one connection may hold unacked; the rest waits in the journal."""
 RETRY_TELLING_S: Final = 0.05
 RETRY_AFTER_MS: Final = 1_000
 
 log = structlog.get_logger()
-
-AnswerT = TypeVar("AnswerT")
 
 
 class OwnershipSettings(msgspec.Struct, frozen=True, kw_only=True):
     daemon_version: str
     generation: int
     started_at_ms: int
-
-
-class _Held(msgspec.Struct, frozen=True, kw_only=True):
-    """A row offered to a connection and not acked yet."""
-
-    row_id: RowId
-    chat_id: ChatId
-    attempt: int
 
 
 async def run(
@@ -91,24 +72,25 @@ class _Ownership:
         now_ms: Callable[[], int],
     ) -> None:
         self._settings = settings
-        self._journal_tx = journal_tx
+        self._door = JournalDoor(journal_tx)
+        self._rows = Rows(self._door, now_ms)
         self._lanes_tx = lanes_tx
         self._now_ms = now_ms
         self._state = lease.State()
         self._links: dict[ConnectionId, trio.MemorySendChannel[link.LinkMessage]] = {}
         self._observers: set[ConnectionId] = set()
-        self._held: dict[ConnectionId, dict[EventId, _Held]] = {}
         self._connections: dict[AccountId, ownership.ConnectionState] = {}
         self._untold: deque[lane.LaneMessage] = deque()
         self._leaving = False
 
     async def load(self) -> None:
-        answer: lease.LeaseState | journal.Failed = await self._ask_journal(
+        answer: lease.LeaseState | journal.Failed = await self._door.ask(
             lambda reply: journal.LoadLease(reply=reply)
         )
         if isinstance(answer, journal.Failed):
             raise JournalUnreadable(answer.reason)
         self._state = lease.State(lease=answer)
+        await self._rows.release_all()
 
     async def serve(self, inbox: trio.MemoryReceiveChannel[ownership.OwnershipMessage]) -> None:
         while True:
@@ -137,9 +119,10 @@ class _Ownership:
                 with message.reply:
                     message.reply.send(await self._next(message))
             case ownership.Acked():
-                await self._acked(message)
+                if await self._rows.acked(message):
+                    self._wake(message.connection_id)
             case ownership.Answered():
-                await self._answered(message.row_id)
+                await self._rows.answered(message.row_id)
             case ownership.ConnectionState():
                 self._connections[message.account] = message
             case ownership.Leaving():
@@ -227,7 +210,7 @@ class _Ownership:
 
     async def _replace(self, older: lease.Session) -> None:
         """A newer connection speaks for the session: let the older one go."""
-        await self._release(older.connection_id)
+        await self._rows.release(older.connection_id)
         mailbox = self._links.pop(older.connection_id, None)
         if mailbox is not None:
             offer(mailbox, link.Leave(reason="replaced"))
@@ -239,7 +222,7 @@ class _Ownership:
         new, gone = lease.disconnect(self._state, connection_id)
         if gone is None:
             return
-        await self._release(connection_id)
+        await self._rows.release(connection_id)
         log.info(
             "session.lost",
             session=gone.session_id,
@@ -287,7 +270,7 @@ class _Ownership:
         return ownership.ToolDone(result=text)
 
     async def _status(self) -> dict[str, Any]:
-        queue: journal.QueueState | journal.Failed = await self._ask_journal(
+        queue: journal.QueueState | journal.Failed = await self._door.ask(
             lambda reply: journal.Queue(reply=reply)
         )
         now = self._now_ms()
@@ -339,106 +322,16 @@ class _Ownership:
         session = self._state.sessions.get(message.session_id)
         if session is None or session.connection_id != message.connection_id or self._leaving:
             return None
-        held = self._held.setdefault(message.connection_id, {})
-        if len(held) >= UNACKED_ROWS_MAX:
-            return None  # an ack wakes the lane again
-        answer: Offer | journal.Failed | None = await self._ask_journal(
-            lambda reply: journal.OfferNext(
-                session_id=session.session_id,
-                hears_unbound=lease.effective_target(self._state) == session.session_id,
-                connection_id=session.connection_id,
-                lease_epoch=self._state.lease.epoch,
-                at_ms=self._now_ms(),
-                reply=reply,
-            )
+        return await self._rows.next(
+            session,
+            self._state.lease.epoch,
+            hears_unbound=lease.effective_target(self._state) == session.session_id,
         )
-        match answer:
-            case journal.Failed(reason=reason):
-                log.error("row.not_offered", session=session.session_id, reason=reason)
-                return None
-            case None:
-                return None
-        held[answer.event_id] = _Held(
-            row_id=answer.row_id, chat_id=answer.prepared.chat_id, attempt=answer.attempt
-        )
-        log.info(
-            "row.offered",
-            event=answer.event_id,
-            account=answer.account,
-            chat=answer.prepared.chat_id,
-            message=answer.prepared.message_id,
-            session=session.session_id,
-            attempt=answer.attempt,
-            epoch=answer.lease_epoch,
-        )
-        return answer
 
-    async def _acked(self, ack: ownership.Acked) -> None:
-        """Only the connection that holds this attempt of the row can ack it."""
-        held = self._held.get(ack.connection_id, {})
-        row = held.get(ack.event_id)
-        if row is None or row.attempt != ack.attempt:
-            return
-        answer: journal.Done | journal.Failed = await self._ask_journal(
-            lambda reply: journal.Acked(
-                event_id=ack.event_id,
-                attempt=ack.attempt,
-                connection_id=ack.connection_id,
-                at_ms=self._now_ms(),
-                reply=reply,
-            )
-        )
-        if isinstance(answer, journal.Failed):
-            # It stays offered; after a restart it is offered again, marked by its attempt.
-            log.error("row.ack_not_stored", event=ack.event_id, reason=answer.reason)
-            return
-        was_full = len(held) >= UNACKED_ROWS_MAX
-        del held[ack.event_id]
-        session = lease.by_connection(self._state, ack.connection_id)
-        log.info(
-            "row.delivered",
-            event=ack.event_id,
-            chat=row.chat_id,
-            session=session.session_id if session else None,
-            attempt=ack.attempt,
-        )
-        if was_full and session is not None:
+    def _wake(self, connection_id: ConnectionId) -> None:
+        session = lease.by_connection(self._state, connection_id)
+        if session is not None:
             self._tell(lane.Wake(session_id=session.session_id))
-
-    async def _answered(self, row_id: RowId) -> None:
-        for held in self._held.values():
-            for event_id, row in list(held.items()):
-                if row.row_id == row_id:
-                    del held[event_id]
-        answer: journal.Done | journal.Failed = await self._ask_journal(
-            lambda reply: journal.Close(
-                row_id=row_id,
-                state=RowState.ANSWERED,
-                note=None,
-                at_ms=self._now_ms(),
-                reply=reply,
-            )
-        )
-        if isinstance(answer, journal.Failed):
-            log.error("row.end_not_stored", row=row_id, reason=answer.reason)
-
-    async def _release(
-        self, connection_id: ConnectionId, row_ids: tuple[RowId, ...] | None = None
-    ) -> None:
-        """Rows this connection did not ack wait again, for whoever hears them now."""
-        held = self._held.get(connection_id, {})
-        if row_ids is None:
-            self._held.pop(connection_id, None)
-        else:
-            for event_id in [key for key, row in held.items() if row.row_id in row_ids]:
-                del held[event_id]
-        if not held and row_ids is None:
-            return
-        answer: journal.Done | journal.Failed = await self._ask_journal(
-            lambda reply: journal.Release(connection_id=connection_id, row_ids=row_ids, reply=reply)
-        )
-        if isinstance(answer, journal.Failed):
-            log.error("row.not_released", connection=connection_id, reason=answer.reason)
 
     # ── commit, then tell ───────────────────────────────────────────────────
 
@@ -446,7 +339,7 @@ class _Ownership:
         """Store the lease if it changed; return why it could not be stored."""
         if new.lease == self._state.lease:
             return None
-        answer: journal.Done | journal.Failed = await self._ask_journal(
+        answer: journal.Done | journal.Failed = await self._door.ask(
             lambda reply: journal.SaveLease(lease=new.lease, reply=reply)
         )
         return answer.reason if isinstance(answer, journal.Failed) else None
@@ -475,13 +368,13 @@ class _Ownership:
             if session.session_id == target:
                 continue
             lost = tuple(
-                row.row_id
-                for row in self._held.get(session.connection_id, {}).values()
-                if row.chat_id not in self._state.lease.bindings
+                row_id
+                for row_id, chat_id in self._rows.held(session.connection_id)
+                if chat_id not in self._state.lease.bindings
             )
             if not lost:
                 continue
-            await self._release(session.connection_id, lost)
+            await self._rows.release(session.connection_id, lost)
             for row_id in lost:
                 self._tell(lane.Revoked(session_id=session.session_id, row_id=row_id))
 
@@ -492,11 +385,3 @@ class _Ownership:
     def _tell_again(self) -> None:
         while self._untold and offer(self._lanes_tx, self._untold[0]):
             self._untold.popleft()
-
-    async def _ask_journal(
-        self, build: Callable[[Reply[AnswerT]], journal.JournalMessage]
-    ) -> AnswerT | journal.Failed:
-        try:
-            return await ask(self._journal_tx, build, within_s=COMMIT_WITHIN_S)
-        except (trio.TooSlowError, ActorGone) as late:
-            return journal.Failed(reason=f"the journal did not answer: {late!r}")

@@ -1,0 +1,179 @@
+"""Which row is with whom: the rows offered to a connection and not acked yet.
+
+Part of the ownership actor, which alone uses it. What is kept here is bounded by
+:data:`UNACKED_ROWS_MAX` for each live connection; everything else waits in the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import msgspec
+import structlog
+import trio
+
+from actors.kit.mail import ActorGone, Reply, ask
+from actors.messages import journal, ownership
+from protocol.delivery import Offer, RowState
+from protocol.ids import ChatId, ConnectionId, EventId, RowId
+from protocol.lease import Session
+
+COMMIT_WITHIN_S: Final = 4.0
+"""Below the 5 s a link waits for its answer, so that it hears why."""
+UNACKED_ROWS_MAX: Final = 64
+"""Rows one connection may hold unacked; the rest waits in the journal."""
+
+log = structlog.get_logger()
+
+AnswerT = TypeVar("AnswerT")
+
+
+class JournalDoor:
+    """Questions to the journal; one that is late or gone is a failure like any other."""
+
+    def __init__(self, journal_tx: trio.MemorySendChannel[journal.JournalMessage]) -> None:
+        self._journal_tx = journal_tx
+
+    async def ask(
+        self, build: Callable[[Reply[AnswerT]], journal.JournalMessage]
+    ) -> AnswerT | journal.Failed:
+        try:
+            return await ask(self._journal_tx, build, within_s=COMMIT_WITHIN_S)
+        except (trio.TooSlowError, ActorGone) as late:
+            return journal.Failed(reason=f"the journal did not answer: {late!r}")
+
+
+class _Held(msgspec.Struct, frozen=True, kw_only=True):
+    """A row offered to a connection and not acked yet."""
+
+    row_id: RowId
+    chat_id: ChatId
+    attempt: int
+
+
+class Rows:
+    """Offers rows, takes acks, and lets go of what a connection will not ack."""
+
+    def __init__(self, door: JournalDoor, now_ms: Callable[[], int]) -> None:
+        self._door = door
+        self._now_ms = now_ms
+        self._held: dict[ConnectionId, dict[EventId, _Held]] = {}
+
+    async def next(self, session: Session, epoch: int, *, hears_unbound: bool) -> Offer | None:
+        """Offer the session its next row, committed as offered; None: nothing for it now."""
+        held = self._held.setdefault(session.connection_id, {})
+        if len(held) >= UNACKED_ROWS_MAX:
+            return None  # an ack wakes the lane again
+        answer: Offer | journal.Failed | None = await self._door.ask(
+            lambda reply: journal.OfferNext(
+                session_id=session.session_id,
+                hears_unbound=hears_unbound,
+                connection_id=session.connection_id,
+                lease_epoch=epoch,
+                at_ms=self._now_ms(),
+                reply=reply,
+            )
+        )
+        match answer:
+            case journal.Failed(reason=reason):
+                log.error("row.not_offered", session=session.session_id, reason=reason)
+                return None
+            case None:
+                return None
+        held[answer.event_id] = _Held(
+            row_id=answer.row_id, chat_id=answer.prepared.chat_id, attempt=answer.attempt
+        )
+        log.info(
+            "row.offered",
+            event=answer.event_id,
+            account=answer.account,
+            chat=answer.prepared.chat_id,
+            message=answer.prepared.message_id,
+            session=session.session_id,
+            attempt=answer.attempt,
+            epoch=answer.lease_epoch,
+        )
+        return answer
+
+    async def acked(self, ack: ownership.Acked) -> bool:
+        """Take an ack; say whether the connection has room for more because of it.
+
+        Only the connection that holds this attempt of the row can ack it.
+        """
+        held = self._held.get(ack.connection_id, {})
+        row = held.get(ack.event_id)
+        if row is None or row.attempt != ack.attempt:
+            return False
+        answer: journal.Done | journal.Failed = await self._door.ask(
+            lambda reply: journal.Acked(
+                event_id=ack.event_id,
+                attempt=ack.attempt,
+                connection_id=ack.connection_id,
+                at_ms=self._now_ms(),
+                reply=reply,
+            )
+        )
+        if isinstance(answer, journal.Failed):
+            # It stays offered; after a restart it is offered again, marked by its attempt.
+            log.error("row.ack_not_stored", event=ack.event_id, reason=answer.reason)
+            return False
+        was_full = len(held) >= UNACKED_ROWS_MAX
+        del held[ack.event_id]
+        log.info(
+            "row.delivered",
+            event=ack.event_id,
+            chat=row.chat_id,
+            connection=ack.connection_id,
+            attempt=ack.attempt,
+        )
+        return was_full
+
+    async def answered(self, row_id: RowId) -> None:
+        """Close the row: its turn ended."""
+        for held in self._held.values():
+            for event_id, row in list(held.items()):
+                if row.row_id == row_id:
+                    del held[event_id]
+        answer: journal.Done | journal.Failed = await self._door.ask(
+            lambda reply: journal.Close(
+                row_id=row_id,
+                state=RowState.ANSWERED,
+                note=None,
+                at_ms=self._now_ms(),
+                reply=reply,
+            )
+        )
+        if isinstance(answer, journal.Failed):
+            log.error("row.end_not_stored", row=row_id, reason=answer.reason)
+
+    async def release(
+        self, connection_id: ConnectionId, row_ids: tuple[RowId, ...] | None = None
+    ) -> None:
+        """Rows this connection did not ack wait again, for whoever hears them now."""
+        held = self._held.get(connection_id, {})
+        if row_ids is None:
+            self._held.pop(connection_id, None)
+        else:
+            for event_id in [key for key, row in held.items() if row.row_id in row_ids]:
+                del held[event_id]
+        if not held and row_ids is None:
+            return
+        answer: journal.Done | journal.Failed = await self._door.ask(
+            lambda reply: journal.Release(connection_id=connection_id, row_ids=row_ids, reply=reply)
+        )
+        if isinstance(answer, journal.Failed):
+            log.error("row.not_released", connection=connection_id, reason=answer.reason)
+
+    def held(self, connection_id: ConnectionId) -> tuple[tuple[RowId, ChatId], ...]:
+        """Return the rows this connection holds unacked, and their chats."""
+        rows = self._held.get(connection_id, {}).values()
+        return tuple((row.row_id, row.chat_id) for row in rows)
+
+    async def release_all(self) -> None:
+        """Nobody is connected: whatever was offered before waits again."""
+        answer: journal.Done | journal.Failed = await self._door.ask(
+            lambda reply: journal.Release(connection_id=None, row_ids=None, reply=reply)
+        )
+        if isinstance(answer, journal.Failed):
+            log.error("row.not_released", reason=answer.reason)
