@@ -1,0 +1,99 @@
+"""However the daemon ends, no card is left running."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from tests.kit.house import Platform, open_daemon, open_platform
+from tests.kit.raw_proxy import RawProxy, session
+
+CARDS = 50
+
+
+async def stream_cards(
+    platform: Platform, state_dir: Path, stack: AsyncExitStack, count: int
+) -> list[RawProxy]:
+    """Open *count* sessions and leave each with a turn streaming into its card."""
+    boss = await stack.enter_async_context(session(state_dir, "boss", "dispatcher"))
+    mates = []
+    for number in range(count):
+        name = f"mate-{number}"
+        mate = await stack.enter_async_context(session(state_dir, name))
+        mates.append(mate)
+        assert (await boss.tool("feishu_channel_acquire", number, session_id=name))["ok"]
+        chat = await platform.chat("p2p", f"User {number}")
+        await platform.say(chat, f"question {number}")
+        deliver = await mate.until("deliver")
+        await mate.send(t="ack", event_id=deliver["event_id"], attempt=1)
+        await mate.send(t="delta", turn_id=deliver["turn_id"], text=f"answer {number} so far")
+    await platform.wait_cards(count, "so far", within_s=60)
+    return mates
+
+
+async def test_sigterm_brings_every_card_to_stopped_and_exits_0(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir) as daemon,
+        AsyncExitStack() as stack,
+    ):
+        mates = await stream_cards(platform, state_dir, stack, CARDS)
+        started = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+        assert await daemon.wait(within_s=12) == 0
+        took_s = time.monotonic() - started
+        assert took_s < 5 + 3, "the cards' deadline and the goodbyes around it"
+        cards = await platform.wait_cards(CARDS, "🛑 Stopped · ", "so far", within_s=1)
+        assert not any(card["streaming"] for card in cards)
+        assert not (state_dir / "daemon.json").exists()
+        for mate in mates:
+            left = [message["t"] for message in await mate.wait_closed()]
+            assert left[-1] == "bye"
+            assert "cancel" in left
+
+
+async def test_after_sigkill_the_next_start_repairs_every_card(state_dir: Path) -> None:
+    async with open_platform() as platform:
+        async with AsyncExitStack() as stack:
+            daemon = await stack.enter_async_context(open_daemon(platform, state_dir))
+            await stream_cards(platform, state_dir, stack, CARDS)
+            await daemon.kill()
+        cards = await platform.cards()
+        assert sum(card["streaming"] for card in cards) == CARDS
+        async with open_daemon(platform, state_dir):
+            repaired = await platform.wait_cards(
+                CARDS, "🛑 Stopped · ", "Interrupted by a restart.", within_s=30
+            )
+            assert not any(card["streaming"] for card in repaired)
+
+
+async def test_a_second_daemon_of_the_same_state_directory_is_refused(state_dir: Path) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir) as daemon:
+        import subprocess
+        import sys
+
+        from tests.kit.house import environment
+
+        second = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "actors.daemon",
+                "--config",
+                str(state_dir.parent / "state.json"),
+                "--state-dir",
+                str(state_dir),
+            ],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env=environment(),
+        )
+        assert second.returncode == 3
+        assert (
+            f"another larkd (pid {daemon.process.pid}) is serving this state directory"
+            in second.stderr
+        )
