@@ -280,7 +280,7 @@ class Lane:
         if not (stop.by == opening.sender_id or in_its_direct_chat or stop.by_admin):
             return lane.NotAllowed()
         self._cancel(running, stop.reason)
-        return lane.Stopped(alias=opening.alias)
+        return lane.Stopped(alias=opening.alias, mode=opening.mode)
 
     def _cancel(self, running: _Turn, reason: wire.CancelReason) -> None:
         """Ask the proxy, show Stopped, start the clock: none waits for another."""

@@ -35,6 +35,7 @@ FLOOR_3 = {
     "static_reply",
     "grant_notice",
     "shutdown",
+    "pruning",
 }
 
 

@@ -8,6 +8,7 @@ import trio
 from actors.kit.mail import Reply
 from actors.messages.base import Message
 from actors.messages.link import LinkMessage
+from actors.messages.turn import Mode
 from protocol.delivery import Offer
 from protocol.ids import ChatId, ConnectionId, MessageId, OpenId, RowId, SessionId, TurnId
 from protocol.wire import CancelReason, TurnStatus
@@ -38,6 +39,8 @@ class Wake(Message, frozen=True, kw_only=True):
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):
     alias: str
+    mode: Mode
+    """In streaming mode the turn's card shows it; in static mode somebody has to say it."""
 
 
 class NothingRunning(msgspec.Struct, frozen=True, kw_only=True):

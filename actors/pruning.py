@@ -1,0 +1,59 @@
+"""Pruning: rows that were answered long ago leave the journal, a few at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+import trio
+
+from actors.kit.mail import ActorGone, ask
+from actors.messages import journal
+
+KEPT_MS: Final = 30 * 24 * 3_600 * 1_000
+"""Answered rows are kept 30 days; de-duplication needs 7 of them."""
+EVERY_S: Final = 3_600.0
+ROWS_MAX: Final = 1_000
+"""Of one commit, so that no event waits behind a long one."""
+PAUSE_S: Final = 0.5
+ASK_WITHIN_S: Final = 30.0
+
+log = structlog.get_logger()
+
+
+async def run(
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+    *,
+    now_ms: Callable[[], int],
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Prune each hour, until cancelled."""
+    task_status.started()
+    while True:
+        pruning = True
+        while pruning:
+            pruning = await _prune_some(journal_tx, now_ms() - KEPT_MS)
+            await trio.sleep(PAUSE_S)
+        await trio.sleep(EVERY_S)
+
+
+async def _prune_some(
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage], before_ms: int
+) -> bool:
+    """Prune a few rows; say whether there may be more."""
+    try:
+        answer: journal.Done | journal.Failed = await ask(
+            journal_tx,
+            lambda reply: journal.Prune(before_ms=before_ms, limit=ROWS_MAX, reply=reply),
+            within_s=ASK_WITHIN_S,
+        )
+    except (trio.TooSlowError, ActorGone) as late:
+        log.warning("journal.not_pruned", reason=repr(late))
+        return False
+    match answer:
+        case journal.Done(changed=changed):
+            return changed
+        case journal.Failed(reason=reason):
+            log.warning("journal.not_pruned", reason=reason)
+            return False
