@@ -17,7 +17,7 @@ import structlog
 import trio
 from tricycle import open_service_nursery
 
-from actors.kit.mail import ActorGone, ask
+from actors.kit.mail import ask_or
 from actors.kit.outbox import Outbox, OutboxFull
 from actors.messages import link, ownership, turn
 from protocol import wire
@@ -160,6 +160,7 @@ class _Link:
         )
         self._turns: dict[TurnId, trio.MemorySendChannel[turn.TurnInput]] = {}
         self._admitted = trio.Event()
+        self._asked_in = False
         self._reading = trio.CancelScope()
         self._heard_at = trio.current_time()
         self._hears = True  # False while the reader is busy passing on what it read
@@ -182,7 +183,7 @@ class _Link:
         finally:
             for turn_tx in self._turns.values():
                 turn_tx.close()
-            if self._admitted.is_set():
+            if self._asked_in:
                 with trio.move_on_after(GOODBYE_WITHIN_S, shield=True):
                     await self._ownership_tx.send(ownership.Disconnected(connection_id=self._id))
 
@@ -255,28 +256,26 @@ class _Link:
                 )
 
     async def _admit(self, register: wire.Register) -> None:
-        answer: ownership.Admitted | ownership.Declined
-        try:
-            answer = await ask(
-                self._ownership_tx,
-                lambda reply: ownership.Register(
-                    connection_id=self._id,
-                    session_id=SessionId(register.session_id),
-                    role=register.role,
-                    pid=register.pid,
-                    proxy_version=register.proxy_version,
-                    metadata=register.metadata,
-                    capabilities=frozenset(register.capabilities),
-                    link=self._mailbox.clone(),
-                    reply=reply,
-                ),
-                within_s=ASK_WITHIN_S,
-            )
-        except (trio.TooSlowError, ActorGone):
-            self._admitted.set()  # it may have been admitted: ownership must hear the end
-            answer = ownership.Declined(
-                code="draining", message="the daemon is busy or leaving; connect again"
-            )
+        answer: ownership.Admitted | ownership.Declined = await ask_or(
+            self._ownership_tx,
+            lambda reply: ownership.Register(
+                connection_id=self._id,
+                session_id=SessionId(register.session_id),
+                role=register.role,
+                pid=register.pid,
+                proxy_version=register.proxy_version,
+                metadata=register.metadata,
+                capabilities=frozenset(register.capabilities),
+                link=self._mailbox.clone(),
+                reply=reply,
+            ),
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda reason: ownership.Declined(
+                code="draining", message=f"the daemon is busy or leaving ({reason}); connect again"
+            ),
+        )
+        # Also if no answer came: it may have been admitted, and must hear of our end.
+        self._asked_in = True
         match answer:
             case ownership.Admitted():
                 self._machine.admitted()
@@ -293,19 +292,17 @@ class _Link:
                 self._end(wire.Refused(code=answer.code, message=answer.message))
 
     async def _use_tool(self, tool: wire.Tool) -> None:
-        try:
-            answer: ownership.ToolDone | ownership.ToolFailed = await ask(
-                self._ownership_tx,
-                lambda reply: ownership.CallTool(
-                    connection_id=self._id, name=tool.name, args=tool.args, reply=reply
-                ),
-                within_s=ASK_WITHIN_S,
-            )
-        except (trio.TooSlowError, ActorGone):
-            answer = ownership.ToolFailed(
-                error=f"larkd did not answer {tool.name} in {ASK_WITHIN_S:g} s;"
+        answer: ownership.ToolDone | ownership.ToolFailed = await ask_or(
+            self._ownership_tx,
+            lambda reply: ownership.CallTool(
+                connection_id=self._id, name=tool.name, args=tool.args, reply=reply
+            ),
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda reason: ownership.ToolFailed(
+                error=f"larkd: {tool.name}: {reason};"
                 " ask feishu_channel_status whether it took effect"
-            )
+            ),
+        )
         match answer:
             case ownership.ToolDone(result=result):
                 self._say(wire.ToolResult(id=tool.id, ok=True, result=result))

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 import trio
 
-from actors.kit.mail import ActorGone, ask
+from actors.kit.mail import ask_or
 from actors.messages import journal
 
 KEPT_MS: Final = 30 * 24 * 3_600 * 1_000
@@ -42,15 +42,12 @@ async def _prune_some(
     journal_tx: trio.MemorySendChannel[journal.JournalMessage], before_ms: int
 ) -> bool:
     """Prune a few rows; say whether there may be more."""
-    try:
-        answer: journal.Done | journal.Failed = await ask(
-            journal_tx,
-            lambda reply: journal.Prune(before_ms=before_ms, limit=ROWS_MAX, reply=reply),
-            within_s=ASK_WITHIN_S,
-        )
-    except (trio.TooSlowError, ActorGone) as late:
-        log.warning("journal.not_pruned", reason=repr(late))
-        return False
+    answer: journal.Done | journal.Failed = await ask_or(
+        journal_tx,
+        lambda reply: journal.Prune(before_ms=before_ms, limit=ROWS_MAX, reply=reply),
+        within_s=ASK_WITHIN_S,
+        otherwise=lambda reason: journal.Failed(reason=reason),
+    )
     match answer:
         case journal.Done(changed=changed):
             return changed

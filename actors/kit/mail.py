@@ -9,6 +9,7 @@ import trio
 
 MessageT = TypeVar("MessageT")
 AnswerT = TypeVar("AnswerT")
+FailureT = TypeVar("FailureT")
 
 
 class ActorGone(Exception):
@@ -74,6 +75,25 @@ async def ask(
             raise ActorGone from None
 
 
+async def ask_or(
+    mailbox: trio.MemorySendChannel[MessageT],
+    build: Callable[[Reply[AnswerT]], MessageT],
+    *,
+    within_s: float,
+    otherwise: Callable[[str], FailureT],
+) -> AnswerT | FailureT:
+    """Like :func:`ask`, for an asker to whom no answer is an answer too.
+
+    *otherwise* makes it from the reason.
+    """
+    try:
+        return await ask(mailbox, build, within_s=within_s)
+    except trio.TooSlowError:
+        return otherwise(f"no answer in {within_s:g} s")
+    except ActorGone:
+        return otherwise("nobody answers")
+
+
 def offer(mailbox: trio.MemorySendChannel[MessageT], message: MessageT) -> bool:
     """Send without waiting; say whether it was taken. For messages that go upwards."""
     try:
@@ -81,3 +101,20 @@ def offer(mailbox: trio.MemorySendChannel[MessageT], message: MessageT) -> bool:
     except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
         return False
     return True
+
+
+def drain(inbox: trio.MemoryReceiveChannel[MessageT]) -> int:
+    """Drop what an earlier life of an actor left unread; return how much that was.
+
+    Who asked is told that the question was dropped.
+    """
+    dropped = 0
+    while True:
+        try:
+            message = inbox.receive_nowait()
+        except (trio.WouldBlock, trio.EndOfChannel):
+            return dropped
+        dropped += 1
+        reply = getattr(message, "reply", None)
+        if isinstance(reply, Reply):
+            reply.close()

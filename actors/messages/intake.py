@@ -7,6 +7,7 @@ import msgspec
 from actors.kit.mail import Reply
 from actors.messages.base import Message
 from protocol.delivery import Inbound
+from protocol.ids import OpenId
 
 
 class Arrived(Message, frozen=True, kw_only=True):
@@ -33,4 +34,10 @@ class CardAction(Message, frozen=True, kw_only=True):
     reply: Reply[Toast | None]
 
 
-IntakeMessage = Arrived | CardAction
+class BotKnown(Message, frozen=True, kw_only=True):
+    """From the intake's own child: who the bot is. Mention-gated groups waited for it."""
+
+    open_id: OpenId
+
+
+IntakeMessage = Arrived | CardAction | BotKnown

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 import trio
 
-from actors.kit.mail import ActorGone, Reply, ask
+from actors.kit.mail import Reply, ask_or
 from actors.messages import journal, ownership
 from protocol.delivery import Offer, RowState
 from protocol.ids import ChatId, ConnectionId, EventId, RowId
@@ -38,10 +38,12 @@ class JournalDoor:
     async def ask(
         self, build: Callable[[Reply[AnswerT]], journal.JournalMessage]
     ) -> AnswerT | journal.Failed:
-        try:
-            return await ask(self._journal_tx, build, within_s=COMMIT_WITHIN_S)
-        except (trio.TooSlowError, ActorGone) as late:
-            return journal.Failed(reason=f"the journal did not answer: {late!r}")
+        return await ask_or(
+            self._journal_tx,
+            build,
+            within_s=COMMIT_WITHIN_S,
+            otherwise=lambda reason: journal.Failed(reason=f"journal: {reason}"),
+        )
 
 
 class _Held(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,271 @@
+"""Intake: from a committed event to a row a session may be given.
+
+One per account. It owns the order of inbound events: they are taken one by one in
+order of receipt, so per-chat order holds by itself. The gate decides who may speak;
+a stop word or command is the daemon's own affair; everything else becomes ready in
+the journal, and ownership is told.
+
+At start, and when the bot has learnt who it is, it takes up what is still
+``received`` in the journal. Every step can be repeated without harm.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+import trio
+
+from actors.intake.doors import Answers, Neighbours, call, close_row, store, who_hears
+from actors.intake.stop import Stopper
+from actors.messages import gateway, intake, journal, lane, ownership
+from protocol import access, command, replies
+from protocol.content import Content, read_content
+from protocol.delivery import Inbound, Prepared, RowState
+from protocol.errors import RemoteProtocolError
+from protocol.events import (
+    MessageReceived,
+    decode_message,
+    decode_recalled,
+)
+from protocol.ids import (
+    AccountId,
+    ChatId,
+    OpenId,
+    RowId,
+)
+from protocol.platform import BotInfo
+
+PAGE_ROWS: Final = 200
+HELD_MS_MAX: Final = 10 * 60 * 1_000
+"""How long a group's message waits for the bot to know itself."""
+NOTICE_EVERY_MS: Final = 10 * 60 * 1_000
+NOTICED_CHATS_MAX: Final = 4_096
+IDENTITY_FIRST_S: Final = 1.0
+IDENTITY_MAX_S: Final = 60.0
+
+log = structlog.get_logger()
+
+
+class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    account: AccountId
+    policy: access.Policy
+    language: replies.Language
+
+
+async def run(
+    settings: IntakeSettings,
+    inbox: trio.MemoryReceiveChannel[intake.IntakeMessage],
+    neighbours: Neighbours,
+    *,
+    now_ms: Callable[[], int],
+    rng: random.Random,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled. Started once what the journal still held is on its way."""
+    with inbox:
+        async with trio.open_nursery() as nursery:
+            actor = _Intake(settings, neighbours, nursery, now_ms)
+            nursery.start_soon(_learn_bot, neighbours, rng)
+            await actor.take_up_unprepared()
+            task_status.started()
+            async for message in inbox:
+                await actor.handle(message)
+
+
+async def _learn_bot(
+    neighbours: Neighbours,
+    rng: random.Random,
+) -> None:
+    """Ask who the bot is, for ever with backoff; mention gates need its open_id."""
+    pause_s = IDENTITY_FIRST_S
+    while True:
+        outcome = await call(neighbours.gateway_tx, gateway.GetBotInfo(), gateway.Priority.CREATE)
+        if isinstance(outcome, BotInfo):
+            await neighbours.intake_tx.send(intake.BotKnown(open_id=outcome.open_id))
+            return
+        log.info("feishu.bot_unknown", outcome=type(outcome).__name__, again_in_s=pause_s)
+        await trio.sleep(pause_s * (1 + rng.random() / 4))
+        pause_s = min(pause_s * 2, IDENTITY_MAX_S)
+
+
+class _Intake:
+    def __init__(
+        self,
+        settings: IntakeSettings,
+        neighbours: Neighbours,
+        nursery: trio.Nursery,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._to = neighbours
+        self._answers = Answers(nursery, neighbours.gateway_tx, settings.language)
+        self._stopper = Stopper(neighbours, settings.policy.admins, self._answers)
+        self._now_ms = now_ms
+        self._bot: OpenId | None = None
+        self._noticed: dict[ChatId, int] = {}
+
+    async def handle(self, message: intake.IntakeMessage) -> None:
+        match message:
+            case intake.Arrived(inbound=inbound):
+                await self._take(inbound)
+            case intake.CardAction(inbound=inbound):
+                with message.reply:
+                    message.reply.send(await self._stopper.press(inbound))
+                await self._close(inbound.row_id, RowState.COMMAND, "card action")
+            case intake.BotKnown(open_id=open_id):
+                self._bot = open_id
+                await self.take_up_unprepared()
+
+    async def take_up_unprepared(self) -> None:
+        """Take every row still ``received``, oldest first."""
+        after = RowId(0)
+        while True:
+            page = await self._unprepared(after)
+            for inbound in page:
+                await self._take(inbound)
+                after = inbound.row_id
+            if len(page) < PAGE_ROWS:
+                return
+
+    async def _unprepared(self, after: RowId) -> tuple[Inbound, ...]:
+        page: tuple[Inbound, ...] | journal.Failed = await store(
+            self._to.journal_tx,
+            lambda reply: journal.Unprepared(
+                account=self._settings.account, after_row=after, limit=PAGE_ROWS, reply=reply
+            ),
+        )
+        assert not isinstance(page, journal.Failed)
+        return page
+
+    async def _take(self, inbound: Inbound) -> None:
+        try:
+            match inbound.kind:
+                case "message":
+                    await self._message(inbound, decode_message(inbound.payload))
+                case "recalled":
+                    recalled = decode_recalled(inbound.payload)
+                    await self._to.lanes_tx.send(lane.Recalled(message_id=recalled.message_id))
+                    await self._close(inbound.row_id, RowState.COMMAND, "recall")
+                case "card_action":
+                    # Its three seconds are over: it was committed just before a crash.
+                    await self._close(inbound.row_id, RowState.EXPIRED, "card action")
+                case "other":
+                    await self._close(inbound.row_id, RowState.COMMAND, "not acted upon")
+        except RemoteProtocolError as unreadable:
+            log.warning("feishu.event.unreadable", event=inbound.event_id, reason=str(unreadable))
+            await self._close(inbound.row_id, RowState.REFUSED, str(unreadable)[:500])
+
+    # ── messages ────────────────────────────────────────────────────────────
+
+    async def _message(self, inbound: Inbound, message: MessageReceived) -> None:
+        match self._decide(message):
+            case access.Admitted():
+                pass
+            case access.Held(reason=reason):
+                if self._now_ms() - inbound.received_at_ms > HELD_MS_MAX:
+                    await self._refuse(inbound, message, reason)
+                return
+            case access.Dropped(reason=reason):
+                await self._refuse(inbound, message, reason)
+                return
+            case access.NeedsPairing(kind=kind):
+                await self._refuse(inbound, message, f"{kind} pairing required")
+                return
+        content = read_content(message.message_type, message.content, message.mentions)
+        wanted = self._wanted(message, content)
+        if isinstance(wanted, command.Prompt):
+            await self._prompt(inbound, message, content)
+            return
+        await self._stopper.word(message, always_answer=isinstance(wanted, command.Command))
+        await self._close(inbound.row_id, RowState.COMMAND, None)
+
+    def _decide(self, message: MessageReceived) -> access.Decision:
+        mentioned = {each.open_id for each in message.mentions if each.open_id}
+        approach = access.Approach(
+            sender_id=message.sender_id,
+            chat_id=message.chat_id,
+            chat_type=message.chat_type,
+            mentions=frozenset(mentioned),
+            sender_is_bot=message.sender_type not in ("user", ""),
+        )
+        return access.decide(self._settings.policy, approach, self._bot)
+
+    def _wanted(
+        self, message: MessageReceived, content: Content
+    ) -> command.StopWord | command.Command | command.Prompt:
+        if content.own_text is None:
+            return command.Prompt()
+        bot_keys = [each.key for each in message.mentions if each.open_id == self._bot]
+        wanted = command.parse(content.own_text, bot_keys=bot_keys)
+        if isinstance(wanted, command.Command) and (
+            wanted.name is not command.Name.CANCEL or wanted.args
+        ):
+            return command.Prompt()  # the other commands come with the lanes' own room
+        return wanted
+
+    async def _refuse(self, inbound: Inbound, message: MessageReceived, reason: str) -> None:
+        log.info(
+            "feishu.message.refused",
+            account=self._settings.account,
+            chat=message.chat_id,
+            message=message.message_id,
+            sender=message.sender_id,
+            reason=reason,
+        )
+        await self._close(inbound.row_id, RowState.REFUSED, reason)
+
+    async def _prompt(self, inbound: Inbound, message: MessageReceived, content: Content) -> None:
+        prepared = Prepared(
+            chat_id=message.chat_id,
+            message_id=message.message_id,
+            sender_id=message.sender_id,
+            chat_type=message.chat_type,
+            content=content.markdown,
+            meta=self._meta(message),
+            attachments=content.attachments,
+        )
+        done: journal.Done | journal.Failed = await store(
+            self._to.journal_tx,
+            lambda reply: journal.Prepare(row_id=inbound.row_id, prepared=prepared, reply=reply),
+        )
+        assert isinstance(done, journal.Done)
+        await self._to.ownership_tx.send(
+            ownership.RowReady(
+                row_id=inbound.row_id, account=inbound.account, chat_id=message.chat_id
+            )
+        )
+        await self._notice_if_nobody_hears(message)
+
+    def _meta(self, message: MessageReceived) -> dict[str, str]:
+        known = {
+            "kind": "message",
+            "account": self._settings.account,
+            "chat_id": message.chat_id,
+            "message_id": message.message_id,
+            "chat_type": message.chat_type,
+            "sender_id": message.sender_id,
+            "create_time": None if message.create_time_ms is None else str(message.create_time_ms),
+            "thread_id": message.thread_id,
+            "parent_id": message.parent_id,
+            "root_id": message.root_id,
+        }
+        return {key: value for key, value in known.items() if value is not None}
+
+    async def _notice_if_nobody_hears(self, message: MessageReceived) -> None:
+        heard = await who_hears(self._to.ownership_tx, message.chat_id)
+        if heard is None or heard.live:
+            return
+        now = self._now_ms()
+        if now - self._noticed.get(message.chat_id, -NOTICE_EVERY_MS) < NOTICE_EVERY_MS:
+            return
+        if len(self._noticed) >= NOTICED_CHATS_MAX:
+            self._noticed.pop(next(iter(self._noticed)))
+        self._noticed[message.chat_id] = now
+        self._answers.send(message.message_id, message.chat_id, replies.NO_SESSION, "nobody")
+
+    async def _close(self, row_id: RowId, state: RowState, note: str | None) -> None:
+        await close_row(self._to.journal_tx, row_id, state, note, self._now_ms())

@@ -1,0 +1,150 @@
+"""The intake's questions to its neighbours, and its answers to people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import msgspec
+import structlog
+import trio
+
+from actors.kit.mail import ActorGone, Reply, ask, ask_or
+from actors.messages import gateway, intake, journal, lane, ownership
+from protocol import replies
+from protocol.delivery import RowState
+from protocol.ids import ChatId, MessageId, RowId, idempotency_key
+from protocol.platform import NoAnswer, Outcome, Rejected
+
+JOURNAL_WITHIN_S: Final = 5.0
+JOURNAL_AGAIN_S: Final = 1.0
+ASK_WITHIN_S: Final = 1.2
+"""A person is waiting; the platform gives a press 3 s, for two questions at most."""
+CALL_WITHIN_S: Final = 30.0
+ANSWERS_MAX: Final = 64
+"""Answers to people under way at once; past it they are dropped, and logged."""
+
+log = structlog.get_logger()
+
+AnswerT = TypeVar("AnswerT")
+
+
+class Neighbours(msgspec.Struct, frozen=True, kw_only=True):
+    """The intake's own mailbox, for its children, and the mailboxes below it."""
+
+    intake_tx: trio.MemorySendChannel[intake.IntakeMessage]
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage]
+    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]
+    lanes_tx: trio.MemorySendChannel[lane.LaneMessage]
+    gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage]
+
+
+async def store(
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+    build: Callable[[Reply[AnswerT]], journal.JournalMessage],
+) -> AnswerT:
+    """Ask the journal until it answers: nothing can go on without it.
+
+    What waits meanwhile waits in our mailbox, and then in Feishu's own retries.
+    """
+    while True:
+        answer: AnswerT | journal.Failed = await ask_or(
+            journal_tx,
+            build,
+            within_s=JOURNAL_WITHIN_S,
+            otherwise=lambda reason: journal.Failed(reason=reason),
+        )
+        if not isinstance(answer, journal.Failed):
+            return answer
+        log.error("journal.failed", reason=answer.reason)
+        await trio.sleep(JOURNAL_AGAIN_S)
+
+
+async def close_row(
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+    row_id: RowId,
+    state: RowState,
+    note: str | None,
+    at_ms: int,
+) -> None:
+    """Bring a row to a state nothing moves it out of."""
+    done: journal.Done | journal.Failed = await store(
+        journal_tx,
+        lambda reply: journal.Close(
+            row_id=row_id, state=state, note=note, at_ms=at_ms, reply=reply
+        ),
+    )
+    assert isinstance(done, journal.Done)
+
+
+async def who_hears(
+    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage], chat_id: ChatId
+) -> ownership.ChatSession | None:
+    """Ask which session hears a chat; None where ownership does not answer in time."""
+    try:
+        heard: ownership.ChatSession = await ask(
+            ownership_tx,
+            lambda reply: ownership.WhoHears(chat_id=chat_id, reply=reply),
+            within_s=ASK_WITHIN_S,
+        )
+    except (trio.TooSlowError, ActorGone):
+        return None
+    return heard
+
+
+async def call(
+    gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage],
+    operation: gateway.Operation,
+    priority: gateway.Priority,
+) -> Outcome:
+    return await ask_or(
+        gateway_tx,
+        lambda reply: gateway.Call(operation=operation, priority=priority, reply=reply),
+        within_s=CALL_WITHIN_S,
+        otherwise=lambda reason: NoAnswer(reason=reason),
+    )
+
+
+class Answers:
+    """Plain text replies to people, each in a task of its own; nobody waits for one."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage],
+        language: replies.Language,
+    ) -> None:
+        self._nursery = nursery
+        self._gateway_tx = gateway_tx
+        self._language = language
+        self._under_way = 0
+
+    def send(self, message_id: MessageId, chat_id: ChatId, text: replies.Text, what: str) -> None:
+        """Reply to a message. *what* tells this answer from others to the same message."""
+        if self._under_way >= ANSWERS_MAX:
+            log.warning("feishu.answer_dropped", message=message_id, what=what)
+            return
+        self._under_way += 1
+        operation = gateway.ReplyMessage(
+            message_id=message_id,
+            chat_id=chat_id,
+            msg_type="text",
+            content_json=msgspec.json.encode({"text": text.speak(self._language)}).decode(),
+            uuid=idempotency_key(message_id, what),
+        )
+        self._nursery.start_soon(self._send, operation)
+
+    async def _send(self, operation: gateway.ReplyMessage) -> None:
+        try:
+            outcome = await call(self._gateway_tx, operation, gateway.Priority.FINAL)
+            if isinstance(outcome, NoAnswer):
+                # It may have been sent; the same uuid makes the second one harmless.
+                outcome = await call(self._gateway_tx, operation, gateway.Priority.FINAL)
+            if isinstance(outcome, Rejected | NoAnswer):
+                log.warning(
+                    "feishu.answer_failed",
+                    message=operation.message_id,
+                    outcome=type(outcome).__name__,
+                )
+        finally:
+            self._under_way -= 1

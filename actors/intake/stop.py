@@ -1,0 +1,92 @@
+"""Stopping a turn, as asked by a word, a command, or the button of a card."""
+
+from __future__ import annotations
+
+import structlog
+
+from actors.intake.doors import ASK_WITHIN_S, Answers, Neighbours, who_hears
+from actors.kit.mail import ask_or
+from actors.messages import intake, lane
+from protocol import replies
+from protocol.delivery import Inbound
+from protocol.errors import RemoteProtocolError
+from protocol.events import MessageReceived, decode_card_action
+from protocol.ids import ChatId, OpenId, SessionId, TurnId
+
+log = structlog.get_logger()
+
+
+class Stopper:
+    """Asks lanes to stop, and tells people what came of it."""
+
+    def __init__(self, neighbours: Neighbours, admins: frozenset[OpenId], answers: Answers) -> None:
+        self._to = neighbours
+        self._admins = admins
+        self._answers = answers
+
+    async def word(self, message: MessageReceived, *, always_answer: bool) -> None:
+        """Stop what runs in the chat. Where a card says so, only a command is answered."""
+        heard = await who_hears(self._to.ownership_tx, message.chat_id)
+        answer = await self._ask_to_stop(
+            heard.session_id if heard else None, None, message.chat_id, message.sender_id
+        )
+        match answer:
+            case lane.Stopped(mode=mode) if mode == "streaming" and not always_answer:
+                return
+            case lane.Stopped():
+                text = replies.STOPPED_TASK
+            case lane.NotAllowed():
+                text = replies.TOAST_NOT_ALLOWED
+            case _:
+                text = replies.NOTHING_RUNNING
+        self._answers.send(message.message_id, message.chat_id, text, "stop")
+
+    async def press(self, inbound: Inbound) -> intake.Toast | None:
+        """Somebody pressed a button of a card: say at once what it did."""
+        try:
+            action = decode_card_action(inbound.payload)
+        except RemoteProtocolError as unreadable:
+            log.warning("feishu.event.unreadable", event=inbound.event_id, reason=str(unreadable))
+            return None
+        session_id, turn_id = action.value.get("session"), action.value.get("turn")
+        if (
+            action.value.get("larkd") != "stop"
+            or not isinstance(session_id, str)
+            or not isinstance(turn_id, str)
+            or action.chat_id is None
+        ):
+            return _toast("warning", replies.TOAST_UNKNOWN)
+        answer = await self._ask_to_stop(
+            SessionId(session_id), TurnId(turn_id), action.chat_id, action.operator_id
+        )
+        match answer:
+            case lane.Stopped():
+                return _toast("success", replies.TOAST_STOPPED)
+            case lane.NotAllowed():
+                return _toast("warning", replies.TOAST_NOT_ALLOWED)
+            case _:
+                return _toast("info", replies.NOTHING_RUNNING)
+
+    async def _ask_to_stop(
+        self, session_id: SessionId | None, turn_id: TurnId | None, chat_id: ChatId, by: OpenId
+    ) -> lane.StopAnswer:
+        if session_id is None:
+            return lane.NothingRunning()
+        return await ask_or(
+            self._to.lanes_tx,
+            lambda reply: lane.Stop(
+                session_id=session_id,
+                turn_id=turn_id,
+                chat_id=chat_id,
+                by=by,
+                by_admin=by in self._admins,
+                reason="user",
+                reply=reply,
+            ),
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda _reason: lane.NothingRunning(),
+        )
+
+
+def _toast(kind: str, text: replies.Text) -> intake.Toast:
+    return intake.Toast(kind=kind, en=text.en, zh=text.zh)
