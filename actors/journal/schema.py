@@ -1,0 +1,80 @@
+"""The journal's tables, and how an older file becomes one of today.
+
+Times are milliseconds since 1970. Statements are written so that none ever scans a
+table whose size grows with the age of the installation: each has its index, partial
+where only few rows are concerned.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+APPLICATION_ID: Final = 0x6C61726B  # "lark"
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO meta VALUES ('generation', 0);
+
+    CREATE TABLE inbound (
+        row_id        INTEGER PRIMARY KEY,
+        account       TEXT NOT NULL,
+        event_id      TEXT NOT NULL UNIQUE,
+        message_key   TEXT,
+        kind          TEXT NOT NULL,
+        state         TEXT NOT NULL,
+        chat_id       TEXT,
+        attempt       INTEGER NOT NULL DEFAULT 0,
+        connection_id INTEGER,
+        session_id    TEXT,
+        lease_epoch   INTEGER,
+        received_at   INTEGER NOT NULL,
+        changed_at    INTEGER NOT NULL,
+        note          TEXT,
+        payload       BLOB NOT NULL,
+        prepared      BLOB
+    );
+    CREATE UNIQUE INDEX inbound_message ON inbound (account, message_key)
+        WHERE message_key IS NOT NULL;
+    CREATE INDEX inbound_received ON inbound (account, row_id) WHERE state = 'received';
+    CREATE INDEX inbound_ready ON inbound (row_id) WHERE state = 'ready';
+    CREATE INDEX inbound_ready_chat ON inbound (chat_id, row_id) WHERE state = 'ready';
+    CREATE INDEX inbound_offered ON inbound (connection_id, row_id) WHERE state = 'offered';
+    CREATE INDEX inbound_damaged ON inbound (row_id) WHERE state = 'damaged';
+    CREATE INDEX inbound_closed ON inbound (received_at)
+        WHERE state IN ('answered', 'refused', 'command', 'expired', 'damaged');
+
+    CREATE TABLE lease (
+        one        INTEGER PRIMARY KEY CHECK (one = 1),
+        owner      TEXT,
+        dispatcher TEXT,
+        granted    TEXT,
+        epoch      INTEGER NOT NULL
+    );
+    INSERT INTO lease VALUES (1, NULL, NULL, NULL, 0);
+
+    CREATE TABLE binding (
+        chat_id    TEXT PRIMARY KEY,
+        session_id TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX binding_session ON binding (session_id);
+
+    CREATE TABLE card (
+        card_id       TEXT PRIMARY KEY,
+        account       TEXT NOT NULL,
+        chat_id       TEXT NOT NULL,
+        turn_id       TEXT NOT NULL,
+        session_alias TEXT NOT NULL,
+        message_id    TEXT,
+        text          TEXT NOT NULL DEFAULT '',
+        opened_at     INTEGER NOT NULL,
+        closed_at     INTEGER,
+        outcome       TEXT
+    );
+    CREATE INDEX card_open ON card (opened_at) WHERE closed_at IS NULL;
+    CREATE INDEX card_closed ON card (closed_at) WHERE closed_at IS NOT NULL;
+    """,
+)
+"""``MIGRATIONS[n]`` brings a file of version n to version n + 1."""
+
+VERSION: Final = len(MIGRATIONS)
