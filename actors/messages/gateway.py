@@ -8,7 +8,7 @@ its own permit inside the gateway.
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -16,6 +16,9 @@ from actors.kit.mail import Reply
 from actors.messages.base import Message
 from protocol.ids import CardId, ChatId, MessageId
 from protocol.platform import Outcome
+
+API_LIMIT_CODE: Final = 99991400
+"""The code of a limit that counts one API of the app, not one card or chat."""
 
 
 class Priority(IntEnum):

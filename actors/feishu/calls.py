@@ -1,0 +1,276 @@
+"""Operations as HTTP calls: built with lark-oapi's request models, read with ours.
+
+The models know method, path and field names of each API; their own transports are
+not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from actors.feishu.sdk import load
+from actors.messages import gateway
+from actors.messages.gateway import Api
+from protocol.ids import CardId, ChatId, MessageId, OpenId
+from protocol.platform import (
+    Accepted,
+    BotInfo,
+    CardCreated,
+    ClientConfig,
+    EndpointFound,
+    ImageUploaded,
+    MessageSent,
+    NoAnswer,
+    ReactionAdded,
+)
+
+_CARDKIT: Final = "lark_oapi.api.cardkit.v1.model"
+_IM: Final = "lark_oapi.api.im.v1.model"
+_BASE_REQUEST: Final = "lark_oapi.core.model.base_request"
+
+
+class HttpCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, but for domain and token."""
+
+    api: Api
+    method: str
+    path: str
+    params: tuple[tuple[str, str], ...] = ()
+    json: bytes | None = None
+    files: Mapping[str, Any] | None = None
+    fields: Mapping[str, str] | None = None
+    needs_token: bool = True
+    resource: str | None = None
+    """The card or chat whose own limit this counts against."""
+
+
+def build(operation: gateway.Operation, *, app_id: str, app_secret: str) -> HttpCall:
+    """Return the request of *operation*. The secret goes into endpoint discovery alone."""
+    match operation:
+        case gateway.DiscoverEndpoint():
+            return HttpCall(
+                api=Api.ENDPOINT,
+                method="POST",
+                path="/callback/ws/endpoint",
+                json=msgspec.json.encode({"AppID": app_id, "AppSecret": app_secret}),
+                needs_token=False,
+            )
+        case gateway.GetBotInfo():
+            return HttpCall(api=Api.BOT_INFO, method="GET", path="/open-apis/bot/v3/info")
+        case gateway.CreateCard(card_json=card):
+            return _model(
+                Api.CREATE_CARD, _CARDKIT, "create_card", {"type": "card_json", "data": card}
+            )
+        case gateway.UpdateCard():
+            card_model = load(f"{_CARDKIT}.card").Card.builder()
+            card = card_model.type("card_json").data(operation.card_json).build()
+            return _model(
+                Api.UPDATE_CARD,
+                _CARDKIT,
+                "update_card",
+                {"card": card, "uuid": operation.uuid, "sequence": operation.sequence},
+                {"card_id": operation.card_id},
+                resource=operation.card_id,
+            )
+        case gateway.CardSettings():
+            return _model(
+                Api.CARD_SETTINGS,
+                _CARDKIT,
+                "settings_card",
+                {
+                    "settings": operation.settings_json,
+                    "uuid": operation.uuid,
+                    "sequence": operation.sequence,
+                },
+                {"card_id": operation.card_id},
+                resource=operation.card_id,
+            )
+        case gateway.ElementContent():
+            return _model(
+                Api.ELEMENT_CONTENT,
+                _CARDKIT,
+                "content_card_element",
+                {
+                    "content": operation.content,
+                    "uuid": operation.uuid,
+                    "sequence": operation.sequence,
+                },
+                {"card_id": operation.card_id, "element_id": operation.element_id},
+                resource=operation.card_id,
+            )
+        case _:
+            return _build_message_call(operation)
+
+
+def _build_message_call(operation: gateway.Operation) -> HttpCall:
+    match operation:
+        case gateway.ReplyMessage():
+            return _model(
+                Api.REPLY_MESSAGE,
+                _IM,
+                "reply_message",
+                {
+                    "content": operation.content_json,
+                    "msg_type": operation.msg_type,
+                    "uuid": operation.uuid,
+                },
+                {"message_id": operation.message_id},
+                resource=operation.chat_id,
+            )
+        case gateway.CreateMessage():
+            return _model(
+                Api.CREATE_MESSAGE,
+                _IM,
+                "create_message",
+                {
+                    "receive_id": operation.chat_id,
+                    "content": operation.content_json,
+                    "msg_type": operation.msg_type,
+                    "uuid": operation.uuid,
+                },
+                {"receive_id_type": "chat_id"},
+                resource=operation.chat_id,
+            )
+        case gateway.AddReaction():
+            emoji = load(f"{_IM}.emoji").Emoji.builder().emoji_type(operation.emoji_type).build()
+            return _model(
+                Api.ADD_REACTION,
+                _IM,
+                "create_message_reaction",
+                {"reaction_type": emoji},
+                {"message_id": operation.message_id},
+            )
+        case gateway.RemoveReaction():
+            return _model(
+                Api.REMOVE_REACTION,
+                _IM,
+                "delete_message_reaction",
+                None,
+                {"message_id": operation.message_id, "reaction_id": operation.reaction_id},
+            )
+        case gateway.UploadImage(image=image):
+            return HttpCall(
+                api=Api.UPLOAD_IMAGE,
+                method="POST",
+                path="/open-apis/im/v1/images",
+                fields={"image_type": "message"},
+                files={"image": ("image", image)},
+            )
+    raise TypeError(f"no call for {type(operation).__name__}")
+
+
+@cache
+def _builders(area: str, name: str) -> tuple[Callable[[], Any], Callable[[], Any] | None]:
+    camel = "".join(part.capitalize() for part in name.split("_"))
+    request = getattr(load(f"{area}.{name}_request"), f"{camel}Request")
+    try:
+        body = getattr(load(f"{area}.{name}_request_body"), f"{camel}RequestBody")
+    except ImportError:
+        return request.builder, None
+    return request.builder, body.builder
+
+
+def _model(
+    api: Api,
+    area: str,
+    name: str,
+    body: Mapping[str, Any] | None,
+    where: Mapping[str, str] | None = None,
+    *,
+    resource: str | None = None,
+) -> HttpCall:
+    """Fill lark-oapi's request *name* and read the HTTP request off it."""
+    request_builder, body_builder = _builders(area, name)
+    filled = request_builder()
+    for key, value in (where or {}).items():
+        getattr(filled, key)(value)
+    if body is not None and body_builder is not None:
+        fields = body_builder()
+        for key, value in body.items():
+            getattr(fields, key)(value)
+        filled.request_body(fields.build())
+    request = filled.build()
+    path = request.uri
+    for key, value in request.paths.items():
+        path = path.replace(f":{key}", quote(value, safe=""))
+    return HttpCall(
+        api=api,
+        method=request.http_method.name,
+        path=path,
+        params=tuple(request.queries),
+        json=None if body is None else msgspec.json.encode(_plain(request.body)),
+        resource=resource,
+    )
+
+
+def _plain(model: Any) -> Any:
+    """Turn a model into what its JSON says, without the fields that were not set."""
+    if isinstance(model, str | int | float | bool):
+        return model
+    return {key: _plain(value) for key, value in vars(model).items() if value is not None}
+
+
+# ── answers ─────────────────────────────────────────────────────────────────
+
+
+def read(operation: gateway.Operation, body: Mapping[str, Any]) -> Accepted | NoAnswer:
+    """Read the answer to *operation*, whose ``code`` is 0.
+
+    An answer that lacks what the operation is for is no answer: it may have happened.
+    """
+    data = body.get("data")
+    data = data if isinstance(data, dict) else {}
+    try:
+        match operation:
+            case gateway.CreateCard():
+                return CardCreated(card_id=CardId(_text(data, "card_id")))
+            case gateway.ReplyMessage() | gateway.CreateMessage():
+                chat = data.get("chat_id")
+                return MessageSent(
+                    message_id=MessageId(_text(data, "message_id")),
+                    chat_id=ChatId(chat) if isinstance(chat, str) else None,
+                )
+            case gateway.AddReaction():
+                return ReactionAdded(reaction_id=_text(data, "reaction_id"))
+            case gateway.UploadImage():
+                return ImageUploaded(image_key=_text(data, "image_key"))
+            case gateway.GetBotInfo():
+                bot = body.get("bot")
+                bot = bot if isinstance(bot, dict) else {}
+                return BotInfo(
+                    open_id=OpenId(_text(bot, "open_id")), name=str(bot.get("app_name", ""))
+                )
+            case gateway.DiscoverEndpoint():
+                return EndpointFound(
+                    url=_text(data, "URL"), client_config=_client_config(data.get("ClientConfig"))
+                )
+    except KeyError as missing:
+        return NoAnswer(reason=f"an answer without {missing.args[0]}")
+    return Accepted()
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key)
+    if not isinstance(value, str) or not value:
+        raise KeyError(key)
+    return value
+
+
+def _client_config(raw: object) -> ClientConfig:
+    known = raw if isinstance(raw, dict) else {}
+    found = {
+        ours: known[theirs]
+        for ours, theirs in (
+            ("reconnect_count", "ReconnectCount"),
+            ("reconnect_interval_s", "ReconnectInterval"),
+            ("reconnect_nonce_s", "ReconnectNonce"),
+            ("ping_interval_s", "PingInterval"),
+        )
+        if isinstance(known.get(theirs), int) and not isinstance(known[theirs], bool)
+    }
+    return ClientConfig(**found)

@@ -1,0 +1,170 @@
+"""The rate budget of one app: who may call the platform next, and when.
+
+The platform counts per API, 50 in a second and 1,000 in a minute, and per card 10 in
+a second. Calls wait here by priority; within one priority the oldest goes first,
+which shares what is left fairly, since a card has one call waiting at most.
+
+Pure: time is an argument, in seconds of a clock that only goes forward.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Hashable
+from typing import Final, Generic, TypeVar
+
+from msgspec import Struct
+
+PER_SECOND: Final = 45
+"""Of the platform's 50: its windows and ours do not begin together."""
+PER_MINUTE: Final = 950
+"""Of the platform's 1,000, for the same reason."""
+PER_MINUTE_SPREAD: Final = 720
+"""What structure, text and ticks may use of it: the rest is kept for ends and starts."""
+PER_CARD_SECOND: Final = 9
+"""Of the platform's 10."""
+PER_CHAT_SECOND: Final = 5
+WAITERS_MAX: Final = 10_000
+URGENT: Final = 1
+"""Priorities up to this one (final, create) may use the whole minute."""
+
+WaiterT = TypeVar("WaiterT", bound=Hashable)
+
+
+class Want(Struct, frozen=True, kw_only=True):
+    """One call that wants to be made."""
+
+    api: str
+    priority: int
+    """Smaller goes first."""
+    resource: str | None = None
+    """The card or chat whose own limit it counts against too."""
+    resource_per_second: int = PER_CARD_SECOND
+
+
+class _Window:
+    """The times of the last calls of one API or resource, within the last minute."""
+
+    __slots__ = ("calls", "paused_until", "per_second")
+
+    def __init__(self, per_second: int) -> None:
+        self.calls: deque[float] = deque()
+        self.per_second = per_second
+        self.paused_until = 0.0
+
+    def free_at(self, now: float, per_minute: int | None) -> float:
+        """Return when one more call fits; *now* or earlier means at once."""
+        while self.calls and self.calls[0] <= now - 60:
+            self.calls.popleft()
+        free = self.paused_until
+        if len(self.calls) >= self.per_second:
+            free = max(free, self.calls[-self.per_second] + 1)
+        if per_minute is not None and len(self.calls) >= per_minute:
+            free = max(free, self.calls[-per_minute] + 60)
+        return free
+
+
+class Budget(Generic[WaiterT]):
+    """Holds those who wait, and says who goes.
+
+    ``next_ready`` costs a look at the head of each (priority, API) queue, and past
+    waiters whose own card or chat has to pause.
+    """
+
+    def __init__(self) -> None:
+        self._apis: dict[str, _Window] = {}
+        self._resources: dict[str, _Window] = {}
+        self._queues: dict[tuple[int, str], deque[tuple[int, WaiterT, Want]]] = {}
+        self._resting: list[tuple[float, int, WaiterT, Want]] = []
+        self._numbers = itertools.count()
+        self.waiting = 0
+
+    def wait(self, waiter: WaiterT, want: Want) -> bool:
+        """Enter *waiter*; False: too many wait already."""
+        if self.waiting >= WAITERS_MAX:
+            return False
+        self._queue(want).append((next(self._numbers), waiter, want))
+        self.waiting += 1
+        return True
+
+    def next_ready(self, now: float) -> tuple[WaiterT | None, float | None]:
+        """Return who may call now, taken off the queue and counted as having called.
+
+        Otherwise None, and when to ask again (None: nobody waits).
+        """
+        self._wake_rested(now)
+        earliest: float | None = self._resting[0][0] if self._resting else None
+        for priority, api in sorted(self._queues):
+            queue = self._queues[priority, api]
+            window = self._api(api)
+            per_minute = PER_MINUTE if priority <= URGENT else PER_MINUTE_SPREAD
+            while queue:
+                free = window.free_at(now, per_minute)
+                if free > now:
+                    earliest = free if earliest is None else min(earliest, free)
+                    break
+                number, waiter, want = queue.popleft()
+                rest = self._rest_until(want, now)
+                if rest > now:
+                    heapq.heappush(self._resting, (rest, number, waiter, want))
+                    earliest = rest if earliest is None else min(earliest, rest)
+                    continue
+                self._count(want, now)
+                self.waiting -= 1
+                return waiter, None
+            if not queue:
+                del self._queues[priority, api]
+        return None, earliest
+
+    def limited(self, api: str, retry_after_s: float, now: float) -> None:
+        """The platform said "too many": nothing of this API until then."""
+        window = self._api(api)
+        window.paused_until = max(window.paused_until, now + max(retry_after_s, 0.2))
+
+    def limited_resource(self, resource: str, retry_after_s: float, now: float) -> None:
+        """One card or chat was called too often; the others go on."""
+        window = self._resources.get(resource)
+        if window is None:
+            window = self._resources[resource] = _Window(PER_CARD_SECOND)
+        window.paused_until = max(window.paused_until, now + max(retry_after_s, 0.2))
+
+    def forget_idle(self, now: float) -> None:
+        """Drop the windows of cards and chats nobody called for a while."""
+        idle = [
+            name
+            for name, window in self._resources.items()
+            if (not window.calls or window.calls[-1] < now - 60) and window.paused_until <= now
+        ]
+        for name in idle:
+            del self._resources[name]
+
+    def _api(self, api: str) -> _Window:
+        window = self._apis.get(api)
+        if window is None:
+            window = self._apis[api] = _Window(PER_SECOND)
+        return window
+
+    def _queue(self, want: Want) -> deque[tuple[int, WaiterT, Want]]:
+        return self._queues.setdefault((want.priority, want.api), deque())
+
+    def _rest_until(self, want: Want, now: float) -> float:
+        window = self._resources.get(want.resource) if want.resource else None
+        return window.free_at(now, None) if window is not None else now
+
+    def _count(self, want: Want, now: float) -> None:
+        self._api(want.api).calls.append(now)
+        if want.resource is not None:
+            window = self._resources.get(want.resource)
+            if window is None:
+                window = self._resources[want.resource] = _Window(want.resource_per_second)
+            window.calls.append(now)
+
+    def _wake_rested(self, now: float) -> None:
+        """Let those whose card may be called again back in, at the front: they waited."""
+        rested = []
+        while self._resting and self._resting[0][0] <= now:
+            rested.append(heapq.heappop(self._resting))
+        for _, number, waiter, want in sorted(rested, key=lambda one: one[1], reverse=True):
+            self._queue(want).appendleft((number, waiter, want))
