@@ -12,7 +12,7 @@ are integers in milliseconds.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -288,21 +288,11 @@ class _MessageBody(Struct, frozen=True):
     message: _Message
 
 
-class _MessageEvent(Struct, frozen=True):
-    header: _EventHeader
-    event: _MessageBody
-
-
 class _RecallBody(Struct, frozen=True):
     message_id: Annotated[MessageId, _Present]
     chat_id: ChatId | None = None
     recall_type: str | None = None
     recall_time: _Time = None
-
-
-class _RecallEvent(Struct, frozen=True):
-    header: _EventHeader
-    event: _RecallBody
 
 
 class _Action(Struct, frozen=True):
@@ -323,16 +313,19 @@ class _CardActionBody(Struct, frozen=True):
     context: _CardContext | None = None
 
 
-class _CardActionEvent(Struct, frozen=True):
+_BodyT = TypeVar("_BodyT")
+
+
+class _Event(Struct, Generic[_BodyT], frozen=True):
     header: _EventHeader
-    event: _CardActionBody
+    event: _BodyT
 
 
 _envelopes: Final = msgspec.json.Decoder(_RawEnvelope)
 _bodies: Final = msgspec.json.Decoder(_Body)
-_messages: Final = msgspec.json.Decoder(_MessageEvent)
-_recalls: Final = msgspec.json.Decoder(_RecallEvent)
-_card_actions: Final = msgspec.json.Decoder(_CardActionEvent)
+_messages: Final = msgspec.json.Decoder(_Event[_MessageBody])
+_recalls: Final = msgspec.json.Decoder(_Event[_RecallBody])
+_card_actions: Final = msgspec.json.Decoder(_Event[_CardActionBody])
 
 
 # ── helpers ─────────────────────────────────────────────────────────────────
@@ -394,12 +387,10 @@ def _mention(raw: _Mention) -> Mention:
 
 def _milliseconds(value: _Time) -> int | None:
     try:
-        number = int(value) if value is not None else None
+        number = int(value or 0)
     except (ValueError, OverflowError):
         return None
-    if number is not None and number >= _MICROSECONDS_FROM:
-        number //= 1000
-    return number
+    return (number // 1000 if number >= _MICROSECONDS_FROM else number) or None
 
 
 def _seconds_to_milliseconds(value: _Time) -> int | None:

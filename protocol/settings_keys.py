@@ -178,8 +178,8 @@ def _host_port(value: Any, path: str, _problems: Problems) -> dict[str, Any]:
         or int(port[:9]) > _PORT_MAX
         or (":" in host and not str(value).startswith("["))
     ):
-        raise Rejected(
-            path, "allowed: host:port, such as 127.0.0.1:7345 or [::1]:7345; port 0 picks one"
+        raise wrong_kind(
+            path, value, "host:port, such as 127.0.0.1:7345 or [::1]:7345; port 0 picks one"
         )
     return {"host": host, "port": int(port)}
 

@@ -1,4 +1,4 @@
-"""What the long connection's actor accepts."""
+"""What the long connection's actor accepts, and the one way it gives up."""
 
 from __future__ import annotations
 
@@ -10,3 +10,18 @@ class Leave(Message, frozen=True, kw_only=True):
 
 
 ConnectionMessage = Leave
+
+
+class CredentialsRefusedError(Exception):
+    """The platform does not know this app id and secret, and never did in this life.
+
+    A human has to act, so the daemon ends with the exit status for it.
+    """
+
+    def __init__(self, account: str, code: int, message: str) -> None:
+        super().__init__(
+            f"account {account}: the platform refused the app's credentials ({code}: {message}); "
+            "check appId, appSecret and domain, and that the app is enabled"
+        )
+        self.account = account
+        self.code = code

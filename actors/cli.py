@@ -1,0 +1,113 @@
+"""The ``larkd`` command. Each subcommand imports what it needs when it is chosen."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from actors.arguments import add_state_dir, parse_daemon_arguments
+
+DONE: Final = 0
+FAILED: Final = 1
+BAD_CONFIGURATION: Final = 2
+
+DESCRIPTION: Final = """\
+One daemon owns a Feishu/Lark bot's long connection and gives it to many
+coding-agent sessions; their answers stream into live cards.
+"""
+EPILOG: Final = """\
+examples:
+  larkd daemon --sandbox    try it in a minute: no Feishu app needed
+  larkd daemon              run with ~/.config/larkd/config.toml
+  larkd status              who hears the user, what waits, which sessions are live
+  larkd status --json       the same, for scripts
+
+`larkd COMMAND --help` says more. Exit status: 0 done, 1 failed, 2 bad usage or
+configuration, 3 another larkd is running, 4 Feishu refused the credentials
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand; return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return FAILED
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not flush into it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _run(arguments: list[str]) -> int:
+    # These two read their own arguments, also --help.
+    if arguments[:1] == ["daemon"]:
+        return _daemon(arguments[1:])
+    if arguments[:1] == ["sandbox"]:
+        return _sandbox(arguments[1:])
+    parsed = _parser().parse_args(arguments)
+    return _status(parsed.state_dir, as_json=parsed.json)
+
+
+def _parser() -> argparse.ArgumentParser:
+    from protocol import __version__  # noqa: PLC0415  # only here
+
+    parser = argparse.ArgumentParser(
+        prog="larkd",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"larkd {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands.add_parser("daemon", help="run the daemon", add_help=False)
+    status = commands.add_parser(
+        "status",
+        help="show how the running daemon is",
+        description="Ask the running daemon who hears the user, what waits and who is connected.",
+        allow_abbrev=False,
+    )
+    status.add_argument("--json", action="store_true", help="print the whole status as JSON")
+    add_state_dir(status)
+    commands.add_parser(
+        "sandbox", help="run the stand-in platform and its chat page alone", add_help=False
+    )
+    return parser
+
+
+def _daemon(argv: list[str]) -> int:
+    parse_daemon_arguments(argv)  # bad usage and --help are answered before the slow imports
+    return int(importlib.import_module("actors.daemon").main(argv))
+
+
+def _sandbox(argv: list[str]) -> int:
+    return int(importlib.import_module("actors.sandbox.__main__").main(argv) or DONE)
+
+
+def _status(explicit: Path | None, *, as_json: bool) -> int:
+    from actors import status  # noqa: PLC0415  # trio, which `larkd --help` can do without
+    from protocol import places  # noqa: PLC0415  # likewise
+    from protocol.settings import ConfigurationError  # noqa: PLC0415  # likewise
+
+    state = places.state_dir(explicit, os.environ, Path.home())
+    try:
+        found = status.fetch(state)
+    except (status.Unavailable, ConfigurationError) as why:
+        print(f"larkd status: {why}", file=sys.stderr)  # noqa: T201  # what the command says
+        return BAD_CONFIGURATION if isinstance(why, ConfigurationError) else FAILED
+    print(status.as_json(found) if as_json else status.as_text(found))  # noqa: T201  # likewise
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,273 @@
+"""The way of an event from a frame to intake: journal, ack, forward.
+
+How it works: the reading loop sends each ``Append`` itself, so the journal sees events
+in order of receipt, and does not wait for the commit. ``_settle`` takes the answers in
+that same order and acks; ``_forward`` passes on to intake at intake's pace. Both queues
+between them are bounded; when they are full the loop stops reading and TCP pushes back.
+They outlive a link, so what was committed on the last one still reaches intake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import structlog
+import trio
+
+from actors.connection.settings import (
+    DRAIN_WITHIN_S,
+    FORWARDED_EVENTS_MAX,
+    IN_FLIGHT_EVENTS_MAX,
+    PRESSES_MAX,
+    UNSURE_EVENTS_MAX,
+    ConnectionSettings,
+    Mailboxes,
+)
+from actors.feishu.socket import Socket
+from actors.kit.mail import Reply
+from actors.messages import intake, journal
+from protocol import events, longconn
+from protocol.delivery import Inbound
+from protocol.errors import RemoteProtocolError
+from protocol.ids import AccountId, RowId
+
+log = structlog.get_logger()
+
+
+class Pipeline:
+    """Takes events in order of receipt; acks and forwards them in that order."""
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        mailboxes: Mailboxes,
+        *,
+        now_ms: Callable[[], int],
+        noticed: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._mailboxes = mailboxes
+        self._now_ms = now_ms
+        self._noticed = noticed
+        self._log = log.bind(account=settings.account)
+        self._pending_tx, self._pending_rx = trio.open_memory_channel[_Pending | trio.Event](
+            IN_FLIGHT_EVENTS_MAX
+        )
+        self._forward_tx, self._forward_rx = trio.open_memory_channel[Inbound](FORWARDED_EVENTS_MAX)
+        self._presses = trio.Semaphore(PRESSES_MAX)
+        self._unsure = _Unsure()
+        self.last_event_at_ms: int | None = None
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._forward)
+            await self._settle(nursery)
+
+    async def take(self, socket: Socket, event: longconn.Event) -> None:
+        """Send one event to the journal. The answer is taken in :meth:`_settle`."""
+        received_at, received_at_ms = trio.current_time(), self._now_ms()
+        envelope = self._read(event.payload)
+        answer_tx, answer_rx = trio.open_memory_channel[journal.Appended | journal.Failed](1)
+        append = journal.Append(
+            account=self._settings.account,
+            event_id=envelope.event_id,
+            message_key=envelope.message_key,
+            kind=envelope.kind,
+            payload=event.payload,
+            received_at_ms=received_at_ms,
+            reply=Reply(answer_tx),
+        )
+        sent = False
+        try:
+            with trio.move_on_at(received_at + self._settings.append_within_s):
+                await self._mailboxes.journal.send(append)
+                sent = True
+        except trio.BrokenResourceError:
+            pass
+        if not sent:
+            self._not_journaled(envelope, "the journal takes no mail")
+            return
+        self.last_event_at_ms = received_at_ms
+        self._noticed()
+        pending = _Pending(
+            event=event,
+            envelope=envelope,
+            socket=socket,
+            received_at=received_at,
+            received_at_ms=received_at_ms,
+            answer=answer_rx,
+        )
+        await self._pending_tx.send(pending)
+
+    async def drain(self) -> None:
+        """Let commits under way be acked: a mark that has passed the queue says so."""
+        passed = trio.Event()
+        with trio.move_on_after(DRAIN_WITHIN_S):
+            await self._pending_tx.send(passed)
+            await passed.wait()
+
+    def _read(self, payload: bytes) -> events.Envelope:
+        """Read the envelope. What cannot be read is kept under a name of its own.
+
+        Refusing it would only bring it back; so it is journaled for a human to look
+        at, acked, and for intake it is one of the events it has no use for.
+        """
+        try:
+            return events.read_envelope(payload)
+        except RemoteProtocolError as error:
+            event_id = events.synthetic_event_id(payload)
+            self._log.error(
+                "feishu.event.unreadable", event_id=event_id, size=len(payload), reason=str(error)
+            )
+            return events.Envelope(event_id=event_id, event_type="unreadable", kind="other")
+
+    async def _settle(self, nursery: trio.Nursery) -> None:
+        """Take the journal's answers in order of receipt: ack what is committed."""
+        async for pending in self._pending_rx:
+            if isinstance(pending, trio.Event):
+                pending.set()
+                continue
+            envelope = pending.envelope
+            appended = await self._commit_of(pending)
+            if appended is None:
+                continue
+            fresh = self._unsure.resolve(envelope) or not appended.duplicate
+            self._log.info(
+                "feishu.message.received"
+                if envelope.kind == "message"
+                else "feishu.event.received",
+                event_id=envelope.event_id,
+                message_id=envelope.message_key,
+                chat_id=envelope.chat_id,
+                type=envelope.event_type,
+                duplicate=not fresh,
+            )
+            inbound = pending.inbound(appended.row_id, self._settings.account)
+            if fresh and envelope.kind == "card_action":
+                await self._presses.acquire()
+                nursery.start_soon(self._press, pending, inbound)
+                continue
+            await pending.socket.send(pending.ack())
+            if fresh:
+                await self._forward_tx.send(inbound)
+
+    async def _commit_of(self, pending: _Pending) -> journal.Appended | None:
+        """Wait for the commit; None means no ack, and the reason is logged."""
+        answer: journal.Appended | journal.Failed | None = None
+        try:
+            try:
+                # An answer that is there counts, however late we come to look.
+                answer = pending.answer.receive_nowait()
+            except trio.WouldBlock:
+                with trio.move_on_at(pending.received_at + self._settings.append_within_s):
+                    answer = await pending.answer.receive()
+        except trio.EndOfChannel:
+            pass
+        pending.answer.close()
+        match answer:
+            case journal.Appended():
+                return answer
+            case journal.Failed(reason=reason):
+                self._not_journaled(pending.envelope, reason)
+            case None:
+                # It may be committed all the same. Then the next push of it finds a
+                # duplicate that intake has not heard of.
+                self._unsure.add(pending.envelope)
+                self._not_journaled(pending.envelope, "the journal did not answer in time")
+        return None
+
+    def _not_journaled(self, envelope: events.Envelope, reason: str) -> None:
+        self._log.error("feishu.event.not_journaled", event_id=envelope.event_id, reason=reason)
+
+    async def _forward(self) -> None:
+        """Pass committed events on in order, at intake's pace."""
+        async for inbound in self._forward_rx:
+            await self._mailboxes.intake.send(intake.Arrived(inbound=inbound))
+
+    async def _press(self, pending: _Pending, inbound: Inbound) -> None:
+        """Give a press to intake and answer it in time, with intake's toast if it has one.
+
+        The deadline is for the answer only. The press itself is durable and is
+        delivered however long intake has no room.
+        """
+        try:
+            toast_tx, toast_rx = trio.open_memory_channel[intake.Toast | None](1)
+            message = intake.CardAction(inbound=inbound, reply=Reply(toast_tx))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._mailboxes.intake.send, message)
+                toast: intake.Toast | None = None
+                answered = False
+                with toast_rx, trio.move_on_at(pending.received_at + self._settings.press_within_s):
+                    try:
+                        toast = await toast_rx.receive()
+                    except trio.EndOfChannel:
+                        self._log.warning("feishu.press.dropped", event_id=inbound.event_id)
+                    answered = True
+                if not answered:
+                    self._log.warning("feishu.press.late", event_id=inbound.event_id)
+                await pending.socket.send(pending.ack(_toast_json(toast) if toast else None))
+        finally:
+            self._presses.release()
+
+
+class _Pending(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One event on its way through the journal."""
+
+    event: longconn.Event
+    envelope: events.Envelope
+    socket: Socket
+    received_at: float
+    received_at_ms: int
+    answer: trio.MemoryReceiveChannel[journal.Appended | journal.Failed]
+
+    def inbound(self, row_id: RowId, account: AccountId) -> Inbound:
+        return Inbound(
+            row_id=row_id,
+            account=account,
+            event_id=self.envelope.event_id,
+            kind=self.envelope.kind,
+            payload=self.event.payload,
+            received_at_ms=self.received_at_ms,
+        )
+
+    def ack(self, data: bytes | None = None) -> longconn.Frame:
+        took_ms = int((trio.current_time() - self.received_at) * 1_000)
+        return longconn.ack(self.event.frame, took_ms=took_ms, data=data)
+
+
+class _Unsure:
+    """Events whose commit was not confirmed: committed or not, nobody told intake."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, None] = {}
+
+    def add(self, envelope: events.Envelope) -> None:
+        self._keys[self._key(envelope)] = None
+        if len(self._keys) > UNSURE_EVENTS_MAX:
+            del self._keys[next(iter(self._keys))]
+
+    def resolve(self, envelope: events.Envelope) -> bool:
+        """Say whether the event was among them, and take it out."""
+        key = self._key(envelope)
+        if key not in self._keys:
+            return False
+        del self._keys[key]
+        return True
+
+    @staticmethod
+    def _key(envelope: events.Envelope) -> str:
+        return envelope.message_key or envelope.event_id
+
+
+def _toast_json(toast: intake.Toast) -> bytes:
+    return msgspec.json.encode(
+        {
+            "toast": {
+                "type": toast.kind,
+                "content": toast.en,
+                "i18n": {"zh_cn": toast.zh, "en_us": toast.en},
+            }
+        }
+    )

@@ -1,0 +1,44 @@
+"""What the connection of one account is given: its numbers and its mailboxes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import trio
+
+from actors.feishu.socket import SocketLimits
+from actors.messages import gateway, intake, journal, ownership
+from protocol.ids import AccountId
+
+IN_FLIGHT_EVENTS_MAX: Final = 256
+"""Sent to the journal and not answered: two of its group commits at full speed."""
+FORWARDED_EVENTS_MAX: Final = 256
+"""Committed and acked, and intake has no room yet; they are safe in the journal."""
+PRESSES_MAX: Final = 64
+"""Presses on cards waiting for their toast."""
+UNSURE_EVENTS_MAX: Final = 4_096
+"""Appends with an unknown end; past it the oldest wait for the next start's replay."""
+DRAIN_WITHIN_S: Final = 0.4
+"""On leaving, for commits under way to be acked. With closing the socket below 1 s."""
+
+
+class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    account: AccountId
+    socket: SocketLimits = SocketLimits()
+    discover_within_s: float = 15.0
+    """The gateway's own deadline of a call is 10 s, its queue comes before."""
+    append_within_s: float = 2.0
+    press_within_s: float = 2.5
+    """The platform waits 3 s for the answer to a press."""
+    slow_retry_s: float = 30.0
+    """After a refusal that only a human can lift."""
+
+
+class Mailboxes(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Whom the connection speaks to."""
+
+    gateway: trio.MemorySendChannel[gateway.GatewayMessage]
+    journal: trio.MemorySendChannel[journal.JournalMessage]
+    intake: trio.MemorySendChannel[intake.IntakeMessage]
+    ownership: trio.MemorySendChannel[ownership.OwnershipMessage]

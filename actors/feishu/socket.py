@@ -1,0 +1,355 @@
+"""One life of the WebSocket to the platform: connect, read, write, ping, close.
+
+:func:`run_socket` opens the socket, gives it to *serve*, and closes it; what it came
+to is its return value, since the end of a link is everyday life. Inside, nothing
+raises either: :meth:`Socket.receive` gives None and :meth:`Socket.send` False once the
+link is over.
+
+How it works: the body of a service nursery is *serve*; its children are the
+library's reader and our pings. So whatever ends the body, the reader still runs for
+the close handshake. A peer that does not answer (no pong in time, a write that does
+not get through) is cut off at the TCP stream, without a farewell.
+"""
+
+from __future__ import annotations
+
+import functools
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+import h11
+import structlog
+import trio
+import trio_websocket as ws
+from msgspec import Struct
+from tricycle import open_service_nursery
+from wsproto.utilities import ProtocolError as WebSocketProtocolError
+
+from actors.feishu import sdk
+from protocol import longconn
+from protocol.errors import RemoteProtocolError
+from protocol.platform import ClientConfig
+
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""The platform's own Python client takes 1 MiB, so more is not sent today."""
+READ_BYTES: Final = 64 * 1024
+READ_AHEAD_MESSAGES_MAX: Final = 16
+"""Read and not yet taken; then TCP pushes back."""
+ABNORMAL_CLOSURE: Final = 1006
+
+log = structlog.get_logger()
+
+
+class SocketLimits(Struct, frozen=True, kw_only=True):
+    connect_within_s: float = 10.0
+    """DNS, TCP, TLS and the WebSocket handshake together."""
+    send_within_s: float = 10.0
+    close_within_s: float = 0.5
+    pong_grace_s: float = 30.0
+    """Beyond the ping interval, without a pong: the link is half-open."""
+
+
+class SocketEnd(Struct, frozen=True, kw_only=True):
+    """How a life ended.
+
+    ``unreachable`` and ``refused`` never got through the handshake. ``closed`` was the
+    peer's close frame, ``lost`` the network, ``half_open`` silence, ``left`` *serve*'s
+    own return.
+    """
+
+    kind: Literal["unreachable", "refused", "closed", "lost", "half_open", "left"]
+    reason: str
+    refusal: longconn.Refused | None = None
+
+
+class Socket:
+    """An open link: complete events in, acks out."""
+
+    def __init__(
+        self,
+        connection: ws.WebSocketConnection,
+        stream: trio.abc.Stream,
+        receiver: longconn.Receiver,
+        service: int,
+        limits: SocketLimits,
+    ) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._receiver = receiver
+        self.service = service
+        self._limits = limits
+        self._patience_s = self._patience_after_pong_s()
+        self._next_ping = trio.CancelScope()
+        self.pongs = 0
+        self.end: SocketEnd | None = None
+        """Set once the link is over; the first cause stays."""
+
+    @property
+    def client_config(self) -> ClientConfig:
+        """As the last pong said, or the endpoint before it."""
+        return self._receiver.client_config
+
+    async def receive(self) -> longconn.Event | None:
+        """Wait for the next complete event; None when the link is over.
+
+        Only time spent waiting here counts as the peer's silence: what the house
+        itself was late to read says nothing about the peer.
+        """
+        while self.end is None:
+            since = trio.current_time()
+            with trio.move_on_after(self._patience_s) as patience:
+                try:
+                    message = await self._connection.get_message()
+                except ws.ConnectionClosed as closed:
+                    self._ended(_end_of(closed.reason))
+                    return None
+            if patience.cancelled_caught:
+                silent_s = self.client_config.ping_interval_s + self._limits.pong_grace_s
+                await self._cut("half_open", f"no pong for {silent_s:g} s")
+                return None
+            self._patience_s -= trio.current_time() - since
+            event = self._read(message)
+            if event is not None:
+                return event
+        return None
+
+    async def send(self, frame: longconn.Frame) -> bool:
+        """Send *frame*; say whether it was handed to the network."""
+        if self.end is not None:
+            return False
+        data = sdk.encode_frame(frame)
+        through = False
+        try:
+            with trio.move_on_after(self._limits.send_within_s):
+                await self._connection.send_message(data)
+                through = True
+        except ws.ConnectionClosed as closed:
+            self._ended(_end_of(closed.reason))
+            return False
+        finally:
+            # Also when cancelled: part of a frame may be out, nothing can follow it.
+            if not through:
+                await self._cut("half_open", "the peer does not take what is sent")
+        return through
+
+    async def ping_forever(self) -> None:
+        """Ping at once, then each ping interval, as of the last pong, till the end."""
+        while await self.send(longconn.ping(self.service)):
+            with trio.CancelScope() as self._next_ping:
+                self._next_ping.deadline = trio.current_time() + self.client_config.ping_interval_s
+                await trio.sleep_forever()
+
+    async def close(self) -> None:
+        """Say goodbye within the limit, then close whatever the peer does."""
+        self._ended(SocketEnd(kind="left", reason="closed by us"))
+        with trio.move_on_after(self._limits.close_within_s, shield=True):
+            await self._connection.aclose()
+        await trio.aclose_forcefully(self._stream)
+
+    def _read(self, message: str | bytes) -> longconn.Event | None:
+        if isinstance(message, str):
+            log.warning("feishu.frame.ignored", reason="a text message")
+            return None
+        try:
+            received = self._receiver.receive(sdk.decode_frame(message), now=trio.current_time())
+        except RemoteProtocolError as error:
+            log.warning("feishu.frame.ignored", reason=str(error))
+            return None
+        match received:
+            case longconn.Event():
+                return received
+            case longconn.Pong():
+                self._alive()
+            case longconn.Ignored(expected=False):
+                log.warning("feishu.frame.ignored", reason=received.reason)
+            case _:
+                pass
+        return None
+
+    def _alive(self) -> None:
+        self.pongs += 1
+        self._patience_s = self._patience_after_pong_s()
+        # A shorter interval takes effect now, a longer one after the next ping.
+        soon = trio.current_time() + self.client_config.ping_interval_s
+        self._next_ping.deadline = min(self._next_ping.deadline, soon)
+
+    def _patience_after_pong_s(self) -> float:
+        return self.client_config.ping_interval_s + self._limits.pong_grace_s
+
+    async def _cut(self, kind: Literal["half_open"], reason: str) -> None:
+        """Give the peer up. It gets no close frame: it would not read it."""
+        self._ended(SocketEnd(kind=kind, reason=reason))
+        await trio.aclose_forcefully(self._stream)
+
+    def _ended(self, end: SocketEnd) -> None:
+        if self.end is None:
+            self.end = end
+
+
+async def run_socket(
+    url: str,
+    client_config: ClientConfig,
+    serve: Callable[[Socket], Awaitable[None]],
+    *,
+    limits: SocketLimits,
+) -> SocketEnd:
+    """Live one link at *url*, from connect to close, while *serve* uses it.
+
+    Returns after the socket is closed. *url* carries a secret: it is never logged.
+    """
+    try:
+        address = _Address.of(url)
+    except ValueError as error:
+        return SocketEnd(kind="unreachable", reason=f"not a WebSocket address: {error}")
+    until = trio.current_time() + limits.connect_within_s
+    late = f"no handshake within {limits.connect_within_s:g} s"
+    stream: _Stream | None = None
+    try:
+        with trio.move_on_at(until):
+            stream = await _open_stream(address)
+    except (OSError, trio.BrokenResourceError) as error:
+        return SocketEnd(kind="unreachable", reason=f"{address.host}: {_cause(error)}")
+    if stream is None:
+        return SocketEnd(kind="unreachable", reason=late)
+    receiver = longconn.Receiver(client_config)
+    try:
+        end = await _live(stream, address, receiver, serve, limits, until)
+    finally:
+        await trio.aclose_forcefully(stream)
+    return end or SocketEnd(kind="unreachable", reason=late)
+
+
+async def _live(
+    stream: _Stream,
+    address: _Address,
+    receiver: longconn.Receiver,
+    serve: Callable[[Socket], Awaitable[None]],
+    limits: SocketLimits,
+    open_until: float,
+) -> SocketEnd | None:
+    """Shake hands and serve; None when the handshake took too long."""
+    socket: Socket | None = None
+    served = False
+    end: SocketEnd | None = None
+    try:
+        async with open_service_nursery() as nursery:
+            connection: ws.WebSocketConnection | None = None
+            with trio.move_on_at(open_until):
+                connection = await _shake_hands(nursery, stream, address)
+            if connection is not None:
+                socket = Socket(connection, stream, receiver, address.service, limits)
+                nursery.start_soon(socket.ping_forever)
+                try:
+                    await serve(socket)
+                    served = True
+                finally:
+                    await socket.close()
+            nursery.cancel_scope.cancel(reason="the link is over")
+    except* ws.ConnectionRejected as group:
+        end = _rejected(group)
+    except* (ws.ConnectionClosed, WebSocketProtocolError, h11.ProtocolError) as group:
+        # The library's reader failed at what the peer sent, or at answering it (it
+        # does not translate the errors of the protocol machines it is built on).
+        # Once we were done ourselves that is no news.
+        if not served:
+            end = SocketEnd(kind="lost", reason=f"broken WebSocket: {_cause(group.exceptions[0])}")
+    return end or (socket.end if socket else None)
+
+
+class _Address(Struct, frozen=True, kw_only=True):
+    """What a WebSocket URL says."""
+
+    host: str
+    port: int
+    tls: bool
+    host_header: str
+    resource: str
+    service: int
+
+    @classmethod
+    def of(cls, url: str) -> _Address:
+        """Take *url* apart.
+
+        Raises:
+            ValueError: it is no ``ws`` or ``wss`` URL.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in {"ws", "wss"} or not parts.hostname:
+            raise ValueError(f"scheme {parts.scheme[:20]!r}")
+        tls = parts.scheme == "wss"
+        return cls(
+            host=parts.hostname,
+            port=parts.port or (443 if tls else 80),
+            tls=tls,
+            host_header=parts.netloc.rpartition("@")[2],
+            resource=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+            service=longconn.service_of(url),
+        )
+
+
+_Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
+
+async def _open_stream(address: _Address) -> _Stream:
+    """Connect, with the TLS handshake done: a bad certificate shows here."""
+    if not address.tls:
+        return await trio.open_tcp_stream(address.host, address.port)
+    stream = await trio.open_ssl_over_tcp_stream(
+        address.host, address.port, https_compatible=True, ssl_context=_tls_context()
+    )
+    ready = False
+    try:
+        await stream.do_handshake()
+        ready = True
+    finally:
+        if not ready:
+            await trio.aclose_forcefully(stream)
+    return stream
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    """Read the system's certificates once: it takes tens of milliseconds."""
+    return ssl.create_default_context()
+
+
+async def _shake_hands(
+    nursery: trio.Nursery, stream: _Stream, address: _Address
+) -> ws.WebSocketConnection:
+    """Upgrade *stream*; the library's reader runs in *nursery*, and raises refusals there."""
+    return await ws.wrap_client_stream(
+        nursery,
+        stream,
+        address.host_header,
+        address.resource,
+        message_queue_size=READ_AHEAD_MESSAGES_MAX,
+        max_message_size=MESSAGE_BYTES_MAX,
+        receive_buffer_size=READ_BYTES,
+    )
+
+
+def _rejected(group: BaseExceptionGroup[ws.ConnectionRejected]) -> SocketEnd:
+    rejection = group.exceptions[0]
+    assert isinstance(rejection, ws.ConnectionRejected)
+    headers = {
+        name.decode("latin-1").lower(): value.decode("latin-1")
+        for name, value in rejection.headers or ()
+    }
+    refusal = longconn.handshake_refused(rejection.status_code, headers)
+    return SocketEnd(kind="refused", reason=refusal.reason, refusal=refusal)
+
+
+def _end_of(reason: ws.CloseReason | None) -> SocketEnd:
+    if reason is None or reason.code == ABNORMAL_CLOSURE:
+        return SocketEnd(kind="lost", reason="the connection broke off")
+    text = f"closed with {reason.code} {reason.reason or ''}".rstrip()
+    refusal = longconn.close_refused(reason.code, reason.reason or "")
+    return SocketEnd(kind="closed", reason=text, refusal=refusal)
+
+
+def _cause(error: BaseException) -> str:
+    """Name what went wrong; Trio's own errors have it in their cause."""
+    inner = error.__cause__ or error
+    return f"{type(inner).__name__}: {inner}"[:200]

@@ -1,0 +1,84 @@
+"""Takes secrets out of log events: by the name of a key, by their shape, by their value."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final
+
+REDACTED: Final = "[redacted]"
+SECRET_CHARACTERS_MIN: Final = 6
+"""Shorter ones would blank out ordinary words."""
+_DEPTH_MAX: Final = 6
+_ITEMS_MAX: Final = 100
+_TEXT_CHARACTERS_MAX: Final = 16_384
+_HIDDEN_WORDS: Final = (
+    "token|secret|password|passwd|authorization|proof|ticket|cookie|access_key|api_key"
+)
+_HIDDEN_KEY: Final = re.compile(rf"(?:^|_)(?:{_HIDDEN_WORDS})$")
+_SHAPES: Final = (
+    re.compile(r"(?i)\b(bearer\s+)[^\s\"',;]+"),
+    re.compile(
+        rf"(?i)((?:{_HIDDEN_WORDS}|app_?secret)[\"']?\s*[=:]\s*[\"']?)(?!bearer\b)[^\s\"'&,;}}]+"
+    ),
+)
+
+
+class Redaction:
+    """A structlog processor. Its output holds plain JSON values only."""
+
+    def __init__(self) -> None:
+        self._secrets: re.Pattern[str] | None = None
+        self._known: set[str] = set()
+
+    def register(self, secret: str) -> None:
+        """Blank out *secret* wherever it appears from now on."""
+        if len(secret) >= SECRET_CHARACTERS_MIN:
+            self._known.add(secret)
+            longest_first = sorted(self._known, key=len, reverse=True)
+            self._secrets = re.compile("|".join(map(re.escape, longest_first)))
+
+    def __call__(
+        self, _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        return {str(key): self._value(str(key), value, 0) for key, value in event.items()}
+
+    def text(self, text: str) -> str:
+        if len(text) > _TEXT_CHARACTERS_MAX:
+            text = text[:_TEXT_CHARACTERS_MAX] + "…"
+        if self._secrets is not None:
+            text = self._secrets.sub(REDACTED, text)
+        for shape in _SHAPES:
+            text = shape.sub(lambda found: found[1] + REDACTED, text)
+        return text
+
+    def _value(self, key: str, value: object, depth: int) -> Any:
+        if value is not None and _HIDDEN_KEY.search(_snake(key)):
+            return REDACTED
+        match value:
+            case float() if not math.isfinite(value):
+                return repr(value)
+            case None | bool() | int() | float():
+                return value
+            case str():
+                return self.text(str(value))
+        if depth >= _DEPTH_MAX:
+            return "…"
+        match value:
+            case Mapping():
+                items = list(value.items())[:_ITEMS_MAX]
+                return {
+                    self.text(str(inner)): self._value(str(inner), of, depth + 1)
+                    for inner, of in items
+                }
+            case list() | tuple() | set() | frozenset():
+                return [self._value("", inner, depth + 1) for inner in list(value)[:_ITEMS_MAX]]
+        try:
+            return self.text(str(value) if isinstance(value, BaseException) else repr(value))
+        except Exception as broken:  # noqa: BLE001  # a broken repr is no reason to crash a log call
+            return f"<{type(value).__name__} without a repr: {type(broken).__name__}>"
+
+
+def _snake(key: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).replace("-", "_").lower()

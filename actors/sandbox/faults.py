@@ -1,0 +1,73 @@
+"""Faults on demand: what a call is to meet instead of, or beside, its answer."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Final, Literal
+
+import msgspec
+
+from actors.sandbox.errors import PlatformError
+
+HANG_S: Final = 600.0
+"""Longer than any client waits; bounded all the same."""
+FAULTS_MAX: Final = 1_000
+
+Kind = Literal["code", "delay", "hang", "drop", "apply_then_drop", "apply_then_hang", "garbage"]
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    method: str | None = None
+    template: str | None = None
+
+
+class FaultRule(msgspec.Struct, kw_only=True):
+    """Meets matching calls, after the first *after* of them, *times* times (null: always)."""
+
+    kind: Kind
+    match: Match = Match()
+    code: int = 0
+    status: int = 400
+    headers: dict[str, str] = {}
+    body: Any = None
+    message: str = "injected fault"
+    seconds: float = 0.0
+    times: int | None = 1
+    after: int = 0
+    fault_id: int = 0
+
+
+class Faults:
+    def __init__(self) -> None:
+        self._rules: list[FaultRule] = []
+        self._numbers = itertools.count(1)
+
+    def add(self, rule: FaultRule) -> int:
+        if len(self._rules) >= FAULTS_MAX:
+            raise PlatformError(9499, "too many faults; DELETE /sandbox/faults first")
+        rule.fault_id = next(self._numbers)
+        self._rules.append(rule)
+        return rule.fault_id
+
+    def clear(self) -> None:
+        self._rules.clear()
+
+    def rules(self) -> list[FaultRule]:
+        return list(self._rules)
+
+    def take(self, method: str, template: str) -> FaultRule | None:
+        """Return the fault this call meets, and count it."""
+        for rule in self._rules:
+            if rule.match.method not in (None, method):
+                continue
+            if rule.match.template not in (None, template):
+                continue
+            if rule.after > 0:
+                rule.after -= 1
+                continue
+            if rule.times is not None:
+                rule.times -= 1
+                if rule.times <= 0:
+                    self._rules.remove(rule)
+            return rule
+        return None

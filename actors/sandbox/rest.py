@@ -1,0 +1,234 @@
+"""The platform's own API: tokens, endpoint discovery, messages, cards, chats.
+
+A route is a template and a handler. Around each handler: faults, token, scopes, rate
+limits, the answer's envelope, and a record of the call for tests to read.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from actors.sandbox.errors import PlatformError
+from actors.sandbox.faults import HANG_S, FaultRule, Faults
+from actors.sandbox.limits import Limits
+from actors.sandbox.tokens import Tokens
+
+CALLS_MAX: Final = 20_000
+RECORDED_BYTES_MAX: Final = 64 * 1024
+JSON: Final = "application/json; charset=utf-8"
+PERMISSIONS_URL: Final = "https://open.feishu.cn/app"
+
+Handler = Callable[["Call"], Awaitable[Any]]
+SCOPES: Final = {
+    "/open-apis/cardkit/": "cardkit:card:write",
+    "/open-apis/im/v1/messages": "im:message",
+    "/open-apis/im/v1/images": "im:resource",
+    "/open-apis/im/v1/chats": "im:chat",
+}
+
+
+class Dropped(Exception):
+    """The connection is to be cut without an answer."""
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """One call as it was received and answered."""
+
+    n: int
+    at_ms: int
+    method: str
+    path: str
+    template: str
+    app_id: str | None
+    status: int = 0
+    code: int = 0
+    ms: float = 0.0
+    request: Any = None
+    response: Any = None
+
+
+class Call:
+    """What a handler is given: the request, its JSON body, and who calls."""
+
+    def __init__(self, request: Request, body: dict[str, Any], app_id: str) -> None:
+        self.request = request
+        self.body = body
+        self.app_id = app_id
+        self.path = request.path_params
+        self.query = request.query_params
+
+
+class Raw(Exception):
+    """An answer that is not the usual envelope: a file."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__("raw")
+        self.response = response
+
+
+class Api:
+    """Wraps handlers into what the platform does around each of them."""
+
+    def __init__(self, tokens: Tokens, limits: Limits, faults: Faults, seed: int) -> None:
+        self.tokens = tokens
+        self.limits = limits
+        self.faults = faults
+        self.missing_scopes: set[str] = set()
+        self.calls: deque[Record] = deque(maxlen=CALLS_MAX)
+        self._numbers = itertools.count(1)
+        self._seed = seed
+
+    def endpoint(
+        self, method: str, template: str, handler: Handler, *, needs_token: bool = True
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Return the starlette endpoint of one API."""
+
+        async def serve(request: Request) -> Response:
+            record = Record(
+                n=next(self._numbers),
+                at_ms=time.time_ns() // 1_000_000,
+                method=method,
+                path=request.url.path,
+                template=template,
+                app_id=None,
+            )
+            started = trio.current_time()
+            self.calls.append(record)
+            fault = self.faults.take(method, template)
+            try:
+                response = await self._answer(request, record, handler, fault, needs_token)
+                if fault is not None and fault.kind == "apply_then_drop":
+                    raise Dropped
+                if fault is not None and fault.kind == "apply_then_hang":
+                    await trio.sleep(HANG_S)
+                return response
+            finally:
+                record.ms = round((trio.current_time() - started) * 1000, 3)
+
+        return serve
+
+    async def _answer(
+        self,
+        request: Request,
+        record: Record,
+        handler: Handler,
+        fault: FaultRule | None,
+        needs_token: bool,
+    ) -> Response:
+        try:
+            if fault is not None:
+                raw = await self._meet(fault)
+                if raw is not None:
+                    record.status = raw.status_code
+                    return raw
+            body = await self._body(request, record)
+            app_id = ""
+            if needs_token:
+                app_id = self.tokens.check(request.headers.get("authorization"))
+                record.app_id = app_id
+                self._check_scope(record.template, app_id)
+                self.limits.check_api(app_id, f"{record.method} {record.template}")
+            answer = await handler(Call(request, body, app_id))
+        except PlatformError as refused:
+            record.status, record.code = refused.status, refused.code
+            return self._refuse(refused, record)
+        except Raw as raw_answer:
+            record.status = 200
+            return raw_answer.response
+        record.status = 200
+        if isinstance(answer, dict) and "code" in answer:
+            record.code = answer["code"]
+            return self._respond(200, answer, record)
+        return self._respond(200, {"code": 0, "msg": "success", "data": answer or {}}, record)
+
+    async def _meet(self, fault: FaultRule) -> Response | None:
+        match fault.kind:
+            case "delay":
+                await trio.sleep(fault.seconds)
+            case "hang":
+                await trio.sleep(HANG_S)
+                raise Dropped
+            case "drop":
+                raise Dropped
+            case "garbage":
+                return Response(b"<html>\x00 upstream error", status_code=fault.status)
+            case "code":
+                raise PlatformError(
+                    fault.code,
+                    fault.message,
+                    status=fault.status,
+                    headers=fault.headers,
+                    error=fault.body,
+                )
+        return None
+
+    async def _body(self, request: Request, record: Record) -> dict[str, Any]:
+        if not request.headers.get("content-type", "").startswith("application/json"):
+            return {}
+        raw = await request.body()
+        if not raw:
+            return {}
+        try:
+            body = msgspec.json.decode(raw)
+        except (msgspec.DecodeError, UnicodeError) as wrong:
+            raise PlatformError(9499, f"Bad Request: {wrong}") from wrong
+        if not isinstance(body, dict):
+            raise PlatformError(9499, "Bad Request: the body is not an object")
+        if len(raw) <= RECORDED_BYTES_MAX:
+            record.request = body
+        return body
+
+    def _check_scope(self, template: str, app_id: str) -> None:
+        for prefix, scope in SCOPES.items():
+            if template.startswith(prefix) and scope in self.missing_scopes:
+                url = f"{PERMISSIONS_URL}/{app_id}/auth?q={scope}&op_from=openapi&token_type=tenant"
+                raise PlatformError(
+                    99991672,
+                    f"Access denied. One of the following scopes is required: [{scope}]."
+                    f"应用尚未开通所需的应用身份权限：[{scope}]，点击链接申请并开通任一权限即可：{url}",
+                    error={
+                        "permission_violations": [
+                            {"type": "action_scope_required", "subject": scope}
+                        ],
+                        "helps": [{"url": url, "description": "Learn more about scopes"}],
+                    },
+                )
+
+    def _refuse(self, refused: PlatformError, record: Record) -> Response:
+        error = {
+            "log_id": self._log_id(record),
+            "troubleshooter": f"排查建议查看: https://open.feishu.cn/search?code={refused.code}",
+            **refused.error,
+        }
+        return self._respond(
+            refused.status,
+            {"code": refused.code, "msg": refused.message, "error": error},
+            record,
+            refused.headers,
+        )
+
+    def _respond(
+        self,
+        status: int,
+        body: dict[str, Any],
+        record: Record,
+        headers: dict[str, str] | None = None,
+    ) -> Response:
+        record.response = body
+        return Response(
+            msgspec.json.encode(body),
+            status_code=status,
+            headers={"Content-Type": JSON, "X-Tt-Logid": self._log_id(record), **(headers or {})},
+        )
+
+    def _log_id(self, record: Record) -> str:
+        return f"{record.at_ms:014d}{self._seed:08x}{record.n:010d}"
