@@ -89,7 +89,7 @@ class Budget(Generic[WaiterT]):
         self.waiting += 1
         return True
 
-    def next_ready(self, now: float) -> tuple[WaiterT | None, float | None]:
+    def next_ready(self, now: float) -> tuple[tuple[WaiterT, Want] | None, float | None]:
         """Return who may call now, taken off the queue and counted as having called.
 
         Otherwise None, and when to ask again (None: nobody waits).
@@ -113,10 +113,19 @@ class Budget(Generic[WaiterT]):
                     continue
                 self._count(want, now)
                 self.waiting -= 1
-                return waiter, None
+                return (waiter, want), None
             if not queue:
                 del self._queues[priority, api]
         return None, earliest
+
+    def refund(self, want: Want) -> None:
+        """The one who was let go did not call after all."""
+        for window in (
+            self._api(want.api),
+            self._resources.get(want.resource) if want.resource else None,
+        ):
+            if window is not None and window.calls:
+                window.calls.pop()
 
     def limited(self, api: str, retry_after_s: float, now: float) -> None:
         """The platform said "too many": nothing of this API until then."""

@@ -22,6 +22,7 @@ from actors import connection as connection_actor
 from actors.connection import ConnectionSettings, Mailboxes
 from actors.feishu.socket import SocketLimits
 from actors.messages import connection, gateway, intake, journal, ownership
+from protocol import longconn
 from protocol.ids import AccountId, RowId
 from protocol.platform import (
     ClientConfig,
@@ -51,7 +52,8 @@ SETTINGS = ConnectionSettings(
     discover_within_s=0.3,
     append_within_s=0.4,
     press_within_s=0.4,
-    slow_retry_s=0.2,
+    slow_retry_s=0.6,  # above the half second of any other second try
+    report_every_s=0.02,
 )
 MAILBOX = 64
 PATIENCE_S = 5.0
@@ -465,6 +467,18 @@ async def test_a_link_that_ends_is_replaced_by_a_fresh_one(house: House, end: st
     assert house.platform.most_open_links == 1
     await second.push_event(message_event())
     assert (await next_ack(second))[1] == {"code": 200}
+
+
+async def test_a_link_that_lived_is_replaced_at_once(house: House) -> None:
+    """Each time: only tries that fail in a row are spaced by the interval."""
+    for _ in range(3):
+        link = await house.platform.next_link()
+        await link.pings.receive()
+        await trio.testing.wait_all_tasks_blocked()  # the pong is on its way
+        await link.close()
+    await house.platform.next_link()
+    waits = [later - earlier for earlier, later in itertools.pairwise(house.discoveries)]
+    assert max(waits) < longconn.RETRY_MIN_S
 
 
 async def test_a_half_open_link_is_closed_and_replaced(house: House) -> None:

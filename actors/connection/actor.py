@@ -35,8 +35,6 @@ from protocol.platform import (
     Rejected,
 )
 
-REPORT_EVERY_S: Final = 0.5
-"""Status is for people; every event would be a message to ownership."""
 REMEDIES: Final = {
     "credentials": "check appId, appSecret and domain, and that the app is enabled",
     "connection_limit": "the app has 50 long connections; stop its other clients",
@@ -217,7 +215,7 @@ class _Connection:
                     last_error=self._last_error,
                 )
             )
-            await trio.sleep(REPORT_EVERY_S)
+            await trio.sleep(self._settings.report_every_s)
 
 
 def _refusal_of(outcome: Outcome) -> str | None:

@@ -33,6 +33,8 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The platform waits 3 s for the answer to a press."""
     slow_retry_s: float = 30.0
     """After a refusal that only a human can lift."""
+    report_every_s: float = 0.5
+    """Status is for people; every event would be a message to ownership."""
 
 
 class Mailboxes(msgspec.Struct, frozen=True, kw_only=True, eq=False):

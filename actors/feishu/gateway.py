@@ -123,9 +123,14 @@ class _Gateway:
         forget_at = trio.current_time() + FORGET_IDLE_S
         while True:
             now = trio.current_time()
-            number, again_at = self._budget.next_ready(now)
-            if number is not None:
-                self._go(self._waiters.pop(number), number)
+            ready, again_at = self._budget.next_ready(now)
+            if ready is not None:
+                number, want = ready
+                message = self._waiters.pop(number)
+                if message.reply.abandoned:
+                    self._budget.refund(want)
+                else:
+                    self._go(message, number)
                 continue
             if now >= forget_at:
                 self._budget.forget_idle(now)

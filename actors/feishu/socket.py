@@ -254,7 +254,7 @@ async def _live(
         # does not translate the errors of the protocol machines it is built on).
         # Once we were done ourselves that is no news.
         if not served:
-            end = SocketEnd(kind="lost", reason=f"broken WebSocket: {_cause(group.exceptions[0])}")
+            end = SocketEnd(kind="lost", reason=f"broken WebSocket: {_cause(group)}")
     return end or (socket.end if socket else None)
 
 
@@ -297,7 +297,7 @@ async def _open_stream(address: _Address) -> _Stream:
     if not address.tls:
         return await trio.open_tcp_stream(address.host, address.port)
     stream = await trio.open_ssl_over_tcp_stream(
-        address.host, address.port, https_compatible=True, ssl_context=_tls_context()
+        address.host, address.port, https_compatible=True, ssl_context=tls_context()
     )
     ready = False
     try:
@@ -310,7 +310,7 @@ async def _open_stream(address: _Address) -> _Stream:
 
 
 @functools.cache
-def _tls_context() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
     """Read the system's certificates once: it takes tens of milliseconds."""
     return ssl.create_default_context()
 
@@ -352,4 +352,6 @@ def _end_of(reason: ws.CloseReason | None) -> SocketEnd:
 def _cause(error: BaseException) -> str:
     """Name what went wrong; Trio's own errors have it in their cause."""
     inner = error.__cause__ or error
+    while isinstance(inner, BaseExceptionGroup):
+        inner = inner.exceptions[0]
     return f"{type(inner).__name__}: {inner}"[:200]

@@ -22,7 +22,7 @@ import trio
 from actors.intake.doors import Answers, Neighbours, call, close_row, store, who_hears
 from actors.intake.stop import Stopper
 from actors.messages import gateway, intake, journal, lane, ownership
-from protocol import access, command, replies
+from protocol import access, command, strings
 from protocol.content import Content, read_content
 from protocol.delivery import Inbound, Prepared, RowState
 from protocol.errors import RemoteProtocolError
@@ -53,7 +53,7 @@ log = structlog.get_logger()
 class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True):
     account: AccountId
     policy: access.Policy
-    language: replies.Language
+    language: strings.Language
 
 
 async def run(
@@ -265,7 +265,7 @@ class _Intake:
         if len(self._noticed) >= NOTICED_CHATS_MAX:
             self._noticed.pop(next(iter(self._noticed)))
         self._noticed[message.chat_id] = now
-        self._answers.send(message.message_id, message.chat_id, replies.NO_SESSION, "nobody")
+        self._answers.send(message.message_id, message.chat_id, strings.NO_SESSION, "nobody")
 
     async def _close(self, row_id: RowId, state: RowState, note: str | None) -> None:
         await close_row(self._to.journal_tx, row_id, state, note, self._now_ms())

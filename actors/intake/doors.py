@@ -11,7 +11,7 @@ import trio
 
 from actors.kit.mail import ActorGone, Reply, ask, ask_or
 from actors.messages import gateway, intake, journal, lane, ownership
-from protocol import replies
+from protocol import strings
 from protocol.delivery import RowState
 from protocol.ids import ChatId, MessageId, RowId, idempotency_key
 from protocol.platform import NoAnswer, Outcome, Rejected
@@ -112,14 +112,14 @@ class Answers:
         self,
         nursery: trio.Nursery,
         gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage],
-        language: replies.Language,
+        language: strings.Language,
     ) -> None:
         self._nursery = nursery
         self._gateway_tx = gateway_tx
         self._language = language
         self._under_way = 0
 
-    def send(self, message_id: MessageId, chat_id: ChatId, text: replies.Text, what: str) -> None:
+    def send(self, message_id: MessageId, chat_id: ChatId, text: strings.Text, what: str) -> None:
         """Reply to a message. *what* tells this answer from others to the same message."""
         if self._under_way >= ANSWERS_MAX:
             log.warning("feishu.answer_dropped", message=message_id, what=what)

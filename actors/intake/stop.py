@@ -7,7 +7,7 @@ import structlog
 from actors.intake.doors import ASK_WITHIN_S, Answers, Neighbours, who_hears
 from actors.kit.mail import ask_or
 from actors.messages import intake, lane
-from protocol import replies
+from protocol import strings
 from protocol.delivery import Inbound
 from protocol.errors import RemoteProtocolError
 from protocol.events import MessageReceived, decode_card_action
@@ -34,11 +34,11 @@ class Stopper:
             case lane.Stopped(mode=mode) if mode == "streaming" and not always_answer:
                 return
             case lane.Stopped():
-                text = replies.STOPPED_TASK
+                text = strings.STOPPED_TASK
             case lane.NotAllowed():
-                text = replies.TOAST_NOT_ALLOWED
+                text = strings.TOAST_NOT_ALLOWED
             case _:
-                text = replies.NOTHING_RUNNING
+                text = strings.NOTHING_RUNNING
         self._answers.send(message.message_id, message.chat_id, text, "stop")
 
     async def press(self, inbound: Inbound) -> intake.Toast | None:
@@ -55,17 +55,17 @@ class Stopper:
             or not isinstance(turn_id, str)
             or action.chat_id is None
         ):
-            return _toast("warning", replies.TOAST_UNKNOWN)
+            return _toast("warning", strings.TOAST_UNKNOWN)
         answer = await self._ask_to_stop(
             SessionId(session_id), TurnId(turn_id), action.chat_id, action.operator_id
         )
         match answer:
             case lane.Stopped():
-                return _toast("success", replies.TOAST_STOPPED)
+                return _toast("success", strings.TOAST_STOPPED)
             case lane.NotAllowed():
-                return _toast("warning", replies.TOAST_NOT_ALLOWED)
+                return _toast("warning", strings.TOAST_NOT_ALLOWED)
             case _:
-                return _toast("info", replies.NOTHING_RUNNING)
+                return _toast("info", strings.NOTHING_RUNNING)
 
     async def _ask_to_stop(
         self, session_id: SessionId | None, turn_id: TurnId | None, chat_id: ChatId, by: OpenId
@@ -88,5 +88,5 @@ class Stopper:
         )
 
 
-def _toast(kind: str, text: replies.Text) -> intake.Toast:
+def _toast(kind: str, text: strings.Text) -> intake.Toast:
     return intake.Toast(kind=kind, en=text.en, zh=text.zh)

@@ -46,6 +46,11 @@ class Reply(Generic[AnswerT]):
         finally:
             self._tx.close()
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether the asker gave up: nobody waits for the answer any more."""
+        return self._tx.statistics().open_receive_channels == 0
+
     def close(self) -> None:
         """Drop the question; its asker gets :class:`ActorGone`."""
         self._tx.close()

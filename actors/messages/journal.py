@@ -191,11 +191,14 @@ class NoteCard(Message, frozen=True, kw_only=True):
     reply: Reply[Done | Failed]
 
 
+CardOutcome = Literal["complete", "aborted", "error", "lost"]
+
+
 class CloseCard(Message, frozen=True, kw_only=True):
     """The card's final state was accepted, or the card is lost for good."""
 
     card_id: CardId
-    outcome: Literal["complete", "aborted", "error", "lost"]
+    outcome: CardOutcome
     at_ms: int
     reply: Reply[Done | Failed]
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import shutil
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 import trio_websocket as ws
 
+from actors.feishu import socket as socket_room
 from actors.feishu.socket import Socket, SocketEnd, SocketLimits, run_socket
 from protocol import longconn
 from protocol.longconn import Event, Frame
@@ -381,6 +386,65 @@ async def test_tls_to_a_peer_without_tls(platform: ScriptedPlatform) -> None:
     await life.run()
     assert end_of(life).kind == "unreachable"
     assert "SSL" in end_of(life).reason
+
+
+class TestTls:
+    """The platform is reached over TLS; here with a certificate made for the test."""
+
+    @pytest.fixture
+    def certificate(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+        """A self-signed certificate for 127.0.0.1, and whom to trust still open."""
+        openssl = shutil.which("openssl")
+        if openssl is None:
+            pytest.skip("needs the openssl command to make a certificate")
+        path = tmp_path / "server.pem"
+        request = (
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+            "-subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+        )
+        subprocess.run(
+            [openssl, *request.split(), "-keyout", path, "-out", f"{path}.crt"],
+            check=True,
+            capture_output=True,
+        )
+        path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        socket_room.tls_context.cache_clear()
+        yield path
+        socket_room.tls_context.cache_clear()
+
+    async def test_a_peer_with_a_good_certificate(
+        self, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        life = await self.visit(certificate)
+        assert end_of(life).kind == "closed"
+        assert life.socket is not None
+
+    async def test_a_peer_nobody_vouches_for(self, certificate: Path) -> None:
+        life = await self.visit(certificate)
+        assert end_of(life).kind == "unreachable"
+        assert "CERTIFICATE_VERIFY_FAILED" in end_of(life).reason
+
+    async def visit(self, certificate: Path) -> Life:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+
+        async def greet(request: ws.WebSocketRequest) -> None:
+            connection = await request.accept()
+            await connection.get_message()
+            await connection.aclose(1001, "that was all")
+
+        async with trio.open_nursery() as nursery:
+            server: ws.WebSocketServer = await nursery.start(
+                lambda task_status: ws.serve_websocket(
+                    greet, "127.0.0.1", 0, context, task_status=task_status
+                )
+            )
+            life = Life(f"wss://127.0.0.1:{server.port}/ws/v2")
+            await life.run()
+            nursery.cancel_scope.cancel()
+        return life
 
 
 @pytest.mark.parametrize("url", ["", "https://open.feishu.cn/", "ws://", "ws://[::1", "ws://h:x/"])

@@ -1,0 +1,174 @@
+"""``python -m actors.daemon``: from the command line to a running house, and its status.
+
+Exit status: 0 orderly, 1 failed while running, 2 bad usage or configuration, 3 already
+running, 4 credentials refused.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from actors import config_file, logs, state_dir
+from actors.arguments import DaemonArguments, parse_daemon_arguments
+from actors.house import EXIT_CREDENTIALS, EXIT_FAILED, House
+from actors.journal import JournalError
+from protocol import places
+from protocol.auth import Keyring
+from protocol.places import StateDir
+from protocol.settings import ConfigurationError, Settings, read_settings
+
+EXIT_USAGE: Final = 2
+EXIT_RUNNING: Final = 3
+LOGS_WITHIN_S: Final = 1.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon; return its exit status."""
+    arguments = parse_daemon_arguments(sys.argv[1:] if argv is None else argv)
+    try:
+        return _main(arguments, os.environ)
+    except ConfigurationError as wrong:
+        _complain(*wrong.problems)
+        return EXIT_USAGE
+    except state_dir.AlreadyRunning as running:
+        _complain(str(running))
+        return EXIT_RUNNING
+    except BaseExceptionGroup as group:
+        return _unopened(group)
+
+
+def _unopened(group: BaseExceptionGroup[BaseException]) -> int:
+    """Say what kept the house from opening; anything else is a bug and keeps its trace."""
+    expected, bugs = group.split((JournalError, OSError))
+    if bugs is not None or expected is None:
+        raise group
+    _complain(*(_reason(one) for one in _leaves(expected)))
+    return EXIT_FAILED
+
+
+def _reason(failure: BaseException) -> str:
+    if isinstance(failure, OSError):
+        return (
+            f"{failure.strerror or failure}; is another program at that address?"
+            " Choose one with --listen HOST:PORT"
+        )
+    return str(failure)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [
+        leaf
+        for one in group.exceptions
+        for leaf in (_leaves(one) if isinstance(one, BaseExceptionGroup) else [one])
+    ]
+
+
+def _complain(*lines: str) -> None:
+    for line in lines:
+        sys.stderr.write(f"larkd: {line}\n")
+
+
+def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
+    env = dict(environ)
+    home = Path.home()
+    path = config_file.find(arguments.config, env, home)
+    raw = config_file.load(path) if path is not None else {}
+    if arguments.sandbox:
+        from actors.sandbox_mode import run_in_sandbox  # noqa: PLC0415  # heavy; a demo's need
+
+        state = _sandbox_state(arguments, env, home)
+        with state_dir_opened(state) as keyring:
+            return trio.run(run_in_sandbox, arguments, raw, env, state, keyring)
+    settings = read(arguments, raw, env, path)
+    if arguments.check:
+        from actors.check import check_accounts  # noqa: PLC0415  # not for a running daemon
+
+        return trio.run(check_accounts, settings)
+    state = places.state_dir(arguments.state_dir, env, home)
+    with state_dir_opened(state) as keyring:
+        return serve(settings, state, keyring)
+
+
+def read(
+    arguments: DaemonArguments,
+    raw: Mapping[str, Any],
+    env: Mapping[str, str],
+    path: Path | None,
+) -> Settings:
+    """Read the settings in force, with the command line's on top."""
+    return read_settings(
+        raw,
+        env,
+        lambda name: config_file.read_secret(name, beside=path),
+        listen=arguments.listen,
+    )
+
+
+def _sandbox_state(arguments: DaemonArguments, env: Mapping[str, str], home: Path) -> StateDir:
+    """A demo keeps out of the real daemon's directory, unless told where to go."""
+    state = places.state_dir(arguments.state_dir, env, home)
+    if arguments.state_dir is None and not env.get("LARKD_STATE_DIR"):
+        return StateDir(state.root.with_name(f"{state.root.name}-sandbox"))
+    return state
+
+
+class state_dir_opened:  # noqa: N801  # used as the context manager it is
+    """Make and lock the state directory; gives the keyring of its tokens."""
+
+    def __init__(self, state: StateDir) -> None:
+        self._state = state
+        self._lock = state_dir.locked(state)
+
+    def __enter__(self) -> Keyring:
+        state_dir.create(self._state)
+        self._lock.__enter__()
+        try:
+            return state_dir.open_tokens(self._state, secrets.token_urlsafe)
+        except BaseException:
+            self._lock.__exit__(None, None, None)
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.__exit__(None, None, None)
+
+
+def serve(settings: Settings, state: StateDir, keyring: Keyring) -> int:
+    """Run the house in an event loop of its own."""
+    return trio.run(live, settings, state, keyring)
+
+
+async def live(settings: Settings, state: StateDir, keyring: Keyring) -> int:
+    opened = open_logs(settings, state)
+    try:
+        return await House(settings, state, keyring).live(say_ready)
+    finally:
+        opened.close(within_s=LOGS_WITHIN_S)
+
+
+def open_logs(settings: Settings, state: StateDir) -> logs.Logs:
+    opened = logs.configure(
+        format=settings.log.format, level=settings.log.level, file=state.log, stream=sys.stderr
+    )
+    for account in settings.accounts:
+        opened.register_secret(account.app_secret.reveal())
+    return opened
+
+
+async def say_ready(host: str, port: int) -> None:
+    """The one line on stdout that starters wait for."""
+    await trio.lowlevel.checkpoint()
+    sys.stdout.write(f"larkd ready on {host}:{port}\n")
+    sys.stdout.flush()
+
+
+__all__ = ["EXIT_CREDENTIALS", "main"]
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,413 @@
+"""The house: every resource and channel opened, and the supervision tree stated.
+
+No logic lives here. Indentation is lifetime: what stands further left is opened
+earlier and closed later, whatever ends the daemon.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+import structlog
+import trio
+from tricycle import open_service_nursery
+
+from actors import (
+    connection,
+    intake,
+    journal,
+    lanes,
+    links,
+    ownership,
+    pruning,
+    shutdown,
+    state_dir,
+    turns,
+)
+from actors.feishu import gateway
+from actors.kit.cleanup import CleanupBudget
+from actors.kit.mail import ask_or, drain, offer
+from actors.kit.supervisor import (
+    Budget,
+    Child,
+    Restart,
+    RestartsExhausted,
+    Strategy,
+    Supervisor,
+)
+from actors.lane import Lane, LaneContext, LaneSettings
+from actors.messages import connection as to_connection
+from actors.messages import gateway as to_gateway
+from actors.messages import intake as to_intake
+from actors.messages import journal as to_journal
+from actors.messages import lane as to_lane
+from actors.messages import ownership as to_ownership
+from actors.messages import shutdown as to_shutdown
+from actors.messages.turn import TurnOpening
+from actors.turns.context import GrantNotices
+from protocol import __version__
+from protocol.auth import Keyring
+from protocol.ids import AccountId, SessionId
+from protocol.places import DaemonInfo, StateDir
+from protocol.settings import AccountSettings, Settings
+
+JOURNAL_MAILBOX: Final = 1_024
+"""Four of its largest batches."""
+OWNERSHIP_MAILBOX: Final = 256
+LANES_MAILBOX: Final = 1_024
+"""An attach and a wake for each of the sessions that come back after a restart, in rounds."""
+GATEWAY_MAILBOX: Final = 1_024
+"""Taken at once; who waits for the rate budget waits inside."""
+INTAKE_MAILBOX: Final = 1_024
+"""Past it the connection waits; the events are safe in the journal."""
+SMALL_MAILBOX: Final = 8
+CORE_BUDGET: Final = Budget(restarts_max=3, window_s=60.0)
+EDGES_BUDGET: Final = Budget(restarts_max=10, window_s=60.0, backoff_max_s=30.0)
+ACCEPT_BACKLOG: Final = 1_024
+EXIT_FAILED: Final = 1
+EXIT_CREDENTIALS: Final = 4
+REFUSED_AGAIN_S: Final = 30.0
+LEDGER_WITHIN_S: Final = 2.0
+LANES_MARGIN_S: Final = 3.0
+"""Beyond the cards' own deadline, before a lane that does not end is named."""
+
+MessageT = TypeVar("MessageT")
+
+log = structlog.get_logger()
+
+
+class Mailbox(Generic[MessageT]):
+    """Both ends of one mailbox. It outlives the actor that reads it."""
+
+    def __init__(self, messages_max: int) -> None:
+        self.tx, self._rx = trio.open_memory_channel[MessageT](messages_max)
+
+    def life(self) -> trio.MemoryReceiveChannel[MessageT]:
+        """Return the receiving end for one life, without what an earlier one left."""
+        drain(self._rx)
+        return self._rx.clone()
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One Feishu app: its settings and the mailboxes of its actors."""
+
+    settings: AccountSettings
+    gateway: Mailbox[to_gateway.GatewayMessage]
+    intake: Mailbox[to_intake.IntakeMessage]
+    connection: Mailbox[to_connection.ConnectionMessage]
+
+
+class House:
+    """One daemon's resources and channels."""
+
+    def __init__(self, settings: Settings, state: StateDir, keyring: Keyring) -> None:
+        self._settings = settings
+        self._state = state
+        self._keyring = keyring
+        self._rng = random.Random(os.urandom(16))  # noqa: S311  # jitter
+        self._journal = Mailbox[to_journal.JournalMessage](JOURNAL_MAILBOX)
+        self._ownership = Mailbox[to_ownership.OwnershipMessage](OWNERSHIP_MAILBOX)
+        self._lanes = Mailbox[to_lane.LaneMessage](LANES_MAILBOX)
+        self._shutdown = Mailbox[to_shutdown.ShutdownMessage](SMALL_MAILBOX)
+        self._accounts = {
+            account.account_id: Account(
+                settings=account,
+                gateway=Mailbox(GATEWAY_MAILBOX),
+                intake=Mailbox(INTAKE_MAILBOX),
+                connection=Mailbox(SMALL_MAILBOX),
+            )
+            for account in settings.accounts
+        }
+        tuning = [account.tuning for account in settings.accounts]
+        self._cleanup = CleanupBudget(max(one.shutdown_deadline_ms for one in tuning) / 1000)
+        self._turns = turns.TurnContext(
+            gateways={name: one.gateway.tx for name, one in self._accounts.items()},
+            journal_tx=self._journal.tx,
+            cleanup=self._cleanup,
+            language=settings.language,
+            now_ms=now_ms,
+            grants=GrantNotices(
+                cooldown_ms=max(one.permission_notify_cooldown_ms for one in tuning)
+            ),
+        )
+        self._refused: set[AccountId] = set()
+        self._generation = 0
+        self._started_at_ms = now_ms()
+
+    async def live(
+        self,
+        ready: Callable[[str, int], Awaitable[None]],
+    ) -> int:
+        """Run until asked to leave; return the exit status.
+
+        *ready* is called with host and port once proxies are accepted.
+
+        Raises:
+            JournalError, OSError: what kept the house from opening.
+        """
+        house = trio.CancelScope()
+        coordinator = shutdown.Coordinator(self._shutdown.life(), self._cleanup, house)
+        left_open = 0
+        failed = False
+        async with trio.open_nursery() as outside:
+            await outside.start(
+                coordinator.run,
+                self._shutdown.tx,
+                [account.connection.tx for account in self._accounts.values()],
+                self._lanes.tx,
+                self._ownership.tx,
+            )
+            try:
+                with house:
+                    async with open_service_nursery() as services:
+                        await self._open_services(services)
+                        try:
+                            await self._serve(ready)
+                        finally:
+                            left_open = await self._cards_left_open()
+            except* RestartsExhausted as exhausted:
+                log.critical("daemon.failed", reason=str(exhausted.exceptions[0]))
+                failed = True
+            finally:
+                state_dir.remove_daemon_info(self._state)
+            outside.cancel_scope.cancel(reason="left")
+        if failed or left_open:
+            log.warning("daemon.stopped", cards_left_open=left_open)
+            return EXIT_FAILED
+        log.info("daemon.stopped")
+        return coordinator.exit_status or 0
+
+    async def _open_services(self, services: trio.Nursery) -> None:
+        opened: journal.Opened = await services.start(
+            journal.run, self._state.database, self._journal.life()
+        )
+        self._generation = opened.generation
+        for account in self._accounts.values():
+            await services.start(
+                gateway.run,
+                gateway.GatewaySettings(
+                    account=account.settings.account_id,
+                    base_url=account.settings.base_url,
+                    app_id=account.settings.app_id,
+                    app_secret=account.settings.app_secret.reveal(),
+                ),
+                account.gateway.life(),
+            )
+
+    async def _serve(self, ready: Callable[[str, int], Awaitable[None]]) -> None:
+        listen = self._settings.listen
+        listeners = await trio.open_tcp_listeners(
+            listen.port, host=listen.host, backlog=ACCEPT_BACKLOG
+        )
+        port = listeners[0].socket.getsockname()[1]
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._core(listeners).run)
+                self._write_daemon_info(listen.host, port)
+                log.info("daemon.ready", host=listen.host, port=port, pid=os.getpid())
+                await ready(listen.host, port)
+        finally:
+            for listener in listeners:
+                await trio.aclose_forcefully(listener)
+
+    def _write_daemon_info(self, host: str, port: int) -> None:
+        info = DaemonInfo(
+            host=host,
+            port=port,
+            pid=os.getpid(),
+            version=__version__,
+            generation=self._generation,
+            started_at=self._started_at_ms,
+        )
+        with suppress(OSError):  # full disk: proxies can still be told the address
+            state_dir.write_daemon_info(self._state, info)
+
+    async def _cards_left_open(self) -> int:
+        """Count the cards still in the ledger; what this leaves the next start repairs."""
+        with trio.move_on_after(LEDGER_WITHIN_S + 1, shield=True):
+            answer: tuple[Any, ...] | to_journal.Failed = await ask_or(
+                self._journal.tx,
+                lambda reply: to_journal.OpenCards(reply=reply),
+                within_s=LEDGER_WITHIN_S,
+                otherwise=lambda reason: to_journal.Failed(reason=reason),
+            )
+            return 0 if isinstance(answer, to_journal.Failed) else len(answer)
+        return 0
+
+    # ── the supervision tree ────────────────────────────────────────────────
+
+    def _core(self, listeners: list[trio.SocketListener]) -> Supervisor:
+        return Supervisor(
+            [
+                Child(name="ownership", run=self._live_ownership),
+                Child(
+                    name="lanes",
+                    run=self._live_lanes,
+                    stop_within_s=self._cleanup.seconds + LANES_MARGIN_S,
+                ),
+                Child(
+                    name="edges",
+                    run=lambda *, task_status: self._live_edges(listeners, task_status=task_status),
+                ),
+            ],
+            Strategy.REST_FOR_ONE,
+            CORE_BUDGET,
+            report=report,
+            rng=self._rng,
+        )
+
+    async def _live_edges(
+        self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        async def live_links(*, task_status: trio.TaskStatus[None]) -> None:
+            settings = links.LinkSettings(
+                daemon_version=__version__,
+                generation=self._generation,
+                verify=self._keyring.verify,
+            )
+            await links.serve(listeners, settings, self._ownership.tx, task_status=task_status)
+
+        children = [
+            Child(name="repair", run=self._live_repair, restart=Restart.TEMPORARY),
+            Child(name="links", run=live_links),
+            Child(name="pruning", run=self._live_pruning),
+        ]
+        for account in self._accounts.values():
+            children += self._account_children(account)
+        edges = Supervisor(
+            children, Strategy.ONE_FOR_ONE, EDGES_BUDGET, report=report, rng=self._rng
+        )
+        await edges.run(task_status=task_status)
+
+    def _account_children(self, account: Account) -> list[Child]:
+        async def live_intake(*, task_status: trio.TaskStatus[None]) -> None:
+            await self._live_intake(account, task_status=task_status)
+
+        async def live_connection(*, task_status: trio.TaskStatus[None]) -> None:
+            await self._live_connection(account, task_status=task_status)
+
+        name = account.settings.account_id
+        return [
+            Child(name=f"intake {name}", run=live_intake, start_within_s=60.0),
+            Child(name=f"connection {name}", run=live_connection),
+        ]
+
+    # ── one life of each ────────────────────────────────────────────────────
+
+    async def _live_ownership(self, *, task_status: trio.TaskStatus[None]) -> None:
+        await ownership.run(
+            ownership.OwnershipSettings(
+                daemon_version=__version__,
+                generation=self._generation,
+                started_at_ms=self._started_at_ms,
+            ),
+            self._ownership.life(),
+            self._journal.tx,
+            self._lanes.tx,
+            now_ms=now_ms,
+            task_status=task_status,
+        )
+
+    async def _live_lanes(self, *, task_status: trio.TaskStatus[None]) -> None:
+        context = LaneContext(
+            settings=LaneSettings(
+                reply_modes={
+                    name: account.settings.reply_mode for name, account in self._accounts.items()
+                },
+                session_reply_mode=self._settings.reply_mode,
+                cancel_deadline_s=max(
+                    account.tuning.cancel_deadline_ms for account in self._settings.accounts
+                )
+                / 1000,
+            ),
+            ownership_tx=self._ownership.tx,
+            show_turn=lambda opening, inbox, own: turns.show_turn(opening, inbox, own, self._turns),
+            finish_crashed=self._finish_crashed,
+            random_bytes=os.urandom,
+        )
+
+        async def run_lane(
+            session_id: SessionId,
+            inbox: trio.MemoryReceiveChannel[to_lane.LaneMessage],
+            own: trio.MemorySendChannel[to_lane.LaneMessage],
+            retire: Callable[[], None],
+        ) -> None:
+            await Lane(session_id, context, own, retire).serve(inbox)
+
+        await lanes.run(self._lanes.life(), run_lane, task_status=task_status)
+
+    async def _finish_crashed(self, opening: TurnOpening) -> None:
+        await turns.finish_crashed(opening, self._turns)
+
+    async def _live_repair(self, *, task_status: trio.TaskStatus[None]) -> None:
+        await turns.repair_cards(self._turns, task_status=task_status)
+
+    async def _live_pruning(self, *, task_status: trio.TaskStatus[None]) -> None:
+        await pruning.run(self._journal.tx, now_ms=now_ms, task_status=task_status)
+
+    async def _live_intake(self, account: Account, *, task_status: trio.TaskStatus[None]) -> None:
+        await intake.run(
+            intake.IntakeSettings(
+                account=account.settings.account_id,
+                policy=account.settings.policy,
+                language=self._settings.language,
+            ),
+            account.intake.life(),
+            intake.Neighbours(
+                intake_tx=account.intake.tx,
+                journal_tx=self._journal.tx,
+                ownership_tx=self._ownership.tx,
+                lanes_tx=self._lanes.tx,
+                gateway_tx=account.gateway.tx,
+            ),
+            now_ms=now_ms,
+            rng=self._rng,
+            task_status=task_status,
+        )
+
+    async def _live_connection(
+        self, account: Account, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        name = account.settings.account_id
+        try:
+            await connection.run(
+                connection.ConnectionSettings(account=name),
+                account.connection.life(),
+                connection.Mailboxes(
+                    gateway=account.gateway.tx,
+                    journal=self._journal.tx,
+                    intake=account.intake.tx,
+                    ownership=self._ownership.tx,
+                ),
+                rng=self._rng,
+                now_ms=now_ms,
+                task_status=task_status,
+            )
+        except to_connection.CredentialsRefusedError as refused:
+            log.critical("feishu.credentials_refused", account=name, reason=str(refused))
+            if name in self._refused:
+                await trio.sleep(REFUSED_AGAIN_S)
+                return
+            self._refused.add(name)
+            request = to_shutdown.Leave(exit_status=EXIT_CREDENTIALS, reason=str(refused))
+            offer(self._shutdown.tx, request)
+            await trio.sleep_forever()
+
+
+def report(what: str, name: str, crash: BaseException | None) -> None:
+    """Say what happened to a supervised child."""
+    if crash is None:
+        log.warning("actor.slow_to_stop", actor=name)
+    else:
+        log.error(f"actor.{what.replace(' ', '_')}", actor=name, exc_info=crash)
+
+
+def now_ms() -> int:
+    """Wall time, for what people and other processes read."""
+    return time.time_ns() // 1_000_000

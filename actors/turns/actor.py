@@ -1,0 +1,131 @@
+"""One turn's actor: hears what the proxy says, and shows it until its end is accepted.
+
+What is shown is a presenter's affair, a card's or plain replies'; one that the
+platform refuses gives way to the other. Whatever ends this actor, a cancellation or a
+crash beside it, the turn is brought to its end under a shield with a deadline.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import structlog
+import trio
+
+from actors.kit.mail import offer
+from actors.messages import lane, turn
+from actors.turns.card import CardPresenter, CardRefused
+from actors.turns.context import TurnContext, TurnDoors
+from actors.turns.static import StaticPresenter
+from actors.turns.typing_mark import TypingMark
+from protocol import wire
+from protocol.turn import Turn
+
+log = structlog.get_logger()
+
+
+class Presenter(Protocol):
+    """Shows a turn. Both methods may be called again after they were cancelled."""
+
+    def hurry(self) -> None:
+        """The turn has changed: what is waiting to be shown may be out of date."""
+
+    async def show(self) -> None:
+        """Show the turn as it goes; return when its final state was accepted.
+
+        Raises:
+            CardRefused: the platform takes no card for this turn.
+        """
+
+
+async def show_turn(
+    opening: turn.TurnOpening,
+    inbox: trio.MemoryReceiveChannel[turn.TurnInput],
+    lane_tx: trio.MemorySendChannel[lane.LaneMessage],
+    context: TurnContext,
+) -> None:
+    """Run one turn from its opening to its accepted end."""
+    await _TurnActor(opening, lane_tx, context).run(inbox)
+
+
+class _TurnActor:
+    def __init__(
+        self,
+        opening: turn.TurnOpening,
+        lane_tx: trio.MemorySendChannel[lane.LaneMessage],
+        context: TurnContext,
+    ) -> None:
+        self._opening = opening
+        self._lane_tx = lane_tx
+        self._context = context
+        self._doors = TurnDoors(opening, context)
+        self._turn = Turn(trio.current_time())
+        self._typing = TypingMark(self._doors)
+        self._stopped_by_user = False
+        self._presenter: Presenter = (
+            CardPresenter(self._turn, self._doors)
+            if opening.mode == "streaming"
+            else self._static()
+        )
+        self._shown = False
+
+    def _static(self) -> StaticPresenter:
+        return StaticPresenter(self._turn, self._doors, lambda: self._stopped_by_user)
+
+    async def run(self, inbox: trio.MemoryReceiveChannel[turn.TurnInput]) -> None:
+        try:
+            with inbox:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._listen, inbox)
+                    nursery.start_soon(self._typing.run)
+                    await self._show()
+                    nursery.cancel_scope.cancel(reason="turn shown")
+        finally:
+            with self._context.cleanup.shielded() as patience:
+                if not self._shown:
+                    self._turn.stop(trio.current_time())
+                    await self._show()
+                await self._typing.clear()
+            if patience.cancelled_caught and not self._shown:
+                log.error("turn.not_finished", turn=self._opening.turn_id)
+
+    async def _show(self) -> None:
+        try:
+            await self._presenter.show()
+        except CardRefused as refused:
+            log.warning(
+                "feishu.streaming.fallback",
+                account=self._opening.account,
+                chat=self._opening.chat_id,
+                turn=self._opening.turn_id,
+                reason=str(refused),
+            )
+            self._presenter = self._static()
+            if refused.missing is not None:
+                await self._doors.tell_grant(refused.missing)
+            await self._presenter.show()
+        self._shown = True
+
+    async def _listen(self, inbox: trio.MemoryReceiveChannel[turn.TurnInput]) -> None:
+        async for message in inbox:
+            self._hear(message)
+            self._presenter.hurry()
+        self._turn.lose_session(trio.current_time())
+        self._presenter.hurry()
+
+    def _hear(self, message: turn.TurnInput) -> None:
+        now = trio.current_time()
+        match message:
+            case turn.Said(message=said):
+                self._turn.apply(said, now)
+                if isinstance(said, wire.TurnEnd):
+                    # Also of a turn that was stopped: the lane waits for it.
+                    offer(
+                        self._lane_tx,
+                        lane.TurnEnded(turn_id=self._opening.turn_id, status=said.status),
+                    )
+            case turn.Stop(reason=reason):
+                self._stopped_by_user = reason == "user"
+                self._turn.stop(now)
+            case turn.SessionLost():
+                self._turn.lose_session(now)

@@ -1,0 +1,157 @@
+"""Cards whose actor is gone, brought to their final state by what the ledger knows."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+import trio
+
+from actors.kit.mail import ask_or
+from actors.messages import gateway, journal
+from actors.messages.turn import TurnOpening
+from actors.turns.context import CALL_WITHIN_S, LEDGER_WITHIN_S, PERMIT_WITHIN_S, TurnContext
+from protocol.card import Style, view_repaired
+from protocol.cardplan import SEQUENCE_JUMP, repair_sequence
+from protocol.ids import SessionId, idempotency_key
+from protocol.platform import Accepted, Gone, NoAnswer, Outcome, RateLimited, SequenceRefused
+
+AT_ONCE_MAX: Final = 16
+FIRST_PASS_S: Final = 3.0
+"""How long the start waits for repairs before it goes on beside them."""
+RETRY_FIRST_S: Final = 1.0
+RETRY_MAX_S: Final = 60.0
+GIVE_UP_AFTER_S: Final = 3_600.0
+"""Then the card stays in the ledger for the next start."""
+
+log = structlog.get_logger()
+
+
+async def repair_cards(
+    context: TurnContext,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Repair every card a crash left open; return when all are done or given up.
+
+    Started when they are done, or after 3 s: a platform that is away does not keep
+    the house from opening.
+    """
+    entries = await _open_cards(context)
+    at_once = trio.CapacityLimiter(AT_ONCE_MAX)
+    async with trio.open_nursery() as nursery:
+        finished = trio.Event()
+        nursery.start_soon(_start_soon_enough, finished, task_status)
+        async with trio.open_nursery() as repairs:
+            for entry in entries:
+                repairs.start_soon(_repair, entry, context, at_once)
+        finished.set()
+
+
+async def _start_soon_enough(finished: trio.Event, task_status: trio.TaskStatus[None]) -> None:
+    with trio.move_on_after(FIRST_PASS_S):
+        await finished.wait()
+    task_status.started()
+
+
+async def finish_crashed(opening: TurnOpening, context: TurnContext) -> None:
+    """Bring the cards of a turn whose actor crashed to their end, within the budget."""
+    with context.cleanup.shielded():
+        at_once = trio.CapacityLimiter(AT_ONCE_MAX)
+        async with trio.open_nursery() as nursery:
+            for entry in await _open_cards(context):
+                if entry.turn_id == opening.turn_id:
+                    nursery.start_soon(_repair, entry, context, at_once)
+
+
+async def _open_cards(context: TurnContext) -> tuple[journal.LedgerEntry, ...]:
+    answer: tuple[journal.LedgerEntry, ...] | journal.Failed = await ask_or(
+        context.journal_tx,
+        lambda reply: journal.OpenCards(reply=reply),
+        within_s=LEDGER_WITHIN_S,
+        otherwise=lambda reason: journal.Failed(reason=reason),
+    )
+    if isinstance(answer, journal.Failed):
+        log.error("feishu.card.ledger_failed", reason=answer.reason)
+        return ()
+    return answer
+
+
+async def _repair(
+    entry: journal.LedgerEntry, context: TurnContext, at_once: trio.CapacityLimiter
+) -> None:
+    gateway_tx = context.gateways.get(entry.account)
+    if gateway_tx is None:
+        log.warning("feishu.card.account_gone", card=entry.card_id, account=entry.account)
+        return
+    # Also a card that may never have been sent: once too often rather than once too few.
+    outcome = await _bring_to_end(entry, context, gateway_tx, at_once)
+    if outcome is None:
+        return
+    await ask_or(
+        context.journal_tx,
+        lambda reply: journal.CloseCard(
+            card_id=entry.card_id, outcome=outcome, at_ms=context.now_ms(), reply=reply
+        ),
+        within_s=LEDGER_WITHIN_S,
+        otherwise=lambda reason: journal.Failed(reason=reason),
+    )
+    log.info(
+        "feishu.card.closed",
+        account=entry.account,
+        card=entry.card_id,
+        turn=entry.turn_id,
+        outcome=outcome,
+        repaired=True,
+    )
+
+
+async def _bring_to_end(
+    entry: journal.LedgerEntry,
+    context: TurnContext,
+    gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage],
+    at_once: trio.CapacityLimiter,
+) -> journal.CardOutcome | None:
+    """Update the card until it is accepted, gone, or given up (None)."""
+    now_ms = context.now_ms()
+    style = Style(session_id=SessionId(""), turn_id=entry.turn_id, language=context.language)
+    view = view_repaired(style, entry.text, max(0, now_ms - entry.opened_at_ms) / 1000)
+    sequence = repair_sequence(entry.opened_at_ms, now_ms)
+    pause_s = RETRY_FIRST_S
+    until = trio.current_time() + GIVE_UP_AFTER_S
+    while trio.current_time() < until:
+        operation = gateway.UpdateCard(
+            card_id=entry.card_id,
+            card_json=view.card_json,
+            sequence=sequence,
+            uuid=idempotency_key(entry.card_id, sequence),
+        )
+        async with at_once:
+            outcome = await _call(gateway_tx, operation)
+        match outcome:
+            case Accepted():
+                return "aborted"
+            case Gone():
+                return "lost"
+            case SequenceRefused():
+                sequence += SEQUENCE_JUMP
+            case RateLimited(retry_after_s=seconds):
+                await trio.sleep(seconds)
+            case _:
+                log.warning("feishu.card.not_repaired", card=entry.card_id, outcome=repr(outcome))
+                await trio.sleep(pause_s)
+                pause_s = min(RETRY_MAX_S, pause_s * 2)
+    return None
+
+
+async def _call(
+    gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage], operation: gateway.Operation
+) -> Outcome:
+    return await ask_or(
+        gateway_tx,
+        lambda reply: gateway.Call(
+            operation=operation, priority=gateway.Priority.FINAL, reply=reply
+        ),
+        within_s=CALL_WITHIN_S + PERMIT_WITHIN_S,
+        otherwise=lambda reason: NoAnswer(reason=reason),
+    )

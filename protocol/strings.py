@@ -1,0 +1,91 @@
+"""Everything the daemon says to people, in both languages, in one place."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+Language = Literal["en", "zh"]
+
+
+class Text(Struct, frozen=True):
+    """One piece of text for people; both forms, since a reader's language may differ."""
+
+    en: str
+    zh: str
+
+    def speak(self, language: Language) -> str:
+        return self.zh if language == "zh" else self.en
+
+    def format(self, **values: object) -> Text:
+        return Text(self.en.format(**values), self.zh.format(**values))
+
+    def plus(self, tail: str) -> Text:
+        """Append what is the same in both languages."""
+        return Text(self.en + tail, self.zh + tail)
+
+
+# ── in the chat ─────────────────────────────────────────────────────────────
+
+STOPPED_TASK: Final = Text("Stopped current task.", "已停止当前任务。")
+NOTHING_RUNNING: Final = Text("Nothing is running.", "当前没有正在执行的任务。")
+NO_SESSION: Final = Text(
+    "No session is connected. Your message is kept and will be delivered.",
+    "当前没有已连接的会话，消息已保留，连接后会送达。",
+)
+GRANT_NEEDED: Final = Text(
+    "This bot lacks a permission to show live cards. An admin can grant it here: {url}",
+    "机器人缺少显示实时卡片所需的权限，管理员可在此开通：{url}",
+)
+TOAST_STOPPED: Final = Text("Stopped", "已停止")
+TOAST_NOT_ALLOWED: Final = Text(
+    "Only who started this task, or an admin, can stop it.", "只有任务发起人或管理员可以停止它。"
+)
+TOAST_UNKNOWN: Final = Text("This button no longer does anything.", "此按钮已失效。")
+
+# ── on a card ───────────────────────────────────────────────────────────────
+
+PROCESSING: Final = Text("Processing...", "处理中...")
+FOOTER_RUNNING: Final = Text("⏳ Processing... {time}", "⏳ 处理中... {time}")
+FOOTER_COMPLETE: Final = Text("Done · {time}", "已完成 · {time}")
+FOOTER_ABORTED: Final = Text("🛑 Stopped · {time}", "🛑 已停止 · {time}")
+FOOTER_ERROR: Final = Text("❌ Error · {time}", "❌ 出错 · {time}")
+FOOTER_SEALED: Final = Text("Continued below", "下接")
+SUMMARY_DONE: Final = Text("Done", "已完成")
+SUMMARY_STOPPED: Final = Text("Stopped", "已停止")
+SUMMARY_ERROR: Final = Text("Error", "出错")
+PLAN: Final = Text("📋 Plan ({done}/{total})", "📋 任务清单 ({done}/{total})")
+PLAN_MORE: Final = Text("… {count} more", "… 还有 {count} 项")
+TOOLS: Final = Text("🔧 Tool calls ({count})", "🔧 工具调用 ({count})")
+TOOLS_EARLIER: Final = Text("… {count} earlier", "… 更早的 {count} 个")
+REASONING: Final = Text("🧠 Reasoning", "🧠 思考过程")
+STOP_BUTTON: Final = Text("Stop", "停止")
+INTERRUPTED: Final = Text("Interrupted by a restart.", "因重启而中断。")
+SESSION_DISCONNECTED: Final = "session disconnected"
+
+
+def duration(seconds: float) -> str:
+    """Format a duration: ``8.2s`` under a minute, ``2m 5s`` under an hour, else ``1h 4m``.
+
+    What rounds to a minute is one: 59.96 is ``1m 0s``.
+    """
+    tenths = max(0, round(seconds * 10))
+    if tenths < 600:
+        return f"{tenths // 10}.{tenths % 10}s"
+    whole = round(seconds)
+    if whole < 3_600:
+        return f"{whole // 60}m {whole % 60}s"
+    return f"{whole // 3_600}h {whole % 3_600 // 60}m"
+
+
+def amount(count: int) -> str:
+    """Format a number of tokens: ``800``, ``1.2k``, ``12k``, ``200k``, ``1.5M``."""
+    if count < 1_000:
+        return str(count)
+    for unit, letter in ((1_000_000, "M"), (1_000, "k")):
+        if count >= unit:
+            tenths = count * 10 // unit
+            whole = tenths % 10 == 0 or tenths >= 100
+            return f"{tenths // 10}{letter}" if whole else f"{tenths // 10}.{tenths % 10}{letter}"
+    raise AssertionError(count)
