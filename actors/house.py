@@ -405,7 +405,7 @@ def report(what: str, name: str, crash: BaseException | None) -> None:
     if crash is None:
         log.warning("actor.slow_to_stop", actor=name)
     else:
-        log.error(f"actor.{what.replace(' ', '_')}", actor=name, exc_info=crash)
+        log.error("actor.ended", actor=name, how=what, exc_info=crash)
 
 
 def now_ms() -> int:

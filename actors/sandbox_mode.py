@@ -68,7 +68,9 @@ def _settings(
         app_id=running.settings.app_id,
         app_secret=running.settings.app_secret,
     )
-    settings = read_settings(ours, their_env, Path.read_text, listen=arguments.listen)
+    settings = read_settings(
+        ours, their_env, lambda name: Path(name).read_text(), listen=arguments.listen
+    )
     if arguments.listen is None and not env.get("LARKD_LISTEN") and "listen" not in raw:
         # A real daemon may serve the usual port; a demo takes any.
         return msgspec.structs.replace(settings, listen=Listen(port=0))

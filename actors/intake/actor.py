@@ -156,7 +156,7 @@ class _Intake:
                 case "other":
                     await self._close(inbound.row_id, RowState.COMMAND, "not acted upon")
         except RemoteProtocolError as unreadable:
-            log.warning("feishu.event.unreadable", event=inbound.event_id, reason=str(unreadable))
+            log.warning("feishu.event.unreadable", event_id=inbound.event_id, reason=str(unreadable))
             await self._close(inbound.row_id, RowState.REFUSED, str(unreadable)[:500])
 
     # ── messages ────────────────────────────────────────────────────────────

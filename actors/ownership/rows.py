@@ -88,7 +88,7 @@ class Rows:
         )
         log.info(
             "row.offered",
-            event=answer.event_id,
+            event_id=answer.event_id,
             account=answer.account,
             chat=answer.prepared.chat_id,
             message=answer.prepared.message_id,
@@ -118,13 +118,13 @@ class Rows:
         )
         if isinstance(answer, journal.Failed):
             # It stays offered; after a restart it is offered again, marked by its attempt.
-            log.error("row.ack_not_stored", event=ack.event_id, reason=answer.reason)
+            log.error("row.ack_not_stored", event_id=ack.event_id, reason=answer.reason)
             return False
         was_full = len(held) >= UNACKED_ROWS_MAX
         del held[ack.event_id]
         log.info(
             "row.delivered",
-            event=ack.event_id,
+            event_id=ack.event_id,
             chat=row.chat_id,
             connection=ack.connection_id,
             attempt=ack.attempt,

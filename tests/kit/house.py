@@ -64,6 +64,12 @@ class Platform:
         state = await self.get("state")
         return [m for m in state["messages"] if m["chat_id"] == chat["chat_id"]]
 
+    async def wait_connected(self) -> None:
+        """Wait until a bot listens: what is pushed before counts as not delivered."""
+        with trio.fail_after(15):
+            while not any(one["pings"] for one in await self.get("connections")):
+                await trio.sleep(0.02)
+
     async def wait_cards(
         self, count: int, *needles: str, within_s: float = 15
     ) -> list[dict[str, Any]]:
@@ -173,6 +179,7 @@ async def open_daemon(platform: Platform, state_dir: Path, **options: Any) -> As
     )
     try:
         address = await _ready(process)
+        await platform.wait_connected()
         async with trio.open_nursery() as nursery:
             assert process.stderr is not None
             nursery.start_soon(_drain, process.stderr)

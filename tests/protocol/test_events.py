@@ -147,6 +147,10 @@ class TestEnvelope:
     def test_a_time_nobody_can_read_is_no_time(self, time: str | None) -> None:
         assert events.read_envelope(v2("a.b", {}, create_time=time)).create_time_ms is None
 
+    def test_an_older_time_nobody_can_read_is_no_time(self) -> None:
+        payload = b'{"uuid":"u","ts":"soon","event":{"type":"t"}}'
+        assert events.read_envelope(payload).create_time_ms is None
+
     def test_unreadable_bytes_keep_one_name(self) -> None:
         first, again = events.synthetic_event_id(b"junk"), events.synthetic_event_id(b"junk")
         assert first == again != events.synthetic_event_id(b"other junk")
