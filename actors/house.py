@@ -375,6 +375,8 @@ class House:
         self, account: Account, *, task_status: trio.TaskStatus[None]
     ) -> None:
         name = account.settings.account_id
+        # A connection that crashed may have committed events it did not bring to intake.
+        offer(account.intake.tx, to_intake.TakeUp())
         try:
             await connection.run(
                 connection.ConnectionSettings(account=name),

@@ -339,8 +339,8 @@ def _decode(
         raise BadFrame(f"the body is not a MessagePack map: {torn}") from None
     try:
         kind = _tag.decode(body).t
-    except msgspec.ValidationError:
-        raise BadFrame("the body is MessagePack, but not a map") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise BadFrame("the body is not one MessagePack map") from None
     if not isinstance(kind, str) or kind not in known:
         raise UnknownMessage(f"unknown message type {kind!r}"[:200])
     raise InvalidMessage(f"{kind}: {reason}"[:500])

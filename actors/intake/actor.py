@@ -119,6 +119,8 @@ class _Intake:
             case intake.BotKnown(open_id=open_id):
                 self._bot = open_id
                 await self.take_up_unprepared()
+            case intake.TakeUp():
+                await self.take_up_unprepared()
 
     async def take_up_unprepared(self) -> None:
         """Take every row still ``received``, oldest first."""

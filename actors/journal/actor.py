@@ -7,75 +7,111 @@ go out after the commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Protocol, TypeVar, TypeVarTuple
 
 import msgspec
 import trio
 
-from actors.journal.store import Store
+from actors.journal.store import Statistics, Store
+from actors.kit.mail import drain
 from actors.messages import journal
 
 BATCH_MESSAGES_MAX: Final = 256
 """Of one commit: some 10 ms of work, so a question never waits long for a commit."""
 CLOSE_WITHIN_S: Final = 5.0
 
+ArgumentTs = TypeVarTuple("ArgumentTs")
+ResultT = TypeVar("ResultT")
+
+
+class RunSync(Protocol):
+    """A way to run the store's methods, one at a time."""
+
+    def __call__(
+        self, function: Callable[[*ArgumentTs], ResultT], *args: *ArgumentTs
+    ) -> Awaitable[ResultT]: ...
+
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
+    """How often this journal was opened, this time included; from 1."""
+    statistics: Callable[[], Statistics]
 
 
 async def run(
-    path: Path,
+    path: Path | None,
     inbox: trio.MemoryReceiveChannel[journal.JournalMessage],
     *,
+    run_sync: RunSync | None = None,
     task_status: trio.TaskStatus[Opened] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled, then close the file.
+    """Serve until cancelled or until nobody can ask any more, then close the file.
+
+    *path* None keeps it in memory. *run_sync* is a thread of its own unless it is
+    given: :func:`inline` for tests in virtual time, which a thread would not stop.
 
     Raises:
         JournalError: the file can't be opened; its text names the remedy.
     """
-    in_thread = _own_thread()
-    store: Store = await in_thread(Store.open, path)
+    in_thread = run_sync or _own_thread()
+    store = await in_thread(Store.open, path)
     try:
-        task_status.started(Opened(generation=store.generation))
+        task_status.started(Opened(generation=store.generation, statistics=store.statistics))
         with inbox:
-            async for first in inbox:
-                batch = [first, *_waiting(inbox)]
-                answers = await in_thread(store.apply, batch)
-                _answer(batch, answers)
+            try:
+                async for first in inbox:
+                    await _commit(first, inbox, store, in_thread)
+            finally:
+                drain(inbox)
     finally:
+        # The thread itself can't be cut short; the deadline says what it should take.
         with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
             await in_thread(store.close)
 
 
-def _own_thread() -> Callable[..., Any]:
-    """Return a way to run the store's methods, one at a time, in a worker thread.
+async def inline(function: Callable[[*ArgumentTs], ResultT], *args: *ArgumentTs) -> ResultT:
+    """Run the store in the loop's own thread: nothing else runs meanwhile."""
+    await trio.lowlevel.checkpoint()
+    return function(*args)
+
+
+def _own_thread() -> RunSync:
+    """Return a way to run the store in a worker thread, one call at a time.
 
     A call is never abandoned: cancelled, we wait until its commit is done.
     """
     limiter = trio.CapacityLimiter(1)
 
-    async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
-        return await trio.to_thread.run_sync(function, *args, limiter=limiter)
+    def in_thread(
+        function: Callable[[*ArgumentTs], ResultT], *args: *ArgumentTs
+    ) -> Awaitable[ResultT]:
+        return trio.to_thread.run_sync(function, *args, limiter=limiter)
 
     return in_thread
 
 
-def _waiting(
+async def _commit(
+    first: journal.JournalMessage,
     inbox: trio.MemoryReceiveChannel[journal.JournalMessage],
-) -> Sequence[journal.JournalMessage]:
-    waiting: list[journal.JournalMessage] = []
-    while len(waiting) < BATCH_MESSAGES_MAX - 1:
-        try:
-            waiting.append(inbox.receive_nowait())
-        except (trio.WouldBlock, trio.EndOfChannel):
-            break
-    return waiting
-
-
-def _answer(batch: Sequence[journal.JournalMessage], answers: Sequence[Any]) -> None:
-    for message, answer in zip(batch, answers, strict=True):
-        message.reply.send(answer)
+    store: Store,
+    in_thread: RunSync,
+) -> None:
+    """Commit *first* and all that waits behind it, then answer."""
+    with contextlib.ExitStack() as replies:
+        batch = [first]
+        replies.enter_context(first.reply)
+        # Who was answered by the last commit gets the chance to be in this one.
+        await trio.lowlevel.checkpoint()
+        while len(batch) < BATCH_MESSAGES_MAX:
+            try:
+                message = inbox.receive_nowait()
+            except (trio.WouldBlock, trio.EndOfChannel):
+                break
+            replies.enter_context(message.reply)
+            batch.append(message)
+        answers = await in_thread(store.apply, batch)
+        for message, answer in zip(batch, answers, strict=True):
+            message.reply.send(answer)

@@ -1,8 +1,7 @@
 """The journal's tables, and how an older file becomes one of today.
 
-Times are milliseconds since 1970. Statements are written so that none ever scans a
-table whose size grows with the age of the installation: each has its index, partial
-where only few rows are concerned.
+Times are milliseconds since 1970. No statement scans a table that grows with the age
+of the installation: each has its index, partial where only few rows are concerned.
 """
 
 from __future__ import annotations
@@ -11,19 +10,26 @@ from typing import Final
 
 APPLICATION_ID: Final = 0x6C61726B  # "lark"
 
+# inbound.heard_by is the session its chat is bound to, '' when the chat is unbound; it
+# is kept in step with the table of bindings. So the oldest row for a session is one
+# step into inbound_ready, however many rows wait for sessions that are away.
+#
+# AUTOINCREMENT: the id of a pruned row is never given to another one, so that a late
+# message about the old row can't touch the new.
 MIGRATIONS: Final[tuple[str, ...]] = (
     """
     CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     INSERT INTO meta VALUES ('generation', 0);
 
     CREATE TABLE inbound (
-        row_id        INTEGER PRIMARY KEY,
+        row_id        INTEGER PRIMARY KEY AUTOINCREMENT,
         account       TEXT NOT NULL,
         event_id      TEXT NOT NULL UNIQUE,
         message_key   TEXT,
         kind          TEXT NOT NULL,
         state         TEXT NOT NULL,
         chat_id       TEXT,
+        heard_by      TEXT,
         attempt       INTEGER NOT NULL DEFAULT 0,
         connection_id INTEGER,
         session_id    TEXT,
@@ -37,12 +43,13 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE UNIQUE INDEX inbound_message ON inbound (account, message_key)
         WHERE message_key IS NOT NULL;
     CREATE INDEX inbound_received ON inbound (account, row_id) WHERE state = 'received';
-    CREATE INDEX inbound_ready ON inbound (row_id) WHERE state = 'ready';
-    CREATE INDEX inbound_ready_chat ON inbound (chat_id, row_id) WHERE state = 'ready';
+    CREATE INDEX inbound_ready ON inbound (heard_by, row_id) WHERE state = 'ready';
+    CREATE INDEX inbound_pending ON inbound (received_at) WHERE state IN ('received', 'ready');
     CREATE INDEX inbound_offered ON inbound (connection_id, row_id) WHERE state = 'offered';
+    CREATE INDEX inbound_chat ON inbound (chat_id) WHERE state IN ('ready', 'offered');
     CREATE INDEX inbound_damaged ON inbound (row_id) WHERE state = 'damaged';
     CREATE INDEX inbound_closed ON inbound (received_at)
-        WHERE state IN ('answered', 'refused', 'command', 'expired', 'damaged');
+        WHERE state IN ('answered', 'command', 'damaged', 'expired', 'refused');
 
     CREATE TABLE lease (
         one        INTEGER PRIMARY KEY CHECK (one = 1),
@@ -57,7 +64,6 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         chat_id    TEXT PRIMARY KEY,
         session_id TEXT NOT NULL
     ) WITHOUT ROWID;
-    CREATE INDEX binding_session ON binding (session_id);
 
     CREATE TABLE card (
         card_id       TEXT PRIMARY KEY,
@@ -75,6 +81,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX card_closed ON card (closed_at) WHERE closed_at IS NOT NULL;
     """,
 )
-"""``MIGRATIONS[n]`` brings a file of version n to version n + 1."""
+"""``MIGRATIONS[n]`` brings a file of version n to version n + 1; a file that was ever
+released is never edited here, only followed by another one."""
 
-VERSION: Final = len(MIGRATIONS)
+GROWING_TABLES: Final = frozenset({"inbound", "card"})
+"""Tables whose size grows with the age of the installation."""

@@ -40,4 +40,8 @@ class BotKnown(Message, frozen=True, kw_only=True):
     open_id: OpenId
 
 
-IntakeMessage = Arrived | CardAction | BotKnown
+class TakeUp(Message, frozen=True, kw_only=True):
+    """There may be committed events nobody has brought: look into the journal."""
+
+
+IntakeMessage = Arrived | CardAction | BotKnown | TakeUp

@@ -109,6 +109,7 @@ class RawProxy:
         state_dir: Path,
         session_id: str,
         role: str = "session",
+        /,
         *,
         token_role: str | None = None,
         **fields: Any,
