@@ -89,6 +89,7 @@ def _inbound(row: tuple[Any, ...]) -> Inbound:
             "received_at_ms": received_at,
         },
         Inbound,
+        builtin_types=(bytes,),  # else a text in its place would pass for base64
     )
 
 

@@ -138,7 +138,7 @@ class Store:
         self._db.execute("SAVEPOINT message")
         try:
             answer = _HANDLERS[type(message)](self._db, message)
-        except Exception as failed:  # noqa: BLE001 -- one message's fault is not the others'
+        except Exception as failed:  # one message's fault is not the others'
             if not self._db.in_transaction:
                 raise _RolledBack from failed
             self._db.execute("ROLLBACK TO message")

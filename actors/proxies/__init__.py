@@ -1,0 +1,1 @@
+"""Proxies: what connects agent sessions to the daemon."""

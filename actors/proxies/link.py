@@ -1,0 +1,224 @@
+"""One connection to the daemon, from hello to its end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from actors.kit.outbox import Outbox, OutboxFull
+from actors.proxies.errors import Disconnected, ProxyError, Refused, Replaced
+from actors.proxies.settings import ProxySettings
+from actors.proxies.turn import Turn
+from protocol import wire
+from protocol.auth import proof
+from protocol.errors import RemoteProtocolError
+from protocol.framing import FrameReader, frame
+
+ANSWER_WITHIN_S: Final = 10.0
+PING_AFTER_S: Final = 15.0
+GIVE_UP_AFTER_S: Final = 45.0
+READ_BYTES: Final = 256 * 1024
+UNSENT_FRAMES_MAX: Final = 1_024
+UNSENT_BYTES_MAX: Final = 4 * 1024 * 1024
+ROOM_BYTES: Final = 256 * 1024
+"""What is said waits until less than this is unsent: the daemon's pace is the agent's."""
+FINAL_REFUSALS: Final = frozenset({"unsupported_protocol", "bad_proof", "invalid_session_id"})
+"""Trying again does not change them."""
+
+
+class Link:
+    """One connection to the daemon, from hello to its end."""
+
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        settings: ProxySettings,
+        token: bytes,
+        take: Callable[[Turn], Awaitable[None]],
+    ) -> None:
+        self._stream = stream
+        self._settings = settings
+        self._token = token
+        self._take = take
+        self._outbox = Outbox(stream, frames_max=UNSENT_FRAMES_MAX, bytes_max=UNSENT_BYTES_MAX)
+        self._turns: dict[str, Turn] = {}
+        self._asked: dict[int, trio.MemorySendChannel[wire.ToolResult]] = {}
+        self._heard_at = trio.current_time()
+        self._retry_after_s: float | None = None
+        self._over = False
+        self.registered: wire.Registered | None = None
+
+    async def run(self, registered: Callable[[], None]) -> float | None:
+        """Live until the link ends.
+
+        Raises:
+            Refused, Replaced: the session is over for good.
+            Disconnected: the daemon never let us in.
+        """
+        failure: ProxyError | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write, nursery.cancel_scope)
+                nursery.start_soon(self._watch, nursery.cancel_scope)
+                try:
+                    await self._read(registered)
+                except ProxyError as ended:
+                    failure = ended
+                nursery.cancel_scope.cancel(reason="link over")
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            pass
+        if failure is not None:
+            raise failure
+        if self.registered is None:
+            raise Disconnected("the daemon closed the connection before it let us in")
+        return self._retry_after_s
+
+    def lose(self) -> None:
+        """The link is over: turns end, and nobody waits for answers any more."""
+        self._over = True
+        for turn in self._turns.values():
+            turn.cancel("timeout")
+        for tx in self._asked.values():
+            tx.close()
+        self._asked.clear()
+
+    # ── to the daemon ───────────────────────────────────────────────────────
+
+    async def say(self, message: wire.FromProxy) -> None:
+        """Send, waiting while too much is unsent.
+
+        Raises:
+            Disconnected: the link is over.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self._over and self._outbox.unsent_bytes > ROOM_BYTES:
+            await self._outbox.wait_less()
+        if self._over:
+            raise Disconnected("larkd is not reachable; reconnecting")
+        try:
+            self._outbox.put(frame(message))
+        except OutboxFull as full:
+            raise Disconnected("larkd takes nothing any more") from full
+
+    async def ask(self, tool: wire.Tool) -> wire.ToolResult:
+        tx, rx = trio.open_memory_channel[wire.ToolResult](1)
+        self._asked[tool.id] = tx
+        with tx, rx:
+            await self.say(tool)
+            try:
+                with trio.fail_after(ANSWER_WITHIN_S):
+                    return await rx.receive()
+            except (trio.EndOfChannel, trio.ClosedResourceError):
+                raise Disconnected(
+                    f"larkd went away before it answered {tool.name}; it may have taken effect"
+                ) from None
+            except trio.TooSlowError:
+                raise Disconnected(
+                    f"larkd did not answer {tool.name} in {ANSWER_WITHIN_S:g} s"
+                ) from None
+            finally:
+                self._asked.pop(tool.id, None)
+
+    async def flush(self) -> None:
+        """Send what is queued, then end the writing side."""
+        self._outbox.close()
+        await self._outbox.wait_done()
+
+    async def _write(self, whole: trio.CancelScope) -> None:
+        try:
+            await self._outbox.run()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            whole.cancel(reason="the daemon closed the connection")
+
+    async def _watch(self, whole: trio.CancelScope) -> None:
+        """Ask a silent daemon whether it lives; give it up after a while."""
+        n = 0
+        while True:
+            await trio.sleep(PING_AFTER_S)
+            silent_s = trio.current_time() - self._heard_at
+            if silent_s >= GIVE_UP_AFTER_S:
+                whole.cancel(reason="the daemon is silent")
+            elif silent_s >= PING_AFTER_S:
+                n += 1
+                await self.say(wire.Ping(n=n))
+
+    # ── from the daemon ─────────────────────────────────────────────────────
+
+    async def _read(self, registered: Callable[[], None]) -> None:
+        reader = FrameReader()
+        while True:
+            data = await self._stream.receive_some(READ_BYTES)
+            if not data:
+                return
+            self._heard_at = trio.current_time()
+            reader.feed(data)
+            try:
+                for body in reader:
+                    message = self._decoded(body)
+                    if message is not None and await self._hear(message, registered):
+                        return
+            except RemoteProtocolError:
+                return  # out of step: begin again
+
+    def _decoded(self, body: bytes) -> wire.FromDaemon | None:
+        try:
+            return wire.decode_from_daemon(body)
+        except (wire.UnknownMessage, wire.InvalidMessage):
+            return None  # of a newer daemon
+
+    async def _hear(self, message: wire.FromDaemon, registered: Callable[[], None]) -> bool:
+        """Take one message; say whether the link is over."""
+        match message:
+            case wire.Ping(n=n):
+                await self.say(wire.Pong(n=n))
+            case wire.Hello():
+                await self.say(self._register(message))
+            case wire.Registered():
+                self.registered = message
+                registered()
+            case wire.Refused(code=code, message=why):
+                if code in FINAL_REFUSALS:
+                    raise Refused(code, why)
+                return True
+            case wire.Deliver():
+                turn = Turn(
+                    message, self, ends=wire.CAPABILITY_TURNS in self._settings.capabilities
+                )
+                self._turns = {
+                    turn_id: open_turn
+                    for turn_id, open_turn in self._turns.items()
+                    if not open_turn.ended
+                }
+                self._turns[message.turn_id] = turn
+                await self._take(turn)
+            case wire.Cancel(turn_id=turn_id, reason=reason):
+                running = self._turns.get(turn_id)
+                if running is not None:
+                    running.cancel(reason)
+            case wire.ToolResult(id=number):
+                tx = self._asked.get(number)
+                if tx is not None:
+                    tx.send_nowait(message)
+            case wire.Bye(reason="replaced"):
+                raise Replaced("a newer connection speaks for this session")
+            case wire.Bye(retry_after_ms=after_ms):
+                self._retry_after_s = None if after_ms is None else after_ms / 1000
+            case wire.Error(fatal=fatal):
+                return fatal
+        return False
+
+    def _register(self, hello: wire.Hello) -> wire.Register:
+        settings = self._settings
+        return wire.Register(
+            protocol=wire.PROTOCOL_VERSION,
+            session_id=settings.session_id,
+            role=settings.role,
+            proof=proof(self._token, hello.nonce, settings.session_id, settings.role),
+            pid=os.getpid(),
+            proxy_version=settings.version,
+            metadata=settings.metadata,
+            capabilities=list(settings.capabilities),
+        )

@@ -1,0 +1,159 @@
+"""One message given to the session, and the way to answer it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Final, Literal, Protocol, Self
+
+import trio
+
+from actors.proxies.errors import Disconnected
+from protocol import wire
+
+TEXT_CHARACTERS_MAX: Final = 1024 * 1024
+"""Of one delta; longer texts go as several. At 4 bytes each below the frame's 8 MiB."""
+
+
+class Speaker(Protocol):
+    """What a turn speaks through."""
+
+    async def say(self, message: wire.FromProxy) -> None:
+        """Send, waiting while the daemon is slow. Raises Disconnected."""
+
+
+class Turn:
+    """One message given to the session, and the way to answer it.
+
+    As ``async with turn:`` it acks at the start, runs the block in a scope that the
+    daemon's ``cancel`` ends, and ends the turn: ``aborted`` if cancelled, ``error`` if
+    the block raised (the exception goes no further), else ``complete``.
+    """
+
+    def __init__(self, deliver: wire.Deliver, link: Speaker, *, ends: bool) -> None:
+        self.deliver = deliver
+        self._link = link
+        self._ends = ends
+        self._scope = trio.CancelScope()
+        self.ended = False
+        self.cancel_reason: wire.CancelReason | None = None
+
+    @property
+    def text(self) -> str:
+        """The message, as Markdown."""
+        return self.deliver.content
+
+    async def ack(self) -> None:
+        """Tell the daemon that the session has the message."""
+        await self._link.say(wire.Ack(event_id=self.deliver.event_id, attempt=self.deliver.attempt))
+
+    async def say(self, text: str) -> None:
+        """Append to the answer, verbatim. Waits while the daemon is slow."""
+        await self._delta(text, "answer")
+
+    async def think(self, text: str) -> None:
+        """Append to the reasoning."""
+        await self._delta(text, "reasoning")
+
+    async def _delta(self, text: str, channel: wire.DeltaChannel) -> None:
+        for at in range(0, len(text), TEXT_CHARACTERS_MAX):
+            piece = text[at : at + TEXT_CHARACTERS_MAX]
+            await self._link.say(
+                wire.Delta(turn_id=self.deliver.turn_id, text=piece, channel=channel)
+            )
+
+    async def tool(  # noqa: PLR0913  # the fields of the message
+        self,
+        call_id: str,
+        *,
+        name: str | None = None,
+        kind: wire.ToolKind | None = None,
+        status: wire.ToolStatus | None = None,
+        summary: str | None = None,
+        input: Any = None,  # noqa: A002  # the field's name in the contract
+        parent_id: str | None = None,
+        duration_ms: int | None = None,
+    ) -> None:
+        """Open a tool step, or update what is given of it."""
+        await self._link.say(
+            wire.ToolEvent(
+                turn_id=self.deliver.turn_id,
+                call_id=call_id,
+                name=name,
+                kind=kind,
+                status=status,
+                summary=summary,
+                input=input,
+                parent_id=parent_id,
+                duration_ms=duration_ms,
+            )
+        )
+
+    async def plan(
+        self, entries: list[tuple[str, Literal["pending", "in_progress", "completed"]]]
+    ) -> None:
+        """Replace the plan."""
+        listed = [wire.PlanEntry(content=content, status=status) for content, status in entries]
+        await self._link.say(wire.Plan(turn_id=self.deliver.turn_id, entries=listed))
+
+    async def usage(
+        self,
+        *,
+        used: int | None = None,
+        size: int | None = None,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+    ) -> None:
+        """Replace the usage figures."""
+        await self._link.say(
+            wire.Usage(
+                turn_id=self.deliver.turn_id,
+                used=used,
+                size=size,
+                input_tokens=input_tokens,
+                output_tokens=output_tokens,
+            )
+        )
+
+    async def end(
+        self,
+        status: wire.TurnStatus = "complete",
+        *,
+        text: str | None = None,
+        error: str | None = None,
+    ) -> None:
+        """End the turn; *text* is a tail below what was said. Later calls do nothing."""
+        if self.ended or not self._ends:
+            return
+        self.ended = True
+        await self._link.say(
+            wire.TurnEnd(turn_id=self.deliver.turn_id, status=status, text=text, error=error)
+        )
+
+    def cancel(self, reason: wire.CancelReason) -> None:
+        """Interrupt the block of ``async with turn``."""
+        self.cancel_reason = reason
+        self._scope.cancel(reason=f"turn cancelled: {reason}")
+
+    async def __aenter__(self) -> Self:
+        await self.ack()
+        self._scope.__enter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        raised: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        swallowed = bool(self._scope.__exit__(kind, raised, trace))
+        try:
+            if self.cancel_reason is not None:
+                await self.end("aborted")
+            elif isinstance(raised, Exception):
+                await self.end("error", error=f"{type(raised).__name__}: {raised}")
+                swallowed = True
+            elif raised is None:
+                await self.end()
+        except Disconnected:
+            return swallowed or isinstance(raised, Exception)  # the daemon knows it as lost
+        return swallowed
