@@ -29,10 +29,13 @@ _decode_prepared = msgspec.msgpack.Decoder(Prepared).decode
 
 
 def append(db: sqlite3.Connection, message: journal.Append) -> journal.Appended:
-    row = db.execute(
+    """Store the event if it is new. A duplicate writes nothing and takes no number."""
+    known = _known(db, message)
+    if known is not None:
+        return journal.Appended(row_id=known, duplicate=True)
+    (row_id,) = db.execute(
         "INSERT INTO inbound (account, event_id, message_key, kind, state, received_at,"
-        " changed_at, payload) VALUES (?, ?, ?, ?, 'received', ?, ?, ?)"
-        " ON CONFLICT DO NOTHING RETURNING row_id",
+        " changed_at, payload) VALUES (?, ?, ?, ?, 'received', ?, ?, ?) RETURNING row_id",
         (
             message.account,
             message.event_id,
@@ -43,16 +46,19 @@ def append(db: sqlite3.Connection, message: journal.Append) -> journal.Appended:
             message.payload,
         ),
     ).fetchone()
-    if row is not None:
-        return journal.Appended(row_id=RowId(row[0]), duplicate=False)
-    (row_id,) = (
-        db.execute("SELECT row_id FROM inbound WHERE event_id = ?", (message.event_id,)).fetchone()
-        or db.execute(
+    return journal.Appended(row_id=RowId(row_id), duplicate=False)
+
+
+def _known(db: sqlite3.Connection, message: journal.Append) -> RowId | None:
+    row = db.execute(
+        "SELECT row_id FROM inbound WHERE event_id = ?", (message.event_id,)
+    ).fetchone()
+    if row is None and message.message_key is not None:
+        row = db.execute(
             "SELECT row_id FROM inbound WHERE account = ? AND message_key = ?",
             (message.account, message.message_key),
         ).fetchone()
-    )
-    return journal.Appended(row_id=RowId(row_id), duplicate=True)
+    return None if row is None else RowId(row[0])
 
 
 def unprepared(db: sqlite3.Connection, message: journal.Unprepared) -> tuple[Inbound, ...]:

@@ -40,6 +40,8 @@ BACKOFF_MAX_S: Final = 10.0
 NOTE_TEXT_EVERY_S: Final = 5.0
 NOTE_TEXT_CHARACTERS_MAX: Final = 15_000
 """Of the text kept in the ledger: a card shows no more."""
+PACE_S: Final = {Kind.STRUCTURE: 0.4, Kind.TEXT: 0.2}
+"""Between two calls on one card; the platform's typewriter fills the time between."""
 _TICKS: Final = ((60.0, 1.0), (600.0, 5.0))
 _TICK_LATER_S: Final = 15.0
 _PRIORITIES: Final = {
@@ -87,6 +89,8 @@ class CardPresenter:
         self._number = 0  # of the card that is shown, from 0
         self._entity: _Entity | None = None
         self._changed = trio.Event()
+        self._turn_final = trio.Event()
+        self._next_call_at = 0.0
         self._waiting_for: gateway.Priority | None = None
         self._wait_scope = trio.CancelScope()
         self._rest: StaticPresenter | None = None
@@ -94,6 +98,8 @@ class CardPresenter:
     def hurry(self) -> None:
         """Something changed: what waits with less urgency than it now has waits anew."""
         self._changed.set()
+        if self._turn.state.final:
+            self._turn_final.set()
         if self._rest is not None:
             self._rest.hurry()
         if self._waiting_for is not None and self._urgency() < self._waiting_for:
@@ -117,6 +123,7 @@ class CardPresenter:
                 continue
             step = self._entity.plan.next(self._wanted(), trio.current_time())
             if step is not None:
+                await self._pace(step)
                 await self._advance(self._entity, step)
             elif self._number < len(self._turn.answer.sealed):
                 await self._close(self._entity, "complete")
@@ -135,6 +142,12 @@ class CardPresenter:
         if self._number < len(sealed):
             return view_sealed(self._turn, self._style, sealed[self._number])
         return view_running(self._turn, self._style, trio.current_time())
+
+    async def _pace(self, step: Step) -> None:
+        """Let a moment pass after the last call; the turn's end does not wait."""
+        if step.kind in PACE_S and not self._turn.state.final:
+            with trio.move_on_at(self._next_call_at):
+                await self._turn_final.wait()
 
     def _tick_s(self) -> float:
         elapsed = self._turn.elapsed_s(trio.current_time())
@@ -250,6 +263,7 @@ class CardPresenter:
         )
         if not isinstance(outcome, Rejected | NoAnswer):
             entity.plan.accepted(step, trio.current_time())
+            self._next_call_at = trio.current_time() + PACE_S.get(step.kind, 0.0)
             await self._note_text(entity, step)
             return
         verdict = entity.plan.failed(step, outcome)

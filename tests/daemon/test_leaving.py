@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from tests.kit.house import Platform, open_daemon, open_platform
+import trio
+
+from tests.kit.house import Platform, environment, open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy, session
 
 CARDS = 50
@@ -71,29 +74,14 @@ async def test_after_sigkill_the_next_start_repairs_every_card(state_dir: Path) 
 
 async def test_a_second_daemon_of_the_same_state_directory_is_refused(state_dir: Path) -> None:
     async with open_platform() as platform, open_daemon(platform, state_dir) as daemon:
-        import subprocess
-        import sys
-
-        from tests.kit.house import environment
-
-        second = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "actors.daemon",
-                "--config",
-                str(state_dir.parent / "state.json"),
-                "--state-dir",
-                str(state_dir),
-            ],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            env=environment(),
+        command = [sys.executable, "-m", "actors.daemon"]
+        command += ["--config", str(state_dir.parent / "state.json")]
+        command += ["--state-dir", str(state_dir)]
+        second = await trio.run_process(
+            command, check=False, capture_stderr=True, env=environment()
         )
         assert second.returncode == 3
         assert (
             f"another larkd (pid {daemon.process.pid}) is serving this state directory"
-            in second.stderr
+            in second.stderr.decode()
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import trio
 
 from tests.kit.house import open_daemon, open_platform
 from tests.kit.raw_proxy import Closed, connect, registration, session
@@ -177,16 +179,11 @@ async def test_rubbish_of_every_kind_never_takes_the_daemon_down(state_dir: Path
                 hello = await proxy.expect("hello")
                 if rng.random() < 0.5:
                     await proxy.send(**registration(hello, state_dir, "fuzz", "session", None, {}))
-                try:
+                # A torn frame ends its own link; half of one waits for the rest.
+                with suppress(Closed, trio.BrokenResourceError), trio.move_on_after(1):
                     for _ in range(rng.randrange(1, 6)):
                         await proxy.send_bytes(_rubbish(rng))
                     await proxy.barrier()
-                except (Closed, OSError, Exception) as over:  # noqa: BLE001
-                    assert type(over).__name__ in {
-                        "Closed",
-                        "BrokenResourceError",
-                        "TooSlowError",
-                    }
         await steady.barrier()
 
 

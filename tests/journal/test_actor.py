@@ -153,13 +153,12 @@ async def test_who_waits_when_it_ends_hears_that_it_is_gone() -> None:
             await append(tx, f"e{number}")
         gone.append(number)
 
-    async with trio.open_nursery() as askers:
-        async with serving(None, run_sync=never_done) as (tx, _opened):
-            askers.start_soon(asker, tx.clone(), 1)
-            await under_way.wait()
-            for number in (2, 3, 4):
-                askers.start_soon(asker, tx.clone(), number)
-            await wait_all_tasks_blocked()
+    async with trio.open_nursery() as askers, serving(None, run_sync=never_done) as (tx, _opened):
+        askers.start_soon(asker, tx.clone(), 1)
+        await under_way.wait()
+        for number in (2, 3, 4):
+            askers.start_soon(asker, tx.clone(), number)
+        await wait_all_tasks_blocked()
     assert sorted(gone) == [1, 2, 3, 4]
 
 

@@ -85,7 +85,7 @@ def everyday(desk: Desk) -> None:
     desk.close_card("c1")
 
 
-def steps_of(desk: Desk, act: Callable[[Desk], None]) -> int:
+def steps_of(desk: Desk, act: Callable[[Desk], object]) -> int:
     steps = 0
 
     def count() -> int:
@@ -120,13 +120,27 @@ def test_an_event_costs_the_same_however_much_is_stored(
     assert steps[MANY] <= steps[FEW] * 1.05, steps
 
 
+@pytest.mark.parametrize("fill", [with_closed_rows, with_delivered_rows])
+def test_counting_what_waits_does_not_count_what_is_done(
+    fill: Callable[[Desk, int], None],
+) -> None:
+    steps = {}
+    for count in (FEW, MANY):
+        with closing(Store.open(None)) as store:
+            desk = Desk(store)
+            fill(desk, count)
+            desk.append("waiting")
+            steps[count] = steps_of(desk, Desk.queue)
+    assert steps[MANY] <= steps[FEW] * 1.05, steps
+
+
 def test_pruning_costs_what_it_deletes() -> None:
     steps = {}
     for count in (FEW, MANY):
         with closing(Store.open(None)) as store:
             desk = Desk(store)
             with_closed_rows(desk, count)
-            steps[count] = steps_of(desk, lambda desk: desk.prune(10**15, limit=50) and None)
+            steps[count] = steps_of(desk, lambda desk: desk.prune(10**15, limit=50))
     assert steps[MANY] <= steps[FEW] * 1.05, steps
 
 
@@ -137,7 +151,7 @@ def test_an_offer_costs_the_same_however_many_chats_are_bound() -> None:
             desk = Desk(store)
             desk.bind({f"oc_b{number}": f"s{number % 7}" for number in range(count)})
             desk.ready("e1")
-            steps[count] = steps_of(desk, lambda desk: desk.offer() and None)
+            steps[count] = steps_of(desk, Desk.offer)
     assert steps[MANY] <= steps[FEW] * 1.05, steps
 
 

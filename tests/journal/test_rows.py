@@ -27,6 +27,7 @@ def test_the_same_event_is_the_same_row(desk: Desk) -> None:
         row_id=first.row_id, duplicate=True
     )
     assert desk.queue().pending == 1
+    assert desk.append("e2").row_id == first.row_id + 1, "a duplicate takes no number"
 
 
 def test_the_same_message_under_another_event_id_is_the_same_row(desk: Desk) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import trio
+
 from actors.sandbox.server import RunningSandbox, SandboxSettings, serve_sandbox
 
 READY_WITHIN_S = 20.0

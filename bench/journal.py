@@ -1,0 +1,251 @@
+"""What does durability cost?
+
+Events per second with one fsync shared by all that wait, at several numbers of
+producers; what an event costs when much is stored already; how long a start takes with
+rows pending; bytes a row takes. Everything goes through the actor and a real file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from actors.journal import Opened, Store, problems_of, run
+from actors.kit.mail import Reply, ask
+from actors.messages import journal
+from protocol.delivery import Prepared, RowState
+from protocol.ids import (
+    AccountId,
+    ChatId,
+    ConnectionId,
+    EventId,
+    MessageId,
+    OpenId,
+    RowId,
+    SessionId,
+)
+
+MAILBOX_MESSAGES = 256
+ANSWER_WITHIN_S = 30.0
+FILL_BATCH = 2_000
+PAYLOAD_BYTES = 900
+"""A text message of some 100 characters, as the platform sends it."""
+MS = 1_000.0
+
+Tx = trio.MemorySendChannel[journal.JournalMessage]
+Build = Callable[[Reply[Any]], journal.JournalMessage]
+
+NOBODY: Reply[Any] = Reply(trio.open_memory_channel[Any](1)[0])
+CHANCE = random.Random(7)
+
+
+def append(number: int | str, reply: Reply[Any]) -> journal.Append:
+    return journal.Append(
+        account=AccountId("default"),
+        event_id=EventId(f"5e3702a84e847582be8db7fb73283c{number:>08}"),
+        message_key=f"om_dc13264520392913993dd051dba2{number:>08}",
+        kind="message",
+        payload=CHANCE.randbytes(PAYLOAD_BYTES),
+        received_at_ms=1_700_000_000_000,
+        reply=reply,
+    )
+
+
+def prepare(row_id: RowId, reply: Reply[Any]) -> journal.Prepare:
+    prepared = Prepared(
+        chat_id=ChatId(f"oc_{row_id % 50:032}"),
+        message_id=MessageId(f"om_{row_id:032}"),
+        sender_id=OpenId(f"ou_{row_id % 20:032}"),
+        chat_type="group",
+        content="A question of about a hundred characters, which is what people tend to ask. " * 2,
+        meta={"kind": "message", "account": "default", "create_time": "1700000000000"},
+    )
+    return journal.Prepare(row_id=row_id, prepared=prepared, reply=reply)
+
+
+def offer_next(reply: Reply[Any]) -> journal.OfferNext:
+    return journal.OfferNext(
+        session_id=SessionId("s"),
+        hears_unbound=True,
+        connection_id=ConnectionId(1),
+        lease_epoch=1,
+        at_ms=1_700_000_000_001,
+        reply=reply,
+    )
+
+
+def close(row_id: RowId, reply: Reply[Any]) -> journal.Close:
+    return journal.Close(
+        row_id=row_id,
+        state=RowState.ANSWERED,
+        note=None,
+        at_ms=1_700_000_000_002,
+        reply=reply,
+    )
+
+
+@asynccontextmanager
+async def serving(path: Path) -> AsyncIterator[tuple[Tx, Opened]]:
+    tx, rx = trio.open_memory_channel[journal.JournalMessage](MAILBOX_MESSAGES)
+    with tx, rx:
+        async with trio.open_nursery() as nursery:
+            opened: Opened = await nursery.start(run, path, rx.clone())
+            yield tx, opened
+            nursery.cancel_scope.cancel()
+
+
+async def asked(tx: Tx, build: Build) -> Any:
+    answer: Any = await ask(tx, build, within_s=ANSWER_WITHIN_S)
+    assert not isinstance(answer, journal.Failed), answer
+    return answer
+
+
+def fill(path: Path, rows: int, state: RowState) -> None:
+    """Let a journal hold so many rows of one state."""
+    with closing(Store.open(path)) as store:
+        for start in range(0, rows, FILL_BATCH):
+            numbers = range(start, min(start + FILL_BATCH, rows))
+            stored = store.apply([append(f"f{number}", NOBODY) for number in numbers])
+            ids = [answer.row_id for answer in stored]
+            store.apply([prepare(row_id, NOBODY) for row_id in ids])
+            if state is RowState.ANSWERED:
+                store.apply([close(row_id, NOBODY) for row_id in ids])
+
+
+def size_of(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+
+
+# ── the questions ───────────────────────────────────────────────────────────
+
+
+async def throughput(path: Path, producers: int, seconds: float) -> str:
+    """Return events per second, latency and batch size with so many producers."""
+    waits: list[float] = []
+
+    async def produce(tx: Tx, producer: int) -> None:
+        number = 0
+        while trio.current_time() < ends_at:
+            event = f"{producer}.{number}"
+            began = time.perf_counter()
+            await asked(tx, lambda reply, event=event: append(event, reply))  # type: ignore[misc]  # mypy can't infer a lambda with a default
+            waits.append((time.perf_counter() - began) * MS)
+            number += 1
+
+    async with serving(path) as (tx, opened):
+        began = trio.current_time()
+        ends_at = began + seconds
+        async with trio.open_nursery() as nursery:
+            for producer in range(producers):
+                nursery.start_soon(produce, tx, producer)
+        took = trio.current_time() - began
+        done = opened.statistics()
+    waits.sort()
+    return (
+        f"{len(waits) / took:>8,.0f} events/s   p50 {waits[len(waits) // 2]:6.2f} ms   "
+        f"p99 {waits[int(len(waits) * 0.99)]:6.2f} ms   {done.messages / done.commits:5.1f} a commit"
+    )
+
+
+async def everyday(path: Path, events: int) -> str:
+    """Return what the whole life of one event costs: append, prepare, offer, ack, close."""
+    waits: dict[str, list[float]] = {}
+
+    async def timed(what: str, tx: Tx, build: Build) -> Any:
+        began = time.perf_counter()
+        answer = await asked(tx, build)
+        waits.setdefault(what, []).append((time.perf_counter() - began) * MS)
+        return answer
+
+    async with serving(path) as (tx, _opened):
+        for number in range(events):
+            stored = await timed("append", tx, lambda r, n=number: append(n, r))  # type: ignore[misc]  # as above
+            await timed("prepare", tx, lambda r, i=stored.row_id: prepare(i, r))  # type: ignore[misc]  # as above
+            offered = await timed("offer", tx, offer_next)
+            await timed("close", tx, lambda r, i=offered.row_id: close(i, r))  # type: ignore[misc]  # as above
+            await timed("queue", tx, lambda r: journal.Queue(reply=r))
+    medians = {what: statistics.median(values) for what, values in waits.items()}
+    return "   ".join(f"{what} {value:.2f}" for what, value in medians.items()) + " ms"
+
+
+def in_store(path: Path, events: int) -> float:
+    """Return microseconds one append takes within a large commit, fsync shared by all."""
+    with closing(Store.open(path)) as store:
+        batches = [
+            [append(f"s{batch}.{number}", NOBODY) for number in range(256)]
+            for batch in range(max(1, events // 256))
+        ]
+        began = time.perf_counter()
+        for batch in batches:
+            store.apply(batch)
+        return (time.perf_counter() - began) * 1e6 / (len(batches) * 256)
+
+
+def start_up(path: Path) -> float:
+    """Return milliseconds from no process state to an open journal; the file is cached."""
+    began = time.perf_counter()
+    store = Store.open(path)
+    took = (time.perf_counter() - began) * MS
+    store.close()
+    return took
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each throughput (2)")
+    parser.add_argument("--events", type=int, default=100, help="of each cost (100)")
+    parser.add_argument("--producers", type=int, nargs="+", default=[1, 10, 100], help="(1 10 100)")
+    parser.add_argument(
+        "--stored", type=int, nargs="+", default=[0, 10_000, 200_000], help="rows (0 10000 200000)"
+    )
+    parser.add_argument("--pending", type=int, default=100_000, help="rows at a start (100000)")
+    parser.add_argument("--dir", type=Path, help="where the files go; a directory of a real disk")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.dir) as directory:
+        measure(options, Path(directory))
+
+
+def measure(options: argparse.Namespace, directory: Path) -> None:
+    def row(question: str, answer: str) -> None:
+        print(f"{question:<32} {answer}", flush=True)
+
+    print(f"{os.cpu_count()} cores, payload {PAYLOAD_BYTES} bytes, synchronous FULL")
+    for producers in options.producers:
+        path = directory / f"p{producers}.db"
+        answer = trio.run(throughput, path, producers, options.seconds)
+        row(f"{producers} producers", answer)
+    for stored in options.stored:
+        path = directory / f"s{stored}.db"
+        fill(path, stored, RowState.ANSWERED)
+        per_row = f"{size_of(path) / stored:.0f} bytes a row" if stored else ""
+        row(f"{stored:,} answered rows stored", trio.run(everyday, path, options.events))
+        row(
+            "  one append of a full commit",
+            f"{in_store(path, options.events * 20):.0f} µs   {per_row}",
+        )
+        row("  start", f"{start_up(path):.1f} ms")
+    path = directory / "pending.db"
+    fill(path, options.pending, RowState.READY)
+    row(
+        f"{options.pending:,} rows pending",
+        f"start {start_up(path):.1f} ms   {size_of(path) / options.pending:.0f} bytes a row",
+    )
+    row("  the same, each offer and count", trio.run(everyday, path, options.events))
+    began = time.perf_counter()
+    assert problems_of(path) == ()
+    mebibytes = size_of(path) / 2**20
+    row("  checked whole", f"{(time.perf_counter() - began) * MS:.0f} ms   {mebibytes:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""What a newcomer does: one command, a message typed into the page, an answer that streams."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.kit.browser import open_browser
+from tests.kit.house import environment
+
+ANSWER = '[data-element-id="answer"]'
+FOOTER = '[data-element-id="footer"]'
+PROMISED_S = 10.0
+
+
+@pytest.fixture
+def chat_page(state_dir: Path) -> Iterator[str]:
+    """Run the daemon as ``make run`` does; give the address it prints."""
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "actors.daemon", "--sandbox", "--state-dir", str(state_dir)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if found := re.match(r"chat page: (http://127\.0\.0\.1:\d+/sandbox/)$", line.strip()):
+                assert time.monotonic() - started < PROMISED_S
+                yield found[1]
+                break
+        else:
+            raise AssertionError("the chat page's address was never printed")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=15) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(timeout=10)
+        process.stdout.close()
+
+
+def type_message(page: WebDriver, text: str) -> None:
+    WebDriverWait(page, 10).until(lambda page: page.find_element(By.ID, "connection-text").text)
+    composer = page.find_element(By.ID, "composer")
+    composer.send_keys(text)
+    composer.send_keys(Keys.ENTER)
+
+
+def card(page: WebDriver, state: str, within_s: float = 15) -> None:
+    """Wait until the last card is in this state."""
+    WebDriverWait(page, within_s, poll_frequency=0.05).until(
+        lambda page: page.find_elements(By.CSS_SELECTOR, f'.card[data-state="{state}"]')
+    )
+
+
+def text_of(page: WebDriver, selector: str) -> str:
+    return str(
+        page.execute_script(
+            "return [...document.querySelectorAll(arguments[0])].at(-1)?.innerText ?? ''", selector
+        )
+    )
+
+
+def wait_text(page: WebDriver, selector: str, needle: str, within_s: float = 20) -> None:
+    WebDriverWait(page, within_s, poll_frequency=0.05).until(
+        lambda page: needle in text_of(page, selector)
+    )
+
+
+def test_a_typed_message_streams_into_a_card_and_ends_as_done(chat_page: str) -> None:
+    with open_browser() as page:
+        page.get(chat_page)
+        type_message(page, "Hello agent")
+        card(page, "streaming")
+        wait_text(page, ANSWER, "You said")
+        wait_text(page, FOOTER, "Processing...")
+        shot = os.environ.get("LARKD_SCREENSHOT")
+        if shot:
+            wait_text(page, ANSWER, "In short")
+            page.save_screenshot(shot)
+        card(page, "final")
+        wait_text(page, FOOTER, "Done · ")
+        wait_text(page, ANSWER, "return message")
+        panels = {summary.text for summary in page.find_elements(By.CSS_SELECTOR, ".panel summary")}
+        assert panels == {"📋 Plan (3/3)", "🔧 Tool calls (3)", "🧠 Reasoning"}
+        assert not page.find_elements(By.CSS_SELECTOR, ".typing"), "the typing mark is gone"
+
+        page.find_element(By.ID, "language").click()
+        wait_text(page, FOOTER, "已完成 · ")
+        assert text_of(page, "[data-element-id=tools_panel] summary") == "🔧 工具调用 (3)"
+
+
+def test_stop_stops_the_answer(chat_page: str) -> None:
+    with open_browser() as page:
+        page.get(chat_page)
+        type_message(page, "a long and slow answer please")
+        wait_text(page, ANSWER, "You said")
+        page.find_element(By.CSS_SELECTOR, '[data-element-id="stop"]').click()
+        wait_text(page, FOOTER, "🛑 Stopped · ", within_s=5)
+        card(page, "final")
+        assert not page.find_elements(By.CSS_SELECTOR, '[data-element-id="stop"]')
+        said = text_of(page, ANSWER)
+        type_message(page, "short again")
+        wait_text(page, ANSWER, "short again")
+        wait_text(page, FOOTER, "Done · ")
+        first = page.execute_script("return document.querySelector(arguments[0]).innerText", ANSWER)
+        assert first == said, "the stopped card kept what it showed"
+
+
+def test_what_people_type_stays_text(chat_page: str) -> None:
+    with open_browser() as page:
+        page.get(chat_page)
+        type_message(page, "short <img src=x onerror=window.bad=1> <script>window.bad=1</script>")
+        wait_text(page, FOOTER, "Done · ")
+        assert "onerror=window.bad" in text_of(page, ANSWER)
+        assert page.execute_script("return window.bad ?? null") is None
+        assert not page.find_elements(By.CSS_SELECTOR, "#messages img, #messages script")
