@@ -11,9 +11,8 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
-import msgspec
 import structlog
 import trio
 from tricycle import open_service_nursery
@@ -32,7 +31,7 @@ from actors import (
 )
 from actors.feishu import gateway
 from actors.kit.cleanup import CleanupBudget
-from actors.kit.mail import ask_or, drain, offer
+from actors.kit.mail import ask_or, offer
 from actors.kit.supervisor import (
     Budget,
     Child,
@@ -42,8 +41,17 @@ from actors.kit.supervisor import (
     Supervisor,
 )
 from actors.lane import Lane, LaneContext, LaneSettings
+from actors.mailboxes import (
+    GATEWAY_MAILBOX,
+    INTAKE_MAILBOX,
+    JOURNAL_MAILBOX,
+    LANES_MAILBOX,
+    OWNERSHIP_MAILBOX,
+    SMALL_MAILBOX,
+    Account,
+    Mailbox,
+)
 from actors.messages import connection as to_connection
-from actors.messages import gateway as to_gateway
 from actors.messages import intake as to_intake
 from actors.messages import journal as to_journal
 from actors.messages import lane as to_lane
@@ -55,18 +63,8 @@ from protocol import __version__
 from protocol.auth import Keyring
 from protocol.ids import AccountId, SessionId
 from protocol.places import DaemonInfo, StateDir
-from protocol.settings import AccountSettings, Settings
+from protocol.settings import Settings
 
-JOURNAL_MAILBOX: Final = 1_024
-"""Four of its largest batches."""
-OWNERSHIP_MAILBOX: Final = 256
-LANES_MAILBOX: Final = 1_024
-"""An attach and a wake for each of the sessions that come back after a restart, in rounds."""
-GATEWAY_MAILBOX: Final = 1_024
-"""Taken at once; who waits for the rate budget waits inside."""
-INTAKE_MAILBOX: Final = 1_024
-"""Past it the connection waits; the events are safe in the journal."""
-SMALL_MAILBOX: Final = 8
 CORE_BUDGET: Final = Budget(restarts_max=3, window_s=60.0)
 EDGES_BUDGET: Final = Budget(restarts_max=10, window_s=60.0, backoff_max_s=30.0)
 ACCEPT_BACKLOG: Final = 1_024
@@ -77,30 +75,7 @@ LEDGER_WITHIN_S: Final = 2.0
 LANES_MARGIN_S: Final = 3.0
 """Beyond the cards' own deadline, before a lane that does not end is named."""
 
-MessageT = TypeVar("MessageT")
-
 log = structlog.get_logger()
-
-
-class Mailbox(Generic[MessageT]):
-    """Both ends of one mailbox. It outlives the actor that reads it."""
-
-    def __init__(self, messages_max: int) -> None:
-        self.tx, self._rx = trio.open_memory_channel[MessageT](messages_max)
-
-    def life(self) -> trio.MemoryReceiveChannel[MessageT]:
-        """Return the receiving end for one life, without what an earlier one left."""
-        drain(self._rx)
-        return self._rx.clone()
-
-
-class Account(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """One Feishu app: its settings and the mailboxes of its actors."""
-
-    settings: AccountSettings
-    gateway: Mailbox[to_gateway.GatewayMessage]
-    intake: Mailbox[to_intake.IntakeMessage]
-    connection: Mailbox[to_connection.ConnectionMessage]
 
 
 class House:

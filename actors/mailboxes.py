@@ -1,0 +1,48 @@
+"""The mailboxes of the house: how large each is, and that it outlives who reads it."""
+
+from __future__ import annotations
+
+from typing import Final, Generic, TypeVar
+
+import msgspec
+import trio
+
+from actors.kit.mail import drain
+from actors.messages import connection as to_connection
+from actors.messages import gateway as to_gateway
+from actors.messages import intake as to_intake
+from protocol.settings import AccountSettings
+
+JOURNAL_MAILBOX: Final = 1_024
+"""Four of its largest batches."""
+OWNERSHIP_MAILBOX: Final = 256
+LANES_MAILBOX: Final = 1_024
+"""An attach and a wake for each of the sessions that come back after a restart, in rounds."""
+GATEWAY_MAILBOX: Final = 1_024
+"""Taken at once; who waits for the rate budget waits inside."""
+INTAKE_MAILBOX: Final = 1_024
+"""Past it the connection waits; the events are safe in the journal."""
+SMALL_MAILBOX: Final = 8
+
+MessageT = TypeVar("MessageT")
+
+
+class Mailbox(Generic[MessageT]):
+    """Both ends of one mailbox. It outlives the actor that reads it."""
+
+    def __init__(self, messages_max: int) -> None:
+        self.tx, self._rx = trio.open_memory_channel[MessageT](messages_max)
+
+    def life(self) -> trio.MemoryReceiveChannel[MessageT]:
+        """Return the receiving end for one life, without what an earlier one left."""
+        drain(self._rx)
+        return self._rx.clone()
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One Feishu app: its settings and the mailboxes of its actors."""
+
+    settings: AccountSettings
+    gateway: Mailbox[to_gateway.GatewayMessage]
+    intake: Mailbox[to_intake.IntakeMessage]
+    connection: Mailbox[to_connection.ConnectionMessage]
