@@ -19,7 +19,15 @@ import msgspec
 import structlog
 import trio
 
-from actors.intake.doors import Answers, Neighbours, call, close_row, store, who_hears
+from actors.intake.doors import (
+    Answers,
+    Neighbours,
+    call,
+    close_row,
+    prepare_rows,
+    store,
+    who_hears,
+)
 from actors.intake.stop import Stopper
 from actors.messages import gateway, intake, journal, lane, ownership
 from protocol import access, command, strings
@@ -40,6 +48,8 @@ from protocol.ids import (
 from protocol.platform import BotInfo
 
 PAGE_ROWS: Final = 200
+BATCH_EVENTS_MAX: Final = 64
+"""Events taken before what is ready among them is committed: a fraction of a commit's time."""
 HELD_MS_MAX: Final = 10 * 60 * 1_000
 """How long a group's message waits for the bot to know itself."""
 NOTICE_EVERY_MS: Final = 10 * 60 * 1_000
@@ -74,6 +84,7 @@ async def run(
             task_status.started()
             async for message in inbox:
                 await actor.handle(message)
+                await actor.handle_waiting(inbox)
 
 
 async def _learn_bot(
@@ -107,6 +118,17 @@ class _Intake:
         self._now_ms = now_ms
         self._bot: OpenId | None = None
         self._noticed: dict[ChatId, int] = {}
+        self._prompts: list[tuple[RowId, Prepared]] = []  # taken, not ready yet; one batch
+
+    async def handle_waiting(self, inbox: trio.MemoryReceiveChannel[intake.IntakeMessage]) -> None:
+        """Take what else has arrived, then make all prompts among it ready together."""
+        for _ in range(BATCH_EVENTS_MAX):
+            try:
+                message = inbox.receive_nowait()
+            except (trio.WouldBlock, trio.EndOfChannel):
+                break
+            await self.handle(message)
+        await self._make_ready()
 
     async def handle(self, message: intake.IntakeMessage) -> None:
         match message:
@@ -130,6 +152,7 @@ class _Intake:
             for inbound in page:
                 await self._take(inbound)
                 after = inbound.row_id
+            await self._make_ready()
             if len(page) < PAGE_ROWS:
                 return
 
@@ -149,6 +172,7 @@ class _Intake:
                 case "message":
                     await self._message(inbound, decode_message(inbound.payload))
                 case "recalled":
+                    await self._make_ready()
                     recalled = decode_recalled(inbound.payload)
                     await self._to.lanes_tx.send(lane.Recalled(message_id=recalled.message_id))
                     await self._close(inbound.row_id, RowState.COMMAND, "recall")
@@ -158,7 +182,9 @@ class _Intake:
                 case "other":
                     await self._close(inbound.row_id, RowState.COMMAND, "not acted upon")
         except RemoteProtocolError as unreadable:
-            log.warning("feishu.event.unreadable", event_id=inbound.event_id, reason=str(unreadable))
+            log.warning(
+                "feishu.event.unreadable", event_id=inbound.event_id, reason=str(unreadable)
+            )
             await self._close(inbound.row_id, RowState.REFUSED, str(unreadable)[:500])
 
     # ── messages ────────────────────────────────────────────────────────────
@@ -180,8 +206,9 @@ class _Intake:
         content = read_content(message.message_type, message.content, message.mentions)
         wanted = self._wanted(message, content)
         if isinstance(wanted, command.Prompt):
-            await self._prompt(inbound, message, content)
+            self._prompt(inbound, message, content)
             return
+        await self._make_ready()  # what was said before the stop word is not to outlive it
         await self._stopper.word(message, always_answer=isinstance(wanted, command.Command))
         await self._close(inbound.row_id, RowState.COMMAND, None)
 
@@ -220,7 +247,7 @@ class _Intake:
         )
         await self._close(inbound.row_id, RowState.REFUSED, reason)
 
-    async def _prompt(self, inbound: Inbound, message: MessageReceived, content: Content) -> None:
+    def _prompt(self, inbound: Inbound, message: MessageReceived, content: Content) -> None:
         prepared = Prepared(
             chat_id=message.chat_id,
             message_id=message.message_id,
@@ -230,17 +257,20 @@ class _Intake:
             meta=self._meta(message),
             attachments=content.attachments,
         )
-        done: journal.Done | journal.Failed = await store(
-            self._to.journal_tx,
-            lambda reply: journal.Prepare(row_id=inbound.row_id, prepared=prepared, reply=reply),
-        )
-        assert isinstance(done, journal.Done)
-        await self._to.ownership_tx.send(
-            ownership.RowReady(
-                row_id=inbound.row_id, account=inbound.account, chat_id=message.chat_id
+        self._prompts.append((inbound.row_id, prepared))
+
+    async def _make_ready(self) -> None:
+        """Commit the prompts taken so far as ready, and tell whom it concerns."""
+        prompts, self._prompts = self._prompts, []
+        if not prompts:
+            return
+        await prepare_rows(self._to.journal_tx, prompts)
+        last = {prepared.chat_id: (row_id, prepared) for row_id, prepared in prompts}
+        for chat_id, (row_id, prepared) in last.items():
+            await self._to.ownership_tx.send(
+                ownership.RowReady(row_id=row_id, account=self._settings.account, chat_id=chat_id)
             )
-        )
-        await self._notice_if_nobody_hears(message)
+            await self._notice_if_nobody_hears(prepared)
 
     def _meta(self, message: MessageReceived) -> dict[str, str]:
         known = {
@@ -257,7 +287,7 @@ class _Intake:
         }
         return {key: value for key, value in known.items() if value is not None}
 
-    async def _notice_if_nobody_hears(self, message: MessageReceived) -> None:
+    async def _notice_if_nobody_hears(self, message: Prepared) -> None:
         heard = await who_hears(self._to.ownership_tx, message.chat_id)
         if heard is None or heard.live:
             return

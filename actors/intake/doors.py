@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -12,7 +12,7 @@ import trio
 from actors.kit.mail import ActorGone, Reply, ask, ask_or
 from actors.messages import gateway, intake, journal, lane, ownership
 from protocol import strings
-from protocol.delivery import RowState
+from protocol.delivery import Prepared, RowState
 from protocol.ids import ChatId, MessageId, RowId, idempotency_key
 from protocol.platform import NoAnswer, Outcome, Rejected
 
@@ -58,6 +58,44 @@ async def store(
             return answer
         log.error("journal.failed", reason=answer.reason)
         await trio.sleep(JOURNAL_AGAIN_S)
+
+
+async def prepare_rows(
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+    rows: Sequence[tuple[RowId, Prepared]],
+) -> None:
+    """Make rows ready, in order and in as few commits as the journal makes of them."""
+    waiting: list[tuple[trio.MemoryReceiveChannel[journal.Done | journal.Failed], int]] = []
+    failed: list[int] = []
+    with trio.move_on_after(JOURNAL_WITHIN_S):
+        for at, (row_id, prepared) in enumerate(rows):
+            tx, rx = trio.open_memory_channel[journal.Done | journal.Failed](1)
+            waiting.append((rx, at))
+            await journal_tx.send(
+                journal.Prepare(row_id=row_id, prepared=prepared, reply=Reply(tx))
+            )
+    for rx, at in waiting:
+        with rx, trio.move_on_after(JOURNAL_WITHIN_S):
+            try:
+                if isinstance(await rx.receive(), journal.Done):
+                    continue
+            except trio.EndOfChannel:
+                pass
+        failed.append(at)
+    # Again, one by one, until they are: an order that holds is worth a wait.
+    for at in (*failed, *range(len(waiting), len(rows))):
+        row_id, prepared = rows[at]
+        await _prepare_row(journal_tx, row_id, prepared)
+
+
+async def _prepare_row(
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage], row_id: RowId, prepared: Prepared
+) -> None:
+    done: journal.Done | journal.Failed = await store(
+        journal_tx,
+        lambda reply: journal.Prepare(row_id=row_id, prepared=prepared, reply=reply),
+    )
+    assert isinstance(done, journal.Done)
 
 
 async def close_row(

@@ -46,7 +46,9 @@ class Stopper:
         try:
             action = decode_card_action(inbound.payload)
         except RemoteProtocolError as unreadable:
-            log.warning("feishu.event.unreadable", event_id=inbound.event_id, reason=str(unreadable))
+            log.warning(
+                "feishu.event.unreadable", event_id=inbound.event_id, reason=str(unreadable)
+            )
             return None
         session_id, turn_id = action.value.get("session"), action.value.get("turn")
         if (

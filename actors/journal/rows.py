@@ -35,7 +35,7 @@ def append(db: sqlite3.Connection, message: journal.Append) -> journal.Appended:
         return journal.Appended(row_id=known, duplicate=True)
     (row_id,) = db.execute(
         "INSERT INTO inbound (account, event_id, message_key, kind, state, received_at,"
-        " changed_at, payload) VALUES (?, ?, ?, ?, 'received', ?, ?, ?) RETURNING row_id",
+        " changed_at) VALUES (?, ?, ?, ?, 'received', ?, ?) RETURNING row_id",
         (
             message.account,
             message.event_id,
@@ -43,9 +43,9 @@ def append(db: sqlite3.Connection, message: journal.Append) -> journal.Appended:
             message.kind,
             message.received_at_ms,
             message.received_at_ms,
-            message.payload,
         ),
     ).fetchone()
+    db.execute("INSERT INTO content (row_id, payload) VALUES (?, ?)", (row_id, message.payload))
     return journal.Appended(row_id=RowId(row_id), duplicate=False)
 
 
@@ -68,7 +68,8 @@ def unprepared(db: sqlite3.Connection, message: journal.Unprepared) -> tuple[Inb
     while len(found) < message.limit:
         page = db.execute(
             "SELECT row_id, account, event_id, kind, payload, received_at FROM inbound"
-            " WHERE state = 'received' AND account = ? AND row_id > ? ORDER BY row_id LIMIT ?",
+            " LEFT JOIN content USING (row_id) WHERE state = 'received' AND account = ?"
+            " AND row_id > ? ORDER BY row_id LIMIT ?",
             (message.account, after, message.limit - len(found)),
         ).fetchall()
         if not page:
@@ -107,31 +108,35 @@ def prepare(db: sqlite3.Connection, message: journal.Prepare) -> journal.Done:
     except _DAMAGE as damage:
         _set_aside(db, message.row_id, damage, only_if=RowState.RECEIVED)
         return journal.Done(changed=False)
-    return _change(
+    done = _change(
         db,
-        "UPDATE inbound SET state = 'ready', chat_id = ?1, prepared = ?2, heard_by ="
+        "UPDATE inbound SET state = 'ready', chat_id = ?1, heard_by ="
         " coalesce((SELECT session_id FROM binding WHERE chat_id = ?1), '')"
-        " WHERE row_id = ?3 AND state = 'received'",
+        " WHERE row_id = ?2 AND state = 'received'",
         message.prepared.chat_id,
-        blob,
         message.row_id,
     )
+    if done.changed:
+        db.execute("UPDATE content SET prepared = ? WHERE row_id = ?", (blob, message.row_id))
+    return done
 
 
 def close(db: sqlite3.Connection, message: journal.Close) -> journal.Done | journal.Failed:
-    """Close the row. An answered one keeps only what de-duplication needs."""
+    """Close the row. Of an answered one only what de-duplication needs is kept."""
     if message.state not in CLOSED_STATES:
         return journal.Failed(reason=f"a row can't be closed as {message.state}")
-    content = ", payload = x'', prepared = NULL" if message.state is RowState.ANSWERED else ""
-    return _change(
+    done = _change(
         db,
-        f"UPDATE inbound SET state = ?, note = ?, changed_at = ?, connection_id = NULL{content}"  # noqa: S608 -- our own constants
+        "UPDATE inbound SET state = ?, note = ?, changed_at = ?, connection_id = NULL"  # noqa: S608 -- our own constants
         f" WHERE row_id = ? AND state NOT IN {_CLOSED}",
         message.state.value,
         message.note,
         message.at_ms,
         message.row_id,
     )
+    if done.changed and message.state is RowState.ANSWERED:
+        db.execute("DELETE FROM content WHERE row_id = ?", (message.row_id,))
+    return done
 
 
 def offer_next(db: sqlite3.Connection, message: journal.OfferNext) -> Offer | None:
@@ -142,7 +147,8 @@ def offer_next(db: sqlite3.Connection, message: journal.OfferNext) -> Offer | No
         offered = db.execute(
             "UPDATE inbound SET state = 'offered', attempt = attempt + 1, connection_id = ?,"
             " session_id = ?, lease_epoch = ?, changed_at = ? WHERE row_id = ?"
-            " RETURNING account, event_id, attempt, prepared",
+            " RETURNING account, event_id, attempt,"
+            " (SELECT prepared FROM content WHERE content.row_id = inbound.row_id)",
             (
                 message.connection_id,
                 message.session_id,

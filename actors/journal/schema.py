@@ -14,6 +14,10 @@ APPLICATION_ID: Final = 0x6C61726B  # "lark"
 # is kept in step with the table of bindings. So the oldest row for a session is one
 # step into inbound_ready, however many rows wait for sessions that are away.
 #
+# content is apart from inbound, and goes when its row is answered: what is kept for
+# de-duplication is small, and whole pages come free. (Emptying a row in its place would
+# leave its page as large as before.)
+#
 # AUTOINCREMENT: the id of a pruned row is never given to another one, so that a late
 # message about the old row can't touch the new.
 MIGRATIONS: Final[tuple[str, ...]] = (
@@ -36,9 +40,12 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         lease_epoch   INTEGER,
         received_at   INTEGER NOT NULL,
         changed_at    INTEGER NOT NULL,
-        note          TEXT,
-        payload       BLOB NOT NULL,
-        prepared      BLOB
+        note          TEXT
+    );
+    CREATE TABLE content (
+        row_id   INTEGER PRIMARY KEY REFERENCES inbound ON DELETE CASCADE,
+        payload  BLOB NOT NULL,
+        prepared BLOB
     );
     CREATE UNIQUE INDEX inbound_message ON inbound (account, message_key)
         WHERE message_key IS NOT NULL;
@@ -84,5 +91,5 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 """``MIGRATIONS[n]`` brings a file of version n to version n + 1; a file that was ever
 released is never edited here, only followed by another one."""
 
-GROWING_TABLES: Final = frozenset({"inbound", "card"})
+GROWING_TABLES: Final = frozenset({"inbound", "content", "card"})
 """Tables whose size grows with the age of the installation."""

@@ -23,7 +23,6 @@ from actors.kit.mail import offer
 from actors.messages import journal, lane, link, ownership
 from actors.ownership.rows import JournalDoor, Rows
 from protocol import lease
-from protocol.delivery import Offer
 from protocol.ids import AccountId, ChatId, ConnectionId
 
 RETRY_TELLING_S: Final = 0.05
@@ -56,7 +55,8 @@ async def run(
     await actor.load()
     task_status.started()
     with inbox:
-        await actor.serve(inbox)
+        async with trio.open_nursery() as nursery:
+            await actor.serve(inbox, nursery)
 
 
 class JournalUnreadable(Exception):
@@ -92,7 +92,12 @@ class _Ownership:
         self._state = lease.State(lease=answer)
         await self._rows.release_all()
 
-    async def serve(self, inbox: trio.MemoryReceiveChannel[ownership.OwnershipMessage]) -> None:
+    async def serve(
+        self,
+        inbox: trio.MemoryReceiveChannel[ownership.OwnershipMessage],
+        nursery: trio.Nursery,
+    ) -> None:
+        self._offering = nursery
         while True:
             if not self._untold:
                 await self._handle(await inbox.receive())
@@ -112,12 +117,10 @@ class _Ownership:
                 with message.reply:
                     message.reply.send(await self._call_tool(message))
             case ownership.RowReady():
-                target = lease.listener(self._state, message.chat_id)
-                if target is not None:
-                    self._tell(lane.Wake(session_id=target))
+                self._tell_listener(message.chat_id)
             case ownership.Next():
-                with message.reply:
-                    message.reply.send(await self._next(message))
+                # Beside the loop: offers of many sessions share one commit.
+                self._offering.start_soon(self._offer_next, message)
             case ownership.Acked():
                 if await self._rows.acked(message):
                     self._wake(message.connection_id)
@@ -318,15 +321,34 @@ class _Ownership:
 
     # ── rows ────────────────────────────────────────────────────────────────
 
-    async def _next(self, message: ownership.Next) -> Offer | None:
-        session = self._state.sessions.get(message.session_id)
-        if session is None or session.connection_id != message.connection_id or self._leaving:
-            return None
-        return await self._rows.next(
-            session,
-            self._state.lease.epoch,
-            hears_unbound=lease.effective_target(self._state) == session.session_id,
-        )
+    async def _offer_next(self, message: ownership.Next) -> None:
+        """Offer a lane its next row. What changed meanwhile takes the row back."""
+        with message.reply:
+            session = self._state.sessions.get(message.session_id)
+            if session is None or session.connection_id != message.connection_id or self._leaving:
+                message.reply.send(None)
+                return
+            epoch = self._state.lease.epoch
+            row = await self._rows.next(
+                session,
+                epoch,
+                hears_unbound=lease.effective_target(self._state) == session.session_id,
+            )
+            if row is not None and not self._still_holds(session, epoch):
+                await self._rows.release(session.connection_id, (row.row_id,))
+                self._tell_listener(row.prepared.chat_id)
+                row = None
+            message.reply.send(row)
+
+    def _still_holds(self, session: lease.Session, epoch: int) -> bool:
+        current = self._state.sessions.get(session.session_id)
+        same = current is not None and current.connection_id == session.connection_id
+        return same and self._state.lease.epoch == epoch and not self._leaving
+
+    def _tell_listener(self, chat_id: ChatId) -> None:
+        target = lease.listener(self._state, chat_id)
+        if target is not None:
+            self._tell(lane.Wake(session_id=target))
 
     def _wake(self, connection_id: ConnectionId) -> None:
         session = lease.by_connection(self._state, connection_id)

@@ -45,6 +45,14 @@ class JournalDoor:
             otherwise=lambda reason: journal.Failed(reason=f"journal: {reason}"),
         )
 
+    async def tell(
+        self, build: Callable[[Reply[journal.Done | journal.Failed]], journal.JournalMessage]
+    ) -> None:
+        """Send what needs no answer; its order among the questions is kept."""
+        tx, rx = trio.open_memory_channel[journal.Done | journal.Failed](1)
+        rx.close()
+        await self._journal_tx.send(build(Reply(tx)))
+
 
 class _Held(msgspec.Struct, frozen=True, kw_only=True):
     """A row offered to a connection and not acked yet."""
@@ -107,7 +115,8 @@ class Rows:
         row = held.get(ack.event_id)
         if row is None or row.attempt != ack.attempt:
             return False
-        answer: journal.Done | journal.Failed = await self._door.ask(
+        # Not waited for: if it is not committed the row comes again, marked by its attempt.
+        await self._door.tell(
             lambda reply: journal.Acked(
                 event_id=ack.event_id,
                 attempt=ack.attempt,
@@ -116,10 +125,6 @@ class Rows:
                 reply=reply,
             )
         )
-        if isinstance(answer, journal.Failed):
-            # It stays offered; after a restart it is offered again, marked by its attempt.
-            log.error("row.ack_not_stored", event_id=ack.event_id, reason=answer.reason)
-            return False
         was_full = len(held) >= UNACKED_ROWS_MAX
         del held[ack.event_id]
         log.info(

@@ -17,12 +17,13 @@ from starlette.staticfiles import StaticFiles
 from actors.sandbox import events
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.faults import FaultRule
-from actors.sandbox.longconn import Event, LongConnections, Refusal
+from actors.sandbox.longconn import ACK_WITHIN_S, Event, LongConnections, Refusal
 from actors.sandbox.rest import Api
 from actors.sandbox.world import App, Chat, Mention, Message, Sender, World
 
 PAGE: Final = Path(__file__).parent / "page"
 HEARTBEAT_S: Final = 15.0
+ACK_POLL_S: Final = 0.002
 POLICY: Final = "default-src 'self'; img-src 'self' data:"
 CALLBACK_OK: Final = 0
 CALLBACK_TIMEOUT: Final = 200341
@@ -177,6 +178,10 @@ class Control:
         )
         event = events.message_received(self._world, app, chat, message)
         pushed = self._sockets.publish(app.app_id, event)
+        if body.get("wait_ack"):
+            with trio.move_on_after(ACK_WITHIN_S):
+                while pushed.state == "pending":
+                    await trio.sleep(ACK_POLL_S)
         return {"message_id": message.message_id, "event_id": pushed.event_id}
 
     async def _recall(self, body: dict[str, Any]) -> Any:

@@ -300,9 +300,11 @@ def test_an_answered_row_keeps_no_text_and_a_damaged_one_keeps_its_own(desk: Des
         desk.prepare(row_id)
         desk.close(row_id, state)
     kept = desk.store._db.execute(
-        "SELECT payload, prepared IS NOT NULL FROM inbound ORDER BY row_id"
+        "SELECT row_id, payload, prepared IS NOT NULL FROM content"
     ).fetchall()
-    assert kept == [(b"", 0), (b"what was said", 1)]
+    assert kept == [(2, b"what was said", 1)]
+    desk.prune(before_ms=10**15)
+    assert desk.store._db.execute("SELECT count(*) FROM content").fetchone() == (0,)
 
 
 # ── the queue's state ───────────────────────────────────────────────────────

@@ -1,0 +1,87 @@
+"""How fast events are taken in: acked with full durability, and on to the proxy."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import trio
+
+from actors.proxies.client import ProxySettings, open_proxy
+from bench.loopback import Loopback, open_loopback, percentile, table
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=2_000)
+    parser.add_argument("--at-once", type=int, default=50, help="events unacked at a time")
+    parsed = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        async with open_loopback(Path(folder), "--no-limits") as loopback:
+            rows = await measure(loopback, parsed.events, parsed.at_once)
+    table(rows)
+
+
+async def measure(loopback: Loopback, events: int, at_once: int) -> list[tuple[str, str]]:
+    chats = await loopback.chats(20)
+    sent_ms: dict[str, float] = {}
+    heard_ms: dict[str, float] = {}
+    window = trio.CapacityLimiter(at_once)
+    # A channel session: it is given messages as they come.
+    settings = ProxySettings(
+        session_id="listener",
+        state_dir=loopback.state_dir,
+        role="dispatcher",
+        capabilities=(),
+    )
+
+    async def send(number: int) -> None:
+        async with window:
+            started_ms = time.time() * 1000
+            sent = await loopback.post(
+                "send", chat_id=chats[number % len(chats)], text=f"event {number}", wait_ack=True
+            )
+            sent_ms[sent["event_id"]] = started_ms
+
+    async with open_proxy(settings) as proxy, trio.open_nursery() as nursery:
+
+        async def listen() -> None:
+            async for turn in proxy.turns():
+                heard_ms[turn.deliver.event_id] = time.time() * 1000
+                await turn.ack()
+
+        nursery.start_soon(listen)
+        started, cpu = trio.current_time(), loopback.daemon.cpu_s()
+        async with trio.open_nursery() as senders:
+            for number in range(events):
+                senders.start_soon(send, number)
+        with trio.fail_after(60):
+            while len(heard_ms) < events:
+                await trio.sleep(0.02)
+        all_heard_s = trio.current_time() - started
+        cpu_s = loopback.daemon.cpu_s() - cpu
+        nursery.cancel_scope.cancel()
+    pushed = await loopback.get("events")
+    pushes = [push for event in pushed for push in event["pushes"] if push["ack"] == 200]
+    acks = [push["ack_ms"] for push in pushes]
+    span_s = (max(p["at_ms"] for p in pushes) - min(p["at_ms"] for p in pushes)) / 1000
+    to_proxy = [heard_ms[event_id] - sent_ms[event_id] for event_id in sent_ms]
+    return [
+        ("events, unacked at once", f"{events:,}, {at_once}"),
+        ("events/s acked, durable", f"{len(pushes) / span_s:,.0f}"),
+        ("ack p50 / p99", f"{percentile(acks, 0.5):.1f} / {percentile(acks, 0.99):.1f} ms"),
+        ("events/s to the proxy", f"{events / all_heard_s:,.0f}"),
+        (
+            "event to proxy p50 / p99",
+            f"{percentile(to_proxy, 0.5):.0f} / {percentile(to_proxy, 0.99):.0f} ms",
+        ),
+        ("daemon CPU ms per event", f"{cpu_s / events * 1000:.2f}"),
+        ("pushes not acked at once", str(sum(len(event["pushes"]) - 1 for event in pushed))),
+        ("RSS peak", f"{loopback.daemon.peak_rss_mb():.0f} MB"),
+    ]
+
+
+if __name__ == "__main__":
+    trio.run(main)
