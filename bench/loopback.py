@@ -49,7 +49,7 @@ class Loopback:
         self.daemon = daemon
         self.base_url = base_url
         self.state_dir = state_dir
-        self.http = httpx.AsyncClient(base_url=f"{base_url}/sandbox", timeout=30, trust_env=False)
+        self.http = httpx.AsyncClient(base_url=f"{base_url}/sandbox", timeout=60, trust_env=False)
 
     async def get(self, path: str, **params: Any) -> Any:
         return (await self.http.get(f"/{path}", params=params)).json()

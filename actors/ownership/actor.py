@@ -10,18 +10,17 @@ lane's host has no room for is kept here, in order, and told again.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 import structlog
 import trio
 
 from actors.kit.mail import offer
 from actors.messages import journal, lane, link, ownership
 from actors.ownership.rows import JournalDoor, Rows
+from actors.ownership.status import OwnershipSettings, describe
 from protocol import lease
 from protocol.ids import AccountId, ChatId, ConnectionId
 
@@ -29,12 +28,6 @@ RETRY_TELLING_S: Final = 0.05
 RETRY_AFTER_MS: Final = 1_000
 
 log = structlog.get_logger()
-
-
-class OwnershipSettings(msgspec.Struct, frozen=True, kw_only=True):
-    daemon_version: str
-    generation: int
-    started_at_ms: int
 
 
 async def run(
@@ -255,7 +248,11 @@ class _Ownership:
         if caller is None and call.connection_id not in self._observers:
             return ownership.ToolFailed(error=lease.NOT_REGISTERED)
         if call.name == lease.STATUS:
-            return ownership.ToolDone(result=await self._status())
+            return ownership.ToolDone(
+                result=await describe(
+                    self._state, self._settings, self._connections, self._door, self._now_ms()
+                )
+            )
         if call.name not in lease.TOOLS:
             return ownership.ToolFailed(error=f"Unknown tool: {call.name}")
         if caller is None:
@@ -271,43 +268,6 @@ class _Ownership:
             )
         await self._follow(self._state, new)
         return ownership.ToolDone(result=text)
-
-    async def _status(self) -> dict[str, Any]:
-        queue: journal.QueueState | journal.Failed = await self._door.ask(
-            lambda reply: journal.Queue(reply=reply)
-        )
-        now = self._now_ms()
-        return lease.describe(self._state) | {
-            "daemon": {
-                "version": self._settings.daemon_version,
-                "pid": os.getpid(),
-                "generation": self._settings.generation,
-                "started_at": self._settings.started_at_ms,
-            },
-            "queue": {
-                "pending": None,
-                "in_flight": None,
-                "oldest_pending_ms": None,
-                "error": queue.reason,
-            }
-            if isinstance(queue, journal.Failed)
-            else {
-                "pending": queue.pending,
-                "in_flight": queue.in_flight,
-                "oldest_pending_ms": None
-                if queue.oldest_pending_at_ms is None
-                else max(0, now - queue.oldest_pending_at_ms),
-                "damaged": queue.damaged,
-            },
-            "connection": {
-                account: {
-                    "state": state.state,
-                    "last_event_at": state.last_event_at_ms,
-                    "last_error": state.last_error,
-                }
-                for account, state in self._connections.items()
-            },
-        }
 
     def _who_hears(self, chat_id: ChatId) -> ownership.ChatSession:
         held = self._state.lease

@@ -24,6 +24,8 @@ from actors.sandbox.world import App, Chat, Mention, Message, Sender, World
 PAGE: Final = Path(__file__).parent / "page"
 HEARTBEAT_S: Final = 15.0
 ACK_POLL_S: Final = 0.002
+FLOOD_MAX: Final = 100_000
+FLOOD_AT_ONCE_MAX: Final = 1_000
 POLICY: Final = "default-src 'self'; img-src 'self' data:"
 CALLBACK_OK: Final = 0
 CALLBACK_TIMEOUT: Final = 200341
@@ -47,6 +49,7 @@ class Control:
             "users": self._add_user,
             "chats": self._add_chat,
             "send": self._send,
+            "flood": self._flood,
             "click": self._click,
             "recall": self._recall,
             "react": self._react,
@@ -180,9 +183,26 @@ class Control:
         pushed = self._sockets.publish(app.app_id, event)
         if body.get("wait_ack"):
             with trio.move_on_after(ACK_WITHIN_S):
-                while pushed.state == "pending":
+                while pushed.state == "pending":  # noqa: ASYNC110  # a bench's need, not the platform's
                     await trio.sleep(ACK_POLL_S)
         return {"message_id": message.message_id, "event_id": pushed.event_id}
+
+    async def _flood(self, body: dict[str, Any]) -> Any:
+        """Send many messages, *at_once* of them unacked at a time; return when all were acked."""
+        chat_ids = [str(chat_id) for chat_id in body.get("chat_ids", [])] or list(self._world.chats)
+        count = min(int(body.get("count", 100)), FLOOD_MAX)
+        numbers = iter(range(count))
+
+        async def send_some() -> None:
+            for number in numbers:
+                chat_id = chat_ids[number % len(chat_ids)]
+                message = {"chat_id": chat_id, "text": f"message {number}", "wait_ack": True}
+                await self._send(message)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(max(1, min(int(body.get("at_once", 10)), FLOOD_AT_ONCE_MAX))):
+                nursery.start_soon(send_some)
+        return {"sent": count}
 
     async def _recall(self, body: dict[str, Any]) -> Any:
         message = self._world.message(str(body.get("message_id")))
