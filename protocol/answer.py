@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-SEGMENT_BYTES_MAX: Final = 15_000
+SEGMENT_BYTES_MAX: Final = 14_000
 """Of the 30 KB of a card, as JSON in UTF-8; the rest is for panels, footer and room."""
 SEGMENT_TABLES_MAX: Final = 4
 BLOCK_END_WITHIN: Final = 0.25
@@ -75,7 +75,7 @@ class AnswerText:
     def feed(self, text: str) -> None:
         if not text:
             return
-        text = _storable(text)
+        text = storable(text)
         self._fed = self._fed or not text.isspace()
         lines = (self._tail + text).split("\n")
         self._tail = lines.pop()
@@ -219,7 +219,7 @@ def _safe(text: str) -> str:
     return _IMAGE.sub(r"\1", _AT_TAG.sub(r"&#60;\1\2", text))
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Replace what neither JSON nor the platform takes: NUL and lone surrogates."""
     if "\x00" in text:
         text = text.replace("\x00", "\ufffd")

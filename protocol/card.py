@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from protocol import strings
+from protocol.answer import json_bytes, storable
 from protocol.ids import SessionId, TurnId
 from protocol.strings import Language, Text
 from protocol.turn import ToolStep, Turn, TurnState
@@ -24,9 +25,10 @@ CARD_BYTES_MAX: Final = 27 * 1024
 """The platform's 30 KB less a tenth."""
 PLAN_ENTRIES_MAX: Final = 30
 PLAN_ENTRY_CHARACTERS_MAX: Final = 80
+PLAN_BYTES_MAX: Final = 3_000
 TOOL_BYTES_MAX: Final = 4_000
 REASONING_BYTES_MAX: Final = 3_000
-ERROR_CHARACTERS_MAX: Final = 1_000
+ERROR_BYTES_MAX: Final = 1_500
 SUMMARY_CHARACTERS_MAX: Final = 80
 _ICONS: Final = {"read": "📖", "search": "🔍", "execute": "💻", "edit": "✏️", "think": "🧠"}
 _STATUS: Final = {"running": "⏳", "success": "✅", "error": "❌"}
@@ -208,18 +210,21 @@ def _panels(turn: Turn, style: Style) -> list[dict[str, Any]]:
 
 def _plan(turn: Turn) -> dict[str, Any]:
     done = sum(entry.status == "completed" for entry in turn.plan)
-    lines = [
-        _PLAN[entry.status].format(_inline(entry.content, PLAN_ENTRY_CHARACTERS_MAX))
-        for entry in turn.plan[:PLAN_ENTRIES_MAX]
-    ]
-    shown = Text("\n".join(lines), "\n".join(lines))
-    hidden = len(turn.plan) - PLAN_ENTRIES_MAX
+    shown = turn.plan[:PLAN_ENTRIES_MAX]
+    content, characters = "", PLAN_ENTRY_CHARACTERS_MAX
+    while characters > 1:
+        content = "\n".join(
+            _PLAN[entry.status].format(_inline(entry.content, characters)) for entry in shown
+        )
+        if json_bytes(content) <= PLAN_BYTES_MAX:
+            break
+        characters //= 2
+    inner = [_notation(content, "plan")]
+    hidden = len(turn.plan) - len(shown)
     if hidden > 0:
-        more = strings.PLAN_MORE.format(count=hidden)
-        shown = Text(f"{shown.en}\n{more.en}", f"{shown.zh}\n{more.zh}")
+        inner.append(_both(_notation("", "plan_more"), strings.PLAN_MORE.format(count=hidden)))
     title = strings.PLAN.format(done=done, total=len(turn.plan))
-    text = _both(_notation("", "plan"), shown) if hidden > 0 else _notation(shown.en, "plan")
-    return _panel("plan_panel", title, [text], expanded=True)
+    return _panel("plan_panel", title, inner, expanded=True)
 
 
 def _tools(turn: Turn) -> dict[str, Any]:
@@ -228,20 +233,18 @@ def _tools(turn: Turn) -> dict[str, Any]:
     steps = list(turn.steps.values())
     for step in reversed(steps):
         line = _tool_line(step, nested=step.parent_id in turn.steps)
-        size += len(line.encode()) + 2
+        size += json_bytes(line) + 2
         if size > TOOL_BYTES_MAX and lines:
             break
         lines.append(line)
     lines.reverse()
     total = turn.steps_dropped + len(steps)
     earlier = total - len(lines)
-    content = "\n".join(lines)
-    shown = Text(content, content)
+    inner = [_notation("\n".join(lines), "tools")]
     if earlier > 0:
         more = strings.TOOLS_EARLIER.format(count=earlier)
-        shown = Text(f"{more.en}\n{content}", f"{more.zh}\n{content}")
-    text = _both(_notation("", "tools"), shown) if earlier > 0 else _notation(content, "tools")
-    return _panel("tools_panel", strings.TOOLS.format(count=total), [text], expanded=False)
+        inner.insert(0, _both(_notation("", "tools_earlier"), more))
+    return _panel("tools_panel", strings.TOOLS.format(count=total), inner, expanded=False)
 
 
 def _tool_line(step: ToolStep, *, nested: bool) -> str:
@@ -262,7 +265,11 @@ def tool_line(step: ToolStep) -> str:
 def _notes(turn: Turn) -> list[dict[str, Any]]:
     """Why it ended, below what was streamed and in a block of its own."""
     if turn.error:
-        shown = _inline(turn.error, ERROR_CHARACTERS_MAX)
+        characters = ERROR_BYTES_MAX
+        shown = _inline(turn.error, characters)
+        while json_bytes(shown) > ERROR_BYTES_MAX:
+            characters //= 2
+            shown = _inline(turn.error, characters)
         return [
             {
                 "tag": "markdown",
@@ -307,7 +314,7 @@ def _both(node: dict[str, Any], text: Text) -> dict[str, Any]:
 
 def _inline(text: str, characters: int) -> str:
     """One line of untrusted text inside a line of ours: its Markdown does nothing."""
-    flat = " ".join(text[: characters * 4].split())
+    flat = " ".join(storable(text[: characters * 4]).split())
     if len(flat) > characters:
         flat = flat[: characters - 1] + "…"
     for character, entity in (
@@ -326,14 +333,15 @@ def _inline(text: str, characters: int) -> str:
 
 def _latest(text: str, size: int) -> str:
     """The end of *text* that fits into *size* bytes, from a line's start where there is one."""
-    raw = text.encode(errors="replace")
-    if len(raw) <= size:
-        return _quiet(text)
-    kept = raw[-size:].decode(errors="ignore")
+    kept = _quiet(text[-size:])
+    while json_bytes(kept) > size:
+        kept = kept[-(len(kept) * 4 // 5) :]
+    if len(kept) >= len(text):
+        return kept
     _, newline, after = kept.partition("\n")
-    return "…\n" + _quiet(after if newline and after else kept)
+    return "…\n" + (after if newline and after else kept)
 
 
 def _quiet(text: str) -> str:
     """Reasoning is shown as it came, but mentions nobody and draws no picture."""
-    return text.replace("<at", "&#60;at").replace("![", "[").replace("\x00", "\ufffd")
+    return storable(text).replace("<at", "&#60;at").replace("![", "[")

@@ -176,6 +176,8 @@ def _overlap(text: str, tag: str) -> int:
 
 
 def _tail(text: str) -> int:
-    """How many characters at the end may be the beginning of an opening tag."""
+    """How many characters at the end may be the beginning of a tag, or of a fence."""
+    if text.endswith("~"):
+        return len(text) - len(text.rstrip("~"))
     at = text.rfind("<")
     return len(text) - at if at >= 0 and text[at:] in _BEGINNINGS else 0

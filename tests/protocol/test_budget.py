@@ -1,0 +1,108 @@
+"""The rate budget holds the platform's windows, and is fair within them."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.budget import Budget, Want
+
+PLATFORM_PER_SECOND = 50
+PLATFORM_PER_MINUTE = 1_000
+PLATFORM_PER_CARD = 10
+FINAL, TEXT = 0, 3
+
+
+def spend(budget: Budget[int], until: float, *, start: float = 0.0) -> list[tuple[float, int]]:
+    """Let everybody go who may until *until*; return when each went."""
+    now, went = start, []
+    while now <= until:
+        ready, again = budget.next_ready(now)
+        if ready is not None:
+            went.append((now, ready[0]))
+            continue
+        if again is None:
+            break
+        now = max(again, now + 1e-6)
+    return went
+
+
+def most_within(times: list[float], span: float) -> int:
+    most = first = 0
+    for last, at in enumerate(times):
+        while times[first] <= at - span:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30)), min_size=1, max_size=1_500))
+def test_no_window_of_the_platform_is_ever_passed(calls: list[tuple[int, int]]) -> None:
+    budget: Budget[int] = Budget()
+    for number, (priority, card) in enumerate(calls):
+        assert budget.wait(number, Want(api="a", priority=priority, resource=f"card {card}"))
+    went = spend(budget, 600)
+    assert len(went) == len(calls), "everybody goes in the end"
+    times = [at for at, _ in went]
+    assert most_within(times, 1) <= PLATFORM_PER_SECOND
+    assert most_within(times, 60) <= PLATFORM_PER_MINUTE
+    for card in {card for _, card in calls}:
+        own = [at for at, number in went if calls[number][1] == card]
+        assert most_within(own, 1) <= PLATFORM_PER_CARD
+
+
+def test_final_states_go_before_text_and_the_oldest_first() -> None:
+    budget: Budget[int] = Budget()
+    for number in range(20):
+        budget.wait(number, Want(api="a", priority=TEXT, resource=f"c{number}"))
+    for number in range(100, 105):
+        budget.wait(number, Want(api="a", priority=FINAL, resource=f"c{number}"))
+    order = [number for _, number in spend(budget, 10)]
+    assert order == [*range(100, 105), *range(20)]
+
+
+def test_text_never_uses_up_the_minute_that_final_states_need() -> None:
+    budget: Budget[int] = Budget()
+    for number in range(2_000):
+        budget.wait(number, Want(api="a", priority=TEXT, resource=f"c{number}"))
+    spend(budget, 30)
+    budget.wait(9_999, Want(api="a", priority=FINAL, resource="c"))
+    (at, number), *_ = spend(budget, 40, start=30)
+    assert number == 9_999
+    assert at < 32
+
+
+def test_one_busy_card_does_not_hold_up_the_others() -> None:
+    budget: Budget[int] = Budget()
+    for number in range(40):
+        budget.wait(number, Want(api="a", priority=TEXT, resource="busy"))
+    budget.wait(99, Want(api="a", priority=TEXT, resource="quiet"))
+    went = {number: at for at, number in spend(budget, 0.5)}
+    assert 99 in went
+
+
+def test_a_learned_limit_pauses_that_api_alone() -> None:
+    budget: Budget[int] = Budget()
+    budget.limited("a", 5.0, now=0.0)
+    budget.wait(1, Want(api="a", priority=FINAL))
+    budget.wait(2, Want(api="b", priority=FINAL))
+    assert spend(budget, 20) == [(0.0, 2), (5.0, 1)]
+
+
+def test_a_refund_gives_the_call_back() -> None:
+    budget: Budget[int] = Budget()
+    want = Want(api="a", priority=FINAL, resource="c", resource_per_second=1)
+    budget.wait(1, want)
+    ready, _ = budget.next_ready(0.0)
+    assert ready is not None
+    budget.refund(want)
+    budget.wait(2, want)
+    assert budget.next_ready(0.0)[0] == (2, want)
+
+
+def test_too_many_waiters_are_refused() -> None:
+    budget: Budget[int] = Budget()
+    want = Want(api="a", priority=TEXT)
+    assert all(budget.wait(number, want) for number in range(10_000))
+    assert not budget.wait(10_000, want)
