@@ -248,5 +248,5 @@ def _file_name(text: str) -> str:
     if len(last) <= _NAME_CHARACTERS_MAX:
         return last
     stem, dot, suffix = last.rpartition(".")
-    ending = dot + suffix if stem and len(suffix) <= 16 else ""  # noqa: PLR2004  # a file suffix
+    ending = dot + suffix if stem and len(suffix) <= 16 else ""
     return last[: _NAME_CHARACTERS_MAX - len(ending)] + ending

@@ -99,6 +99,7 @@ class Proxy:
         self._link: Link | None = None
         self._turns_tx, self._turns_rx = trio.open_memory_channel[Turn](TURNS_MAX)
         self._numbers = 0
+        self._let_in = False
         self.ended: ProxyError | None = None
         """Why the session ended for good, once it has."""
 
@@ -107,13 +108,12 @@ class Proxy:
         """What the daemon said at registration; None while it is away."""
         return self._link.registered if self._link is not None else None
 
-    async def turns(self) -> AsyncIterator[Turn]:
-        """Give the turns (for a channel session: the messages) as they come.
+    def turns(self) -> trio.MemoryReceiveChannel[Turn]:
+        """The turns (for a channel session: the messages) as they come, to iterate over.
 
-        Ends when the session was replaced or refused for good; see ``ended``.
+        They end when the session was replaced or refused for good; see ``ended``.
         """
-        async for turn in self._turns_rx:
-            yield turn
+        return self._turns_rx
 
     async def call_tool(self, name: str, args: dict[str, Any] | None = None) -> Any:
         """Call one of the daemon's tools and return its result.
@@ -135,24 +135,23 @@ class Proxy:
 
     async def _run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         pause_s = BACKOFF_FIRST_S
-        first = True
         with self._turns_tx:
             while True:
                 after_s: float | None = None
                 try:
                     host, port, token = self._door()
-                    after_s = await self._live(host, port, token, first, task_status)
-                    first, pause_s = False, BACKOFF_FIRST_S
+                    after_s = await self._live(host, port, token, task_status)
+                    pause_s = BACKOFF_FIRST_S
                 except DaemonNotRunning:
-                    if first:
+                    if not self._let_in:
                         raise
                 except (Replaced, Refused) as ended:
-                    if first:
+                    if not self._let_in:
                         raise
                     self.ended = ended
                     return
                 except Disconnected as lost:
-                    if first:
+                    if not self._let_in:
                         raise DaemonNotRunning(str(lost)) from lost
                 await trio.sleep((after_s or pause_s) * (1 + self._rng.random() / 4))
                 pause_s = min(BACKOFF_MAX_S, pause_s * 2)
@@ -182,7 +181,7 @@ class Proxy:
         return (*address, token)
 
     async def _live(
-        self, host: str, port: int, token: bytes, first: bool, started: trio.TaskStatus[None]
+        self, host: str, port: int, token: bytes, started: trio.TaskStatus[None]
     ) -> float | None:
         """Live one link; return after how many seconds the daemon wants to see us again."""
         stream: trio.SocketStream | None = None
@@ -198,7 +197,8 @@ class Proxy:
 
             def registered() -> None:
                 self._link = link
-                if first:
+                if not self._let_in:
+                    self._let_in = True
                     started.started()
 
             try:
