@@ -103,8 +103,6 @@ async def _commit(
     with contextlib.ExitStack() as replies:
         batch = [first]
         replies.enter_context(first.reply)
-        # Who was answered by the last commit gets the chance to be in this one.
-        await trio.lowlevel.checkpoint()
         while len(batch) < BATCH_MESSAGES_MAX:
             try:
                 message = inbox.receive_nowait()

@@ -27,6 +27,7 @@ from actors.journal.errors import (
     JournalNewer,
     JournalUnavailable,
     explained,
+    result_code,
 )
 
 BUSY_TIMEOUT_MS: Final = 1_000
@@ -124,10 +125,7 @@ def problems_of(path: Path) -> tuple[str, ...]:
         JournalError: it can't be opened at all.
     """
     with _explaining(path), contextlib.closing(_connect_to_read(path)) as db:
-        try:
-            return _problems(db, f"PRAGMA integrity_check({PROBLEMS_MAX})")
-        except sqlite3.DatabaseError as damage:
-            return (str(damage),)
+        return _problems(db, f"PRAGMA integrity_check({PROBLEMS_MAX})")
 
 
 @contextlib.contextmanager
@@ -220,7 +218,15 @@ def _check(db: sqlite3.Connection, path: Path | None) -> None:
 
 
 def _problems(db: sqlite3.Connection, pragma: str) -> tuple[str, ...]:
-    return tuple(text for (text,) in db.execute(pragma) if text != "ok")
+    """Return what a check finds; on bad damage it fails after its first findings."""
+    found: list[str] = []
+    try:
+        found.extend(text for (text,) in db.execute(pragma) if text != "ok")
+    except sqlite3.DatabaseError as failed:
+        if result_code(failed) != sqlite3.SQLITE_CORRUPT:
+            raise
+        found.append(str(failed))
+    return tuple(text.replace("\n", " ") for text in found)
 
 
 def _migrate(db: sqlite3.Connection, migrations: Sequence[str]) -> None:

@@ -163,15 +163,33 @@ async def test_who_waits_when_it_ends_hears_that_it_is_gone() -> None:
 
 
 async def test_a_bug_in_the_middle_of_a_batch_leaves_nobody_waiting() -> None:
+    gone: list[int] = []
+
     async def crashing(function: Callable[..., T], *args: object) -> T:
         if function.__name__ == "apply":
             raise ZeroDivisionError
         return function(*args)
 
-    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
-        async with serving(None, run_sync=crashing) as (tx, _opened):
-            with pytest.raises(ActorGone):
-                await append(tx, "e1")
+    async def asker(tx: Tx, number: int) -> None:
+        with pytest.raises(ActorGone):
+            await append(tx, f"e{number}")
+        gone.append(number)
+
+    tx, rx = trio.open_memory_channel[journal.JournalMessage](MAILBOX_MESSAGES)
+    with tx, rx:
+        async with trio.open_nursery() as askers:
+            for number in range(3):
+                askers.start_soon(asker, tx, number)
+            await wait_all_tasks_blocked()
+            with pytest.raises(ZeroDivisionError):
+                await room.run(None, rx.clone(), run_sync=crashing)
+    assert sorted(gone) == [0, 1, 2]
+
+
+async def test_when_it_ends_the_file_is_whole_by_itself(path: Path) -> None:
+    async with serving(path) as (tx, _opened):
+        await append(tx, "e1")
+    assert [file.name for file in await trio.Path(path.parent).iterdir()] == [path.name]
 
 
 async def test_a_failing_commit_is_an_answer_and_the_next_one_succeeds(path: Path) -> None:

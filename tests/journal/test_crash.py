@@ -38,7 +38,7 @@ def test_every_answered_append_survives_being_killed_at_random_points(path: Path
     chance = random.Random(20_260_101)
     answered: list[str] = []
     for life in range(1, KILLS + 1):
-        generation, events = live_and_die(path, life, chance.randrange(1, 250))
+        generation, events = live_and_die(path, life, chance.randrange(1, 1_000))
         assert generation == life
         answered += events
     assert problems_of(path) == ()

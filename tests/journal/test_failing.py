@@ -107,6 +107,19 @@ def test_a_connection_that_broke_is_replaced_for_the_next_batch(on_disk: Desk) -
     assert (statistics.reopened, on_disk.store.generation) == (1, 1)
 
 
+def test_when_the_file_itself_fails_the_rest_of_a_batch_is_not_tried(on_disk: Desk) -> None:
+    """A disk that hangs before it fails must not be asked once for each message."""
+    db, issued = on_disk.store._db, [""]
+    db.set_trace_callback(issued.append)
+    # SQLite ends the whole transaction for an interrupted INSERT, as for an I/O error.
+    db.set_progress_handler(lambda: issued[-1].startswith("INSERT INTO inbound"), 1)
+    batch = [append_message(f"e{number}") for number in range(20)]
+    answers = on_disk.store.apply(batch)
+    assert answers == [journal.Failed(reason="interrupted")] * 20
+    assert issued.count("BEGIN IMMEDIATE") == 2, "together, then the first alone"
+    assert [answer.duplicate for answer in on_disk.store.apply(batch)] == [False] * 20
+
+
 def test_a_journal_that_was_moved_away_is_used_again_when_it_is_back(
     on_disk: Desk, path: Path, tmp_path: Path
 ) -> None:

@@ -252,10 +252,14 @@ def test_a_journal_another_process_writes_to_is_refused_after_a_bounded_wait(pat
 # ── damage ──────────────────────────────────────────────────────────────────
 
 
+PAYLOAD = b"P" * 2_000
+PAGE = 4_096
+
+
 def with_rows(path: Path, count: int) -> None:
     with opened(path) as desk:
         for number in range(count):
-            desk.append(f"e{number}", payload=bytes(2_000))
+            desk.append(f"e{number}", payload=PAYLOAD)
 
 
 def overwrite(path: Path, offset: int, content: bytes) -> None:
@@ -264,11 +268,13 @@ def overwrite(path: Path, offset: int, content: bytes) -> None:
         file.write(content)
 
 
-def test_a_damaged_page_is_found_at_the_start(path: Path) -> None:
+def test_a_damaged_page_is_found_at_the_start_also_where_nothing_reads_it(path: Path) -> None:
     with_rows(path, 50)
-    overwrite(path, path.stat().st_size // 2 & ~4095, b"\xff" * 4096)
+    overwrite(path, path.read_bytes().rindex(PAYLOAD) // PAGE * PAGE, b"\xff" * 200)
+    before = bytes_of(path)
     with pytest.raises(JournalDamaged, match="restore a copy, or move it"):
         Store.open(path)
+    assert bytes_of(path) == before
     assert problems_of(path)
 
 
@@ -288,7 +294,7 @@ def test_a_large_journal_is_checked_in_its_small_tables_only(
         (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'lease'").fetchone()
     with opened(path):
         pass
-    overwrite(path, (page - 1) * 4096, b"\xff" * 4096)
+    overwrite(path, (page - 1) * PAGE, b"\xff" * PAGE)
     with pytest.raises(JournalDamaged):
         Store.open(path)
 
