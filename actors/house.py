@@ -145,7 +145,7 @@ class House:
                         try:
                             await self._serve(ready)
                         finally:
-                            left_open = await self._cards_left_open()
+                            left_open = await self._cards_left_open()  # noqa: ASYNC102  # it shields itself, with a deadline
             except* RestartsExhausted as exhausted:
                 log.critical("daemon.failed", reason=str(exhausted.exceptions[0]))
                 failed = True

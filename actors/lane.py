@@ -108,7 +108,7 @@ class Lane:
                 if self._peer is None and not (self._turn or self._showing or self._fetching):
                     # No checkpoint from this check to the retirement.
                     self._retire()
-                    return
+                    return  # noqa: ASYNC121  # retired: its children may end first
 
     def _handle(self, message: lane.LaneMessage) -> None:
         match message:

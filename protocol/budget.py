@@ -28,8 +28,16 @@ PER_MINUTE_SPREAD: Final = 720
 """What structure, text and ticks may use of it: the rest is kept for ends and starts."""
 PER_CARD_SECOND: Final = 9
 """Of the platform's 10."""
-PER_CHAT_SECOND: Final = 5
+PER_CHAT_SECOND: Final = 4
+"""Of the platform's 5, which it counts over all bots of a group."""
 WAITERS_MAX: Final = 10_000
+SLOWER: Final = 0.8
+"""What a rate-limit answer leaves of a rate: somebody else's calls count there too."""
+SLOWEST: Final = 0.25
+PAUSE_MIN_S: Final = 0.2
+"""Also when told to wait 0 s: it was too much a moment ago."""
+RECOVER_S: Final = 600.0
+"""From nothing to the whole rate; so one rate-limit answer is forgotten in 2 minutes."""
 URGENT: Final = 1
 """Priorities up to this one (final, create) may use the whole minute."""
 
@@ -50,25 +58,42 @@ class Want(Struct, frozen=True, kw_only=True):
 class _Window:
     """The times of the last calls of one API or resource, within the last minute."""
 
-    __slots__ = ("calls", "paused_until", "per_second")
+    __slots__ = ("_share", "_slowed_at", "calls", "paused_until", "per_second")
 
     def __init__(self, per_second: int) -> None:
         self.calls: deque[float] = deque()
         self.per_second = per_second
         self.paused_until = 0.0
+        self._share = 1.0
+        self._slowed_at = 0.0
 
     def free_at(self, now: float, per_minute: int | None) -> float:
         """Return when one more call fits; *now* or earlier means at once."""
         while self.calls and self.calls[0] <= now - 60:
             self.calls.popleft()
-        free = self.paused_until
-        if len(self.calls) >= self.per_second:
-            free = max(free, self.calls[-self.per_second] + 1)
-        if self.per_second > BURST and len(self.calls) >= BURST:
-            free = max(free, self.calls[-BURST] + BURST_S)
-        if per_minute is not None and len(self.calls) >= per_minute:
-            free = max(free, self.calls[-per_minute] + 60)
+        share = self._share_at(now)
+        free = max(self.paused_until, self._room_at(self.per_second * share, 1))
+        if self.per_second > BURST:
+            free = max(free, self._room_at(BURST * share, BURST_S))
+        if per_minute is not None:
+            free = max(free, self._room_at(per_minute * share, 60))
         return free
+
+    def slow_down(self, retry_after_s: float, now: float) -> None:
+        """Pause, and go on a little slower than before."""
+        if now >= self.paused_until:
+            # Calls that were under way too say the same again during the pause.
+            self._share = max(SLOWEST, self._share_at(now) * SLOWER)
+            self._slowed_at = now
+        self.paused_until = max(self.paused_until, now + max(retry_after_s, PAUSE_MIN_S))
+
+    def _room_at(self, limit: float, span_s: float) -> float:
+        """Return when fewer than *limit* calls lie in the last *span_s*."""
+        count = max(1, int(limit))
+        return self.calls[-count] + span_s if len(self.calls) >= count else 0.0
+
+    def _share_at(self, now: float) -> float:
+        return min(1.0, self._share + (now - self._slowed_at) / RECOVER_S)
 
 
 class Budget(Generic[WaiterT]):
@@ -133,16 +158,15 @@ class Budget(Generic[WaiterT]):
                 window.calls.pop()
 
     def limited(self, api: str, retry_after_s: float, now: float) -> None:
-        """The platform said "too many": nothing of this API until then."""
-        window = self._api(api)
-        window.paused_until = max(window.paused_until, now + max(retry_after_s, 0.2))
+        """The platform said "too many": nothing of this API until then, and less after."""
+        self._api(api).slow_down(retry_after_s, now)
 
     def limited_resource(self, resource: str, retry_after_s: float, now: float) -> None:
         """One card or chat was called too often; the others go on."""
         window = self._resources.get(resource)
         if window is None:
             window = self._resources[resource] = _Window(PER_CARD_SECOND)
-        window.paused_until = max(window.paused_until, now + max(retry_after_s, 0.2))
+        window.slow_down(retry_after_s, now)
 
     def forget_idle(self, now: float) -> None:
         """Drop the windows of cards and chats nobody called for a while."""

@@ -52,32 +52,45 @@ CARD_CONTENT_FAILED: Final = 230099
 """Says why in its text: ``ErrCode: 11310`` is too many elements or tables."""
 _SUB_CODE: Final = re.compile(r"ErrCode:\s*(\d+)")
 _TOO_LARGE_SUB_CODES: Final = frozenset({11310, 200860, 300305})
+_NOT_TOO_LARGE: Final = ("is lock", "not visible")
+"""11310 also says that a card is locked, or a template another app's."""
 _SCOPES: Final = re.compile(r"\[([a-z0-9_:.,\s-]+)\]")
 _GRANT_URL: Final = re.compile(r"https?://[^\s\"'，。]+/app/[^\s\"'，。]+")
+MESSAGE_CHARS_MAX: Final = 500
+"""Enough to say why; what is read out of a message is read before it is cut."""
 
 
 def classify(
-    status: int, headers: Mapping[str, str], body: Mapping[str, Any]
+    status: int, headers: Mapping[str, str], body: Mapping[str, Any] | None
 ) -> Rejected | NoAnswer:
-    """Say what an answer with ``code`` ≠ 0 means.
+    """Say what an answer means that is not ``code`` 0.
 
-    *headers* must be found whatever their case; *body* is the answer's JSON object.
+    *headers* must be found whatever their case. *body* is the answer's JSON object, None
+    when it is none: a proxy on the way answers so.
     """
-    code = body.get("code")
-    message = str(body.get("msg", ""))[:500]
+    answer = body if body is not None else {}
+    code = answer.get("code")
     if not isinstance(code, int) or isinstance(code, bool):
-        return NoAnswer(reason=f"HTTP {status} without a code")
-    error = body.get("error")
-    log_id = error.get("log_id") if isinstance(error, dict) else headers.get("x-tt-logid")
-    about: dict[str, Any] = {"code": code, "message": message, "log_id": log_id}
+        if status != HTTP_TOO_MANY:
+            said = "a JSON object" if body is None else "a code"
+            return NoAnswer(reason=f"HTTP {status} without {said}")
+        code = HTTP_TOO_MANY
+    text, error = str(answer.get("msg", "")), answer.get("error")
+    error = error if isinstance(error, dict) else {}
+    log_id = error.get("log_id") or headers.get("x-tt-logid")
+    about: dict[str, Any] = {
+        "code": code,
+        "message": text[:MESSAGE_CHARS_MAX],
+        "log_id": log_id if isinstance(log_id, str) else None,
+    }
     if code in RATE_LIMITED or status == HTTP_TOO_MANY:
         return RateLimited(**about, retry_after_s=_retry_after(headers))
     if code in SERVER_FAULT or status >= HTTP_SERVER_FAULT:
-        return NoAnswer(reason=f"HTTP {status}, code {code}: {message}")
-    if code == CARD_CONTENT_FAILED:
-        return _card_content(about)
+        return NoAnswer(reason=f"HTTP {status}, code {code}: {about['message']}")
     if code in MISSING_SCOPE:
-        return _missing_scope(about, error)
+        return _missing_scope(about, text, error)
+    if code == CARD_CONTENT_FAILED:
+        return TooLarge(**about) if _is_too_large(text) else Rejected(**about)
     for codes, kind in _KINDS:
         if code in codes:
             return kind(**about)
@@ -107,29 +120,28 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     return RETRY_AFTER_DEFAULT_S
 
 
-def _card_content(about: dict[str, Any]) -> Rejected:
-    found = _SUB_CODE.search(about["message"])
-    if found and int(found[1]) in _TOO_LARGE_SUB_CODES:
-        return TooLarge(**about)
-    return Rejected(**about)
+def _is_too_large(text: str) -> bool:
+    found = _SUB_CODE.search(text)
+    if found is None or int(found[1]) not in _TOO_LARGE_SUB_CODES:
+        return False
+    return not any(other in text for other in _NOT_TOO_LARGE)
 
 
-def _missing_scope(about: dict[str, Any], error: object) -> MissingScope:
+def _missing_scope(about: dict[str, Any], text: str, error: Mapping[str, Any]) -> MissingScope:
     """Read the scopes and the page that grants them; they stand in two places."""
-    scopes: list[str] = []
-    url: str | None = None
-    if isinstance(error, dict):
-        violations = _maps(error.get("permission_violations"))
-        scopes += [v["subject"] for v in violations if isinstance(v.get("subject"), str)]
-        for help_ in _maps(error.get("helps")):
-            if url is None and isinstance(link := help_.get("url"), str):
-                url = link
-    message = about["message"]
-    if not scopes and (listed := _SCOPES.search(message)):
+    violations = _maps(error.get("permission_violations"))
+    scopes = [v["subject"] for v in violations if isinstance(v.get("subject"), str)]
+    if not scopes and (listed := _SCOPES.search(text)):
         scopes = [scope.strip() for scope in listed[1].split(",")]
-    if found := _GRANT_URL.search(message):
-        url = found[0]
-    return MissingScope(**about, scopes=tuple(dict.fromkeys(scopes)), grant_url=url)
+    links = [
+        help_["url"] for help_ in _maps(error.get("helps")) if isinstance(help_.get("url"), str)
+    ]
+    # The one in the text names the kind of token too, so the page asks for the right one.
+    if found := _GRANT_URL.search(text):
+        links.insert(0, found[0])
+    return MissingScope(
+        **about, scopes=tuple(dict.fromkeys(scopes)), grant_url=links[0] if links else None
+    )
 
 
 def _maps(value: object) -> list[dict[str, Any]]:

@@ -48,6 +48,10 @@ class HttpCall(msgspec.Struct, frozen=True, kw_only=True):
     resource: str | None = None
     """The card or chat whose own limit this counts against."""
 
+    def __repr__(self) -> str:
+        """Leave out the body: it may hold what users say, or the app's secret."""
+        return f"HttpCall({self.method} {self.path})"
+
 
 def build(operation: gateway.Operation, *, app_id: str, app_secret: str) -> HttpCall:
     """Return the request of *operation*. The secret goes into endpoint discovery alone."""

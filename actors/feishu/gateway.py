@@ -3,6 +3,9 @@
 A call waits for its share of the budget, by priority, and is then made in a child of
 its own. A card waits with a permit and makes its plan when it has one, so that what
 goes out is the freshest; everybody else lets the gateway wait.
+
+No call leaves the budget while as many are under way as may be: so a slow platform is
+met by priority too, and what it held up does not arrive in one burst.
 """
 
 from __future__ import annotations
@@ -15,13 +18,15 @@ import structlog
 import trio
 
 from actors.feishu import calls
-from actors.feishu.http import Platform
+from actors.feishu.http import CONNECTIONS_MAX, Platform
+from actors.kit.mail import drain
 from actors.messages import gateway
 from protocol.budget import PER_CARD_SECOND, PER_CHAT_SECOND, Budget, Want
 from protocol.ids import AccountId
 from protocol.platform import Accepted, NoAnswer, Outcome, RateLimited, Rejected
 
-CALLS_AT_ONCE_MAX: Final = 64
+CALLS_AT_ONCE_MAX: Final = CONNECTIONS_MAX
+"""So no call ever waits for a connection inside the HTTP client, where nobody sees it."""
 FORGET_IDLE_S: Final = 60.0
 _CARD_APIS: Final = frozenset(
     {gateway.Api.UPDATE_CARD, gateway.Api.CARD_SETTINGS, gateway.Api.ELEMENT_CONTENT}
@@ -46,15 +51,25 @@ async def run(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; calls under way are then cut."""
+    """Serve until cancelled, or nobody can ask any more; calls under way are then cut.
+
+    Whoever waits is told that the question was dropped.
+    """
     async with Platform(settings.base_url, settings.app_id, settings.app_secret) as platform:
         with inbox:
-            async with trio.open_nursery() as nursery:
-                actor = _Gateway(settings, platform, nursery)
-                nursery.start_soon(actor.spend)
-                task_status.started()
-                async for message in inbox:
-                    actor.handle(message)
+            try:
+                async with trio.open_nursery() as nursery:
+                    actor = _Gateway(settings, platform, nursery)
+                    nursery.start_soon(actor.spend)
+                    task_status.started()
+                    try:
+                        async for message in inbox:
+                            actor.handle(message)
+                    finally:
+                        actor.drop_waiting()
+                    nursery.cancel_scope.cancel(reason="nobody can ask any more")
+            finally:
+                drain(inbox)
 
 
 class _Gateway:
@@ -69,6 +84,7 @@ class _Gateway:
         self._numbers = itertools.count(1)
         self._changed = trio.Event()
         self._at_once = trio.CapacityLimiter(CALLS_AT_ONCE_MAX)
+        self._under_way = 0
         self._calls = 0
         self._rate_limited = 0
         self._last_error: str | None = None
@@ -91,7 +107,7 @@ class _Gateway:
                     ),
                 )
             case gateway.Call():
-                self._nursery.start_soon(self._perform, message)
+                self._start(message)
             case gateway.Statistics():
                 with message.reply:
                     message.reply.send(
@@ -118,12 +134,19 @@ class _Gateway:
         self._waiters[number] = message
         self._changed.set()
 
+    def drop_waiting(self) -> None:
+        """Tell those who wait for their share that it will not come."""
+        for message in self._waiters.values():
+            message.reply.close()
+        self._waiters.clear()
+
     async def spend(self) -> None:
         """Let those go whose share has come, for ever."""
         forget_at = trio.current_time() + FORGET_IDLE_S
         while True:
-            now = trio.current_time()
-            ready, again_at = self._budget.next_ready(now)
+            now, ready, again_at = trio.current_time(), None, None
+            if self._under_way < CALLS_AT_ONCE_MAX:
+                ready, again_at = self._budget.next_ready(now)
             if ready is not None:
                 number, want = ready
                 message = self._waiters.pop(number)
@@ -136,19 +159,26 @@ class _Gateway:
                 self._budget.forget_idle(now)
                 forget_at = now + FORGET_IDLE_S
             self._changed = trio.Event()
-            with trio.move_on_at(min(again_at or forget_at, forget_at)):
+            with trio.move_on_at(forget_at if again_at is None else min(again_at, forget_at)):
                 await self._changed.wait()
 
     def _go(self, message: gateway.Permit | gateway.Call, number: int) -> None:
         if isinstance(message, gateway.Permit):
             message.reply.send(gateway.Granted(permit=number, api=message.api))
         else:
-            self._nursery.start_soon(self._perform, message)
+            self._start(message)
+
+    def _start(self, message: gateway.Call) -> None:
+        self._under_way += 1
+        self._nursery.start_soon(self._perform, message)
 
     async def _perform(self, message: gateway.Call) -> None:
         with message.reply:
+            # Permits given out just before may make it a few more than there is room for.
             async with self._at_once:
                 outcome = await self._platform.perform(message.operation)
+            self._under_way -= 1
+            self._changed.set()
             self._calls += 1
             self._learn(message.operation, outcome)
             message.reply.send(outcome)

@@ -1,8 +1,13 @@
-"""HTTP to the platform of one account: a pool, a deadline, a token, and what came back.
+"""HTTP to the platform of one account: a pool, deadlines, a token, and what came back.
 
 Every call ends in an :class:`~protocol.platform.Outcome`; nothing about the network
-is raised. The tenant token is fetched once for all calls that need it, renewed ahead
-of its end, and renewed once more when the platform does not take it.
+is raised. A call is made once, and once more only with a new token when the platform
+does not take the old: retries are the caller's, who knows what is freshest.
+
+How deadlines end a call: each phase has its own, which closes that connection and
+leaves the pool in order. The deadline of the whole call is the longest of all and
+comes only to answers that trickle: httpcore loses a slot of the pool when a
+cancellation strikes between a connection's opening and its first byte.
 """
 
 from __future__ import annotations
@@ -15,29 +20,28 @@ import msgspec
 import trio
 
 from actors.feishu import calls
+from actors.feishu.tokens import Fetched, TenantToken, Tokens, tenant_token
 from actors.messages import gateway
 from protocol.codes import classify
-from protocol.platform import (
-    CredentialsRefused,
-    NoAnswer,
-    Outcome,
-    Rejected,
-    TokenRefused,
-)
+from protocol.platform import CredentialsRefused, NoAnswer, Outcome, TokenRefused
 
 CALL_WITHIN_S: Final = 10.0
 CONNECT_WITHIN_S: Final = 3.0
+READ_WITHIN_S: Final = 9.0
+"""Between two reads: under the whole call's, so that a hung call ends by this one."""
+WRITE_WITHIN_S: Final = 9.0
+POOL_WITHIN_S: Final = 1.0
+"""The gateway makes no more calls at once than there are connections."""
+TOKEN_WITHIN_S: Final = 5.0
+"""Half of a call's time, so that a call that waited for the token can still be made."""
 CONNECTIONS_MAX: Final = 64
 KEEP_ALIVE_S: Final = 60.0
-ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
-RENEW_AHEAD_S: Final = 600.0
-"""The platform gives a new token only in the last 30 minutes of the old; 10 are ours."""
+ANSWER_BYTES_MAX: Final = 1024 * 1024
+"""The answers read here are a few KB: ids, codes and an echo of what was sent."""
 TOKEN_PATH: Final = "/open-apis/auth/v3/tenant_access_token/internal"  # noqa: S105  # an address
+JSON: Final = "application/json; charset=utf-8"
 
-
-class _Token(msgspec.Struct, frozen=True, kw_only=True):
-    value: str
-    renew_at: float
+_Answer = tuple[int, Mapping[str, str], dict[str, Any] | None]
 
 
 class Platform:
@@ -46,19 +50,25 @@ class Platform:
     def __init__(self, base_url: str, app_id: str, app_secret: str) -> None:
         self._app_id = app_id
         self._app_secret = app_secret
-        self._token: _Token | None = None
-        self._renewing: trio.Event | None = None
+        self._tokens = Tokens(self._fetch_token)
         self._http = httpx.AsyncClient(
             base_url=base_url,
-            # A proxy of the environment is for the outside; the sandbox is on loopback.
+            # HTTPS_PROXY and its like are how some houses reach the outside, so they are
+            # taken from the environment; a sandbox on loopback is never behind them.
             trust_env=not _is_loopback(base_url),
-            timeout=httpx.Timeout(CALL_WITHIN_S, connect=CONNECT_WITHIN_S),
+            timeout=httpx.Timeout(
+                connect=CONNECT_WITHIN_S,
+                read=READ_WITHIN_S,
+                write=WRITE_WITHIN_S,
+                pool=POOL_WITHIN_S,
+            ),
             limits=httpx.Limits(
                 max_connections=CONNECTIONS_MAX,
                 max_keepalive_connections=CONNECTIONS_MAX,
                 keepalive_expiry=KEEP_ALIVE_S,
             ),
-            headers={"User-Agent": "larkd"},
+            # Identity: the bytes that are counted are the bytes that are kept.
+            headers={"User-Agent": "larkd", "Accept-Encoding": "identity"},
             follow_redirects=False,
         )
 
@@ -80,25 +90,26 @@ class Platform:
     async def _perform(self, operation: gateway.Operation, call: calls.HttpCall) -> Outcome:
         if not call.needs_token:
             return await self._send(operation, call, None)
-        token = await self._valid_token()
-        if not isinstance(token, _Token):
+        token = await self._tokens.get()
+        if not isinstance(token, TenantToken):
             return token
-        outcome = await self._send(operation, call, token.value)
+        outcome = await self._send(operation, call, token)
         if not isinstance(outcome, TokenRefused):
             return outcome
-        if self._token is token:
-            self._token = None
-        token = await self._valid_token()
-        if not isinstance(token, _Token):
-            return token
-        return await self._send(operation, call, token.value)
+        self._tokens.refused(token)
+        renewed = await self._tokens.get()
+        if not isinstance(renewed, TenantToken):
+            return renewed
+        if renewed.value == token.value:
+            return outcome
+        return await self._send(operation, call, renewed)
 
     async def _send(
-        self, operation: gateway.Operation, call: calls.HttpCall, token: str | None
+        self, operation: gateway.Operation, call: calls.HttpCall, token: TenantToken | None
     ) -> Outcome:
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        headers = {} if token is None else {"Authorization": f"Bearer {token.value}"}
         if call.json is not None:
-            headers["Content-Type"] = "application/json; charset=utf-8"
+            headers["Content-Type"] = JSON
         answer = await self._request(
             call.method,
             call.path,
@@ -111,73 +122,76 @@ class Platform:
         if isinstance(answer, NoAnswer):
             return answer
         status, answer_headers, body = answer
-        if body.get("code") == 0:
+        if body is not None and _is_zero(body.get("code")):
             return calls.read(operation, body)
         return classify(status, answer_headers, body)
 
-    async def _request(
-        self, method: str, path: str, **request: Any
-    ) -> tuple[int, Mapping[str, str], dict[str, Any]] | NoAnswer:
+    async def _request(self, method: str, path: str, **request: Any) -> _Answer | NoAnswer:
         try:
-            answer = await self._http.request(method, path, **request)
-        except (httpx.HTTPError, httpx.StreamError, OSError, ValueError) as failed:
-            # ValueError: an answer that is no HTTP at all, in places of the parsers.
+            async with self._http.stream(method, path, **request) as answer:
+                content = await _read(answer)
+        except (
+            httpx.HTTPError,
+            httpx.StreamError,
+            trio.BrokenResourceError,
+            trio.ClosedResourceError,
+            OSError,
+            ValueError,  # an answer that is no HTTP at all, in places of the parsers
+        ) as failed:
             return NoAnswer(reason=f"{type(failed).__name__}: {failed}"[:300])
-        if len(answer.content) > ANSWER_BYTES_MAX:
-            return NoAnswer(reason=f"HTTP {answer.status_code} with {len(answer.content)} bytes")
+        if content is None:
+            return NoAnswer(reason=f"HTTP {answer.status_code} with over {ANSWER_BYTES_MAX} bytes")
         try:
-            body = msgspec.json.decode(answer.content)
+            body = msgspec.json.decode(content)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             body = None
-        if not isinstance(body, dict):
-            return NoAnswer(reason=f"HTTP {answer.status_code} without a JSON object")
-        return answer.status_code, answer.headers, body
+        return answer.status_code, answer.headers, body if isinstance(body, dict) else None
 
-    # ── tenant token ────────────────────────────────────────────────────────
+    async def _fetch_token(self) -> Fetched:
+        with trio.move_on_after(TOKEN_WITHIN_S):
+            return await self._ask_for_token()
+        return NoAnswer(reason=f"no tenant token in {TOKEN_WITHIN_S:g} s")
 
-    async def _valid_token(self) -> _Token | Rejected | NoAnswer:
-        """Return a token that is good for a while; only one call fetches it."""
-        while True:
-            token = self._token
-            if token is not None and trio.current_time() < token.renew_at:
-                return token
-            if self._renewing is None:
-                return await self._renew()
-            await self._renewing.wait()
-            if self._token is None:
-                return NoAnswer(reason="no tenant token; another call could not fetch it")
-
-    async def _renew(self) -> _Token | Rejected | NoAnswer:
-        self._renewing = trio.Event()
-        try:
-            fetched = await self._fetch_token()
-            if isinstance(fetched, _Token):
-                self._token = fetched
-            return fetched
-        finally:
-            self._renewing.set()
-            self._renewing = None
-
-    async def _fetch_token(self) -> _Token | Rejected | NoAnswer:
+    async def _ask_for_token(self) -> Fetched:
+        asked_at = trio.current_time()
         answer = await self._request(
             "POST",
             TOKEN_PATH,
             content=msgspec.json.encode({"app_id": self._app_id, "app_secret": self._app_secret}),
-            headers={"Content-Type": "application/json; charset=utf-8"},
+            headers={"Content-Type": JSON},
         )
         if isinstance(answer, NoAnswer):
             return answer
         status, headers, body = answer
-        value, life_s = body.get("tenant_access_token"), body.get("expire")
-        if body.get("code") != 0:
+        if body is None or not _is_zero(body.get("code")):
             refused = classify(status, headers, body)
             if isinstance(refused, TokenRefused):
                 return CredentialsRefused(code=refused.code, message=refused.message)
             return refused
-        if not isinstance(value, str) or not isinstance(life_s, int):
+        value, life_s = body.get("tenant_access_token"), body.get("expire")
+        if not isinstance(value, str) or not value or not isinstance(life_s, int):
             return NoAnswer(reason="a token answer without a token")
-        ahead_s = min(RENEW_AHEAD_S, life_s / 2)
-        return _Token(value=value, renew_at=trio.current_time() + life_s - ahead_s)
+        return tenant_token(value, life_s, asked_at)
+
+
+async def _read(answer: httpx.Response) -> bytes | None:
+    """Return the body, or None: too long to be an answer of the platform."""
+    length = answer.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > ANSWER_BYTES_MAX:
+        return None
+    read = bytearray()
+    whole = True
+    # Read to the end in any case: it is short, or the call's deadline ends it. Leaving
+    # the loop early would leave generators of httpx to the garbage collector.
+    async for chunk in answer.aiter_bytes():
+        whole = whole and len(read) + len(chunk) <= ANSWER_BYTES_MAX
+        if whole:
+            read += chunk
+    return bytes(read) if whole else None
+
+
+def _is_zero(code: object) -> bool:
+    return code == 0 and isinstance(code, int) and not isinstance(code, bool)
 
 
 def _is_loopback(base_url: str) -> bool:

@@ -131,7 +131,7 @@ class Socket:
         finally:
             # Also when cancelled: part of a frame may be out, nothing can follow it.
             if not through:
-                await self._cut("half_open", "the peer does not take what is sent")
+                await self._cut("half_open", "the peer does not take what is sent")  # noqa: ASYNC102  # it shields itself, with a deadline
         return through
 
     async def ping_forever(self) -> None:
@@ -245,7 +245,7 @@ async def _live(
                     await serve(socket)
                     served = True
                 finally:
-                    await socket.close()
+                    await socket.close()  # noqa: ASYNC102  # it shields itself, with a deadline
             nursery.cancel_scope.cancel(reason="the link is over")
     except* ws.ConnectionRejected as group:
         end = _rejected(group)

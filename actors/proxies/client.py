@@ -84,7 +84,7 @@ async def open_proxy(
             try:
                 yield proxy
             finally:
-                await proxy._leave()  # noqa: SLF001  # ours
+                await proxy._leave()  # noqa: SLF001, ASYNC102  # ours; it shields itself
                 nursery.cancel_scope.cancel(reason="proxy closed")
     if failure is not None:
         raise failure

@@ -148,12 +148,13 @@ class Turn:
         swallowed = bool(self._scope.__exit__(kind, raised, trace))
         try:
             if self.cancel_reason is not None:
-                await self.end("aborted")
+                await self.end("aborted")  # noqa: ASYNC102  # our scope has ended
             elif isinstance(raised, Exception):
-                await self.end("error", error=f"{type(raised).__name__}: {raised}")
+                error = f"{type(raised).__name__}: {raised}"
+                await self.end("error", error=error)  # noqa: ASYNC102  # not cancelled
                 swallowed = True
             elif raised is None:
-                await self.end()
+                await self.end()  # noqa: ASYNC102  # not cancelled
         except Disconnected:
             return swallowed or isinstance(raised, Exception)  # the daemon knows it as lost
         return swallowed

@@ -41,22 +41,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 async def _run(settings: SandboxSettings) -> int:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-            try:
+        try:
+            async with trio.open_nursery() as nursery:
                 running: RunningSandbox = await nursery.start(serve_sandbox, settings)
-            except OSError as failed:
-                sys.stderr.write(f"larkd sandbox: can't listen: {failed}\n")
-                return 1
-            sys.stdout.write(
-                f"larkd sandbox: chat page {running.page_url}\n"
-                f"domain {running.base_url}\n"
-                f"appId {settings.app_id} appSecret {settings.app_secret}\n"
-            )
-            sys.stdout.flush()
-            async for _ in signals:
-                nursery.cancel_scope.cancel()
-                break
-    return 0
+                _say_where(running)
+                async for _ in signals:
+                    break
+                nursery.cancel_scope.cancel(reason="signal")
+        except* OSError as failed:
+            sys.stderr.write(f"larkd sandbox: can't listen: {failed.exceptions[0]}\n")
+            return_code = 1
+        else:
+            return_code = 0
+    return return_code
+
+
+def _say_where(running: RunningSandbox) -> None:
+    settings = running.settings
+    sys.stdout.write(
+        f"larkd sandbox: chat page {running.page_url}\n"
+        f"domain {running.base_url}\n"
+        f"appId {settings.app_id} appSecret {settings.app_secret}\n"
+    )
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from actors.sandbox import events
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.faults import FaultRule
 from actors.sandbox.longconn import ACK_WITHIN_S, Event, LongConnections, Refusal
+from actors.sandbox.presses import Presses
 from actors.sandbox.rest import Api
-from actors.sandbox.world import App, Chat, Mention, Message, Sender, World
+from actors.sandbox.world import App, Chat, Mention, Sender, World
 
 PAGE: Final = Path(__file__).parent / "page"
 HEARTBEAT_S: Final = 15.0
@@ -27,10 +28,6 @@ ACK_POLL_S: Final = 0.002
 FLOOD_MAX: Final = 100_000
 FLOOD_AT_ONCE_MAX: Final = 1_000
 POLICY: Final = "default-src 'self'; img-src 'self' data:"
-CALLBACK_OK: Final = 0
-CALLBACK_TIMEOUT: Final = 200341
-CALLBACK_REFUSED: Final = 200671
-CALLBACK_BAD_SHAPE: Final = 200672
 _OK: Final = 200
 
 Handler = Callable[[dict[str, Any]], Awaitable[Any]]
@@ -43,6 +40,7 @@ class Control:
         self._api = api
         self._sockets = sockets
         self._app = app
+        self._presses = Presses(world, sockets)
 
     def routes(self) -> list[Route | Mount]:
         actions: dict[str, Handler] = {
@@ -50,7 +48,7 @@ class Control:
             "chats": self._add_chat,
             "send": self._send,
             "flood": self._flood,
-            "click": self._click,
+            "click": self._presses.click,
             "recall": self._recall,
             "react": self._react,
             "push": self._push,
@@ -218,60 +216,6 @@ class Control:
         operator = str(body.get("operator") or next(iter(self._world.users)))
         return self._world.react(message, str(body.get("emoji_type")), "user", operator)
 
-    async def _click(self, body: dict[str, Any]) -> Any:
-        message = self._clicked(body)
-        entity = self._world.cards.get(message.card_id or "")
-        app = self._world.apps[self._world.chats[message.chat_id].app_id]
-        value = body.get("value")
-        element_id = body.get("element_id")
-        if value is None and entity is not None:
-            value = _callback_value(entity.card, element_id)
-        operator = str(body.get("operator") or self._world.chats[message.chat_id].members[0])
-        callback = events.card_action(self._world, app, message, operator, value, element_id)
-        event = Event(
-            event_id=callback["header"]["event_id"],
-            event_type="card.action.trigger",
-            app_id=app.app_id,
-            payload=events.encode(callback),
-        )
-        self._sockets.events[event.event_id] = event
-        if entity is not None:
-            entity.callback_pending += 1
-        try:
-            waiting = await self._sockets.push_once(event)
-        finally:
-            if entity is not None:
-                entity.callback_pending -= 1
-        event.state = "delivered" if waiting.code == _OK else "lost"
-        return self._callback_result(waiting.code, waiting.data, event.event_id)
-
-    def _clicked(self, body: dict[str, Any]) -> Message:
-        card_id = body.get("card_id")
-        if card_id is not None:
-            message_id = self._world.card(str(card_id)).message_id
-            return self._world.message(message_id or "")
-        return self._world.message(str(body.get("message_id")))
-
-    def _callback_result(self, code: int | None, data: Any, event_id: str) -> dict[str, Any]:
-        """What the client shows: the toast, or its own error code."""
-        toast = None
-        if code is None:
-            shown = CALLBACK_TIMEOUT
-        elif code != _OK:
-            shown = CALLBACK_REFUSED
-        elif data is not None and not isinstance(data, dict):
-            shown = CALLBACK_BAD_SHAPE
-        else:
-            toast = (data or {}).get("toast")
-            good = toast is None or (
-                isinstance(toast, dict)
-                and toast.get("type") in ("info", "success", "error", "warning")
-            )
-            shown = CALLBACK_OK if good else CALLBACK_BAD_SHAPE
-        if toast is not None:
-            self._world.feed.changed("toast", event_id, lambda: toast)
-        return {"code": shown, "toast": toast, "event_id": event_id}
-
     # ── as an operator, or a bad network ────────────────────────────────────
 
     async def _push(self, body: dict[str, Any]) -> Any:
@@ -340,30 +284,6 @@ class Control:
     async def _expire_token(self, _body: dict[str, Any]) -> Any:
         self._api.tokens.expire_all()
         return {}
-
-
-def _callback_value(card: dict[str, Any], element_id: Any) -> Any:
-    """Return the callback value of the button with this id, or of the only button."""
-    found: list[Any] = []
-
-    def look(node: Any) -> None:
-        if isinstance(node, dict):
-            if node.get("tag") == "button" and element_id in (None, node.get("element_id")):
-                found.extend(
-                    behavior.get("value")
-                    for behavior in node.get("behaviors", [])
-                    if behavior.get("type") == "callback"
-                )
-            for child in node.values():
-                look(child)
-        elif isinstance(node, list):
-            for child in node:
-                look(child)
-
-    look(card)
-    if not found:
-        raise PlatformError(9499, "the card has no such button with a callback")
-    return found[0]
 
 
 async def _close(socket: ws.WebSocketConnection, code: int) -> None:

@@ -16,6 +16,7 @@ import msgspec
 import trio
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.faults import HANG_S, FaultRule, Faults
@@ -86,6 +87,19 @@ class Api:
         self.calls: deque[Record] = deque(maxlen=CALLS_MAX)
         self._numbers = itertools.count(1)
         self._seed = seed
+
+    def routes(
+        self, table: list[tuple[str, str, Handler]], *, needs_token: bool = True
+    ) -> list[Route]:
+        """Return the routes of (method, template, handler) rows."""
+        return [
+            Route(
+                _starlette(template),
+                self.endpoint(method, template, handler, needs_token=needs_token),
+                methods=[method],
+            )
+            for method, template, handler in table
+        ]
 
     def endpoint(
         self, method: str, template: str, handler: Handler, *, needs_token: bool = True
@@ -232,3 +246,9 @@ class Api:
 
     def _log_id(self, record: Record) -> str:
         return f"{record.at_ms:014d}{self._seed:08x}{record.n:010d}"
+
+
+def _starlette(template: str) -> str:
+    return "/".join(
+        f"{{{part[1:]}}}" if part.startswith(":") else part for part in template.split("/")
+    )

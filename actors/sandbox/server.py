@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
+from actors.sandbox.card_api import CardApi
 from actors.sandbox.clock import Clock
 from actors.sandbox.control import Control
 from actors.sandbox.faults import Faults
@@ -94,6 +95,7 @@ async def serve_sandbox(
         control = Control(world, api, sockets, app)
         routes = [
             *PlatformApi(world, tokens, limits, sockets).routes(api),
+            *CardApi(world, limits).routes(api),
             *control.routes(),
         ]
         site = Starlette(routes=routes, exception_handlers={404: _no_such_path, 405: _wrong_method})

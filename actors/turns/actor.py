@@ -84,8 +84,8 @@ class _TurnActor:
             with self._context.cleanup.shielded() as patience:
                 if not self._shown:
                     self._turn.stop(trio.current_time())
-                    await self._show()
-                await self._typing.clear()
+                    await self._show()  # noqa: ASYNC102  # shielded above, with a deadline
+                await self._typing.clear()  # noqa: ASYNC102  # shielded above, with a deadline
             if patience.cancelled_caught and not self._shown:
                 log.error("turn.not_finished", turn=self._opening.turn_id)
 

@@ -90,6 +90,50 @@ def test_a_learned_limit_pauses_that_api_alone() -> None:
     assert spend(budget, 20) == [(0.0, 2), (5.0, 1)]
 
 
+def test_a_learned_limit_slows_down_for_a_while() -> None:
+    def in_a_second(start: float, *, limited: int) -> int:
+        budget: Budget[int] = Budget()
+        for _ in range(limited):
+            # Of the same pause, so it is one lesson, however many calls were told.
+            budget.limited("a", 1.0, now=0.0)
+        for number in range(100):
+            budget.wait(number, Want(api="a", priority=FINAL))
+        return len(spend(budget, start + 0.999, start=start))
+
+    full = in_a_second(1.0, limited=0)
+    slower = in_a_second(1.0, limited=1)
+    assert full * 0.6 < slower < full
+    assert in_a_second(1.0, limited=10) == slower
+    assert in_a_second(130.0, limited=1) == full
+
+
+def test_a_card_too_often_called_pauses_alone() -> None:
+    budget: Budget[int] = Budget()
+    budget.limited_resource("card", 2.0, now=0.0)
+    budget.wait(1, Want(api="a", priority=FINAL, resource="card"))
+    budget.wait(2, Want(api="a", priority=TEXT, resource="other"))
+    assert spend(budget, 20) == [(0.0, 2), (2.0, 1)]
+
+
+def test_a_hundred_cards_share_what_there_is_evenly() -> None:
+    budget: Budget[int] = Budget()
+    updates = dict.fromkeys(range(100), 0)
+    for card in updates:
+        budget.wait(card, Want(api="a", priority=TEXT, resource=f"c{card}"))
+    now = 0.0
+    while now < 60:
+        ready, again = budget.next_ready(now)
+        if ready is None:
+            assert again is not None
+            now = again
+            continue
+        card, want = ready
+        updates[card] += 1
+        budget.wait(card, want)
+    assert max(updates.values()) - min(updates.values()) <= 1
+    assert min(updates.values()) >= 7
+
+
 def test_a_refund_gives_the_call_back() -> None:
     budget: Budget[int] = Budget()
     want = Want(api="a", priority=FINAL, resource="c", resource_per_second=1)

@@ -1,0 +1,126 @@
+"""The card entity APIs: what each does with a call."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from starlette.routing import Route
+
+from actors.sandbox.cards import Entity
+from actors.sandbox.cardschema import parse_card
+from actors.sandbox.errors import PlatformError
+from actors.sandbox.limits import Limits
+from actors.sandbox.rest import Api, Call, Handler
+from actors.sandbox.world import World
+
+_CARDS: Final = "/open-apis/cardkit/v1/cards"
+
+
+class CardApi:
+    def __init__(self, world: World, limits: Limits) -> None:
+        self._world = world
+        self._limits = limits
+
+    def routes(self, api: Api) -> list[Route]:
+        table: list[tuple[str, str, Handler]] = [
+            ("POST", _CARDS, self._create_card),
+            ("PUT", f"{_CARDS}/:card_id", self._update_card),
+            ("PATCH", f"{_CARDS}/:card_id/settings", self._card_settings),
+            ("POST", f"{_CARDS}/:card_id/batch_update", self._batch_update),
+            ("POST", f"{_CARDS}/:card_id/elements", self._add_elements),
+            ("PUT", f"{_CARDS}/:card_id/elements/:element_id/content", self._content),
+            ("PUT", f"{_CARDS}/:card_id/elements/:element_id", self._replace_element),
+            ("PATCH", f"{_CARDS}/:card_id/elements/:element_id", self._patch_element),
+            ("DELETE", f"{_CARDS}/:card_id/elements/:element_id", self._delete_element),
+        ]
+        return api.routes(table)
+
+    async def _create_card(self, call: Call) -> Any:
+        if call.body.get("type") != "card_json":
+            raise PlatformError(10002, "only card_json is known here")
+        card = parse_card(_string(call.body.get("data"), "data"))
+        return {"card_id": self._world.add_card(call.app_id, card).card_id}
+
+    def _entity(self, call: Call) -> Entity:
+        entity = self._world.card(call.path["card_id"])
+        self._limits.check_card(entity.card_id)
+        return entity
+
+    async def _update_card(self, call: Call) -> Any:
+        wanted = call.body.get("card")
+        if not isinstance(wanted, dict) or wanted.get("type") != "card_json":
+            raise PlatformError(10002, "card must be {type: card_json, data}")
+        entity = self._entity(call)
+        data = _string(wanted.get("data"), "data")
+        entity.update(call.app_id, data, call.body.get("sequence"), call.body.get("uuid"))
+        self._world.card_changed(entity)
+
+    async def _card_settings(self, call: Call) -> Any:
+        entity = self._entity(call)
+        settings = _string(call.body.get("settings"), "settings")
+        entity.set_config(call.app_id, settings, call.body.get("sequence"), call.body.get("uuid"))
+        self._world.card_changed(entity)
+
+    async def _content(self, call: Call) -> Any:
+        entity = self._entity(call)
+        entity.stream(
+            call.app_id,
+            call.path["element_id"],
+            call.body.get("content"),
+            call.body.get("sequence"),
+            call.body.get("uuid"),
+        )
+        self._world.card_changed(entity)
+
+    async def _batch_update(self, call: Call) -> Any:
+        actions = _decoded(call.body.get("actions"), "actions")
+        if not isinstance(actions, list):
+            raise PlatformError(10002, "actions is not a list")
+        self._change(call, "batch", actions)
+
+    async def _add_elements(self, call: Call) -> Any:
+        params = {
+            "type": call.body.get("type"),
+            "target_element_id": call.body.get("target_element_id"),
+            "elements": _decoded(call.body.get("elements"), "elements"),
+        }
+        self._change(call, "add", [{"action": "add_elements", "params": params}])
+
+    async def _replace_element(self, call: Call) -> Any:
+        params = {
+            "element_id": call.path["element_id"],
+            "element": _decoded(call.body.get("element"), "element"),
+        }
+        self._change(call, "replace", [{"action": "update_element", "params": params}])
+
+    async def _patch_element(self, call: Call) -> Any:
+        params = {
+            "element_id": call.path["element_id"],
+            "partial_element": _decoded(call.body.get("partial_element"), "partial_element"),
+        }
+        self._change(call, "patch", [{"action": "partial_update_element", "params": params}])
+
+    async def _delete_element(self, call: Call) -> Any:
+        params = {"element_ids": [call.path["element_id"]]}
+        self._change(call, "delete", [{"action": "delete_elements", "params": params}])
+
+    def _change(self, call: Call, operation: str, actions: list[Any]) -> None:
+        entity = self._entity(call)
+        entity.change_elements(
+            call.app_id, call.body.get("sequence"), call.body.get("uuid"), operation, actions
+        )
+        self._world.card_changed(entity)
+
+
+def _string(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise PlatformError(10002, f"{name} must be a string")
+    return value
+
+
+def _decoded(value: object, name: str) -> Any:
+    try:
+        return msgspec.json.decode(_string(value, name).encode())
+    except (msgspec.DecodeError, UnicodeError) as wrong:
+        raise PlatformError(10002, f"{name} is not JSON: {wrong}") from wrong
