@@ -186,7 +186,7 @@ class Api:
         return None
 
     async def _body(self, request: Request, record: Record) -> dict[str, Any]:
-        if not request.headers.get("content-type", "").startswith("application/json"):
+        if request.headers.get("content-type", "").startswith("multipart/"):
             return {}
         raw = await request.body()
         if not raw:

@@ -1,0 +1,28 @@
+// The official Node SDK as a client of the sandbox; prints what it sees as JSON lines.
+import * as lark from "@larksuiteoapi/node-sdk";
+
+const [domain, appId, appSecret, chatId] = process.argv.slice(2);
+const tell = (what, more = {}) => console.log(JSON.stringify({ what, ...more }));
+const quiet = { error: console.error, warn: console.error, info: console.error, debug() {}, trace() {} };
+const client = new lark.Client({ appId, appSecret, domain, logger: quiet });
+
+async function streamACard() {
+  const button = { tag: "button", element_id: "go", text: { tag: "plain_text", content: "Go" }, behaviors: [{ type: "callback", value: { key: "value" } }] };
+  const card = { schema: "2.0", config: { streaming_mode: true, summary: { content: "" } }, body: { elements: [{ tag: "markdown", element_id: "text", content: "" }, button] } };
+  const made = await client.cardkit.v1.card.create({ data: { type: "card_json", data: JSON.stringify(card) } });
+  const card_id = made.data.card_id;
+  const sent = await client.im.v1.message.create({ params: { receive_id_type: "chat_id" }, data: { receive_id: chatId, msg_type: "interactive", content: JSON.stringify({ type: "card", data: { card_id } }) } });
+  for (const [index, content] of ["Hello", "Hello world"].entries()) {
+    await client.cardkit.v1.cardElement.content({ path: { card_id, element_id: "text" }, data: { content, sequence: index + 1 } });
+  }
+  await client.cardkit.v1.card.settings({ path: { card_id }, data: { settings: JSON.stringify({ config: { streaming_mode: false } }), sequence: 3 } });
+  tell("card", { card_id, message_id: sent.data.message_id });
+}
+
+const eventDispatcher = new lark.EventDispatcher({ logger: quiet }).register({
+  "im.message.receive_v1": async (data) => { tell("event", { message_id: data.message.message_id, content: data.message.content }); },
+  "card.action.trigger": async (data) => { tell("pressed", { value: data.action.value }); return { toast: { type: "success", content: "pressed through the SDK" } }; },
+});
+const socket = new lark.WSClient({ appId, appSecret, domain, logger: quiet });
+await socket.start({ eventDispatcher });
+streamACard().catch((failed) => tell("failed", { reason: String(failed.response?.data?.msg ?? failed) }));
