@@ -1,0 +1,147 @@
+"""Starting: what the command line says when it cannot, and with which status."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.kit.house import Platform, configuration, environment, open_daemon, open_platform
+from tests.kit.raw_proxy import session
+
+
+async def run(*arguments: str, **env: str) -> tuple[int, str, str]:
+    """Run the daemon's command line to its end; return status, stdout and stderr."""
+    with trio.fail_after(30):
+        done = await trio.run_process(
+            [sys.executable, "-m", "actors.daemon", *arguments],
+            check=False,
+            capture_stdout=True,
+            capture_stderr=True,
+            env=environment() | env,
+        )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def config_file(platform: Platform, folder: Path, **options: object) -> Path:
+    settings = platform.running.settings
+    path = folder / "config.json"
+    secret = str(options.pop("appSecret", settings.app_secret))
+    path.write_text(configuration(platform.base_url, settings.app_id, secret, **options))
+    return path
+
+
+async def test_every_mistake_of_a_configuration_is_named_at_once(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(
+        '{"languge": "en", "listen": {"port": "x"},'
+        ' "channels": [{"id": "f", "type": "feishu", "options":'
+        ' {"appId": "cli_a1b2c3d4e5f60718", "appSecret": "hush-hush", "replyMode": "loud"}}]}'
+    )
+    status, _, said = await run("--config", str(config), "--state-dir", str(tmp_path / "s"))
+    assert status == 2
+    assert "languge: unknown key; did you mean language?" in said
+    assert "listen.port: " in said
+    assert "channels[0].options.replyMode: " in said
+    assert "auto, streaming, static" in said
+    assert "hush-hush" not in said
+
+
+async def test_without_any_configuration_it_says_what_to_write(tmp_path: Path) -> None:
+    status, _, said = await run("--state-dir", str(tmp_path / "s"), XDG_CONFIG_HOME=str(tmp_path))
+    assert status == 2
+    assert "LARKD_APP_ID" in said
+    assert "--sandbox" in said
+
+
+async def test_refused_credentials_end_with_status_4(tmp_path: Path) -> None:
+    async with open_platform() as platform:
+        config = config_file(platform, tmp_path, appSecret="not-the-secret")
+        status, _, said = await run("--config", str(config), "--state-dir", str(tmp_path / "s"))
+        assert status == 4
+        assert "not-the-secret" not in said
+        assert "appSecret" in said
+        checked, _, said = await run("--config", str(config), "--check")
+        assert checked == 4
+        assert "credentials refused" in said
+
+
+async def test_check_says_who_the_bot_is(tmp_path: Path) -> None:
+    async with open_platform() as platform:
+        status, said, _ = await run("--config", str(config_file(platform, tmp_path)), "--check")
+        assert status == 0
+        assert said.startswith("ok: account default (")
+        assert "bot larkd (ou_" in said
+
+
+async def test_a_port_in_use_is_said_with_the_remedy(tmp_path: Path) -> None:
+    async with open_platform() as platform:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            config = config_file(platform, tmp_path)
+            status, _, said = await run(
+                "--config", str(config), "--state-dir", str(tmp_path / "s"), "--listen", address
+            )
+        assert status == 1
+        assert "--listen" in said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
+async def test_a_token_that_others_can_read_is_refused_with_the_remedy(state_dir: Path) -> None:
+    async with open_platform() as platform:
+        async with open_daemon(platform, state_dir):
+            pass
+        token = state_dir / "tokens" / "session.token"
+        token.chmod(0o644)
+        config = config_file(platform, state_dir.parent)
+        status, _, said = await run("--config", str(config), "--state-dir", str(state_dir))
+        assert status == 2
+        assert f"chmod 600 {token}" in said
+
+
+async def test_a_journal_of_a_newer_larkd_is_refused_and_untouched(state_dir: Path) -> None:
+    async with open_platform() as platform:
+        async with open_daemon(platform, state_dir):
+            pass
+        journal = state_dir / "larkd.db"
+        db = sqlite3.connect(journal)
+        db.execute("PRAGMA user_version = 999")
+        db.close()
+        before = journal.read_bytes()
+        config = config_file(platform, state_dir.parent)
+        status, _, said = await run("--config", str(config), "--state-dir", str(state_dir))
+        assert status == 1
+        assert "999" in said
+        assert journal.read_bytes() == before
+
+
+async def test_the_state_directory_is_private(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "s"),
+    ):
+        assert state_dir.stat().st_mode & 0o777 == 0o700
+        for name in ("larkd.db", "daemon.json", "tokens/observer.token"):
+            assert (state_dir / name).stat().st_mode & 0o777 == 0o600, name
+
+
+async def test_status_of_the_command_line_is_the_daemons(state_dir: Path) -> None:
+    command = [sys.executable, "-m", "actors.cli", "status", "--state-dir", str(state_dir)]
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "boss", "dispatcher"),
+    ):
+        done = await trio.run_process(
+            command, check=False, capture_stdout=True, capture_stderr=True, env=environment()
+        )
+    assert done.returncode == 0, done.stderr
+    assert "boss" in done.stdout.decode()
