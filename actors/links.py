@@ -46,6 +46,8 @@ READ_BYTES: Final = 256 * 1024
 REGISTER_WITHIN_S: Final = 10.0
 PING_AFTER_S: Final = 15.0
 GIVE_UP_AFTER_S: Final = 45.0
+BUSY_AGAIN_S: Final = 1.0
+"""When to look again after a moment in which the reader was busy passing on."""
 UNSENT_FRAMES_MAX: Final = 1_024
 UNSENT_BYTES_MAX: Final = 16 * 1024 * 1024
 ASK_WITHIN_S: Final = 5.0
@@ -364,17 +366,20 @@ class _Link:
         if self._machine.state is LinkState.OPENING:
             self._end(self._machine.register_timeout().message)
             return
-        for n in itertools.count(1):
-            await trio.sleep_until(self._heard_at + PING_AFTER_S)
-            silent_s = trio.current_time() - self._heard_at
-            if not self._hears or silent_s < PING_AFTER_S:
-                await trio.sleep(PING_AFTER_S / 3)
-                continue
-            if silent_s >= GIVE_UP_AFTER_S:
+        n = 0
+        due = self._heard_at + PING_AFTER_S
+        while True:
+            await trio.sleep_until(due)
+            now = trio.current_time()
+            silent_s = now - self._heard_at
+            if silent_s < PING_AFTER_S or not self._hears:
+                # It spoke meanwhile, or it is we who have not listened.
+                due = max(self._heard_at + PING_AFTER_S, now + BUSY_AGAIN_S)
+            elif silent_s >= GIVE_UP_AFTER_S:
                 log.warning("link.silent", connection=self._id, silent_s=round(silent_s))
                 self._end()
                 return
-            self._say(wire.Ping(n=n))
-            await trio.sleep_until(
-                min(trio.current_time() + PING_AFTER_S, self._heard_at + GIVE_UP_AFTER_S)
-            )
+            else:
+                n += 1
+                self._say(wire.Ping(n=n))
+                due = min(now + PING_AFTER_S, self._heard_at + GIVE_UP_AFTER_S)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from typing import Any
 
 import lark_oapi as lark
 from lark_oapi.api.cardkit.v1 import (
@@ -33,7 +34,7 @@ def received(event: lark.im.v1.P2ImMessageReceiveV1) -> None:
     tell("event", message_id=message.message_id, content=message.content)
 
 
-def pressed(action: object) -> P2CardActionTriggerResponse:
+def pressed(action: Any) -> P2CardActionTriggerResponse:
     tell("pressed", value=action.event.action.value)
     return P2CardActionTriggerResponse(
         {"toast": {"type": "success", "content": "pressed through the SDK"}}
