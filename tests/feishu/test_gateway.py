@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 import pytest
@@ -12,11 +12,13 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from actors.feishu import calls, tokens
 from actors.feishu import gateway as room
 from actors.kit.mail import ActorGone, Reply, ask
 from actors.messages import gateway
 from actors.messages.gateway import Api, Priority
-from protocol.ids import CardId, MessageId
+from actors.sandbox.server import RunningSandbox
+from protocol.ids import AccountId, CardId, MessageId
 from protocol.platform import (
     Accepted,
     BotInfo,
@@ -25,7 +27,6 @@ from protocol.platform import (
     ImageUploaded,
     MessageSent,
     MissingScope,
-    Outcome,
     RateLimited,
     ReactionAdded,
     Rejected,
@@ -37,7 +38,7 @@ from tests.kit.gateway_door import (
     CARDS,
     ELEMENT,
     REACTIONS,
-    TOKEN,
+    Door,
     content,
     open_door,
     patient_clock,
@@ -45,8 +46,8 @@ from tests.kit.gateway_door import (
 
 
 @pytest.fixture
-def clock() -> Iterator[MockClock]:
-    return patient_clock()  # type: ignore[return-value]  # pytest-trio takes any clock
+def clock() -> MockClock:
+    return patient_clock()
 
 
 # ── operations ──────────────────────────────────────────────────────────────
@@ -246,6 +247,7 @@ async def test_a_permit_nobody_waits_for_costs_nothing(clock: MockClock) -> None
     async with open_door() as door:
         for _ in range(40):
             tx, rx = trio.open_memory_channel[gateway.Granted](1)
+            rx.close()
             await door.mailbox.send(
                 gateway.Permit(
                     api=Api.ELEMENT_CONTENT,
@@ -254,7 +256,6 @@ async def test_a_permit_nobody_waits_for_costs_nothing(clock: MockClock) -> None
                     reply=Reply(tx),
                 )
             )
-            rx.close()
         asked_at = trio.current_time()
         await permit(door.mailbox, Priority.TEXT)
         assert trio.current_time() - asked_at < 0.5
@@ -275,11 +276,13 @@ async def test_a_slow_platform_is_met_by_priority_too(clock: MockClock) -> None:
             for _ in range(room.CALLS_AT_ONCE_MAX):
                 nursery.start_soon(call, "slow", Priority.FINAL)
             await trio.sleep(3)
-            for _ in range(5):
+            for _ in range(30):
                 nursery.start_soon(call, "text", Priority.TEXT)
-            await trio.sleep(0.5)
+            await trio.sleep(1)
             nursery.start_soon(call, "final", Priority.FINAL)
-        assert order.index("final") < order.index("text")
+        # About a dozen slots become free at once, and what they take up ends in any order.
+        late = [name for name in order if name != "slow"]
+        assert late.index("final") < 15
 
 
 # ── endings ─────────────────────────────────────────────────────────────────
@@ -288,69 +291,62 @@ async def test_a_slow_platform_is_met_by_priority_too(clock: MockClock) -> None:
 async def test_who_waits_when_the_gateway_is_cancelled_hears_of_it() -> None:
     gone: list[str] = []
 
-    async def ask_in_vain(name: str, asking: Any) -> None:
+    async def ask_in_vain(name: str, asking: Callable[[], Awaitable[object]]) -> None:
         try:
-            await asking
+            await asking()
         except ActorGone:
             gone.append(name)
 
     with trio.fail_after(10):
         async with open_door() as door, trio.open_nursery() as askers:
-            tx, rx = trio.open_memory_channel[gateway.GatewayMessage](1)
+            tx, rx = trio.open_memory_channel[gateway.GatewayMessage](100)
+            other = Door(door.platform, tx)
             async with trio.open_nursery() as nursery:
-                sandbox = door.platform.running
-                await nursery.start(
-                    room.run,
-                    room.GatewaySettings(
-                        account=room.AccountId("other"),
-                        base_url=sandbox.base_url,
-                        app_id=sandbox.settings.app_id,
-                        app_secret=sandbox.settings.app_secret,
-                    ),
-                    rx,
-                )
-                door.mailbox = tx
+                await nursery.start(room.run, settings_of(door.platform.running), rx)
                 await door.fault(BOT_INFO, "hang")
-                askers.start_soon(ask_in_vain, "under way", door.call(gateway.GetBotInfo()))
+                under_way = partial(other.call, gateway.GetBotInfo())
+                askers.start_soon(ask_in_vain, "under way", under_way)
                 while not await door.arrived(BOT_INFO):
                     await trio.sleep(0.01)
-                for number in range(30):
-                    waiting = permit(tx, Priority.TEXT)
-                    askers.start_soon(ask_in_vain, f"waiting {number}", waiting)
-                while (await door.state()).waiting < 20:
+                for _ in range(30):
+                    asking = partial(permit, tx, Priority.TEXT)
+                    askers.start_soon(ask_in_vain, "waiting", asking)
+                while (await other.state()).waiting < 21:
                     await trio.sleep(0.01)
                 nursery.cancel_scope.cancel()
             tx.close()
-        assert "under way" in gone
-        assert len(gone) >= 21
+    assert gone.count("under way") == 1
+    assert gone.count("waiting") == 21, "the others got a permit in time"
 
 
 async def test_a_gateway_nobody_can_ask_ends() -> None:
-    tx, rx = trio.open_memory_channel[gateway.GatewayMessage](1)
-    tx.close()
-    settings = room.GatewaySettings(
-        account=room.AccountId("main"), base_url="http://127.0.0.1:9", app_id="a", app_secret="s"
-    )
-    with trio.fail_after(5):
-        await room.run(settings, rx)
+    async with open_door() as door:
+        tx, rx = trio.open_memory_channel[gateway.GatewayMessage](1)
+        tx.close()
+        with trio.fail_after(5):
+            await room.run(settings_of(door.platform.running), rx)
 
 
 async def test_secrets_are_in_no_log_repr_or_error() -> None:
     wrong = "a-secret-that-is-wrong"
     with capture_logs() as logs:
         async with open_door(app_secret=wrong) as door:
-            outcomes: list[Outcome] = [
+            outcomes = [
                 await door.call(gateway.DiscoverEndpoint()),
                 await door.call(gateway.GetBotInfo()),
             ]
             state = await door.state()
-    assert len(await_free(outcomes)) == 2
-    settings = room.GatewaySettings(
-        account=room.AccountId("main"), base_url="http://x", app_id="a", app_secret=wrong
-    )
-    shown = repr((outcomes, state, logs, settings))
+            settings = settings_of(door.platform.running, app_secret=wrong)
+    assert all(isinstance(outcome, Rejected) for outcome in outcomes)
+    call = calls.build(gateway.DiscoverEndpoint(), app_id="a", app_secret=wrong)
+    assert call.json is not None
+    assert wrong.encode() in call.json
+    shown = repr((outcomes, state, logs, settings, call, tokens.tenant_token(wrong, 60, 0)))
     assert wrong not in shown
 
 
-def await_free(outcomes: list[Outcome]) -> list[Rejected]:
-    return [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
+def settings_of(sandbox: RunningSandbox, **other: str) -> room.GatewaySettings:
+    app = {"app_id": sandbox.settings.app_id, "app_secret": sandbox.settings.app_secret}
+    return room.GatewaySettings(
+        account=AccountId("other"), base_url=sandbox.base_url, **(app | other)
+    )
