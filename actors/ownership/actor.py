@@ -138,6 +138,7 @@ class _Ownership:
             return
         if message.role == "observer":
             self._observers.add(message.connection_id)
+            self._links[message.connection_id] = message.link
             message.reply.send(
                 ownership.Admitted(alias=message.session_id, lease_epoch=self._state.lease.epoch)
             )

@@ -85,3 +85,43 @@ async def test_a_second_daemon_of_the_same_state_directory_is_refused(state_dir:
             f"another larkd (pid {daemon.process.pid}) is serving this state directory"
             in second.stderr.decode()
         )
+
+
+async def test_a_platform_that_hangs_does_not_keep_the_daemon(state_dir: Path) -> None:
+    async with open_platform() as platform:
+        async with AsyncExitStack() as stack:
+            daemon = await stack.enter_async_context(open_daemon(platform, state_dir))
+            await stream_cards(platform, state_dir, stack, 3)
+            await platform.post("faults", kind="hang", times=None)
+            started = time.monotonic()
+            daemon.signal(signal.SIGTERM)
+            assert await daemon.wait(within_s=15) == 1, "cards were left: said by the status"
+            assert 4 < time.monotonic() - started < 12
+        await platform.http.delete(f"{platform.base_url}/sandbox/faults")
+        async with open_daemon(platform, state_dir):
+            await platform.wait_cards(3, "🛑 Stopped · ", "Interrupted by a restart.")
+
+
+async def test_a_second_signal_shortens_the_wait(state_dir: Path) -> None:
+    async with open_platform() as platform, AsyncExitStack() as stack:
+        daemon = await stack.enter_async_context(open_daemon(platform, state_dir))
+        await stream_cards(platform, state_dir, stack, 1)
+        await platform.post("faults", kind="hang", times=None)
+        started = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+        await trio.sleep(0.3)
+        daemon.signal(signal.SIGTERM)
+        assert await daemon.wait(within_s=15) == 1
+        assert time.monotonic() - started < 4
+
+
+async def test_an_answer_that_gets_lost_on_the_way_out_is_no_loss(state_dir: Path) -> None:
+    async with open_platform() as platform, AsyncExitStack() as stack:
+        daemon = await stack.enter_async_context(open_daemon(platform, state_dir))
+        await stream_cards(platform, state_dir, stack, 2)
+        template = "/open-apis/cardkit/v1/cards/:card_id"
+        match = {"method": "PUT", "template": template}
+        await platform.post("faults", match=match, kind="drop", times=2)
+        daemon.signal(signal.SIGTERM)
+        assert await daemon.wait(within_s=15) == 0
+        await platform.wait_cards(2, "🛑 Stopped · ", within_s=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ async def test_a_newer_connection_of_a_session_replaces_the_older(state_dir: Pat
 async def test_an_observer_sees_and_is_not_seen(state_dir: Path) -> None:
     async with (
         open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_daemon(platform, state_dir) as daemon,
         session(state_dir, "boss", "dispatcher", metadata={"cwd": "/srv/api"}),
         session(state_dir, "watcher", "observer") as observer,
     ):
@@ -165,6 +166,9 @@ async def test_an_observer_sees_and_is_not_seen(state_dir: Path) -> None:
         assert status["connection"]["default"]["state"] in {"connecting", "connected"}
         refused = await observer.tool("feishu_channel_reclaim", 2)
         assert not refused["ok"]
+        daemon.signal(signal.SIGTERM)
+        (bye,) = await observer.wait_closed()
+        assert (bye["t"], bye["reason"]) == ("bye", "shutdown")
 
 
 async def test_rubbish_of_every_kind_never_takes_the_daemon_down(state_dir: Path) -> None:

@@ -27,15 +27,15 @@ class Platform:
     def __init__(self, running: RunningSandbox, http: httpx.AsyncClient) -> None:
         self.running = running
         self.base_url = running.base_url
-        self._http = http
+        self.http = http
 
     async def get(self, path: str, **params: Any) -> Any:
-        answer = await self._http.get(f"{self.base_url}/sandbox/{path}", params=params)
+        answer = await self.http.get(f"{self.base_url}/sandbox/{path}", params=params)
         answer.raise_for_status()
         return answer.json()
 
     async def post(self, path: str, **body: Any) -> Any:
-        answer = await self._http.post(f"{self.base_url}/sandbox/{path}", json=body)
+        answer = await self.http.post(f"{self.base_url}/sandbox/{path}", json=body)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
