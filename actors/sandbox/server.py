@@ -23,7 +23,7 @@ from actors.sandbox.feed import Feed
 from actors.sandbox.limits import MINUTE_S, Limits
 from actors.sandbox.longconn import FRAGMENT_BYTES, LongConnections
 from actors.sandbox.platform_api import PlatformApi
-from actors.sandbox.rest import JSON, Api, Dropped
+from actors.sandbox.rest import JSON, Api
 from actors.sandbox.tokens import Tokens
 from actors.sandbox.world import World
 
@@ -146,7 +146,7 @@ def _refused(status: int, code: int, message: str) -> Response:
 
 
 class _Door:
-    """Spells headers as the platform does, and cuts calls that are to be dropped."""
+    """Spells headers as the platform does."""
 
     def __init__(self, site: Starlette) -> None:
         self._site = site
@@ -159,8 +159,4 @@ class _Door:
                 ]
             await send(message)
 
-        try:
-            await self._site(scope, receive, spelt)
-        except* Dropped as dropped:
-            # Without an answer the server closes the connection.
-            raise ConnectionAbortedError("dropped by a fault") from dropped
+        await self._site(scope, receive, spelt)

@@ -29,12 +29,12 @@ class Platform:
         self.base_url = running.base_url
         self.http = http
 
-    async def get(self, path: str, **params: Any) -> Any:
+    async def get(self, path: str, /, **params: Any) -> Any:
         answer = await self.http.get(f"{self.base_url}/sandbox/{path}", params=params)
         answer.raise_for_status()
         return answer.json()
 
-    async def post(self, path: str, **body: Any) -> Any:
+    async def post(self, path: str, /, **body: Any) -> Any:
         answer = await self.http.post(f"{self.base_url}/sandbox/{path}", json=body)
         answer.raise_for_status()
         return answer.json() if answer.content else None
