@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
 
+from actors.exit_status import ExitStatus
 from actors.feishu.gateway import describe
 from actors.feishu.http import Platform
 from actors.messages import gateway
 from protocol.platform import BotInfo, CredentialsRefused
 from protocol.settings import AccountSettings, Settings
-
-EXIT_FAILED: Final = 1
-EXIT_CREDENTIALS: Final = 4
 
 
 async def check_accounts(settings: Settings) -> int:
@@ -28,13 +25,13 @@ async def _check(account: AccountSettings) -> int:
     match outcome:
         case BotInfo(name=name, open_id=open_id):
             sys.stdout.write(f"ok: {about}: bot {name} ({open_id})\n")
-            return 0
+            return ExitStatus.ORDERLY
         case CredentialsRefused():
             sys.stderr.write(
                 f"larkd: {about}: credentials refused: {describe(outcome)};"
                 " check appId, appSecret and domain, and that the app is enabled\n"
             )
-            return EXIT_CREDENTIALS
+            return ExitStatus.CREDENTIALS
         case _:
             sys.stderr.write(f"larkd: {about}: {describe(outcome)}\n")
-            return EXIT_FAILED
+            return ExitStatus.FAILED

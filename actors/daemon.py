@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,15 +18,14 @@ import trio
 
 from actors import config_file, logs, state_dir
 from actors.arguments import DaemonArguments, parse_daemon_arguments
-from actors.house import EXIT_CREDENTIALS, EXIT_FAILED, House
+from actors.exit_status import ExitStatus
+from actors.house import House
 from actors.journal import JournalError
 from protocol import places
 from protocol.auth import Keyring
 from protocol.places import StateDir
 from protocol.settings import ConfigurationError, Settings, read_settings
 
-EXIT_USAGE: Final = 2
-EXIT_RUNNING: Final = 3
 LOGS_WITHIN_S: Final = 1.0
 
 
@@ -36,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _main(arguments, os.environ)
     except ConfigurationError as wrong:
         _complain(*wrong.problems)
-        return EXIT_USAGE
+        return ExitStatus.USAGE
     except state_dir.AlreadyRunning as running:
         _complain(str(running))
-        return EXIT_RUNNING
+        return ExitStatus.RUNNING
     except BaseExceptionGroup as group:
         return _unopened(group)
 
@@ -50,7 +50,7 @@ def _unopened(group: BaseExceptionGroup[BaseException]) -> int:
     if bugs is not None or expected is None:
         raise group
     _complain(*(_reason(one) for one in _leaves(expected)))
-    return EXIT_FAILED
+    return ExitStatus.FAILED
 
 
 def _reason(failure: BaseException) -> str:
@@ -84,7 +84,7 @@ def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
         from actors.sandbox_mode import run_in_sandbox  # noqa: PLC0415  # heavy; a demo's need
 
         state = _sandbox_state(arguments, env, home)
-        with state_dir_opened(state) as keyring:
+        with opened(state) as keyring:
             return trio.run(run_in_sandbox, arguments, raw, env, state, keyring)
     settings = read(arguments, raw, env, path)
     if arguments.check:
@@ -92,8 +92,8 @@ def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
 
         return trio.run(check_accounts, settings)
     state = places.state_dir(arguments.state_dir, env, home)
-    with state_dir_opened(state) as keyring:
-        return serve(settings, state, keyring)
+    with opened(state) as keyring:
+        return trio.run(live, settings, state, keyring)
 
 
 def read(
@@ -119,46 +119,30 @@ def _sandbox_state(arguments: DaemonArguments, env: Mapping[str, str], home: Pat
     return state
 
 
-class state_dir_opened:  # noqa: N801  # used as the context manager it is
-    """Make and lock the state directory; gives the keyring of its tokens."""
-
-    def __init__(self, state: StateDir) -> None:
-        self._state = state
-        self._lock = state_dir.locked(state)
-
-    def __enter__(self) -> Keyring:
-        state_dir.create(self._state)
-        self._lock.__enter__()
-        try:
-            return state_dir.open_tokens(self._state, secrets.token_urlsafe)
-        except BaseException:
-            self._lock.__exit__(None, None, None)
-            raise
-
-    def __exit__(self, *exc: object) -> None:
-        self._lock.__exit__(None, None, None)
-
-
-def serve(settings: Settings, state: StateDir, keyring: Keyring) -> int:
-    """Run the house in an event loop of its own."""
-    return trio.run(live, settings, state, keyring)
+@contextmanager
+def opened(state: StateDir) -> Iterator[Keyring]:
+    """Make and lock the state directory while the block runs; give its tokens' keyring."""
+    state_dir.create(state)
+    with state_dir.locked(state):
+        yield state_dir.open_tokens(state, secrets.token_urlsafe)
 
 
 async def live(settings: Settings, state: StateDir, keyring: Keyring) -> int:
-    opened = open_logs(settings, state)
+    """Run the house, with its log open around it; return the exit status."""
+    sinks = open_logs(settings, state)
     try:
         return await House(settings, state, keyring).live(say_ready)
     finally:
-        opened.close(within_s=LOGS_WITHIN_S)
+        sinks.close(within_s=LOGS_WITHIN_S)
 
 
 def open_logs(settings: Settings, state: StateDir) -> logs.Logs:
-    opened = logs.configure(
+    sinks = logs.configure(
         format=settings.log.format, level=settings.log.level, file=state.log, stream=sys.stderr
     )
     for account in settings.accounts:
-        opened.register_secret(account.app_secret.reveal())
-    return opened
+        sinks.register_secret(account.app_secret.reveal())
+    return sinks
 
 
 async def say_ready(host: str, port: int) -> None:
@@ -167,8 +151,6 @@ async def say_ready(host: str, port: int) -> None:
     sys.stdout.write(f"larkd ready on {host}:{port}\n")
     sys.stdout.flush()
 
-
-__all__ = ["EXIT_CREDENTIALS", "main"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -29,6 +29,7 @@ from actors import (
     state_dir,
     turns,
 )
+from actors.exit_status import ExitStatus
 from actors.feishu import gateway
 from actors.kit.cleanup import CleanupBudget
 from actors.kit.mail import ask_or, offer
@@ -68,8 +69,6 @@ from protocol.settings import Settings
 CORE_BUDGET: Final = Budget(restarts_max=3, window_s=60.0)
 EDGES_BUDGET: Final = Budget(restarts_max=10, window_s=60.0, backoff_max_s=30.0)
 ACCEPT_BACKLOG: Final = 1_024
-EXIT_FAILED: Final = 1
-EXIT_CREDENTIALS: Final = 4
 REFUSED_AGAIN_S: Final = 30.0
 LEDGER_WITHIN_S: Final = 2.0
 LANES_MARGIN_S: Final = 3.0
@@ -154,7 +153,7 @@ class House:
             outside.cancel_scope.cancel(reason="left")
         if failed or left_open:
             log.warning("daemon.stopped", cards_left_open=left_open)
-            return EXIT_FAILED
+            return ExitStatus.FAILED
         log.info("daemon.stopped")
         return coordinator.exit_status or 0
 
@@ -372,7 +371,7 @@ class House:
                 await trio.sleep(REFUSED_AGAIN_S)
                 return
             self._refused.add(name)
-            request = to_shutdown.Leave(exit_status=EXIT_CREDENTIALS, reason=str(refused))
+            request = to_shutdown.Leave(exit_status=ExitStatus.CREDENTIALS, reason=str(refused))
             offer(self._shutdown.tx, request)
             await trio.sleep_forever()
 
