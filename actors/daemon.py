@@ -12,21 +12,19 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import trio
 
-from actors import config_file, logs, state_dir
+from actors import config_file, state_dir
 from actors.arguments import DaemonArguments, parse_daemon_arguments
 from actors.exit_status import ExitStatus
-from actors.house import House
 from actors.journal import JournalError
+from actors.running import live
 from protocol import places
 from protocol.auth import Keyring
 from protocol.places import StateDir
 from protocol.settings import ConfigurationError, Settings, read_settings
-
-LOGS_WITHIN_S: Final = 1.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -125,31 +123,6 @@ def opened(state: StateDir) -> Iterator[Keyring]:
     state_dir.create(state)
     with state_dir.locked(state):
         yield state_dir.open_tokens(state, secrets.token_urlsafe)
-
-
-async def live(settings: Settings, state: StateDir, keyring: Keyring) -> int:
-    """Run the house, with its log open around it; return the exit status."""
-    sinks = open_logs(settings, state)
-    try:
-        return await House(settings, state, keyring).live(say_ready)
-    finally:
-        sinks.close(within_s=LOGS_WITHIN_S)
-
-
-def open_logs(settings: Settings, state: StateDir) -> logs.Logs:
-    sinks = logs.configure(
-        format=settings.log.format, level=settings.log.level, file=state.log, stream=sys.stderr
-    )
-    for account in settings.accounts:
-        sinks.register_secret(account.app_secret.reveal())
-    return sinks
-
-
-async def say_ready(host: str, port: int) -> None:
-    """The one line on stdout that starters wait for."""
-    await trio.lowlevel.checkpoint()
-    sys.stdout.write(f"larkd ready on {host}:{port}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

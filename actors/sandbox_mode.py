@@ -13,9 +13,9 @@ import structlog
 import trio
 from tricycle import open_service_nursery
 
-from actors import daemon
 from actors.arguments import DaemonArguments
 from actors.house import House
+from actors.running import LOGS_WITHIN_S, open_logs, say_ready
 from actors.sandbox.server import RunningSandbox, SandboxSettings, serve_sandbox
 from protocol.auth import Keyring
 from protocol.places import StateDir
@@ -37,12 +37,12 @@ async def run_in_sandbox(
     async with open_service_nursery() as outside:
         running: RunningSandbox = await outside.start(serve_sandbox, SandboxSettings())
         settings = _settings(arguments, raw, env, running)
-        logs = daemon.open_logs(settings, state)
+        logs = open_logs(settings, state)
         try:
             async with open_service_nursery() as beside:
 
                 async def ready(host: str, port: int) -> None:
-                    await daemon.say_ready(host, port)
+                    await say_ready(host, port)
                     await beside.start(_echo, state.root)
                     sys.stdout.write(f"chat page: {running.page_url}\n")
                     sys.stdout.flush()
@@ -50,7 +50,7 @@ async def run_in_sandbox(
                 status = await House(settings, state, keyring).live(ready)
                 beside.cancel_scope.cancel(reason="left")
         finally:
-            logs.close(within_s=daemon.LOGS_WITHIN_S)
+            logs.close(within_s=LOGS_WITHIN_S)
         outside.cancel_scope.cancel(reason="left")
     return status
 
