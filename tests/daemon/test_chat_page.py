@@ -96,7 +96,8 @@ def test_a_typed_message_streams_into_a_card_and_ends_as_done(chat_page: str) ->
         card(page, "final")
         wait_text(page, FOOTER, "Done · ")
         wait_text(page, ANSWER, "return message")
-        panels = {summary.text for summary in page.find_elements(By.CSS_SELECTOR, ".panel summary")}
+        titles = "[...document.querySelectorAll('.panel summary')].map((one) => one.innerText)"
+        panels = set(page.execute_script(f"return {titles}"))
         assert panels == {"📋 Plan (3/3)", "🔧 Tool calls (3)", "🧠 Reasoning"}
         assert not page.find_elements(By.CSS_SELECTOR, ".typing"), "the typing mark is gone"
 

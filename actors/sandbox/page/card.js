@@ -15,6 +15,7 @@ export class CardView {
     this.language = language;
     this.press = press;
     this.toggled = new Map();
+    this.drawn = new Map();
     this.shown = "";
     this.typed = 0;
     this.timer = null;
@@ -47,32 +48,49 @@ export class CardView {
   }
 
   draw() {
+    if (this.spoken !== this.language()) { this.drawn.clear(); this.spoken = this.language(); }
     const { header, body } = this.card.card;
     const parts = [];
     if (header?.title) parts.push(element("div", { class: "card-header" }, spoken(header.title, this.language())));
-    parts.push(...this.list(body?.elements ?? []));
-    this.node.replaceChildren(...parts);
+    parts.push(...this.list(body?.elements ?? [], "body"));
+    sync(this.node, parts);
   }
 
   drawAnswer() {
     const old = this.node.querySelector('[data-element-id="answer"]');
     const model = find(this.card.card.body?.elements, "answer");
-    if (old && model) old.replaceWith(this.one(model));
+    if (old && model) old.replaceWith(this.one(model, "answer"));
     this.onTyped?.();
   }
 
-  list(models) {
-    return models.map((model) => this.one(model)).filter(Boolean);
+  list(models, path) {
+    return models.map((model, index) => this.one(model, `${path}/${model.element_id ?? index}`)).filter(Boolean);
   }
 
-  one(model) {
-    const node = this.build(model);
+  // What has not changed keeps its node, so that a press is not lost to an update beside it.
+  one(model, path) {
+    const json = JSON.stringify(model);
+    const before = this.drawn.get(path);
+    if (before?.json === json && model.element_id !== "answer") return before.node;
+    let node = before?.node;
+    if (model.tag === "column_set" && before?.tag === "column_set") this.columns(node, model, path);
+    else node = this.build(model, path);
     if (node && model.element_id) node.dataset.elementId = model.element_id;
     if (node && model.text_size === "notation") node.classList.add("notation");
+    this.drawn.set(path, { json, node, tag: model.tag });
     return node;
   }
 
-  build(model) {
+  columns(node, model, path) {
+    sync(node, (model.columns ?? []).map((column, index) => {
+      const box = node.children[index] ?? element("div");
+      box.className = column.width === "weighted" ? "column grow" : "column";
+      sync(box, this.list(column.elements ?? [], `${path}/${index}`));
+      return box;
+    }));
+  }
+
+  build(model, path) {
     switch (model.tag) {
       case "markdown": {
         let text = spoken(model, this.language());
@@ -85,28 +103,31 @@ export class CardView {
       case "plain_text": case "lark_md":
         return element("div", {}, ...(model.tag === "lark_md" ? inline(spoken(model, this.language())) : [spoken(model, this.language())]));
       case "div":
-        return element("div", {}, model.text ? this.one(model.text) : "");
+        return element("div", {}, model.text ? this.one(model.text, `${path}/text`) : "");
       case "hr":
         return element("hr");
       case "img":
         return element("div", { class: "picture" }, `🖼 ${spoken(model.alt, this.language()) || model.img_key}`);
       case "collapsible_panel":
-        return this.panel(model);
-      case "column_set":
-        return element("div", { class: "columns" }, ...(model.columns ?? []).map((column) => element("div", { class: column.width === "weighted" ? "column grow" : "column" }, ...this.list(column.elements ?? []))));
+        return this.panel(model, path);
+      case "column_set": {
+        const node = element("div", { class: "columns" });
+        this.columns(node, model, path);
+        return node;
+      }
       case "button":
         return this.button(model);
       case "table":
         return this.table(model);
       default:
-        return model.elements ? element("div", { class: "column" }, ...this.list(model.elements)) : element("div", { class: "notation" }, `[${model.tag}]`);
+        return model.elements ? element("div", { class: "column" }, ...this.list(model.elements, path)) : element("div", { class: "notation" }, `[${model.tag}]`);
     }
   }
 
-  panel(model) {
+  panel(model, path) {
     const key = model.element_id ?? spoken(model.header?.title, "en_us");
     const open = this.toggled.get(key) ?? model.expanded ?? false;
-    const node = element("details", { class: "panel", open }, element("summary", {}, spoken(model.header?.title, this.language())), element("div", {}, ...this.list(model.elements ?? [])));
+    const node = element("details", { class: "panel", open }, element("summary", {}, spoken(model.header?.title, this.language())), element("div", {}, ...this.list(model.elements ?? [], path)));
     node.addEventListener("toggle", () => { if (node.isConnected) this.toggled.set(key, node.open); });
     return node;
   }
@@ -126,6 +147,13 @@ export class CardView {
     const rows = (model.rows ?? []).map((row) => element("tr", {}, ...columns.map((column) => element("td", {}, String(row[column.name] ?? "")))));
     return element("div", { class: "md" }, element("div", { class: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows))));
   }
+}
+
+// Give *parent* these children, touching none that stay.
+function sync(parent, nodes) {
+  const kept = new Set(nodes);
+  for (const child of [...parent.childNodes]) if (!kept.has(child)) child.remove();
+  nodes.forEach((node, index) => { if (parent.childNodes[index] !== node) parent.insertBefore(node, parent.childNodes[index] ?? null); });
 }
 
 // The innermost last block: where the next character will appear.
