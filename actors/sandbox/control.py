@@ -267,7 +267,7 @@ class Control:
                     await self._sockets.abort(one)
             case "freeze":
                 for one in live:
-                    one.state = "frozen"
+                    self._sockets.freeze(one)
             case "refuse":
                 body.pop("action")
                 self._sockets.refusals.append(_convert(body, Refusal))

@@ -79,6 +79,28 @@ class Waiting:
         self.data: Any = None
 
 
+class _HalfOpen(trio.abc.Stream):
+    """A stream whose network has gone: sends vanish, nothing arrives, closing works."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self._closed = trio.Event()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:  # noqa: ARG002  # the interface's
+        await trio.lowlevel.checkpoint()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:  # noqa: ARG002  # the interface's
+        await self._closed.wait()
+        raise trio.ClosedResourceError("the half-open connection was closed")
+
+    async def aclose(self) -> None:
+        self._closed.set()
+        await self._stream.aclose()
+
+
 class Connection:
     def __init__(
         self, number: int, app_id: str, socket: ws.WebSocketConnection, now_ms: int
@@ -88,7 +110,7 @@ class Connection:
         self.socket = socket
         self.connected_at_ms = now_ms
         self.pings = 0
-        self.frozen = trio.Event()
+        self.thawed = trio.Event()
         self.state = "open"
 
     @property
@@ -195,7 +217,7 @@ class LongConnections:
         while True:
             data = await connection.socket.get_message()
             if connection.state == "frozen":
-                await connection.frozen.wait()
+                await connection.thawed.wait()
                 return
             if isinstance(data, str):
                 continue
@@ -229,8 +251,15 @@ class LongConnections:
     async def abort(self, connection: Connection) -> None:
         """Cut the TCP stream, without a close frame."""
         connection.state = "aborted"
-        connection.frozen.set()
+        connection.thawed.set()
         await trio.aclose_forcefully(connection.socket._stream)  # noqa: SLF001  # no public way to cut it
+
+    @staticmethod
+    def freeze(connection: Connection) -> None:
+        """Leave it half-open: the socket stays, and nothing is read or written any more."""
+        connection.state = "frozen"
+        # The WebSocket library answers pings by itself, so it must not see them.
+        connection.socket._stream = _HalfOpen(connection.socket._stream)  # noqa: SLF001  # no public way to silence it
 
     # ── pushing ─────────────────────────────────────────────────────────────
 

@@ -1,7 +1,8 @@
 """The official SDKs take the sandbox for the platform: connect, hear, answer, stream.
 
-One scenario for both: an event in three fragments is received and acked, a card is
-created, sent, streamed and closed, and a press on its button is answered by a toast.
+One scenario for both: a card is created, sent, streamed, closed, updated and replied to,
+an event is received and acked, whole and in three fragments, and a press on the card's
+button is answered by a toast.
 """
 
 from __future__ import annotations
@@ -70,28 +71,38 @@ async def open_client(command: list[str], platform: Platform) -> AsyncIterator[C
 
 
 async def scenario(command: list[str]) -> None:
-    async with open_platform(fragment_bytes=300) as platform, open_client(command, platform) as sdk:
+    async with open_platform() as platform, open_client(command, platform) as sdk:
         card = await sdk.told("card")
         shown = next(c for c in await platform.cards() if c["card_id"] == card["card_id"])
-        assert shown["card"]["body"]["elements"][0]["content"] == "Hello world"
-        assert (shown["streaming"], shown["sequence"]) == (False, 3)
+        assert shown["card"]["body"]["elements"][0]["content"] == "Hello world, updated"
+        assert (shown["streaming"], shown["sequence"]) == (False, 4)
+        history = await platform.get(f"cards/{card['card_id']}/history")
+        assert [one["op"] for one in history] == ["content", "content", "settings", "update"]
+        said = {one["message_id"]: one for one in await platform.messages(await platform.chat())}
+        assert said[card["message_id"]]["card_id"] == card["card_id"]
+        assert said[card["reply_id"]]["parent_id"] == card["message_id"]
 
         with trio.fail_after(WITHIN_S):
             await platform.wait_connected()
-        text = "in several fragments " * 20
-        sent = await platform.say(await platform.chat(), text, wait_ack=True)
-        event = await sdk.told("event")
-        assert event["message_id"] == sent["message_id"]
-        assert json.loads(event["content"]) == {"text": text}
-        (pushed,) = (
-            one for one in await platform.get("events") if one["event_id"] == sent["event_id"]
+        sent = await platform.say(await platform.chat(), "hello", wait_ack=True)
+        await hears(sdk, sent["message_id"])
+        # Its answer comes when the push was acked, or given up after 3 s.
+        pushed = await platform.post(
+            "push", repeat_event_id=sent["event_id"], frames="split:3", times=1
         )
-        assert [push["ack"] for push in pushed["pushes"]] == [200]
+        await hears(sdk, sent["message_id"])
+        assert [push["ack"] for push in pushed["pushes"]] == [200, 200]
 
         answer = await platform.post("click", card_id=card["card_id"], element_id="go")
         assert (await sdk.told("pressed"))["value"] == {"key": "value"}
         assert answer["code"] == 0
         assert answer["toast"]["content"] == "pressed through the SDK"
+
+
+async def hears(sdk: Client, message_id: str) -> None:
+    event = await sdk.told("event")
+    assert event["message_id"] == message_id
+    assert json.loads(event["content"]) == {"text": "hello"}
 
 
 async def test_the_python_sdk() -> None:

@@ -16,7 +16,12 @@ async function streamACard() {
     await client.cardkit.v1.cardElement.content({ path: { card_id, element_id: "text" }, data: { content, sequence: index + 1 } });
   }
   await client.cardkit.v1.card.settings({ path: { card_id }, data: { settings: JSON.stringify({ config: { streaming_mode: false } }), sequence: 3 } });
-  tell("card", { card_id, message_id: sent.data.message_id });
+  card.config = { streaming_mode: false };
+  card.body.elements[0].content = "Hello world, updated";
+  await client.cardkit.v1.card.update({ path: { card_id }, data: { card: { type: "card_json", data: JSON.stringify(card) }, sequence: 4 } });
+  const { message_id } = sent.data;
+  const replied = await client.im.v1.message.reply({ path: { message_id }, data: { msg_type: "text", content: JSON.stringify({ text: "done" }) } });
+  tell("card", { card_id, message_id, reply_id: replied.data.message_id });
 }
 
 const eventDispatcher = new lark.EventDispatcher({ logger: quiet }).register({

@@ -13,6 +13,7 @@ import threading
 from typing import Any
 
 import lark_oapi as lark
+from lark_oapi.api.cardkit.v1 import Card as CardData
 from lark_oapi.api.cardkit.v1 import (
     ContentCardElementRequest,
     ContentCardElementRequestBody,
@@ -20,8 +21,15 @@ from lark_oapi.api.cardkit.v1 import (
     CreateCardRequestBody,
     SettingsCardRequest,
     SettingsCardRequestBody,
+    UpdateCardRequest,
+    UpdateCardRequestBody,
 )
-from lark_oapi.api.im.v1 import CreateMessageRequest, CreateMessageRequestBody
+from lark_oapi.api.im.v1 import (
+    CreateMessageRequest,
+    CreateMessageRequestBody,
+    ReplyMessageRequest,
+    ReplyMessageRequestBody,
+)
 from lark_oapi.event.callback.model.p2_card_action_trigger import P2CardActionTriggerResponse
 
 
@@ -48,7 +56,7 @@ def stream_a_card(client: lark.Client, chat_id: str) -> None:
         "text": {"tag": "plain_text", "content": "Go"},
         "behaviors": [{"type": "callback", "value": {"key": "value"}}],
     }
-    card = {
+    card: dict[str, Any] = {
         "schema": "2.0",
         "config": {"streaming_mode": True, "summary": {"content": ""}},
         "body": {"elements": [{"tag": "markdown", "element_id": "text", "content": ""}, button]},
@@ -88,7 +96,33 @@ def stream_a_card(client: lark.Client, chat_id: str) -> None:
         SettingsCardRequest.builder().card_id(card_id).request_body(settings).build()
     )
     assert closed.success(), closed.msg
-    tell("card", card_id=card_id, message_id=sent.data.message_id)
+    card["config"] = {"streaming_mode": False}
+    card["body"]["elements"][0]["content"] = "Hello world, updated"
+    update_the_card(client, card_id, card)
+    tell(
+        "card",
+        card_id=card_id,
+        message_id=sent.data.message_id,
+        reply_id=reply(client, sent.data.message_id),
+    )
+
+
+def update_the_card(client: lark.Client, card_id: str, card: dict[str, Any]) -> None:
+    whole = CardData.builder().type("card_json").data(json.dumps(card)).build()
+    body = UpdateCardRequestBody.builder().card(whole).sequence(4).build()
+    updated = client.cardkit.v1.card.update(
+        UpdateCardRequest.builder().card_id(card_id).request_body(body).build()
+    )
+    assert updated.success(), updated.msg
+
+
+def reply(client: lark.Client, message_id: str) -> str:
+    body = ReplyMessageRequestBody.builder().msg_type("text").content('{"text":"done"}').build()
+    replied = client.im.v1.message.reply(
+        ReplyMessageRequest.builder().message_id(message_id).request_body(body).build()
+    )
+    assert replied.success(), replied.msg
+    return str(replied.data.message_id)
 
 
 def main() -> None:
