@@ -21,8 +21,8 @@ from actors.arguments import DaemonArguments, parse_daemon_arguments
 from actors.exit_status import ExitStatus
 from actors.journal import JournalError
 from actors.running import live
+from actors.tokens import TokenFiles, open_tokens
 from protocol import places
-from protocol.auth import Keyring
 from protocol.places import StateDir
 from protocol.settings import ConfigurationError, Settings, read_settings
 
@@ -82,16 +82,16 @@ def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
         from actors.sandbox_mode import run_in_sandbox  # noqa: PLC0415  # heavy; a demo's need
 
         state = _sandbox_state(arguments, env, home)
-        with opened(state) as keyring:
-            return trio.run(run_in_sandbox, arguments, raw, env, state, keyring)
+        with opened(state) as tokens:
+            return trio.run(run_in_sandbox, arguments, raw, env, state, tokens)
     settings = read(arguments, raw, env, path)
     if arguments.check:
         from actors.check import check_accounts  # noqa: PLC0415  # not for a running daemon
 
         return trio.run(check_accounts, settings)
     state = places.state_dir(arguments.state_dir, env, home)
-    with opened(state) as keyring:
-        return trio.run(live, settings, state, keyring)
+    with opened(state) as tokens:
+        return trio.run(live, settings, state, tokens)
 
 
 def read(
@@ -118,11 +118,11 @@ def _sandbox_state(arguments: DaemonArguments, env: Mapping[str, str], home: Pat
 
 
 @contextmanager
-def opened(state: StateDir) -> Iterator[Keyring]:
-    """Make and lock the state directory while the block runs; give its tokens' keyring."""
+def opened(state: StateDir) -> Iterator[TokenFiles]:
+    """Make and lock the state directory while the block runs; give its tokens."""
     state_dir.create(state)
     with state_dir.locked(state):
-        yield state_dir.open_tokens(state, secrets.token_urlsafe)
+        yield open_tokens(state, secrets.token_urlsafe)
 
 
 if __name__ == "__main__":

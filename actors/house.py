@@ -59,9 +59,9 @@ from actors.messages import lane as to_lane
 from actors.messages import ownership as to_ownership
 from actors.messages import shutdown as to_shutdown
 from actors.messages.turn import TurnOpening
+from actors.tokens import TokenFiles
 from actors.turns.context import GrantNotices
 from protocol import __version__
-from protocol.auth import Keyring
 from protocol.ids import AccountId, SessionId
 from protocol.places import DaemonInfo, StateDir
 from protocol.settings import Settings
@@ -80,10 +80,10 @@ log = structlog.get_logger()
 class House:
     """One daemon's resources and channels."""
 
-    def __init__(self, settings: Settings, state: StateDir, keyring: Keyring) -> None:
+    def __init__(self, settings: Settings, state: StateDir, tokens: TokenFiles) -> None:
         self._settings = settings
         self._state = state
-        self._keyring = keyring
+        self._tokens = tokens
         self._rng = random.Random(os.urandom(16))  # noqa: S311  # jitter
         self._journal = Mailbox[to_journal.JournalMessage](JOURNAL_MAILBOX)
         self._ownership = Mailbox[to_ownership.OwnershipMessage](OWNERSHIP_MAILBOX)
@@ -243,7 +243,7 @@ class House:
             settings = links.LinkSettings(
                 daemon_version=__version__,
                 generation=self._generation,
-                verify=self._keyring.verify,
+                verify=self._tokens.verify,
             )
             await links.serve(listeners, settings, self._ownership.tx, task_status=task_status)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -17,10 +17,12 @@ import structlog
 import trio
 from tricycle import open_service_nursery
 
+from actors.kit.listening import serve_borrowed
 from actors.kit.mail import ask_or
 from actors.kit.outbox import Outbox, OutboxFull
 from actors.messages import link, ownership, turn
 from protocol import wire
+from protocol.auth import WrongProofs
 from protocol.errors import RemoteProtocolError
 from protocol.framing import FrameReader, frame
 from protocol.ids import ConnectionId, EventId, SessionId, TurnId
@@ -80,6 +82,7 @@ async def serve(
     does not lose the port.
     """
     numbers = itertools.count(1)
+    wrong_proofs = WrongProofs()
     open_links = 0
 
     async def guarded(stream: trio.SocketStream) -> None:
@@ -91,7 +94,7 @@ async def serve(
         connection_id = ConnectionId(next(numbers))
         try:
             async with stream:
-                await _Link(stream, connection_id, settings, ownership_tx).run()
+                await _Link(stream, connection_id, settings, ownership_tx, wrong_proofs).run()
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as lost:
             log.debug("link.broken", connection=connection_id, reason=repr(lost.exceptions[0]))
         finally:
@@ -99,29 +102,8 @@ async def serve(
 
     async with trio.open_nursery() as nursery:
         for listener in listeners:
-            nursery.start_soon(_accept, listener, guarded, nursery)
+            nursery.start_soon(serve_borrowed, listener, guarded, nursery)
         task_status.started()
-
-
-async def _accept(
-    listener: trio.SocketListener,
-    handler: Callable[[trio.SocketStream], Awaitable[None]],
-    nursery: trio.Nursery,
-) -> None:
-    await trio.serve_listeners(handler, [_Kept(listener)], handler_nursery=nursery)
-
-
-class _Kept(trio.abc.Listener[trio.SocketStream]):
-    """A listener that outlives whoever serves it."""
-
-    def __init__(self, inner: trio.SocketListener) -> None:
-        self._inner = inner
-
-    async def accept(self) -> trio.SocketStream:
-        return await self._inner.accept()
-
-    async def aclose(self) -> None:
-        await trio.lowlevel.checkpoint()
 
 
 async def _turn_away(stream: trio.SocketStream) -> None:
@@ -141,12 +123,14 @@ class _Link:
         connection_id: ConnectionId,
         settings: LinkSettings,
         ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
+        wrong_proofs: WrongProofs,
     ) -> None:
         nonce = os.urandom(wire.NONCE_BYTES)
         self._stream = stream
         self._id = connection_id
         self._settings = settings
         self._ownership_tx = ownership_tx
+        self._wrong_proofs = wrong_proofs
         self._hello = wire.Hello(
             daemon_version=settings.daemon_version,
             pid=os.getpid(),
@@ -239,6 +223,8 @@ class _Link:
             case Say(message=message):
                 self._say(message)
             case Close(message=message):
+                if message.code == "bad_proof":
+                    await self._slow_down()
                 self._end(message)
                 await trio.lowlevel.checkpoint()
             case Admit(register=register):
@@ -256,6 +242,18 @@ class _Link:
                 self._say(
                     wire.PermissionVerdict(request_id=request.request_id, outcome="cancelled")
                 )
+
+    async def _slow_down(self) -> None:
+        """Let a wrong proof wait for its refusal; say that somebody tries."""
+        delay_s = self._wrong_proofs.delay_s(trio.current_time())
+        log.warning(
+            "link.bad_proof",
+            connection=self._id,
+            peer=str(self._stream.socket.getpeername()[0]),
+            recent=self._wrong_proofs.count,
+            refused_after_s=delay_s,
+        )
+        await trio.sleep(delay_s)
 
     async def _admit(self, register: wire.Register) -> None:
         answer: ownership.Admitted | ownership.Declined = await ask_or(

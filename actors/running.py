@@ -9,18 +9,18 @@ import trio
 
 from actors import logs
 from actors.house import House
-from protocol.auth import Keyring
+from actors.tokens import TokenFiles
 from protocol.places import StateDir
 from protocol.settings import Settings
 
 LOGS_WITHIN_S: Final = 1.0
 
 
-async def live(settings: Settings, state: StateDir, keyring: Keyring) -> int:
+async def live(settings: Settings, state: StateDir, tokens: TokenFiles) -> int:
     """Run the house, with its log open around it; return the exit status."""
     sinks = open_logs(settings, state)
     try:
-        return await House(settings, state, keyring).live(say_ready)
+        return await House(settings, state, tokens).live(say_ready)
     finally:
         sinks.close(within_s=LOGS_WITHIN_S)
 

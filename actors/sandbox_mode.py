@@ -17,7 +17,7 @@ from actors.arguments import DaemonArguments
 from actors.house import House
 from actors.running import LOGS_WITHIN_S, open_logs, say_ready
 from actors.sandbox.server import RunningSandbox, SandboxSettings, serve_sandbox
-from protocol.auth import Keyring
+from actors.tokens import TokenFiles
 from protocol.places import StateDir
 from protocol.settings import Listen, Settings, read_settings, sandbox_configuration
 
@@ -31,7 +31,7 @@ async def run_in_sandbox(
     raw: Mapping[str, Any],
     env: Mapping[str, str],
     state: StateDir,
-    keyring: Keyring,
+    tokens: TokenFiles,
 ) -> int:
     """Serve platform, daemon and echo session until asked to leave; return the status."""
     async with open_service_nursery() as outside:
@@ -47,7 +47,7 @@ async def run_in_sandbox(
                     sys.stdout.write(f"chat page: {running.page_url}\n")
                     sys.stdout.flush()
 
-                status = await House(settings, state, keyring).live(ready)
+                status = await House(settings, state, tokens).live(ready)
                 beside.cancel_scope.cancel(reason="left")
         finally:
             logs.close(within_s=LOGS_WITHIN_S)

@@ -1,4 +1,4 @@
-"""The state directory of one daemon: made, locked, and given its tokens.
+"""The state directory of one daemon: made, locked, and what it says of who serves it.
 
 What is in it is named by ``protocol.places``. All of this runs before the event loop
 starts serving; every refusal says what to do.
@@ -10,24 +10,19 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from protocol.auth import Keyring
-from protocol.places import TOKEN_CHARACTERS, DaemonInfo, StateDir
+from protocol.places import DaemonInfo, StateDir
 from protocol.settings import ConfigurationError
-from protocol.wire import ROLES, Role
 
 PRIVATE_DIR: Final = 0o700
 PRIVATE_FILE: Final = 0o600
-TOKEN_BYTES: Final = 32
-_TOKEN: Final = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_CHARACTERS}}}", re.ASCII)
 _SMALL_FILE_BYTES: Final = 64 * 1024
 _PID_READS: Final = 20
 _PID_READ_EVERY_S: Final = 0.01
@@ -107,66 +102,6 @@ def _pid_in(descriptor: int) -> int | None:
             return int(written)
         time.sleep(_PID_READ_EVERY_S)
     return None
-
-
-# ── role tokens ─────────────────────────────────────────────────────────────
-
-
-def open_tokens(state: StateDir, mint: Callable[[int], str]) -> Keyring:
-    """Return the key of every role; a token that is not there is made.
-
-    *mint* is ``secrets.token_urlsafe``. Call it with the lock held.
-
-    Raises:
-        ConfigurationError: a token is empty, malformed or open to others, a line each.
-    """
-    keys: dict[Role, bytes] = {}
-    problems: list[str] = []
-    for role in ROLES:
-        path = state.token(role)
-        try:
-            # Also a dangling link is refused below, not replaced.
-            if not os.path.lexists(path):
-                write_private(path, mint(TOKEN_BYTES).encode())
-            keys[role] = read_token(path)
-        except ConfigurationError as wrong:
-            problems += wrong.problems
-        except OSError as failed:
-            problems.append(f"{path} can't be made: {failed.strerror or failed}")
-    if problems:
-        raise ConfigurationError(*problems)
-    return Keyring(keys)
-
-
-def read_token(path: Path) -> bytes:
-    """Return the key in a token file.
-
-    Raises:
-        ConfigurationError: it is missing, malformed, or others than its user may read it.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as failed:
-        raise ConfigurationError(f"{path} can't be read: {failed.strerror or failed}") from None
-    try:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            raise ConfigurationError(f"{path} is not a file; remove it and start larkd again")
-        if about.st_mode & 0o077:
-            raise ConfigurationError(
-                f"{path} can be read by other users (mode {stat.S_IMODE(about.st_mode):04o});"
-                " remove it, and larkd makes a new one at its next start"
-                f" (or chmod 600 {path} if nobody has read it)"
-            )
-        key = os.read(descriptor, TOKEN_CHARACTERS + 2).removesuffix(b"\n")
-    finally:
-        os.close(descriptor)
-    if not _TOKEN.fullmatch(key.decode("latin-1")):
-        what = "is empty" if not key else f"is not {TOKEN_CHARACTERS} URL-safe characters"
-        raise ConfigurationError(
-            f"{path} {what}; remove it, and larkd makes a new one at its next start"
-        )
-    return key
 
 
 # ── daemon.json ─────────────────────────────────────────────────────────────

@@ -10,7 +10,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 import trio
 
-from actors.state_dir import read_daemon_info, read_token
+from actors.state_dir import read_daemon_info
+from actors.tokens import read_token
 from protocol import __version__
 from protocol.auth import proof
 from protocol.errors import RemoteProtocolError

@@ -13,6 +13,10 @@ from typing import Final
 
 from protocol.wire import Role
 
+WRONG_PROOF_FIRST_S: Final = 0.25
+WRONG_PROOF_MAX_S: Final = 2.0
+WRONG_PROOF_FORGOTTEN_S: Final = 60.0
+
 PROVEN_BY: Final[Mapping[str, tuple[Role, ...]]] = {
     "dispatcher": ("dispatcher",),
     "session": ("session", "dispatcher"),
@@ -54,3 +58,25 @@ class Keyring:
                 expected = proof(key, nonce, session_id, role).encode()
                 holds |= hmac.compare_digest(expected, given)
         return holds
+
+
+class WrongProofs:
+    """How long the refusal of a wrong proof waits: twice as long each time, then a limit.
+
+    Right proofs are never slowed down, so nobody can lock anybody else out by guessing.
+    A minute without a wrong one forgets them.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Wrong proofs that are not forgotten."""
+        self._last_s = 0.0
+
+    def delay_s(self, now_s: float) -> float:
+        """Count one more at *now_s* of a monotonic clock; return the seconds to wait."""
+        if now_s - self._last_s >= WRONG_PROOF_FORGOTTEN_S:
+            self.count = 0
+        self._last_s = now_s
+        self.count += 1
+        doublings = min(self.count - 1, 16)
+        return min(WRONG_PROOF_FIRST_S * 2.0**doublings, WRONG_PROOF_MAX_S)

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 import trio
 
-from actors import links, state_dir, status
+from actors import links, state_dir, status, tokens
 from actors.arguments import DaemonArguments, parse_daemon_arguments
 from actors.messages import ownership
 from protocol.places import DaemonInfo, StateDir
@@ -184,8 +184,8 @@ async def larkd_while(
 
 def links_of(state: StateDir) -> Callable[[list[trio.SocketListener]], Awaitable[None]]:
     """The daemon's own links, with the tokens of this state directory."""
-    keyring = state_dir.open_tokens(state, secrets.token_urlsafe)
-    settings = links.LinkSettings(daemon_version="0.1.0", generation=2, verify=keyring.verify)
+    verify = tokens.open_tokens(state, secrets.token_urlsafe).verify
+    settings = links.LinkSettings(daemon_version="0.1.0", generation=2, verify=verify)
 
     async def serve(listeners: list[trio.SocketListener]) -> None:
         tx, rx = trio.open_memory_channel[Any](8)
@@ -256,7 +256,7 @@ def test_status_without_a_daemon_says_how_to_start_one(tmp_path: Path) -> None:
 
 
 def test_status_of_a_daemon_that_crashed(state: StateDir) -> None:
-    state_dir.open_tokens(state, secrets.token_urlsafe)
+    tokens.open_tokens(state, secrets.token_urlsafe)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         state_dir.write_daemon_info(state, serving(taken.getsockname()[1]))
@@ -275,7 +275,7 @@ async def test_status_with_a_token_of_another_directory_is_refused(state: StateD
 
 
 def test_status_with_a_token_open_to_others_ends_with_2(state: StateDir) -> None:
-    state_dir.open_tokens(state, secrets.token_urlsafe)
+    tokens.open_tokens(state, secrets.token_urlsafe)
     state_dir.write_daemon_info(state, serving(1))
     state.token("observer").chmod(0o644)
     done = larkd("status", "--state-dir", str(state.root))
@@ -291,7 +291,7 @@ def test_status_with_a_token_open_to_others_ends_with_2(state: StateDir) -> None
     ],
 )
 async def test_status_where_something_else_listens(state: StateDir, said: bytes, says: str) -> None:
-    state_dir.open_tokens(state, secrets.token_urlsafe)
+    tokens.open_tokens(state, secrets.token_urlsafe)
 
     async def handler(stream: trio.SocketStream) -> None:
         async with stream:
@@ -309,7 +309,7 @@ async def test_status_where_something_else_listens(state: StateDir, said: bytes,
 async def test_status_of_a_daemon_that_hangs_gives_up(
     state: StateDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state_dir.open_tokens(state, secrets.token_urlsafe)
+    tokens.open_tokens(state, secrets.token_urlsafe)
     monkeypatch.setattr(status, "ANSWER_WITHIN_S", 0.05)
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     state_dir.write_daemon_info(state, serving(listeners[0].socket.getsockname()[1]))

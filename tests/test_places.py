@@ -13,12 +13,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from actors import config_file, state_dir
+from actors import config_file, state_dir, tokens
 from protocol import places
 from protocol.auth import proof
 from protocol.places import DaemonInfo, StateDir
 from protocol.settings import ConfigurationError
-from protocol.wire import ROLES
+from protocol.wire import ROLES, Role
 
 HOME = Path("/home/ann")
 
@@ -244,44 +244,56 @@ def test_a_lock_that_is_a_link_is_not_followed(state: StateDir, tmp_path: Path) 
 
 
 def test_tokens_are_made_once_private_and_43_url_safe_characters(state: StateDir) -> None:
-    first = state_dir.open_tokens(state, secrets.token_urlsafe)
-    tokens = {role: state.token(role).read_text() for role in ROLES}
-    assert len(set(tokens.values())) == 3
-    for role, token in tokens.items():
+    first = tokens.open_tokens(state, secrets.token_urlsafe)
+    made = {role: state.token(role).read_text() for role in ROLES}
+    assert len(set(made.values())) == 3
+    for role, token in made.items():
         assert len(token) == 43
         assert mode(state.token(role)) == 0o600
         assert first.verify(b"n", proof(token.encode(), b"n", "s", role), "s", role)
-    state_dir.open_tokens(state, secrets.token_urlsafe)
-    assert {role: state.token(role).read_text() for role in ROLES} == tokens
+    tokens.open_tokens(state, secrets.token_urlsafe)
+    assert {role: state.token(role).read_text() for role in ROLES} == made
 
 
-def test_only_the_missing_token_is_made(state: StateDir) -> None:
-    state_dir.open_tokens(state, secrets.token_urlsafe)
-    kept = state.token("session").read_text()
-    state.token("observer").unlink()
-    state_dir.open_tokens(state, secrets.token_urlsafe)
-    assert state.token("session").read_text() == kept
+def test_only_the_missing_token_is_made_at_the_first_start(state: StateDir) -> None:
+    state_dir.write_private(state.token("session"), b"k" * 43)
+    tokens.open_tokens(state, secrets.token_urlsafe)
+    assert state.token("session").read_bytes() == b"k" * 43
     assert state.token("observer").exists()
 
 
+def test_a_token_that_went_missing_is_not_made_in_silence(state: StateDir) -> None:
+    tokens.open_tokens(state, secrets.token_urlsafe)
+    state.database.touch()  # a daemon served here
+    state.token("observer").unlink()
+    with pytest.raises(ConfigurationError) as caught:
+        tokens.open_tokens(state, secrets.token_urlsafe)
+    assert the_problem(caught) == (
+        f"{state.token('observer')} is missing; make a new one:"
+        f" larkd tokens rotate observer --state-dir {state.root}"
+    )
+    tokens.rotate(state, "observer", secrets.token_urlsafe)
+    tokens.open_tokens(state, secrets.token_urlsafe)
+
+
 def test_a_line_end_that_an_editor_added_does_no_harm(state: StateDir) -> None:
-    state_dir.open_tokens(state, secrets.token_urlsafe)
+    tokens.open_tokens(state, secrets.token_urlsafe)
     path = state.token("session")
     token = path.read_bytes()
     path.write_bytes(token + b"\n")
-    assert state_dir.read_token(path) == token
+    assert tokens.read_token(path) == token
 
 
 @pytest.mark.parametrize(
     ("content", "file_mode", "says"),
     [
-        (b"", 0o600, "is empty; remove it, and larkd makes a new one at its next start"),
-        (b"short", 0o600, "is not 43 URL-safe characters; remove it"),
+        (b"", 0o600, "is empty; make a new one: larkd tokens rotate session"),
+        (b"short", 0o600, "is not 43 URL-safe characters; make a new one"),
         (b"x" * 44, 0o600, "is not 43 URL-safe characters"),
         (b"x" * 42 + b" ", 0o600, "is not 43 URL-safe characters"),
         (b"x" * 42 + b"\xff", 0o600, "is not 43 URL-safe characters"),
-        (b"x" * 43, 0o640, "can be read by other users (mode 0640); remove it"),
-        (b"x" * 43, 0o604, "can be read by other users (mode 0604); remove it"),
+        (b"x" * 43, 0o640, "can be read by other users (mode 0640); make a new one"),
+        (b"x" * 43, 0o604, "can be read by other users (mode 0604); make a new one"),
     ],
 )
 def test_a_token_that_can_not_be_trusted_is_refused(
@@ -291,7 +303,7 @@ def test_a_token_that_can_not_be_trusted_is_refused(
     path.write_bytes(content)
     path.chmod(file_mode)
     with pytest.raises(ConfigurationError) as caught:
-        state_dir.open_tokens(state, secrets.token_urlsafe)
+        tokens.open_tokens(state, secrets.token_urlsafe)
     assert the_problem(caught).startswith(f"{path} {says}")
     assert "xxx" not in the_problem(caught)
 
@@ -301,12 +313,49 @@ def test_every_bad_token_is_told_at_once(state: StateDir) -> None:
     state.token("session").symlink_to(state.root / "nowhere")
     state.token("observer").touch(mode=0o600)
     with pytest.raises(ConfigurationError) as caught:
-        state_dir.open_tokens(state, secrets.token_urlsafe)
-    assert [problem.split(".token ")[1] for problem in caught.value.problems] == [
-        "is not a file; remove it and start larkd again",
+        tokens.open_tokens(state, secrets.token_urlsafe)
+    assert [problem.split(".token ")[1].split(";")[0] for problem in caught.value.problems] == [
+        "is not a file",
         "can't be read: Too many levels of symbolic links",
-        "is empty; remove it, and larkd makes a new one at its next start",
+        "is empty",
     ]
+    for role, problem in zip(ROLES, caught.value.problems, strict=True):
+        assert problem.endswith(f"larkd tokens rotate {role} --state-dir {state.root}")
+
+
+def proves(found: tokens.TokenFiles, token: str, role: Role) -> bool:
+    return found.verify(b"nonce", proof(token.encode(), b"nonce", "s", role), "s", role)
+
+
+def test_a_rotated_token_is_in_force_at_once_and_the_old_one_is_not(state: StateDir) -> None:
+    found = tokens.open_tokens(state, secrets.token_urlsafe)
+    old, other = state.token("session").read_text(), state.token("observer").read_text()
+    assert proves(found, old, "session")
+    assert tokens.rotate(state, "session", secrets.token_urlsafe) == state.token("session")
+    new = state.token("session").read_text()
+    assert mode(state.token("session")) == 0o600
+    assert proves(found, new, "session")
+    assert not proves(found, old, "session")
+    assert proves(found, other, "observer"), "the other roles keep theirs"
+
+
+def test_a_token_opened_to_others_proves_nothing_until_it_is_put_right(state: StateDir) -> None:
+    found = tokens.open_tokens(state, secrets.token_urlsafe)
+    path = state.token("session")
+    token = path.read_text()
+    path.chmod(0o644)
+    assert not proves(found, token, "session")
+    path.chmod(0o600)
+    assert proves(found, token, "session")
+    path.unlink()
+    assert not proves(found, token, "session")
+
+
+def test_rotating_where_no_larkd_ever_ran_makes_nothing(tmp_path: Path) -> None:
+    nowhere = StateDir(tmp_path / "typo")
+    with pytest.raises(ConfigurationError, match="is not the state directory of a larkd"):
+        tokens.rotate(nowhere, "session", secrets.token_urlsafe)
+    assert not nowhere.root.exists()
 
 
 # ── daemon.json ─────────────────────────────────────────────────────────────

@@ -1,0 +1,27 @@
+"""Serving a listener that somebody else owns, so that a restart does not lose the port."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+
+async def serve_borrowed(
+    listener: trio.SocketListener,
+    handler: Callable[[trio.SocketStream], Awaitable[None]],
+    handler_nursery: trio.Nursery,
+) -> None:
+    """Accept until cancelled, a *handler* task a connection; *listener* stays open."""
+    await trio.serve_listeners(handler, [_Borrowed(listener)], handler_nursery=handler_nursery)
+
+
+class _Borrowed(trio.abc.Listener[trio.SocketStream]):
+    def __init__(self, inner: trio.SocketListener) -> None:
+        self._inner = inner
+
+    async def accept(self) -> trio.SocketStream:
+        return await self._inner.accept()
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
