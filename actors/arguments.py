@@ -1,4 +1,8 @@
-"""The daemon's command line, the same for ``python -m actors.daemon`` and ``larkd daemon``."""
+"""What the command line takes.
+
+The daemon's part is the same for ``python -m actors.daemon`` and ``larkd daemon``. Nothing
+slow is imported here: ``--help`` is to answer at once.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+
+from protocol.wire import ROLES
 
 DESCRIPTION: Final = """\
 Own the long connection of a Feishu/Lark bot, and give it to coding-agent sessions.
@@ -24,6 +30,21 @@ examples:
 
 exit status: 0 left in order, 1 failed while running, 2 bad usage or configuration,
 3 another larkd is serving the state directory, 4 Feishu refused the credentials
+"""
+
+HANDOFF_DESCRIPTION: Final = """\
+Say which session hears the user, with the dispatcher's rights. The command is no session
+itself: what it does not name stays as it is.
+"""
+HANDOFF_EPILOG: Final = """\
+examples:
+  larkd handoff acquire api                    the session with alias (or id) api hears the user
+  larkd handoff acquire --match cwd=/src/api   the one live session that says so of itself
+  larkd handoff grant api                      api may take the channel itself, once
+  larkd handoff reclaim                        back to the dispatcher, also from a dead session
+  larkd handoff reclaim --chats                and every chat follows the channel again
+
+`larkd status` lists the sessions.
 """
 
 
@@ -80,6 +101,7 @@ def add_state_dir(parser: argparse.ArgumentParser) -> None:
         "--state-dir",
         metavar="DIR",
         type=Path,
+        default=argparse.SUPPRESS,  # so that it may stand before or after an action
         help="journal, tokens and log of one daemon (default: $LARKD_STATE_DIR, else"
         " ~/.local/state/larkd)",
     )
@@ -88,8 +110,76 @@ def add_state_dir(parser: argparse.ArgumentParser) -> None:
 def daemon_arguments(parsed: argparse.Namespace) -> DaemonArguments:
     return DaemonArguments(
         config=parsed.config,
-        state_dir=parsed.state_dir,
+        state_dir=getattr(parsed, "state_dir", None),
         sandbox=parsed.sandbox,
         check=parsed.check,
         listen=parsed.listen,
     )
+
+
+def add_handoff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``larkd handoff`` with its four actions and their selectors."""
+    handoff = commands.add_parser(
+        "handoff",
+        help="say which session hears the user",
+        description=HANDOFF_DESCRIPTION,
+        epilog=HANDOFF_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_state_dir(handoff)
+    actions = handoff.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for action, what in (
+        ("grant", "let a session take the channel itself, once"),
+        ("acquire", "give the channel to a session"),
+    ):
+        one = _action(actions, action, what)
+        target = one.add_mutually_exclusive_group(required=True)
+        target.add_argument(
+            "session", nargs="?", metavar="SESSION", help="a live session's id or alias"
+        )
+        target.add_argument("--session-id", metavar="ID", help="a live session's id, and only that")
+        target.add_argument(
+            "--match",
+            metavar="KEY=VALUE",
+            action="append",
+            type=_pair,
+            help="what the session says of itself; may be given several times",
+        )
+    _action(actions, "return", "give the channel back to the dispatcher")
+    reclaim = _action(actions, "reclaim", "take the channel back for the dispatcher")
+    reclaim.add_argument(
+        "--chats", action="store_true", help="also end every binding of a chat to a session"
+    )
+
+
+def add_tokens(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``larkd tokens``."""
+    tokens = commands.add_parser(
+        "tokens", help="replace what proves a proxy's role", allow_abbrev=False
+    )
+    add_state_dir(tokens)
+    actions = tokens.add_subparsers(dest="action", metavar="ACTION", required=True)
+    rotate = _action(
+        actions,
+        "rotate",
+        "make a new token for a role; a running daemon takes it from the next connection on",
+    )
+    rotate.add_argument("role", choices=ROLES)
+
+
+def _action(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, what: str
+) -> argparse.ArgumentParser:
+    action = actions.add_parser(
+        name, help=what, description=what.capitalize() + ".", allow_abbrev=False
+    )
+    add_state_dir(action)
+    return action
+
+
+def _pair(given: str) -> tuple[str, str]:
+    key, equals, value = given.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{given!r} is not KEY=VALUE")
+    return key, value

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from actors.arguments import add_state_dir, parse_daemon_arguments
+from actors.arguments import add_handoff, add_state_dir, add_tokens, parse_daemon_arguments
+
+if TYPE_CHECKING:
+    from protocol.places import StateDir
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -26,6 +30,9 @@ examples:
   larkd daemon              run with ~/.config/larkd/config.toml
   larkd status              who hears the user, what waits, which sessions are live
   larkd status --json       the same, for scripts
+  larkd handoff acquire api let the session api hear the user
+  larkd tokens rotate session
+                            make a new token; the old one proves nothing any more
 
 `larkd COMMAND --help` says more. Exit status: 0 done, 1 failed, 2 bad usage or
 configuration, 3 another larkd is running, 4 Feishu refused the credentials
@@ -55,7 +62,7 @@ def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["sandbox"]:
         return _sandbox(arguments[1:])
     parsed = _parser().parse_args(arguments)
-    return _status(parsed.state_dir, as_json=parsed.json)
+    return _answer(parsed)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     status.add_argument("--json", action="store_true", help="print the whole status as JSON")
     add_state_dir(status)
+    add_handoff(commands)
+    add_tokens(commands)
     commands.add_parser(
         "sandbox", help="run the stand-in platform and its chat page alone", add_help=False
     )
@@ -94,19 +103,48 @@ def _sandbox(argv: list[str]) -> int:
     return int(importlib.import_module("actors.sandbox.__main__").main(argv) or DONE)
 
 
-def _status(explicit: Path | None, *, as_json: bool) -> int:
-    from actors import status  # noqa: PLC0415  # trio, which `larkd --help` can do without
+def _answer(parsed: argparse.Namespace) -> int:
+    """Do what needs the state directory; say what came of it."""
+    from actors.operator import Declined, Unavailable  # noqa: PLC0415  # trio, which --help can do without
     from protocol import places  # noqa: PLC0415  # likewise
     from protocol.settings import ConfigurationError  # noqa: PLC0415  # likewise
 
-    state = places.state_dir(explicit, os.environ, Path.home())
+    state = places.state_dir(getattr(parsed, "state_dir", None), os.environ, Path.home())
+    command: Callable[[StateDir, argparse.Namespace], str] = {
+        "status": _status,
+        "handoff": _handoff,
+        "tokens": _rotate,
+    }[parsed.command]
     try:
-        found = status.fetch(state)
-    except (status.Unavailable, ConfigurationError) as why:
-        print(f"larkd status: {why}", file=sys.stderr)  # noqa: T201  # what the command says
+        said = command(state, parsed)
+    except (Unavailable, ConfigurationError, Declined) as why:
+        print(f"larkd {parsed.command}: {why}", file=sys.stderr)  # noqa: T201  # what the command says
         return BAD_CONFIGURATION if isinstance(why, ConfigurationError) else FAILED
-    print(status.as_json(found) if as_json else status.as_text(found))  # noqa: T201  # likewise
+    print(said)  # noqa: T201  # likewise
     return DONE
+
+
+def _status(state: StateDir, parsed: argparse.Namespace) -> str:
+    from actors import status  # noqa: PLC0415  # only for this command
+
+    found = status.fetch(state)
+    return status.as_json(found) if parsed.json else status.as_text(found)
+
+
+def _handoff(state: StateDir, parsed: argparse.Namespace) -> str:
+    from actors import handoff  # noqa: PLC0415  # only for this command
+
+    return handoff.hand_off(state, parsed)
+
+
+def _rotate(state: StateDir, parsed: argparse.Namespace) -> str:
+    from actors import tokens  # noqa: PLC0415  # only for this command
+
+    path = tokens.rotate(state, parsed.role, secrets.token_urlsafe)
+    return (
+        f"new {parsed.role} token in {path}; the old one proves nothing any more."
+        " Open connections stay."
+    )
 
 
 if __name__ == "__main__":

@@ -1,47 +1,18 @@
-"""``larkd status``: asks the daemon of a state directory how it is, and shows it."""
+"""``larkd status``: how the running daemon is, for people and for scripts."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
-import trio
 
-from actors.state_dir import read_daemon_info
-from actors.tokens import read_token
-from protocol import __version__
-from protocol.auth import proof
-from protocol.errors import RemoteProtocolError
-from protocol.framing import FrameReader, frame
-from protocol.places import DaemonInfo, StateDir
-from protocol.wire import (
-    PROTOCOL_VERSION,
-    Bye,
-    Error,
-    FromDaemon,
-    Hello,
-    Refused,
-    Register,
-    Registered,
-    Tool,
-    ToolResult,
-    decode_from_daemon,
-)
+from actors.operator import Unavailable, ask
+from protocol import lease
+from protocol.places import StateDir
 
-STATUS_TOOL: Final = "feishu_channel_status"
-ANSWER_WITHIN_S: Final = 5.0
-_READ_BYTES: Final = 64 * 1024
-_ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # not bound, connected to
 _MS: Final = 1000
-
-MessageT = TypeVar("MessageT", Hello, Registered, ToolResult)
-
-
-class Unavailable(Exception):
-    """There is no status to show; the text says why, and what to do."""
 
 
 def fetch(state: StateDir) -> dict[str, Any]:
@@ -51,87 +22,10 @@ def fetch(state: StateDir) -> dict[str, Any]:
         Unavailable: no daemon serves the directory, or it does not answer.
         ConfigurationError: the observer's token can't be used.
     """
-    info = read_daemon_info(state)
-    if info is None:
-        raise Unavailable(f"larkd is not running on {state.root}; start it with: larkd daemon")
-    key = read_token(state.token("observer"))
-    where = f"larkd (pid {info.pid}) at {info.host}:{info.port}"
-    try:
-        return trio.run(_ask, info, key)
-    except trio.TooSlowError:
-        late = f"{where} did not answer within {ANSWER_WITHIN_S:g} s; look into {state.log}"
-        raise Unavailable(late) from None
-    except OSError as lost:
-        reason = lost.strerror or str(lost)
-        gone = f"{where} can't be reached ({reason}); if it crashed, start it: larkd daemon"
-        raise Unavailable(gone) from None
-    except RemoteProtocolError:
-        other = f"something else than larkd answers at {info.host}:{info.port}"
-        raise Unavailable(f"{other}; if larkd crashed, start it: larkd daemon") from None
-    except (trio.BrokenResourceError, EOFError):
-        raise Unavailable(f"{where} closed the connection; look into {state.log}") from None
-
-
-async def _ask(info: DaemonInfo, key: bytes) -> dict[str, Any]:
-    host = _ANYWHERE.get(info.host, info.host)
-    with trio.fail_after(ANSWER_WITHIN_S):
-        async with await trio.open_tcp_stream(host, info.port) as stream:
-            daemon = _Daemon(stream)
-            session_id = f"observer:status:{os.getpid()}"
-            hello = await daemon.next(Hello)
-            await daemon.say(
-                Register(
-                    protocol=PROTOCOL_VERSION,
-                    session_id=session_id,
-                    role="observer",
-                    proof=proof(key, hello.nonce, session_id, "observer"),
-                    pid=os.getpid(),
-                    proxy_version=__version__,
-                )
-            )
-            await daemon.next(Registered)
-            await daemon.say(Tool(id=1, name=STATUS_TOOL))
-            answer = await daemon.next(ToolResult)
+    answer = ask(state, lease.STATUS, role="observer")
     if not answer.ok or not isinstance(answer.result, dict):
         raise Unavailable(f"larkd refused to tell its status: {answer.error or 'no map'}")
     return answer.result
-
-
-class _Daemon:
-    """The daemon as seen over one connection: what is said to it, what it says next."""
-
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
-        self._frames = FrameReader()
-        self._said: list[FromDaemon] = []
-
-    async def say(self, message: Register | Tool) -> None:
-        await self._stream.send_all(frame(message))
-
-    async def next(self, kind: type[MessageT]) -> MessageT:
-        """Wait for the next message of *kind*; what else may come is skipped.
-
-        Raises:
-            Unavailable: the daemon refused.
-            EOFError: it closed the connection.
-        """
-        while True:
-            while self._said:
-                message = self._said.pop(0)
-                if isinstance(message, kind):
-                    return message
-                if isinstance(message, Refused | Error):
-                    raise Unavailable(f"larkd refused: {message.message} ({message.code})")
-                if isinstance(message, Bye):
-                    raise Unavailable(f"larkd is leaving ({message.reason})")
-            data = await self._stream.receive_some(_READ_BYTES)
-            if not data:
-                raise EOFError
-            self._frames.feed(data)
-            self._said += map(decode_from_daemon, self._frames)
-
-
-# ── for people ──────────────────────────────────────────────────────────────
 
 
 def as_json(status: Mapping[str, Any]) -> str:

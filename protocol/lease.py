@@ -36,6 +36,7 @@ TOOLS: Final = (STATUS, GRANT, ACQUIRE, RETURN, RECLAIM)
 
 NOT_REGISTERED: Final = "channel proxy is not registered"
 OBSERVER_ONLY_STATUS: Final = f"an observer may call {STATUS} only"
+_NO_SELECTOR: Final = "session_id or match is required"
 _NO_DISPATCHER: Final = "no live dispatcher channel proxy is registered"
 
 
@@ -164,6 +165,9 @@ def call_tool(
 ) -> tuple[State, str]:
     """Carry out one of the tools that may change the lease.
 
+    *caller* may be no session of the roster: an operator, who has the dispatcher's
+    rights and can't hold the channel.
+
     ``feishu_channel_status`` is not here: it changes nothing and tells more than
     the lease knows (see :func:`describe`).
 
@@ -188,7 +192,7 @@ def _grant(state: State, caller: Session, args: Mapping[str, Any]) -> tuple[Stat
         raise ToolError("only the dispatcher may grant channel ownership")
     target = _select(state, args)
     if target is None:
-        raise ToolError("session_id or match is required")
+        raise ToolError(_NO_SELECTOR)
     if target.role == "dispatcher":
         raise ToolError("dispatcher already owns the default channel target")
     lease = msgspec.structs.replace(state.lease, granted=target.session_id)
@@ -196,7 +200,9 @@ def _grant(state: State, caller: Session, args: Mapping[str, Any]) -> tuple[Stat
 
 
 def _acquire(state: State, caller: Session, args: Mapping[str, Any]) -> tuple[State, str]:
-    target = _select(state, args) or caller
+    target = _select(state, args) or state.sessions.get(caller.session_id)
+    if target is None:
+        raise ToolError(_NO_SELECTOR)
     lease = state.lease
     if caller.role != "dispatcher":
         if target.session_id != caller.session_id:
@@ -223,7 +229,7 @@ def _return(state: State, caller: Session) -> tuple[State, str]:
 def _reclaim(state: State, caller: Session, args: Mapping[str, Any]) -> tuple[State, str]:
     if caller.role != "dispatcher":
         raise ToolError("only the dispatcher may reclaim channel ownership")
-    if state.lease.dispatcher not in state.sessions:
+    if state.lease.dispatcher not in state.sessions and caller.session_id in state.sessions:
         dispatcher = msgspec.structs.replace(state.lease, dispatcher=caller.session_id)
         state = _with(state, dispatcher)
     lease = _give_to_dispatcher(state)

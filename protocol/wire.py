@@ -28,6 +28,9 @@ ROLES: Final[tuple[Role, ...]] = ("dispatcher", "session", "observer")
 CAPABILITY_TURNS: Final = "turns"
 CAPABILITY_CANCEL: Final = "cancel"
 CAPABILITY_PERMISSION: Final = "permission"
+CAPABILITY_OPERATOR: Final = "operator"
+"""A dispatcher-role connection with it is a person at the command line: it may call what
+the dispatcher may, and is no session: not listed, never dispatcher, owner or target."""
 
 RefusedCode = Literal[
     "unsupported_protocol",

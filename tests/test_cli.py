@@ -16,7 +16,7 @@ import msgspec
 import pytest
 import trio
 
-from actors import links, state_dir, status, tokens
+from actors import links, operator, state_dir, status, tokens
 from actors.arguments import DaemonArguments, parse_daemon_arguments
 from actors.messages import ownership
 from protocol.places import DaemonInfo, StateDir
@@ -85,6 +85,11 @@ def test_the_daemons_arguments() -> None:
         (("daemon", "--sand"), "unrecognized arguments: --sand"),
         (("daemon", "--config"), "--config: expected one argument"),
         (("daemon", "extra"), "unrecognized arguments: extra"),
+        (("handoff",), "the following arguments are required: ACTION"),
+        (("handoff", "acquire"), "one of the arguments SESSION --session-id --match is required"),
+        (("handoff", "grant", "a", "--match", "x=1"), "not allowed with argument SESSION"),
+        (("handoff", "grant", "--match", "cwd"), "'cwd' is not KEY=VALUE"),
+        (("tokens", "rotate", "boss"), "invalid choice: 'boss'"),
     ],
 )
 def test_bad_usage_ends_with_2(arguments: tuple[str, ...], says: str) -> None:
@@ -114,6 +119,17 @@ def test_help_needs_neither_the_event_loop_nor_the_platforms_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_state_directory_may_stand_before_or_after_an_action(tmp_path: Path) -> None:
+    where = ("--state-dir", str(tmp_path / "typo"))
+    for arguments in (
+        ("tokens", *where, "rotate", "session"),
+        ("tokens", "rotate", "session", *where),
+    ):
+        done = larkd(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{tmp_path / 'typo'} is not the state directory of a larkd" in done.stderr
 
 
 # ── status ──────────────────────────────────────────────────────────────────
@@ -267,9 +283,10 @@ def test_status_of_a_daemon_that_crashed(state: StateDir) -> None:
 
 
 async def test_status_with_a_token_of_another_directory_is_refused(state: StateDir) -> None:
-    serve = links_of(state)
-    state_dir.write_private(state.token("observer"), secrets.token_urlsafe(32).encode())
-    done = await larkd_while(serve, state, "status")
+    other = StateDir(state.root.with_name("other"))
+    state_dir.create(other)
+    tokens.open_tokens(state, secrets.token_urlsafe)
+    done = await larkd_while(links_of(other), state, "status")
     assert done.returncode == 1
     assert "bad_proof" in done.stderr.decode()
 
@@ -310,11 +327,11 @@ async def test_status_of_a_daemon_that_hangs_gives_up(
     state: StateDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens.open_tokens(state, secrets.token_urlsafe)
-    monkeypatch.setattr(status, "ANSWER_WITHIN_S", 0.05)
+    monkeypatch.setattr(operator, "ANSWER_WITHIN_S", 0.05)
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     state_dir.write_daemon_info(state, serving(listeners[0].socket.getsockname()[1]))
     # The kernel takes the connection; nobody ever answers.
-    with pytest.raises(status.Unavailable, match=r"did not answer within 0\.05 s"):
+    with pytest.raises(operator.Unavailable, match=r"did not answer within 0\.05 s"):
         await trio.to_thread.run_sync(status.fetch, state)
     for listener in listeners:
         await listener.aclose()

@@ -21,7 +21,7 @@ from actors.kit.mail import offer
 from actors.messages import journal, lane, link, ownership
 from actors.ownership.rows import JournalDoor, Rows
 from actors.ownership.status import OwnershipSettings, describe
-from protocol import lease
+from protocol import lease, wire
 from protocol.ids import AccountId, ChatId, ConnectionId
 
 RETRY_TELLING_S: Final = 0.05
@@ -52,6 +52,12 @@ async def run(
             await actor.serve(inbox, nursery)
 
 
+def _is_guest(message: ownership.Register) -> bool:
+    """Whether it comes to ask or to operate, and is no session."""
+    operates = wire.CAPABILITY_OPERATOR in message.capabilities
+    return message.role == "observer" or (message.role == "dispatcher" and operates)
+
+
 class JournalUnreadable(Exception):
     """The lease can't be loaded; nothing may be delivered without it."""
 
@@ -71,7 +77,7 @@ class _Ownership:
         self._now_ms = now_ms
         self._state = lease.State()
         self._links: dict[ConnectionId, trio.MemorySendChannel[link.LinkMessage]] = {}
-        self._observers: set[ConnectionId] = set()
+        self._guests: dict[ConnectionId, lease.Session] = {}  # observers and operators
         self._connections: dict[AccountId, ownership.ConnectionState] = {}
         self._untold: deque[lane.LaneMessage] = deque()
         self._leaving = False
@@ -136,8 +142,8 @@ class _Ownership:
         if refusal is not None:
             message.reply.send(refusal)
             return
-        if message.role == "observer":
-            self._observers.add(message.connection_id)
+        if _is_guest(message):
+            self._guests[message.connection_id] = self._session(message, alias=message.session_id)
             self._links[message.connection_id] = message.link
             message.reply.send(
                 ownership.Admitted(alias=message.session_id, lease_epoch=self._state.lease.epoch)
@@ -148,17 +154,8 @@ class _Ownership:
             for session in self._state.sessions.values()
             if session.session_id != message.session_id
         ]
-        session = lease.Session(
-            session_id=message.session_id,
-            connection_id=message.connection_id,
-            role=message.role,
-            alias=lease.choose_alias(message.session_id, message.metadata, taken),
-            pid=message.pid,
-            proxy_version=message.proxy_version,
-            metadata=message.metadata,
-            capabilities=tuple(sorted(message.capabilities)),
-            connected_at_ms=self._now_ms(),
-        )
+        alias = lease.choose_alias(message.session_id, message.metadata, taken)
+        session = self._session(message, alias=alias)
         new, replaced = lease.register(self._state, session)
         failure = await self._commit(new)
         if failure is not None:
@@ -192,6 +189,19 @@ class _Ownership:
         )
         await self._follow(self._state, new)
 
+    def _session(self, message: ownership.Register, *, alias: str) -> lease.Session:
+        return lease.Session(
+            session_id=message.session_id,
+            connection_id=message.connection_id,
+            role=message.role,
+            alias=alias,
+            pid=message.pid,
+            proxy_version=message.proxy_version,
+            metadata=message.metadata,
+            capabilities=tuple(sorted(message.capabilities)),
+            connected_at_ms=self._now_ms(),
+        )
+
     def _refusal(self, message: ownership.Register) -> ownership.Declined | None:
         if self._leaving:
             return ownership.Declined(
@@ -214,7 +224,7 @@ class _Ownership:
         self._tell(lane.Detached(session_id=older.session_id, connection_id=older.connection_id))
 
     async def _disconnected(self, connection_id: ConnectionId) -> None:
-        self._observers.discard(connection_id)
+        self._guests.pop(connection_id, None)
         self._links.pop(connection_id, None)
         new, gone = lease.disconnect(self._state, connection_id)
         if gone is None:
@@ -245,8 +255,10 @@ class _Ownership:
     async def _call_tool(
         self, call: ownership.CallTool
     ) -> ownership.ToolDone | ownership.ToolFailed:
-        caller = lease.by_connection(self._state, call.connection_id)
-        if caller is None and call.connection_id not in self._observers:
+        caller = lease.by_connection(self._state, call.connection_id) or self._guests.get(
+            call.connection_id
+        )
+        if caller is None:
             return ownership.ToolFailed(error=lease.NOT_REGISTERED)
         if call.name == lease.STATUS:
             return ownership.ToolDone(
@@ -256,7 +268,7 @@ class _Ownership:
             )
         if call.name not in lease.TOOLS:
             return ownership.ToolFailed(error=f"Unknown tool: {call.name}")
-        if caller is None:
+        if caller.role == "observer":
             return ownership.ToolFailed(error=lease.OBSERVER_ONLY_STATUS)
         try:
             new, text = lease.call_tool(self._state, caller, call.name, call.args)

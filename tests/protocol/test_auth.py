@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from protocol.auth import Keyring, proof
+from protocol.auth import Keyring, WrongProofs, proof
 from protocol.wire import ROLES, Role
 
 NONCE = bytes(range(32))
@@ -65,3 +65,23 @@ def test_a_role_without_a_token_is_not_proven_by_an_empty_one() -> None:
 
 def test_the_text_form_shows_no_token() -> None:
     assert "token" not in repr(RING)
+
+
+def test_each_wrong_proof_waits_twice_as_long_up_to_a_limit() -> None:
+    wrong = WrongProofs()
+    assert [wrong.delay_s(1_000.0 + n) for n in range(6)] == [0.25, 0.5, 1.0, 2.0, 2.0, 2.0]
+
+
+def test_a_quiet_minute_forgets_wrong_proofs() -> None:
+    wrong = WrongProofs()
+    wrong.delay_s(1_000.0)
+    wrong.delay_s(1_059.9)
+    assert wrong.count == 2
+    assert wrong.delay_s(1_119.9) == 0.25
+    assert wrong.count == 1
+
+
+def test_a_million_wrong_proofs_are_no_overflow() -> None:
+    wrong = WrongProofs()
+    wrong.count = 1_000_000
+    assert wrong.delay_s(1.0) == 2.0

@@ -1,0 +1,132 @@
+"""The operator's side: hand-offs and token rotation beside a running daemon."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import trio
+
+from tests.kit.house import environment, open_daemon, open_platform
+from tests.kit.raw_proxy import Map, RawProxy, connect, registration, session
+
+
+async def larkd(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    with trio.fail_after(20):
+        return await trio.run_process(
+            [sys.executable, "-m", "actors.cli", *arguments, "--state-dir", str(state_dir)],
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            env=environment(),
+        )
+
+
+async def said(state_dir: Path, *arguments: str) -> str:
+    done = await larkd(state_dir, *arguments)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return done.stdout.decode().strip()
+
+
+async def refused(state_dir: Path, *arguments: str) -> str:
+    done = await larkd(state_dir, *arguments)
+    assert (done.returncode, done.stdout) == (1, b"")
+    return done.stderr.decode().strip()
+
+
+async def lease(proxy: RawProxy) -> Map:
+    status: Map = (await proxy.tool("feishu_channel_status"))["result"]
+    return status
+
+
+async def test_an_operator_hands_the_channel_over_and_is_no_session(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "boss", "dispatcher") as boss,
+        session(state_dir, "mate:1", metadata={"alias": "API", "cwd": "/src/api"}) as mate,
+    ):
+        assert await said(state_dir, "handoff", "acquire", "api") == (
+            "Feishu channel owner is now mate:1 (session, epoch 2)."
+        )
+        found = await lease(boss)
+        assert found["effective_target_session_id"] == "mate:1"
+        assert found["dispatcher_session_id"] == "boss"
+        assert [one["sessionId"] for one in found["sessions"]] == ["boss", "mate:1"]
+
+        assert await said(state_dir, "handoff", "reclaim", "--chats") == (
+            "Feishu channel owner reclaimed by dispatcher boss (epoch 3)."
+        )
+        assert await said(state_dir, "handoff", "grant", "--match", "cwd=/src/api") == (
+            "Feishu channel acquire grant issued to mate:1."
+        )
+        taken = await mate.tool("feishu_channel_acquire")
+        assert taken["result"] == "Feishu channel owner is now mate:1 (session, epoch 4)."
+        assert await said(state_dir, "handoff", "return") == (
+            "Feishu channel owner returned to dispatcher boss (epoch 5)."
+        )
+        assert "hears now   boss" in await said(state_dir, "status")
+
+
+async def test_an_operators_mistakes_change_nothing_and_say_so(state_dir: Path) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        async with session(state_dir, "mate") as mate:
+            assert await refused(state_dir, "handoff", "acquire", "nobody") == (
+                "larkd handoff: no live channel proxy session: nobody"
+            )
+            for action in ("reclaim", "return"):
+                assert await refused(state_dir, "handoff", action) == (
+                    "larkd handoff: no live dispatcher channel proxy is registered"
+                )
+            found = await lease(mate)
+            assert (found["lease_epoch"], found["dispatcher_session_id"]) == (0, None)
+        (state_dir / "tokens" / "dispatcher.token").chmod(0o644)
+        done = await larkd(state_dir, "handoff", "reclaim")
+        assert done.returncode == 2
+        assert b"larkd tokens rotate dispatcher --state-dir" in done.stderr
+
+
+async def test_a_rotated_token_is_in_force_without_a_restart(state_dir: Path) -> None:
+    old = (await _token_after_start(state_dir)).encode()
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        async with session(state_dir, "mate") as mate:
+            told = await said(state_dir, "tokens", "rotate", "session")
+            new = (state_dir / "tokens" / "session.token").read_text()
+            assert new.encode() != old
+            assert new not in told
+            await mate.barrier()  # who is in stays in
+
+            async with connect(state_dir) as late:
+                hello = await late.expect("hello")
+                (state_dir / "old" / "tokens").mkdir(parents=True)
+                (state_dir / "old" / "tokens" / "session.token").write_bytes(old)
+                await late.send(
+                    **registration(hello, state_dir / "old", "late", "session", None, {})
+                )
+                assert (await late.expect("refused"))["code"] == "bad_proof"
+            async with session(state_dir, "fresh") as fresh:
+                await fresh.barrier()
+
+
+async def _token_after_start(state_dir: Path) -> str:
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        return (state_dir / "tokens" / "session.token").read_text()
+
+
+async def test_wrong_proofs_wait_longer_each_time_and_right_ones_never(state_dir: Path) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir) as daemon:
+        await refuse_one(state_dir)
+        await refuse_one(state_dir)
+        async with session(state_dir, "mate") as mate:
+            await mate.barrier()
+        told = map(json.loads, (await daemon.log()).splitlines())
+        waited = [one["refused_after_s"] for one in told if one["event"] == "link.bad_proof"]
+        assert waited == [0.25, 0.5]
+
+
+async def refuse_one(state_dir: Path) -> None:
+    async with connect(state_dir) as proxy:
+        answer = await proxy.register(state_dir, "guess", proof="0" * 64)
+        assert answer["code"] == "bad_proof"
