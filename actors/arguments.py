@@ -48,6 +48,13 @@ examples:
 """
 
 
+PAIR_DESCRIPTION: Final = """\
+A stranger who writes to the bot is shown a code, and so is a group that mentions it.
+Approve the code to let them in. The first person approved here becomes admin, who can
+approve others in the chat: /pair CODE.
+"""
+
+
 class DaemonArguments(msgspec.Struct, frozen=True, kw_only=True):
     config: Path | None = None
     state_dir: Path | None = None
@@ -166,6 +173,25 @@ def add_tokens(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "make a new token for a role; a running daemon takes it from the next connection on",
     )
     rotate.add_argument("role", choices=ROLES)
+
+
+def add_pair(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``larkd pair`` with its three actions."""
+    pair = commands.add_parser(
+        "pair",
+        help="let people and groups in, by the code they were shown",
+        description=PAIR_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_state_dir(pair)
+    actions = pair.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listed = _action(actions, "list", "show the codes that wait, and who was let in")
+    listed.add_argument("--json", action="store_true", help="print it as JSON")
+    approve = _action(actions, "approve", "let in whom a code was shown to")
+    approve.add_argument("code", metavar="CODE", help="the six characters they were shown")
+    revoke = _action(actions, "revoke", "take an approval back")
+    revoke.add_argument("subject", metavar="ID", help="an open_id, a chat_id, or a waiting code")
 
 
 def _action(

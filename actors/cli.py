@@ -11,7 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from actors.arguments import add_handoff, add_state_dir, add_tokens, parse_daemon_arguments
+from actors.arguments import (
+    add_handoff,
+    add_pair,
+    add_state_dir,
+    add_tokens,
+    parse_daemon_arguments,
+)
 
 if TYPE_CHECKING:
     from protocol.places import StateDir
@@ -31,6 +37,7 @@ examples:
   larkd status              who hears the user, what waits, which sessions are live
   larkd status --json       the same, for scripts
   larkd handoff acquire api let the session api hear the user
+  larkd pair approve K7M2QX let in who was shown this code
   larkd tokens rotate session
                             make a new token; the old one proves nothing any more
 
@@ -87,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="print the whole status as JSON")
     add_state_dir(status)
     add_handoff(commands)
+    add_pair(commands)
     add_tokens(commands)
     commands.add_parser(
         "sandbox", help="run the stand-in platform and its chat page alone", add_help=False
@@ -113,6 +121,7 @@ def _answer(parsed: argparse.Namespace) -> int:
     command: Callable[[StateDir, argparse.Namespace], str] = {
         "status": _status,
         "handoff": _handoff,
+        "pair": _pair,
         "tokens": _rotate,
     }[parsed.command]
     try:
@@ -135,6 +144,12 @@ def _handoff(state: StateDir, parsed: argparse.Namespace) -> str:
     from actors import handoff  # noqa: PLC0415  # only for this command
 
     return handoff.hand_off(state, parsed)
+
+
+def _pair(state: StateDir, parsed: argparse.Namespace) -> str:
+    from actors import pair  # noqa: PLC0415  # only for this command
+
+    return pair.pair(state, parsed)
 
 
 def _rotate(state: StateDir, parsed: argparse.Namespace) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -63,6 +64,7 @@ from actors.tokens import TokenFiles
 from actors.turns.context import GrantNotices
 from protocol import __version__
 from protocol.ids import AccountId, SessionId
+from protocol.pairing import mint_code
 from protocol.places import DaemonInfo, StateDir
 from protocol.settings import Settings
 
@@ -244,6 +246,9 @@ class House:
                 daemon_version=__version__,
                 generation=self._generation,
                 verify=self._tokens.verify,
+                operator_tools=intake.operator_tools(
+                    {name: account.intake.tx for name, account in self._accounts.items()}
+                ),
             )
             await links.serve(listeners, settings, self._ownership.tx, task_status=task_status)
 
@@ -331,6 +336,7 @@ class House:
                 account=account.settings.account_id,
                 policy=account.settings.policy,
                 language=self._settings.language,
+                mint_code=lambda: mint_code(secrets.randbelow),
             ),
             account.intake.life(),
             intake.Neighbours(

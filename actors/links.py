@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -57,6 +57,8 @@ GOODBYE_WITHIN_S: Final = 1.0
 """For the last frames to leave, and for ownership to hear that the link is over."""
 RETRY_AFTER_MS: Final = 1_000
 
+OperatorTool = Callable[[Mapping[str, Any]], Awaitable[ownership.ToolDone | ownership.ToolFailed]]
+"""``tool(args)``; answers within a deadline of its own."""
 Verify = Callable[[bytes, str, str, str], bool]
 """``verify(nonce, proof, session_id, role)``."""
 
@@ -67,6 +69,8 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     daemon_version: str
     generation: int
     verify: Verify
+    operator_tools: Mapping[str, OperatorTool] = {}
+    """Tools of the command line; to everybody else there are none such."""
 
 
 async def serve(
@@ -147,6 +151,7 @@ class _Link:
         self._turns: dict[TurnId, trio.MemorySendChannel[turn.TurnInput]] = {}
         self._admitted = trio.Event()
         self._asked_in = False
+        self._operates = False
         self._reading = trio.CancelScope()
         self._heard_at = trio.current_time()
         self._hears = True  # False while the reader is busy passing on what it read
@@ -279,6 +284,7 @@ class _Link:
         match answer:
             case ownership.Admitted():
                 self._machine.admitted()
+                self._operates = wire.is_operator(register.role, register.capabilities)
                 self._say(
                     wire.Registered(
                         session_id=register.session_id,
@@ -292,6 +298,9 @@ class _Link:
                 self._end(wire.Refused(code=answer.code, message=answer.message))
 
     async def _use_tool(self, tool: wire.Tool) -> None:
+        if self._operates and tool.name in self._settings.operator_tools:
+            self._answer_tool(tool, await self._settings.operator_tools[tool.name](tool.args))
+            return
         answer: ownership.ToolDone | ownership.ToolFailed = await ask_or(
             self._ownership_tx,
             lambda reply: ownership.CallTool(
@@ -303,6 +312,11 @@ class _Link:
                 " ask feishu_channel_status whether it took effect"
             ),
         )
+        self._answer_tool(tool, answer)
+
+    def _answer_tool(
+        self, tool: wire.Tool, answer: ownership.ToolDone | ownership.ToolFailed
+    ) -> None:
         match answer:
             case ownership.ToolDone(result=result):
                 self._say(wire.ToolResult(id=tool.id, ok=True, result=result))

@@ -58,6 +58,7 @@ class Name(StrEnum):
     REPLYMODE = "replymode"
     QUEUE = "queue"
     HELP = "help"
+    PAIR = "pair"
 
 
 class StopWord(Struct, frozen=True):

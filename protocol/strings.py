@@ -38,6 +38,33 @@ GRANT_NEEDED: Final = Text(
     "This bot lacks a permission to show live cards. An admin can grant it here: {url}",
     "机器人缺少显示实时卡片所需的权限，管理员可在此开通：{url}",
 )
+PAIRING_DIRECT: Final = Text(
+    "I don't know you yet. Your pairing code is {code}. Whoever runs this bot can let you in"
+    " within the hour: larkd pair approve {code}",
+    "我还不认识你，你的配对码是 {code}。机器人的管理员可在一小时内执行：larkd pair approve {code}",
+)
+PAIRING_GROUP: Final = Text(
+    "This group is not paired with me yet. Its pairing code is {code}. Whoever runs this bot can"
+    " let it in within the hour: larkd pair approve {code}",
+    "此群还没有与我配对，配对码是 {code}。机器人的管理员可在一小时内执行："
+    "larkd pair approve {code}",
+)
+PAIRED_DIRECT: Final = Text(
+    "You are paired. Send a message to begin.", "配对成功，发一条消息就可以开始了。"
+)
+PAIRED_GROUP: Final = Text(
+    "This group is paired. Mention me to begin.", "本群配对成功，@我 就可以开始了。"
+)
+PAIR_APPROVED: Final = Text("Paired {subject}.", "已配对 {subject}。")
+PAIR_UNKNOWN: Final = Text(
+    "No pairing code {code} is waiting. Codes are valid for an hour.",
+    "没有等待批准的配对码 {code}，配对码一小时内有效。",
+)
+PAIR_NOT_HERE: Final = Text(
+    "Only an admin can approve a pairing, in a direct chat with me.",
+    "只有管理员能批准配对，请在与我的单聊中发送。",
+)
+PAIR_USAGE: Final = Text("Usage: /pair <code>", "用法：/pair <配对码>")
 TOAST_STOPPED: Final = Text("Stopped", "已停止")
 TOAST_NOT_ALLOWED: Final = Text(
     "Only who started this task, or an admin, can stop it.", "只有任务发起人或管理员可以停止它。"

@@ -11,6 +11,7 @@ and :class:`InvalidMessage` (the link goes on).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
@@ -58,6 +59,11 @@ DeltaChannel = Literal["answer", "reasoning"]
 MetadataKey = Annotated[str, Meta(max_length=64)]
 MetadataValue = Annotated[str, Meta(max_length=1024)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=32)]
+
+
+def is_operator(role: Role, capabilities: Iterable[str]) -> bool:
+    """Whether who registers so is a person at the command line, and no session."""
+    return role == "dispatcher" and CAPABILITY_OPERATOR in capabilities
 
 
 class _Message(Struct, frozen=True, kw_only=True, tag_field="t"):

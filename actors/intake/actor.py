@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeGuard
 
 import msgspec
 import structlog
@@ -28,6 +28,7 @@ from actors.intake.doors import (
     store,
     who_hears,
 )
+from actors.intake.pairing import Pairing
 from actors.intake.stop import Stopper
 from actors.messages import gateway, intake, journal, lane, ownership
 from protocol import access, command, strings
@@ -64,6 +65,8 @@ class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True):
     account: AccountId
     policy: access.Policy
     language: strings.Language
+    mint_code: Callable[[], str]
+    """A new pairing code, from a cryptographic source."""
 
 
 async def run(
@@ -80,7 +83,7 @@ async def run(
         async with trio.open_nursery() as nursery:
             actor = _Intake(settings, neighbours, nursery, now_ms)
             nursery.start_soon(_learn_bot, neighbours, rng)
-            await actor.take_up_unprepared()
+            await actor.open()
             task_status.started()
             async for message in inbox:
                 await actor.handle(message)
@@ -114,11 +117,25 @@ class _Intake:
         self._settings = settings
         self._to = neighbours
         self._answers = Answers(nursery, neighbours.gateway_tx, settings.language)
-        self._stopper = Stopper(neighbours, settings.policy.admins, self._answers)
+        self._pairing = Pairing(
+            settings.account,
+            settings.policy,
+            neighbours,
+            self._answers,
+            now_ms=now_ms,
+            mint=settings.mint_code,
+        )
+        self._stopper = Stopper(neighbours, self._answers, lambda: self._pairing.policy.admins)
+        self._nursery = nursery
         self._now_ms = now_ms
         self._bot: OpenId | None = None
         self._noticed: dict[ChatId, int] = {}
         self._prompts: list[tuple[RowId, Prepared]] = []  # taken, not ready yet; one batch
+
+    async def open(self) -> None:
+        """Know who was paired, then take up what an earlier life left."""
+        await self._pairing.load()
+        await self.take_up_unprepared()
 
     async def handle_waiting(self, inbox: trio.MemoryReceiveChannel[intake.IntakeMessage]) -> None:
         """Take what else has arrived, then make all prompts among it ready together."""
@@ -143,6 +160,10 @@ class _Intake:
                 await self.take_up_unprepared()
             case intake.TakeUp():
                 await self.take_up_unprepared()
+            case intake.CodeSent():
+                await self._pairing.code_sent(message)
+            case intake.ListPairings() | intake.ApprovePairing() | intake.RevokePairing():
+                await self._pairing.operate(message)
 
     async def take_up_unprepared(self) -> None:
         """Take every row still ``received``, oldest first."""
@@ -190,6 +211,13 @@ class _Intake:
     # ── messages ────────────────────────────────────────────────────────────
 
     async def _message(self, inbound: Inbound, message: MessageReceived) -> None:
+        content = read_content(message.message_type, message.content, message.mentions)
+        wanted = self._wanted(message, content)
+        if self._pairing.may_pair(message) and _is_pair(wanted):
+            # Before the gate: who may let others in need not be let in.
+            await self._pairing.command(message, wanted.args)
+            await self._close(inbound.row_id, RowState.COMMAND, "pair")
+            return
         match self._decide(message):
             case access.Admitted():
                 pass
@@ -201,10 +229,13 @@ class _Intake:
                 await self._refuse(inbound, message, reason)
                 return
             case access.NeedsPairing(kind=kind):
-                await self._refuse(inbound, message, f"{kind} pairing required")
+                silence = self._pairing.show_code(message, kind, self._nursery)
+                await self._refuse(inbound, message, silence or f"{kind} pairing required")
                 return
-        content = read_content(message.message_type, message.content, message.mentions)
-        wanted = self._wanted(message, content)
+        if _is_pair(wanted):
+            self._answers.send(message.message_id, message.chat_id, strings.PAIR_NOT_HERE, "pair")
+            await self._close(inbound.row_id, RowState.COMMAND, "pair")
+            return
         if isinstance(wanted, command.Prompt):
             self._prompt(inbound, message, content)
             return
@@ -221,7 +252,7 @@ class _Intake:
             mentions=frozenset(mentioned),
             sender_is_bot=message.sender_type not in ("user", ""),
         )
-        return access.decide(self._settings.policy, approach, self._bot)
+        return access.decide(self._pairing.policy, approach, self._bot)
 
     def _wanted(
         self, message: MessageReceived, content: Content
@@ -230,8 +261,9 @@ class _Intake:
             return command.Prompt()
         bot_keys = [each.key for each in message.mentions if each.open_id == self._bot]
         wanted = command.parse(content.own_text, bot_keys=bot_keys)
-        if isinstance(wanted, command.Command) and (
-            wanted.name is not command.Name.CANCEL or wanted.args
+        if isinstance(wanted, command.Command) and not (
+            wanted.name is command.Name.PAIR
+            or (wanted.name is command.Name.CANCEL and not wanted.args)
         ):
             return command.Prompt()  # the other commands come with the lanes' own room
         return wanted
@@ -301,3 +333,9 @@ class _Intake:
 
     async def _close(self, row_id: RowId, state: RowState, note: str | None) -> None:
         await close_row(self._to.journal_tx, row_id, state, note, self._now_ms())
+
+
+def _is_pair(
+    wanted: command.StopWord | command.Command | command.Prompt,
+) -> TypeGuard[command.Command]:
+    return isinstance(wanted, command.Command) and wanted.name is command.Name.PAIR

@@ -162,17 +162,39 @@ class Answers:
         if self._under_way >= ANSWERS_MAX:
             log.warning("feishu.answer_dropped", message=message_id, what=what)
             return
-        self._under_way += 1
-        operation = gateway.ReplyMessage(
+        self._start(self.reply(message_id, chat_id, text, what))
+
+    def post(self, chat_id: ChatId, text: strings.Text, uuid: str) -> None:
+        """Say something in a chat, not as a reply; *uuid* makes a repeat harmless."""
+        if self._under_way >= ANSWERS_MAX:
+            log.warning("feishu.answer_dropped", chat=chat_id)
+            return
+        self._start(
+            gateway.CreateMessage(
+                chat_id=chat_id, msg_type="text", content_json=self._json(text), uuid=uuid
+            )
+        )
+
+    def reply(
+        self, message_id: MessageId, chat_id: ChatId, text: strings.Text, what: str
+    ) -> gateway.ReplyMessage:
+        """Return the call that replies to a message."""
+        return gateway.ReplyMessage(
             message_id=message_id,
             chat_id=chat_id,
             msg_type="text",
-            content_json=msgspec.json.encode({"text": text.speak(self._language)}).decode(),
+            content_json=self._json(text),
             uuid=idempotency_key(message_id, what),
         )
+
+    def _json(self, text: strings.Text) -> str:
+        return msgspec.json.encode({"text": text.speak(self._language)}).decode()
+
+    def _start(self, operation: gateway.ReplyMessage | gateway.CreateMessage) -> None:
+        self._under_way += 1
         self._nursery.start_soon(self._send, operation)
 
-    async def _send(self, operation: gateway.ReplyMessage) -> None:
+    async def _send(self, operation: gateway.ReplyMessage | gateway.CreateMessage) -> None:
         try:
             outcome = await call(self._gateway_tx, operation, gateway.Priority.FINAL)
             if isinstance(outcome, NoAnswer):
@@ -181,7 +203,7 @@ class Answers:
             if isinstance(outcome, Rejected | NoAnswer):
                 log.warning(
                     "feishu.answer_failed",
-                    message=operation.message_id,
+                    chat=operation.chat_id,
                     outcome=type(outcome).__name__,
                 )
         finally:

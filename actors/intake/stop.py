@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 
 from actors.intake.doors import ASK_WITHIN_S, Answers, Neighbours, who_hears
@@ -19,7 +21,12 @@ log = structlog.get_logger()
 class Stopper:
     """Asks lanes to stop, and tells people what came of it."""
 
-    def __init__(self, neighbours: Neighbours, admins: frozenset[OpenId], answers: Answers) -> None:
+    def __init__(
+        self,
+        neighbours: Neighbours,
+        answers: Answers,
+        admins: Callable[[], frozenset[OpenId]],
+    ) -> None:
         self._to = neighbours
         self._admins = admins
         self._answers = answers
@@ -81,7 +88,7 @@ class Stopper:
                 turn_id=turn_id,
                 chat_id=chat_id,
                 by=by,
-                by_admin=by in self._admins,
+                by_admin=by in self._admins(),
                 reason="user",
                 reply=reply,
             ),

@@ -72,6 +72,11 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         session_id TEXT NOT NULL
     ) WITHOUT ROWID;
 
+    CREATE TABLE access (
+        account TEXT PRIMARY KEY,
+        book    BLOB NOT NULL
+    ) WITHOUT ROWID;
+
     CREATE TABLE card (
         card_id       TEXT PRIMARY KEY,
         account       TEXT NOT NULL,

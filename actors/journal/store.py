@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from actors.journal import ledgers, rows, schema
+from actors.journal import access, ledgers, rows, schema
 from actors.journal.errors import JournalError, explained, result_code
 from actors.journal.opening import connect, count_start, open_database
 from actors.messages import journal
@@ -39,6 +39,8 @@ _HANDLERS: Final[Mapping[type, Callable[[sqlite3.Connection, Any], Any]]] = {
     journal.NoteCard: ledgers.note_card,
     journal.CloseCard: ledgers.close_card,
     journal.OpenCards: ledgers.open_cards,
+    journal.LoadAccess: access.load_access,
+    journal.SaveAccess: access.save_access,
 }
 
 log = structlog.get_logger()

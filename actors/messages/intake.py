@@ -8,6 +8,7 @@ from actors.kit.mail import Reply
 from actors.messages.base import Message
 from protocol.delivery import Inbound
 from protocol.ids import OpenId
+from protocol.pairing import AccessBook, Request
 
 
 class Arrived(Message, frozen=True, kw_only=True):
@@ -44,4 +45,50 @@ class TakeUp(Message, frozen=True, kw_only=True):
     """There may be committed events nobody has brought: look into the journal."""
 
 
-IntakeMessage = Arrived | CardAction | BotKnown | TakeUp
+class CodeSent(Message, frozen=True, kw_only=True):
+    """From the intake's own child: whether a pairing code reached the chat."""
+
+    request: Request
+    sent: bool
+
+
+class Pairings(msgspec.Struct, frozen=True, kw_only=True):
+    """Who was paired with an account, and the codes that wait for approval."""
+
+    book: AccessBook
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an operator's wish; None: it concerns nothing of this account."""
+
+    text: str | None
+
+
+class ListPairings(Message, frozen=True, kw_only=True):
+    reply: Reply[Pairings]
+
+
+class ApprovePairing(Message, frozen=True, kw_only=True):
+    """The operator lets in whom this code was shown to."""
+
+    code: str
+    reply: Reply[Told]
+
+
+class RevokePairing(Message, frozen=True, kw_only=True):
+    """The operator takes back what was approved of an open_id or chat_id, or a code."""
+
+    subject: str
+    reply: Reply[Told]
+
+
+IntakeMessage = (
+    Arrived
+    | CardAction
+    | BotKnown
+    | TakeUp
+    | CodeSent
+    | ListPairings
+    | ApprovePairing
+    | RevokePairing
+)

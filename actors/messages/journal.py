@@ -21,6 +21,7 @@ from protocol.ids import (
     TurnId,
 )
 from protocol.lease import LeaseState
+from protocol.pairing import AccessBook
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,6 +210,22 @@ class OpenCards(Message, frozen=True, kw_only=True):
     reply: Reply[tuple[LedgerEntry, ...] | Failed]
 
 
+# ── who was paired ──────────────────────────────────────────────────────────
+
+
+class LoadAccess(Message, frozen=True, kw_only=True):
+    account: AccountId
+    reply: Reply[AccessBook | Failed]
+
+
+class SaveAccess(Message, frozen=True, kw_only=True):
+    """Replace what is stored of the account's pairings by *book*."""
+
+    account: AccountId
+    book: AccessBook
+    reply: Reply[Done | Failed]
+
+
 JournalMessage = (
     Append
     | Unprepared
@@ -225,4 +242,6 @@ JournalMessage = (
     | NoteCard
     | CloseCard
     | OpenCards
+    | LoadAccess
+    | SaveAccess
 )

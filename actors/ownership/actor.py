@@ -54,8 +54,7 @@ async def run(
 
 def _is_guest(message: ownership.Register) -> bool:
     """Whether it comes to ask or to operate, and is no session."""
-    operates = wire.CAPABILITY_OPERATOR in message.capabilities
-    return message.role == "observer" or (message.role == "dispatcher" and operates)
+    return message.role == "observer" or wire.is_operator(message.role, message.capabilities)
 
 
 class JournalUnreadable(Exception):

@@ -1,0 +1,194 @@
+"""Who is let in beside the configuration: pairing codes, approvals, and the account's book.
+
+Part of the intake, which alone changes the book of its account. A change is stored
+before anybody is told of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from actors.intake.doors import Answers, Neighbours, call, store
+from actors.messages import gateway, intake, journal
+from protocol import pairing, strings
+from protocol.access import PairingKind, Policy
+from protocol.events import MessageReceived
+from protocol.ids import AccountId, idempotency_key
+from protocol.pairing import AccessBook
+from protocol.platform import MessageSent
+
+log = structlog.get_logger()
+
+
+class Pairing:
+    """The gate's policy as it is now, and how it changes."""
+
+    def __init__(
+        self,
+        account: AccountId,
+        configured: Policy,
+        neighbours: Neighbours,
+        answers: Answers,
+        *,
+        now_ms: Callable[[], int],
+        mint: Callable[[], str],
+    ) -> None:
+        self._account = account
+        self._configured = configured
+        self._to = neighbours
+        self._answers = answers
+        self._now_ms = now_ms
+        self._mint = mint
+        self._book = AccessBook()
+        self.policy = configured
+
+    async def load(self) -> None:
+        """Take the book as the journal has it."""
+        book: AccessBook | journal.Failed = await store(
+            self._to.journal_tx,
+            lambda reply: journal.LoadAccess(account=self._account, reply=reply),
+        )
+        assert isinstance(book, AccessBook)
+        self._keep(book)
+
+    # ── strangers ───────────────────────────────────────────────────────────
+
+    def show_code(
+        self, message: MessageReceived, kind: PairingKind, nursery: trio.Nursery
+    ) -> str | None:
+        """Let a stranger have a code, in a task of its own; return why there is none."""
+        book, request = pairing.show(
+            self._book,
+            kind,
+            message.sender_id,
+            message.chat_id,
+            now_ms=self._now_ms(),
+            mint=self._mint,
+        )
+        if isinstance(request, pairing.Silence):
+            return request.reason
+        self._keep(book)
+        nursery.start_soon(self._send_code, message, request)
+        return None
+
+    async def _send_code(self, message: MessageReceived, request: pairing.Request) -> None:
+        text = strings.PAIRING_GROUP if request.kind == "group" else strings.PAIRING_DIRECT
+        operation = self._answers.reply(
+            message.message_id, message.chat_id, text.format(code=request.code), "pairing"
+        )
+        outcome = await call(self._to.gateway_tx, operation, gateway.Priority.CREATE)
+        sent = isinstance(outcome, MessageSent)
+        if not sent:
+            log.warning(
+                "pairing.code_not_sent", chat=message.chat_id, outcome=type(outcome).__name__
+            )
+        await self._to.intake_tx.send(intake.CodeSent(request=request, sent=sent))
+
+    async def code_sent(self, message: intake.CodeSent) -> None:
+        """Store a code once its message is out; one that nobody saw is forgotten."""
+        if not message.sent:
+            self._keep(pairing.not_shown(self._book, message.request))
+            return
+        await self._store(self._book)
+        log.info(
+            "pairing.code_shown",
+            account=self._account,
+            kind=message.request.kind,
+            chat=message.request.chat_id,
+            sender=message.request.open_id,
+        )
+
+    # ── approvals ───────────────────────────────────────────────────────────
+
+    def may_pair(self, message: MessageReceived) -> bool:
+        """Whether this is an admin's direct chat, where ``/pair`` is heard."""
+        return message.chat_type == "p2p" and message.sender_id in self.policy.admins
+
+    async def command(self, message: MessageReceived, args: tuple[str, ...]) -> None:
+        """Carry out ``/pair <code>`` of an admin."""
+        if len(args) != 1:
+            text = strings.PAIR_USAGE
+        else:
+            approved = await self._approve(args[0], makes_first_admin=False)
+            text = (
+                strings.PAIR_UNKNOWN.format(code=args[0][:32])
+                if approved is None
+                else strings.PAIR_APPROVED.format(subject=approved.request.subject)
+            )
+        self._answers.send(message.message_id, message.chat_id, text, "pair")
+
+    async def operate(
+        self, wish: intake.ListPairings | intake.ApprovePairing | intake.RevokePairing
+    ) -> None:
+        """Do what the command line asks, and answer it."""
+        match wish:
+            case intake.ListPairings(reply=reply):
+                with reply:
+                    requests = pairing.pending(self._book, self._now_ms())
+                    reply.send(intake.Pairings(book=_with(self._book, requests)))
+            case intake.ApprovePairing(code=code, reply=reply):
+                with reply:
+                    approved = await self._approve(code, makes_first_admin=True)
+                    reply.send(intake.Told(text=None if approved is None else _told(approved)))
+            case intake.RevokePairing(subject=subject, reply=reply):
+                with reply:
+                    reply.send(intake.Told(text=await self._revoke(subject)))
+
+    async def _approve(self, code: str, *, makes_first_admin: bool) -> pairing.Approved | None:
+        book, approved = pairing.approve(
+            self._book,
+            self._configured,
+            code,
+            now_ms=self._now_ms(),
+            makes_first_admin=makes_first_admin,
+        )
+        if approved is None:
+            return None
+        await self._store(book)
+        request = approved.request
+        log.info(
+            "pairing.approved",
+            account=self._account,
+            kind=request.kind,
+            subject=request.subject,
+            became_admin=approved.became_admin,
+        )
+        text = strings.PAIRED_GROUP if request.kind == "group" else strings.PAIRED_DIRECT
+        self._answers.post(
+            request.chat_id, text, idempotency_key("paired", request.code, request.made_at_ms)
+        )
+        return approved
+
+    async def _revoke(self, subject: str) -> str | None:
+        configured = subject in self._configured.allow_from | self._configured.groups.keys()
+        book, changed = pairing.revoke(self._book, subject)
+        if changed:
+            await self._store(book)
+            log.info("pairing.revoked", account=self._account, subject=subject)
+        if configured:
+            return f"{subject} is let in by the configuration; take it out of allowFrom or groups"
+        return f"revoked {subject}" if changed else None
+
+    async def _store(self, book: AccessBook) -> None:
+        done: journal.Done | journal.Failed = await store(
+            self._to.journal_tx,
+            lambda reply: journal.SaveAccess(account=self._account, book=book, reply=reply),
+        )
+        assert isinstance(done, journal.Done)
+        self._keep(book)
+
+    def _keep(self, book: AccessBook) -> None:
+        self._book = book
+        self.policy = pairing.in_force(self._configured, book)
+
+
+def _with(book: AccessBook, requests: tuple[pairing.Request, ...]) -> AccessBook:
+    return AccessBook(users=book.users, groups=book.groups, admins=book.admins, requests=requests)
+
+
+def _told(approved: pairing.Approved) -> str:
+    tail = ", and is now an admin" if approved.became_admin else ""
+    return f"paired {approved.request.subject}{tail}"

@@ -1,0 +1,31 @@
+"""What was paired with each account: one small document, replaced whole."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import msgspec
+import structlog
+
+from actors.messages import journal
+from protocol.pairing import AccessBook
+
+log = structlog.get_logger()
+
+
+def load_access(db: sqlite3.Connection, message: journal.LoadAccess) -> AccessBook:
+    """Return the account's book; a damaged one lets nobody in and is said aloud."""
+    row = db.execute("SELECT book FROM access WHERE account = ?", (message.account,)).fetchone()
+    if row is None:
+        return AccessBook()
+    try:
+        return msgspec.json.decode(row[0], type=AccessBook)
+    except (msgspec.DecodeError, TypeError, UnicodeError) as damage:
+        log.error("journal.access_damaged", account=message.account, reason=str(damage))  # noqa: TRY400 -- no traceback: its frames hold ids of people
+        return AccessBook()
+
+
+def save_access(db: sqlite3.Connection, message: journal.SaveAccess) -> journal.Done:
+    book = msgspec.json.encode(message.book)
+    db.execute("INSERT OR REPLACE INTO access VALUES (?, ?)", (message.account, book))
+    return journal.Done()

@@ -1,0 +1,135 @@
+"""Strangers, pairing codes, and who lets them in: as people and the operator see it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from tests.daemon.test_operator import refused, said
+from tests.kit.house import Platform, open_daemon, open_platform
+from tests.kit.raw_proxy import RawProxy, session
+
+CODE = re.compile(r"larkd pair approve ([A-HJ-NP-Z2-9]{6})")
+
+
+async def told(platform: Platform, chat: dict[str, Any], needle: str, times: int = 1) -> str:
+    """Wait until the bot has said *needle* that often in the chat; return the last."""
+    with trio.fail_after(10):
+        while True:
+            texts = [
+                json.dumps(message, ensure_ascii=False)
+                for message in await platform.messages(chat)
+                if message["sender"]["type"] != "user"
+            ]
+            found = [text for text in texts if needle in text]
+            if len(found) >= times:
+                assert len(found) == times
+                return found[-1]
+            await trio.sleep(0.02)
+
+
+async def code_in(platform: Platform, chat: dict[str, Any], times: int = 1) -> str:
+    match = CODE.search(await told(platform, chat, "larkd pair approve", times))
+    assert match is not None
+    return match[1]
+
+
+async def nothing_was_delivered(proxy: RawProxy) -> None:
+    await proxy.barrier()
+    assert all(message["t"] != "deliver" for message in proxy.seen)
+
+
+async def test_a_stranger_is_paired_by_the_operator_and_becomes_admin(state_dir: Path) -> None:
+    async with open_platform() as platform:
+        chat = await platform.chat()
+        async with (
+            open_daemon(platform, state_dir, dmPolicy="pairing") as daemon,
+            session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
+        ):
+            await platform.say(chat, "let me in")
+            code = await code_in(platform, chat)
+            await platform.say(chat, "please")
+            assert await code_in(platform, chat, times=2) == code
+            await platform.say(chat, "PLEASE")  # shown twice, and then no more
+            await nothing_was_delivered(boss)
+            assert code in await said(state_dir, "pair", "list")
+
+            assert await refused(state_dir, "pair", "approve", "AAAAAA") == (
+                "larkd pair: no pairing code AAAAAA is waiting;"
+                " codes are valid for an hour: larkd pair list"
+            )
+            open_id = json.loads(await said(state_dir, "pair", "list", "--json"))["default"][
+                "pending"
+            ][0]["open_id"]
+            assert await said(state_dir, "pair", "approve", code.lower()) == (
+                f"paired {open_id}, and is now an admin"
+            )
+            await told(platform, chat, "You are paired. Send a message to begin.")
+            await platform.say(chat, "hello")
+            assert (await boss.until("deliver"))["content"] == "hello"
+            await daemon.kill()
+        async with (
+            open_daemon(platform, state_dir, dmPolicy="pairing"),
+            session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
+        ):
+            await platform.say(chat, "still in?")
+            await boss.until("deliver", lambda message: message["content"] == "still in?")
+            assert f"paired {open_id} (admin)" in await said(state_dir, "pair", "list")
+            assert await said(state_dir, "pair", "revoke", open_id) == f"revoked {open_id}"
+            await platform.say(chat, "and now?")
+            await code_in(platform, chat, times=3)
+            assert await said(state_dir, "pair", "revoke", open_id) == f"revoked {open_id}"
+            assert await refused(state_dir, "pair", "revoke", open_id) == (
+                f"larkd pair: {open_id} is not paired, and no code: larkd pair list"
+            )
+
+
+async def test_an_admin_pairs_others_from_a_direct_chat_and_nobody_else_can(
+    state_dir: Path,
+) -> None:
+    async with open_platform() as platform:
+        admin = await platform.chat()
+        bob = await platform.chat(name="Bob")
+        admin_id = next(
+            member for member in admin["members"] if member.startswith("ou_") and member != "bot"
+        )
+        async with (
+            open_daemon(platform, state_dir, dmPolicy="pairing", admins=[admin_id]),
+            session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
+        ):
+            await platform.say(bob, "hi")
+            code = await code_in(platform, bob)
+            await platform.say(bob, f"/pair {code}")
+            assert await code_in(platform, bob, times=2) == code, "a stranger can't pair himself"
+            await platform.say(admin, "/pair")
+            await told(platform, admin, "Usage: /pair <code>")
+            await platform.say(admin, "/pair ZZZZZZ")
+            await told(platform, admin, "No pairing code ZZZZZZ is waiting.")
+            await platform.say(admin, f"/pair {code}")
+            await told(platform, admin, "Paired ou_")
+            await told(platform, bob, "You are paired.")
+            await nothing_was_delivered(boss)
+            await platform.say(bob, "hello")
+            assert (await boss.until("deliver"))["content"] == "hello"
+            await platform.say(bob, f"/pair {code}")
+            await told(platform, bob, "Only an admin can approve a pairing")
+
+
+async def test_a_session_is_no_operator(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir, dmPolicy="pairing"),
+        session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
+    ):
+        chat = await platform.chat()
+        await platform.say(chat, "hi")
+        code = await code_in(platform, chat)
+        answer = await boss.tool("larkd_pair_approve", code=code)
+        assert (answer["ok"], answer["error"]) == (False, "Unknown tool: larkd_pair_approve")
+        async with session(state_dir, "mate", capabilities=["operator"]) as mate:
+            answer = await mate.tool("larkd_pair_approve", code=code)
+            assert answer["error"] == "Unknown tool: larkd_pair_approve"
