@@ -54,6 +54,8 @@ def _lines(status: Mapping[str, Any], now_ms: int) -> Iterator[str]:
         if about.get("last_error"):
             line += f", last error: {about['last_error']}"
         yield line
+        for reason, count in _map(about.get("refused")).items():
+            yield f"    refused {count}: {reason}"
     yield "channel"
     yield f"  owner       {status.get('owner_session_id') or '-'}"
     yield f"  dispatcher  {status.get('dispatcher_session_id') or '-'}"

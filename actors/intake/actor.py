@@ -12,6 +12,7 @@ At start, and when the bot has learnt who it is, it takes up what is still
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, TypeGuard
 
@@ -30,6 +31,7 @@ from actors.intake.doors import (
 )
 from actors.intake.pairing import Pairing
 from actors.intake.stop import Stopper
+from actors.kit.mail import offer
 from actors.messages import gateway, intake, journal, lane, ownership
 from protocol import access, command, strings
 from protocol.content import Content, read_content
@@ -129,6 +131,7 @@ class _Intake:
         self._nursery = nursery
         self._now_ms = now_ms
         self._bot: OpenId | None = None
+        self._refusals: Counter[str] = Counter()
         self._noticed: dict[ChatId, int] = {}
         self._prompts: list[tuple[RowId, Prepared]] = []  # taken, not ready yet; one batch
 
@@ -276,6 +279,11 @@ class _Intake:
             message=message.message_id,
             sender=message.sender_id,
             reason=reason,
+        )
+        self._refusals[reason] += 1
+        offer(  # dropped when full: the next one says everything
+            self._to.ownership_tx,
+            ownership.Refusals(account=self._settings.account, by_reason=dict(self._refusals)),
         )
         await self._close(inbound.row_id, RowState.REFUSED, reason)
 

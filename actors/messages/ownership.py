@@ -100,6 +100,13 @@ class ConnectionState(Message, frozen=True, kw_only=True):
     last_error: str | None
 
 
+class Refusals(Message, frozen=True, kw_only=True):
+    """How many messages an account's gate refused since the start, by reason."""
+
+    account: AccountId
+    by_reason: dict[str, int]
+
+
 class Leaving(Message, frozen=True, kw_only=True):
     """The daemon leaves: registrations are refused as ``draining``, links say bye."""
 
@@ -128,6 +135,7 @@ OwnershipMessage = (
     | Acked
     | Answered
     | ConnectionState
+    | Refusals
     | Leaving
     | WhoHears
 )

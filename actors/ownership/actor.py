@@ -78,6 +78,7 @@ class _Ownership:
         self._links: dict[ConnectionId, trio.MemorySendChannel[link.LinkMessage]] = {}
         self._guests: dict[ConnectionId, lease.Session] = {}  # observers and operators
         self._connections: dict[AccountId, ownership.ConnectionState] = {}
+        self._refusals: dict[AccountId, dict[str, int]] = {}
         self._untold: deque[lane.LaneMessage] = deque()
         self._leaving = False
 
@@ -126,6 +127,8 @@ class _Ownership:
                 await self._rows.answered(message.row_id)
             case ownership.ConnectionState():
                 self._connections[message.account] = message
+            case ownership.Refusals():
+                self._refusals[message.account] = message.by_reason
             case ownership.Leaving():
                 with message.reply:
                     self._leave()
@@ -262,7 +265,12 @@ class _Ownership:
         if call.name == lease.STATUS:
             return ownership.ToolDone(
                 result=await describe(
-                    self._state, self._settings, self._connections, self._door, self._now_ms()
+                    self._state,
+                    self._settings,
+                    self._connections,
+                    self._refusals,
+                    self._door,
+                    self._now_ms(),
                 )
             )
         if call.name not in lease.TOOLS:

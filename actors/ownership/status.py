@@ -24,6 +24,7 @@ async def describe(
     state: lease.State,
     settings: OwnershipSettings,
     connections: Mapping[AccountId, ownership.ConnectionState],
+    refusals: Mapping[AccountId, Mapping[str, int]],
     door: JournalDoor,
     now: int,
 ) -> dict[str, Any]:
@@ -58,6 +59,7 @@ async def describe(
                 "state": one.state,
                 "last_event_at": one.last_event_at_ms,
                 "last_error": one.last_error,
+                "refused": dict(refusals.get(account, {})),
             }
             for account, one in connections.items()
         },

@@ -133,3 +133,30 @@ async def test_a_session_is_no_operator(state_dir: Path) -> None:
         async with session(state_dir, "mate", capabilities=["operator"]) as mate:
             answer = await mate.tool("larkd_pair_approve", code=code)
             assert answer["error"] == "Unknown tool: larkd_pair_approve"
+
+
+async def test_a_group_is_paired_by_a_mention_and_lets_every_member_in(state_dir: Path) -> None:
+    async with open_platform() as platform:
+        group = await platform.chat("group", "Team")
+        async with (
+            open_daemon(platform, state_dir, groupPolicy="allowlist"),
+            session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
+        ):
+            await platform.say(group, "just chatting")
+            await platform.say(group, "hello bot", mention_bot=True)
+            code = await code_in(platform, group)
+            assert f"group {group['chat_id']}, asked by ou_" in await said(
+                state_dir, "pair", "list"
+            )
+            assert await said(state_dir, "pair", "approve", code) == f"paired {group['chat_id']}"
+            await told(platform, group, "This group is paired. Mention me to begin.")
+            await nothing_was_delivered(boss)
+            await platform.say(group, "not for the bot")
+            await platform.say(group, "now", mention_bot=True)
+            assert "now" in (await boss.until("deliver"))["content"]
+            status = (await boss.tool("feishu_channel_status"))["result"]
+            assert status["connection"]["default"]["refused"] == {
+                "bot not mentioned": 2,
+                "group pairing required": 1,
+            }
+            assert "    refused 2: bot not mentioned" in await said(state_dir, "status")
