@@ -246,8 +246,10 @@ class House:
                 daemon_version=__version__,
                 generation=self._generation,
                 verify=self._tokens.verify,
-                operator_tools=intake.operator_tools(
-                    {name: account.intake.tx for name, account in self._accounts.items()}
+                tools=links.Tools(
+                    of_operators=intake.operator_tools(
+                        {name: account.intake.tx for name, account in self._accounts.items()}
+                    ),
                 ),
             )
             await links.serve(listeners, settings, self._ownership.tx, task_status=task_status)

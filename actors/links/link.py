@@ -1,25 +1,24 @@
-"""Links: the listener, and one link per proxy connection.
+"""One link: a proxy's connection, from ``hello`` to its end.
 
-A link owns its TCP stream, both ways, and its liveness. It asks ownership to admit
+It owns its TCP stream, both ways, and its liveness. It asks ownership to admit
 its session, passes acks and tool calls on, and gives what the proxy says of a turn
 straight to that turn's actor, whose pace becomes the proxy's own through TCP.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 import structlog
 import trio
 from tricycle import open_service_nursery
 
-from actors.kit.listening import serve_borrowed
 from actors.kit.mail import ask_or
 from actors.kit.outbox import Outbox, OutboxFull
+from actors.links.tools import ToolDesk, Tools
 from actors.messages import link, ownership, turn
 from protocol import wire
 from protocol.auth import WrongProofs
@@ -40,8 +39,6 @@ from protocol.link import (
     join_deltas,
 )
 
-CONNECTIONS_MAX: Final = 2_304
-"""Sessions of a daemon at most, and room for observers and proxies still registering."""
 MAILBOX_MESSAGES_MAX: Final = 256
 """A link takes its mail at once; this covers one scheduling round of a busy lane."""
 READ_BYTES: Final = 256 * 1024
@@ -57,8 +54,6 @@ GOODBYE_WITHIN_S: Final = 1.0
 """For the last frames to leave, and for ownership to hear that the link is over."""
 RETRY_AFTER_MS: Final = 1_000
 
-OperatorTool = Callable[[Mapping[str, Any]], Awaitable[ownership.ToolDone | ownership.ToolFailed]]
-"""``tool(args)``; answers within a deadline of its own."""
 Verify = Callable[[bytes, str, str, str], bool]
 """``verify(nonce, proof, session_id, role)``."""
 
@@ -69,58 +64,12 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     daemon_version: str
     generation: int
     verify: Verify
-    operator_tools: Mapping[str, OperatorTool] = {}
-    """Tools of the command line; to everybody else there are none such."""
+    tools: Tools = Tools()
 
 
-async def serve(
-    listeners: list[trio.SocketListener],
-    settings: LinkSettings,
-    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Serve proxies on *listeners* until cancelled. One link's end is no other's.
+class Link:
+    """One connection: its stream, both ways, and its liveness."""
 
-    The listeners stay open and belong to the caller, so that a restart of the links
-    does not lose the port.
-    """
-    numbers = itertools.count(1)
-    wrong_proofs = WrongProofs()
-    open_links = 0
-
-    async def guarded(stream: trio.SocketStream) -> None:
-        nonlocal open_links
-        if open_links >= CONNECTIONS_MAX:
-            await _turn_away(stream)
-            return
-        open_links += 1
-        connection_id = ConnectionId(next(numbers))
-        try:
-            async with stream:
-                await _Link(stream, connection_id, settings, ownership_tx, wrong_proofs).run()
-        except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as lost:
-            log.debug("link.broken", connection=connection_id, reason=repr(lost.exceptions[0]))
-        finally:
-            open_links -= 1
-
-    async with trio.open_nursery() as nursery:
-        for listener in listeners:
-            nursery.start_soon(serve_borrowed, listener, guarded, nursery)
-        task_status.started()
-
-
-async def _turn_away(stream: trio.SocketStream) -> None:
-    refusal = wire.Refused(
-        code="too_many_sessions",
-        message=f"{CONNECTIONS_MAX} proxies are connected already; close some first",
-    )
-    with trio.move_on_after(GOODBYE_WITHIN_S):
-        async with stream:
-            await stream.send_all(frame(refusal))
-
-
-class _Link:
     def __init__(
         self,
         stream: trio.SocketStream,
@@ -151,9 +100,9 @@ class _Link:
         self._turns: dict[TurnId, trio.MemorySendChannel[turn.TurnInput]] = {}
         self._admitted = trio.Event()
         self._asked_in = False
-        self._operates = False
         self._reading = trio.CancelScope()
         self._heard_at = trio.current_time()
+        self._desk = ToolDesk(connection_id, settings.tools, ownership_tx, self._say)
         self._hears = True  # False while the reader is busy passing on what it read
 
     async def run(self) -> None:
@@ -162,6 +111,7 @@ class _Link:
         try:
             with self._mailbox, self._inbox:
                 async with open_service_nursery() as nursery:
+                    self._nursery = nursery
                     nursery.start_soon(self._write)
                     nursery.start_soon(self._take_mail)
                     nursery.start_soon(self._watch_liveness)
@@ -241,7 +191,7 @@ class _Link:
                     )
                 )
             case UseTool(tool=tool):
-                await self._use_tool(tool)
+                await self._desk.use(tool, self._nursery)
             case AskPermission(request=request):
                 # Nobody can be asked in the chat yet; the agent must not be left waiting.
                 self._say(
@@ -284,7 +234,7 @@ class _Link:
         match answer:
             case ownership.Admitted():
                 self._machine.admitted()
-                self._operates = wire.is_operator(register.role, register.capabilities)
+                self._desk.admitted(register)
                 self._say(
                     wire.Registered(
                         session_id=register.session_id,
@@ -296,32 +246,6 @@ class _Link:
                 self._admitted.set()
             case ownership.Declined():
                 self._end(wire.Refused(code=answer.code, message=answer.message))
-
-    async def _use_tool(self, tool: wire.Tool) -> None:
-        if self._operates and tool.name in self._settings.operator_tools:
-            self._answer_tool(tool, await self._settings.operator_tools[tool.name](tool.args))
-            return
-        answer: ownership.ToolDone | ownership.ToolFailed = await ask_or(
-            self._ownership_tx,
-            lambda reply: ownership.CallTool(
-                connection_id=self._id, name=tool.name, args=tool.args, reply=reply
-            ),
-            within_s=ASK_WITHIN_S,
-            otherwise=lambda reason: ownership.ToolFailed(
-                error=f"larkd: {tool.name}: {reason};"
-                " ask feishu_channel_status whether it took effect"
-            ),
-        )
-        self._answer_tool(tool, answer)
-
-    def _answer_tool(
-        self, tool: wire.Tool, answer: ownership.ToolDone | ownership.ToolFailed
-    ) -> None:
-        match answer:
-            case ownership.ToolDone(result=result):
-                self._say(wire.ToolResult(id=tool.id, ok=True, result=result))
-            case ownership.ToolFailed(error=error):
-                self._say(wire.ToolResult(id=tool.id, ok=False, error=error))
 
     async def _pass_on(self, said: list[Step]) -> None:
         """Give it to the turn's actor. Waiting here is the proxy's back-pressure."""

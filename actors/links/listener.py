@@ -1,0 +1,69 @@
+"""The listener: every connection a link of its own, one link's end no other's."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Final
+
+import structlog
+import trio
+
+from actors.kit.listening import serve_borrowed
+from actors.links.link import GOODBYE_WITHIN_S, Link, LinkSettings
+from actors.messages import ownership
+from protocol import wire
+from protocol.auth import WrongProofs
+from protocol.framing import frame
+from protocol.ids import ConnectionId
+
+CONNECTIONS_MAX: Final = 2_304
+"""Sessions of a daemon at most, and room for observers and proxies still registering."""
+
+log = structlog.get_logger()
+
+
+async def serve(
+    listeners: list[trio.SocketListener],
+    settings: LinkSettings,
+    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve proxies on *listeners* until cancelled. One link's end is no other's.
+
+    The listeners stay open and belong to the caller, so that a restart of the links
+    does not lose the port.
+    """
+    numbers = itertools.count(1)
+    wrong_proofs = WrongProofs()
+    open_links = 0
+
+    async def guarded(stream: trio.SocketStream) -> None:
+        nonlocal open_links
+        if open_links >= CONNECTIONS_MAX:
+            await _turn_away(stream)
+            return
+        open_links += 1
+        connection_id = ConnectionId(next(numbers))
+        try:
+            async with stream:
+                await Link(stream, connection_id, settings, ownership_tx, wrong_proofs).run()
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as lost:
+            log.debug("link.broken", connection=connection_id, reason=repr(lost.exceptions[0]))
+        finally:
+            open_links -= 1
+
+    async with trio.open_nursery() as nursery:
+        for listener in listeners:
+            nursery.start_soon(serve_borrowed, listener, guarded, nursery)
+        task_status.started()
+
+
+async def _turn_away(stream: trio.SocketStream) -> None:
+    refusal = wire.Refused(
+        code="too_many_sessions",
+        message=f"{CONNECTIONS_MAX} proxies are connected already; close some first",
+    )
+    with trio.move_on_after(GOODBYE_WITHIN_S):
+        async with stream:
+            await stream.send_all(frame(refusal))

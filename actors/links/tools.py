@@ -1,0 +1,121 @@
+"""Which room answers a tool that a proxy calls, and that every call is answered once.
+
+The channel's own tools go to ownership one after the other, so that a proxy's second
+call sees what its first one did. The rest may take long (a reply waits for the
+platform), so each has a task of its own, a bounded number at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from actors.kit.mail import ask_or
+from actors.messages import ownership
+from protocol import lease, wire
+from protocol.ids import ConnectionId, SessionId
+
+ASK_WITHIN_S: Final = 5.0
+CALLS_AT_ONCE_MAX: Final = 16
+"""Of one link, beside the channel's own tools; one more is refused with a reason."""
+
+ToolAnswer = ownership.ToolDone | ownership.ToolFailed
+OperatorTool = Callable[[Mapping[str, Any]], Awaitable[ToolAnswer]]
+"""``tool(args)``; it answers within a deadline of its own."""
+SessionTool = Callable[[SessionId, Mapping[str, Any]], Awaitable[ToolAnswer]]
+"""``tool(session_id, args)``, likewise."""
+
+
+class Tools(msgspec.Struct, frozen=True, kw_only=True):
+    """The tools beside the channel's own, by name."""
+
+    of_operators: Mapping[str, OperatorTool] = {}
+    """To everybody else there are none such."""
+    of_sessions: Mapping[str, SessionTool] = {}
+
+
+class ToolDesk:
+    """Takes the calls of one link; *say* sends the answers."""
+
+    def __init__(
+        self,
+        connection_id: ConnectionId,
+        tools: Tools,
+        ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
+        say: Callable[[wire.FromDaemon], None],
+    ) -> None:
+        self._id = connection_id
+        self._tools = tools
+        self._ownership_tx = ownership_tx
+        self._say = say
+        self._registered: wire.Register | None = None
+        self._under_way = 0
+
+    def admitted(self, register: wire.Register) -> None:
+        """From now on calls are of this session, or of an operator."""
+        self._registered = register
+
+    async def use(self, tool: wire.Tool, nursery: trio.Nursery) -> None:
+        """Answer a call, here or in *nursery*."""
+        slow = self._slow(tool)
+        if slow is None:
+            self._answer(tool, await self._ask_ownership(tool))
+            return
+        await trio.lowlevel.checkpoint()
+        if self._under_way >= CALLS_AT_ONCE_MAX:
+            busy = f"{CALLS_AT_ONCE_MAX} calls of this session are under way; wait for one"
+            self._answer(tool, ownership.ToolFailed(error=busy))
+            return
+        self._under_way += 1
+        nursery.start_soon(self._beside, tool, slow)
+
+    def _slow(self, tool: wire.Tool) -> Callable[[], Awaitable[ToolAnswer]] | None:
+        """Return what answers the call beside the reader, if it is no tool of the channel."""
+        register = self._registered
+        if register is None:
+            return None
+        if tool.name in self._tools.of_operators and wire.is_operator(
+            register.role, register.capabilities
+        ):
+            of_operators = self._tools.of_operators[tool.name]
+            return lambda: of_operators(tool.args)
+        if tool.name in self._tools.of_sessions:
+            if register.role == "observer":
+                return _observer
+            of_sessions = self._tools.of_sessions[tool.name]
+            return lambda: of_sessions(SessionId(register.session_id), tool.args)
+        return None
+
+    async def _beside(self, tool: wire.Tool, answer: Callable[[], Awaitable[ToolAnswer]]) -> None:
+        try:
+            self._answer(tool, await answer())
+        finally:
+            self._under_way -= 1
+
+    async def _ask_ownership(self, tool: wire.Tool) -> ToolAnswer:
+        return await ask_or(
+            self._ownership_tx,
+            lambda reply: ownership.CallTool(
+                connection_id=self._id, name=tool.name, args=tool.args, reply=reply
+            ),
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda reason: ownership.ToolFailed(
+                error=f"larkd: {tool.name}: {reason};"
+                " ask feishu_channel_status whether it took effect"
+            ),
+        )
+
+    def _answer(self, tool: wire.Tool, answer: ToolAnswer) -> None:
+        match answer:
+            case ownership.ToolDone(result=result):
+                self._say(wire.ToolResult(id=tool.id, ok=True, result=result))
+            case ownership.ToolFailed(error=error):
+                self._say(wire.ToolResult(id=tool.id, ok=False, error=error))
+
+
+async def _observer() -> ToolAnswer:
+    await trio.lowlevel.checkpoint()
+    return ownership.ToolFailed(error=lease.OBSERVER_ONLY_STATUS)
