@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import secrets
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -30,6 +29,7 @@ from actors import (
     state_dir,
     turns,
 )
+from actors.contexts import lane_settings, link_tools, now_ms, turn_context
 from actors.exit_status import ExitStatus
 from actors.feishu import gateway
 from actors.kit.cleanup import CleanupBudget
@@ -42,7 +42,7 @@ from actors.kit.supervisor import (
     Strategy,
     Supervisor,
 )
-from actors.lane import Lane, LaneContext, LaneSettings
+from actors.lane import Lane, LaneContext
 from actors.mailboxes import (
     GATEWAY_MAILBOX,
     INTAKE_MAILBOX,
@@ -61,7 +61,6 @@ from actors.messages import ownership as to_ownership
 from actors.messages import shutdown as to_shutdown
 from actors.messages.turn import TurnOpening
 from actors.tokens import TokenFiles
-from actors.turns.context import GrantNotices
 from protocol import __version__
 from protocol.ids import AccountId, SessionId
 from protocol.pairing import mint_code
@@ -102,16 +101,7 @@ class House:
         }
         tuning = [account.tuning for account in settings.accounts]
         self._cleanup = CleanupBudget(max(one.shutdown_deadline_ms for one in tuning) / 1000)
-        self._turns = turns.TurnContext(
-            gateways={name: one.gateway.tx for name, one in self._accounts.items()},
-            journal_tx=self._journal.tx,
-            cleanup=self._cleanup,
-            language=settings.language,
-            now_ms=now_ms,
-            grants=GrantNotices(
-                cooldown_ms=max(one.permission_notify_cooldown_ms for one in tuning)
-            ),
-        )
+        self._turns = turn_context(settings, self._accounts, self._journal.tx, self._cleanup)
         self._refused: set[AccountId] = set()
         self._generation = 0
         self._started_at_ms = now_ms()
@@ -246,11 +236,7 @@ class House:
                 daemon_version=__version__,
                 generation=self._generation,
                 verify=self._tokens.verify,
-                tools=links.Tools(
-                    of_operators=intake.operator_tools(
-                        {name: account.intake.tx for name, account in self._accounts.items()}
-                    ),
-                ),
+                tools=link_tools(self._accounts, self._journal.tx, self._ownership.tx),
             )
             await links.serve(listeners, settings, self._ownership.tx, task_status=task_status)
 
@@ -297,16 +283,7 @@ class House:
 
     async def _live_lanes(self, *, task_status: trio.TaskStatus[None]) -> None:
         context = LaneContext(
-            settings=LaneSettings(
-                reply_modes={
-                    name: account.settings.reply_mode for name, account in self._accounts.items()
-                },
-                session_reply_mode=self._settings.reply_mode,
-                cancel_deadline_s=max(
-                    account.tuning.cancel_deadline_ms for account in self._settings.accounts
-                )
-                / 1000,
-            ),
+            settings=lane_settings(self._settings, self._accounts),
             ownership_tx=self._ownership.tx,
             show_turn=lambda opening, inbox, own: turns.show_turn(opening, inbox, own, self._turns),
             finish_crashed=self._finish_crashed,
@@ -390,8 +367,3 @@ def report(what: str, name: str, crash: BaseException | None) -> None:
         log.warning("actor.slow_to_stop", actor=name)
     else:
         log.error("actor.ended", actor=name, how=what, exc_info=crash)
-
-
-def now_ms() -> int:
-    """Wall time, for what people and other processes read."""
-    return time.time_ns() // 1_000_000

@@ -102,6 +102,12 @@ def _session_lines(status: Mapping[str, Any], now_ms: int) -> Iterator[str]:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         yield f"  {'  '.join(cells)}".rstrip()
+    for session in sessions:
+        if session.get("unanswered"):
+            yield (
+                f"  {session.get('alias')} was given {session['unanswered']} messages over"
+                " 10 minutes ago and has not answered"
+            )
     bindings = _map(status.get("bindings"))
     if bindings:
         yield "chats bound to a session"

@@ -38,6 +38,10 @@ class ImageUploaded(Accepted, frozen=True, kw_only=True):
     image_key: str
 
 
+class FileUploaded(Accepted, frozen=True, kw_only=True):
+    file_key: str
+
+
 class BotInfo(Accepted, frozen=True, kw_only=True):
     open_id: OpenId
     name: str

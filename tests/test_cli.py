@@ -150,6 +150,7 @@ STATUS: dict[str, Any] = {
             "alias": "api",
             "capabilities": ["turns"],
             "connected_at": 1_000,
+            "unanswered": 2,
         }
     ],
     "bindings": {"oc_1": "session:2"},
@@ -242,6 +243,7 @@ def test_the_table() -> None:
         "sessions",
         "  ALIAS  ROLE        SESSION       PID  UP     WHERE",
         "  api    dispatcher  dispatcher:1  77   1h 1m  /src/�[31mapi",
+        "  api was given 2 messages over 10 minutes ago and has not answered",
         "chats bound to a session",
         "  oc_1 → session:2",
     ]

@@ -26,6 +26,7 @@ ADAPTER_ONLY = {"lark_oapi", "trio_websocket", "httpx"}
 FLOOR_3 = {
     "connection",
     "intake",
+    "outbound",
     "ownership",
     "links",
     "lanes",

@@ -23,6 +23,7 @@ from protocol.platform import (
     CardCreated,
     ClientConfig,
     EndpointFound,
+    FileUploaded,
     ImageUploaded,
     MessageSent,
     NoAnswer,
@@ -157,6 +158,20 @@ def _build_message_call(operation: gateway.Operation) -> HttpCall:
                 None,
                 {"message_id": operation.message_id, "reaction_id": operation.reaction_id},
             )
+        case gateway.PatchMessage():
+            return _model(
+                Api.PATCH_MESSAGE,
+                _IM,
+                "patch_message",
+                {"content": operation.content_json},
+                {"message_id": operation.message_id},
+            )
+        case _:
+            return _build_upload(operation)
+
+
+def _build_upload(operation: gateway.Operation) -> HttpCall:
+    match operation:
         case gateway.UploadImage(image=image):
             return HttpCall(
                 api=Api.UPLOAD_IMAGE,
@@ -164,6 +179,14 @@ def _build_message_call(operation: gateway.Operation) -> HttpCall:
                 path="/open-apis/im/v1/images",
                 fields={"image_type": "message"},
                 files={"image": ("image", image)},
+            )
+        case gateway.UploadFile():
+            return HttpCall(
+                api=Api.UPLOAD_FILE,
+                method="POST",
+                path="/open-apis/im/v1/files",
+                fields={"file_type": operation.file_type, "file_name": operation.name},
+                files={"file": (operation.name, operation.content)},
             )
     raise TypeError(f"no call for {type(operation).__name__}")
 
@@ -243,6 +266,8 @@ def read(operation: gateway.Operation, body: Mapping[str, Any]) -> Accepted | No
                 return ReactionAdded(reaction_id=_text(data, "reaction_id"))
             case gateway.UploadImage():
                 return ImageUploaded(image_key=_text(data, "image_key"))
+            case gateway.UploadFile():
+                return FileUploaded(file_key=_text(data, "file_key"))
             case gateway.GetBotInfo():
                 bot = body.get("bot")
                 bot = bot if isinstance(bot, dict) else {}

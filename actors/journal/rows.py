@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from actors.journal.correspondence import note_given
 from actors.messages import journal
 from protocol.delivery import CLOSED_STATES, Inbound, Offer, Prepared, RowState
 from protocol.ids import AccountId, EventId, RowId
@@ -158,9 +159,12 @@ def offer_next(db: sqlite3.Connection, message: journal.OfferNext) -> Offer | No
             ),
         ).fetchone()
         try:
-            return _offer(row_id, message.lease_epoch, offered)
+            offer = _offer(row_id, message.lease_epoch, offered)
         except _DAMAGE as damage:
             _set_aside(db, row_id, damage)
+            continue
+        note_given(db, message.session_id, offer)
+        return offer
 
 
 def _oldest_for(db: sqlite3.Connection, message: journal.OfferNext) -> RowId | None:
@@ -260,7 +264,14 @@ def prune(db: sqlite3.Connection, message: journal.Prune) -> journal.Done:
         message.before_ms,
         message.limit,
     )
-    return journal.Done(changed=rows.changed or cards.changed)
+    sent = _change(
+        db,
+        "DELETE FROM sent WHERE message_id IN (SELECT message_id FROM sent"
+        " WHERE sent_at < ? ORDER BY sent_at LIMIT ?)",
+        message.before_ms,
+        message.limit,
+    )
+    return journal.Done(changed=rows.changed or cards.changed or sent.changed)
 
 
 def _change(db: sqlite3.Connection, sql: str, *values: Any) -> journal.Done:

@@ -53,6 +53,9 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX inbound_ready ON inbound (heard_by, row_id) WHERE state = 'ready';
     CREATE INDEX inbound_pending ON inbound (received_at) WHERE state IN ('received', 'ready');
     CREATE INDEX inbound_offered ON inbound (connection_id, row_id) WHERE state = 'offered';
+    CREATE INDEX inbound_unanswered ON inbound (session_id, row_id)
+        WHERE state IN ('offered', 'delivered');
+    CREATE INDEX inbound_delivered ON inbound (changed_at) WHERE state = 'delivered';
     CREATE INDEX inbound_chat ON inbound (chat_id) WHERE state IN ('ready', 'offered');
     CREATE INDEX inbound_damaged ON inbound (row_id) WHERE state = 'damaged';
     CREATE INDEX inbound_closed ON inbound (received_at)
@@ -71,6 +74,21 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         chat_id    TEXT PRIMARY KEY,
         session_id TEXT NOT NULL
     ) WITHOUT ROWID;
+
+    CREATE TABLE given (
+        session_id TEXT NOT NULL,
+        chat_id    TEXT NOT NULL,
+        account    TEXT NOT NULL,
+        PRIMARY KEY (chat_id, session_id)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE sent (
+        message_id TEXT PRIMARY KEY,
+        account    TEXT NOT NULL,
+        chat_id    TEXT NOT NULL,
+        sent_at    INTEGER NOT NULL
+    );
+    CREATE INDEX sent_by_age ON sent (sent_at);
 
     CREATE TABLE access (
         account TEXT PRIMARY KEY,
@@ -96,5 +114,5 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 """``MIGRATIONS[n]`` brings a file of version n to version n + 1; a file that was ever
 released is never edited here, only followed by another one."""
 
-GROWING_TABLES: Final = frozenset({"inbound", "content", "card"})
+GROWING_TABLES: Final = frozenset({"inbound", "content", "card", "sent"})
 """Tables whose size grows with the age of the installation."""

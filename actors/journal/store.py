@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from actors.journal import access, ledgers, rows, schema
+from actors.journal import access, correspondence, ledgers, rows, schema
 from actors.journal.errors import JournalError, explained, result_code
 from actors.journal.opening import connect, count_start, open_database
 from actors.messages import journal
@@ -39,6 +39,11 @@ _HANDLERS: Final[Mapping[type, Callable[[sqlite3.Connection, Any], Any]]] = {
     journal.NoteCard: ledgers.note_card,
     journal.CloseCard: ledgers.close_card,
     journal.OpenCards: ledgers.open_cards,
+    journal.Correspondent: correspondence.correspondent,
+    journal.NoteSent: correspondence.note_sent,
+    journal.WhereIs: correspondence.where_is,
+    journal.Unanswered: correspondence.unanswered,
+    journal.Overdue: correspondence.overdue,
     journal.LoadAccess: access.load_access,
     journal.SaveAccess: access.save_access,
 }

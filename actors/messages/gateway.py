@@ -48,6 +48,11 @@ class Api(StrEnum):
     ADD_REACTION = "POST /open-apis/im/v1/messages/:message_id/reactions"
     REMOVE_REACTION = "DELETE /open-apis/im/v1/messages/:message_id/reactions/:reaction_id"
     UPLOAD_IMAGE = "POST /open-apis/im/v1/images"
+    UPLOAD_FILE = "POST /open-apis/im/v1/files"
+    PATCH_MESSAGE = "PATCH /open-apis/im/v1/messages/:message_id"
+
+
+MessageType = Literal["text", "post", "interactive", "image", "file", "media", "audio"]
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +103,7 @@ class ReplyMessage(Operation, frozen=True, kw_only=True):
     """→ :class:`~protocol.platform.MessageSent`."""
 
     message_id: MessageId
-    msg_type: Literal["text", "post", "interactive"]
+    msg_type: MessageType
     content_json: str
     uuid: str
     chat_id: ChatId | None = None
@@ -109,7 +114,7 @@ class CreateMessage(Operation, frozen=True, kw_only=True):
     """→ :class:`~protocol.platform.MessageSent`."""
 
     chat_id: ChatId
-    msg_type: Literal["text", "post", "interactive"]
+    msg_type: MessageType
     content_json: str
     uuid: str
 
@@ -130,6 +135,27 @@ class UploadImage(Operation, frozen=True, kw_only=True):
     """→ :class:`~protocol.platform.ImageUploaded`."""
 
     image: bytes
+
+
+FileType = Literal["opus", "mp4", "pdf", "doc", "xls", "ppt", "stream"]
+
+
+class UploadFile(Operation, frozen=True, kw_only=True):
+    """→ :class:`~protocol.platform.FileUploaded`. At most 30 MB, and not empty."""
+
+    file_type: FileType
+    name: str
+    content: bytes
+
+    def __repr__(self) -> str:
+        return f"UploadFile({self.name}, {len(self.content)} bytes)"
+
+
+class PatchMessage(Operation, frozen=True, kw_only=True):
+    """Replace the card of an interactive message of ours, 14 days old at most."""
+
+    message_id: MessageId
+    content_json: str
 
 
 class Granted(msgspec.Struct, frozen=True, kw_only=True):

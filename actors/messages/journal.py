@@ -210,6 +210,72 @@ class OpenCards(Message, frozen=True, kw_only=True):
     reply: Reply[tuple[LedgerEntry, ...] | Failed]
 
 
+# ── correspondence ──────────────────────────────────────────────────────────
+
+
+class Correspondence(msgspec.Struct, frozen=True, kw_only=True):
+    account: AccountId | None
+    """Whose chat it is; None for one that no session was ever given a message of."""
+    given: bool
+    """Whether this session was."""
+
+
+class Correspondent(Message, frozen=True, kw_only=True):
+    session_id: SessionId
+    chat_id: ChatId
+    reply: Reply[Correspondence | Failed]
+
+
+class NoteSent(Message, frozen=True, kw_only=True):
+    """A message of ours is out; it may be edited, answered and reacted to later."""
+
+    message_id: MessageId
+    account: AccountId
+    chat_id: ChatId
+    at_ms: int
+    reply: Reply[Done | Failed]
+
+
+class MessageAt(msgspec.Struct, frozen=True, kw_only=True):
+    account: AccountId
+    chat_id: ChatId
+    ours: bool
+
+
+class WhereIs(Message, frozen=True, kw_only=True):
+    """Ask for account and chat of a message; None for one we do not know."""
+
+    message_id: MessageId
+    accounts: tuple[AccountId, ...]
+    reply: Reply[MessageAt | Failed | None]
+
+
+class UnansweredRow(msgspec.Struct, frozen=True, kw_only=True):
+    row_id: RowId
+    event_id: EventId
+    attempt: int
+    received_at_ms: int
+    message_id: MessageId | None
+    prepared: Prepared
+
+
+class Unanswered(Message, frozen=True, kw_only=True):
+    """Ask for rows this session was given and has not answered, oldest first."""
+
+    session_id: SessionId
+    chat_id: ChatId | None = None
+    message_id: MessageId | None = None
+    limit: int
+    reply: Reply[tuple[UnansweredRow, ...] | Failed]
+
+
+class Overdue(Message, frozen=True, kw_only=True):
+    """Ask, by session, how many rows were delivered before a moment and not answered."""
+
+    delivered_before_ms: int
+    reply: Reply[dict[SessionId, int] | Failed]
+
+
 # ── who was paired ──────────────────────────────────────────────────────────
 
 
@@ -242,6 +308,11 @@ JournalMessage = (
     | NoteCard
     | CloseCard
     | OpenCards
+    | Correspondent
+    | NoteSent
+    | WhereIs
+    | Unanswered
+    | Overdue
     | LoadAccess
     | SaveAccess
 )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from actors.messages import journal, ownership
 from actors.ownership.rows import JournalDoor
 from protocol import lease
-from protocol.ids import AccountId
+from protocol.ids import AccountId, SessionId
+
+ANSWER_EXPECTED_MS: Final = 10 * 60 * 1_000
+"""A row that was delivered longer ago and not answered is shown: written is not seen."""
 
 
 class OwnershipSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,10 +32,17 @@ async def describe(
     now: int,
 ) -> dict[str, Any]:
     """Return the whole status; *now* is wall time in milliseconds."""
+    overdue: dict[SessionId, int] | journal.Failed = await door.ask(
+        lambda reply: journal.Overdue(delivered_before_ms=now - ANSWER_EXPECTED_MS, reply=reply)
+    )
     queue: journal.QueueState | journal.Failed = await door.ask(
         lambda reply: journal.Queue(reply=reply)
     )
-    return lease.describe(state) | {
+    told = lease.describe(state)
+    if not isinstance(overdue, journal.Failed):
+        for session in told["sessions"]:
+            session["unanswered"] = overdue.get(session["sessionId"], 0)
+    return told | {
         "daemon": {
             "version": settings.daemon_version,
             "pid": os.getpid(),

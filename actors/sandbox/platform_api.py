@@ -17,6 +17,7 @@ from actors.sandbox.limits import Limits
 from actors.sandbox.longconn import EXCEED_CONNECTIONS, LongConnections
 from actors.sandbox.rest import Api, Call, Handler, Raw
 from actors.sandbox.tokens import Tokens
+from actors.sandbox.uploads import uploads
 from actors.sandbox.world import Chat, Message, Sender, World
 
 TEXT_BYTES_MAX: Final = 150 * 1024
@@ -64,6 +65,7 @@ class PlatformApi:
             ("DELETE", f"{_MESSAGES}/:message_id/reactions/:reaction_id", self._unreact),
             ("POST", "/open-apis/im/v1/images", self._upload_image),
             ("GET", "/open-apis/im/v1/images/:image_key", self._get_image),
+            *uploads(self._world),
             ("GET", "/open-apis/im/v1/chats/:chat_id", self._get_chat),
             ("GET", "/open-apis/im/v1/chats/:chat_id/members", self._members),
             ("GET", "/open-apis/bot/v3/info", self._bot_info),

@@ -34,6 +34,7 @@ SCOPES: Final = {
     "/open-apis/cardkit/": "cardkit:card:write",
     "/open-apis/im/v1/messages": "im:message",
     "/open-apis/im/v1/images": "im:resource",
+    "/open-apis/im/v1/files": "im:resource",
     "/open-apis/im/v1/chats": "im:chat",
 }
 

@@ -89,6 +89,7 @@ class World:
         self.messages: OrderedDict[str, Message] = OrderedDict()
         self.cards: OrderedDict[str, Entity] = OrderedDict()
         self.images: OrderedDict[str, bytes] = OrderedDict()
+        self.files: OrderedDict[str, bytes] = OrderedDict()
         self._uuids: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
 
     def new_id(self, prefix: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 import trio
 
 from actors.messages import gateway
@@ -14,6 +13,7 @@ from protocol import strings
 from protocol.card import tool_line
 from protocol.ids import idempotency_key
 from protocol.platform import Gone, MessageSent, NoAnswer, RateLimited, Rejected
+from protocol.reply import message_card
 from protocol.turn import Turn, TurnState
 
 MESSAGE_EVERY_S: Final = 1.0
@@ -135,13 +135,3 @@ class StaticPresenter:
                 case Rejected():
                     break  # this text is not taken; the next ones may be
         self._sent += 1
-
-
-def message_card(text: str) -> str:
-    """One Markdown text as the content of an interactive message."""
-    card = {
-        "schema": "2.0",
-        "config": {"update_multi": True},
-        "body": {"elements": [{"tag": "markdown", "content": text}]},
-    }
-    return msgspec.json.encode(card).decode()

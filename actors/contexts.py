@@ -1,0 +1,71 @@
+"""What rooms are given of the house: their settings and doors, made from its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+
+import trio
+
+from actors import intake, links, outbound, turns
+from actors.kit.cleanup import CleanupBudget
+from actors.lane import LaneSettings
+from actors.mailboxes import Account
+from actors.messages import journal, ownership
+from actors.turns.context import GrantNotices
+from protocol.ids import AccountId
+from protocol.settings import Settings
+
+Accounts = Mapping[AccountId, Account]
+
+
+def now_ms() -> int:
+    """Wall time, for what people and other processes read."""
+    return time.time_ns() // 1_000_000
+
+
+def turn_context(
+    settings: Settings,
+    accounts: Accounts,
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+    cleanup: CleanupBudget,
+) -> turns.TurnContext:
+    cooldowns = [one.tuning.permission_notify_cooldown_ms for one in settings.accounts]
+    return turns.TurnContext(
+        gateways={name: one.gateway.tx for name, one in accounts.items()},
+        journal_tx=journal_tx,
+        cleanup=cleanup,
+        language=settings.language,
+        now_ms=now_ms,
+        grants=GrantNotices(cooldown_ms=max(cooldowns)),
+    )
+
+
+def lane_settings(settings: Settings, accounts: Accounts) -> LaneSettings:
+    deadlines = [account.tuning.cancel_deadline_ms for account in settings.accounts]
+    return LaneSettings(
+        reply_modes={name: account.settings.reply_mode for name, account in accounts.items()},
+        session_reply_mode=settings.reply_mode,
+        cancel_deadline_s=max(deadlines) / 1000,
+    )
+
+
+def link_tools(
+    accounts: Accounts,
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
+) -> links.Tools:
+    """Return the tools beside the channel's own: of operators, and of sessions."""
+    return links.Tools(
+        of_operators=intake.operator_tools({name: one.intake.tx for name, one in accounts.items()}),
+        of_sessions=outbound.session_tools(
+            outbound.OutboundContext(
+                gateways={name: one.gateway.tx for name, one in accounts.items()},
+                journal_tx=journal_tx,
+                ownership_tx=ownership_tx,
+                random_bytes=os.urandom,
+                now_ms=now_ms,
+            )
+        ),
+    )

@@ -1,0 +1,134 @@
+"""The doors of the outbound room, and the rule of where a session may speak.
+
+A session may reply, react or edit only in a chat from which it was given a message, or
+whose messages it would hear now (the specification's access page, "Outbound").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from actors.kit.mail import Reply, ask_or
+from actors.messages import gateway, journal, ownership
+from protocol.ids import AccountId, ChatId, MessageId, SessionId
+from protocol.platform import NoAnswer, Outcome, RateLimited
+
+JOURNAL_WITHIN_S: Final = 4.0
+ASK_WITHIN_S: Final = 2.0
+CALL_WITHIN_S: Final = 30.0
+NO_ANSWER_AGAIN_S: Final = 0.5
+NO_ANSWER_AGAIN_MAX_S: Final = 8.0
+
+
+class OutboundContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What the tools need of the house."""
+
+    gateways: Mapping[AccountId, trio.MemorySendChannel[gateway.GatewayMessage]]
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage]
+    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]
+    random_bytes: Callable[[int], bytes]
+    now_ms: Callable[[], int]
+
+    async def ask_journal(self, build: Callable[[Reply[Any]], journal.JournalMessage]) -> Any:
+        """Ask the journal; the caller names the type of the answer.
+
+        Raises:
+            ToolError: it failed, or did not answer in time.
+        """
+        answer = await ask_or(
+            self.journal_tx,
+            build,
+            within_s=JOURNAL_WITHIN_S,
+            otherwise=lambda reason: journal.Failed(reason=reason),
+        )
+        if isinstance(answer, journal.Failed):
+            raise ToolError(f"the journal does not answer ({answer.reason}); try again")
+        return answer
+
+    async def call(self, account: AccountId, operation: gateway.Operation) -> Outcome:
+        """Make one call to the platform, again while that may help and can't double it.
+
+        Every send carries its own ``uuid``, so a repeat after a lost answer is harmless.
+        Cancelled by the tool's own deadline.
+        """
+        pause_s = NO_ANSWER_AGAIN_S
+        while True:
+            outcome: Outcome = await ask_or(
+                self.gateways[account],
+                lambda reply: gateway.Call(
+                    operation=operation, priority=gateway.Priority.CREATE, reply=reply
+                ),
+                within_s=CALL_WITHIN_S,
+                otherwise=lambda reason: NoAnswer(reason=reason),
+            )
+            match outcome:
+                case RateLimited(retry_after_s=seconds):
+                    await trio.sleep(seconds)
+                case NoAnswer():
+                    await trio.sleep(pause_s)
+                    pause_s = min(pause_s * 2, NO_ANSWER_AGAIN_MAX_S)
+                case _:
+                    return outcome
+
+    async def account_of(self, session_id: SessionId, chat_id: ChatId) -> AccountId:
+        """Return the account of a chat in which this session may speak.
+
+        Raises:
+            ToolError: it may not, in the words of the contract.
+        """
+        known: journal.Correspondence = await self.ask_journal(
+            lambda reply: journal.Correspondent(session_id=session_id, chat_id=chat_id, reply=reply)
+        )
+        allowed = known.given or await self._hears(session_id, chat_id)
+        if known.account is None or known.account not in self.gateways or not allowed:
+            raise ToolError(f"session {session_id} was never given a message from chat {chat_id}")
+        return known.account
+
+    async def _hears(self, session_id: SessionId, chat_id: ChatId) -> bool:
+        nobody = ownership.ChatSession(session_id=None, alias=None, live=False)
+        heard: ownership.ChatSession = await ask_or(
+            self.ownership_tx,
+            lambda reply: ownership.WhoHears(chat_id=chat_id, reply=reply),
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda _reason: nobody,
+        )
+        return heard.live and heard.session_id == session_id
+
+    async def message_at(self, session_id: SessionId, message_id: MessageId) -> journal.MessageAt:
+        """Return where a message is, in a chat in which this session may speak.
+
+        Raises:
+            ToolError: it is not known, or the session may not.
+        """
+        found: journal.MessageAt | None = await self.ask_journal(
+            lambda reply: journal.WhereIs(
+                message_id=message_id, accounts=tuple(self.gateways), reply=reply
+            )
+        )
+        if found is None:
+            raise ToolError(
+                f"message {message_id} is not known here; use the message_id of a message you"
+                " were given, or of one you sent"
+            )
+        await self.account_of(session_id, found.chat_id)
+        return found
+
+
+class ToolError(Exception):
+    """A tool's refusal; its text is for the model that called it."""
+
+
+def text_argument(args: Mapping[str, Any], key: str) -> str:
+    """Return a required argument.
+
+    Raises:
+        ToolError: it is missing, empty or no text.
+    """
+    value = args.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise ToolError(f"missing or empty required argument: {key}")
+    return value

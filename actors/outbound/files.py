@@ -1,0 +1,110 @@
+"""Files a session sends: read within bounds, uploaded, and sent as what they are."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from actors.messages import gateway
+from actors.outbound.context import OutboundContext, ToolError
+from protocol.ids import AccountId
+from protocol.platform import FileUploaded, ImageUploaded
+
+FILES_MAX: Final = 10
+"""Of one reply."""
+FILE_BYTES_MAX: Final = 30 * 1024 * 1024
+IMAGE_BYTES_MAX: Final = 10 * 1024 * 1024
+NAME_CHARACTERS_MAX: Final = 200
+_IMAGES: Final = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".ico", ".tiff"})
+_FILE_TYPES: Final[Mapping[str, gateway.FileType]] = {
+    ".pdf": "pdf",
+    ".doc": "doc",
+    ".docx": "doc",
+    ".xls": "xls",
+    ".xlsx": "xls",
+    ".ppt": "ppt",
+    ".pptx": "ppt",
+}
+
+
+class Sendable(msgspec.Struct, frozen=True, kw_only=True):
+    """What the platform takes for a file that was uploaded."""
+
+    msg_type: gateway.MessageType
+    content_json: str
+
+
+class LocalFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was read whole."""
+
+    name: str
+    content: bytes
+
+    def __repr__(self) -> str:
+        return f"LocalFile({self.name}, {len(self.content)} bytes)"
+
+    @property
+    def is_image(self) -> bool:
+        return Path(self.name).suffix.lower() in _IMAGES and len(self.content) <= IMAGE_BYTES_MAX
+
+
+async def read_files(args: Mapping[str, Any]) -> tuple[LocalFile, ...]:
+    """Read the files of a call before anything is sent, so that a bad path sends nothing.
+
+    Raises:
+        ToolError: not a list of absolute paths, too many, or one can't be read or is too big.
+    """
+    paths = args.get("files") or []
+    if not isinstance(paths, list) or not all(isinstance(path, str) and path for path in paths):
+        raise ToolError("files must be a list of paths")
+    if len(paths) > FILES_MAX:
+        raise ToolError(f"{FILES_MAX} files a reply at most, not {len(paths)}")
+    return tuple([await trio.to_thread.run_sync(_read, path) for path in paths])
+
+
+def _read(given: str) -> LocalFile:
+    path = Path(given)
+    if not path.is_absolute():
+        raise ToolError(f"{given}: give the absolute path")
+    try:
+        # Not blocking: a pipe would wait for its writer for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ToolError(f"{given}: not a file")
+            content = file.read(FILE_BYTES_MAX + 1)
+    except (OSError, ValueError) as failed:
+        reason = failed.strerror if isinstance(failed, OSError) else str(failed)
+        raise ToolError(f"{given}: can't be read: {reason}") from failed
+    if not content:
+        raise ToolError(f"{given}: is empty; the platform takes no empty file")
+    if len(content) > FILE_BYTES_MAX:
+        raise ToolError(f"{given}: over {FILE_BYTES_MAX // 1024 // 1024} MB")
+    return LocalFile(name=path.name[-NAME_CHARACTERS_MAX:], content=content)
+
+
+async def upload(context: OutboundContext, account: AccountId, file: LocalFile) -> Sendable:
+    """Bring a file to the platform.
+
+    Raises:
+        ToolError: the platform does not take it.
+    """
+    if file.is_image:
+        outcome = await context.call(account, gateway.UploadImage(image=file.content))
+        if isinstance(outcome, ImageUploaded):
+            content = msgspec.json.encode({"image_key": outcome.image_key}).decode()
+            return Sendable(msg_type="image", content_json=content)
+    file_type = _FILE_TYPES.get(Path(file.name).suffix.lower(), "stream")
+    outcome = await context.call(
+        account, gateway.UploadFile(file_type=file_type, name=file.name, content=file.content)
+    )
+    if not isinstance(outcome, FileUploaded):
+        raise ToolError(f"{file.name}: the platform refused the upload: {outcome}")
+    content = msgspec.json.encode({"file_key": outcome.file_key}).decode()
+    return Sendable(msg_type="file", content_json=content)

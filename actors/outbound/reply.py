@@ -1,0 +1,147 @@
+"""``reply``: Markdown and files to a chat, as messages of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import trio
+
+from actors.messages import gateway, journal, ownership
+from actors.outbound.context import OutboundContext, ToolError, text_argument
+from actors.outbound.files import Sendable, read_files, upload
+from protocol.ids import AccountId, ChatId, MessageId, SessionId, idempotency_key
+from protocol.platform import Gone, MessageSent, Outcome, Rejected
+from protocol.reply import message_card, split
+
+REPLY_WITHIN_S: Final = 50.0
+"""Of a whole reply: clients of MCP give a call a minute."""
+CALL_ID_BYTES: Final = 16
+UNANSWERED_ROWS_MAX: Final = 1_000
+
+
+async def reply(context: OutboundContext, session_id: SessionId, args: Mapping[str, Any]) -> str:
+    """Send, and mark what it answers as answered; return what to tell the model.
+
+    Raises:
+        ToolError: refused, or a part was not sent; the text names what was.
+    """
+    chat_id = ChatId(text_argument(args, "chat_id"))
+    text = text_argument(args, "text")
+    to = await _target(context, session_id, chat_id, args.get("message_id"))
+    account = await context.account_of(session_id, chat_id)
+    files = await read_files(args)
+    letter = _Letter(context, account, chat_id, to)
+    with trio.move_on_after(REPLY_WITHIN_S) as patience:
+        for part in split(text):
+            await letter.send(Sendable(msg_type="interactive", content_json=message_card(part)))
+        for file in files:
+            await letter.send(await upload(context, account, file))
+    if patience.cancelled_caught:
+        raise ToolError(f"not all was sent within {REPLY_WITHIN_S:g} s; {letter.told()}")
+    await _answered(context, session_id, chat_id, to)
+    return letter.told()
+
+
+async def _target(
+    context: OutboundContext, session_id: SessionId, chat_id: ChatId, message_id: object
+) -> MessageId | None:
+    """Return the message to reply to. One of another chat would be a way around the gate."""
+    if message_id is None or message_id == "":
+        return None
+    if not isinstance(message_id, str):
+        raise ToolError("message_id must be a string")
+    found = await context.message_at(session_id, MessageId(message_id))
+    if found.chat_id != chat_id:
+        raise ToolError(f"message {message_id} is in chat {found.chat_id}, not {chat_id}")
+    return MessageId(message_id)
+
+
+class _Letter:
+    """The messages of one call, sent one after the other."""
+
+    def __init__(
+        self, context: OutboundContext, account: AccountId, chat_id: ChatId, to: MessageId | None
+    ) -> None:
+        self._context = context
+        self._account = account
+        self._chat_id = chat_id
+        self._to = to
+        self._call_id = context.random_bytes(CALL_ID_BYTES).hex()
+        self._sent: list[MessageId] = []
+        self._landed_in = chat_id
+
+    async def send(self, content: Sendable) -> None:
+        """Send one message.
+
+        Raises:
+            ToolError: the platform did not take it; the text names what it took before.
+        """
+        outcome = await self._send(content)
+        if not isinstance(outcome, MessageSent):
+            reason = f"{outcome.message} ({outcome.code})" if isinstance(outcome, Rejected) else ""
+            raise ToolError(f"part {len(self._sent) + 1} was not sent: {reason}; {self.told()}")
+        self._sent.append(outcome.message_id)
+        self._landed_in = outcome.chat_id or self._chat_id
+        await self._context.ask_journal(
+            lambda reply: journal.NoteSent(
+                message_id=outcome.message_id,
+                account=self._account,
+                chat_id=self._landed_in,
+                at_ms=self._context.now_ms(),
+                reply=reply,
+            )
+        )
+
+    async def _send(self, content: Sendable) -> Outcome:
+        number = len(self._sent)
+        if self._to is not None:
+            outcome = await self._context.call(
+                self._account,
+                gateway.ReplyMessage(
+                    message_id=self._to,
+                    chat_id=self._chat_id,
+                    msg_type=content.msg_type,
+                    content_json=content.content_json,
+                    uuid=idempotency_key("reply", self._call_id, number),
+                ),
+            )
+            if not isinstance(outcome, Gone):
+                return outcome
+        return await self._context.call(
+            self._account,
+            gateway.CreateMessage(
+                chat_id=self._chat_id,
+                msg_type=content.msg_type,
+                content_json=content.content_json,
+                uuid=idempotency_key("post", self._call_id, number),
+            ),
+        )
+
+    def told(self) -> str:
+        """Say what was sent, in the contract's words."""
+        match self._sent:
+            case []:
+                return "nothing was sent"
+            case [only]:
+                return f"Sent to {self._landed_in} as {only}."
+            case several:
+                ids = ", ".join(several)
+                return f"Sent to {self._landed_in} in {len(several)} messages: {ids}."
+
+
+async def _answered(
+    context: OutboundContext, session_id: SessionId, chat_id: ChatId, to: MessageId | None
+) -> None:
+    """Close the row the reply names, or all that this session has of the chat."""
+    rows: tuple[journal.UnansweredRow, ...] = await context.ask_journal(
+        lambda reply: journal.Unanswered(
+            session_id=session_id,
+            chat_id=chat_id,
+            message_id=to,
+            limit=UNANSWERED_ROWS_MAX,
+            reply=reply,
+        )
+    )
+    for row in rows:
+        await context.ownership_tx.send(ownership.Answered(row_id=row.row_id))
