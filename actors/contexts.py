@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 import trio
 
-from actors import intake, links, outbound, turns
+from actors import approvals, intake, links, outbound, turns
 from actors.kit.cleanup import CleanupBudget
 from actors.lane import LaneSettings
 from actors.mailboxes import Account
+from actors.messages import approvals as to_approvals
 from actors.messages import journal, ownership
 from actors.turns.context import GrantNotices
 from protocol.ids import AccountId
@@ -39,6 +40,22 @@ def turn_context(
         language=settings.language,
         now_ms=now_ms,
         grants=GrantNotices(cooldown_ms=max(cooldowns)),
+    )
+
+
+def approvals_context(
+    accounts: Accounts,
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+    own_tx: trio.MemorySendChannel[to_approvals.ApprovalsMessage],
+    cleanup: CleanupBudget,
+) -> approvals.ApprovalsContext:
+    return approvals.ApprovalsContext(
+        gateways={name: one.gateway.tx for name, one in accounts.items()},
+        journal_tx=journal_tx,
+        own_tx=own_tx,
+        cleanup=cleanup,
+        random_bytes=os.urandom,
+        now_ms=now_ms,
     )
 
 

@@ -18,6 +18,7 @@ import trio
 from tricycle import open_service_nursery
 
 from actors import (
+    approvals,
     connection,
     intake,
     journal,
@@ -29,7 +30,7 @@ from actors import (
     state_dir,
     turns,
 )
-from actors.contexts import lane_settings, link_tools, now_ms, turn_context
+from actors.contexts import approvals_context, lane_settings, link_tools, now_ms, turn_context
 from actors.exit_status import ExitStatus
 from actors.feishu import gateway
 from actors.kit.cleanup import CleanupBudget
@@ -44,6 +45,7 @@ from actors.kit.supervisor import (
 )
 from actors.lane import Lane, LaneContext
 from actors.mailboxes import (
+    APPROVALS_MAILBOX,
     GATEWAY_MAILBOX,
     INTAKE_MAILBOX,
     JOURNAL_MAILBOX,
@@ -53,6 +55,7 @@ from actors.mailboxes import (
     Account,
     Mailbox,
 )
+from actors.messages import approvals as to_approvals
 from actors.messages import connection as to_connection
 from actors.messages import intake as to_intake
 from actors.messages import journal as to_journal
@@ -89,6 +92,7 @@ class House:
         self._journal = Mailbox[to_journal.JournalMessage](JOURNAL_MAILBOX)
         self._ownership = Mailbox[to_ownership.OwnershipMessage](OWNERSHIP_MAILBOX)
         self._lanes = Mailbox[to_lane.LaneMessage](LANES_MAILBOX)
+        self._approvals = Mailbox[to_approvals.ApprovalsMessage](APPROVALS_MAILBOX)
         self._shutdown = Mailbox[to_shutdown.ShutdownMessage](SMALL_MAILBOX)
         self._accounts = {
             account.account_id: Account(
@@ -236,12 +240,18 @@ class House:
                 daemon_version=__version__,
                 generation=self._generation,
                 verify=self._tokens.verify,
+                approvals_tx=self._approvals.tx,
                 tools=link_tools(self._accounts, self._journal.tx, self._ownership.tx),
             )
             await links.serve(listeners, settings, self._ownership.tx, task_status=task_status)
 
         children = [
             Child(name="repair", run=self._live_repair, restart=Restart.TEMPORARY),
+            Child(
+                name="approvals",
+                run=self._live_approvals,
+                stop_within_s=self._cleanup.seconds + LANES_MARGIN_S,
+            ),
             Child(name="links", run=live_links),
             Child(name="pruning", run=self._live_pruning),
         ]
@@ -303,6 +313,12 @@ class House:
     async def _finish_crashed(self, opening: TurnOpening) -> None:
         await turns.finish_crashed(opening, self._turns)
 
+    async def _live_approvals(self, *, task_status: trio.TaskStatus[None]) -> None:
+        context = approvals_context(
+            self._accounts, self._journal.tx, self._approvals.tx, self._cleanup
+        )
+        await approvals.run(context, self._approvals.life(), task_status=task_status)
+
     async def _live_repair(self, *, task_status: trio.TaskStatus[None]) -> None:
         await turns.repair_cards(self._turns, task_status=task_status)
 
@@ -324,6 +340,7 @@ class House:
                 ownership_tx=self._ownership.tx,
                 lanes_tx=self._lanes.tx,
                 gateway_tx=account.gateway.tx,
+                approvals_tx=self._approvals.tx,
             ),
             now_ms=now_ms,
             rng=self._rng,

@@ -22,6 +22,8 @@ GATEWAY_MAILBOX: Final = 1_024
 """Taken at once; who waits for the rate budget waits inside."""
 INTAKE_MAILBOX: Final = 1_024
 """Past it the connection waits; the events are safe in the journal."""
+APPROVALS_MAILBOX: Final = 1_024
+"""Taken at once; a turn's end must find room, or its question stands till it expires."""
 SMALL_MAILBOX: Final = 8
 
 MessageT = TypeVar("MessageT")

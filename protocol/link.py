@@ -71,6 +71,12 @@ class AskPermission(Step, frozen=True, kw_only=True):
     request: wire.PermissionRequest
 
 
+class ClosePermission(Step, frozen=True, kw_only=True):
+    """The agent's question was decided elsewhere."""
+
+    closed: wire.PermissionClosed
+
+
 class LinkMachine:
     """Feed it bodies of frames with :meth:`receive`; do the steps it returns, in order."""
 
@@ -202,6 +208,8 @@ class LinkMachine:
                 return UseTool(tool=message)
             case wire.PermissionRequest():
                 return AskPermission(request=message)
+            case wire.PermissionClosed():
+                return ClosePermission(closed=message)
             case wire.Delta() | wire.ToolEvent() | wire.Plan() | wire.Usage() | wire.TurnEnd():
                 return self._turn_said(message)
             case _:

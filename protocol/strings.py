@@ -65,6 +65,23 @@ PAIR_NOT_HERE: Final = Text(
     "只有管理员能批准配对，请在与我的单聊中发送。",
 )
 PAIR_USAGE: Final = Text("Usage: /pair <code>", "用法：/pair <配对码>")
+APPROVAL_ASKS: Final = Text("🔐 **{alias}** asks: {title}", "🔐 **{alias}** 请求授权：{title}")
+APPROVAL_SUMMARY: Final = Text("Permission needed", "需要授权")
+APPROVAL_WHO: Final = Text(
+    "Who started this task, or an admin, decides.", "由任务发起人或管理员决定。"
+)
+APPROVAL_ALLOWED: Final = Text("✅ {label}", "✅ {label}")
+APPROVAL_REJECTED: Final = Text("⛔ {label}", "⛔ {label}")
+APPROVAL_ELSEWHERE: Final = Text("Decided elsewhere.", "已在别处处理。")
+APPROVAL_STOPPED: Final = Text("No longer needed.", "已不再需要。")
+APPROVAL_EXPIRED: Final = Text("Expired: nobody decided in time.", "已过期，未及时处理。")
+APPROVAL_NOT_SHOWN: Final = Text("Could not be shown.", "未能显示。")
+TOAST_ALLOWED: Final = Text("Allowed", "已允许")
+TOAST_REJECTED: Final = Text("Rejected", "已拒绝")
+TOAST_NOT_YOURS: Final = Text(
+    "Only who started this task, or an admin, can decide.", "只有任务发起人或管理员可以决定。"
+)
+TOAST_TOO_LATE: Final = Text("This request is no longer open.", "此请求已失效。")
 TOAST_STOPPED: Final = Text("Stopped", "已停止")
 TOAST_NOT_ALLOWED: Final = Text(
     "Only who started this task, or an admin, can stop it.", "只有任务发起人或管理员可以停止它。"

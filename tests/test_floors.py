@@ -24,6 +24,7 @@ STDLIB_WITH_EFFECTS = {"asyncio", "os", "random", "secrets", "socket", "subproce
 
 ADAPTER_ONLY = {"lark_oapi", "trio_websocket", "httpx"}
 FLOOR_3 = {
+    "approvals",
     "connection",
     "intake",
     "outbound",

@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from actors.kit.mail import ActorGone, Reply, ask, ask_or
-from actors.messages import gateway, intake, journal, lane, ownership
+from actors.messages import approvals, gateway, intake, journal, lane, ownership
 from protocol import strings
 from protocol.delivery import Prepared, RowState
 from protocol.ids import ChatId, MessageId, RowId, idempotency_key
@@ -37,6 +37,7 @@ class Neighbours(msgspec.Struct, frozen=True, kw_only=True):
     ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]
     lanes_tx: trio.MemorySendChannel[lane.LaneMessage]
     gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage]
+    approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage]
 
 
 async def store(

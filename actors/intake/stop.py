@@ -8,8 +8,9 @@ import structlog
 
 from actors.intake.doors import ASK_WITHIN_S, Answers, Neighbours, who_hears
 from actors.kit.mail import ask_or
-from actors.messages import intake, lane
+from actors.messages import approvals, intake, lane
 from protocol import strings
+from protocol.approval import Press, read_press
 from protocol.delivery import Inbound
 from protocol.errors import RemoteProtocolError
 from protocol.events import MessageReceived, decode_card_action
@@ -57,6 +58,14 @@ class Stopper:
                 "feishu.event.unreadable", event_id=inbound.event_id, reason=str(unreadable)
             )
             return None
+        press = read_press(
+            action.value,
+            action.operator_id,
+            action.chat_id,
+            by_admin=action.operator_id in self._admins(),
+        )
+        if press is not None:
+            return await self._decide(press)
         session_id, turn_id = action.value.get("session"), action.value.get("turn")
         if (
             action.value.get("larkd") != "stop"
@@ -75,6 +84,16 @@ class Stopper:
                 return _toast("warning", strings.TOAST_NOT_ALLOWED)
             case _:
                 return _toast("info", strings.NOTHING_RUNNING)
+
+    async def _decide(self, press: Press) -> intake.Toast:
+        too_late = _toast("info", strings.TOAST_TOO_LATE)
+        answer: intake.Toast = await ask_or(
+            self._to.approvals_tx,
+            lambda reply: approvals.Pressed(press=press, reply=reply),
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda _reason: too_late,
+        )
+        return answer
 
     async def _ask_to_stop(
         self, session_id: SessionId | None, turn_id: TurnId | None, chat_id: ChatId, by: OpenId

@@ -1,4 +1,4 @@
-"""The lease with its bindings, and the ledger of cards: what each message does to them.
+"""The lease with its bindings, and the ledgers of cards and approvals.
 
 Each function runs inside a transaction of its caller; what a message means is in
 ``actors.messages.journal``.
@@ -145,6 +145,35 @@ def _entry(row: list[Any]) -> journal.LedgerEntry:
         opened_at_ms=opened_at,
         message_id=None if message_id is None else MessageId(message_id),
         text=text,
+    )
+
+
+# ── approvals ───────────────────────────────────────────────────────────────
+
+
+def enter_approval(db: sqlite3.Connection, message: journal.EnterApproval) -> journal.Done:
+    entry = message.entry
+    return _change(
+        db,
+        "INSERT OR REPLACE INTO approval VALUES (?, ?, ?)",
+        entry.message_id,
+        entry.account,
+        entry.last_card,
+    )
+
+
+def forget_approval(db: sqlite3.Connection, message: journal.ForgetApproval) -> journal.Done:
+    return _change(db, "DELETE FROM approval WHERE message_id = ?", message.message_id)
+
+
+def approvals_left(
+    db: sqlite3.Connection, _message: journal.ApprovalsLeft
+) -> tuple[journal.ApprovalLeft, ...]:
+    return tuple(
+        journal.ApprovalLeft(
+            message_id=MessageId(message_id), account=AccountId(account), last_card=last_card
+        )
+        for message_id, account, last_card in db.execute("SELECT * FROM approval")
     )
 
 

@@ -90,6 +90,12 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     );
     CREATE INDEX sent_by_age ON sent (sent_at);
 
+    CREATE TABLE approval (
+        message_id TEXT PRIMARY KEY,
+        account    TEXT NOT NULL,
+        last_card  TEXT NOT NULL
+    );
+
     CREATE TABLE access (
         account TEXT PRIMARY KEY,
         book    BLOB NOT NULL

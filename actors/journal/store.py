@@ -44,6 +44,9 @@ _HANDLERS: Final[Mapping[type, Callable[[sqlite3.Connection, Any], Any]]] = {
     journal.WhereIs: correspondence.where_is,
     journal.Unanswered: correspondence.unanswered,
     journal.Overdue: correspondence.overdue,
+    journal.EnterApproval: ledgers.enter_approval,
+    journal.ForgetApproval: ledgers.forget_approval,
+    journal.ApprovalsLeft: ledgers.approvals_left,
     journal.LoadAccess: access.load_access,
     journal.SaveAccess: access.save_access,
 }

@@ -18,8 +18,9 @@ from tricycle import open_service_nursery
 
 from actors.kit.mail import ask_or
 from actors.kit.outbox import Outbox, OutboxFull
+from actors.links.permissions import Permissions
 from actors.links.tools import ToolDesk, Tools
-from actors.messages import link, ownership, turn
+from actors.messages import approvals, link, ownership, turn
 from protocol import wire
 from protocol.auth import WrongProofs
 from protocol.errors import RemoteProtocolError
@@ -30,6 +31,7 @@ from protocol.link import (
     Admit,
     AskPermission,
     Close,
+    ClosePermission,
     LinkMachine,
     LinkState,
     Say,
@@ -65,6 +67,8 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     verify: Verify
     tools: Tools = Tools()
+    approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage] | None = None
+    """None where nobody can be asked: every question is then answered ``cancelled``."""
 
 
 class Link:
@@ -102,6 +106,9 @@ class Link:
         self._asked_in = False
         self._reading = trio.CancelScope()
         self._heard_at = trio.current_time()
+        self._permissions = Permissions(
+            connection_id, settings.approvals_tx, self._mailbox, self._say
+        )
         self._desk = ToolDesk(connection_id, settings.tools, ownership_tx, self._say)
         self._hears = True  # False while the reader is busy passing on what it read
 
@@ -124,6 +131,7 @@ class Link:
         finally:
             for turn_tx in self._turns.values():
                 turn_tx.close()
+            self._permissions.connection_over()
             if self._asked_in:
                 with trio.move_on_after(GOODBYE_WITHIN_S, shield=True):
                     await self._ownership_tx.send(ownership.Disconnected(connection_id=self._id))
@@ -193,10 +201,9 @@ class Link:
             case UseTool(tool=tool):
                 await self._desk.use(tool, self._nursery)
             case AskPermission(request=request):
-                # Nobody can be asked in the chat yet; the agent must not be left waiting.
-                self._say(
-                    wire.PermissionVerdict(request_id=request.request_id, outcome="cancelled")
-                )
+                await self._permissions.ask(request)
+            case ClosePermission(closed=closed):
+                await self._permissions.close(closed)
 
     async def _slow_down(self) -> None:
         """Let a wrong proof wait for its refusal; say that somebody tries."""
@@ -235,6 +242,7 @@ class Link:
             case ownership.Admitted():
                 self._machine.admitted()
                 self._desk.admitted(register)
+                self._permissions.admitted(SessionId(register.session_id), answer.alias)
                 self._say(
                     wire.Registered(
                         session_id=register.session_id,
@@ -264,6 +272,7 @@ class Link:
 
     def _close_turn(self, turn_id: TurnId) -> None:
         self._machine.close_turn(turn_id)
+        self._permissions.turn_over(turn_id)
         turn_tx = self._turns.pop(turn_id, None)
         if turn_tx is not None:
             turn_tx.close()
@@ -287,9 +296,13 @@ class Link:
                         turn_id = TurnId(deliver.turn_id)
                         self._turns[turn_id] = turn_tx
                         self._machine.open_turn(turn_id)
+                    self._permissions.given(deliver)
                     self._say(deliver)
                 case link.CancelTurn(cancel=cancel):
+                    self._permissions.turn_over(TurnId(cancel.turn_id))
                     self._say(cancel)
+                case link.Verdict(verdict=verdict):
+                    self._say(verdict)
                 case link.TurnClosed(turn_id=turn_id):
                     self._close_turn(turn_id)
                 case link.Leave(reason=reason, retry_after_ms=retry_after_ms):

@@ -276,6 +276,32 @@ class Overdue(Message, frozen=True, kw_only=True):
     reply: Reply[dict[SessionId, int] | Failed]
 
 
+# ── approvals ───────────────────────────────────────────────────────────────
+
+
+class ApprovalLeft(msgspec.Struct, frozen=True, kw_only=True):
+    """The card of a request that was not brought to its last state yet."""
+
+    message_id: MessageId
+    account: AccountId
+    last_card: str
+    """Card JSON to show if a later start finds the entry."""
+
+
+class EnterApproval(Message, frozen=True, kw_only=True):
+    entry: ApprovalLeft
+    reply: Reply[Done | Failed]
+
+
+class ForgetApproval(Message, frozen=True, kw_only=True):
+    message_id: MessageId
+    reply: Reply[Done | Failed]
+
+
+class ApprovalsLeft(Message, frozen=True, kw_only=True):
+    reply: Reply[tuple[ApprovalLeft, ...] | Failed]
+
+
 # ── who was paired ──────────────────────────────────────────────────────────
 
 
@@ -313,6 +339,9 @@ JournalMessage = (
     | WhereIs
     | Unanswered
     | Overdue
+    | EnterApproval
+    | ForgetApproval
+    | ApprovalsLeft
     | LoadAccess
     | SaveAccess
 )

@@ -11,7 +11,7 @@ import trio
 from actors.messages.base import Message
 from actors.messages.turn import TurnInput
 from protocol.ids import TurnId
-from protocol.wire import ByeReason, Cancel, Deliver
+from protocol.wire import ByeReason, Cancel, Deliver, PermissionVerdict
 
 
 class Offered(Message, frozen=True, kw_only=True):
@@ -40,4 +40,10 @@ class Leave(Message, frozen=True, kw_only=True):
     retry_after_ms: int | None = None
 
 
-LinkMessage = Offered | CancelTurn | TurnClosed | Leave
+class Verdict(Message, frozen=True, kw_only=True):
+    """What came of a permission the proxy asked for."""
+
+    verdict: PermissionVerdict
+
+
+LinkMessage = Offered | CancelTurn | TurnClosed | Leave | Verdict

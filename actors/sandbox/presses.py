@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
 from actors.sandbox import events
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.longconn import ACK_OK, Event, LongConnections
@@ -27,8 +29,9 @@ class Presses:
         app = self._world.apps[self._world.chats[message.chat_id].app_id]
         value = body.get("value")
         element_id = body.get("element_id")
-        if value is None and entity is not None:
-            value = _callback_value(entity.card, element_id)
+        if value is None:
+            card = msgspec.json.decode(message.content) if entity is None else entity.card
+            value = _callback_value(card, element_id)
         operator = str(body.get("operator") or self._world.chats[message.chat_id].members[0])
         callback = events.card_action(self._world, app, message, operator, value, element_id)
         event = Event(

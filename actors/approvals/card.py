@@ -1,0 +1,178 @@
+"""The card of one request: sent, left standing, and brought to its last state.
+
+It is a message of its own, not a card entity: nothing in it streams. A ledger holds it
+from its sending to its last state, so that no buttons are left looking alive.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import structlog
+import trio
+
+from actors.kit.mail import ask_or
+from actors.messages import approvals, gateway, journal
+from protocol import approval, strings
+from protocol.approval import Approval
+from protocol.ids import AccountId, MessageId, idempotency_key
+from protocol.platform import Gone, MessageSent, NoAnswer, Outcome, RateLimited, Rejected
+
+if TYPE_CHECKING:
+    from actors.approvals.actor import ApprovalsContext
+
+CALL_WITHIN_S: Final = 30.0
+LEDGER_WITHIN_S: Final = 4.0
+RETRY_FIRST_S: Final = 0.5
+RETRY_MAX_S: Final = 15.0
+GIVE_UP_AFTER_S: Final = 300.0
+"""Then the ledger keeps the card for the next start."""
+
+log = structlog.get_logger()
+
+
+class ApprovalCard:
+    """One request's message. :meth:`end` may be called at any time, once."""
+
+    def __init__(self, asked: Approval, opening: str, context: ApprovalsContext) -> None:
+        self._approval = asked
+        self._opening = opening
+        self._context = context
+        self._ended = trio.Event()
+        self._last = approval.closed_card(asked, strings.APPROVAL_STOPPED)
+
+    def end(self, last: str) -> None:
+        """Show this last; the card's own task does it."""
+        if not self._ended.is_set():
+            self._last = last
+            self._ended.set()
+
+    async def live(self, valid_s: float) -> None:
+        """Send the card, wait for its end, show its end. Cancelled, it is closed all the same."""
+        message_id: MessageId | None = None
+        closed = False
+        try:
+            message_id = await self._send()
+            if message_id is None:
+                await self._tell_expired(shown=False)
+                return
+            await self._enter(message_id)
+            with trio.move_on_after(valid_s):
+                await self._ended.wait()
+            if not self._ended.is_set():
+                await self._tell_expired(shown=True)
+                await self._ended.wait()
+            await self._show_last(message_id)
+            closed = True
+        finally:
+            if message_id is not None and not closed:
+                with self._context.cleanup.shielded():
+                    await self._show_last(message_id)
+
+    async def _show_last(self, message_id: MessageId) -> None:
+        await show_last(self._context, self._approval.place.account, message_id, self._last)
+
+    async def _tell_expired(self, *, shown: bool) -> None:
+        await self._context.own_tx.send(approvals.Expired(key=self._approval.key, shown=shown))
+
+    async def _send(self) -> MessageId | None:
+        """Reply to the message the agent works on; None: it can't be shown."""
+        place = self._approval.place
+        sends: list[gateway.Operation] = [
+            gateway.ReplyMessage(
+                message_id=place.message_id,
+                chat_id=place.chat_id,
+                msg_type="interactive",
+                content_json=self._opening,
+                uuid=idempotency_key("approval", self._approval.key),
+            ),
+            gateway.CreateMessage(
+                chat_id=place.chat_id,
+                msg_type="interactive",
+                content_json=self._opening,
+                uuid=idempotency_key("approval-chat", self._approval.key),
+            ),
+        ]
+        outcome: Outcome = NoAnswer(reason="not sent")
+        for operation in sends:
+            outcome = await call(self._context, place.account, operation)
+            if isinstance(outcome, MessageSent):
+                return outcome.message_id
+            if not isinstance(outcome, Gone):
+                break
+        log.warning(
+            "approval.not_shown", request=self._approval.key, outcome=type(outcome).__name__
+        )
+        return None
+
+    async def _enter(self, message_id: MessageId) -> None:
+        """Enter the card into the ledger, with what a later start would show."""
+        entry = journal.ApprovalLeft(
+            message_id=message_id,
+            account=self._approval.place.account,
+            last_card=approval.closed_card(self._approval, strings.INTERRUPTED),
+        )
+        answer: journal.Done | journal.Failed = await ask_or(
+            self._context.journal_tx,
+            lambda reply: journal.EnterApproval(entry=entry, reply=reply),
+            within_s=LEDGER_WITHIN_S,
+            otherwise=lambda reason: journal.Failed(reason=reason),
+        )
+        if isinstance(answer, journal.Failed):
+            log.error("approval.ledger_failed", message=message_id, reason=answer.reason)
+
+
+async def close_what_was_left(context: ApprovalsContext) -> None:
+    """Close the cards an earlier life left open. What fails stays for the next start."""
+    left: tuple[journal.ApprovalLeft, ...] | journal.Failed = await ask_or(
+        context.journal_tx,
+        lambda reply: journal.ApprovalsLeft(reply=reply),
+        within_s=LEDGER_WITHIN_S,
+        otherwise=lambda reason: journal.Failed(reason=reason),
+    )
+    if isinstance(left, journal.Failed):
+        log.error("approval.ledger_failed", reason=left.reason)
+        return
+    for entry in left:
+        if entry.account in context.gateways:
+            await show_last(context, entry.account, entry.message_id, entry.last_card)
+
+
+async def show_last(
+    context: ApprovalsContext, account: AccountId, message_id: MessageId, card_json: str
+) -> None:
+    """Bring a card to its last state, and out of the ledger once it is there."""
+    operation = gateway.PatchMessage(message_id=message_id, content_json=card_json)
+    outcome = await call(context, account, operation)
+    if isinstance(outcome, NoAnswer | RateLimited):
+        log.warning("approval.card_left_open", message=message_id)
+        return
+    if isinstance(outcome, Rejected) and not isinstance(outcome, Gone):
+        log.warning("approval.card_refused", message=message_id, reason=outcome.message)
+    await ask_or(
+        context.journal_tx,
+        lambda reply: journal.ForgetApproval(message_id=message_id, reply=reply),
+        within_s=LEDGER_WITHIN_S,
+        otherwise=lambda reason: journal.Failed(reason=reason),
+    )
+
+
+async def call(
+    context: ApprovalsContext, account: AccountId, operation: gateway.Operation
+) -> Outcome:
+    """Make one call, again while that may help; every send has its own ``uuid``."""
+    pause_s = RETRY_FIRST_S
+    until = trio.current_time() + GIVE_UP_AFTER_S
+    while True:
+        outcome: Outcome = await ask_or(
+            context.gateways[account],
+            lambda reply: gateway.Call(
+                operation=operation, priority=gateway.Priority.FINAL, reply=reply
+            ),
+            within_s=CALL_WITHIN_S,
+            otherwise=lambda reason: NoAnswer(reason=reason),
+        )
+        if not isinstance(outcome, NoAnswer | RateLimited) or trio.current_time() > until:
+            return outcome
+        await trio.sleep(outcome.retry_after_s if isinstance(outcome, RateLimited) else pause_s)
+        pause_s = min(pause_s * 2, RETRY_MAX_S)

@@ -1,0 +1,98 @@
+"""What the agent behind a link asks permission for: brought to where it can be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from actors.kit.mail import offer
+from actors.messages import approvals, link
+from protocol import wire
+from protocol.approval import Place
+from protocol.ids import AccountId, ChatId, ConnectionId, MessageId, OpenId, SessionId, TurnId
+
+TURNS_MAX: Final = 1_024
+"""Turns whose place is remembered; a link that never ends one forgets the oldest."""
+
+
+class Permissions:
+    """Knows where each turn of this link came from, and so whom its agent may ask."""
+
+    def __init__(
+        self,
+        connection_id: ConnectionId,
+        approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage] | None,
+        mailbox: trio.MemorySendChannel[link.LinkMessage],
+        say: Callable[[wire.FromDaemon], None],
+    ) -> None:
+        self._id = connection_id
+        self._approvals_tx = approvals_tx
+        self._mailbox = mailbox
+        self._say = say
+        self._session_id = SessionId("")
+        self._alias = ""
+        self._places: dict[TurnId, Place] = {}
+        self._last_direct: Place | None = None
+        self._asked = False
+
+    def admitted(self, session_id: SessionId, alias: str) -> None:
+        self._session_id, self._alias = session_id, alias
+
+    def given(self, deliver: wire.Deliver) -> None:
+        """Remember where a message came from."""
+        meta = deliver.meta
+        place = Place(
+            account=AccountId(meta.get("account", "")),
+            chat_id=ChatId(deliver.chat_id),
+            message_id=MessageId(meta.get("message_id", "")),
+            sender_id=OpenId(meta.get("sender_id", "")),
+            chat_type=meta.get("chat_type", ""),
+            lease_epoch=deliver.lease_epoch,
+        )
+        self._places[TurnId(deliver.turn_id)] = place
+        if len(self._places) > TURNS_MAX:
+            del self._places[next(iter(self._places))]
+        if place.chat_type == "p2p":
+            self._last_direct = place
+
+    async def ask(self, request: wire.PermissionRequest) -> None:
+        """Ask where the turn came from; without a turn, the last direct chat: never a group."""
+        turn_id = None if request.turn_id is None else TurnId(request.turn_id)
+        place = self._last_direct if turn_id is None else self._places.get(turn_id)
+        if self._approvals_tx is None or place is None:
+            self._say(wire.PermissionVerdict(request_id=request.request_id, outcome="cancelled"))
+            return
+        self._asked = True
+        await self._approvals_tx.send(
+            approvals.Ask(
+                connection_id=self._id,
+                session_id=self._session_id,
+                alias=self._alias,
+                turn_id=turn_id,
+                place=place,
+                request=request,
+                link=self._mailbox.clone(),
+            )
+        )
+
+    async def close(self, closed: wire.PermissionClosed) -> None:
+        if self._approvals_tx is not None and self._asked:
+            await self._approvals_tx.send(
+                approvals.Closed(
+                    connection_id=self._id, request_id=closed.request_id, reason=closed.reason
+                )
+            )
+
+    def turn_over(self, turn_id: TurnId) -> None:
+        """The turn ended, or was cancelled: nothing of it is asked any more."""
+        self._places.pop(turn_id, None)
+        self._tell(approvals.TurnOver(turn_id=turn_id))
+
+    def connection_over(self) -> None:
+        self._tell(approvals.ConnectionOver(connection_id=self._id))
+
+    def _tell(self, message: approvals.ApprovalsMessage) -> None:
+        if self._approvals_tx is not None and self._asked:
+            offer(self._approvals_tx, message)
