@@ -82,7 +82,8 @@ def register(state: State, session: Session) -> tuple[State, Session | None]:
     """Add a live session; return the state and the older connection it replaces.
 
     A dispatcher becomes the current one, and takes the channel if nobody owns it
-    or the dispatcher before it does. A plain session changes nothing of the lease.
+    or the dispatcher before it does. A plain session changes nothing of the lease;
+    only if it was the current dispatcher until now, that place goes to another one.
     """
     replaced = state.sessions.get(session.session_id)
     sessions = {key: value for key, value in state.sessions.items() if key != session.session_id}
@@ -93,6 +94,8 @@ def register(state: State, session: Session) -> tuple[State, Session | None]:
         lease = msgspec.structs.replace(lease, dispatcher=session.session_id)
         if takes_over:
             lease = _give(lease, session.session_id)
+    elif session.session_id == lease.dispatcher:
+        lease = _succeed(lease, sessions)
     return State(lease=lease, sessions=sessions), replaced
 
 
@@ -108,9 +111,7 @@ def disconnect(state: State, connection_id: ConnectionId) -> tuple[State, Sessio
     sessions = {key: value for key, value in state.sessions.items() if value is not gone}
     lease = state.lease
     if gone.session_id == lease.dispatcher:
-        heir = _latest_dispatcher(sessions.values())
-        if heir is not None:
-            lease = msgspec.structs.replace(lease, dispatcher=heir.session_id)
+        lease = _succeed(lease, sessions)
     return State(lease=lease, sessions=sessions), gone
 
 
@@ -122,9 +123,23 @@ def by_connection(state: State, connection_id: ConnectionId) -> Session | None:
 
 
 def effective_target(state: State) -> SessionId | None:
-    """Return who hears chats without a binding: the owner if live, else nobody."""
-    wanted = state.lease.owner or state.lease.dispatcher
-    return wanted if wanted in state.sessions else None
+    """Return who hears chats without a binding: the owner if live, else nobody.
+
+    Only while nobody owns the channel it is the live dispatcher.
+    """
+    owner = state.lease.owner
+    if owner is not None:
+        return owner if owner in state.sessions else None
+    dispatcher = live_dispatcher(state)
+    return None if dispatcher is None else dispatcher.session_id
+
+
+def live_dispatcher(state: State) -> Session | None:
+    """Return the current dispatcher if it is live, and live as a dispatcher."""
+    if state.lease.dispatcher is None:
+        return None
+    session = state.sessions.get(state.lease.dispatcher)
+    return session if session is not None and session.role == "dispatcher" else None
 
 
 def listener(state: State, chat_id: ChatId) -> SessionId | None:
@@ -229,7 +244,7 @@ def _return(state: State, caller: Session) -> tuple[State, str]:
 def _reclaim(state: State, caller: Session, args: Mapping[str, Any]) -> tuple[State, str]:
     if caller.role != "dispatcher":
         raise ToolError("only the dispatcher may reclaim channel ownership")
-    if state.lease.dispatcher not in state.sessions and caller.session_id in state.sessions:
+    if live_dispatcher(state) is None and caller.session_id in state.sessions:
         dispatcher = msgspec.structs.replace(state.lease, dispatcher=caller.session_id)
         state = _with(state, dispatcher)
     lease = _give_to_dispatcher(state)
@@ -241,7 +256,7 @@ def _reclaim(state: State, caller: Session, args: Mapping[str, Any]) -> tuple[St
 
 
 def _give_to_dispatcher(state: State) -> LeaseState:
-    dispatcher = state.sessions.get(state.lease.dispatcher) if state.lease.dispatcher else None
+    dispatcher = live_dispatcher(state)
     if dispatcher is None:
         raise ToolError(_NO_DISPATCHER)
     return msgspec.structs.replace(_give(state.lease, dispatcher.session_id), granted=None)
@@ -258,9 +273,10 @@ def _with(state: State, lease: LeaseState) -> State:
     return msgspec.structs.replace(state, lease=lease)
 
 
-def _latest_dispatcher(sessions: Iterable[Session]) -> Session | None:
-    dispatchers = [session for session in sessions if session.role == "dispatcher"]
-    return dispatchers[-1] if dispatchers else None
+def _succeed(lease: LeaseState, sessions: Mapping[SessionId, Session]) -> LeaseState:
+    """The current dispatcher is none any more: the latest-registered live one follows it."""
+    heirs = [key for key, session in sessions.items() if session.role == "dispatcher"]
+    return msgspec.structs.replace(lease, dispatcher=heirs[-1]) if heirs else lease
 
 
 # ── selectors ───────────────────────────────────────────────────────────────

@@ -61,6 +61,8 @@ class World:
         self.done: list[gateway.Operation] = []
         """Operations the platform accepted, in order."""
         self.tried: list[gateway.Operation] = []
+        self.drafts: dict[CardId, str] = {}
+        """Each card as it was created."""
         self.ledger: dict[CardId, str | None] = {}
         self.gateway_tx, self._gateway_rx = trio.open_memory_channel[gateway.GatewayMessage](100)
         self.journal_tx, self._journal_rx = trio.open_memory_channel[journal.JournalMessage](100)
@@ -96,7 +98,9 @@ class World:
         match operation:
             case gateway.CreateCard(card_json=card_json):
                 check_card(json.loads(card_json))
-                return CardCreated(card_id=CardId(f"card{len(self.created())}"))
+                card_id = CardId(f"card{len(self.created())}")
+                self.drafts[card_id] = card_json
+                return CardCreated(card_id=card_id)
             case gateway.UpdateCard(card_json=card_json):
                 check_card(json.loads(card_json))
             case gateway.ReplyMessage() | gateway.CreateMessage():
@@ -135,10 +139,24 @@ class World:
     def created(self) -> list[gateway.CreateCard]:
         return self.of(gateway.CreateCard)
 
+    def sent_cards(self) -> list[CardId]:
+        """The card entities people see, in their order; one that was created and never
+        sent, because its turn was cut meanwhile, is not among them.
+        """
+        bodies = [
+            json.loads(one.content_json)
+            for one in self.done
+            if isinstance(one, gateway.ReplyMessage | gateway.CreateMessage)
+        ]
+        sent = [CardId(body["data"]["card_id"]) for body in bodies if body.get("type") == "card"]
+        return list(dict.fromkeys(sent))
+
     def last_card(self) -> dict[str, Any]:
-        updates = self.of(gateway.UpdateCard)
-        source = updates[-1] if updates else self.created()[-1]
-        card: dict[str, Any] = json.loads(source.card_json)
+        """What the last card that was sent shows."""
+        card_id = self.sent_cards()[-1]
+        updates = [one for one in self.of(gateway.UpdateCard) if one.card_id == card_id]
+        source = updates[-1].card_json if updates else self.drafts[card_id]
+        card: dict[str, Any] = json.loads(source)
         return card
 
     def footer(self) -> str:
@@ -391,9 +409,14 @@ def test_cancelled_at_any_step_the_card_is_final_and_the_ledger_closed() -> None
                 nursery.start_soon(agent)
                 await victim(world.show)
                 nursery.cancel_scope.cancel()
-            assert world.created(), "every turn in flight is shown"
+            assert world.sent_cards(), "every turn in flight is shown"
             assert world.is_final()
             assert set(world.ledger.values()) <= {"aborted", "complete"}
-            assert None not in world.ledger.values()
+            # A card whose creation was cut off is nobody's: not sent, not in the ledger,
+            # never touched again.
+            leaked = world.drafts.keys() - world.sent_cards()
+            assert len(leaked) <= 1
+            assert not leaked & world.ledger.keys()
+            assert not leaked & {one.card_id for one in world.of(gateway.UpdateCard)}
 
     assert cancel_everywhere(scenario) > 20

@@ -67,7 +67,7 @@ class ApprovalCard:
         finally:
             if message_id is not None and not closed:
                 with self._context.cleanup.shielded():
-                    await self._show_last(message_id)
+                    await self._show_last(message_id)  # noqa: ASYNC102  # shielded above, with a deadline
 
     async def _show_last(self, message_id: MessageId) -> None:
         await show_last(self._context, self._approval.place.account, message_id, self._last)
