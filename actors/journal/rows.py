@@ -249,11 +249,21 @@ def queue(db: sqlite3.Connection, _message: journal.Queue) -> journal.QueueState
 
 
 def prune(db: sqlite3.Connection, message: journal.Prune) -> journal.Done:
-    """Delete the oldest closed rows, and as many cards that were closed as long ago."""
+    """Delete the oldest closed rows, and as many of all else that is as old.
+
+    A row that was delivered as long ago is not going to be answered any more.
+    """
     rows = _change(
         db,
         "DELETE FROM inbound WHERE row_id IN (SELECT row_id FROM inbound"  # noqa: S608 -- our own constants
         f" WHERE state IN {_CLOSED} AND received_at < ? ORDER BY received_at LIMIT ?)",
+        message.before_ms,
+        message.limit,
+    )
+    silent = _change(
+        db,
+        "DELETE FROM inbound WHERE row_id IN (SELECT row_id FROM inbound"
+        " WHERE state = 'delivered' AND changed_at < ? ORDER BY changed_at LIMIT ?)",
         message.before_ms,
         message.limit,
     )
@@ -271,7 +281,7 @@ def prune(db: sqlite3.Connection, message: journal.Prune) -> journal.Done:
         message.before_ms,
         message.limit,
     )
-    return journal.Done(changed=rows.changed or cards.changed or sent.changed)
+    return journal.Done(changed=rows.changed or silent.changed or cards.changed or sent.changed)
 
 
 def _change(db: sqlite3.Connection, sql: str, *values: Any) -> journal.Done:

@@ -314,16 +314,17 @@ class _Ownership:
                 epoch,
                 hears_unbound=lease.effective_target(self._state) == session.session_id,
             )
-            if row is not None and not self._still_holds(session, epoch):
+            if row is not None and not self._still_hears(session, epoch, row.prepared.chat_id):
                 await self._rows.release(session.connection_id, (row.row_id,))
                 self._tell_listener(row.prepared.chat_id)
                 row = None
             message.reply.send(row)
 
-    def _still_holds(self, session: lease.Session, epoch: int) -> bool:
+    def _still_hears(self, session: lease.Session, epoch: int, chat_id: ChatId) -> bool:
         current = self._state.sessions.get(session.session_id)
         same = current is not None and current.connection_id == session.connection_id
-        return same and self._state.lease.epoch == epoch and not self._leaving
+        hears = lease.listener(self._state, chat_id) == session.session_id
+        return same and hears and self._state.lease.epoch == epoch and not self._leaving
 
     def _tell_listener(self, chat_id: ChatId) -> None:
         target = lease.listener(self._state, chat_id)
@@ -356,6 +357,7 @@ class _Ownership:
                 previous=old.lease.owner,
                 epoch=new.lease.epoch,
             )
+        if new.lease != old.lease:
             await self._revoke()
         target = lease.effective_target(new)
         listeners = {target, *new.lease.bindings.values(), *old.lease.bindings.values()}
@@ -364,15 +366,12 @@ class _Ownership:
                 self._tell(lane.Wake(session_id=session_id))
 
     async def _revoke(self) -> None:
-        """Take unacked rows of unbound chats from sessions that no longer hear them."""
-        target = lease.effective_target(self._state)
+        """Take unacked rows from sessions that no longer hear their chats."""
         for session in list(self._state.sessions.values()):
-            if session.session_id == target:
-                continue
             lost = tuple(
                 row_id
                 for row_id, chat_id in self._rows.held(session.connection_id)
-                if chat_id not in self._state.lease.bindings
+                if lease.listener(self._state, chat_id) != session.session_id
             )
             if not lost:
                 continue

@@ -130,13 +130,13 @@ class Desk:
             rows.append(offer.row_id)
         return rows
 
-    def acked(self, event: str, attempt: int = 1, connection: int = 1) -> bool:
+    def acked(self, event: str, attempt: int = 1, connection: int = 1, at_ms: int = 3_000) -> bool:
         return self._changed(
             journal.Acked(
                 event_id=EventId(event),
                 attempt=attempt,
                 connection_id=ConnectionId(connection),
-                at_ms=3_000,
+                at_ms=at_ms,
                 reply=NOBODY,
             )
         )

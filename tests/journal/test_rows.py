@@ -353,6 +353,16 @@ def test_prune_leaves_open_rows_however_old(desk: Desk) -> None:
     assert desk.queue().pending == 2
 
 
+def test_prune_deletes_what_was_delivered_long_ago_and_never_answered(desk: Desk) -> None:
+    for number in (1, 2):
+        desk.ready(f"e{number}")
+        desk.offer()
+        desk.acked(f"e{number}", at_ms=number)
+    assert desk.prune(before_ms=2)
+    assert not desk.prune(before_ms=2)
+    assert [desk.append(f"e{number}").duplicate for number in (1, 2)] == [False, True]
+
+
 def test_the_id_of_a_pruned_row_is_never_given_again(desk: Desk) -> None:
     row_id = desk.append("e1").row_id
     desk.close(row_id)
