@@ -63,11 +63,11 @@ def _lines(status: Mapping[str, Any], now_ms: int) -> Iterator[str]:
     target = status.get("effective_target_session_id")
     yield f"  hears now   {target or '- (nobody; messages wait)'}"
     yield f"  epoch       {status.get('lease_epoch', '?')}"
-    yield from _queue_lines(_map(status.get("queue")))
+    yield from _queue_lines(_map(status.get("queue")), now_ms)
     yield from _session_lines(status, now_ms)
 
 
-def _queue_lines(queue: Mapping[str, Any]) -> Iterator[str]:
+def _queue_lines(queue: Mapping[str, Any], now_ms: int) -> Iterator[str]:
     if queue.get("error"):
         yield f"queue         unknown: {queue['error']}"
         return
@@ -77,6 +77,11 @@ def _queue_lines(queue: Mapping[str, Any]) -> Iterator[str]:
     yield f"              {queue.get('in_flight', 0)} offered and not yet taken"
     if queue.get("damaged"):
         yield f"              {queue['damaged']} damaged and set aside; see larkd.log"
+    if queue.get("last_error"):
+        yield (
+            f"              could not be stored {_ago(queue.get('last_error_at'), now_ms)} ago:"
+            f" {queue['last_error']}"
+        )
 
 
 def _session_lines(status: Mapping[str, Any], now_ms: int) -> Iterator[str]:

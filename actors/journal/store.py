@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -80,6 +81,7 @@ class Store:
         self._messages = self._batches = self._batch_messages_max = 0
         self._commits = self._failed = self._reopened = 0
         self._last_error: str | None = None
+        self._last_error_at_ms: int | None = None
 
     @classmethod
     def open(cls, path: Path | None, *, migrations: Sequence[str] = schema.MIGRATIONS) -> Store:
@@ -129,7 +131,15 @@ class Store:
         except (sqlite3.Error, JournalError) as failed:
             answers = [self._lost(failed)] * len(batch)
         self._failed += sum(isinstance(answer, journal.Failed) for answer in answers)
-        return answers
+        return [
+            self._with_last_error(answer) if isinstance(answer, journal.QueueState) else answer
+            for answer in answers
+        ]
+
+    def _with_last_error(self, queue: journal.QueueState) -> journal.QueueState:
+        return msgspec.structs.replace(
+            queue, last_error=self._last_error, last_error_at_ms=self._last_error_at_ms
+        )
 
     def _together(self, batch: Sequence[journal.JournalMessage]) -> list[Any]:
         self._db.execute("BEGIN IMMEDIATE")
@@ -183,6 +193,7 @@ class Store:
 
     def _failure(self, failed: BaseException | None, **ids: str) -> journal.Failed:
         self._last_error = str(failed) or type(failed).__name__
+        self._last_error_at_ms = time.time_ns() // 1_000_000
         log.error("journal.not_committed", reason=self._last_error, **ids)
         return journal.Failed(reason=self._last_error)
 

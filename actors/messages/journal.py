@@ -130,6 +130,9 @@ class QueueState(msgspec.Struct, frozen=True, kw_only=True):
     """Rows offered and not acked."""
     oldest_pending_at_ms: int | None
     damaged: int
+    last_error: str | None = None
+    """Why something could not be stored, the last time that happened since the start."""
+    last_error_at_ms: int | None = None
 
 
 class Queue(Message, frozen=True, kw_only=True):

@@ -63,6 +63,8 @@ async def describe(
             if queue.oldest_pending_at_ms is None
             else max(0, now - queue.oldest_pending_at_ms),
             "damaged": queue.damaged,
+            "last_error": queue.last_error,
+            "last_error_at": queue.last_error_at_ms,
         },
         "connection": {
             account: {
