@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types bench check lock clean
+.PHONY: help setup run test faults nightly lint types bench check lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -27,6 +27,13 @@ run: $(STAMP)  ## the daemon on its embedded sandbox; prints the chat page's add
 
 test: $(STAMP)  ## every test
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: $(STAMP)  ## kill a daemon CYCLES times as SEED says, and check what it promised
+	$(BIN)/python -m tests.faults --cycles $(or $(CYCLES),20) $(if $(SEED),--seed $(SEED))
+
+nightly: $(STAMP)  ## every test at its full size, and 200 kills with a fresh seed
+	LARKD_NIGHTLY=1 $(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m tests.faults --cycles 200
 
 lint: $(STAMP)  ## style and Trio mistakes
 	$(BIN)/ruff format --check .
