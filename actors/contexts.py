@@ -30,12 +30,15 @@ def turn_context(
     settings: Settings,
     accounts: Accounts,
     journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
     cleanup: CleanupBudget,
 ) -> turns.TurnContext:
     cooldowns = [one.tuning.permission_notify_cooldown_ms for one in settings.accounts]
     return turns.TurnContext(
         gateways={name: one.gateway.tx for name, one in accounts.items()},
+        intakes={name: one.intake.tx for name, one in accounts.items()},
         journal_tx=journal_tx,
+        ownership_tx=ownership_tx,
         cleanup=cleanup,
         language=settings.language,
         now_ms=now_ms,

@@ -105,7 +105,9 @@ class House:
         }
         tuning = [account.tuning for account in settings.accounts]
         self._cleanup = CleanupBudget(max(one.shutdown_deadline_ms for one in tuning) / 1000)
-        self._turns = turn_context(settings, self._accounts, self._journal.tx, self._cleanup)
+        self._turns = turn_context(
+            settings, self._accounts, self._journal.tx, self._ownership.tx, self._cleanup
+        )
         self._refused: set[AccountId] = set()
         self._generation = 0
         self._started_at_ms = now_ms()
@@ -331,6 +333,7 @@ class House:
                 account=account.settings.account_id,
                 policy=account.settings.policy,
                 language=self._settings.language,
+                session_reply_mode=self._settings.reply_mode,
                 mint_code=lambda: mint_code(secrets.randbelow),
             ),
             account.intake.life(),

@@ -22,6 +22,7 @@ from actors.messages import lane, link, ownership, turn
 from protocol import ids, wire
 from protocol.delivery import Offer
 from protocol.ids import AccountId, RowId, SessionId, TurnId
+from protocol.roster import ReplyMode
 
 TURN_INPUTS_MAX: Final = 64
 """Joined messages a turn's actor may be behind; past it the proxy's TCP pushes back."""
@@ -41,12 +42,12 @@ ShowTurn = Callable[
 """Shows one turn until its final state was accepted; tells the lane of its end."""
 FinishCrashed = Callable[[turn.TurnOpening], Awaitable[None]]
 """Brings the cards of a turn whose actor crashed to error, by what the ledger knows."""
-ReplyMode = Literal["auto", "streaming", "static"]
+FeishuReplyMode = Literal["auto", "streaming", "static"]
 
 
 class LaneSettings(msgspec.Struct, frozen=True, kw_only=True):
-    reply_modes: dict[AccountId, ReplyMode]
-    session_reply_mode: turn.ReplyMode
+    reply_modes: dict[AccountId, FeishuReplyMode]
+    session_reply_mode: ReplyMode
     cancel_deadline_s: float
 
 
@@ -161,7 +162,7 @@ class Lane:
         self._nursery.start_soon(self._fetch, self._peer)
 
     async def _fetch(self, peer: lane.Attached) -> None:
-        row: Offer | None = None
+        row: ownership.NextRow | None = None
         failed = False
         try:
             row = await ask(
@@ -174,24 +175,23 @@ class Lane:
         except (trio.TooSlowError, ActorGone):
             failed = True
             await trio.sleep(ASK_AGAIN_S)
-        await self._own.send(
-            lane.Fetched(connection_id=peer.connection_id, offer=row, failed=failed)
-        )
+        await self._own.send(lane.Fetched(connection_id=peer.connection_id, row=row, failed=failed))
 
     def _fetched(self, fetched: lane.Fetched) -> None:
         self._fetching = False
-        self._more = self._more or fetched.failed or fetched.offer is not None
-        if fetched.offer is None:
+        self._more = self._more or fetched.failed or fetched.row is not None
+        if fetched.row is None:
             return
         if self._peer is None or self._peer.connection_id != fetched.connection_id:
             return  # the older connection's end has released this row
-        self._begin(self._peer, fetched.offer)
+        self._begin(self._peer, fetched.row)
 
-    def _begin(self, peer: lane.Attached, row: Offer) -> None:
+    def _begin(self, peer: lane.Attached, fetched: ownership.NextRow) -> None:
+        row = fetched.offer
         turn_id = ids.turn_id(self._context.random_bytes(ids.TURN_ID_BYTES))
         inputs: trio.MemorySendChannel[turn.TurnInput] | None = None
         if wire.CAPABILITY_TURNS in peer.capabilities:
-            inputs = self._open_turn(peer, row, turn_id)
+            inputs = self._open_turn(peer, row, turn_id, fetched.reply_mode)
         offer(
             peer.link,
             link.Offered(
@@ -210,7 +210,7 @@ class Lane:
         )
 
     def _open_turn(
-        self, peer: lane.Attached, row: Offer, turn_id: TurnId
+        self, peer: lane.Attached, row: Offer, turn_id: TurnId, mode: ReplyMode | None
     ) -> trio.MemorySendChannel[turn.TurnInput]:
         prepared = row.prepared
         wanted = self._context.settings.reply_modes.get(row.account, "auto")
@@ -225,7 +225,7 @@ class Lane:
             sender_id=prepared.sender_id,
             chat_type=prepared.chat_type,
             mode="streaming" if streams else "static",
-            reply_mode=self._context.settings.session_reply_mode,
+            reply_mode=mode or self._context.settings.session_reply_mode,
         )
         inputs, outlet = trio.open_memory_channel[turn.TurnInput](TURN_INPUTS_MAX)
         self._turn = _Turn(opening, row.row_id, inputs)
@@ -257,7 +257,7 @@ class Lane:
 
     def _turn_ended(self, turn_id: TurnId) -> None:
         if turn_id == self._unresponsive:
-            self._unresponsive = None
+            self._owe_end(None)
         if self._turn is None or self._turn.opening.turn_id != turn_id:
             return
         if not self._turn.revoked:
@@ -304,13 +304,23 @@ class Lane:
         if self._turn is None or self._turn.opening.turn_id != turn_id:
             return
         log.warning("session.unresponsive", session=self._session_id, turn=turn_id)
-        self._unresponsive = turn_id
-        if self._peer is not None:
-            offer(self._peer.link, link.TurnClosed(turn_id=turn_id))
         self._turn_ended(turn_id)
+        self._owe_end(turn_id)
+
+    def _owe_end(self, turn_id: TurnId | None) -> None:
+        """The session still owes the end of this turn, or owes none any more."""
+        if (self._unresponsive is None) is not (turn_id is None):
+            self._nursery.start_soon(
+                self._context.ownership_tx.send,
+                ownership.Unresponsive(
+                    session_id=self._session_id, unresponsive=turn_id is not None
+                ),
+            )
+        self._unresponsive = turn_id
 
     def _lose_turn(self) -> None:
         """The connection that ran the turn is over. Its row is ownership's affair."""
+        self._owe_end(None)
         if self._turn is not None:
             self._tell_turn(self._turn, turn.SessionLost())
             self._drop_turn()

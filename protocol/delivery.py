@@ -13,7 +13,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from protocol.ids import AccountId, ChatId, EventId, MessageId, OpenId, RowId
+from protocol.ids import AccountId, ChatId, EventId, MessageId, OpenId, RowId, SessionId
 from protocol.wire import Attachment
 
 
@@ -72,4 +72,6 @@ class Offer(Struct, frozen=True, kw_only=True):
     event_id: EventId
     attempt: int
     lease_epoch: int
+    dispatched_to: SessionId | None = None
+    """The session its chat was bound to; None: it follows the channel's owner."""
     prepared: Prepared

@@ -150,6 +150,35 @@ def listener(state: State, chat_id: ChatId) -> SessionId | None:
     return bound if bound in state.sessions else None
 
 
+def assigned(state: State, chat_id: ChatId) -> SessionId | None:
+    """Return the session a chat is on, live or not: its own, else the channel's."""
+    held = state.lease
+    return held.bindings.get(chat_id) or held.owner or held.dispatcher
+
+
+def may_hear(state: State, dispatched_to: SessionId | None) -> SessionId | None:
+    """Return the live session that hears a row, or None: it waits.
+
+    A row stays with the session its chat was bound to when it was dispatched; any
+    other follows the owner.
+    """
+    if dispatched_to is None:
+        return effective_target(state)
+    return dispatched_to if dispatched_to in state.sessions else None
+
+
+def moved_chats(old: State, new: State, *, all_of_them: bool) -> frozenset[ChatId]:
+    """Return the chats whose waiting rows follow their new binding.
+
+    What was dispatched to a live session runs there, whatever the chat is on now. What
+    waits for one that is away need not wait for it any longer. When the dispatcher
+    takes the chats back it takes *all of them*.
+    """
+    before, after = old.lease.bindings, new.lease.bindings
+    changed = {chat for chat in before.keys() | after.keys() if before.get(chat) != after.get(chat)}
+    return frozenset(chat for chat in changed if all_of_them or listener(old, chat) is None)
+
+
 def bind(state: State, chat_id: ChatId, session_id: SessionId | None) -> State:
     """Bind a chat to a session, or let it follow the owner again (None)."""
     bindings = {key: value for key, value in state.lease.bindings.items() if key != chat_id}

@@ -118,3 +118,16 @@ class NoAnswer(Outcome, frozen=True, kw_only=True):
     """Deadline passed, connection lost, 5xx or rubbish: it may have happened."""
 
     reason: str
+
+
+def again_after_s(outcome: Outcome, pause_s: float) -> float | None:
+    """Return when the same call may be made again; None: it would come to the same.
+
+    *pause_s* is how long to wait where the platform does not say.
+    """
+    match outcome:
+        case RateLimited(retry_after_s=seconds):
+            return seconds
+        case Busy() | NoAnswer() | TokenRefused():
+            return pause_s
+    return None

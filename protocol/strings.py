@@ -19,11 +19,17 @@ class Text(Struct, frozen=True):
         return self.zh if language == "zh" else self.en
 
     def format(self, **values: object) -> Text:
-        return Text(self.en.format(**values), self.zh.format(**values))
+        """Fill in *values*; one that is a Text itself goes into each language as it is there."""
+        en = {key: it.en if isinstance(it, Text) else it for key, it in values.items()}
+        zh = {key: it.zh if isinstance(it, Text) else it for key, it in values.items()}
+        return Text(self.en.format(**en), self.zh.format(**zh))
 
     def plus(self, tail: str) -> Text:
         """Append what is the same in both languages."""
         return Text(self.en + tail, self.zh + tail)
+
+    def joined(self, tail: Text) -> Text:
+        return Text(self.en + tail.en, self.zh + tail.zh)
 
 
 # ── in the chat ─────────────────────────────────────────────────────────────
@@ -38,6 +44,88 @@ GRANT_NEEDED: Final = Text(
     "This bot lacks a permission to show live cards. An admin can grant it here: {url}",
     "机器人缺少显示实时卡片所需的权限，管理员可在此开通：{url}",
 )
+LANE_FULL: Final = Text(
+    "Session {alias} already has {count} messages waiting.",
+    "会话 {alias} 已有 {count} 条消息在等待。",
+)
+STOPPED_NAMED: Final = Text("Stopped {alias}.", "已停止 {alias}。")
+SESSIONS: Final = Text("Sessions:", "会话列表：")
+NO_SESSIONS: Final = Text("No sessions yet.", "还没有会话。")
+SESSION_CURRENT: Final = Text(" [current]", " [当前]")
+SESSION_UNKNOWN: Final = Text(
+    'No session matching "{query}". Send /sessions to see all.',
+    "没有匹配「{query}」的会话。发 /sessions 看看有哪些。",
+)
+SESSION_AMBIGUOUS: Final = Text(
+    '"{query}" matches multiple sessions, please specify:', "「{query}」匹配到多个会话，请指定："
+)
+SWITCHED: Final = Text(
+    "Switched to {alias} (previous: {previous})", "已切到 {alias}（上一个：{previous}）"
+)
+STILL_RUNNING: Final = Text("\n⏳ {alias} is still running…", "\n⏳ {alias} 仍在执行中…")
+NOBODY: Final = Text("none", "无")
+USE_USAGE: Final = Text(
+    "Usage: /use <alias>, or /use - to go back to the channel's owner. /sessions lists them.",
+    "用法：/use <别名>，或 /use - 回到频道所有者。发 /sessions 查看会话。",
+)
+NOT_STORED: Final = Text(
+    "That could not be stored, so nothing has changed. Please try again.",
+    "未能保存，未作任何更改，请重试。",
+)
+REPLY_MODE: Final = Text("Current reply mode: {mode}", "当前 reply mode：{mode}")
+REPLY_MODE_SET: Final = Text("Reply mode set to: {mode}", "已设置 reply mode：{mode}")
+REPLY_MODE_USAGE: Final = Text(
+    "Usage: /replymode stream, final, verbose or reset",
+    "用法：/replymode stream、final、verbose 或 reset",
+)
+NO_CURRENT_SESSION: Final = Text(
+    "This chat is on no session yet. Send /sessions to see all.",
+    "当前聊天还没有会话。发 /sessions 看看有哪些。",
+)
+STATUS_CHAT: Final = Text("This chat: {alias}", "本聊天：{alias}")
+STATUS_OFFLINE: Final = Text(" (offline)", "（离线）")
+STATUS_BOUND: Final = Text(" (chosen by /use)", "（由 /use 指定）")
+STATUS_OWNER: Final = Text("\nChannel owner: {alias}", "\n频道所有者：{alias}")
+STATUS_EPOCH: Final = Text("\nLease epoch: {epoch}", "\n租约 epoch：{epoch}")
+STATUS_QUEUE: Final = Text(
+    "\nQueue: {pending} waiting, {in_flight} on their way",
+    "\n队列：{pending} 条等待，{in_flight} 条投递中",
+)
+QUEUE: Final = Text("Waiting for {alias} ({count}):", "{alias} 的等待队列（{count}）：")
+QUEUE_EMPTY: Final = Text("Nothing is waiting.", "队列为空。")
+QUEUE_OTHER_CHAT: Final = Text("(in another chat)", "（来自其他聊天）")
+QUEUE_DROPPED: Final = Text("Dropped from the queue: {content}", "已移出队列：{content}")
+QUEUE_CLEARED: Final = Text("Dropped {count} from the queue.", "已移出 {count} 条。")
+QUEUE_NO_SUCH: Final = Text(
+    "There is no number {number} in the queue. Send /queue to see it.",
+    "队列中没有第 {number} 条。发 /queue 查看。",
+)
+QUEUE_NOT_YOURS: Final = Text(
+    "Only who sent a message, or an admin, can take it out of the queue.",
+    "只有发送者或管理员可以移出该消息。",
+)
+QUEUE_USAGE: Final = Text(
+    "Usage: /queue, /queue drop <n>, or /queue clear",
+    "用法：/queue、/queue drop <序号> 或 /queue clear",
+)
+HELP: Final = Text(
+    "/sessions – the sessions you can talk to\n"
+    "/use <alias> – send what you write here to that session; /use - for the channel's owner\n"
+    "/cancel [alias] – stop the current task; so do words like stop\n"
+    "/queue – what waits; /queue drop <n>, /queue clear\n"
+    "/replymode [stream|final|verbose|reset] – how much of a task is shown while it runs\n"
+    "/status – who hears this chat\n"
+    "/help – this list",
+    "/sessions – 可以对话的会话\n"
+    "/use <别名> – 把本聊天切到该会话；/use - 回到频道所有者\n"
+    "/cancel [别名] – 停止当前任务，发送“停止”也可以\n"
+    "/queue – 等待中的消息；/queue drop <序号>、/queue clear\n"
+    "/replymode [stream|final|verbose|reset] – 任务执行时显示多少内容\n"
+    "/status – 谁在听本聊天\n"
+    "/help – 本列表",
+)
+BACKGROUND_DONE: Final = Text("✅ {alias} done", "✅ {alias} 已完成")
+BACKGROUND_FAILED: Final = Text("⚠️ {alias} failed", "⚠️ {alias} 失败")
 PAIRING_DIRECT: Final = Text(
     "I don't know you yet. Your pairing code is {code}. Whoever runs this bot can let you in"
     " within the hour: larkd pair approve {code}",

@@ -56,6 +56,7 @@ class World:
     def __init__(self) -> None:
         self.rows: list[Offer] = []
         self.answered: list[RowId] = []
+        self.unresponsive = False
         self.turns: dict[TurnId, list[turn.TurnInput]] = {}
         self.openings: list[turn.TurnOpening] = []
         self.crash_turns = False
@@ -72,9 +73,14 @@ class World:
             match message:
                 case ownership.Next():
                     with message.reply:
-                        message.reply.send(self.rows.pop(0) if self.rows else None)
+                        row = self.rows.pop(0) if self.rows else None
+                        message.reply.send(
+                            None if row is None else ownership.NextRow(offer=row, reply_mode=None)
+                        )
                 case ownership.Answered(row_id=row_id):
                     self.answered.append(row_id)
+                case ownership.Unresponsive(unresponsive=unresponsive):
+                    self.unresponsive = unresponsive
 
     async def serve_link(self) -> None:
         async for message in self.link_rx:
@@ -237,7 +243,10 @@ async def test_an_agent_that_ignores_cancel_holds_the_lane_for_ten_seconds(
         assert world.offered() == ["prompt 1"]
         await trio.sleep(0.2)
         assert world.offered() == ["prompt 1", "prompt 2"]
-        assert any(isinstance(message, link.TurnClosed) for message in world.mail)
+        assert world.unresponsive is True
+        await world.end(0, "aborted")
+        assert world.unresponsive is False, "it has ended at last"
+        assert world.offered() == ["prompt 1", "prompt 2"], "and nothing of the next is touched"
 
 
 async def test_only_those_who_may_can_stop_a_turn(autojump_clock: MockClock) -> None:

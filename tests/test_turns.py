@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.kit.cleanup import CleanupBudget
-from actors.messages import gateway, journal, lane, turn
+from actors.messages import gateway, intake, journal, lane, ownership, turn
 from actors.sandbox.cardschema import check_card
 from actors.turns import TurnContext, show_turn
 from actors.turns.context import GrantNotices
@@ -64,13 +64,21 @@ class World:
         self.drafts: dict[CardId, str] = {}
         """Each card as it was created."""
         self.ledger: dict[CardId, str | None] = {}
+        self.behind = False
+        """Whether the chat has gone to another session."""
         self.gateway_tx, self._gateway_rx = trio.open_memory_channel[gateway.GatewayMessage](100)
         self.journal_tx, self._journal_rx = trio.open_memory_channel[journal.JournalMessage](100)
+        self.intake_tx, self._intake_rx = trio.open_memory_channel[intake.IntakeMessage](1)
+        self.ownership_tx, self._ownership_rx = trio.open_memory_channel[
+            ownership.OwnershipMessage
+        ](100)
         self.lane_tx, self.lane_rx = trio.open_memory_channel[lane.LaneMessage](100)
         self.inputs, self._outlet = trio.open_memory_channel[turn.TurnInput](64)
         self.context = TurnContext(
             gateways={ACCOUNT: self.gateway_tx},
+            intakes={ACCOUNT: self.intake_tx},
             journal_tx=self.journal_tx,
+            ownership_tx=self.ownership_tx,
             cleanup=CleanupBudget(5.0),
             language="en",
             now_ms=lambda: 1_000,
@@ -85,6 +93,11 @@ class World:
                         message.reply.send(gateway.Granted(permit=1, api=message.api))
                     case gateway.Call():
                         calls.start_soon(self._call, message)
+
+    async def serve_ownership(self) -> None:
+        async for message in self._ownership_rx:
+            assert isinstance(message, ownership.TurnOver)
+            message.reply.send(self.behind)
 
     async def _call(self, call: gateway.Call) -> None:
         self.tried.append(call.operation)
@@ -187,6 +200,7 @@ async def open_world(script: Script = lambda _operation: None) -> AsyncIterator[
     world = World(script)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.serve_gateway)
+        nursery.start_soon(world.serve_ownership)
         nursery.start_soon(world.serve_journal)
         yield world
         nursery.cancel_scope.cancel()

@@ -20,22 +20,23 @@ import msgspec
 import structlog
 import trio
 
+from actors.intake.commands import Commands
 from actors.intake.doors import (
     Answers,
     Neighbours,
     call,
     close_row,
-    prepare_rows,
     store,
-    who_hears,
 )
+from actors.intake.marks import WaitingMarks
 from actors.intake.pairing import Pairing
+from actors.intake.prompts import Prompts
 from actors.intake.stop import Stopper
 from actors.kit.mail import offer
 from actors.messages import gateway, intake, journal, lane, ownership
 from protocol import access, command, strings
 from protocol.content import Content, read_content
-from protocol.delivery import Inbound, Prepared, RowState
+from protocol.delivery import Inbound, RowState
 from protocol.errors import RemoteProtocolError
 from protocol.events import (
     MessageReceived,
@@ -44,19 +45,18 @@ from protocol.events import (
 )
 from protocol.ids import (
     AccountId,
-    ChatId,
+    MessageId,
     OpenId,
     RowId,
 )
 from protocol.platform import BotInfo
+from protocol.roster import ReplyMode
 
 PAGE_ROWS: Final = 200
 BATCH_EVENTS_MAX: Final = 64
 """Events taken before what is ready among them is committed: a fraction of a commit's time."""
 HELD_MS_MAX: Final = 10 * 60 * 1_000
 """How long a group's message waits for the bot to know itself."""
-NOTICE_EVERY_MS: Final = 10 * 60 * 1_000
-NOTICED_CHATS_MAX: Final = 4_096
 IDENTITY_FIRST_S: Final = 1.0
 IDENTITY_MAX_S: Final = 60.0
 
@@ -67,6 +67,7 @@ class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True):
     account: AccountId
     policy: access.Policy
     language: strings.Language
+    session_reply_mode: ReplyMode
     mint_code: Callable[[], str]
     """A new pairing code, from a cryptographic source."""
 
@@ -128,12 +129,20 @@ class _Intake:
             mint=settings.mint_code,
         )
         self._stopper = Stopper(neighbours, self._answers, lambda: self._pairing.policy.admins)
+        self._marks = WaitingMarks(neighbours, self._answers, nursery)
+        self._commands = Commands(
+            neighbours,
+            self._answers,
+            self._stopper,
+            self._marks,
+            reply_mode=settings.session_reply_mode,
+            now_ms=now_ms,
+        )
         self._nursery = nursery
         self._now_ms = now_ms
         self._bot: OpenId | None = None
         self._refusals: Counter[str] = Counter()
-        self._noticed: dict[ChatId, int] = {}
-        self._prompts: list[tuple[RowId, Prepared]] = []  # taken, not ready yet; one batch
+        self._prompts = Prompts(settings.account, neighbours, self._answers, self._marks, now_ms)
 
     async def open(self) -> None:
         """Know who was paired, then take up what an earlier life left."""
@@ -148,7 +157,7 @@ class _Intake:
             except (trio.WouldBlock, trio.EndOfChannel):
                 break
             await self.handle(message)
-        await self._make_ready()
+        await self._prompts.make_ready()
 
     async def handle(self, message: intake.IntakeMessage) -> None:
         match message:
@@ -163,6 +172,10 @@ class _Intake:
                 await self.take_up_unprepared()
             case intake.TakeUp():
                 await self.take_up_unprepared()
+            case intake.Marked():
+                self._marks.was_put(message)
+            case intake.Began(message_id=message_id):
+                self._marks.clear(message_id)
             case intake.CodeSent():
                 await self._pairing.code_sent(message)
             case intake.ListPairings() | intake.ApprovePairing() | intake.RevokePairing():
@@ -176,7 +189,7 @@ class _Intake:
             for inbound in page:
                 await self._take(inbound)
                 after = inbound.row_id
-            await self._make_ready()
+            await self._prompts.make_ready()
             if len(page) < PAGE_ROWS:
                 return
 
@@ -196,9 +209,8 @@ class _Intake:
                 case "message":
                     await self._message(inbound, decode_message(inbound.payload))
                 case "recalled":
-                    await self._make_ready()
-                    recalled = decode_recalled(inbound.payload)
-                    await self._to.lanes_tx.send(lane.Recalled(message_id=recalled.message_id))
+                    await self._prompts.make_ready()
+                    await self._recall(decode_recalled(inbound.payload).message_id)
                     await self._close(inbound.row_id, RowState.COMMAND, "recall")
                 case "card_action":
                     # Its three seconds are over: it was committed just before a crash.
@@ -240,11 +252,31 @@ class _Intake:
             await self._close(inbound.row_id, RowState.COMMAND, "pair")
             return
         if isinstance(wanted, command.Prompt):
-            self._prompt(inbound, message, content)
+            self._prompts.take(inbound, message, content)
             return
-        await self._make_ready()  # what was said before the stop word is not to outlive it
-        await self._stopper.word(message, always_answer=isinstance(wanted, command.Command))
+        await self._prompts.make_ready()  # what was said before is not to come after it
+        if isinstance(wanted, command.Command):
+            await self._commands.run(message, wanted)
+        else:
+            await self._stopper.word(message, always_answer=False)
         await self._close(inbound.row_id, RowState.COMMAND, None)
+
+    async def _recall(self, message_id: MessageId) -> None:
+        """A prompt that waits never starts; a turn that runs is stopped."""
+        answer: journal.Done | journal.Failed = await store(
+            self._to.journal_tx,
+            lambda reply: journal.DropMessage(
+                account=self._settings.account,
+                message_key=message_id,
+                note="recalled",
+                at_ms=self._now_ms(),
+                reply=reply,
+            ),
+        )
+        assert isinstance(answer, journal.Done)
+        self._marks.clear(message_id)
+        if not answer.changed:
+            await self._to.lanes_tx.send(lane.Recalled(message_id=message_id))
 
     def _decide(self, message: MessageReceived) -> access.Decision:
         mentioned = {each.open_id for each in message.mentions if each.open_id}
@@ -263,13 +295,7 @@ class _Intake:
         if content.own_text is None:
             return command.Prompt()
         bot_keys = [each.key for each in message.mentions if each.open_id == self._bot]
-        wanted = command.parse(content.own_text, bot_keys=bot_keys)
-        if isinstance(wanted, command.Command) and not (
-            wanted.name is command.Name.PAIR
-            or (wanted.name is command.Name.CANCEL and not wanted.args)
-        ):
-            return command.Prompt()  # the other commands come with the lanes' own room
-        return wanted
+        return command.parse(content.own_text, bot_keys=bot_keys)
 
     async def _refuse(self, inbound: Inbound, message: MessageReceived, reason: str) -> None:
         log.info(
@@ -286,58 +312,6 @@ class _Intake:
             ownership.Refusals(account=self._settings.account, by_reason=dict(self._refusals)),
         )
         await self._close(inbound.row_id, RowState.REFUSED, reason)
-
-    def _prompt(self, inbound: Inbound, message: MessageReceived, content: Content) -> None:
-        prepared = Prepared(
-            chat_id=message.chat_id,
-            message_id=message.message_id,
-            sender_id=message.sender_id,
-            chat_type=message.chat_type,
-            content=content.markdown,
-            meta=self._meta(message),
-            attachments=content.attachments,
-        )
-        self._prompts.append((inbound.row_id, prepared))
-
-    async def _make_ready(self) -> None:
-        """Commit the prompts taken so far as ready, and tell whom it concerns."""
-        prompts, self._prompts = self._prompts, []
-        if not prompts:
-            return
-        await prepare_rows(self._to.journal_tx, prompts)
-        last = {prepared.chat_id: (row_id, prepared) for row_id, prepared in prompts}
-        for chat_id, (row_id, prepared) in last.items():
-            await self._to.ownership_tx.send(
-                ownership.RowReady(row_id=row_id, account=self._settings.account, chat_id=chat_id)
-            )
-            await self._notice_if_nobody_hears(prepared)
-
-    def _meta(self, message: MessageReceived) -> dict[str, str]:
-        known = {
-            "kind": "message",
-            "account": self._settings.account,
-            "chat_id": message.chat_id,
-            "message_id": message.message_id,
-            "chat_type": message.chat_type,
-            "sender_id": message.sender_id,
-            "create_time": None if message.create_time_ms is None else str(message.create_time_ms),
-            "thread_id": message.thread_id,
-            "parent_id": message.parent_id,
-            "root_id": message.root_id,
-        }
-        return {key: value for key, value in known.items() if value is not None}
-
-    async def _notice_if_nobody_hears(self, message: Prepared) -> None:
-        heard = await who_hears(self._to.ownership_tx, message.chat_id)
-        if heard is None or heard.live:
-            return
-        now = self._now_ms()
-        if now - self._noticed.get(message.chat_id, -NOTICE_EVERY_MS) < NOTICE_EVERY_MS:
-            return
-        if len(self._noticed) >= NOTICED_CHATS_MAX:
-            self._noticed.pop(next(iter(self._noticed)))
-        self._noticed[message.chat_id] = now
-        self._answers.send(message.message_id, message.chat_id, strings.NO_SESSION, "nobody")
 
     async def _close(self, row_id: RowId, state: RowState, note: str | None) -> None:
         await close_row(self._to.journal_tx, row_id, state, note, self._now_ms())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
@@ -14,13 +15,15 @@ from actors.messages import approvals, gateway, intake, journal, lane, ownership
 from protocol import strings
 from protocol.delivery import Prepared, RowState
 from protocol.ids import ChatId, MessageId, RowId, idempotency_key
-from protocol.platform import NoAnswer, Outcome, Rejected
+from protocol.platform import NoAnswer, Outcome, Rejected, again_after_s
 
 JOURNAL_WITHIN_S: Final = 5.0
 JOURNAL_AGAIN_S: Final = 1.0
 ASK_WITHIN_S: Final = 1.2
 """A person is waiting; the platform gives a press 3 s, for two questions at most."""
 CALL_WITHIN_S: Final = 30.0
+ANSWER_WITHIN_S: Final = 60.0
+ANSWER_AGAIN_S: Final = 0.5
 ANSWERS_MAX: Final = 64
 """Answers to people under way at once; past it they are dropped, and logged."""
 
@@ -61,42 +64,67 @@ async def store(
         await trio.sleep(JOURNAL_AGAIN_S)
 
 
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """A row on its way to ``ready``, and the room there is where it goes."""
+
+    row_id: RowId
+    prepared: Prepared
+    room: journal.Room | None = None
+
+
+PrepareAnswer = journal.Done | journal.LaneFull | journal.Failed
+
+
 async def prepare_rows(
     journal_tx: trio.MemorySendChannel[journal.JournalMessage],
-    rows: Sequence[tuple[RowId, Prepared]],
-) -> None:
-    """Make rows ready, in order and in as few commits as the journal makes of them."""
-    waiting: list[tuple[trio.MemoryReceiveChannel[journal.Done | journal.Failed], int]] = []
-    failed: list[int] = []
+    prompts: Sequence[Prompt],
+    at_ms: int,
+) -> list[Prompt]:
+    """Make rows ready, in order and in as few commits as the journal makes of them.
+
+    Return those there was no room for; they are closed.
+    """
+    waiting: list[tuple[trio.MemoryReceiveChannel[PrepareAnswer], Prompt]] = []
+    failed: list[Prompt] = []
+    full: list[Prompt] = []
     with trio.move_on_after(JOURNAL_WITHIN_S):
-        for at, (row_id, prepared) in enumerate(rows):
-            tx, rx = trio.open_memory_channel[journal.Done | journal.Failed](1)
-            waiting.append((rx, at))
-            await journal_tx.send(
-                journal.Prepare(row_id=row_id, prepared=prepared, reply=Reply(tx))
-            )
-    for rx, at in waiting:
-        with rx, trio.move_on_after(JOURNAL_WITHIN_S):
-            try:
-                if isinstance(await rx.receive(), journal.Done):
-                    continue
-            except trio.EndOfChannel:
-                pass
-        failed.append(at)
+        for prompt in prompts:
+            tx, rx = trio.open_memory_channel[PrepareAnswer](1)
+            waiting.append((rx, prompt))
+            await journal_tx.send(_prepare(prompt, at_ms, Reply(tx)))
+    for rx, prompt in waiting:
+        answer: PrepareAnswer | None = None
+        with rx, trio.move_on_after(JOURNAL_WITHIN_S), contextlib.suppress(trio.EndOfChannel):
+            answer = await rx.receive()
+        match answer:
+            case journal.Done():
+                continue
+            case journal.LaneFull():
+                full.append(prompt)
+            case _:
+                failed.append(prompt)
     # Again, one by one, until they are: an order that holds is worth a wait.
-    for at in (*failed, *range(len(waiting), len(rows))):
-        row_id, prepared = rows[at]
-        await _prepare_row(journal_tx, row_id, prepared)
+    for prompt in (*failed, *prompts[len(waiting) :]):
+        stored = await _prepare_until_stored(journal_tx, prompt, at_ms)
+        full += [prompt] if isinstance(stored, journal.LaneFull) else []
+    return full
 
 
-async def _prepare_row(
-    journal_tx: trio.MemorySendChannel[journal.JournalMessage], row_id: RowId, prepared: Prepared
-) -> None:
-    done: journal.Done | journal.Failed = await store(
-        journal_tx,
-        lambda reply: journal.Prepare(row_id=row_id, prepared=prepared, reply=reply),
+def _prepare(prompt: Prompt, at_ms: int, reply: Reply[PrepareAnswer]) -> journal.Prepare:
+    return journal.Prepare(
+        row_id=prompt.row_id,
+        prepared=prompt.prepared,
+        room=prompt.room,
+        at_ms=at_ms,
+        reply=reply,
     )
-    assert isinstance(done, journal.Done)
+
+
+async def _prepare_until_stored(
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage], prompt: Prompt, at_ms: int
+) -> PrepareAnswer:
+    answer: PrepareAnswer = await store(journal_tx, lambda reply: _prepare(prompt, at_ms, reply))
+    return answer
 
 
 async def close_row(
@@ -188,23 +216,35 @@ class Answers:
             uuid=idempotency_key(message_id, what),
         )
 
+    def start(self, operation: gateway.Operation) -> None:
+        """Make a call whose outcome matters to nobody."""
+        if self._under_way < ANSWERS_MAX:
+            self._start(operation)
+
     def _json(self, text: strings.Text) -> str:
         return msgspec.json.encode({"text": text.speak(self._language)}).decode()
 
-    def _start(self, operation: gateway.ReplyMessage | gateway.CreateMessage) -> None:
+    def _start(self, operation: gateway.Operation) -> None:
         self._under_way += 1
         self._nursery.start_soon(self._send, operation)
 
-    async def _send(self, operation: gateway.ReplyMessage | gateway.CreateMessage) -> None:
-        try:
+    async def _until_answered(self, operation: gateway.Operation) -> Outcome:
+        """Make the call again while there is a chance; its uuid makes that harmless."""
+        until = trio.current_time() + ANSWER_WITHIN_S
+        while True:
             outcome = await call(self._gateway_tx, operation, gateway.Priority.FINAL)
-            if isinstance(outcome, NoAnswer):
-                # It may have been sent; the same uuid makes the second one harmless.
-                outcome = await call(self._gateway_tx, operation, gateway.Priority.FINAL)
+            again_s = again_after_s(outcome, ANSWER_AGAIN_S)
+            if again_s is None or trio.current_time() + again_s > until:
+                return outcome
+            await trio.sleep(again_s)
+
+    async def _send(self, operation: gateway.Operation) -> None:
+        try:
+            outcome = await self._until_answered(operation)
             if isinstance(outcome, Rejected | NoAnswer):
                 log.warning(
                     "feishu.answer_failed",
-                    chat=operation.chat_id,
+                    what=type(operation).__name__,
                     outcome=type(outcome).__name__,
                 )
         finally:

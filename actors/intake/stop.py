@@ -8,7 +8,7 @@ import structlog
 
 from actors.intake.doors import ASK_WITHIN_S, Answers, Neighbours, who_hears
 from actors.kit.mail import ask_or
-from actors.messages import approvals, intake, lane
+from actors.messages import approvals, intake, journal, lane
 from protocol import strings
 from protocol.approval import Press, read_press
 from protocol.delivery import Inbound
@@ -32,12 +32,24 @@ class Stopper:
         self._admins = admins
         self._answers = answers
 
+    def is_admin(self, open_id: OpenId) -> bool:
+        return open_id in self._admins()
+
     async def word(self, message: MessageReceived, *, always_answer: bool) -> None:
-        """Stop what runs in the chat. Where a card says so, only a command is answered."""
-        heard = await who_hears(self._to.ownership_tx, message.chat_id)
-        answer = await self._ask_to_stop(
-            heard.session_id if heard else None, None, message.chat_id, message.sender_id
-        )
+        """Stop what runs in the chat, or the turn of the card that is quoted.
+
+        Where a card says that it stopped, only a command is answered.
+        """
+        quoted = await self._quoted_turn(message)
+        if quoted is not None:
+            answer = await self._ask_to_stop(
+                quoted.session_id, quoted.turn_id, message.chat_id, message.sender_id
+            )
+        else:
+            heard = await who_hears(self._to.ownership_tx, message.chat_id)
+            answer = await self._ask_to_stop(
+                heard.session_id if heard else None, None, message.chat_id, message.sender_id
+            )
         match answer:
             case lane.Stopped(mode=mode) if mode == "streaming" and not always_answer:
                 return
@@ -48,6 +60,30 @@ class Stopper:
             case _:
                 text = strings.NOTHING_RUNNING
         self._answers.send(message.message_id, message.chat_id, text, "stop")
+
+    async def _quoted_turn(self, message: MessageReceived) -> journal.CardTurn | None:
+        quoted = message.parent_id
+        if quoted is None:
+            return None
+        answer: journal.CardTurn | journal.Failed | None = await ask_or(
+            self._to.journal_tx,
+            lambda reply: journal.WhoseCard(message_id=quoted, reply=reply),
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda reason: journal.Failed(reason=reason),
+        )
+        return None if isinstance(answer, journal.Failed) else answer
+
+    async def session(
+        self, message: MessageReceived, session_id: SessionId, alias: str
+    ) -> strings.Text:
+        """Stop what runs in the named session; return what to say."""
+        answer = await self._ask_to_stop(session_id, None, message.chat_id, message.sender_id)
+        match answer:
+            case lane.Stopped():
+                return strings.STOPPED_NAMED.format(alias=alias)
+            case lane.NotAllowed():
+                return strings.TOAST_NOT_ALLOWED
+        return strings.NOTHING_RUNNING
 
     async def press(self, inbound: Inbound) -> intake.Toast | None:
         """Somebody pressed a button of a card: say at once what it did."""

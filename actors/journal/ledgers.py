@@ -35,7 +35,7 @@ def load_lease(db: sqlite3.Connection, _message: journal.LoadLease) -> LeaseStat
 
 
 def save_lease(db: sqlite3.Connection, message: journal.SaveLease) -> journal.Done:
-    """Replace the lease, and move open rows of chats whose binding changed."""
+    """Replace the lease, and let the open rows of moved chats follow."""
     lease = message.lease
     values = (lease.owner, lease.dispatcher, lease.granted, lease.epoch)
     changed = db.execute(
@@ -49,6 +49,12 @@ def save_lease(db: sqlite3.Connection, message: journal.SaveLease) -> journal.Do
         if session != stored.get(chat):
             _bind(db, chat, session)
             changed += 1
+    for chat in message.moved:
+        db.execute(
+            "UPDATE inbound SET heard_by = ? WHERE chat_id = ?"
+            " AND state IN ('received', 'ready', 'offered')",
+            (lease.bindings.get(chat, ""), chat),
+        )
     return journal.Done(changed=changed > 0)
 
 
@@ -62,10 +68,6 @@ def _bind(db: sqlite3.Connection, chat: ChatId, session: SessionId | None) -> No
         db.execute("DELETE FROM binding WHERE chat_id = ?", (chat,))
     else:
         db.execute("INSERT OR REPLACE INTO binding VALUES (?, ?)", (chat, session))
-    db.execute(
-        "UPDATE inbound SET heard_by = ? WHERE chat_id = ? AND state IN ('ready', 'offered')",
-        (session or "", chat),
-    )
 
 
 # ── card ledger ─────────────────────────────────────────────────────────────
@@ -75,12 +77,13 @@ def open_card(db: sqlite3.Connection, message: journal.OpenCard) -> journal.Done
     entry = message.entry
     return _change(
         db,
-        "INSERT INTO card (card_id, account, chat_id, turn_id, session_alias, message_id,"
-        " text, opened_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO card (card_id, account, chat_id, turn_id, session_id, session_alias,"
+        " message_id, text, opened_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         entry.card_id,
         entry.account,
         entry.chat_id,
         entry.turn_id,
+        entry.session_id,
         entry.session_alias,
         entry.message_id,
         entry.text,
@@ -116,8 +119,8 @@ def open_cards(
 ) -> tuple[journal.LedgerEntry, ...]:
     """Return the open cards, oldest first; a damaged entry is closed as lost."""
     rows = db.execute(
-        "SELECT card_id, account, chat_id, turn_id, session_alias, message_id, text,"
-        " opened_at, rowid FROM card WHERE closed_at IS NULL ORDER BY opened_at"
+        "SELECT card_id, account, chat_id, turn_id, session_id, session_alias, message_id,"
+        " text, opened_at, rowid FROM card WHERE closed_at IS NULL ORDER BY opened_at"
     ).fetchall()
     entries: list[journal.LedgerEntry] = []
     for *row, number in rows:
@@ -133,19 +136,29 @@ def open_cards(
 
 
 def _entry(row: list[Any]) -> journal.LedgerEntry:
-    card_id, account, chat_id, turn_id, alias, message_id, text, opened_at = row
-    for value in (card_id, account, chat_id, turn_id, alias, message_id or "", text):
+    card_id, account, chat_id, turn_id, session_id, alias, message_id, text, opened_at = row
+    for value in (card_id, account, chat_id, turn_id, session_id, alias, message_id or "", text):
         value.encode()  # raises for text that was no UTF-8
     return journal.LedgerEntry(
         card_id=CardId(card_id),
         account=AccountId(account),
         chat_id=ChatId(chat_id),
         turn_id=TurnId(turn_id),
+        session_id=SessionId(session_id),
         session_alias=alias,
         opened_at_ms=opened_at,
         message_id=None if message_id is None else MessageId(message_id),
         text=text,
     )
+
+
+def whose_card(db: sqlite3.Connection, message: journal.WhoseCard) -> journal.CardTurn | None:
+    row = db.execute(
+        "SELECT session_id, turn_id FROM card WHERE message_id = ?", (message.message_id,)
+    ).fetchone()
+    if row is None:
+        return None
+    return journal.CardTurn(session_id=SessionId(row[0]), turn_id=TurnId(row[1]))
 
 
 # ── approvals ───────────────────────────────────────────────────────────────

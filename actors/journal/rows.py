@@ -15,7 +15,7 @@ import structlog
 from actors.journal.correspondence import note_given
 from actors.messages import journal
 from protocol.delivery import CLOSED_STATES, Inbound, Offer, Prepared, RowState
-from protocol.ids import AccountId, EventId, RowId
+from protocol.ids import AccountId, EventId, RowId, SessionId
 
 NOTE_CHARS_MAX: Final = 500
 _CLOSED: Final = "('answered', 'command', 'damaged', 'expired', 'refused')"
@@ -101,8 +101,22 @@ def _inbound(row: tuple[Any, ...]) -> Inbound:
     )
 
 
-def prepare(db: sqlite3.Connection, message: journal.Prepare) -> journal.Done:
+def dispatch(db: sqlite3.Connection, message: journal.Dispatch) -> journal.Done:
+    return _change(
+        db,
+        "UPDATE inbound SET chat_id = ?1, heard_by ="
+        " coalesce((SELECT session_id FROM binding WHERE chat_id = ?1), '')"
+        " WHERE row_id = ?2 AND state = 'received' AND heard_by IS NULL",
+        message.chat_id,
+        message.row_id,
+    )
+
+
+def prepare(db: sqlite3.Connection, message: journal.Prepare) -> journal.Done | journal.LaneFull:
     """Make the row ready. What can't be stored as it is would fail for ever: set it aside."""
+    if message.room is not None and _waiting(db, message.room) >= message.room.waiting_max:
+        _close(db, message.row_id, RowState.ANSWERED, "lane full", message.at_ms)
+        return journal.LaneFull()
     try:
         blob = _encode(message.prepared)
         message.prepared.chat_id.encode()
@@ -112,7 +126,7 @@ def prepare(db: sqlite3.Connection, message: journal.Prepare) -> journal.Done:
     done = _change(
         db,
         "UPDATE inbound SET state = 'ready', chat_id = ?1, heard_by ="
-        " coalesce((SELECT session_id FROM binding WHERE chat_id = ?1), '')"
+        " coalesce(heard_by, (SELECT session_id FROM binding WHERE chat_id = ?1), '')"
         " WHERE row_id = ?2 AND state = 'received'",
         message.prepared.chat_id,
         message.row_id,
@@ -122,21 +136,86 @@ def prepare(db: sqlite3.Connection, message: journal.Prepare) -> journal.Done:
     return done
 
 
+def _waiting(db: sqlite3.Connection, room: journal.Room) -> int:
+    """Count no further than the room goes."""
+    return sum(
+        count
+        for queue in _queues(room.session_id, hears_unbound=room.hears_unbound)
+        for (count,) in db.execute(
+            "SELECT count(*) FROM (SELECT 1 FROM inbound WHERE state = 'ready'"
+            " AND heard_by = ? LIMIT ?)",
+            (queue, room.waiting_max),
+        )
+    )
+
+
+def waiting(db: sqlite3.Connection, message: journal.Waiting) -> tuple[journal.WaitingRow, ...]:
+    first, second = (*_queues(message.session_id, hears_unbound=message.hears_unbound), None)[:2]
+    found: list[journal.WaitingRow] = []
+    for row_id, received_at, blob in db.execute(
+        "SELECT row_id, received_at, prepared FROM inbound JOIN content USING (row_id)"
+        " WHERE state = 'ready' AND heard_by IN (?, ?) ORDER BY row_id LIMIT ?",
+        (first, second, message.limit),
+    ).fetchall():
+        try:
+            prepared = _decode_prepared(blob)
+        except _DAMAGE as damage:
+            _set_aside(db, RowId(row_id), damage)
+            continue
+        found.append(
+            journal.WaitingRow(row_id=RowId(row_id), received_at_ms=received_at, prepared=prepared)
+        )
+    return tuple(found)
+
+
+def drop_waiting(db: sqlite3.Connection, message: journal.DropWaiting) -> tuple[RowId, ...]:
+    return tuple(
+        row_id
+        for row_id in message.row_ids
+        if _change(
+            db,
+            "UPDATE inbound SET state = 'expired', note = ?, changed_at = ?"
+            " WHERE row_id = ? AND state = 'ready'",
+            message.note,
+            message.at_ms,
+            row_id,
+        ).changed
+    )
+
+
+def drop_message(db: sqlite3.Connection, message: journal.DropMessage) -> journal.Done:
+    return _change(
+        db,
+        "UPDATE inbound SET state = 'expired', note = ?, changed_at = ?"
+        " WHERE account = ? AND message_key = ? AND state IN ('received', 'ready')",
+        message.note,
+        message.at_ms,
+        message.account,
+        message.message_key,
+    )
+
+
 def close(db: sqlite3.Connection, message: journal.Close) -> journal.Done | journal.Failed:
-    """Close the row. Of an answered one only what de-duplication needs is kept."""
     if message.state not in CLOSED_STATES:
         return journal.Failed(reason=f"a row can't be closed as {message.state}")
+    return _close(db, message.row_id, message.state, message.note, message.at_ms)
+
+
+def _close(
+    db: sqlite3.Connection, row_id: RowId, state: RowState, note: str | None, at_ms: int
+) -> journal.Done:
+    """Close the row. Of an answered one only what de-duplication needs is kept."""
     done = _change(
         db,
         "UPDATE inbound SET state = ?, note = ?, changed_at = ?, connection_id = NULL"  # noqa: S608 -- our own constants
         f" WHERE row_id = ? AND state NOT IN {_CLOSED}",
-        message.state.value,
-        message.note,
-        message.at_ms,
-        message.row_id,
+        state.value,
+        note,
+        at_ms,
+        row_id,
     )
-    if done.changed and message.state is RowState.ANSWERED:
-        db.execute("DELETE FROM content WHERE row_id = ?", (message.row_id,))
+    if done.changed and state is RowState.ANSWERED:
+        db.execute("DELETE FROM content WHERE row_id = ?", (row_id,))
     return done
 
 
@@ -148,7 +227,7 @@ def offer_next(db: sqlite3.Connection, message: journal.OfferNext) -> Offer | No
         offered = db.execute(
             "UPDATE inbound SET state = 'offered', attempt = attempt + 1, connection_id = ?,"
             " session_id = ?, lease_epoch = ?, changed_at = ? WHERE row_id = ?"
-            " RETURNING account, event_id, attempt,"
+            " RETURNING account, event_id, attempt, nullif(heard_by, ''),"
             " (SELECT prepared FROM content WHERE content.row_id = inbound.row_id)",
             (
                 message.connection_id,
@@ -169,7 +248,7 @@ def offer_next(db: sqlite3.Connection, message: journal.OfferNext) -> Offer | No
 
 def _oldest_for(db: sqlite3.Connection, message: journal.OfferNext) -> RowId | None:
     """One step into the index for each of the one or two queues this session hears."""
-    queues = (message.session_id, "") if message.hears_unbound else (message.session_id,)
+    queues = _queues(message.session_id, hears_unbound=message.hears_unbound)
     oldest = [
         row[0]
         for queue in queues
@@ -182,8 +261,12 @@ def _oldest_for(db: sqlite3.Connection, message: journal.OfferNext) -> RowId | N
     return min(oldest, default=None)
 
 
+def _queues(session_id: SessionId, *, hears_unbound: bool) -> tuple[str, ...]:
+    return (session_id, "") if hears_unbound else (session_id,)
+
+
 def _offer(row_id: RowId, lease_epoch: int, row: tuple[Any, ...]) -> Offer:
-    account, event_id, attempt, blob = row
+    account, event_id, attempt, dispatched_to, blob = row
     account.encode(), event_id.encode()  # raises for text that was no UTF-8
     return Offer(
         row_id=row_id,
@@ -191,6 +274,7 @@ def _offer(row_id: RowId, lease_epoch: int, row: tuple[Any, ...]) -> Offer:
         event_id=EventId(event_id),
         attempt=attempt,
         lease_epoch=lease_epoch,
+        dispatched_to=None if dispatched_to is None else SessionId(dispatched_to),
         prepared=_decode_prepared(blob),
     )
 

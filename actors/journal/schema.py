@@ -10,9 +10,9 @@ from typing import Final
 
 APPLICATION_ID: Final = 0x6C61726B  # "lark"
 
-# inbound.heard_by is the session its chat is bound to, '' when the chat is unbound; it
-# is kept in step with the table of bindings. So the oldest row for a session is one
-# step into inbound_ready, however many rows wait for sessions that are away.
+# inbound.heard_by is the session its chat was bound to when the row was dispatched, ''
+# when the chat was unbound. So the oldest row for a session is one step into
+# inbound_ready, however many rows wait for sessions that are away.
 #
 # content is apart from inbound, and goes when its row is answered: what is kept for
 # de-duplication is small, and whole pages come free. (Emptying a row in its place would
@@ -56,7 +56,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX inbound_unanswered ON inbound (session_id, row_id)
         WHERE state IN ('offered', 'delivered');
     CREATE INDEX inbound_delivered ON inbound (changed_at) WHERE state = 'delivered';
-    CREATE INDEX inbound_chat ON inbound (chat_id) WHERE state IN ('ready', 'offered');
+    CREATE INDEX inbound_chat ON inbound (chat_id) WHERE state IN ('received', 'ready', 'offered');
     CREATE INDEX inbound_damaged ON inbound (row_id) WHERE state = 'damaged';
     CREATE INDEX inbound_closed ON inbound (received_at)
         WHERE state IN ('answered', 'command', 'damaged', 'expired', 'refused');
@@ -73,6 +73,21 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE TABLE binding (
         chat_id    TEXT PRIMARY KEY,
         session_id TEXT NOT NULL
+    ) WITHOUT ROWID;
+
+    CREATE TABLE session (
+        session_id TEXT PRIMARY KEY,
+        alias      TEXT NOT NULL,
+        agent      TEXT NOT NULL,
+        cwd        TEXT NOT NULL,
+        reply_mode TEXT,
+        seen_at    INTEGER NOT NULL
+    ) WITHOUT ROWID;
+
+    CREATE TABLE unread (
+        session_id TEXT NOT NULL REFERENCES session ON DELETE CASCADE,
+        chat_id    TEXT NOT NULL,
+        PRIMARY KEY (session_id, chat_id)
     ) WITHOUT ROWID;
 
     CREATE TABLE given (
@@ -106,6 +121,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         account       TEXT NOT NULL,
         chat_id       TEXT NOT NULL,
         turn_id       TEXT NOT NULL,
+        session_id    TEXT NOT NULL,
         session_alias TEXT NOT NULL,
         message_id    TEXT,
         text          TEXT NOT NULL DEFAULT '',
@@ -113,6 +129,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         closed_at     INTEGER,
         outcome       TEXT
     );
+    CREATE INDEX card_message ON card (message_id) WHERE message_id IS NOT NULL;
     CREATE INDEX card_open ON card (opened_at) WHERE closed_at IS NULL;
     CREATE INDEX card_closed ON card (closed_at) WHERE closed_at IS NOT NULL;
     """,

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from actors.journal import access, correspondence, ledgers, rows, schema
+from actors.journal import access, correspondence, ledgers, roster, rows, schema
 from actors.journal.errors import JournalError, explained, result_code
 from actors.journal.opening import connect, count_start, open_database
 from actors.messages import journal
@@ -27,7 +27,11 @@ _PASSING: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3
 _HANDLERS: Final[Mapping[type, Callable[[sqlite3.Connection, Any], Any]]] = {
     journal.Append: rows.append,
     journal.Unprepared: rows.unprepared,
+    journal.Dispatch: rows.dispatch,
     journal.Prepare: rows.prepare,
+    journal.Waiting: rows.waiting,
+    journal.DropWaiting: rows.drop_waiting,
+    journal.DropMessage: rows.drop_message,
     journal.Close: rows.close,
     journal.OfferNext: rows.offer_next,
     journal.Acked: rows.acked,
@@ -36,10 +40,15 @@ _HANDLERS: Final[Mapping[type, Callable[[sqlite3.Connection, Any], Any]]] = {
     journal.Prune: rows.prune,
     journal.LoadLease: ledgers.load_lease,
     journal.SaveLease: ledgers.save_lease,
+    journal.LoadRoster: roster.load_roster,
+    journal.SaveSession: roster.save_session,
+    journal.ForgetSession: roster.forget_session,
+    journal.SaveUnread: roster.save_unread,
     journal.OpenCard: ledgers.open_card,
     journal.NoteCard: ledgers.note_card,
     journal.CloseCard: ledgers.close_card,
     journal.OpenCards: ledgers.open_cards,
+    journal.WhoseCard: ledgers.whose_card,
     journal.Correspondent: correspondence.correspondent,
     journal.NoteSent: correspondence.note_sent,
     journal.WhereIs: correspondence.where_is,

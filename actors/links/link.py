@@ -303,8 +303,6 @@ class Link:
                     self._say(cancel)
                 case link.Verdict(verdict=verdict):
                     self._say(verdict)
-                case link.TurnClosed(turn_id=turn_id):
-                    self._close_turn(turn_id)
                 case link.Leave(reason=reason, retry_after_ms=retry_after_ms):
                     self._end(wire.Bye(reason=reason, retry_after_ms=retry_after_ms))
 

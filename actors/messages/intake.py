@@ -7,7 +7,7 @@ import msgspec
 from actors.kit.mail import Reply
 from actors.messages.base import Message
 from protocol.delivery import Inbound
-from protocol.ids import OpenId
+from protocol.ids import MessageId, OpenId
 from protocol.pairing import AccessBook, Request
 
 
@@ -43,6 +43,19 @@ class BotKnown(Message, frozen=True, kw_only=True):
 
 class TakeUp(Message, frozen=True, kw_only=True):
     """There may be committed events nobody has brought: look into the journal."""
+
+
+class Marked(Message, frozen=True, kw_only=True):
+    """From the intake's own child: the waiting mark is on this message, or is not."""
+
+    message_id: MessageId
+    reaction_id: str | None
+
+
+class Began(Message, frozen=True, kw_only=True):
+    """The turn of this message began: it waits no longer. May be dropped."""
+
+    message_id: MessageId
 
 
 class CodeSent(Message, frozen=True, kw_only=True):
@@ -87,6 +100,8 @@ IntakeMessage = (
     | CardAction
     | BotKnown
     | TakeUp
+    | Marked
+    | Began
     | CodeSent
     | ListPairings
     | ApprovePairing

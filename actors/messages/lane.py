@@ -8,8 +8,8 @@ import trio
 from actors.kit.mail import Reply
 from actors.messages.base import Message
 from actors.messages.link import LinkMessage
+from actors.messages.ownership import NextRow
 from actors.messages.turn import Mode
-from protocol.delivery import Offer
 from protocol.ids import ChatId, ConnectionId, MessageId, OpenId, RowId, SessionId, TurnId
 from protocol.wire import CancelReason, TurnStatus
 
@@ -100,7 +100,7 @@ class Fetched(Message, frozen=True, kw_only=True):
     """From the lane's own child: the row it asked for, or None and how it was."""
 
     connection_id: ConnectionId
-    offer: Offer | None
+    row: NextRow | None
     failed: bool = False
 
 

@@ -10,7 +10,6 @@ import trio
 
 from actors.messages.base import Message
 from actors.messages.turn import TurnInput
-from protocol.ids import TurnId
 from protocol.wire import ByeReason, Cancel, Deliver, PermissionVerdict
 
 
@@ -27,12 +26,6 @@ class CancelTurn(Message, frozen=True, kw_only=True):
     cancel: Cancel
 
 
-class TurnClosed(Message, frozen=True, kw_only=True):
-    """The turn is over for the lane; anything said of it now is ``unknown_turn``."""
-
-    turn_id: TurnId
-
-
 class Leave(Message, frozen=True, kw_only=True):
     """Say ``bye`` after what is queued, then close."""
 
@@ -46,4 +39,4 @@ class Verdict(Message, frozen=True, kw_only=True):
     verdict: PermissionVerdict
 
 
-LinkMessage = Offered | CancelTurn | TurnClosed | Leave | Verdict
+LinkMessage = Offered | CancelTurn | Leave | Verdict

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import trio
 
 from actors.kit.mail import Reply
 from actors.messages.base import Message
+from actors.messages.journal import Room
 from actors.messages.link import LinkMessage
 from protocol.delivery import Offer
 from protocol.ids import AccountId, ChatId, ConnectionId, EventId, RowId, SessionId
+from protocol.roster import ReplyMode, Shown
 from protocol.wire import RefusedCode, Role
+
+WAITING_ROWS_MAX: Final = 20
+"""Prompts that may wait for one session beside the turn in flight."""
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +67,56 @@ class CallTool(Message, frozen=True, kw_only=True):
     reply: Reply[ToolDone | ToolFailed]
 
 
+class ChatState(msgspec.Struct, frozen=True, kw_only=True):
+    """What commands need to know of a chat: who is there, and whom it is on."""
+
+    sessions: tuple[Shown, ...]
+    """Live ones in order of connection, then those remembered, the latest seen first."""
+    current: SessionId | None
+    bound: bool
+    owner: SessionId | None
+    """Of the channel: who hears chats that are on no session of their own."""
+    lease_epoch: int
+
+
+class LookUp(Message, frozen=True, kw_only=True):
+    chat_id: ChatId
+    reply: Reply[ChatState]
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for stands. False: it could not be stored, nothing has changed."""
+
+    done: bool
+
+
+class Bind(Message, frozen=True, kw_only=True):
+    """Let a chat be heard by a session, live or remembered; None: by the owner again."""
+
+    chat_id: ChatId
+    session_id: SessionId | None
+    reply: Reply[Stored]
+
+
+class SetReplyMode(Message, frozen=True, kw_only=True):
+    """None: as configured for all."""
+
+    session_id: SessionId
+    mode: ReplyMode | None
+    reply: Reply[Stored]
+
+
+class TurnOver(Message, frozen=True, kw_only=True):
+    """A turn that nobody stopped was shown to its end.
+
+    Answers whether its chat is on another session; if so there is something unread.
+    """
+
+    session_id: SessionId
+    chat_id: ChatId
+    reply: Reply[bool]
+
+
 class RowReady(Message, frozen=True, kw_only=True):
     """A row of this chat became ready in the journal."""
 
@@ -70,12 +125,18 @@ class RowReady(Message, frozen=True, kw_only=True):
     chat_id: ChatId
 
 
+class NextRow(msgspec.Struct, frozen=True, kw_only=True):
+    offer: Offer
+    reply_mode: ReplyMode | None
+    """Of the session; None: as configured for all."""
+
+
 class Next(Message, frozen=True, kw_only=True):
     """A lane with room asks for its session's next row; None: nothing for it now."""
 
     session_id: SessionId
     connection_id: ConnectionId
-    reply: Reply[Offer | None]
+    reply: Reply[NextRow | None]
 
 
 class Acked(Message, frozen=True, kw_only=True):
@@ -107,6 +168,13 @@ class Refusals(Message, frozen=True, kw_only=True):
     by_reason: dict[str, int]
 
 
+class Unresponsive(Message, frozen=True, kw_only=True):
+    """Whether a session still owes the end of a turn that was cancelled long ago."""
+
+    session_id: SessionId
+    unresponsive: bool
+
+
 class Leaving(Message, frozen=True, kw_only=True):
     """The daemon leaves: registrations are refused as ``draining``, links say bye."""
 
@@ -119,6 +187,10 @@ class ChatSession(msgspec.Struct, frozen=True, kw_only=True):
     session_id: SessionId | None
     alias: str | None
     live: bool
+    room: Room | None = None
+    """How much may wait for it; None: it is given rows as they come, or it is away."""
+    busy: bool = False
+    """A turn of it is in flight: a prompt has to wait."""
 
 
 class WhoHears(Message, frozen=True, kw_only=True):
@@ -130,12 +202,17 @@ OwnershipMessage = (
     Register
     | Disconnected
     | CallTool
+    | LookUp
+    | Bind
+    | SetReplyMode
+    | TurnOver
     | RowReady
     | Next
     | Acked
     | Answered
     | ConnectionState
     | Refusals
+    | Unresponsive
     | Leaving
     | WhoHears
 )

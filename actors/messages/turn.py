@@ -12,6 +12,7 @@ import msgspec
 
 from actors.messages.base import Message
 from protocol.ids import AccountId, ChatId, MessageId, OpenId, SessionId, TurnId
+from protocol.roster import ReplyMode
 from protocol.wire import Delta, Plan, ToolEvent, TurnEnd, Usage
 
 
@@ -34,7 +35,6 @@ class SessionLost(Message, frozen=True, kw_only=True):
 TurnInput = Said | Stop | SessionLost
 
 Mode = Literal["streaming", "static"]
-ReplyMode = Literal["verbose", "stream", "final"]
 
 
 class TurnOpening(msgspec.Struct, frozen=True, kw_only=True):

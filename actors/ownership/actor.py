@@ -10,7 +10,6 @@ lane's host has no room for is kept here, in order, and told again.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -19,12 +18,14 @@ import trio
 
 from actors.kit.mail import offer
 from actors.messages import journal, lane, link, ownership
+from actors.ownership import admission
+from actors.ownership.lanes import RETRY_TELLING_S, Lanes
 from actors.ownership.rows import JournalDoor, Rows
-from actors.ownership.status import OwnershipSettings, describe
+from actors.ownership.sessions import Sessions
+from actors.ownership.status import OwnershipSettings, StatusBoard
 from protocol import lease, wire
-from protocol.ids import AccountId, ChatId, ConnectionId
+from protocol.ids import ChatId, ConnectionId, RowId
 
-RETRY_TELLING_S: Final = 0.05
 RETRY_AFTER_MS: Final = 1_000
 
 log = structlog.get_logger()
@@ -52,11 +53,6 @@ async def run(
             await actor.serve(inbox, nursery)
 
 
-def _is_guest(message: ownership.Register) -> bool:
-    """Whether it comes to ask or to operate, and is no session."""
-    return message.role == "observer" or wire.is_operator(message.role, message.capabilities)
-
-
 class JournalUnreadable(Exception):
     """The lease can't be loaded; nothing may be delivered without it."""
 
@@ -69,17 +65,15 @@ class _Ownership:
         lanes_tx: trio.MemorySendChannel[lane.LaneMessage],
         now_ms: Callable[[], int],
     ) -> None:
-        self._settings = settings
         self._door = JournalDoor(journal_tx)
+        self._status = StatusBoard(settings, self._door)
         self._rows = Rows(self._door, now_ms)
-        self._lanes_tx = lanes_tx
+        self._sessions = Sessions(self._door, now_ms)
+        self._lanes = Lanes(lanes_tx)
         self._now_ms = now_ms
         self._state = lease.State()
         self._links: dict[ConnectionId, trio.MemorySendChannel[link.LinkMessage]] = {}
         self._guests: dict[ConnectionId, lease.Session] = {}  # observers and operators
-        self._connections: dict[AccountId, ownership.ConnectionState] = {}
-        self._refusals: dict[AccountId, dict[str, int]] = {}
-        self._untold: deque[lane.LaneMessage] = deque()
         self._leaving = False
 
     async def load(self) -> None:
@@ -89,6 +83,9 @@ class _Ownership:
         if isinstance(answer, journal.Failed):
             raise JournalUnreadable(answer.reason)
         self._state = lease.State(lease=answer)
+        unreadable = await self._sessions.load()
+        if unreadable is not None:
+            raise JournalUnreadable(unreadable)
         await self._rows.release_all()
 
     async def serve(
@@ -98,12 +95,12 @@ class _Ownership:
     ) -> None:
         self._offering = nursery
         while True:
-            if not self._untold:
+            if not self._lanes.behind:
                 await self._handle(await inbox.receive())
                 continue
             with trio.move_on_after(RETRY_TELLING_S):
                 await self._handle(await inbox.receive())
-            self._tell_again()
+            self._lanes.tell_again()
 
     async def _handle(self, message: ownership.OwnershipMessage) -> None:
         match message:
@@ -124,28 +121,66 @@ class _Ownership:
                 if await self._rows.acked(message):
                     self._wake(message.connection_id)
             case ownership.Answered():
+                self._sessions.ended(message.row_id)
                 await self._rows.answered(message.row_id)
-            case ownership.ConnectionState():
-                self._connections[message.account] = message
-            case ownership.Refusals():
-                self._refusals[message.account] = message.by_reason
+            case ownership.ConnectionState() | ownership.Refusals() | ownership.Unresponsive():
+                self._status.note(message)
             case ownership.Leaving():
                 with message.reply:
                     self._leave()
                     message.reply.send(None)
-            case ownership.WhoHears():
+            case _:
+                await self._handle_people(message)
+
+    async def _handle_people(self, message: ownership.OwnershipMessage) -> None:
+        """What people in chats ask for, and what is told them."""
+        match message:
+            case ownership.WhoHears(chat_id=chat_id):
                 with message.reply:
-                    message.reply.send(self._who_hears(message.chat_id))
+                    message.reply.send(self._sessions.heard_by(self._state, chat_id))
+            case ownership.LookUp(chat_id=chat_id):
+                with message.reply:
+                    message.reply.send(self._sessions.chat_state(self._state, chat_id))
+            case ownership.Bind():
+                with message.reply:
+                    message.reply.send(ownership.Stored(done=await self._bind(message)))
+            case ownership.SetReplyMode(session_id=session_id, mode=mode):
+                with message.reply:
+                    done = await self._sessions.set_reply_mode(session_id, mode)
+                    message.reply.send(ownership.Stored(done=done))
+            case ownership.TurnOver(session_id=session_id, chat_id=chat_id):
+                with message.reply:
+                    behind = lease.assigned(self._state, chat_id) != session_id
+                    message.reply.send(behind)
+                    if behind:
+                        await self._sessions.mark(session_id, chat_id, unread=True)
+
+    async def _bind(self, wish: ownership.Bind) -> bool:
+        """Bind the chat; look at what the session has done here counts as read."""
+        known = wish.session_id is None or self._sessions.knows(wish.session_id)
+        if not known:
+            return False
+        new = lease.bind(self._state, wish.chat_id, wish.session_id)
+        moved = lease.moved_chats(self._state, new, all_of_them=False)
+        if await self._commit(new, moved) is not None:
+            return False
+        await self._follow(self._state, new, moved)
+        session_id = lease.assigned(new, wish.chat_id)
+        if session_id is not None:
+            await self._sessions.mark(session_id, wish.chat_id, unread=False)
+        return True
 
     # ── sessions come and go ────────────────────────────────────────────────
 
     async def _register(self, message: ownership.Register) -> None:
-        refusal = self._refusal(message)
+        refusal = admission.refusal(message, self._state, leaving=self._leaving)
         if refusal is not None:
             message.reply.send(refusal)
             return
-        if _is_guest(message):
-            self._guests[message.connection_id] = self._session(message, alias=message.session_id)
+        if admission.is_guest(message):
+            self._guests[message.connection_id] = admission.session(
+                message, message.session_id, self._now_ms()
+            )
             self._links[message.connection_id] = message.link
             message.reply.send(
                 ownership.Admitted(alias=message.session_id, lease_epoch=self._state.lease.epoch)
@@ -157,7 +192,7 @@ class _Ownership:
             if session.session_id != message.session_id
         ]
         alias = lease.choose_alias(message.session_id, message.metadata, taken)
-        session = self._session(message, alias=alias)
+        session = admission.session(message, alias, self._now_ms())
         new, replaced = lease.register(self._state, session)
         failure = await self._commit(new)
         if failure is not None:
@@ -170,6 +205,7 @@ class _Ownership:
             return
         if replaced is not None:
             await self._replace(replaced)
+        await self._sessions.came(session, new)
         self._links[message.connection_id] = message.link
         message.reply.send(ownership.Admitted(alias=session.alias, lease_epoch=new.lease.epoch))
         log.info(
@@ -180,7 +216,7 @@ class _Ownership:
             connection=session.connection_id,
             pid=session.pid,
         )
-        self._tell(
+        self._lanes.tell(
             lane.Attached(
                 session_id=session.session_id,
                 alias=session.alias,
@@ -191,39 +227,15 @@ class _Ownership:
         )
         await self._follow(self._state, new)
 
-    def _session(self, message: ownership.Register, *, alias: str) -> lease.Session:
-        return lease.Session(
-            session_id=message.session_id,
-            connection_id=message.connection_id,
-            role=message.role,
-            alias=alias,
-            pid=message.pid,
-            proxy_version=message.proxy_version,
-            metadata=message.metadata,
-            capabilities=tuple(sorted(message.capabilities)),
-            connected_at_ms=self._now_ms(),
-        )
-
-    def _refusal(self, message: ownership.Register) -> ownership.Declined | None:
-        if self._leaving:
-            return ownership.Declined(
-                code="draining", message="the daemon is leaving; connect again in a moment"
-            )
-        known = message.session_id in self._state.sessions
-        if not known and len(self._state.sessions) >= lease.SESSIONS_MAX:
-            return ownership.Declined(
-                code="too_many_sessions",
-                message=f"{lease.SESSIONS_MAX} sessions are live already; close some first",
-            )
-        return None
-
     async def _replace(self, older: lease.Session) -> None:
         """A newer connection speaks for the session: let the older one go."""
         await self._rows.release(older.connection_id)
         mailbox = self._links.pop(older.connection_id, None)
         if mailbox is not None:
             offer(mailbox, link.Leave(reason="replaced"))
-        self._tell(lane.Detached(session_id=older.session_id, connection_id=older.connection_id))
+        self._lanes.tell(
+            lane.Detached(session_id=older.session_id, connection_id=older.connection_id)
+        )
 
     async def _disconnected(self, connection_id: ConnectionId) -> None:
         self._guests.pop(connection_id, None)
@@ -232,13 +244,14 @@ class _Ownership:
         if gone is None:
             return
         await self._rows.release(connection_id)
+        await self._sessions.left(gone.session_id)
         log.info(
             "session.lost",
             session=gone.session_id,
             alias=gone.alias,
             connection=connection_id,
         )
-        self._tell(lane.Detached(session_id=gone.session_id, connection_id=connection_id))
+        self._lanes.tell(lane.Detached(session_id=gone.session_id, connection_id=connection_id))
         failure = await self._commit(new)
         if failure is not None:
             # Liveness is a fact: the roster moves on. Which dispatcher is current is
@@ -264,14 +277,7 @@ class _Ownership:
             return ownership.ToolFailed(error=lease.NOT_REGISTERED)
         if call.name == lease.STATUS:
             return ownership.ToolDone(
-                result=await describe(
-                    self._state,
-                    self._settings,
-                    self._connections,
-                    self._refusals,
-                    self._door,
-                    self._now_ms(),
-                )
+                result=await self._status.describe(self._state, self._now_ms())
             )
         if call.name not in lease.TOOLS:
             return ownership.ToolFailed(error=f"Unknown tool: {call.name}")
@@ -281,23 +287,14 @@ class _Ownership:
             new, text = lease.call_tool(self._state, caller, call.name, call.args)
         except lease.ToolError as refused:
             return ownership.ToolFailed(error=str(refused))
-        failure = await self._commit(new)
+        moved = lease.moved_chats(self._state, new, all_of_them=True)
+        failure = await self._commit(new, moved)
         if failure is not None:
             return ownership.ToolFailed(
                 error=f"the lease could not be stored ({failure}); nothing has changed"
             )
-        await self._follow(self._state, new)
+        await self._follow(self._state, new, moved)
         return ownership.ToolDone(result=text)
-
-    def _who_hears(self, chat_id: ChatId) -> ownership.ChatSession:
-        held = self._state.lease
-        session_id = held.bindings.get(chat_id) or held.owner or held.dispatcher
-        session = self._state.sessions.get(session_id) if session_id else None
-        return ownership.ChatSession(
-            session_id=session_id,
-            alias=session.alias if session else None,
-            live=session is not None,
-        )
 
     # ── rows ────────────────────────────────────────────────────────────────
 
@@ -308,48 +305,63 @@ class _Ownership:
             if session is None or session.connection_id != message.connection_id or self._leaving:
                 message.reply.send(None)
                 return
+            self._sessions.free(session.session_id)
             epoch = self._state.lease.epoch
             row = await self._rows.next(
                 session,
                 epoch,
                 hears_unbound=lease.effective_target(self._state) == session.session_id,
             )
-            if row is not None and not self._still_hears(session, epoch, row.prepared.chat_id):
+            if row is None:
+                message.reply.send(None)
+                return
+            if not self._still_hears(session, epoch, row.row_id):
                 await self._rows.release(session.connection_id, (row.row_id,))
                 self._tell_listener(row.prepared.chat_id)
-                row = None
-            message.reply.send(row)
+                message.reply.send(None)
+                return
+            if wire.CAPABILITY_TURNS in session.capabilities:
+                self._sessions.began(session.session_id, row)
+            mode = self._sessions.reply_mode(session.session_id)
+            message.reply.send(ownership.NextRow(offer=row, reply_mode=mode))
 
-    def _still_hears(self, session: lease.Session, epoch: int, chat_id: ChatId) -> bool:
+    def _still_hears(self, session: lease.Session, epoch: int, row_id: RowId) -> bool:
         current = self._state.sessions.get(session.session_id)
         same = current is not None and current.connection_id == session.connection_id
-        hears = lease.listener(self._state, chat_id) == session.session_id
+        hears = any(
+            lease.may_hear(self._state, dispatched_to) == session.session_id
+            for held, dispatched_to in self._rows.held(session.connection_id)
+            if held == row_id
+        )
         return same and hears and self._state.lease.epoch == epoch and not self._leaving
 
     def _tell_listener(self, chat_id: ChatId) -> None:
         target = lease.listener(self._state, chat_id)
         if target is not None:
-            self._tell(lane.Wake(session_id=target))
+            self._lanes.tell(lane.Wake(session_id=target))
 
     def _wake(self, connection_id: ConnectionId) -> None:
         session = lease.by_connection(self._state, connection_id)
         if session is not None:
-            self._tell(lane.Wake(session_id=session.session_id))
+            self._lanes.tell(lane.Wake(session_id=session.session_id))
 
     # ── commit, then tell ───────────────────────────────────────────────────
 
-    async def _commit(self, new: lease.State) -> str | None:
+    async def _commit(self, new: lease.State, moved: frozenset[ChatId] = frozenset()) -> str | None:
         """Store the lease if it changed; return why it could not be stored."""
         if new.lease == self._state.lease:
             return None
         answer: journal.Done | journal.Failed = await self._door.ask(
-            lambda reply: journal.SaveLease(lease=new.lease, reply=reply)
+            lambda reply: journal.SaveLease(lease=new.lease, moved=moved, reply=reply)
         )
         return answer.reason if isinstance(answer, journal.Failed) else None
 
-    async def _follow(self, old: lease.State, new: lease.State) -> None:
+    async def _follow(
+        self, old: lease.State, new: lease.State, moved: frozenset[ChatId] = frozenset()
+    ) -> None:
         """The state is stored: let rows in flight and waiting rows follow it."""
         self._state = new
+        self._rows.move(moved, new.lease.bindings)
         if new.lease.owner != old.lease.owner:
             log.info(
                 "lease.changed",
@@ -363,26 +375,18 @@ class _Ownership:
         listeners = {target, *new.lease.bindings.values(), *old.lease.bindings.values()}
         for session_id in listeners:
             if session_id is not None and session_id in new.sessions:
-                self._tell(lane.Wake(session_id=session_id))
+                self._lanes.tell(lane.Wake(session_id=session_id))
 
     async def _revoke(self) -> None:
         """Take unacked rows from sessions that no longer hear their chats."""
         for session in list(self._state.sessions.values()):
             lost = tuple(
                 row_id
-                for row_id, chat_id in self._rows.held(session.connection_id)
-                if lease.listener(self._state, chat_id) != session.session_id
+                for row_id, dispatched_to in self._rows.held(session.connection_id)
+                if lease.may_hear(self._state, dispatched_to) != session.session_id
             )
             if not lost:
                 continue
             await self._rows.release(session.connection_id, lost)
             for row_id in lost:
-                self._tell(lane.Revoked(session_id=session.session_id, row_id=row_id))
-
-    def _tell(self, message: lane.LaneMessage) -> None:
-        if self._untold or not offer(self._lanes_tx, message):
-            self._untold.append(message)
-
-    def _tell_again(self) -> None:
-        while self._untold and offer(self._lanes_tx, self._untold[0]):
-            self._untold.popleft()
+                self._lanes.tell(lane.Revoked(session_id=session.session_id, row_id=row_id))

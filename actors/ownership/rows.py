@@ -6,7 +6,7 @@ Part of the ownership actor, which alone uses it. What is kept here is bounded b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 import msgspec
@@ -16,7 +16,7 @@ import trio
 from actors.kit.mail import Reply, ask_or
 from actors.messages import journal, ownership
 from protocol.delivery import Offer, RowState
-from protocol.ids import ChatId, ConnectionId, EventId, RowId
+from protocol.ids import ChatId, ConnectionId, EventId, RowId, SessionId
 from protocol.lease import Session
 
 COMMIT_WITHIN_S: Final = 4.0
@@ -59,6 +59,7 @@ class _Held(msgspec.Struct, frozen=True, kw_only=True):
 
     row_id: RowId
     chat_id: ChatId
+    dispatched_to: SessionId | None
     attempt: int
 
 
@@ -92,7 +93,10 @@ class Rows:
             case None:
                 return None
         held[answer.event_id] = _Held(
-            row_id=answer.row_id, chat_id=answer.prepared.chat_id, attempt=answer.attempt
+            row_id=answer.row_id,
+            chat_id=answer.prepared.chat_id,
+            dispatched_to=answer.dispatched_to,
+            attempt=answer.attempt,
         )
         log.info(
             "row.offered",
@@ -172,10 +176,19 @@ class Rows:
         if isinstance(answer, journal.Failed):
             log.error("row.not_released", connection=connection_id, reason=answer.reason)
 
-    def held(self, connection_id: ConnectionId) -> tuple[tuple[RowId, ChatId], ...]:
-        """Return the rows this connection holds unacked, and their chats."""
+    def held(self, connection_id: ConnectionId) -> tuple[tuple[RowId, SessionId | None], ...]:
+        """Return the rows this connection holds unacked, and whom they were dispatched to."""
         rows = self._held.get(connection_id, {}).values()
-        return tuple((row.row_id, row.chat_id) for row in rows)
+        return tuple((row.row_id, row.dispatched_to) for row in rows)
+
+    def move(self, chats: frozenset[ChatId], bindings: Mapping[ChatId, SessionId]) -> None:
+        """Let rows of these chats follow the new binding, as they do in the journal."""
+        for held in self._held.values():
+            for event_id, row in held.items():
+                if row.chat_id in chats:
+                    held[event_id] = msgspec.structs.replace(
+                        row, dispatched_to=bindings.get(row.chat_id)
+                    )
 
     async def release_all(self) -> None:
         """Nobody is connected: whatever was offered before waits again."""

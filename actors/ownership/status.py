@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -23,56 +22,72 @@ class OwnershipSettings(msgspec.Struct, frozen=True, kw_only=True):
     started_at_ms: int
 
 
-async def describe(
-    state: lease.State,
-    settings: OwnershipSettings,
-    connections: Mapping[AccountId, ownership.ConnectionState],
-    refusals: Mapping[AccountId, Mapping[str, int]],
-    door: JournalDoor,
-    now: int,
-) -> dict[str, Any]:
-    """Return the whole status; *now* is wall time in milliseconds."""
-    overdue: dict[SessionId, int] | journal.Failed = await door.ask(
-        lambda reply: journal.Overdue(delivered_before_ms=now - ANSWER_EXPECTED_MS, reply=reply)
-    )
-    queue: journal.QueueState | journal.Failed = await door.ask(
-        lambda reply: journal.Queue(reply=reply)
-    )
-    told = lease.describe(state)
-    if not isinstance(overdue, journal.Failed):
+class StatusBoard:
+    """What other actors last said of themselves, and how to tell it together."""
+
+    def __init__(self, settings: OwnershipSettings, door: JournalDoor) -> None:
+        self._settings = settings
+        self._door = door
+        self._connections: dict[AccountId, ownership.ConnectionState] = {}
+        self._refusals: dict[AccountId, dict[str, int]] = {}
+        self._unresponsive: set[SessionId] = set()
+
+    def note(
+        self, message: ownership.ConnectionState | ownership.Refusals | ownership.Unresponsive
+    ) -> None:
+        match message:
+            case ownership.ConnectionState():
+                self._connections[message.account] = message
+            case ownership.Refusals():
+                self._refusals[message.account] = message.by_reason
+            case ownership.Unresponsive(session_id=session_id, unresponsive=True):
+                self._unresponsive.add(session_id)
+            case ownership.Unresponsive(session_id=session_id):
+                self._unresponsive.discard(session_id)
+
+    async def describe(self, state: lease.State, now: int) -> dict[str, Any]:
+        """Return the whole status; *now* is wall time in milliseconds."""
+        overdue: dict[SessionId, int] | journal.Failed = await self._door.ask(
+            lambda reply: journal.Overdue(delivered_before_ms=now - ANSWER_EXPECTED_MS, reply=reply)
+        )
+        queue: journal.QueueState | journal.Failed = await self._door.ask(
+            lambda reply: journal.Queue(reply=reply)
+        )
+        told = lease.describe(state)
         for session in told["sessions"]:
-            session["unanswered"] = overdue.get(session["sessionId"], 0)
-    return told | {
-        "daemon": {
-            "version": settings.daemon_version,
-            "pid": os.getpid(),
-            "generation": settings.generation,
-            "started_at": settings.started_at_ms,
-        },
-        "queue": {
-            "pending": None,
-            "in_flight": None,
-            "oldest_pending_ms": None,
-            "error": queue.reason,
+            session["unresponsive"] = session["sessionId"] in self._unresponsive
+            if not isinstance(overdue, journal.Failed):
+                session["unanswered"] = overdue.get(session["sessionId"], 0)
+        return told | {
+            "daemon": {
+                "version": self._settings.daemon_version,
+                "pid": os.getpid(),
+                "generation": self._settings.generation,
+                "started_at": self._settings.started_at_ms,
+            },
+            "queue": _queue(queue, now),
+            "connection": {
+                account: {
+                    "state": one.state,
+                    "last_event_at": one.last_event_at_ms,
+                    "last_error": one.last_error,
+                    "refused": dict(self._refusals.get(account, {})),
+                }
+                for account, one in self._connections.items()
+            },
         }
-        if isinstance(queue, journal.Failed)
-        else {
-            "pending": queue.pending,
-            "in_flight": queue.in_flight,
-            "oldest_pending_ms": None
-            if queue.oldest_pending_at_ms is None
-            else max(0, now - queue.oldest_pending_at_ms),
-            "damaged": queue.damaged,
-            "last_error": queue.last_error,
-            "last_error_at": queue.last_error_at_ms,
-        },
-        "connection": {
-            account: {
-                "state": one.state,
-                "last_event_at": one.last_event_at_ms,
-                "last_error": one.last_error,
-                "refused": dict(refusals.get(account, {})),
-            }
-            for account, one in connections.items()
-        },
+
+
+def _queue(queue: journal.QueueState | journal.Failed, now: int) -> dict[str, Any]:
+    if isinstance(queue, journal.Failed):
+        unknown = dict.fromkeys(("pending", "in_flight", "oldest_pending_ms"))
+        return {**unknown, "error": queue.reason}
+    oldest = queue.oldest_pending_at_ms
+    return {
+        "pending": queue.pending,
+        "in_flight": queue.in_flight,
+        "oldest_pending_ms": None if oldest is None else max(0, now - oldest),
+        "damaged": queue.damaged,
+        "last_error": queue.last_error,
+        "last_error_at": queue.last_error_at_ms,
     }

@@ -14,6 +14,7 @@ import trio
 
 from actors.kit.mail import offer
 from actors.messages import lane, turn
+from actors.turns.background import is_behind, say_ended
 from actors.turns.card import CardPresenter, CardRefused
 from actors.turns.context import TurnContext, TurnDoors
 from actors.turns.static import StaticPresenter
@@ -62,6 +63,7 @@ class _TurnActor:
         self._turn = Turn(trio.current_time())
         self._typing = TypingMark(self._doors)
         self._stopped_by_user = False
+        self._behind: bool | None = None  # until the turn has ended
         self._presenter: Presenter = (
             CardPresenter(self._turn, self._doors)
             if opening.mode == "streaming"
@@ -88,6 +90,10 @@ class _TurnActor:
                 await self._typing.clear()  # noqa: ASYNC102  # shielded above, with a deadline
             if patience.cancelled_caught and not self._shown:
                 log.error("turn.not_finished", turn=self._opening.turn_id)
+        if self._behind is None:
+            self._behind = await is_behind(self._doors, self._turn.state)
+        if self._behind:
+            await say_ended(self._doors, self._turn.state)
 
     async def _show(self) -> None:
         try:
@@ -109,9 +115,14 @@ class _TurnActor:
     async def _listen(self, inbox: trio.MemoryReceiveChannel[turn.TurnInput]) -> None:
         async for message in inbox:
             self._hear(message)
-            self._presenter.hurry()
+            await self._changed()
         self._turn.lose_session(trio.current_time())
+        await self._changed()
+
+    async def _changed(self) -> None:
         self._presenter.hurry()
+        if self._turn.state.final and self._behind is None:
+            self._behind = await is_behind(self._doors, self._turn.state)
 
     def _hear(self, message: turn.TurnInput) -> None:
         now = trio.current_time()

@@ -20,16 +20,14 @@ from protocol.card import View, view_running, view_sealed
 from protocol.cardplan import CardPlan, Kind, Lost, Step
 from protocol.ids import CardId, MessageId, idempotency_key
 from protocol.platform import (
-    Busy,
     CardCreated,
     Gone,
     MessageSent,
     MissingScope,
     NoAnswer,
     Outcome,
-    RateLimited,
     Rejected,
-    TokenRefused,
+    again_after_s,
 )
 from protocol.turn import Turn, TurnState
 
@@ -171,6 +169,7 @@ class CardPresenter:
                 account=opening.account,
                 chat_id=opening.chat_id,
                 turn_id=opening.turn_id,
+                session_id=opening.session_id,
                 session_alias=opening.alias,
                 opened_at_ms=self._doors.context.now_ms(),
             )
@@ -224,14 +223,11 @@ class CardPresenter:
             outcome = await self._doors.call(operation, gateway.Priority.CREATE)
             if isinstance(outcome, wanted) or trio.current_time() > until:
                 return outcome
-            match outcome:
-                case RateLimited(retry_after_s=seconds):
-                    await trio.sleep(seconds)
-                case Busy() | NoAnswer() | TokenRefused():
-                    await trio.sleep(pause_s)
-                    pause_s = min(BACKOFF_MAX_S, pause_s * 2)
-                case _:
-                    return outcome
+            again_s = again_after_s(outcome, pause_s)
+            if again_s is None:
+                return outcome
+            await trio.sleep(again_s)
+            pause_s = min(BACKOFF_MAX_S, pause_s * 2)
 
     def _refused(self, outcome: Outcome) -> None:
         reason = outcome.message if isinstance(outcome, Rejected) else repr(outcome)

@@ -11,7 +11,7 @@ import trio
 
 from actors.kit.cleanup import CleanupBudget
 from actors.kit.mail import Reply, ask_or
-from actors.messages import gateway, journal
+from actors.messages import gateway, intake, journal, ownership
 from actors.messages.turn import TurnOpening
 from protocol.card import Style
 from protocol.ids import AccountId, idempotency_key
@@ -48,7 +48,9 @@ class GrantNotices(msgspec.Struct):
 
 class TurnContext(msgspec.Struct, frozen=True, kw_only=True):
     gateways: dict[AccountId, trio.MemorySendChannel[gateway.GatewayMessage]]
+    intakes: dict[AccountId, trio.MemorySendChannel[intake.IntakeMessage]]
     journal_tx: trio.MemorySendChannel[journal.JournalMessage]
+    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]
     cleanup: CleanupBudget
     language: Language
     now_ms: Callable[[], int]
@@ -62,6 +64,7 @@ class TurnDoors:
         self.opening = opening
         self.context = context
         self._gateway_tx = context.gateways[opening.account]
+        self.intake_tx = context.intakes[opening.account]
 
     def style(self) -> Style:
         return Style(

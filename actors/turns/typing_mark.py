@@ -6,7 +6,8 @@ from typing import Final
 
 import trio
 
-from actors.messages import gateway
+from actors.kit.mail import offer
+from actors.messages import gateway, intake
 from actors.turns.context import TurnDoors
 from protocol.platform import ReactionAdded
 
@@ -20,7 +21,8 @@ class TypingMark:
         self._reaction_id: str | None = None
 
     async def run(self) -> None:
-        """Put the mark; a failure is nobody's concern."""
+        """Put the mark; a failure is nobody's concern. It takes the place of a waiting mark."""
+        offer(self._doors.intake_tx, intake.Began(message_id=self._doors.opening.message_id))
         outcome = await self._doors.call(
             gateway.AddReaction(message_id=self._doors.opening.message_id, emoji_type=EMOJI),
             gateway.Priority.CREATE,

@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -28,7 +29,7 @@ async def run(*arguments: str, **env: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
-def config_file(platform: Platform, folder: Path, **options: object) -> Path:
+def config_file(platform: Platform, folder: Path, **options: Any) -> Path:
     settings = platform.running.settings
     path = folder / "config.json"
     secret = str(options.pop("appSecret", settings.app_secret))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Literal
 
 import trio
@@ -67,6 +68,7 @@ def entry(card: str = "c1", *, at_ms: int = 1, alias: str = "blue") -> journal.L
         account=ACCOUNT,
         chat_id=ChatId("oc_1"),
         turn_id=TurnId(f"turn_{card}"),
+        session_id=SessionId("s"),
         session_alias=alias,
         opened_at_ms=at_ms,
     )
@@ -88,12 +90,52 @@ class Desk:
     def ready(self, event: str, chat: str = "oc_1", content: str = "hello") -> RowId:
         """Append a row and prepare it."""
         row_id = self.append(event).row_id
-        assert self.prepare(row_id, chat, content)
+        assert self.prepare(row_id, chat, content=content)
         return row_id
 
-    def prepare(self, row_id: int, chat: str = "oc_1", content: str = "hello") -> bool:
+    def prepare(
+        self,
+        row_id: int,
+        chat: str = "oc_1",
+        room: journal.Room | None = None,
+        content: str = "hello",
+    ) -> bool | None:
+        """Say whether the row became ready; None: there was no room, and it is closed."""
+        message = journal.Prepare(
+            row_id=RowId(row_id), prepared=prepared(chat, content), room=room, reply=NOBODY
+        )
+        answer = self.ask(message)
+        if isinstance(answer, journal.LaneFull):
+            return None
+        assert isinstance(answer, journal.Done), answer
+        return answer.changed
+
+    def dispatch(self, row_id: int, chat: str) -> bool:
         return self._changed(
-            journal.Prepare(row_id=RowId(row_id), prepared=prepared(chat, content), reply=NOBODY)
+            journal.Dispatch(row_id=RowId(row_id), chat_id=ChatId(chat), reply=NOBODY)
+        )
+
+    def waiting(self, session: str, *, unbound: bool, limit: int = 100) -> list[int]:
+        rows: tuple[journal.WaitingRow, ...] = self.ask(
+            journal.Waiting(
+                session_id=SessionId(session), hears_unbound=unbound, limit=limit, reply=NOBODY
+            )
+        )
+        return [row.row_id for row in rows]
+
+    def drop_waiting(self, row_ids: Collection[int]) -> list[int]:
+        dropped: tuple[RowId, ...] = self.ask(
+            journal.DropWaiting(
+                row_ids=tuple(map(RowId, row_ids)), note="dropped", at_ms=1, reply=NOBODY
+            )
+        )
+        return list(dropped)
+
+    def drop_message(self, account: str, key: str) -> bool:
+        return self._changed(
+            journal.DropMessage(
+                account=AccountId(account), message_key=key, note="recalled", at_ms=1, reply=NOBODY
+            )
         )
 
     def unprepared(
@@ -170,15 +212,17 @@ class Desk:
         assert isinstance(answer, LeaseState), answer
         return answer
 
-    def save_lease(self, lease: LeaseState) -> bool:
-        return self._changed(journal.SaveLease(lease=lease, reply=NOBODY))
+    def save_lease(self, lease: LeaseState, moved: Collection[str] = ()) -> bool:
+        chats = frozenset(map(ChatId, moved))
+        return self._changed(journal.SaveLease(lease=lease, moved=chats, reply=NOBODY))
 
-    def bind(self, bindings: dict[str, str]) -> bool:
-        """Replace all bindings of chats to sessions."""
+    def bind(self, bindings: dict[str, str], moved: Collection[str] = ()) -> bool:
+        """Replace all bindings of chats to sessions; rows of *moved* chats follow."""
         return self.save_lease(
             LeaseState(
                 bindings={ChatId(chat): SessionId(session) for chat, session in bindings.items()}
-            )
+            ),
+            moved,
         )
 
     def open_card(self, card: journal.LedgerEntry) -> bool:

@@ -55,7 +55,8 @@ def with_rows_of_a_session_that_is_away(desk: Desk, count: int) -> None:
 
 def with_closed_cards(desk: Desk, count: int) -> None:
     desk.store._db.executemany(
-        "INSERT INTO card VALUES (?, 'default', 'oc_1', 'turn', 'blue', NULL, '', 1, 2, 'lost')",
+        "INSERT INTO card VALUES"
+        " (?, 'default', 'oc_1', 'turn', 's', 'blue', NULL, '', 1, 2, 'lost')",
         ((f"closed{number}",) for number in range(count)),
     )
 

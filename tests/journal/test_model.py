@@ -44,6 +44,8 @@ class ModelRow(msgspec.Struct):
     received_at_ms: int
     state: RowState = RowState.RECEIVED
     chat: str = ""
+    dispatched: bool = False
+    dispatched_to: str | None = None
     attempt: int = 0
     connection: int | None = None
 
@@ -83,12 +85,18 @@ class JournalAgainstModel(RuleBasedStateMachine):
         return journal.Appended(row_id=RowId(self.last_row), duplicate=False)
 
     def offered_next(self, session: str, *, unbound: bool) -> ModelRow | None:
-        for row in self.rows:
-            bound = self.lease.bindings.get(ChatId(row.chat))
-            heard = unbound if bound is None else bound == session
-            if row.state is RowState.READY and heard:
-                return row
-        return None
+        return next(iter(self.waiting_for(session, unbound=unbound)), None)
+
+    def waiting_for(self, session: str, *, unbound: bool) -> list[ModelRow]:
+        heard = (session, None) if unbound else (session,)
+        return [
+            row for row in self.rows if row.state is RowState.READY and row.dispatched_to in heard
+        ]
+
+    def dispatched(self, row: ModelRow, chat: str) -> None:
+        if not row.dispatched:
+            row.dispatched_to = self.lease.bindings.get(ChatId(chat))
+        row.dispatched, row.chat = True, chat
 
     # ── messages ────────────────────────────────────────────────────────────
 
@@ -113,7 +121,71 @@ class JournalAgainstModel(RuleBasedStateMachine):
         can = row is not None and row.state is RowState.RECEIVED
         assert self.desk.prepare(row_id, chat) == can
         if row is not None and can:
-            row.state, row.chat = RowState.READY, chat
+            self.dispatched(row, chat)
+            row.state = RowState.READY
+
+    @rule(row_id=ROWS, chat=CHATS)
+    def dispatch(self, row_id: int, chat: str) -> None:
+        row = self.row(row_id)
+        can = row is not None and row.state is RowState.RECEIVED and not row.dispatched
+        assert self.desk.dispatch(row_id, chat) == can
+        if row is not None and can:
+            self.dispatched(row, chat)
+
+    @rule(
+        row_id=ROWS,
+        chat=CHATS,
+        session=SESSIONS,
+        unbound=st.booleans(),
+        waiting_max=st.integers(0, 3),
+    )
+    def prepare_where_room_is(
+        self, row_id: int, chat: str, session: str, unbound: bool, waiting_max: int
+    ) -> None:
+        row = self.row(row_id)
+        waiting = self.waiting_for(session, unbound=unbound)
+        room = journal.Room(
+            session_id=SessionId(session), hears_unbound=unbound, waiting_max=waiting_max
+        )
+        if len(waiting) < waiting_max:
+            can = row is not None and row.state is RowState.RECEIVED
+            assert self.desk.prepare(row_id, chat, room) == can
+            if row is not None and can:
+                self.dispatched(row, chat)
+                row.state = RowState.READY
+            return
+        assert self.desk.prepare(row_id, chat, room) is None
+        if row is not None and row.state not in CLOSED_STATES:
+            row.state = RowState.ANSWERED
+
+    @rule(session=SESSIONS, unbound=st.booleans(), limit=st.integers(1, 4))
+    def list_waiting(self, session: str, unbound: bool, limit: int) -> None:
+        expected = [row.row_id for row in self.waiting_for(session, unbound=unbound)]
+        assert self.desk.waiting(session, unbound=unbound, limit=limit) == expected[:limit]
+
+    @rule(row_ids=st.lists(ROWS, max_size=3, unique=True))
+    def drop_waiting(self, row_ids: list[int]) -> None:
+        ready = [
+            row_id
+            for row_id in row_ids
+            if (row := self.row(row_id)) is not None and row.state is RowState.READY
+        ]
+        assert self.desk.drop_waiting(row_ids) == ready
+        for row in self.rows:
+            if row.row_id in ready:
+                row.state = RowState.EXPIRED
+
+    @rule(account=ACCOUNTS, key=KEYS.filter(bool))
+    def drop_message(self, account: str, key: str) -> None:
+        waiting = [
+            row
+            for row in self.rows
+            if (row.account, row.key) == (account, key)
+            and row.state in {RowState.RECEIVED, RowState.READY}
+        ]
+        assert self.desk.drop_message(account, key) == bool(waiting)
+        for row in waiting:
+            row.state = RowState.EXPIRED
 
     @rule(session=SESSIONS, connection=CONNECTIONS, unbound=st.booleans())
     def offer(self, session: str, connection: int, unbound: bool) -> None:
@@ -177,10 +249,13 @@ class JournalAgainstModel(RuleBasedStateMachine):
         assert self.desk.prune(before_ms, limit) == bool(old)
         self.rows = [row for row in self.rows if row not in old]
 
-    @rule(lease=SAVED_LEASES)
-    def save_lease(self, lease: LeaseState) -> None:
-        assert self.desk.save_lease(lease) == (lease != self.lease)
+    @rule(lease=SAVED_LEASES, moved=st.frozensets(CHATS))
+    def save_lease(self, lease: LeaseState, moved: frozenset[str]) -> None:
+        assert self.desk.save_lease(lease, moved) == (lease != self.lease)
         self.lease = lease
+        for row in self.rows:
+            if row.dispatched and row.chat in moved:
+                row.dispatched_to = lease.bindings.get(ChatId(row.chat))
 
     @rule(account=ACCOUNTS, after=st.integers(0, 5), limit=st.integers(1, 5))
     def list_unprepared(self, account: str, after: int, limit: int) -> None:

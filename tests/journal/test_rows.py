@@ -165,20 +165,30 @@ def test_a_bound_session_that_also_owns_hears_all_its_chats_in_one_order(desk: D
     assert desk.offered_rows("s") == [1, 2, 3]
 
 
-def test_a_binding_takes_waiting_rows_with_it_and_gives_them_back(desk: Desk) -> None:
+def test_a_row_stays_with_the_session_it_was_dispatched_to(desk: Desk) -> None:
     desk.ready("e1", "oc_1")
     desk.bind({"oc_1": "bound"})
-    assert desk.offer("owner") is None
+    desk.ready("e2", "oc_1")
     desk.bind({"oc_1": "other"})
+    assert desk.offered_rows("owner") == [1]
+    assert desk.offer("other", unbound=False) is None
+    assert desk.offer("bound", unbound=False) is not None
+
+
+def test_the_rows_of_a_chat_that_is_moved_follow_its_binding(desk: Desk) -> None:
+    desk.ready("e1", "oc_1")
+    desk.bind({"oc_1": "bound"}, moved={"oc_1"})
+    assert desk.offer("owner") is None
+    desk.bind({"oc_1": "other"}, moved={"oc_1"})
     assert desk.offer("bound", unbound=False) is None
-    desk.bind({})
+    desk.bind({}, moved={"oc_1"})
     assert desk.offered_rows("owner") == [1]
 
 
-def test_a_row_released_after_its_chat_was_bound_follows_the_binding(desk: Desk) -> None:
+def test_a_row_on_its_way_when_its_chat_is_moved_follows_once_it_is_released(desk: Desk) -> None:
     desk.ready("e1", "oc_1")
     desk.offer("owner", 1)
-    desk.bind({"oc_1": "bound"})
+    desk.bind({"oc_1": "bound"}, moved={"oc_1"})
     desk.release(1)
     assert desk.offer("owner", 1) is None
     assert desk.offer("bound", 2, unbound=False) is not None

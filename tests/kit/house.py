@@ -127,9 +127,12 @@ class Daemon:
         return path.read_text() if path.exists() else ""
 
 
-def configuration(platform_url: str, app_id: str, app_secret: str, **options: Any) -> str:
+def configuration(
+    platform_url: str, app_id: str, app_secret: str, *, language: str = "en", **options: Any
+) -> str:
     return json.dumps(
         {
+            "language": language,
             "listen": {"host": "127.0.0.1", "port": 0},
             "channels": [
                 {

@@ -1,0 +1,267 @@
+"""Commands in a chat: each is answered by one text, at once, whatever the sessions do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from actors.intake.doors import ASK_WITHIN_S, Answers, Neighbours
+from actors.intake.marks import WaitingMarks
+from actors.intake.stop import Stopper
+from actors.kit.mail import ask_or
+from actors.messages import journal, ownership
+from protocol import roster, strings
+from protocol.command import Command, Name
+from protocol.events import MessageReceived
+from protocol.ids import ChatId, RowId, SessionId
+from protocol.roster import ReplyMode, Shown
+from protocol.strings import Text
+
+QUEUE_LISTED_MAX: Final = 50
+EXCERPT_CHARACTERS: Final = 60
+
+log = structlog.get_logger()
+
+
+class Commands:
+    """Carries out what a chat asks of the daemon itself."""
+
+    def __init__(
+        self,
+        neighbours: Neighbours,
+        answers: Answers,
+        stopper: Stopper,
+        marks: WaitingMarks,
+        *,
+        reply_mode: ReplyMode,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._to = neighbours
+        self._answers = answers
+        self._stopper = stopper
+        self._marks = marks
+        self._reply_mode = reply_mode
+        self._now_ms = now_ms
+
+    async def run(self, message: MessageReceived, command: Command) -> None:
+        """Do it, and answer. ``/pair`` is not here: it is heard before the gate."""
+        if command.name is Name.CANCEL and not command.args:
+            await self._stopper.word(message, always_answer=True)
+            return
+        if command.name is Name.HELP:
+            text = strings.HELP
+        else:
+            state = await self._look_up(message.chat_id)
+            text = strings.NOT_STORED if state is None else await self._do(message, command, state)
+        self._answers.send(message.message_id, message.chat_id, text, command.name)
+
+    async def _do(
+        self, message: MessageReceived, command: Command, state: ownership.ChatState
+    ) -> Text:
+        match command.name:
+            case Name.SESSIONS:
+                return roster.listing(state.sessions, state.current)
+            case Name.USE:
+                return await self._use(message.chat_id, command.args, state)
+            case Name.CANCEL:
+                found = roster.find(" ".join(command.args), state.sessions)
+                if isinstance(found, Text):
+                    return found
+                known = found.session
+                return await self._stopper.session(message, known.session_id, known.alias)
+            case Name.STATUS:
+                return await self._status(state)
+            case Name.REPLYMODE:
+                return await self._set_reply_mode(command.args, state)
+            case Name.QUEUE:
+                return await self._queue(message, command.args, state)
+        raise AssertionError(command.name)
+
+    async def _look_up(self, chat_id: ChatId) -> ownership.ChatState | None:
+        nobody: ownership.ChatState | None = None
+        return await ask_or(
+            self._to.ownership_tx,
+            lambda reply: ownership.LookUp(chat_id=chat_id, reply=reply),
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda _reason: nobody,
+        )
+
+    # ── /use ────────────────────────────────────────────────────────────────
+
+    async def _use(
+        self, chat_id: ChatId, args: tuple[str, ...], state: ownership.ChatState
+    ) -> Text:
+        if not args:
+            return strings.USE_USAGE
+        query = " ".join(args)
+        wanted = _shown(state, state.owner) if query == "-" else roster.find(query, state.sessions)
+        if isinstance(wanted, Text):
+            return wanted
+        bound_to = wanted.session.session_id if wanted and query != "-" else None
+        stored: ownership.Stored = await ask_or(
+            self._to.ownership_tx,
+            lambda reply: ownership.Bind(chat_id=chat_id, session_id=bound_to, reply=reply),
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda _reason: ownership.Stored(done=False),
+        )
+        if not stored.done:
+            return strings.NOT_STORED
+        alias = _alias(wanted)
+        text = strings.SWITCHED.format(alias=alias, previous=_alias(_shown(state, state.current)))
+        if wanted is not None and wanted.busy:
+            text = text.joined(strings.STILL_RUNNING.format(alias=alias))
+        return text
+
+    # ── /status ─────────────────────────────────────────────────────────────
+
+    async def _status(self, state: ownership.ChatState) -> Text:
+        current = _shown(state, state.current)
+        text = strings.STATUS_CHAT.format(alias=_alias(current))
+        if current is not None and not current.live:
+            text = text.joined(strings.STATUS_OFFLINE)
+        if state.bound:
+            text = text.joined(strings.STATUS_BOUND)
+        text = text.joined(strings.STATUS_OWNER.format(alias=_alias(_shown(state, state.owner))))
+        text = text.joined(strings.STATUS_EPOCH.format(epoch=state.lease_epoch))
+        queue: journal.QueueState | journal.Failed = await ask_or(
+            self._to.journal_tx,
+            lambda reply: journal.Queue(reply=reply),
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda reason: journal.Failed(reason=reason),
+        )
+        if isinstance(queue, journal.Failed):
+            return text
+        pending = max(0, queue.pending - 1)  # this command is one of them until it is answered
+        return text.joined(strings.STATUS_QUEUE.format(pending=pending, in_flight=queue.in_flight))
+
+    # ── /replymode ──────────────────────────────────────────────────────────
+
+    async def _set_reply_mode(self, args: tuple[str, ...], state: ownership.ChatState) -> Text:
+        current = _shown(state, state.current)
+        if current is None:
+            return strings.NO_CURRENT_SESSION
+        if not args:
+            mode = current.session.reply_mode or self._reply_mode
+            return strings.REPLY_MODE.format(mode=mode)
+        word = args[0].lower()
+        wanted = roster.reply_mode(word)
+        if len(args) > 1 or (wanted is None and word != "reset"):
+            return strings.REPLY_MODE_USAGE
+        stored: ownership.Stored = await ask_or(
+            self._to.ownership_tx,
+            lambda reply: ownership.SetReplyMode(
+                session_id=current.session.session_id, mode=wanted, reply=reply
+            ),
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda _reason: ownership.Stored(done=False),
+        )
+        if not stored.done:
+            return strings.NOT_STORED
+        return strings.REPLY_MODE_SET.format(mode=wanted or self._reply_mode)
+
+    # ── /queue ──────────────────────────────────────────────────────────────
+
+    async def _queue(
+        self, message: MessageReceived, args: tuple[str, ...], state: ownership.ChatState
+    ) -> Text:
+        waiting = await self._waiting(state)
+        match [word.lower() for word in args]:
+            case []:
+                return _queue_list(message.chat_id, _shown(state, state.current), waiting)
+            case ["clear"]:
+                mine = [row for row in waiting if self._may_drop(message, row)]
+                dropped = await self._drop(mine)
+                if waiting and not mine:
+                    return strings.QUEUE_NOT_YOURS
+                return (
+                    strings.QUEUE_CLEARED.format(count=dropped) if dropped else strings.QUEUE_EMPTY
+                )
+            case ["drop", number] if number.isdecimal():
+                at = int(number[:9])
+                row = waiting[at - 1] if 1 <= at <= len(waiting) else None
+                if row is None:
+                    return strings.QUEUE_NO_SUCH.format(number=at)
+                if not self._may_drop(message, row):
+                    return strings.QUEUE_NOT_YOURS
+                if not await self._drop([row]):
+                    return strings.QUEUE_NO_SUCH.format(number=at)
+                return strings.QUEUE_DROPPED.format(content=_excerpt(row.prepared.content))
+        return strings.QUEUE_USAGE
+
+    async def _waiting(self, state: ownership.ChatState) -> tuple[journal.WaitingRow, ...]:
+        current = state.current
+        if current is None:
+            return ()
+        answer: tuple[journal.WaitingRow, ...] | journal.Failed = await ask_or(
+            self._to.journal_tx,
+            lambda reply: journal.Waiting(
+                session_id=current,
+                hears_unbound=current == state.owner,
+                limit=QUEUE_LISTED_MAX,
+                reply=reply,
+            ),
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda reason: journal.Failed(reason=reason),
+        )
+        return () if isinstance(answer, journal.Failed) else answer
+
+    def _may_drop(self, message: MessageReceived, row: journal.WaitingRow) -> bool:
+        """As for a turn in flight: who sent it, anyone in its direct chat, or an admin."""
+        prepared = row.prepared
+        in_its_direct_chat = prepared.chat_type == "p2p" and prepared.chat_id == message.chat_id
+        return (
+            message.sender_id == prepared.sender_id
+            or in_its_direct_chat
+            or self._stopper.is_admin(message.sender_id)
+        )
+
+    async def _drop(self, rows: list[journal.WaitingRow]) -> int:
+        """Take rows out of the queue; return how many of them still were in it."""
+        if not rows:
+            return 0
+        wanted: tuple[RowId, ...] = tuple(row.row_id for row in rows)
+        answer: tuple[RowId, ...] | journal.Failed = await ask_or(
+            self._to.journal_tx,
+            lambda reply: journal.DropWaiting(
+                row_ids=wanted, note="dropped by /queue", at_ms=self._now_ms(), reply=reply
+            ),
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda reason: journal.Failed(reason=reason),
+        )
+        if isinstance(answer, journal.Failed):
+            log.error("journal.failed", reason=answer.reason)
+            return 0
+        for row in rows:
+            if row.row_id in answer:
+                self._marks.clear(row.prepared.message_id)
+        return len(answer)
+
+
+def _shown(state: ownership.ChatState, session_id: SessionId | None) -> Shown | None:
+    return next((one for one in state.sessions if one.session.session_id == session_id), None)
+
+
+def _alias(shown: Shown | None) -> str | Text:
+    return strings.NOBODY if shown is None else shown.session.alias
+
+
+def _queue_list(
+    chat_id: ChatId, current: Shown | None, waiting: tuple[journal.WaitingRow, ...]
+) -> Text:
+    if not waiting:
+        return strings.QUEUE_EMPTY
+    text = strings.QUEUE.format(alias=_alias(current), count=len(waiting))
+    for at, row in enumerate(waiting, 1):
+        here = row.prepared.chat_id == chat_id
+        shown = _excerpt(row.prepared.content)
+        text = text.plus(f"\n{at}. ").joined(
+            Text(shown, shown) if here else strings.QUEUE_OTHER_CHAT
+        )
+    return text
+
+
+def _excerpt(content: str) -> str:
+    line = " ".join(content.split())
+    return line if len(line) <= EXCERPT_CHARACTERS else f"{line[:EXCERPT_CHARACTERS]}…"

@@ -1,0 +1,64 @@
+"""The mark on a prompt that has to wait, so that its sender knows it landed.
+
+It goes when the turn begins, which shows its own mark, or when the prompt is taken out
+of the queue. Best effort, like every reaction.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+import trio
+
+from actors.intake.doors import Answers, Neighbours, call
+from actors.messages import gateway, intake
+from protocol.ids import MessageId
+from protocol.platform import ReactionAdded
+
+EMOJI: Final = "OneSecond"
+MARKS_MAX: Final = 4_096
+
+
+class WaitingMarks:
+    """Which prompts carry the mark. None as its id: the platform has not answered yet."""
+
+    def __init__(self, neighbours: Neighbours, answers: Answers, nursery: trio.Nursery) -> None:
+        self._to = neighbours
+        self._answers = answers
+        self._nursery = nursery
+        self._marked: OrderedDict[MessageId, str | None] = OrderedDict()
+
+    def put(self, message_id: MessageId) -> None:
+        if message_id in self._marked:
+            return
+        self._marked[message_id] = None
+        if len(self._marked) > MARKS_MAX:
+            self._marked.popitem(last=False)
+        self._nursery.start_soon(self._put, message_id)
+
+    async def _put(self, message_id: MessageId) -> None:
+        outcome = await call(
+            self._to.gateway_tx,
+            gateway.AddReaction(message_id=message_id, emoji_type=EMOJI),
+            gateway.Priority.CREATE,
+        )
+        reaction_id = outcome.reaction_id if isinstance(outcome, ReactionAdded) else None
+        await self._to.intake_tx.send(intake.Marked(message_id=message_id, reaction_id=reaction_id))
+
+    def was_put(self, marked: intake.Marked) -> None:
+        """The platform has answered; the prompt may have begun meanwhile."""
+        if marked.reaction_id is None:
+            self._marked.pop(marked.message_id, None)
+        elif marked.message_id in self._marked:
+            self._marked[marked.message_id] = marked.reaction_id
+        else:
+            self._remove(marked.message_id, marked.reaction_id)
+
+    def clear(self, message_id: MessageId) -> None:
+        reaction_id = self._marked.pop(message_id, None)
+        if reaction_id is not None:
+            self._remove(message_id, reaction_id)
+
+    def _remove(self, message_id: MessageId, reaction_id: str) -> None:
+        self._answers.start(gateway.RemoveReaction(message_id=message_id, reaction_id=reaction_id))

@@ -1,0 +1,147 @@
+"""What the journal accepts. Every answer is sent after the commit it speaks of."""
+
+from __future__ import annotations
+
+from actors.messages.journal.answers import (
+    Done,
+    Failed,
+)
+from actors.messages.journal.records import (
+    ApprovalLeft,
+    ApprovalsLeft,
+    CardOutcome,
+    CardTurn,
+    CloseCard,
+    Correspondence,
+    Correspondent,
+    EnterApproval,
+    ForgetApproval,
+    LedgerEntry,
+    LoadAccess,
+    MessageAt,
+    NoteCard,
+    NoteSent,
+    OpenCard,
+    OpenCards,
+    Overdue,
+    SaveAccess,
+    Unanswered,
+    UnansweredRow,
+    WhereIs,
+    WhoseCard,
+)
+from actors.messages.journal.rows import (
+    Acked,
+    Append,
+    Appended,
+    Close,
+    Dispatch,
+    DropMessage,
+    DropWaiting,
+    ForgetSession,
+    LaneFull,
+    LoadLease,
+    LoadRoster,
+    OfferNext,
+    Prepare,
+    Prune,
+    Queue,
+    QueueState,
+    Release,
+    Room,
+    SaveLease,
+    SaveSession,
+    SaveUnread,
+    Unprepared,
+    Waiting,
+    WaitingRow,
+)
+
+JournalMessage = (
+    Append
+    | Unprepared
+    | Dispatch
+    | Prepare
+    | Waiting
+    | DropWaiting
+    | DropMessage
+    | Close
+    | OfferNext
+    | Acked
+    | Release
+    | Queue
+    | Prune
+    | LoadLease
+    | SaveLease
+    | LoadRoster
+    | SaveSession
+    | ForgetSession
+    | SaveUnread
+    | OpenCard
+    | NoteCard
+    | CloseCard
+    | OpenCards
+    | WhoseCard
+    | Correspondent
+    | NoteSent
+    | WhereIs
+    | Unanswered
+    | Overdue
+    | EnterApproval
+    | ForgetApproval
+    | ApprovalsLeft
+    | LoadAccess
+    | SaveAccess
+)
+
+__all__ = [
+    "Acked",
+    "Append",
+    "Appended",
+    "ApprovalLeft",
+    "ApprovalsLeft",
+    "CardOutcome",
+    "CardTurn",
+    "Close",
+    "CloseCard",
+    "Correspondence",
+    "Correspondent",
+    "Dispatch",
+    "Done",
+    "DropMessage",
+    "DropWaiting",
+    "EnterApproval",
+    "Failed",
+    "ForgetApproval",
+    "ForgetSession",
+    "JournalMessage",
+    "LaneFull",
+    "LedgerEntry",
+    "LoadAccess",
+    "LoadLease",
+    "LoadRoster",
+    "MessageAt",
+    "NoteCard",
+    "NoteSent",
+    "OfferNext",
+    "OpenCard",
+    "OpenCards",
+    "Overdue",
+    "Prepare",
+    "Prune",
+    "Queue",
+    "QueueState",
+    "Release",
+    "Room",
+    "SaveAccess",
+    "SaveLease",
+    "SaveSession",
+    "SaveUnread",
+    "Unanswered",
+    "UnansweredRow",
+    "Unprepared",
+    "Waiting",
+    "WaitingRow",
+    "WhereIs",
+    "WhoseCard",
+]

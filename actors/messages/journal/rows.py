@@ -1,0 +1,237 @@
+"""What the journal accepts about inbound rows, the lease and the sessions."""
+
+from __future__ import annotations
+
+import msgspec
+
+from actors.kit.mail import Reply
+from actors.messages.base import Message
+from actors.messages.journal.answers import Done, Failed
+from protocol.delivery import EventKind, Inbound, Offer, Prepared, RowState
+from protocol.ids import (
+    AccountId,
+    ChatId,
+    ConnectionId,
+    EventId,
+    RowId,
+    SessionId,
+)
+from protocol.lease import LeaseState
+from protocol.roster import KnownSession, Roster
+
+# ── inbound rows ────────────────────────────────────────────────────────────
+
+
+class Appended(msgspec.Struct, frozen=True, kw_only=True):
+    row_id: RowId
+    duplicate: bool
+    """The same event id, or the same message of the account, was there before."""
+
+
+class Append(Message, frozen=True, kw_only=True):
+    """Accept one event of the platform, once. Idempotent by event id and message key."""
+
+    account: AccountId
+    event_id: EventId
+    message_key: str | None
+    """The id the platform de-duplicates messages by; None for other events."""
+    kind: EventKind
+    payload: bytes
+    received_at_ms: int
+    reply: Reply[Appended | Failed]
+
+
+class Unprepared(Message, frozen=True, kw_only=True):
+    """Ask for rows still ``received`` of an account, oldest first, after *after_row*."""
+
+    account: AccountId
+    after_row: RowId
+    limit: int
+    reply: Reply[tuple[Inbound, ...] | Failed]
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """How many rows may wait for a session that runs its turns one by one."""
+
+    session_id: SessionId
+    hears_unbound: bool
+    waiting_max: int
+
+
+class LaneFull(msgspec.Struct, frozen=True, kw_only=True):
+    """There was no room: the row is closed as answered, by what its sender is told."""
+
+
+class Dispatch(Message, frozen=True, kw_only=True):
+    """Bind a row still ``received`` to the session its chat is on now."""
+
+    row_id: RowId
+    chat_id: ChatId
+    reply: Reply[Done | Failed]
+
+
+class Prepare(Message, frozen=True, kw_only=True):
+    """``received`` → ``ready``, with what a session will be given.
+
+    The row is bound to the session its chat is on now, unless it was dispatched.
+    """
+
+    row_id: RowId
+    prepared: Prepared
+    room: Room | None = None
+    """None: as many may wait as come."""
+    at_ms: int = 0
+    reply: Reply[Done | LaneFull | Failed]
+
+
+class WaitingRow(msgspec.Struct, frozen=True, kw_only=True):
+    row_id: RowId
+    received_at_ms: int
+    prepared: Prepared
+
+
+class Waiting(Message, frozen=True, kw_only=True):
+    """Ask for the rows that wait for a session, in the order it will be given them."""
+
+    session_id: SessionId
+    hears_unbound: bool
+    limit: int
+    reply: Reply[tuple[WaitingRow, ...] | Failed]
+
+
+class DropWaiting(Message, frozen=True, kw_only=True):
+    """``ready`` → ``expired`` for those of the rows that still wait; answers which."""
+
+    row_ids: tuple[RowId, ...]
+    note: str
+    at_ms: int
+    reply: Reply[tuple[RowId, ...] | Failed]
+
+
+class DropMessage(Message, frozen=True, kw_only=True):
+    """``received`` or ``ready`` → ``expired`` for the row of a message, if it still waits."""
+
+    account: AccountId
+    message_key: str
+    note: str
+    at_ms: int
+    reply: Reply[Done | Failed]
+
+
+class Close(Message, frozen=True, kw_only=True):
+    """Bring a row to a closed state (any open state → *state*); closed rows stay."""
+
+    row_id: RowId
+    state: RowState
+    note: str | None
+    at_ms: int
+    reply: Reply[Done | Failed]
+
+
+class OfferNext(Message, frozen=True, kw_only=True):
+    """Take the oldest ready row this session hears, and commit it as offered.
+
+    A chat with a binding is heard by its bound session only; any other by the
+    session that *hears_unbound*. Answers None when there is no such row.
+    """
+
+    session_id: SessionId
+    hears_unbound: bool
+    connection_id: ConnectionId
+    lease_epoch: int
+    at_ms: int
+    reply: Reply[Offer | Failed | None]
+
+
+class Acked(Message, frozen=True, kw_only=True):
+    """``offered`` → ``delivered``, if this connection holds this attempt of it."""
+
+    event_id: EventId
+    attempt: int
+    connection_id: ConnectionId
+    at_ms: int
+    reply: Reply[Done | Failed]
+
+
+class Release(Message, frozen=True, kw_only=True):
+    """``offered`` → ``ready`` for rows not acked: all of a connection, or those named.
+
+    Their attempt stays, so that the next offer counts on.
+    """
+
+    connection_id: ConnectionId | None
+    """None: of every connection, when nobody is connected."""
+    row_ids: tuple[RowId, ...] | None
+    """None: all that this connection holds unacked."""
+    reply: Reply[Done | Failed]
+
+
+class QueueState(msgspec.Struct, frozen=True, kw_only=True):
+    pending: int
+    """Rows received or ready."""
+    in_flight: int
+    """Rows offered and not acked."""
+    oldest_pending_at_ms: int | None
+    damaged: int
+    last_error: str | None = None
+    """Why something could not be stored, the last time that happened since the start."""
+    last_error_at_ms: int | None = None
+
+
+class Queue(Message, frozen=True, kw_only=True):
+    reply: Reply[QueueState | Failed]
+
+
+class Prune(Message, frozen=True, kw_only=True):
+    """Delete closed rows received before *before_ms*, at most *limit* of them."""
+
+    before_ms: int
+    limit: int
+    reply: Reply[Done | Failed]
+
+
+# ── lease and bindings ──────────────────────────────────────────────────────
+
+
+class LoadLease(Message, frozen=True, kw_only=True):
+    reply: Reply[LeaseState | Failed]
+
+
+class SaveLease(Message, frozen=True, kw_only=True):
+    """Replace the stored lease and bindings by *lease*, in one commit.
+
+    Rows that wait stay with the session they were dispatched to, but for those of
+    *moved* chats: they follow the new binding.
+    """
+
+    lease: LeaseState
+    moved: frozenset[ChatId] = frozenset()
+    reply: Reply[Done | Failed]
+
+
+# ── sessions that were here ─────────────────────────────────────────────────
+
+
+class LoadRoster(Message, frozen=True, kw_only=True):
+    reply: Reply[Roster | Failed]
+
+
+class SaveSession(Message, frozen=True, kw_only=True):
+    """Remember a session, or what changed of it."""
+
+    session: KnownSession
+    reply: Reply[Done | Failed]
+
+
+class ForgetSession(Message, frozen=True, kw_only=True):
+    session_id: SessionId
+    reply: Reply[Done | Failed]
+
+
+class SaveUnread(Message, frozen=True, kw_only=True):
+    """Note that a session has, or has no more, background work unread in a chat."""
+
+    session_id: SessionId
+    chat_id: ChatId
+    unread: bool
+    reply: Reply[Done | Failed]

@@ -1,0 +1,199 @@
+"""Who was here, who is at work, and what is unread: the part people see of sessions.
+
+Part of the ownership actor, which alone uses it. What is told to people survives a
+restart; which turns are in flight does not, and neither do the turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from actors.messages import journal, ownership
+from actors.ownership.rows import JournalDoor
+from protocol import lease, roster, wire
+from protocol.delivery import Offer
+from protocol.ids import ChatId, RowId, SessionId
+from protocol.roster import KnownSession, ReplyMode, Shown
+
+log = structlog.get_logger()
+
+
+class _InFlight(msgspec.Struct, frozen=True):
+    row_id: RowId
+    chat_id: ChatId
+
+
+class Sessions:
+    """The roster of everybody known, and the turn in flight of each."""
+
+    def __init__(self, door: JournalDoor, now_ms: Callable[[], int]) -> None:
+        self._door = door
+        self._now_ms = now_ms
+        self._known: dict[SessionId, KnownSession] = {}
+        self._unread: set[tuple[SessionId, ChatId]] = set()
+        self._in_flight: dict[SessionId, _InFlight] = {}
+
+    async def load(self) -> str | None:
+        """Take what the journal keeps; return why it could not be read."""
+        answer: roster.Roster | journal.Failed = await self._door.ask(
+            lambda reply: journal.LoadRoster(reply=reply)
+        )
+        if isinstance(answer, journal.Failed):
+            return answer.reason
+        self._known = {one.session_id: one for one in answer.sessions}
+        self._unread = set(answer.unread)
+        return None
+
+    # ── who is known ────────────────────────────────────────────────────────
+
+    async def came(self, session: lease.Session, live: lease.State) -> None:
+        """Remember a session that registered, and forget who was away too long."""
+        before = self._known.get(session.session_id)
+        agent, cwd = roster.remembered(session.metadata)
+        await self._save(
+            KnownSession(
+                session_id=session.session_id,
+                alias=session.alias,
+                agent=agent,
+                cwd=cwd,
+                reply_mode=before.reply_mode if before else None,
+                seen_at_ms=self._now_ms(),
+            )
+        )
+        self._in_flight.pop(session.session_id, None)
+        bound = frozenset(live.lease.bindings.values())
+        for gone in roster.forgotten(
+            self._known.values(), live.sessions.keys() | bound, self._now_ms()
+        ):
+            await self._forget(gone)
+
+    async def left(self, session_id: SessionId) -> None:
+        self._in_flight.pop(session_id, None)
+        known = self._known.get(session_id)
+        if known is not None:
+            await self._save(msgspec.structs.replace(known, seen_at_ms=self._now_ms()))
+
+    async def set_reply_mode(self, session_id: SessionId, mode: ReplyMode | None) -> bool:
+        """Store how much of its turns a session shows; say whether that stands."""
+        known = self._known.get(session_id)
+        if known is None:
+            return False
+        changed = msgspec.structs.replace(known, reply_mode=mode)
+        answer: journal.Done | journal.Failed = await self._door.ask(
+            lambda reply: journal.SaveSession(session=changed, reply=reply)
+        )
+        if isinstance(answer, journal.Failed):
+            return False
+        self._known[session_id] = changed
+        return True
+
+    def reply_mode(self, session_id: SessionId) -> ReplyMode | None:
+        known = self._known.get(session_id)
+        return known.reply_mode if known else None
+
+    def knows(self, session_id: SessionId) -> bool:
+        return session_id in self._known
+
+    def alias(self, session_id: SessionId) -> str | None:
+        known = self._known.get(session_id)
+        return known.alias if known else None
+
+    async def _forget(self, session_id: SessionId) -> None:
+        del self._known[session_id]
+        await self._door.tell(
+            lambda reply: journal.ForgetSession(session_id=session_id, reply=reply)
+        )
+
+    async def _save(self, session: KnownSession) -> None:
+        # Not waited for: if it is not stored, it is a name that is missing from a list.
+        self._known[session.session_id] = session
+        await self._door.tell(lambda reply: journal.SaveSession(session=session, reply=reply))
+
+    # ── who is at work ──────────────────────────────────────────────────────
+
+    def began(self, session_id: SessionId, offer: Offer) -> None:
+        self._in_flight[session_id] = _InFlight(offer.row_id, offer.prepared.chat_id)
+
+    def free(self, session_id: SessionId) -> None:
+        """The lane asks for more: what was in flight is over."""
+        self._in_flight.pop(session_id, None)
+
+    def ended(self, row_id: RowId) -> None:
+        for session_id, turn in list(self._in_flight.items()):
+            if turn.row_id == row_id:
+                del self._in_flight[session_id]
+
+    # ── what is unread ──────────────────────────────────────────────────────
+
+    async def mark(self, session_id: SessionId, chat_id: ChatId, *, unread: bool) -> None:
+        key = (session_id, chat_id)
+        if (key in self._unread) is unread or not self.knows(session_id):
+            return
+        (self._unread.add if unread else self._unread.discard)(key)
+        await self._door.tell(
+            lambda reply: journal.SaveUnread(
+                session_id=session_id, chat_id=chat_id, unread=unread, reply=reply
+            )
+        )
+
+    # ── what a chat sees ────────────────────────────────────────────────────
+
+    def heard_by(self, state: lease.State, chat_id: ChatId) -> ownership.ChatSession:
+        """Return the session the chat is on, and whether a prompt has to wait for it."""
+        session_id = lease.assigned(state, chat_id)
+        live = state.sessions.get(session_id) if session_id else None
+        if live is None:
+            return ownership.ChatSession(session_id=session_id, alias=None, live=False)
+        busy = live.session_id in self._in_flight
+        room = journal.Room(
+            session_id=live.session_id,
+            hears_unbound=lease.effective_target(state) == live.session_id,
+            # One more while none is on its way yet.
+            waiting_max=ownership.WAITING_ROWS_MAX + (0 if busy else 1),
+        )
+        takes_turns = wire.CAPABILITY_TURNS in live.capabilities
+        return ownership.ChatSession(
+            session_id=session_id,
+            alias=live.alias,
+            live=True,
+            room=room if takes_turns else None,
+            busy=busy,
+        )
+
+    def chat_state(self, state: lease.State, chat_id: ChatId) -> ownership.ChatState:
+        current = lease.assigned(state, chat_id)
+        away = [
+            one
+            for one in sorted(self._known.values(), key=lambda one: -one.seen_at_ms)
+            if one.session_id not in state.sessions
+        ]
+        here = [
+            self._known.get(live.session_id)
+            or KnownSession(session_id=live.session_id, alias=live.alias)
+            for live in state.sessions.values()
+        ]
+        return ownership.ChatState(
+            sessions=tuple(self._shown(one, state, chat_id, current) for one in (*here, *away)),
+            current=current,
+            bound=chat_id in state.lease.bindings,
+            owner=state.lease.owner or state.lease.dispatcher,
+            lease_epoch=state.lease.epoch,
+        )
+
+    def _shown(
+        self, known: KnownSession, state: lease.State, chat_id: ChatId, current: SessionId | None
+    ) -> Shown:
+        session_id = known.session_id
+        live = state.sessions.get(session_id)
+        turn = self._in_flight.get(session_id)
+        at_work_behind = turn is not None and turn.chat_id == chat_id and session_id != current
+        return Shown(
+            session=known,
+            live=live is not None,
+            takes_turns=live is not None and wire.CAPABILITY_TURNS in live.capabilities,
+            busy=turn is not None,
+            marked=at_work_behind or (session_id, chat_id) in self._unread,
+        )

@@ -1,0 +1,62 @@
+"""A turn that ended while its chat was on another session: a short word, once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import trio
+
+from actors.kit.mail import ask_or
+from actors.messages import gateway, ownership
+from actors.turns.context import TurnDoors
+from protocol import strings
+from protocol.ids import idempotency_key
+from protocol.platform import again_after_s
+from protocol.turn import TurnState
+
+ASK_WITHIN_S: Final = 5.0
+SAY_WITHIN_S: Final = 60.0
+SAY_AGAIN_S: Final = 0.5
+_WORDS: Final = {
+    TurnState.COMPLETE: strings.BACKGROUND_DONE,
+    TurnState.ERROR: strings.BACKGROUND_FAILED,
+}
+
+
+async def is_behind(doors: TurnDoors, state: TurnState) -> bool:
+    """Ask, as the turn ends, whether its chat is on another session now.
+
+    If so there is something unread, and :func:`say_ended` tells it once the card holds
+    the result. Nothing is said of a turn that was stopped.
+    """
+    if state not in _WORDS:
+        return False
+    opening = doors.opening
+    return await ask_or(
+        doors.context.ownership_tx,
+        lambda reply: ownership.TurnOver(
+            session_id=opening.session_id, chat_id=opening.chat_id, reply=reply
+        ),
+        within_s=ASK_WITHIN_S,
+        otherwise=lambda _reason: False,
+    )
+
+
+async def say_ended(doors: TurnDoors, state: TurnState) -> None:
+    """Say in the chat that the turn is done, or failed; within a minute, or not at all."""
+    opening, words = doors.opening, _WORDS[state]
+    text = words.format(alias=opening.alias).speak(doors.context.language)
+    said = gateway.CreateMessage(
+        chat_id=opening.chat_id,
+        msg_type="text",
+        content_json=msgspec.json.encode({"text": text}).decode(),
+        uuid=idempotency_key(opening.turn_id, "background"),
+    )
+    with trio.move_on_after(SAY_WITHIN_S):
+        while True:
+            outcome = await doors.call(said, gateway.Priority.CREATE)
+            again_s = again_after_s(outcome, SAY_AGAIN_S)
+            if again_s is None:
+                return
+            await trio.sleep(again_s)

@@ -1,0 +1,409 @@
+"""Commands, stop words and background turns, as people in a chat see them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from tests.kit.house import Platform, open_daemon, open_platform
+from tests.kit.raw_proxy import RawProxy, session
+
+Map = dict[str, Any]
+
+
+class Chat:
+    """One chat, and what the bot says there as plain text."""
+
+    def __init__(self, platform: Platform, chat: Map) -> None:
+        self.platform = platform
+        self.chat = chat
+        self._read = 0
+
+    async def say(self, text: str, **more: Any) -> Map:
+        return await self.platform.say(self.chat, text, **more)
+
+    async def texts(self) -> list[str]:
+        """Return all that the bot said as text so far."""
+        return [
+            json.loads(message["content"])["text"]
+            for message in await self.platform.messages(self.chat)
+            if message["sender"]["type"] == "app" and message["msg_type"] == "text"
+        ]
+
+    async def next_text(self) -> str:
+        """Return the next thing the bot says as text."""
+        with trio.fail_after(10):
+            while True:
+                texts = await self.texts()
+                if len(texts) > self._read:
+                    self._read += 1
+                    return texts[self._read - 1]
+                await trio.sleep(0.01)
+
+    async def ask(self, text: str, **more: Any) -> str:
+        """Send a command; return its answer."""
+        await self.say(text, **more)
+        return await self.next_text()
+
+
+@asynccontextmanager
+async def house(state_dir: Path, **options: Any) -> AsyncIterator[tuple[Platform, Chat]]:
+    async with open_platform() as platform, open_daemon(platform, state_dir, **options):
+        yield platform, Chat(platform, await platform.chat())
+
+
+def worker(state_dir: Path, name: str, role: str = "session") -> Any:
+    """Open a session that takes turns, called *name*, in ``/w/<name>``."""
+    return session(state_dir, f"s-{name}", role, metadata={"agent": "claude", "cwd": f"/w/{name}"})
+
+
+async def take(proxy: RawProxy) -> Map:
+    """Take the next prompt of a session."""
+    deliver = await proxy.until("deliver")
+    await proxy.send(t="ack", event_id=deliver["event_id"], attempt=deliver["attempt"])
+    return deliver
+
+
+async def end(proxy: RawProxy, deliver: Map, status: str = "complete", **fields: Any) -> None:
+    await proxy.send(t="turn_end", turn_id=deliver["turn_id"], status=status, **fields)
+
+
+# ── who is there ────────────────────────────────────────────────────────────
+
+
+async def test_no_session_was_ever_here(state_dir: Path) -> None:
+    async with house(state_dir) as (_, chat):
+        assert await chat.ask("/sessions") == "No sessions yet."
+        assert await chat.ask("/use api") == (
+            'No session matching "api". Send /sessions to see all.'
+        )
+        assert await chat.ask("/cancel") == "Nothing is running."
+        assert await chat.ask("/queue") == "Nothing is waiting."
+
+
+async def test_sessions_are_listed_live_ones_first_and_found_by_a_part_of_their_name(
+    state_dir: Path,
+) -> None:
+    async with house(state_dir) as (_, chat), worker(state_dir, "boss", "dispatcher"):
+        async with worker(state_dir, "api"), worker(state_dir, "web-app"):
+            assert await chat.ask("/sessions") == (
+                "Sessions:\n"
+                "- boss (claude @ /w/boss) [current]\n"
+                "- api (claude @ /w/api)\n"
+                "- web-app (claude @ /w/web-app)"
+            )
+            assert await chat.ask("/use WEB") == "Switched to web-app (previous: boss)"
+            assert await chat.ask("/ss ap") == "Switched to api (previous: web-app)"
+            assert await chat.ask("/use p") == (
+                '"p" matches multiple sessions, please specify:\n• api\n• web-app'
+            )
+            assert await chat.ask("/use -") == "Switched to boss (previous: api)"
+        async with worker(state_dir, "db"):
+            lines = (await chat.ask("/ss")).splitlines()
+            assert lines[:3] == [
+                "Sessions:",
+                "- boss (claude @ /w/boss) [current]",
+                "- db (claude @ /w/db)",
+            ]
+            assert sorted(lines[3:]) == [
+                "- api (claude @ /w/api)",
+                "- web-app (claude @ /w/web-app)",
+            ], "remembered, though they are away"
+
+
+async def test_a_chat_waits_for_its_session_that_is_away_also_over_a_restart(
+    state_dir: Path,
+) -> None:
+    async with open_platform() as platform:
+        async with open_daemon(platform, state_dir):
+            chat = Chat(platform, await platform.chat())
+            async with worker(state_dir, "boss", "dispatcher"), worker(state_dir, "api"):
+                await chat.ask("/use api")
+            await chat.say("for api")
+            assert await chat.next_text() == (
+                "No session is connected. Your message is kept and will be delivered."
+            )
+        async with (
+            open_daemon(platform, state_dir),
+            worker(state_dir, "boss", "dispatcher") as boss,
+        ):
+            assert "- api (claude @ /w/api) [current]" in await chat.ask("/sessions")
+            async with worker(state_dir, "api") as api:
+                assert (await take(api))["content"] == "for api"
+            assert [one for one in boss.seen if one["t"] == "deliver"] == []
+            await chat.ask("again for api")
+            assert await chat.ask("/use -") == "Switched to boss (previous: api)"
+            assert (await take(boss))["content"] == "again for api", "it need not wait for api"
+
+
+async def test_both_languages(state_dir: Path) -> None:
+    async with house(state_dir) as (_, chat):
+        assert await chat.ask("/help") != ""
+    async with open_platform() as platform:
+        chinese = open_daemon(platform, state_dir.with_name("zh"), language="zh")
+        async with chinese, worker(state_dir.with_name("zh"), "api"):
+            chat = Chat(platform, await platform.chat())
+            assert await chat.ask("/ss") == "会话列表：\n- api (claude @ /w/api)"
+            assert await chat.ask("/use api") == "已切到 api（上一个：无）"
+            assert await chat.ask("/ss") == "会话列表：\n- api (claude @ /w/api) [当前]"
+            assert await chat.ask("/use x") == "没有匹配「x」的会话。发 /sessions 看看有哪些。"
+            assert await chat.ask("停止") == "当前没有正在执行的任务。"
+            assert await chat.ask("/replymode") == "当前 reply mode：verbose"
+            assert await chat.ask("/replymode final") == "已设置 reply mode：final"
+
+
+# ── prompts are bound where they are dispatched ─────────────────────────────
+
+
+async def test_a_prompt_runs_on_the_session_its_chat_was_on_and_ends_in_the_background(
+    state_dir: Path,
+) -> None:
+    async with (
+        house(state_dir) as (platform, chat),
+        worker(state_dir, "boss", "dispatcher") as boss,
+        worker(state_dir, "api") as api,
+    ):
+        await chat.say("first")
+        first = await take(boss)
+        await chat.say("second")
+        assert await chat.ask("/use api") == "Switched to api (previous: boss)"
+        await chat.say("third")
+        assert (await take(api))["content"] == "third", "it does not wait for boss"
+        assert await chat.ask("/ss") == (
+            "Sessions:\n- ● boss (claude @ /w/boss)\n- api (claude @ /w/api) [current]"
+        )
+        await boss.send(t="delta", turn_id=first["turn_id"], text="the answer")
+        await end(boss, first)
+        assert await chat.next_text() == "✅ boss done"
+        second = await take(boss)
+        assert second["content"] == "second", "dispatched to boss before the switch"
+        await end(boss, second, "error", error="boom")
+        assert await chat.next_text() == "⚠️ boss failed"
+        assert "- ● boss" in await chat.ask("/ss"), "not looked at since"
+        assert await chat.ask("/use boss") == "Switched to boss (previous: api)"
+        assert "- boss (claude @ /w/boss) [current]" in await chat.ask("/ss")
+        await platform.wait_cards(1, "the answer", "Done · ")
+
+
+async def test_switching_to_a_session_at_work_says_so_and_stopping_it_is_no_news(
+    state_dir: Path,
+) -> None:
+    async with (
+        house(state_dir) as (_, chat),
+        worker(state_dir, "boss", "dispatcher"),
+        worker(state_dir, "api") as api,
+    ):
+        await chat.ask("/use api")
+        await chat.say("work")
+        turn = await take(api)
+        await chat.ask("/use -")
+        assert await chat.ask("/use api") == (
+            "Switched to api (previous: boss)\n⏳ api is still running…"
+        )
+        await chat.ask("/use -")
+        assert await chat.ask("/stop api") == "Stopped api."
+        assert (await api.until("cancel"))["turn_id"] == turn["turn_id"]
+        await end(api, turn, "aborted")
+        assert await chat.ask("/stop api") == "Nothing is running."
+        assert "●" not in await chat.ask("/ss")
+        assert "done" not in " ".join(await chat.texts())
+
+
+# ── cancelling ──────────────────────────────────────────────────────────────
+
+
+async def test_a_stop_word_that_quotes_a_card_stops_its_turn(state_dir: Path) -> None:
+    async with (
+        house(state_dir) as (platform, chat),
+        worker(state_dir, "boss", "dispatcher"),
+        worker(state_dir, "api") as api,
+    ):
+        await chat.ask("/use api")
+        await chat.say("work")
+        turn = await take(api)
+        await api.send(t="delta", turn_id=turn["turn_id"], text="going")
+        await platform.wait_cards(1, "going")
+        (card,) = [one for one in await platform.messages(chat.chat) if one["card_id"]]
+        await chat.ask("/use -")
+        assert await chat.ask("stop") == "Nothing is running.", "boss is idle"
+        await chat.say("Stop!", parent_id=card["message_id"])
+        assert (await api.until("cancel"))["reason"] == "user"
+        await platform.wait_cards(1, "🛑 Stopped")
+
+
+async def test_a_recalled_message_never_starts_or_is_stopped(state_dir: Path) -> None:
+    async with (
+        house(state_dir) as (platform, chat),
+        worker(state_dir, "boss", "dispatcher") as boss,
+    ):
+        running = await chat.say("one")
+        first = await take(boss)
+        waiting = await chat.say("two")
+        await chat.say("three")
+        await platform.post("recall", message_id=waiting["message_id"])
+        await platform.post("recall", message_id=running["message_id"])
+        assert (await boss.until("cancel"))["reason"] == "recalled"
+        await end(boss, first, "aborted")
+        assert (await take(boss))["content"] == "three"
+
+
+# ── waiting ─────────────────────────────────────────────────────────────────
+
+
+async def test_what_waits_is_marked_listed_and_can_be_taken_back(state_dir: Path) -> None:
+    async with (
+        house(state_dir) as (platform, chat),
+        worker(state_dir, "boss", "dispatcher") as boss,
+    ):
+        await chat.say("one")
+        first = await take(boss)
+        sent = [await chat.say(word) for word in ("two", "three", "four")]
+        await wait_reactions(platform, sent, ["OneSecond"])
+        assert await chat.ask("/queue") == "Waiting for boss (3):\n1. two\n2. three\n3. four"
+        assert await chat.ask("/queue drop 2") == "Dropped from the queue: three"
+        await wait_reactions(platform, sent[1:2], [])
+        assert await chat.ask("/queue drop 7") == (
+            "There is no number 7 in the queue. Send /queue to see it."
+        )
+        assert await chat.ask("/queue drop x") == (
+            "Usage: /queue, /queue drop <n>, or /queue clear"
+        )
+        await end(boss, first)
+        second = await take(boss)
+        assert second["content"] == "two"
+        await wait_reactions(platform, sent[:1], ["Typing"])
+        assert await chat.ask("/queue clear") == "Dropped 1 from the queue."
+        assert await chat.ask("/queue") == "Nothing is waiting."
+        await end(boss, second)
+        await chat.say("five")
+        assert (await take(boss))["content"] == "five"
+
+
+async def test_twenty_may_wait_and_the_next_is_told(state_dir: Path) -> None:
+    async with (
+        house(state_dir) as (_, chat),
+        worker(state_dir, "boss", "dispatcher") as boss,
+    ):
+        for number in range(22):
+            await chat.say(f"prompt {number}")
+        assert await chat.next_text() == "Session boss already has 20 messages waiting."
+        for number in range(21):
+            deliver = await take(boss)
+            assert deliver["content"] == f"prompt {number}"
+            await end(boss, deliver)
+        await chat.say("prompt 22")
+        assert (await take(boss))["content"] == "prompt 22"
+        assert len(await chat.texts()) == 1
+
+
+async def test_a_channel_session_has_no_turns_to_wait_for(state_dir: Path) -> None:
+    async with (
+        house(state_dir) as (_, chat),
+        session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
+    ):
+        for number in range(25):
+            await chat.say(f"prompt {number}")
+        assert [(await boss.until("deliver"))["content"] for _ in range(25)] == [
+            f"prompt {number}" for number in range(25)
+        ]
+        assert await chat.texts() == []
+
+
+# ── how much is shown ───────────────────────────────────────────────────────
+
+
+async def test_the_reply_mode_is_of_the_session_and_survives_a_restart(state_dir: Path) -> None:
+    async with open_platform() as platform:
+        chat = Chat(platform, await platform.chat())
+        async with open_daemon(platform, state_dir), worker(state_dir, "boss", "dispatcher"):
+            assert await chat.ask("/replymode") == "Current reply mode: verbose"
+            assert await chat.ask("/replymode FINAL") == "Reply mode set to: final"
+            assert await chat.ask("/replymode loud") == (
+                "Usage: /replymode stream, final, verbose or reset"
+            )
+        async with (
+            open_daemon(platform, state_dir),
+            worker(state_dir, "boss", "dispatcher") as boss,
+        ):
+            assert await chat.ask("/replymode") == "Current reply mode: final"
+            await chat.say("work")
+            turn = await take(boss)
+            await boss.send(t="delta", turn_id=turn["turn_id"], text="half of it")
+            await boss.barrier()
+            await platform.wait_cards(1, "Processing... ")
+            assert "half of it" not in json.dumps(await platform.cards())
+            await end(boss, turn, text=", and all")
+            await platform.wait_cards(1, "half of it, and all", "Done · ")
+            assert await chat.ask("/replymode reset") == "Reply mode set to: verbose"
+
+
+async def test_status_says_who_hears_the_chat(state_dir: Path) -> None:
+    async with (
+        house(state_dir) as (_, chat),
+        worker(state_dir, "boss", "dispatcher"),
+        worker(state_dir, "api"),
+    ):
+        assert await chat.ask("/status") == (
+            "This chat: boss\nChannel owner: boss\nLease epoch: 1\nQueue: 0 waiting, 0 on their way"
+        )
+        await chat.ask("/use api")
+        assert (await chat.ask("/status")).startswith(
+            "This chat: api (chosen by /use)\nChannel owner: boss\n"
+        )
+
+
+async def test_a_command_in_a_group_is_heard_behind_the_mention_of_the_bot(
+    state_dir: Path,
+) -> None:
+    async with (
+        house(state_dir) as (platform, _),
+        worker(state_dir, "boss", "dispatcher"),
+        worker(state_dir, "api"),
+    ):
+        group = Chat(platform, await platform.chat("group", "Team"))
+        answer = await group.ask("/use api", mention_bot=True)
+        assert answer == "Switched to api (previous: boss)"
+
+
+async def test_who_did_not_start_a_turn_in_a_group_can_neither_stop_nor_drop(
+    state_dir: Path,
+) -> None:
+    async with (
+        house(state_dir, groupPolicy="open") as (platform, _),
+        worker(state_dir, "boss", "dispatcher") as boss,
+    ):
+        chat = await platform.chat("group", "Team")
+        other = (await platform.post("users", name="Mallory"))["open_id"]
+        group = Chat(platform, chat)
+        await group.say("one", mention_bot=True)
+        await take(boss)
+        await group.say("two", mention_bot=True)
+        refused = "Only who started this task, or an admin, can stop it."
+        assert await group.ask("/stop", mention_bot=True, sender=other) == refused
+        assert await group.ask("/stop boss", mention_bot=True, sender=other) == refused
+        not_yours = "Only who sent a message, or an admin, can take it out of the queue."
+        for words in ("/queue drop 1", "/queue clear"):
+            assert await group.ask(words, mention_bot=True, sender=other) == not_yours
+
+
+async def wait_reactions(platform: Platform, sent: list[Map], wanted: list[str]) -> None:
+    """Wait until each of the messages carries just these reactions."""
+    ids = {one["message_id"] for one in sent}
+    found: list[list[str]] = []
+    with trio.move_on_after(10):
+        while True:
+            state = await platform.get("state")
+            found = [
+                [reaction["emoji_type"] for reaction in message["reactions"]]
+                for message in state["messages"]
+                if message["message_id"] in ids
+            ]
+            if found == [wanted] * len(sent):
+                return
+            await trio.sleep(0.02)
+    raise AssertionError(f"{found} instead of {wanted} each")
