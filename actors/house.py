@@ -325,7 +325,9 @@ class House:
         await turns.repair_cards(self._turns, task_status=task_status)
 
     async def _live_pruning(self, *, task_status: trio.TaskStatus[None]) -> None:
-        await pruning.run(self._journal.tx, now_ms=now_ms, task_status=task_status)
+        await pruning.run(
+            self._journal.tx, self._state.attachments, now_ms=now_ms, task_status=task_status
+        )
 
     async def _live_intake(self, account: Account, *, task_status: trio.TaskStatus[None]) -> None:
         await intake.run(
@@ -334,6 +336,7 @@ class House:
                 policy=account.settings.policy,
                 language=self._settings.language,
                 session_reply_mode=self._settings.reply_mode,
+                attachments=self._state.attachments,
                 mint_code=lambda: mint_code(secrets.randbelow),
             ),
             account.intake.life(),

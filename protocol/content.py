@@ -28,7 +28,7 @@ from protocol.rich_text import (
 )
 from protocol.wire import Attachment
 
-ATTACHMENTS_MAX: Final = 50
+ATTACHMENTS_MAX: Final = 32
 """More resources of one message are named in the text and not downloaded."""
 _NAME_CHARACTERS_MAX: Final = 120
 _LIST_CHARACTERS_MAX: Final = 500

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from protocol.events import Mention
 from protocol.ids import CardId, ChatId, MessageId, OpenId
 
 
@@ -40,6 +41,30 @@ class ImageUploaded(Accepted, frozen=True, kw_only=True):
 
 class FileUploaded(Accepted, frozen=True, kw_only=True):
     file_key: str
+
+
+class Downloaded(Accepted, frozen=True, kw_only=True):
+    size: int
+    """Bytes, at the path that was asked for."""
+
+
+class FoundMessage(Struct, frozen=True, kw_only=True):
+    """A message as the platform keeps it; ``content`` is JSON by message type."""
+
+    message_id: MessageId
+    message_type: str
+    content: str
+    sender_id: str
+    sender_type: str
+    mentions: tuple[Mention, ...] = ()
+    forwarded_in: MessageId | None = None
+    """The merged and forwarded message this one is part of."""
+
+
+class MessagesFound(Accepted, frozen=True, kw_only=True):
+    """The message asked for, and those forwarded in it. Recalled ones are left out."""
+
+    messages: tuple[FoundMessage, ...]
 
 
 class BotInfo(Accepted, frozen=True, kw_only=True):
@@ -112,6 +137,12 @@ class CredentialsRefused(Rejected, frozen=True, kw_only=True):
 
 class ConnectionLimit(Rejected, frozen=True, kw_only=True):
     """The app has as many long connections as it may have."""
+
+
+class Oversize(Outcome, frozen=True, kw_only=True):
+    """More bytes than were asked for: nothing was kept."""
+
+    bytes_max: int
 
 
 class NoAnswer(Outcome, frozen=True, kw_only=True):

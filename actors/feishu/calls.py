@@ -1,4 +1,4 @@
-"""Operations as HTTP calls: built with lark-oapi's request models, read with ours.
+"""Operations as HTTP calls, built with lark-oapi's request models.
 
 The models know method, path and field names of each API; their own transports are
 not used.
@@ -16,19 +16,6 @@ import msgspec
 from actors.feishu.sdk import load
 from actors.messages import gateway
 from actors.messages.gateway import Api
-from protocol.ids import CardId, ChatId, MessageId, OpenId
-from protocol.platform import (
-    Accepted,
-    BotInfo,
-    CardCreated,
-    ClientConfig,
-    EndpointFound,
-    FileUploaded,
-    ImageUploaded,
-    MessageSent,
-    NoAnswer,
-    ReactionAdded,
-)
 
 _CARDKIT: Final = "lark_oapi.api.cardkit.v1.model"
 _IM: Final = "lark_oapi.api.im.v1.model"
@@ -167,11 +154,27 @@ def _build_message_call(operation: gateway.Operation) -> HttpCall:
                 {"message_id": operation.message_id},
             )
         case _:
-            return _build_upload(operation)
+            return _build_resource_call(operation)
 
 
-def _build_upload(operation: gateway.Operation) -> HttpCall:
+def _build_resource_call(operation: gateway.Operation) -> HttpCall:
     match operation:
+        case gateway.GetMessage():
+            return _model(
+                Api.GET_MESSAGE, _IM, "get_message", None, {"message_id": operation.message_id}
+            )
+        case gateway.DownloadResource():
+            return _model(
+                Api.GET_RESOURCE,
+                _IM,
+                "get_message_resource",
+                None,
+                {
+                    "message_id": operation.message_id,
+                    "file_key": operation.file_key,
+                    "type": operation.resource,
+                },
+            )
         case gateway.UploadImage(image=image):
             return HttpCall(
                 api=Api.UPLOAD_IMAGE,
@@ -240,66 +243,3 @@ def _plain(model: Any) -> Any:
     if isinstance(model, str | int | float | bool):
         return model
     return {key: _plain(value) for key, value in vars(model).items() if value is not None}
-
-
-# ── answers ─────────────────────────────────────────────────────────────────
-
-
-def read(operation: gateway.Operation, body: Mapping[str, Any]) -> Accepted | NoAnswer:
-    """Read the answer to *operation*, whose ``code`` is 0.
-
-    An answer that lacks what the operation is for is no answer: it may have happened.
-    """
-    data = body.get("data")
-    data = data if isinstance(data, dict) else {}
-    try:
-        match operation:
-            case gateway.CreateCard():
-                return CardCreated(card_id=CardId(_text(data, "card_id")))
-            case gateway.ReplyMessage() | gateway.CreateMessage():
-                chat = data.get("chat_id")
-                return MessageSent(
-                    message_id=MessageId(_text(data, "message_id")),
-                    chat_id=ChatId(chat) if isinstance(chat, str) else None,
-                )
-            case gateway.AddReaction():
-                return ReactionAdded(reaction_id=_text(data, "reaction_id"))
-            case gateway.UploadImage():
-                return ImageUploaded(image_key=_text(data, "image_key"))
-            case gateway.UploadFile():
-                return FileUploaded(file_key=_text(data, "file_key"))
-            case gateway.GetBotInfo():
-                bot = body.get("bot")
-                bot = bot if isinstance(bot, dict) else {}
-                return BotInfo(
-                    open_id=OpenId(_text(bot, "open_id")), name=str(bot.get("app_name", ""))
-                )
-            case gateway.DiscoverEndpoint():
-                return EndpointFound(
-                    url=_text(data, "URL"), client_config=_client_config(data.get("ClientConfig"))
-                )
-    except KeyError as missing:
-        return NoAnswer(reason=f"an answer without {missing.args[0]}")
-    return Accepted()
-
-
-def _text(data: Mapping[str, Any], key: str) -> str:
-    value = data.get(key)
-    if not isinstance(value, str) or not value:
-        raise KeyError(key)
-    return value
-
-
-def _client_config(raw: object) -> ClientConfig:
-    known = raw if isinstance(raw, dict) else {}
-    found = {
-        ours: known[theirs]
-        for ours, theirs in (
-            ("reconnect_count", "ReconnectCount"),
-            ("reconnect_interval_s", "ReconnectInterval"),
-            ("reconnect_nonce_s", "ReconnectNonce"),
-            ("ping_interval_s", "PingInterval"),
-        )
-        if isinstance(known.get(theirs), int) and not isinstance(known[theirs], bool)
-    }
-    return ClientConfig(**found)

@@ -13,19 +13,23 @@ cancellation strikes between a connection's opening and its first byte.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, Self
 
 import httpx
 import msgspec
 import trio
 
-from actors.feishu import calls
+from actors.feishu import answers, calls
+from actors.feishu.download import is_file, save
 from actors.feishu.tokens import Fetched, TenantToken, Tokens, tenant_token
 from actors.messages import gateway
 from protocol.codes import classify
 from protocol.platform import CredentialsRefused, NoAnswer, Outcome, TokenRefused
 
 CALL_WITHIN_S: Final = 10.0
+DOWNLOAD_WITHIN_S: Final = 60.0
+"""A large file over a slow line; who asks for one waits beside everything else."""
 CONNECT_WITHIN_S: Final = 3.0
 READ_WITHIN_S: Final = 9.0
 """Between two reads: under the whole call's, so that a hung call ends by this one."""
@@ -45,6 +49,14 @@ ANSWER_BYTES_MAX: Final = 1024 * 1024
 TOKEN_PATH: Final = "/open-apis/auth/v3/tenant_access_token/internal"  # noqa: S105  # an address
 JSON: Final = "application/json; charset=utf-8"
 
+_BROKEN: Final = (
+    httpx.HTTPError,
+    httpx.StreamError,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    OSError,
+    ValueError,  # an answer that is no HTTP at all, in places of the parsers
+)
 _Answer = tuple[int, Mapping[str, str], dict[str, Any] | None]
 
 
@@ -87,9 +99,11 @@ class Platform:
     async def perform(self, operation: gateway.Operation) -> Outcome:
         """Make one call, within 10 s."""
         call = calls.build(operation, app_id=self._app_id, app_secret=self._app_secret)
-        with trio.move_on_after(CALL_WITHIN_S):
+        is_download = isinstance(operation, gateway.DownloadResource)
+        within_s = DOWNLOAD_WITHIN_S if is_download else CALL_WITHIN_S
+        with trio.move_on_after(within_s):
             return await self._perform(operation, call)
-        return NoAnswer(reason=f"no answer in {CALL_WITHIN_S:g} s")
+        return NoAnswer(reason=f"no answer in {within_s:g} s")
 
     async def _perform(self, operation: gateway.Operation, call: calls.HttpCall) -> Outcome:
         if not call.needs_token:
@@ -112,6 +126,8 @@ class Platform:
         self, operation: gateway.Operation, call: calls.HttpCall, token: TenantToken | None
     ) -> Outcome:
         headers = {} if token is None else {"Authorization": f"Bearer {token.value}"}
+        if isinstance(operation, gateway.DownloadResource):
+            return await self._download(operation, call, headers)
         if call.json is not None:
             headers["Content-Type"] = JSON
         answer = await self._request(
@@ -127,29 +143,32 @@ class Platform:
             return answer
         status, answer_headers, body = answer
         if body is not None and _is_zero(body.get("code")):
-            return calls.read(operation, body)
+            return answers.read(operation, body)
         return classify(status, answer_headers, body)
+
+    async def _download(
+        self, operation: gateway.DownloadResource, call: calls.HttpCall, headers: dict[str, str]
+    ) -> Outcome:
+        try:
+            async with self._http.stream(
+                call.method, call.path, params=call.params, headers=headers
+            ) as answer:
+                if is_file(answer):
+                    return await save(answer, Path(operation.path), operation.bytes_max)
+                content = await _read(answer)
+        except _BROKEN as failed:
+            return NoAnswer(reason=f"{type(failed).__name__}: {failed}"[:300])
+        return classify(answer.status_code, answer.headers, _json_object(content or b""))
 
     async def _request(self, method: str, path: str, **request: Any) -> _Answer | NoAnswer:
         try:
             async with self._http.stream(method, path, **request) as answer:
                 content = await _read(answer)
-        except (
-            httpx.HTTPError,
-            httpx.StreamError,
-            trio.BrokenResourceError,
-            trio.ClosedResourceError,
-            OSError,
-            ValueError,  # an answer that is no HTTP at all, in places of the parsers
-        ) as failed:
+        except _BROKEN as failed:
             return NoAnswer(reason=f"{type(failed).__name__}: {failed}"[:300])
         if content is None:
             return NoAnswer(reason=f"HTTP {answer.status_code} with over {ANSWER_BYTES_MAX} bytes")
-        try:
-            body = msgspec.json.decode(content)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            body = None
-        return answer.status_code, answer.headers, body if isinstance(body, dict) else None
+        return answer.status_code, answer.headers, _json_object(content)
 
     async def _fetch_token(self) -> Fetched:
         with trio.move_on_after(TOKEN_WITHIN_S):
@@ -176,6 +195,14 @@ class Platform:
         if not isinstance(value, str) or not value or not isinstance(life_s, int):
             return NoAnswer(reason="a token answer without a token")
         return tenant_token(value, life_s, asked_at)
+
+
+def _json_object(content: bytes) -> dict[str, Any] | None:
+    try:
+        body = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
 
 
 async def _read(answer: httpx.Response) -> bytes | None:

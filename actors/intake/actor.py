@@ -14,12 +14,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, TypeGuard
 
 import msgspec
 import structlog
 import trio
 
+from actors.intake.attachments import Fetcher
 from actors.intake.commands import Commands
 from actors.intake.doors import (
     Answers,
@@ -68,6 +70,8 @@ class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True):
     policy: access.Policy
     language: strings.Language
     session_reply_mode: ReplyMode
+    attachments: Path
+    """Where what messages carry is saved: a private directory."""
     mint_code: Callable[[], str]
     """A new pairing code, from a cryptographic source."""
 
@@ -142,7 +146,14 @@ class _Intake:
         self._now_ms = now_ms
         self._bot: OpenId | None = None
         self._refusals: Counter[str] = Counter()
-        self._prompts = Prompts(settings.account, neighbours, self._answers, self._marks, now_ms)
+        self._prompts = Prompts(
+            settings.account,
+            neighbours,
+            self._answers,
+            self._marks,
+            Fetcher(neighbours, settings.attachments),
+            now_ms,
+        )
 
     async def open(self) -> None:
         """Know who was paired, then take up what an earlier life left."""
@@ -172,6 +183,9 @@ class _Intake:
                 await self.take_up_unprepared()
             case intake.TakeUp():
                 await self.take_up_unprepared()
+            case intake.Completed():
+                if self._prompts.completed(message):
+                    await self.take_up_unprepared()
             case intake.Marked():
                 self._marks.was_put(message)
             case intake.Began(message_id=message_id):
@@ -252,7 +266,7 @@ class _Intake:
             await self._close(inbound.row_id, RowState.COMMAND, "pair")
             return
         if isinstance(wanted, command.Prompt):
-            self._prompts.take(inbound, message, content)
+            await self._prompts.take(inbound, message, content, self._nursery)
             return
         await self._prompts.make_ready()  # what was said before is not to come after it
         if isinstance(wanted, command.Command):

@@ -14,7 +14,7 @@ from actors.kit.mail import ActorGone, Reply, ask, ask_or
 from actors.messages import approvals, gateway, intake, journal, lane, ownership
 from protocol import strings
 from protocol.delivery import Prepared, RowState
-from protocol.ids import ChatId, MessageId, RowId, idempotency_key
+from protocol.ids import ChatId, MessageId, RowId, SessionId, idempotency_key
 from protocol.platform import NoAnswer, Outcome, Rejected, again_after_s
 
 JOURNAL_WITHIN_S: Final = 5.0
@@ -69,6 +69,8 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
 
     row_id: RowId
     prepared: Prepared
+    dispatched_to: SessionId | None = None
+    """The session its chat was on when it came, where that is some time ago."""
     room: journal.Room | None = None
 
 

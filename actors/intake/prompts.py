@@ -2,32 +2,48 @@
 
 Part of the intake. A batch of prompts is committed together; whoever has no room for
 one more, or is not there, is told of to the sender.
+
+What a message carries is fetched in a task of its own. Until it is there, the message
+and all that follow it in its chat are held here, in order; other chats go on, and so do
+commands. A held prompt is bound to the session its chat was on when it came.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
+import trio
 
-from actors.intake.doors import Answers, Neighbours, Prompt, prepare_rows, who_hears
+from actors.intake.attachments import Fetcher, needs_fetching
+from actors.intake.doors import Answers, Neighbours, Prompt, prepare_rows, store, who_hears
 from actors.intake.marks import WaitingMarks
-from actors.messages import ownership
+from actors.messages import intake, journal, ownership
 from protocol import strings
 from protocol.content import Content
 from protocol.delivery import Inbound, Prepared
 from protocol.events import MessageReceived
-from protocol.ids import AccountId, ChatId
+from protocol.ids import AccountId, ChatId, RowId
 
 NOTICE_EVERY_MS: Final = 10 * 60 * 1_000
 NOTICED_CHATS_MAX: Final = 4_096
+HELD_MAX: Final = 256
+"""Prompts held here; past it they stay in the journal until these are gone."""
 
 Heard = Mapping[ChatId, ownership.ChatSession | None]
 
 
+class _Held(msgspec.Struct):
+    """A prompt that waits for what it carries, or behind one that does."""
+
+    prompt: Prompt
+    complete: bool
+
+
 class Prompts:
-    """The prompts taken and not ready yet, in order of receipt."""
+    """The prompts taken and not ready yet, in order of receipt in each chat."""
 
     def __init__(
         self,
@@ -35,28 +51,88 @@ class Prompts:
         neighbours: Neighbours,
         answers: Answers,
         marks: WaitingMarks,
+        fetcher: Fetcher,
         now_ms: Callable[[], int],
     ) -> None:
         self._account = account
         self._to = neighbours
         self._answers = answers
         self._marks = marks
+        self._fetcher = fetcher
         self._now_ms = now_ms
         self._taken: list[Prompt] = []
+        self._held: dict[ChatId, deque[_Held]] = {}
+        self._held_rows: set[RowId] = set()
+        self._left_some = False
         self._noticed: dict[ChatId, int] = {}
 
-    def take(self, inbound: Inbound, message: MessageReceived, content: Content) -> None:
-        """Take one more; it becomes ready with the batch."""
-        prepared = Prepared(
-            chat_id=message.chat_id,
-            message_id=message.message_id,
-            sender_id=message.sender_id,
-            chat_type=message.chat_type,
-            content=content.markdown,
-            meta=_meta(self._account, message),
-            attachments=content.attachments,
+    async def take(
+        self,
+        inbound: Inbound,
+        message: MessageReceived,
+        content: Content,
+        nursery: trio.Nursery,
+    ) -> None:
+        """Take one more; it becomes ready with a batch, in its turn."""
+        if inbound.row_id in self._held_rows:
+            return
+        fetches = needs_fetching(message, content)
+        if not fetches and message.chat_id not in self._held and not self._left_some:
+            self._taken.append(
+                Prompt(row_id=inbound.row_id, prepared=_prepared(self._account, message, content))
+            )
+            return
+        if self._left_some or len(self._held_rows) >= HELD_MAX:
+            self._left_some = True
+            return
+        await self._hold(inbound, message, content, complete=not fetches)
+        if fetches:
+            nursery.start_soon(self._fetch, inbound.row_id, message, content)
+
+    async def _hold(
+        self, inbound: Inbound, message: MessageReceived, content: Content, *, complete: bool
+    ) -> None:
+        heard = await who_hears(self._to.ownership_tx, message.chat_id)
+        await store(
+            self._to.journal_tx,
+            lambda reply: journal.Dispatch(
+                row_id=inbound.row_id, chat_id=message.chat_id, reply=reply
+            ),
         )
-        self._taken.append(Prompt(row_id=inbound.row_id, prepared=prepared))
+        prompt = Prompt(
+            row_id=inbound.row_id,
+            prepared=_prepared(self._account, message, content),
+            dispatched_to=heard.session_id if heard else None,
+        )
+        self._held.setdefault(message.chat_id, deque()).append(_Held(prompt, complete))
+        self._held_rows.add(inbound.row_id)
+
+    async def _fetch(self, row_id: RowId, message: MessageReceived, content: Content) -> None:
+        whole = await self._fetcher.complete(message, content)
+        prepared = _prepared(self._account, message, whole)
+        await self._to.intake_tx.send(intake.Completed(row_id=row_id, prepared=prepared))
+
+    def completed(self, message: intake.Completed) -> bool:
+        """What a prompt carries is here: let go what can go, in order.
+
+        Say whether the journal has prompts that were left in it meanwhile.
+        """
+        chat_id = message.prepared.chat_id
+        held = self._held.get(chat_id, deque())
+        for one in held:
+            if one.prompt.row_id == message.row_id:
+                one.prompt = msgspec.structs.replace(one.prompt, prepared=message.prepared)
+                one.complete = True
+        while held and held[0].complete:
+            prompt = held.popleft().prompt
+            self._held_rows.discard(prompt.row_id)
+            self._taken.append(prompt)
+        if not held:
+            self._held.pop(chat_id, None)
+        if self._held_rows or not self._left_some:
+            return False
+        self._left_some = False
+        return True
 
     async def make_ready(self) -> None:
         """Commit the prompts taken so far as ready, and tell whom it concerns."""
@@ -75,10 +151,15 @@ class Prompts:
         self._mark_waiting(ready, heard)
         for prompt in full:
             self._tell_full(prompt.prepared, heard[prompt.prepared.chat_id])
-        last = {prompt.prepared.chat_id: prompt for prompt in ready}
-        for chat_id, prompt in last.items():
+        last = {(one.prepared.chat_id, one.dispatched_to): one for one in ready}
+        for (chat_id, _), prompt in last.items():
             await self._to.ownership_tx.send(
-                ownership.RowReady(row_id=prompt.row_id, account=self._account, chat_id=chat_id)
+                ownership.RowReady(
+                    row_id=prompt.row_id,
+                    account=self._account,
+                    chat_id=chat_id,
+                    dispatched_to=prompt.dispatched_to,
+                )
             )
             self._tell_if_nobody_hears(prompt.prepared, heard[chat_id])
 
@@ -109,6 +190,18 @@ class Prompts:
             self._noticed.pop(next(iter(self._noticed)))
         self._noticed[message.chat_id] = now
         self._answers.send(message.message_id, message.chat_id, strings.NO_SESSION, "nobody")
+
+
+def _prepared(account: AccountId, message: MessageReceived, content: Content) -> Prepared:
+    return Prepared(
+        chat_id=message.chat_id,
+        message_id=message.message_id,
+        sender_id=message.sender_id,
+        chat_type=message.chat_type,
+        content=content.markdown,
+        meta=_meta(account, message),
+        attachments=content.attachments,
+    )
 
 
 def _meta(account: AccountId, message: MessageReceived) -> dict[str, str]:

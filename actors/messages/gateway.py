@@ -49,6 +49,8 @@ class Api(StrEnum):
     REMOVE_REACTION = "DELETE /open-apis/im/v1/messages/:message_id/reactions/:reaction_id"
     UPLOAD_IMAGE = "POST /open-apis/im/v1/images"
     UPLOAD_FILE = "POST /open-apis/im/v1/files"
+    GET_MESSAGE = "GET /open-apis/im/v1/messages/:message_id"
+    GET_RESOURCE = "GET /open-apis/im/v1/messages/:message_id/resources/:file_key"
     PATCH_MESSAGE = "PATCH /open-apis/im/v1/messages/:message_id"
 
 
@@ -156,6 +158,26 @@ class PatchMessage(Operation, frozen=True, kw_only=True):
 
     message_id: MessageId
     content_json: str
+
+
+class GetMessage(Operation, frozen=True, kw_only=True):
+    """→ :class:`~protocol.platform.MessagesFound`."""
+
+    message_id: MessageId
+
+
+class DownloadResource(Operation, frozen=True, kw_only=True):
+    """Save what a message carries → :class:`~protocol.platform.Downloaded`.
+
+    More than *bytes_max* is :class:`~protocol.platform.Oversize`. The file at *path* is
+    whole or is not there; it may take a minute.
+    """
+
+    message_id: MessageId
+    file_key: str
+    resource: Literal["image", "file"]
+    path: str
+    bytes_max: int
 
 
 class Granted(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,8 +6,8 @@ import msgspec
 
 from actors.kit.mail import Reply
 from actors.messages.base import Message
-from protocol.delivery import Inbound
-from protocol.ids import MessageId, OpenId
+from protocol.delivery import Inbound, Prepared
+from protocol.ids import MessageId, OpenId, RowId
 from protocol.pairing import AccessBook, Request
 
 
@@ -43,6 +43,13 @@ class BotKnown(Message, frozen=True, kw_only=True):
 
 class TakeUp(Message, frozen=True, kw_only=True):
     """There may be committed events nobody has brought: look into the journal."""
+
+
+class Completed(Message, frozen=True, kw_only=True):
+    """From the intake's own child: what a message carries was fetched, or was not."""
+
+    row_id: RowId
+    prepared: Prepared
 
 
 class Marked(Message, frozen=True, kw_only=True):
@@ -100,6 +107,7 @@ IntakeMessage = (
     | CardAction
     | BotKnown
     | TakeUp
+    | Completed
     | Marked
     | Began
     | CodeSent

@@ -123,6 +123,8 @@ class RowReady(Message, frozen=True, kw_only=True):
     row_id: RowId
     account: AccountId
     chat_id: ChatId
+    dispatched_to: SessionId | None = None
+    """The session its chat was on, where that is some time ago."""
 
 
 class NextRow(msgspec.Struct, frozen=True, kw_only=True):

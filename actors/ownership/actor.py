@@ -114,6 +114,8 @@ class _Ownership:
                     message.reply.send(await self._call_tool(message))
             case ownership.RowReady():
                 self._tell_listener(message.chat_id)
+                if message.dispatched_to is not None:
+                    self._lanes.tell(lane.Wake(session_id=message.dispatched_to))
             case ownership.Next():
                 # Beside the loop: offers of many sessions share one commit.
                 self._offering.start_soon(self._offer_next, message)

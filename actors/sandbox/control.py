@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -49,6 +50,7 @@ class Control:
             "send": self._send,
             "flood": self._flood,
             "click": self._presses.click,
+            "upload": self._upload,
             "recall": self._recall,
             "react": self._react,
             "push": self._push,
@@ -184,6 +186,14 @@ class Control:
                 while pushed.state == "pending":  # noqa: ASYNC110  # a bench's need, not the platform's
                     await trio.sleep(ACK_POLL_S)
         return {"message_id": message.message_id, "event_id": pushed.event_id}
+
+    async def _upload(self, body: dict[str, Any]) -> Any:
+        """Keep a file or image of a user's, given in base64, for a message to carry."""
+        data = base64.b64decode(str(body.get("base64", "")), validate=True)
+        is_image = body.get("kind") == "image"
+        key = f"{'img' if is_image else 'file'}_v3_{self._world.rng.getrandbits(96):024x}"
+        (self._world.images if is_image else self._world.files)[key] = data
+        return {"key": key}
 
     async def _flood(self, body: dict[str, Any]) -> Any:
         """Send many messages, *at_once* of them unacked at a time; return when all were acked."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from starlette.datastructures import UploadFile
+from starlette.responses import Response
 
 from actors.sandbox.errors import PlatformError
-from actors.sandbox.rest import Call, Handler
+from actors.sandbox.rest import Call, Handler, Raw
 from actors.sandbox.world import World
 
 FILE_BYTES_MAX: Final = 30 * 1024 * 1024
@@ -34,4 +35,28 @@ def uploads(world: World) -> list[tuple[str, str, Handler]]:
             world.files.popitem(last=False)
         return {"file_key": key}
 
-    return [("POST", "/open-apis/im/v1/files", upload_file)]
+    async def resource(call: Call) -> Any:
+        message = world.message(call.path["message_id"])
+        key, kind = call.path["file_key"], call.query.get("type")
+        if kind not in ("image", "file"):
+            raise PlatformError(234001, "Invalid request param.")
+        if key not in message.content:
+            raise PlatformError(234003, "File not in msg.")
+        data = (world.images if kind == "image" else world.files).get(key)
+        if data is None:
+            raise PlatformError(234003, "File not in msg.")
+        disposition = f'attachment; filename="{key}"'
+        raise Raw(
+            Response(
+                data,
+                headers={
+                    "Content-Type": "application/octet-stream",
+                    "Content-Disposition": disposition,
+                },
+            )
+        )
+
+    return [
+        ("POST", "/open-apis/im/v1/files", upload_file),
+        ("GET", "/open-apis/im/v1/messages/:message_id/resources/:file_key", resource),
+    ]

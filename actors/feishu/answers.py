@@ -1,0 +1,142 @@
+"""The platform's answers as outcomes: what each operation is for, read off the body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from actors.messages import gateway
+from protocol.events import Mention
+from protocol.ids import CardId, ChatId, MessageId, OpenId
+from protocol.platform import (
+    Accepted,
+    BotInfo,
+    CardCreated,
+    ClientConfig,
+    EndpointFound,
+    FileUploaded,
+    FoundMessage,
+    ImageUploaded,
+    MessageSent,
+    MessagesFound,
+    NoAnswer,
+    ReactionAdded,
+)
+
+
+def read(operation: gateway.Operation, body: Mapping[str, Any]) -> Accepted | NoAnswer:
+    """Read the answer to *operation*, whose ``code`` is 0.
+
+    An answer that lacks what the operation is for is no answer: it may have happened.
+    """
+    data = body.get("data")
+    data = data if isinstance(data, dict) else {}
+    try:
+        match operation:
+            case gateway.CreateCard():
+                return CardCreated(card_id=CardId(_text(data, "card_id")))
+            case gateway.ReplyMessage() | gateway.CreateMessage():
+                chat = data.get("chat_id")
+                return MessageSent(
+                    message_id=MessageId(_text(data, "message_id")),
+                    chat_id=ChatId(chat) if isinstance(chat, str) else None,
+                )
+            case gateway.AddReaction():
+                return ReactionAdded(reaction_id=_text(data, "reaction_id"))
+            case gateway.UploadImage():
+                return ImageUploaded(image_key=_text(data, "image_key"))
+            case gateway.UploadFile():
+                return FileUploaded(file_key=_text(data, "file_key"))
+            case gateway.GetMessage():
+                return MessagesFound(messages=_messages(data.get("items")))
+            case gateway.GetBotInfo():
+                bot = body.get("bot")
+                bot = bot if isinstance(bot, dict) else {}
+                return BotInfo(
+                    open_id=OpenId(_text(bot, "open_id")), name=str(bot.get("app_name", ""))
+                )
+            case gateway.DiscoverEndpoint():
+                return EndpointFound(
+                    url=_text(data, "URL"), client_config=_client_config(data.get("ClientConfig"))
+                )
+    except KeyError as missing:
+        return NoAnswer(reason=f"an answer without {missing.args[0]}")
+    return Accepted()
+
+
+def _messages(items: object) -> tuple[FoundMessage, ...]:
+    found: list[FoundMessage] = []
+    for item in items if isinstance(items, list) else []:
+        try:
+            raw = msgspec.convert(item, _Message)
+        except msgspec.ValidationError:
+            continue
+        if raw.deleted or raw.body is None:
+            continue
+        found.append(
+            FoundMessage(
+                message_id=MessageId(raw.message_id),
+                message_type=raw.msg_type,
+                content=raw.body.content,
+                sender_id=raw.sender.id if raw.sender else "",
+                sender_type=raw.sender.sender_type if raw.sender else "",
+                mentions=tuple(
+                    Mention(key=one.key, name=one.name, open_id=None, mentioned_type=None)
+                    for one in raw.mentions or ()
+                ),
+                forwarded_in=None
+                if raw.upper_message_id is None
+                else MessageId(raw.upper_message_id),
+            )
+        )
+    return tuple(found)
+
+
+class _Body(msgspec.Struct):
+    content: str
+
+
+class _Sender(msgspec.Struct):
+    id: str = ""
+    sender_type: str = ""
+
+
+class _Mentioned(msgspec.Struct):
+    key: str
+    name: str = ""
+
+
+class _Message(msgspec.Struct):
+    """One item of get-message, as far as it is read."""
+
+    message_id: str
+    msg_type: str
+    body: _Body | None = None
+    sender: _Sender | None = None
+    mentions: list[_Mentioned] | None = None
+    upper_message_id: str | None = None
+    deleted: bool = False
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key)
+    if not isinstance(value, str) or not value:
+        raise KeyError(key)
+    return value
+
+
+def _client_config(raw: object) -> ClientConfig:
+    known = raw if isinstance(raw, dict) else {}
+    found = {
+        ours: known[theirs]
+        for ours, theirs in (
+            ("reconnect_count", "ReconnectCount"),
+            ("reconnect_interval_s", "ReconnectInterval"),
+            ("reconnect_nonce_s", "ReconnectNonce"),
+            ("ping_interval_s", "PingInterval"),
+        )
+        if isinstance(known.get(theirs), int) and not isinstance(known[theirs], bool)
+    }
+    return ClientConfig(**found)

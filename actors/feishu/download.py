@@ -1,0 +1,64 @@
+"""Saving what a message carries: streamed to a file that is whole, or not there."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import httpx
+import trio
+
+from protocol.platform import Downloaded, NoAnswer, Oversize
+
+PRIVATE: Final = 0o600
+WRITE_BYTES: Final = 256 * 1024
+"""Of one write, so that a file costs few trips to a thread."""
+
+
+def is_file(answer: httpx.Response) -> bool:
+    """Whether this answer is what was asked for, and no envelope that says why not."""
+    if answer.status_code // 100 != 2:
+        return False
+    is_json = answer.headers.get("content-type", "").startswith("application/json")
+    return not is_json or "content-disposition" in answer.headers
+
+
+async def save(
+    answer: httpx.Response, path: Path, bytes_max: int
+) -> Downloaded | Oversize | NoAnswer:
+    """Write the body to *path*, through a temporary file beside it.
+
+    Cancelled, or failed, it leaves nothing behind.
+
+    Raises:
+        httpx.HTTPError: the connection broke.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        size = await _write(answer, part, bytes_max)
+        if size is None:
+            return Oversize(bytes_max=bytes_max)
+        part.replace(path)  # one system call on a local disk
+        return Downloaded(size=size)
+    except OSError as failed:
+        return NoAnswer(reason=f"it could not be saved: {failed.strerror}")
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)  # as above
+
+
+async def _write(answer: httpx.Response, part: Path, bytes_max: int) -> int | None:
+    length = answer.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > bytes_max:
+        return None
+    size = 0
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE)
+    async with trio.wrap_file(os.fdopen(descriptor, "wb")) as file:
+        async for chunk in answer.aiter_bytes(WRITE_BYTES):
+            size += len(chunk)
+            if size > bytes_max:
+                return None
+            await file.write(chunk)
+    return size

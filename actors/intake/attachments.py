@@ -1,0 +1,156 @@
+"""What a message carries and refers to, fetched before a session is given it.
+
+Each fetch runs in a task of its own. Whatever fails is said in the text: a message
+never stays behind because of what it carries.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+import trio
+
+from actors.intake.doors import Neighbours, call
+from actors.messages import gateway
+from protocol import quoting
+from protocol.content import Content
+from protocol.events import MessageReceived
+from protocol.ids import MessageId
+from protocol.platform import (
+    Downloaded,
+    FoundMessage,
+    MessagesFound,
+    NoAnswer,
+    Outcome,
+    Oversize,
+    Rejected,
+    again_after_s,
+)
+from protocol.wire import Attachment
+
+ATTACHMENT_BYTES_MAX: Final = 25 * 1024 * 1024
+FETCH_WITHIN_S: Final = 90.0
+"""For all that one message carries: so long may it keep back what follows in its chat."""
+AT_ONCE_MAX: Final = 4
+TRIES_MAX: Final = 3
+AGAIN_S: Final = 1.0
+PRIVATE_DIR: Final = 0o700
+
+log = structlog.get_logger()
+
+
+def needs_fetching(message: MessageReceived, content: Content) -> bool:
+    return (
+        bool(content.attachments)
+        or quoting.forwards(message)
+        or quoting.quoted_id(message) is not None
+    )
+
+
+class Fetcher:
+    """Fetches for one account, a few at once."""
+
+    def __init__(self, neighbours: Neighbours, folder: Path) -> None:
+        self._to = neighbours
+        self._folder = folder
+        self._at_once = trio.CapacityLimiter(AT_ONCE_MAX)
+
+    async def complete(self, message: MessageReceived, content: Content) -> Content:
+        """Return *content* with all that could be fetched, within a deadline."""
+        fetched: dict[int, Attachment] = {}
+        markdown = content.markdown
+        with trio.move_on_after(FETCH_WITHIN_S):
+            async with trio.open_nursery() as nursery:
+                for at, attachment in enumerate(content.attachments):
+                    nursery.start_soon(self._fetch, message.message_id, at, attachment, fetched)
+                markdown = await self._with_messages(message, markdown)
+        attachments = tuple(
+            fetched.get(at) or _failed(attachment, "it took too long")
+            for at, attachment in enumerate(content.attachments)
+        )
+        notes = [
+            f"[{one.kind} {one.name} could not be downloaded: {one.note}]"
+            for one in attachments
+            if one.note is not None
+        ]
+        return msgspec.structs.replace(
+            content, markdown="\n\n".join((markdown, *notes)), attachments=attachments
+        )
+
+    # ── messages it refers to ───────────────────────────────────────────────
+
+    async def _with_messages(self, message: MessageReceived, markdown: str) -> str:
+        if quoting.forwards(message):
+            found = await self._messages(message.message_id)
+            return quoting.with_forwarded(markdown, found, message.message_id)
+        quoted = quoting.quoted_id(message)
+        if quoted is None:
+            return markdown
+        found = await self._messages(quoted)
+        return quoting.with_quote(markdown, found[0]) if found else markdown
+
+    async def _messages(self, message_id: MessageId) -> tuple[FoundMessage, ...]:
+        outcome = await self._call(gateway.GetMessage(message_id=message_id))
+        if isinstance(outcome, MessagesFound):
+            return outcome.messages
+        log.info("feishu.message_not_found", message=message_id, outcome=type(outcome).__name__)
+        return ()
+
+    # ── what it carries ─────────────────────────────────────────────────────
+
+    async def _fetch(
+        self,
+        message_id: MessageId,
+        at: int,
+        attachment: Attachment,
+        fetched: dict[int, Attachment],
+    ) -> None:
+        async with self._at_once:
+            fetched[at] = await self._download(message_id, at, attachment)
+
+    async def _download(self, message_id: MessageId, at: int, attachment: Attachment) -> Attachment:
+        folder = self._folder / message_id
+        # The name was cleaned when the message was read; the number keeps two apart.
+        path = folder / f"{at + 1}-{attachment.name}"
+        try:
+            folder.mkdir(mode=PRIVATE_DIR, exist_ok=True)  # a local disk
+        except OSError as failed:
+            return _failed(attachment, f"it could not be saved: {failed.strerror}")
+        outcome = await self._call(
+            gateway.DownloadResource(
+                message_id=message_id,
+                file_key=attachment.file_key,
+                resource="image" if attachment.kind == "image" else "file",
+                path=os.fspath(path),
+                bytes_max=ATTACHMENT_BYTES_MAX,
+            )
+        )
+        match outcome:
+            case Downloaded(size=size):
+                return msgspec.structs.replace(attachment, path=os.fspath(path), size=size)
+            case Oversize(bytes_max=bytes_max):
+                return _failed(attachment, f"it is over {bytes_max // (1024 * 1024)} MiB")
+            case Rejected(code=code):
+                return _failed(attachment, f"the platform refused it ({code})")
+            case NoAnswer(reason=reason) if reason.startswith("it could not be saved"):
+                return _failed(attachment, reason)
+        return _failed(attachment, "the platform did not answer")
+
+    async def _call(self, operation: gateway.Operation) -> Outcome:
+        outcome: Outcome = NoAnswer(reason="not asked")
+        for _ in range(TRIES_MAX):
+            outcome = await call(self._to.gateway_tx, operation, gateway.Priority.CREATE)
+            again_s = again_after_s(outcome, AGAIN_S)
+            if again_s is None:
+                break
+            await trio.sleep(again_s)
+        return outcome
+
+
+def _failed(attachment: Attachment, why: str) -> Attachment:
+    log.info("feishu.attachment_failed", kind=attachment.kind, reason=why)
+    return msgspec.structs.replace(attachment, note=why)

@@ -1,0 +1,147 @@
+"""What a message carries and refers to, fetched before a session is given it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.kit.house import Platform, open_daemon, open_platform
+from tests.kit.raw_proxy import session
+
+Map = dict[str, Any]
+
+
+@asynccontextmanager
+async def house(state_dir: Path) -> AsyncIterator[tuple[Platform, Map, Any]]:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "boss", "dispatcher", capabilities=[]) as proxy,
+    ):
+        yield platform, await platform.chat(), proxy
+
+
+async def upload(platform: Platform, kind: str, data: bytes) -> str:
+    answer = await platform.post("upload", kind=kind, base64=base64.b64encode(data).decode())
+    key: str = answer["key"]
+    return key
+
+
+async def send(platform: Platform, chat: Map, kind: str, **content: Any) -> Map:
+    return await platform.say(chat, "", message_type=kind, content=json.dumps(content))
+
+
+async def slow_downloads(platform: Platform, seconds: float) -> None:
+    template = "/open-apis/im/v1/messages/:message_id/resources/:file_key"
+    await platform.post("faults", kind="delay", match={"template": template}, seconds=seconds)
+
+
+async def test_a_file_is_saved_where_only_the_session_can_read_it(state_dir: Path) -> None:
+    async with house(state_dir) as (platform, chat, proxy):
+        data = bytes(range(256)) * 4_000
+        key = await upload(platform, "file", data)
+        await send(platform, chat, "file", file_key=key, file_name="../../etc/report.pdf")
+        deliver = await proxy.until("deliver")
+        (attachment,) = deliver["attachments"]
+        saved = Path(attachment["path"])
+        assert saved.read_bytes() == data
+        assert saved.is_relative_to(state_dir / "attachments")
+        assert saved.name == "1-report.pdf"
+        assert saved.stat().st_mode & 0o777 == 0o600
+        assert saved.parent.stat().st_mode & 0o777 == 0o700
+        assert (attachment["kind"], attachment["size"]) == ("file", len(data))
+        assert attachment["note"] is None
+        assert deliver["content"] == "[file: report.pdf]"
+
+
+async def test_what_comes_after_a_slow_picture_waits_for_it_and_other_chats_do_not(
+    state_dir: Path,
+) -> None:
+    async with house(state_dir) as (platform, chat, proxy):
+        other = await platform.chat(name="Bob")
+        key = await upload(platform, "image", b"png")
+        await slow_downloads(platform, 2)
+        await send(platform, chat, "image", image_key=key)
+        await platform.say(chat, "look at that")
+        await platform.say(chat, "and that")
+        await platform.say(other, "hello from elsewhere")
+        contents = [(await proxy.until("deliver"))["content"] for _ in range(4)]
+        assert contents == ["hello from elsewhere", "[image]", "look at that", "and that"]
+
+
+async def test_a_command_does_not_wait_for_a_picture(state_dir: Path) -> None:
+    async with house(state_dir) as (platform, chat, proxy):
+        async with session(state_dir, "mate", capabilities=[]) as mate:
+            key = await upload(platform, "image", b"png")
+            await slow_downloads(platform, 1.5)
+            await send(platform, chat, "image", image_key=key)
+            await platform.say(chat, "/use mate")
+            await platform.say(chat, "for mate")
+            deliver = await proxy.until("deliver")
+            assert deliver["content"] == "[image]", "sent while the chat was on boss"
+            assert (await mate.until("deliver"))["content"] == "for mate"
+
+
+async def test_what_can_not_be_had_is_said_in_the_text(state_dir: Path) -> None:
+    async with house(state_dir) as (platform, chat, proxy):
+        await send(platform, chat, "image", image_key="img_nowhere")
+        deliver = await proxy.until("deliver")
+        assert deliver["content"] == (
+            "[image]\n\n[image img_nowhere could not be downloaded:"
+            " the platform refused it (234003)]"
+        )
+        (attachment,) = deliver["attachments"]
+        assert (attachment["path"], attachment["size"]) == (None, None)
+        assert attachment["note"] == "the platform refused it (234003)"
+
+        key = await upload(platform, "file", bytes(25 * 1024 * 1024 + 1))
+        await send(platform, chat, "file", file_key=key, file_name="huge.bin")
+        (attachment,) = (await proxy.until("deliver"))["attachments"]
+        assert attachment["note"] == "it is over 25 MiB"
+        left = [path for path in (state_dir / "attachments").rglob("*") if path.is_file()]
+        assert left == [], "nothing of it is kept"
+
+
+async def test_a_quoted_message_comes_along_as_a_quote(state_dir: Path) -> None:
+    async with house(state_dir) as (platform, chat, proxy):
+        first = await platform.say(chat, "line one\nline two")
+        await proxy.until("deliver")
+        await platform.say(chat, "what is that?", parent_id=first["message_id"])
+        deliver = await proxy.until("deliver")
+        assert deliver["content"] == "> line one\n> line two\n\nwhat is that?"
+        assert deliver["meta"]["parent_id"] == first["message_id"]
+
+
+async def test_forwarded_messages_come_along(state_dir: Path) -> None:
+    async with house(state_dir) as (platform, chat, proxy):
+        await send(platform, chat, "merge_forward", content="Merged and Forwarded Message")
+        deliver = await proxy.until("deliver")
+        assert deliver["content"].startswith("[merged and forwarded messages]")
+
+
+async def test_prompts_held_at_a_crash_are_taken_up_again(state_dir: Path) -> None:
+    async with open_platform() as platform:
+        chat = await platform.chat()
+        async with open_daemon(platform, state_dir) as daemon:
+            key = await upload(platform, "image", b"png")
+            await slow_downloads(platform, 5)
+            await platform.post(
+                "send",
+                chat_id=chat["chat_id"],
+                message_type="image",
+                content=json.dumps({"image_key": key}),
+                wait_ack=True,
+            )
+            await platform.say(chat, "and text", wait_ack=True)
+            await daemon.kill()
+        await platform.http.delete(f"{platform.base_url}/sandbox/faults")
+        async with (
+            open_daemon(platform, state_dir),
+            session(state_dir, "boss", "dispatcher", capabilities=[]) as proxy,
+        ):
+            contents = [(await proxy.until("deliver"))["content"] for _ in range(2)]
+            assert contents == ["[image]", "and text"]
