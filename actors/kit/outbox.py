@@ -29,7 +29,6 @@ class Outbox:
         self._closing = False
         self._work = trio.Event()
         self._done = trio.Event()
-        self._progress = trio.Event()
 
     def put(self, frame: bytes) -> None:
         """Queue one frame. After :meth:`close` it is dropped: the goodbye was the last.
@@ -67,30 +66,16 @@ class Outbox:
             while True:
                 while self._frames:
                     await self._stream.send_all(self._take())
-                    self._made_progress()
                 if self._closing:
                     return
                 self._work = trio.Event()
                 await self._work.wait()
         finally:
             self._done.set()
-            self._made_progress()
-
-    @property
-    def unsent_bytes(self) -> int:
-        return self._bytes
-
-    async def wait_less(self) -> None:
-        """Wait until some of what is unsent has gone out, or the writer has ended."""
-        await self._progress.wait()
 
     async def wait_done(self) -> None:
         """Wait until the writer has ended, whichever way."""
         await self._done.wait()
-
-    def _made_progress(self) -> None:
-        self._progress.set()
-        self._progress = trio.Event()
 
     def _take(self) -> bytes:
         batch = [self._frames.popleft()]

@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, Self
 
-import msgspec
 import trio
+from tricycle import open_service_nursery
 
+from actors.proxies.door import Door, find_door
 from actors.proxies.errors import (
     DaemonNotRunning,
     Disconnected,
@@ -38,7 +39,6 @@ from actors.proxies.link import Link
 from actors.proxies.settings import ProxySettings
 from actors.proxies.turn import Turn
 from protocol import wire
-from protocol.places import DaemonInfo, StateDir
 
 __all__ = [
     "DaemonNotRunning",
@@ -60,22 +60,30 @@ GOODBYE_WITHIN_S: Final = 1.0
 TURNS_MAX: Final = 256
 """Deliveries not taken yet; the daemon offers 64 unacked at most."""
 
+LinkChanged = Callable[[wire.Registered | None, ProxyError | None], None]
+"""``changed(registered, why)``: the session is attached, or it is not, and why."""
+
 
 @asynccontextmanager
 async def open_proxy(
-    settings: ProxySettings, *, rng: random.Random | None = None
+    settings: ProxySettings,
+    *,
+    rng: random.Random | None = None,
+    link_changed: LinkChanged = lambda _registered, _why: None,
 ) -> AsyncIterator[Proxy]:
     """Attach a session and keep it attached until the block is left.
 
-    The first attach is waited for.
+    The first attach is waited for, unless the settings are *patient*. What was said
+    before the block was left still goes out, for a second at most, also when the block
+    was cancelled.
 
     Raises:
         DaemonNotRunning: nobody serves the state directory.
-        Refused: the session is refused for good.
+        Refused: the session is refused.
     """
-    proxy = Proxy(settings, rng or random.Random(os.urandom(8)))  # noqa: S311  # jitter
+    proxy = Proxy(settings, rng or random.Random(os.urandom(8)), link_changed)  # noqa: S311  # jitter
     failure: ProxyError | None = None
-    async with trio.open_nursery() as nursery:
+    async with open_service_nursery() as nursery:
         try:
             await nursery.start(proxy._run)  # noqa: SLF001  # ours
         except ProxyError as refused:
@@ -90,16 +98,37 @@ async def open_proxy(
         raise failure
 
 
+class Turns:
+    """The turns as they come, but for those whose link is over: they come again."""
+
+    def __init__(self, turns: trio.MemoryReceiveChannel[Turn]) -> None:
+        self._turns = turns
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Turn:
+        while True:
+            try:
+                turn = await self._turns.receive()
+            except trio.EndOfChannel:
+                raise StopAsyncIteration from None
+            if not turn.lost:
+                return turn
+
+
 class Proxy:
     """One attached session. Made by :func:`open_proxy`."""
 
-    def __init__(self, settings: ProxySettings, rng: random.Random) -> None:
+    def __init__(
+        self, settings: ProxySettings, rng: random.Random, link_changed: LinkChanged
+    ) -> None:
         self._settings = settings
         self._rng = rng
+        self._link_changed = link_changed
         self._link: Link | None = None
         self._turns_tx, self._turns_rx = trio.open_memory_channel[Turn](TURNS_MAX)
         self._numbers = 0
-        self._let_in = False
         self.ended: ProxyError | None = None
         """Why the session ended for good, once it has."""
 
@@ -108,12 +137,12 @@ class Proxy:
         """What the daemon said at registration; None while it is away."""
         return self._link.registered if self._link is not None else None
 
-    def turns(self) -> trio.MemoryReceiveChannel[Turn]:
+    def turns(self) -> Turns:
         """The turns (for a channel session: the messages) as they come, to iterate over.
 
         They end when the session was replaced or refused for good; see ``ended``.
         """
-        return self._turns_rx
+        return Turns(self._turns_rx)
 
     async def call_tool(self, name: str, args: dict[str, Any] | None = None) -> Any:
         """Call one of the daemon's tools and return its result.
@@ -122,84 +151,89 @@ class Proxy:
             ToolFailed: it answered with an error.
             Disconnected: no link, or it dropped meanwhile; never sent again by itself.
         """
-        link = self._link
-        if link is None:
-            raise Disconnected("larkd is not reachable; reconnecting")
+        link = self._reachable()
         self._numbers += 1
         answer = await link.ask(wire.Tool(id=self._numbers, name=name, args=args or {}))
         if not answer.ok:
             raise ToolFailed(answer.error or f"{name} failed")
         return answer.result
 
+    async def ask_permission(self, request: wire.PermissionRequest) -> wire.PermissionVerdict:
+        """Ask the people of the chat this session answers in, and wait for the verdict.
+
+        Cancelled, it takes the question back.
+
+        Raises:
+            Disconnected: no link, or it dropped meanwhile.
+        """
+        return await self._reachable().ask_permission(request)
+
+    def close_permission(self, request_id: str, reason: str) -> None:
+        """Say that a request was decided elsewhere; lost while the daemon is away."""
+        if self._link is not None:
+            self._link.close_permission(request_id, reason)
+
+    def _reachable(self) -> Link:
+        if self._link is None:
+            raise Disconnected("larkd is not reachable; reconnecting")
+        return self._link
+
     # ── the link, kept ──────────────────────────────────────────────────────
 
     async def _run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         pause_s = BACKOFF_FIRST_S
+        started = False
+
+        def start() -> None:
+            nonlocal started
+            if not started:
+                started = True
+                task_status.started()
+
+        if self._settings.patient:
+            start()
         with self._turns_tx:
             while True:
                 after_s: float | None = None
+                why: ProxyError | None = None
                 try:
-                    host, port, token = self._door()
-                    after_s = await self._live(host, port, token, task_status)
+                    after_s = await self._live(find_door(self._settings), start)
                     pause_s = BACKOFF_FIRST_S
-                except DaemonNotRunning:
-                    if not self._let_in:
-                        raise
-                except (Replaced, Refused) as ended:
-                    if not self._let_in:
-                        raise
-                    self.ended = ended
-                    return
                 except Disconnected as lost:
-                    if not self._let_in:
-                        raise DaemonNotRunning(str(lost)) from lost
+                    why = lost if started else DaemonNotRunning(str(lost))
+                except ProxyError as ended:
+                    why = ended
+                if why is not None and not started:
+                    raise why
+                if isinstance(why, Replaced) or (isinstance(why, Refused) and why.final):
+                    self.ended = why
+                    self._link_changed(None, why)
+                    return
+                self._link_changed(None, why)
                 await trio.sleep((after_s or pause_s) * (1 + self._rng.random() / 4))
                 pause_s = min(BACKOFF_MAX_S, pause_s * 2)
 
-    def _door(self) -> tuple[str, int, bytes]:
-        """Where the daemon is and what proves our role; read anew at each try."""
-        state = StateDir(self._settings.state_dir)
-        address, token = self._settings.address, self._settings.token
-        if address is None:
-            try:
-                info = msgspec.json.decode(state.daemon_json.read_bytes(), type=DaemonInfo)
-            except (OSError, msgspec.DecodeError) as missing:
-                raise DaemonNotRunning(
-                    f"no larkd serves {state.root}; start it with: larkd daemon"
-                    f" --state-dir {state.root}"
-                ) from missing
-            address = (info.host, info.port)
-        if token is None:
-            path = state.token(self._settings.role)
-            try:
-                token = path.read_bytes().strip()
-            except OSError as missing:
-                raise DaemonNotRunning(
-                    f"{path} can't be read ({missing.strerror}); start larkd once, or run"
-                    " this as the same user"
-                ) from missing
-        return (*address, token)
-
-    async def _live(
-        self, host: str, port: int, token: bytes, started: trio.TaskStatus[None]
-    ) -> float | None:
+    async def _live(self, door: Door, start: Callable[[], None]) -> float | None:
         """Live one link; return after how many seconds the daemon wants to see us again."""
         stream: trio.SocketStream | None = None
         with trio.move_on_after(CONNECT_WITHIN_S):
             try:
-                stream = await trio.open_tcp_stream(host, port)
+                stream = await trio.open_tcp_stream(door.host, door.port)
             except OSError as failed:
-                raise Disconnected(f"nobody listens on {host}:{port} ({failed})") from failed
+                raise Disconnected(
+                    f"nobody listens on {door.host}:{door.port} ({failed})"
+                ) from failed
         if stream is None:
-            raise Disconnected(f"no connection to {host}:{port} in {CONNECT_WITHIN_S:g} s")
+            raise Disconnected(
+                f"no connection to {door.host}:{door.port} in {CONNECT_WITHIN_S:g} s"
+            )
         async with stream:
-            link = Link(stream, self._settings, token, self._take)
+            link = Link(stream, self._settings, door.token, self._take)
 
             def registered() -> None:
                 self._link = link
-                if not self._let_in:
-                    self._let_in = True
-                    started.started()
+                self._link_changed(link.registered, None)
+                start()
 
             try:
                 return await link.run(registered)

@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
+REMEDIES: Final[Mapping[str, str]] = {
+    "unsupported_protocol": "install matching versions of daemon and proxy",
+    "bad_proof": "use the token of this role, tokens/<role>.token in the daemon's state directory",
+    "invalid_session_id": "a session id is 1 to 128 of A-Z a-z 0-9 . _ : -",
+    "register_timeout": "this machine was too slow to answer in time; try again",
+    "draining": "the daemon is leaving; try again in a moment",
+    "too_many_sessions": "close sessions that are not needed",
+    "invalid_message": "at most 32 pairs of metadata, keys up to 64 and values up to 1,024 long",
+}
+FINAL_REFUSALS: Final = frozenset(
+    {"unsupported_protocol", "bad_proof", "invalid_session_id", "invalid_message"}
+)
+"""Trying again does not change them."""
+
 
 class ProxyError(Exception):
     """Base of what this client raises. Catch one of its children."""
@@ -12,11 +29,16 @@ class DaemonNotRunning(ProxyError):
 
 
 class Refused(ProxyError):
-    """The daemon refuses this session for a reason that trying again does not change."""
+    """The daemon does not let this session in; the text says what to change.
+
+    ``final`` says whether trying again is of no use.
+    """
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
+        remedy = REMEDIES.get(code)
+        super().__init__(f"{code}: {message}" + (f" ({remedy})" if remedy else ""))
         self.code = code
+        self.final = code in FINAL_REFUSALS
 
 
 class Replaced(ProxyError):
@@ -24,7 +46,10 @@ class Replaced(ProxyError):
 
 
 class Disconnected(ProxyError):
-    """The link dropped before the answer came; the call may have taken effect."""
+    """No link to the daemon, or it dropped before the answer came.
+
+    A call that was out may have taken effect; it is never sent again by itself.
+    """
 
 
 class ToolFailed(ProxyError):

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import trio
 
-from actors.kit.outbox import Outbox, OutboxFull
 from actors.proxies.errors import Disconnected, ProxyError, Refused, Replaced
+from actors.proxies.outgoing import Congested, Outgoing
 from actors.proxies.settings import ProxySettings
 from actors.proxies.turn import Turn
 from protocol import wire
 from protocol.auth import proof
 from protocol.errors import RemoteProtocolError
-from protocol.framing import FrameReader, frame
+from protocol.framing import FrameReader
 
 ANSWER_WITHIN_S: Final = 10.0
 PING_AFTER_S: Final = 15.0
 GIVE_UP_AFTER_S: Final = 45.0
 READ_BYTES: Final = 256 * 1024
-UNSENT_FRAMES_MAX: Final = 1_024
-UNSENT_BYTES_MAX: Final = 4 * 1024 * 1024
-ROOM_BYTES: Final = 256 * 1024
-"""What is said waits until less than this is unsent: the daemon's pace is the agent's."""
-FINAL_REFUSALS: Final = frozenset({"unsupported_protocol", "bad_proof", "invalid_session_id"})
-"""Trying again does not change them."""
 
 
 class Link:
@@ -43,9 +38,10 @@ class Link:
         self._settings = settings
         self._token = token
         self._take = take
-        self._outbox = Outbox(stream, frames_max=UNSENT_FRAMES_MAX, bytes_max=UNSENT_BYTES_MAX)
+        self._outgoing = Outgoing(stream)
         self._turns: dict[str, Turn] = {}
         self._asked: dict[int, trio.MemorySendChannel[wire.ToolResult]] = {}
+        self._permissions: dict[str, trio.MemorySendChannel[wire.PermissionVerdict]] = {}
         self._heard_at = trio.current_time()
         self._retry_after_s: float | None = None
         self._over = False
@@ -55,7 +51,8 @@ class Link:
         """Live until the link ends.
 
         Raises:
-            Refused, Replaced: the session is over for good.
+            Refused: the daemon does not let us in, now or for good.
+            Replaced: the session is over for good.
             Disconnected: the daemon never let us in.
         """
         failure: ProxyError | None = None
@@ -80,10 +77,13 @@ class Link:
         """The link is over: turns end, and nobody waits for answers any more."""
         self._over = True
         for turn in self._turns.values():
-            turn.cancel("timeout")
-        for tx in self._asked.values():
-            tx.close()
+            turn.lose()
+        for tool_tx in self._asked.values():
+            tool_tx.close()
+        for verdict_tx in self._permissions.values():
+            verdict_tx.close()
         self._asked.clear()
+        self._permissions.clear()
 
     # ── to the daemon ───────────────────────────────────────────────────────
 
@@ -93,15 +93,14 @@ class Link:
         Raises:
             Disconnected: the link is over.
         """
-        await trio.lowlevel.checkpoint()
-        while not self._over and self._outbox.unsent_bytes > ROOM_BYTES:
-            await self._outbox.wait_less()
+        if not self._over:
+            try:
+                await self._outgoing.put(message)
+            except Congested as full:
+                raise Disconnected("larkd takes nothing any more") from full
         if self._over:
+            await trio.lowlevel.checkpoint()
             raise Disconnected("larkd is not reachable; reconnecting")
-        try:
-            self._outbox.put(frame(message))
-        except OutboxFull as full:
-            raise Disconnected("larkd takes nothing any more") from full
 
     async def ask(self, tool: wire.Tool) -> wire.ToolResult:
         tx, rx = trio.open_memory_channel[wire.ToolResult](1)
@@ -122,14 +121,49 @@ class Link:
             finally:
                 self._asked.pop(tool.id, None)
 
+    async def ask_permission(self, request: wire.PermissionRequest) -> wire.PermissionVerdict:
+        """Ask, and wait for the verdict; the daemon's own deadline ends it.
+
+        Cancelled, it tells the daemon that the question is not open any more.
+
+        Raises:
+            Disconnected: the link dropped.
+        """
+        tx, rx = trio.open_memory_channel[wire.PermissionVerdict](1)
+        self._permissions[request.request_id] = tx
+        answered = False
+        with tx, rx:
+            try:
+                await self.say(request)
+                verdict = await rx.receive()
+                answered = True
+            except (trio.EndOfChannel, trio.ClosedResourceError):
+                raise Disconnected("larkd went away before anybody decided") from None
+            finally:
+                self._permissions.pop(request.request_id, None)
+                if not answered:
+                    self._say_nowait(
+                        wire.PermissionClosed(request_id=request.request_id, reason="withdrawn")
+                    )
+        return verdict
+
+    def close_permission(self, request_id: str, reason: str) -> None:
+        """Say that a request was decided elsewhere. Lost where the link is over."""
+        self._say_nowait(wire.PermissionClosed(request_id=request_id, reason=reason))
+
+    def _say_nowait(self, message: wire.FromProxy) -> None:
+        if not self._over:
+            with suppress(Congested):
+                self._outgoing.put_nowait(message)
+
     async def flush(self) -> None:
         """Send what is queued, then end the writing side."""
-        self._outbox.close()
-        await self._outbox.wait_done()
+        self._outgoing.close()
+        await self._outgoing.wait_done()
 
     async def _write(self, whole: trio.CancelScope) -> None:
         try:
-            await self._outbox.run()
+            await self._outgoing.run()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             whole.cancel(reason="the daemon closed the connection")
 
@@ -143,7 +177,7 @@ class Link:
                 whole.cancel(reason="the daemon is silent")
             elif silent_s >= PING_AFTER_S:
                 n += 1
-                await self.say(wire.Ping(n=n))
+                self._say_nowait(wire.Ping(n=n))
 
     # ── from the daemon ─────────────────────────────────────────────────────
 
@@ -173,27 +207,16 @@ class Link:
         """Take one message; say whether the link is over."""
         match message:
             case wire.Ping(n=n):
-                await self.say(wire.Pong(n=n))
+                self._say_nowait(wire.Pong(n=n))
             case wire.Hello():
                 await self.say(self._register(message))
             case wire.Registered():
                 self.registered = message
                 registered()
             case wire.Refused(code=code, message=why):
-                if code in FINAL_REFUSALS:
-                    raise Refused(code, why)
-                return True
+                raise Refused(code, why)
             case wire.Deliver():
-                turn = Turn(
-                    message, self, ends=wire.CAPABILITY_TURNS in self._settings.capabilities
-                )
-                self._turns = {
-                    turn_id: open_turn
-                    for turn_id, open_turn in self._turns.items()
-                    if not open_turn.ended
-                }
-                self._turns[message.turn_id] = turn
-                await self._take(turn)
+                await self._take(self._opened(message))
             case wire.Cancel(turn_id=turn_id, reason=reason):
                 running = self._turns.get(turn_id)
                 if running is not None:
@@ -202,6 +225,10 @@ class Link:
                 tx = self._asked.get(number)
                 if tx is not None:
                     tx.send_nowait(message)
+            case wire.PermissionVerdict(request_id=request_id):
+                asker = self._permissions.get(request_id)
+                if asker is not None:
+                    asker.send_nowait(message)
             case wire.Bye(reason="replaced"):
                 raise Replaced("a newer connection speaks for this session")
             case wire.Bye(retry_after_ms=after_ms):
@@ -209,6 +236,14 @@ class Link:
             case wire.Error(fatal=fatal):
                 return fatal
         return False
+
+    def _opened(self, deliver: wire.Deliver) -> Turn:
+        """A channel session's messages have no end: nothing waits for theirs."""
+        turn = Turn(deliver, self, ends=wire.CAPABILITY_TURNS in self._settings.capabilities)
+        if wire.CAPABILITY_TURNS in self._settings.capabilities:
+            self._turns = {key: one for key, one in self._turns.items() if not one.ended}
+            self._turns[deliver.turn_id] = turn
+        return turn
 
     def _register(self, hello: wire.Hello) -> wire.Register:
         settings = self._settings

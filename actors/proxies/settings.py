@@ -6,20 +6,31 @@ from pathlib import Path
 
 import msgspec
 
-from protocol import wire
+from protocol import __version__, wire
 
 
 class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Who attaches, and where.
 
-    With *address* and *token* both given the state directory is not read.
+    The address is *address*, else what ``daemon.json`` in *state_dir* says; the proof
+    is made with *token*, else with the role's token file there. Both are looked up anew
+    at each connection, so a daemon may come back on another port.
     """
 
     session_id: str
-    state_dir: Path
+    state_dir: Path | None = None
     role: wire.Role = "session"
     address: tuple[str, int] | None = None
     token: bytes | None = None
     metadata: dict[str, str] = {}
+    """``alias``, ``teammate_name``, ``cwd`` and ``agent`` are shown to people."""
     capabilities: tuple[str, ...] = (wire.CAPABILITY_TURNS, wire.CAPABILITY_CANCEL)
-    version: str = "0.1.0"
+    """Without ``turns`` this is a channel session: it answers through tools."""
+    version: str = __version__
+    patient: bool = False
+    """Open at once and keep trying, also where no daemon runs yet."""
+
+    def __repr__(self) -> str:
+        """Say who and where; the token stays out of logs and tracebacks."""
+        where = self.address or self.state_dir
+        return f"ProxySettings({self.session_id!r}, role={self.role!r}, at={where!r})"

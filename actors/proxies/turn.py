@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol, Self
 
@@ -10,8 +12,8 @@ import trio
 from actors.proxies.errors import Disconnected
 from protocol import wire
 
-TEXT_CHARACTERS_MAX: Final = 1024 * 1024
-"""Of one delta; longer texts go as several. At 4 bytes each below the frame's 8 MiB."""
+TEXT_CHARACTERS_MAX: Final = 256 * 1024
+"""Of one delta; longer texts go as several."""
 
 
 class Speaker(Protocol):
@@ -20,13 +22,17 @@ class Speaker(Protocol):
     async def say(self, message: wire.FromProxy) -> None:
         """Send, waiting while the daemon is slow. Raises Disconnected."""
 
+    async def ask_permission(self, request: wire.PermissionRequest) -> wire.PermissionVerdict:
+        """Ask the people of the chat, and wait. Raises Disconnected."""
+
 
 class Turn:
     """One message given to the session, and the way to answer it.
 
     As ``async with turn:`` it acks at the start, runs the block in a scope that the
     daemon's ``cancel`` ends, and ends the turn: ``aborted`` if cancelled, ``error`` if
-    the block raised (the exception goes no further), else ``complete``.
+    the block raised (the exception goes no further), else ``complete``. Where the link
+    to the daemon drops, the block is cancelled too; the daemon has ended the turn then.
     """
 
     def __init__(self, deliver: wire.Deliver, link: Speaker, *, ends: bool) -> None:
@@ -36,6 +42,8 @@ class Turn:
         self._scope = trio.CancelScope()
         self.ended = False
         self.cancel_reason: wire.CancelReason | None = None
+        self.lost = False
+        """The link that brought it is over: nothing said of it arrives any more."""
 
     @property
     def text(self) -> str:
@@ -114,6 +122,31 @@ class Turn:
             )
         )
 
+    async def ask_permission(
+        self,
+        title: str,
+        options: list[wire.PermissionOption],
+        *,
+        detail: str | None = None,
+        request_id: str | None = None,
+    ) -> wire.PermissionVerdict:
+        """Show a question with buttons in the chat, and wait for who decides.
+
+        The daemon answers ``cancelled`` when nobody does in time, and when the turn ends.
+
+        Raises:
+            Disconnected: the link dropped; nobody can answer any more.
+        """
+        return await self._link.ask_permission(
+            wire.PermissionRequest(
+                request_id=request_id or f"{self.deliver.turn_id}-{secrets.token_hex(8)}",
+                turn_id=self.deliver.turn_id,
+                title=title,
+                detail=detail,
+                options=options,
+            )
+        )
+
     async def end(
         self,
         status: wire.TurnStatus = "complete",
@@ -134,8 +167,14 @@ class Turn:
         self.cancel_reason = reason
         self._scope.cancel(reason=f"turn cancelled: {reason}")
 
+    def lose(self) -> None:
+        """The link is over; the daemon lets the message come again, or has ended the turn."""
+        self.lost = True
+        self.cancel("timeout")
+
     async def __aenter__(self) -> Self:
-        await self.ack()
+        with suppress(Disconnected):  # the block is cancelled then, before its first step
+            await self.ack()
         self._scope.__enter__()
         return self
 
