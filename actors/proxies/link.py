@@ -44,7 +44,7 @@ class Link:
         self._permissions: dict[str, trio.MemorySendChannel[wire.PermissionVerdict]] = {}
         self._heard_at = trio.current_time()
         self._retry_after_s: float | None = None
-        self._over = False
+        self.over = False
         self.registered: wire.Registered | None = None
 
     async def run(self, registered: Callable[[], None]) -> float | None:
@@ -75,7 +75,7 @@ class Link:
 
     def lose(self) -> None:
         """The link is over: turns end, and nobody waits for answers any more."""
-        self._over = True
+        self.over = True
         for turn in self._turns.values():
             turn.lose()
         for tool_tx in self._asked.values():
@@ -93,12 +93,12 @@ class Link:
         Raises:
             Disconnected: the link is over.
         """
-        if not self._over:
+        if not self.over:
             try:
                 await self._outgoing.put(message)
             except Congested as full:
                 raise Disconnected("larkd takes nothing any more") from full
-        if self._over:
+        if self.over:
             await trio.lowlevel.checkpoint()
             raise Disconnected("larkd is not reachable; reconnecting")
 
@@ -152,7 +152,7 @@ class Link:
         self._say_nowait(wire.PermissionClosed(request_id=request_id, reason=reason))
 
     def _say_nowait(self, message: wire.FromProxy) -> None:
-        if not self._over:
+        if not self.over:
             with suppress(Congested):
                 self._outgoing.put_nowait(message)
 

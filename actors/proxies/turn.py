@@ -19,6 +19,9 @@ TEXT_CHARACTERS_MAX: Final = 256 * 1024
 class Speaker(Protocol):
     """What a turn speaks through."""
 
+    @property
+    def over(self) -> bool: ...
+
     async def say(self, message: wire.FromProxy) -> None:
         """Send, waiting while the daemon is slow. Raises Disconnected."""
 
@@ -42,8 +45,11 @@ class Turn:
         self._scope = trio.CancelScope()
         self.ended = False
         self.cancel_reason: wire.CancelReason | None = None
-        self.lost = False
-        """The link that brought it is over: nothing said of it arrives any more."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the link that brought it is over: nothing said of it arrives any more."""
+        return self._link.over
 
     @property
     def text(self) -> str:
@@ -169,7 +175,6 @@ class Turn:
 
     def lose(self) -> None:
         """The link is over; the daemon lets the message come again, or has ended the turn."""
-        self.lost = True
         self.cancel("timeout")
 
     async def __aenter__(self) -> Self:
