@@ -30,6 +30,17 @@ DESCRIPTION: Final = """\
 One daemon owns a Feishu/Lark bot's long connection and gives it to many
 coding-agent sessions; their answers stream into live cards.
 """
+MCP_DESCRIPTION: Final = """\
+A stdio MCP server that is a Claude Code channel: messages of Feishu arrive in the
+session, and its tools answer them. Your MCP client starts it; with Claude Code:
+
+  claude mcp add -s user feishu -- larkd mcp
+  claude --dangerously-load-development-channels server:feishu
+
+Environment: LARKD_ROLE=dispatcher for the coordinating session (else session),
+LARKD_SESSION_ID, LARKD_TEAMMATE_NAME, LARKD_STATE_DIR; LARKD_AUTOSTART=0 leaves the
+daemon alone where it does not run.
+"""
 EPILOG: Final = """\
 examples:
   larkd daemon --sandbox    try it in a minute: no Feishu app needed
@@ -69,6 +80,8 @@ def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["sandbox"]:
         return _sandbox(arguments[1:])
     parsed = _parser().parse_args(arguments)
+    if parsed.command == "mcp":
+        return _mcp(parsed)
     return _answer(parsed)
 
 
@@ -96,6 +109,14 @@ def _parser() -> argparse.ArgumentParser:
     add_handoff(commands)
     add_pair(commands)
     add_tokens(commands)
+    mcp = commands.add_parser(
+        "mcp",
+        help="attach an MCP client, such as Claude Code, over stdio",
+        description=MCP_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_state_dir(mcp)
     commands.add_parser(
         "sandbox", help="run the stand-in platform and its chat page alone", add_help=False
     )
@@ -109,6 +130,18 @@ def _daemon(argv: list[str]) -> int:
 
 def _sandbox(argv: list[str]) -> int:
     return int(importlib.import_module("actors.sandbox.__main__").main(argv) or DONE)
+
+
+def _mcp(parsed: argparse.Namespace) -> int:
+    from actors.proxies import mcp  # noqa: PLC0415  # trio, which --help can do without
+    from protocol import places  # noqa: PLC0415  # likewise
+
+    state = places.state_dir(parsed.state_dir, os.environ, Path.home())
+    try:
+        return mcp.main(state, os.environ)
+    except ValueError as wrong:
+        print(f"larkd mcp: {wrong}", file=sys.stderr)  # noqa: T201  # what the command says
+        return BAD_CONFIGURATION
 
 
 def _answer(parsed: argparse.Namespace) -> int:

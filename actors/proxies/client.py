@@ -56,7 +56,6 @@ __all__ = [
 BACKOFF_FIRST_S: Final = 0.25
 BACKOFF_MAX_S: Final = 5.0
 CONNECT_WITHIN_S: Final = 5.0
-GOODBYE_WITHIN_S: Final = 1.0
 TURNS_MAX: Final = 256
 """Deliveries not taken yet; the daemon offers 64 unacked at most."""
 
@@ -246,5 +245,5 @@ class Proxy:
 
     async def _leave(self) -> None:
         if self._link is not None:
-            with trio.move_on_after(GOODBYE_WITHIN_S, shield=True):
+            with trio.move_on_after(self._settings.goodbye_s, shield=True):
                 await self._link.flush()

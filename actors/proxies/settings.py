@@ -27,6 +27,8 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: tuple[str, ...] = (wire.CAPABILITY_TURNS, wire.CAPABILITY_CANCEL)
     """Without ``turns`` this is a channel session: it answers through tools."""
     version: str = __version__
+    goodbye_s: float = 1.0
+    """How long what was said last may take to go out when the proxy is left."""
     patient: bool = False
     """Open at once and keep trying, also where no daemon runs yet."""
 

@@ -1,0 +1,291 @@
+"""``larkd mcp``: a stdio MCP server that is a Claude Code channel.
+
+One process for each agent session, so it is small. It answers at once what it is and
+which tools it has; the daemon is looked for after the client said it is ready, started
+if nobody serves, and reached again for as long as the client is there. A message is
+acked once it was written to the client, which is not to say that anybody has read it:
+it counts as answered when a tool call names it.
+
+It ends with its input, with its output, with its parent, or by a signal, at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from actors.proxies.autostart import Autostart
+from actors.proxies.client import Proxy, open_proxy
+from actors.proxies.doctor import ask_doctor
+from actors.proxies.errors import DaemonNotRunning, Disconnected, ProxyError, ToolFailed
+from actors.proxies.settings import ProxySettings
+from actors.proxies.stdio import PrivateStdio
+from protocol import jsonrpc, mcp, wire
+from protocol.jsonrpc import Id, Message
+from protocol.places import StateDir
+
+LINE_BYTES_MAX: Final = 16 * 1024 * 1024
+UNWRITTEN_MAX: Final = 256
+CALLS_AT_ONCE_MAX: Final = 64
+PARENT_EVERY_S: Final = 1.0
+GOODBYE_S: Final = 0.05
+"""Less than the 100 ms after which the client does not ask any more."""
+
+
+async def serve(settings: ProxySettings, autostart: Autostart, stdio: PrivateStdio) -> None:
+    """Serve until the client is gone."""
+    async with trio.open_nursery() as nursery:
+        server = _Server(settings, autostart, nursery)
+        written = trio.Event()
+        nursery.start_soon(_write_all, server.outgoing, stdio, nursery.cancel_scope, written)
+        nursery.start_soon(_watch_parent, os.getppid(), nursery.cancel_scope)
+        nursery.start_soon(_watch_signals, nursery.cancel_scope)
+        lines = jsonrpc.Lines(LINE_BYTES_MAX)
+        async for chunk in stdio.chunks():
+            for line in lines.feed(chunk):
+                await server.hear(line)
+        server.close()
+        with trio.move_on_after(GOODBYE_S):
+            await written.wait()
+        nursery.cancel_scope.cancel(reason="the client closed our input")
+
+
+async def _write_all(
+    outgoing: trio.MemoryReceiveChannel[Message],
+    stdio: PrivateStdio,
+    whole: trio.CancelScope,
+    written: trio.Event,
+) -> None:
+    try:
+        async for message in outgoing:
+            await stdio.write(jsonrpc.encode(message))
+        written.set()
+    except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+        whole.cancel(reason="nobody reads our output")
+
+
+async def _watch_parent(parent: int, whole: trio.CancelScope) -> None:
+    while os.getppid() == parent:  # noqa: ASYNC110  # nobody tells of it
+        await trio.sleep(PARENT_EVERY_S)
+    whole.cancel(reason="the parent is dead")
+
+
+async def _watch_signals(whole: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        async for _ in signals:
+            whole.cancel(reason="signal")
+            return
+
+
+class _Server:
+    """The server's end of one client's connection."""
+
+    def __init__(
+        self, settings: ProxySettings, autostart: Autostart, nursery: trio.Nursery
+    ) -> None:
+        self._settings = settings
+        self._autostart = autostart
+        self._nursery = nursery
+        self._tx, self.outgoing = trio.open_memory_channel[Message](UNWRITTEN_MAX)
+        self._proxy: Proxy | None = None
+        self._attaching = False
+        self._calls: dict[Id, trio.CancelScope] = {}
+        self._permissions: dict[str, trio.CancelScope] = {}
+        self._requests: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
+            "initialize": mcp.initialize_result,
+            "ping": lambda _params: {},
+            "tools/list": lambda _params: {"tools": mcp.TOOLS},
+        }
+
+    # ── from the client ─────────────────────────────────────────────────────
+
+    async def hear(self, line: bytes | jsonrpc.LineTooLong) -> None:
+        """Take one line; what takes time is done in a task of its own."""
+        if isinstance(line, jsonrpc.LineTooLong):
+            await self._say(jsonrpc.error(None, jsonrpc.PARSE_ERROR, str(line)))
+            return
+        try:
+            message = jsonrpc.decode(line)
+        except jsonrpc.NotAnObject as wrong:
+            await self._say(jsonrpc.error(None, jsonrpc.PARSE_ERROR, f"no JSON object: {wrong}"))
+            return
+        method, number = message.get("method"), message.get("id")
+        if not isinstance(method, str):
+            if "result" not in message and "error" not in message:
+                await self._say(jsonrpc.error(None, jsonrpc.INVALID_REQUEST, "no method"))
+            return
+        params = jsonrpc.params_of(message)
+        if number is None:
+            self._hear_notification(method, params)
+        elif not isinstance(number, int | str) or isinstance(number, bool):
+            wrong_id = "id must be a string or an integer"
+            await self._say(jsonrpc.error(None, jsonrpc.INVALID_REQUEST, wrong_id))
+        else:
+            await self._hear_request(number, method, params)
+
+    async def _hear_request(self, number: Id, method: str, params: Mapping[str, Any]) -> None:
+        if method == "tools/call":
+            await self._begin_call(number, params)
+            return
+        answer = self._requests.get(method)
+        if answer is None:
+            unknown = f"Method not found: {method[:100]}"
+            await self._say(jsonrpc.error(number, jsonrpc.METHOD_NOT_FOUND, unknown))
+            return
+        await self._say(jsonrpc.result(number, answer(params)))
+
+    def _hear_notification(self, method: str, params: Mapping[str, Any]) -> None:
+        match method:
+            case "notifications/initialized":
+                self._attach()
+            case "notifications/cancelled":
+                call = self._calls.get(params.get("requestId", ""))
+                if call is not None:
+                    call.cancel(reason="the client cancelled it")
+            case mcp.PERMISSION_REQUEST:
+                request = mcp.permission_request(params)
+                if request is not None and request.request_id not in self._permissions:
+                    self._nursery.start_soon(self._ask_permission, request)
+
+    async def _say(self, message: Message) -> None:
+        with suppress(trio.ClosedResourceError):  # the client has gone
+            await self._tx.send(message)
+
+    def close(self) -> None:
+        """Say nothing more than what is on its way."""
+        self._tx.close()
+
+    # ── tools ───────────────────────────────────────────────────────────────
+
+    async def _begin_call(self, number: Id, params: Mapping[str, Any]) -> None:
+        name, args = params.get("name"), params.get("arguments")
+        if not isinstance(name, str) or name not in mcp.TOOL_NAMES:
+            await self._refuse(number, f"Unknown tool: {str(name)[:100]}")
+            return
+        if args is not None and not isinstance(args, dict):
+            await self._refuse(number, "arguments must be an object")
+            return
+        if len(self._calls) >= CALLS_AT_ONCE_MAX or number in self._calls:
+            await self._refuse(number, "too many calls at once, or an id in use")
+            return
+        # The session goes on, so what it asked leave for was decided at its terminal.
+        for asked in self._permissions.values():
+            asked.cancel(reason="the session went on")
+        self._attach()
+        self._calls[number] = trio.CancelScope()
+        self._nursery.start_soon(self._call, number, name, args or {})
+
+    async def _refuse(self, number: Id, why: str) -> None:
+        await self._say(jsonrpc.error(number, jsonrpc.INVALID_PARAMS, why))
+
+    async def _call(self, number: Id, name: str, args: dict[str, Any]) -> None:
+        scope = self._calls[number]
+        answer: Message | None = None
+        with scope:
+            answer = await self._answer(name, args)
+        del self._calls[number]
+        if answer is not None:  # else it was cancelled, and nobody waits for it
+            await self._say(jsonrpc.result(number, answer))
+
+    async def _answer(self, name: str, args: dict[str, Any]) -> Message:
+        if name == mcp.DOCTOR:
+            found = await ask_doctor(self._settings, verbose=args.get("verbose") is True)
+            return mcp.tool_result(found)
+        try:
+            if self._proxy is None:
+                raise Disconnected(mcp.NOT_REACHABLE)
+            return mcp.tool_result(await self._proxy.call_tool(name, args))
+        except (ToolFailed, Disconnected) as refused:
+            return mcp.tool_result(str(refused), is_error=True)
+
+    # ── the daemon ──────────────────────────────────────────────────────────
+
+    def _attach(self) -> None:
+        """Look for the daemon, once: some clients only list what there is, and go."""
+        if not self._attaching:
+            self._attaching = True
+            self._nursery.start_soon(self._stay_attached)
+
+    async def _stay_attached(self) -> None:
+        async with open_proxy(self._settings, link_changed=self._link_changed) as proxy:
+            self._proxy = proxy
+            async for turn in proxy.turns():
+                if await self._take_verdict(proxy, turn.deliver):
+                    continue
+                await self._say(mcp.channel_notification(turn.deliver))
+                try:
+                    await turn.ack()
+                except Disconnected:
+                    continue  # it comes again, marked by its attempt
+
+    def _link_changed(self, registered: wire.Registered | None, why: ProxyError | None) -> None:
+        if registered is None and isinstance(why, DaemonNotRunning | Disconnected):
+            self._autostart.nobody_serves()
+
+    # ── permissions ─────────────────────────────────────────────────────────
+
+    async def _ask_permission(self, request: wire.PermissionRequest) -> None:
+        scope = self._permissions[request.request_id] = trio.CancelScope()
+        verdict: wire.PermissionVerdict | None = None
+        with scope:
+            try:
+                if self._proxy is not None:
+                    verdict = await self._proxy.ask_permission(request)
+            except Disconnected:
+                pass  # it can still be answered at the terminal
+        del self._permissions[request.request_id]
+        if verdict is not None and verdict.option_id is not None:
+            await self._say(mcp.permission_notification(request.request_id, verdict.option_id))
+
+    async def _take_verdict(self, proxy: Proxy, deliver: wire.Deliver) -> bool:
+        """Take a typed answer to an open question, in a direct chat only."""
+        said = mcp.verdict_words(deliver.content)
+        if said is None or deliver.meta.get("chat_type") != "p2p":
+            return False
+        request_id, option_id = said
+        asked = self._permissions.get(request_id)
+        if asked is None:
+            return False
+        asked.cancel(reason="it was answered by a word")
+        await self._say(mcp.permission_notification(request_id, option_id))
+        self._nursery.start_soon(self._acknowledge_word, proxy, deliver, option_id)
+        return True
+
+    async def _acknowledge_word(self, proxy: Proxy, deliver: wire.Deliver, option_id: str) -> None:
+        args = {
+            "chat_id": deliver.chat_id,
+            "message_id": deliver.meta.get("message_id", ""),
+            "text": "✅" if option_id == mcp.ALLOW else "⛔",
+        }
+        try:
+            await proxy.call_tool("reply", args)
+        except (ToolFailed, Disconnected):
+            return
+
+
+def main(state: StateDir, environment: Mapping[str, str]) -> int:
+    """Run the server on this process's standard input and output.
+
+    Raises:
+        ValueError: the environment names a role that is none.
+    """
+    role = mcp.role_of(environment)
+    cwd = environment.get("CLAUDE_PROJECT_DIR") or os.fspath(Path.cwd())
+    settings = ProxySettings(
+        session_id=mcp.session_id_of(role, environment, os.path.realpath(cwd)),
+        state_dir=Path(state.root),
+        role=role,
+        metadata=mcp.metadata_of(environment, cwd),
+        capabilities=(wire.CAPABILITY_PERMISSION,),
+        patient=True,
+        goodbye_s=GOODBYE_S,
+    )
+    stdio = PrivateStdio()
+    trio.run(serve, settings, Autostart(state, environment), stdio)
+    return 0
