@@ -7,6 +7,7 @@ import importlib
 import os
 import secrets
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -48,6 +49,7 @@ examples:
   larkd status              who hears the user, what waits, which sessions are live
   larkd status --json       the same, for scripts
   larkd handoff acquire api let the session api hear the user
+  larkd doctor              what is wrong, and what to do about it
   larkd pair approve K7M2QX let in who was shown this code
   larkd tokens rotate session
                             make a new token; the old one proves nothing any more
@@ -82,6 +84,8 @@ def _run(arguments: list[str]) -> int:
     parsed = _parser().parse_args(arguments)
     if parsed.command == "mcp":
         return _mcp(parsed)
+    if parsed.command == "doctor":
+        return _doctor(parsed)
     return _answer(parsed)
 
 
@@ -109,6 +113,17 @@ def _parser() -> argparse.ArgumentParser:
     add_handoff(commands)
     add_pair(commands)
     add_tokens(commands)
+    doctor = commands.add_parser(
+        "doctor",
+        help="look for what is wrong, and say what to do",
+        description="Check credentials, scopes, connection, queue, disk, tokens, versions and"
+        " clock. Works without a running daemon, and never prints a secret.",
+        allow_abbrev=False,
+    )
+    doctor.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+    doctor.add_argument("--verbose", action="store_true", help="show also what is in order")
+    add_state_dir(doctor)
     mcp = commands.add_parser(
         "mcp",
         help="attach an MCP client, such as Claude Code, over stdio",
@@ -132,11 +147,22 @@ def _sandbox(argv: list[str]) -> int:
     return int(importlib.import_module("actors.sandbox.__main__").main(argv) or DONE)
 
 
+def _doctor(parsed: argparse.Namespace) -> int:
+    from actors import doctor  # noqa: PLC0415  # only for this command
+    from protocol import places  # noqa: PLC0415  # likewise
+
+    state = places.state_dir(getattr(parsed, "state_dir", None), os.environ, Path.home())
+    findings = doctor.examine(state, parsed.config, os.environ, time.time_ns() // 1_000_000)
+    said, exit_status = doctor.report(findings, as_json=parsed.json, verbose=parsed.verbose)
+    print(said)  # noqa: T201  # what the command says
+    return exit_status
+
+
 def _mcp(parsed: argparse.Namespace) -> int:
     from actors.proxies import mcp  # noqa: PLC0415  # trio, which --help can do without
     from protocol import places  # noqa: PLC0415  # likewise
 
-    state = places.state_dir(parsed.state_dir, os.environ, Path.home())
+    state = places.state_dir(getattr(parsed, "state_dir", None), os.environ, Path.home())
     try:
         return mcp.main(state, os.environ)
     except ValueError as wrong:

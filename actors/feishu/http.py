@@ -71,7 +71,7 @@ class Platform:
             base_url=base_url,
             # HTTPS_PROXY and its like are how some houses reach the outside, so they are
             # taken from the environment; a sandbox on loopback is never behind them.
-            trust_env=not _is_loopback(base_url),
+            trust_env=not is_loopback(base_url),
             timeout=httpx.Timeout(
                 connect=CONNECT_WITHIN_S,
                 read=READ_WITHIN_S,
@@ -225,6 +225,6 @@ def _is_zero(code: object) -> bool:
     return code == 0 and isinstance(code, int) and not isinstance(code, bool)
 
 
-def _is_loopback(base_url: str) -> bool:
+def is_loopback(base_url: str) -> bool:
     host = httpx.URL(base_url).host
     return host in ("localhost", "::1") or host.startswith("127.")
