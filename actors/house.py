@@ -65,7 +65,7 @@ from actors.messages import shutdown as to_shutdown
 from actors.messages.turn import TurnOpening
 from actors.tokens import TokenFiles
 from protocol import __version__
-from protocol.ids import AccountId, SessionId
+from protocol.ids import AccountId, MessageId, SessionId
 from protocol.pairing import mint_code
 from protocol.places import DaemonInfo, StateDir
 from protocol.settings import Settings
@@ -299,6 +299,7 @@ class House:
             ownership_tx=self._ownership.tx,
             show_turn=lambda opening, inbox, own: turns.show_turn(opening, inbox, own, self._turns),
             finish_crashed=self._finish_crashed,
+            mark=self._mark,
             random_bytes=os.urandom,
         )
 
@@ -311,6 +312,11 @@ class House:
             await Lane(session_id, context, own, retire).serve(inbox)
 
         await lanes.run(self._lanes.life(), run_lane, task_status=task_status)
+
+    async def _mark(self, account: AccountId, message_id: MessageId, answered: trio.Event) -> None:
+        one = self._accounts[account]
+        mark = turns.TypingMark(message_id, one.gateway.tx, one.intake.tx)
+        await turns.mark_until(answered, mark, self._cleanup)
 
     async def _finish_crashed(self, opening: TurnOpening) -> None:
         await turns.finish_crashed(opening, self._turns)

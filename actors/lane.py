@@ -21,13 +21,15 @@ from actors.kit.mail import ActorGone, ask, offer
 from actors.messages import lane, link, ownership, turn
 from protocol import ids, wire
 from protocol.delivery import Offer
-from protocol.ids import AccountId, RowId, SessionId, TurnId
+from protocol.ids import AccountId, MessageId, RowId, SessionId, TurnId
 from protocol.roster import ReplyMode
 
 TURN_INPUTS_MAX: Final = 64
 """Joined messages a turn's actor may be behind; past it the proxy's TCP pushes back."""
 ASK_WITHIN_S: Final = 5.0
 ASK_AGAIN_S: Final = 1.0
+MARKED_MAX: Final = 64
+"""Messages of a channel session that carry the Typing mark at once; more go without."""
 
 log = structlog.get_logger()
 
@@ -42,6 +44,8 @@ ShowTurn = Callable[
 """Shows one turn until its final state was accepted; tells the lane of its end."""
 FinishCrashed = Callable[[turn.TurnOpening], Awaitable[None]]
 """Brings the cards of a turn whose actor crashed to error, by what the ledger knows."""
+MarkMessage = Callable[[AccountId, MessageId, trio.Event], Awaitable[None]]
+"""Marks a message as being worked on, until the event or until cancelled."""
 FeishuReplyMode = Literal["auto", "streaming", "static"]
 
 
@@ -58,6 +62,7 @@ class LaneContext(msgspec.Struct, frozen=True, kw_only=True):
     ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]
     show_turn: ShowTurn
     finish_crashed: FinishCrashed
+    mark: MarkMessage
     random_bytes: Callable[[int], bytes]
 
 
@@ -98,6 +103,7 @@ class Lane:
         self._more = False
         self._draining = False
         self._unresponsive: TurnId | None = None
+        self._marked: dict[RowId, trio.Event] = {}  # of a channel session
 
     async def serve(self, inbox: trio.MemoryReceiveChannel[lane.LaneMessage]) -> None:
         """Serve until the session is gone and its last card is final."""
@@ -123,6 +129,8 @@ class Lane:
                     self._peer = None
             case lane.Wake():
                 self._more = True
+            case lane.Answered(row_id=row_id):
+                self._unmark(row_id)
             case lane.Fetched():
                 self._fetched(message)
             case lane.Stop():
@@ -192,6 +200,8 @@ class Lane:
         inputs: trio.MemorySendChannel[turn.TurnInput] | None = None
         if wire.CAPABILITY_TURNS in peer.capabilities:
             inputs = self._open_turn(peer, row, turn_id, fetched.reply_mode)
+        else:
+            self._mark(row)
         offer(
             peer.link,
             link.Offered(
@@ -208,6 +218,23 @@ class Lane:
                 turn=inputs,
             ),
         )
+
+    def _mark(self, row: Offer) -> None:
+        """What a channel session was given shows that, until it answers it."""
+        if len(self._marked) < MARKED_MAX:
+            self._nursery.start_soon(self._show_mark, row)
+
+    async def _show_mark(self, row: Offer) -> None:
+        answered = self._marked[row.row_id] = trio.Event()
+        try:
+            await self._context.mark(row.account, row.prepared.message_id, answered)
+        finally:
+            self._marked.pop(row.row_id, None)
+
+    def _unmark(self, row_id: RowId) -> None:
+        answered = self._marked.get(row_id)
+        if answered is not None:
+            answered.set()
 
     def _open_turn(
         self, peer: lane.Attached, row: Offer, turn_id: TurnId, mode: ReplyMode | None
@@ -320,6 +347,8 @@ class Lane:
 
     def _lose_turn(self) -> None:
         """The connection that ran the turn is over. Its row is ownership's affair."""
+        for row_id in list(self._marked):
+            self._unmark(row_id)
         self._owe_end(None)
         if self._turn is not None:
             self._tell_turn(self._turn, turn.SessionLost())

@@ -74,6 +74,7 @@ class _Host:
             case (
                 lane.Detached(session_id=session_id)
                 | lane.Wake(session_id=session_id)
+                | lane.Answered(session_id=session_id)
                 | lane.Revoked(session_id=session_id)
             ):
                 await self._send(session_id, message)

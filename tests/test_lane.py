@@ -57,6 +57,7 @@ class World:
         self.rows: list[Offer] = []
         self.answered: list[RowId] = []
         self.unresponsive = False
+        self.marks: list[MessageId] = []
         self.turns: dict[TurnId, list[turn.TurnInput]] = {}
         self.openings: list[turn.TurnOpening] = []
         self.crash_turns = False
@@ -85,6 +86,11 @@ class World:
     async def serve_link(self) -> None:
         async for message in self.link_rx:
             self.mail.append(message)
+
+    async def mark(self, _account: AccountId, message_id: MessageId, answered: trio.Event) -> None:
+        self.marks.append(message_id)
+        await answered.wait()
+        self.marks.remove(message_id)
 
     async def show_turn(
         self,
@@ -169,6 +175,7 @@ async def open_world() -> AsyncIterator[World]:
         ownership_tx=world.ownership_tx,
         show_turn=world.show_turn,
         finish_crashed=world.finish_crashed,
+        mark=world.mark,
         random_bytes=lambda size: next(numbers).to_bytes(size, "big"),
     )
 
@@ -198,6 +205,21 @@ async def test_a_turns_session_gets_one_row_at_a_time(autojump_clock: MockClock)
         await world.end(1, "error")
         assert world.offered() == ["prompt 1", "prompt 2", "prompt 3"]
         assert world.answered == [1, 2]
+
+
+async def test_what_a_channel_session_was_given_is_marked_until_it_is_answered_or_lost(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.attach("permission")
+        await world.give(row(1), row(2), row(3))
+        assert sorted(world.marks) == ["om_1", "om_2", "om_3"]
+        await world.lanes_tx.send(lane.Answered(session_id=SESSION, row_id=RowId(2)))
+        await wait_all_tasks_blocked()
+        assert sorted(world.marks) == ["om_1", "om_3"]
+        await world.lanes_tx.send(lane.Detached(session_id=SESSION, connection_id=ConnectionId(1)))
+        await wait_all_tasks_blocked()
+        assert world.marks == []
 
 
 async def test_a_channel_session_gets_rows_as_they_come(autojump_clock: MockClock) -> None:

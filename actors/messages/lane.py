@@ -37,6 +37,13 @@ class Wake(Message, frozen=True, kw_only=True):
     session_id: SessionId
 
 
+class Answered(Message, frozen=True, kw_only=True):
+    """A row this session was given was answered."""
+
+    session_id: SessionId
+    row_id: RowId
+
+
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):
     alias: str
     mode: Mode
@@ -121,6 +128,7 @@ LaneMessage = (
     Attached
     | Detached
     | Wake
+    | Answered
     | Stop
     | Revoked
     | Recalled

@@ -148,9 +148,11 @@ class Acked(Message, frozen=True, kw_only=True):
 
 
 class Answered(Message, frozen=True, kw_only=True):
-    """The turn of this row ended: the row is closed."""
+    """The turn of this row ended, or a reply named it: the row is closed."""
 
     row_id: RowId
+    by: SessionId | None = None
+    """The session whose reply it was; its lane is told."""
 
 
 class ConnectionState(Message, frozen=True, kw_only=True):

@@ -144,4 +144,4 @@ async def _answered(
         )
     )
     for row in rows:
-        await context.ownership_tx.send(ownership.Answered(row_id=row.row_id))
+        await context.ownership_tx.send(ownership.Answered(row_id=row.row_id, by=session_id))

@@ -124,6 +124,8 @@ class _Ownership:
                     self._wake(message.connection_id)
             case ownership.Answered():
                 self._sessions.ended(message.row_id)
+                if message.by is not None:
+                    self._lanes.tell(lane.Answered(session_id=message.by, row_id=message.row_id))
                 await self._rows.answered(message.row_id)
             case ownership.ConnectionState() | ownership.Refusals() | ownership.Unresponsive():
                 self._status.note(message)

@@ -3,5 +3,13 @@
 from actors.turns.actor import show_turn
 from actors.turns.context import TurnContext
 from actors.turns.repair import finish_crashed, repair_cards
+from actors.turns.typing_mark import TypingMark, mark_until
 
-__all__ = ["TurnContext", "finish_crashed", "repair_cards", "show_turn"]
+__all__ = [
+    "TurnContext",
+    "TypingMark",
+    "finish_crashed",
+    "mark_until",
+    "repair_cards",
+    "show_turn",
+]

@@ -61,7 +61,7 @@ class _TurnActor:
         self._context = context
         self._doors = TurnDoors(opening, context)
         self._turn = Turn(trio.current_time())
-        self._typing = TypingMark(self._doors)
+        self._typing = TypingMark(opening.message_id, self._doors.gateway_tx, self._doors.intake_tx)
         self._stopped_by_user = False
         self._behind: bool | None = None  # until the turn has ended
         self._presenter: Presenter = (

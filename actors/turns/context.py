@@ -63,7 +63,7 @@ class TurnDoors:
     def __init__(self, opening: TurnOpening, context: TurnContext) -> None:
         self.opening = opening
         self.context = context
-        self._gateway_tx = context.gateways[opening.account]
+        self.gateway_tx = context.gateways[opening.account]
         self.intake_tx = context.intakes[opening.account]
 
     def style(self) -> Style:
@@ -79,7 +79,7 @@ class TurnDoors:
         self, operation: gateway.Operation, priority: gateway.Priority, permit: int | None = None
     ) -> Outcome:
         return await ask_or(
-            self._gateway_tx,
+            self.gateway_tx,
             lambda reply: gateway.Call(
                 operation=operation, priority=priority, permit=permit, reply=reply
             ),
@@ -90,7 +90,7 @@ class TurnDoors:
     async def permit(self, want: Callable[[Reply[gateway.Granted]], gateway.Permit]) -> int | None:
         """Wait for the right to make one call; None: ask again."""
         granted: gateway.Granted | None = await ask_or(
-            self._gateway_tx, want, within_s=PERMIT_WITHIN_S, otherwise=_no_permit
+            self.gateway_tx, want, within_s=PERMIT_WITHIN_S, otherwise=_no_permit
         )
         return granted.permit if granted is not None else None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from tests.kit.house import Platform, open_daemon, open_platform
+from tests.kit.house import Platform, open_daemon, open_platform, wait_reactions
 from tests.kit.raw_proxy import RawProxy, session
 
 Map = dict[str, Any]
@@ -389,21 +389,3 @@ async def test_who_did_not_start_a_turn_in_a_group_can_neither_stop_nor_drop(
         not_yours = "Only who sent a message, or an admin, can take it out of the queue."
         for words in ("/queue drop 1", "/queue clear"):
             assert await group.ask(words, mention_bot=True, sender=other) == not_yours
-
-
-async def wait_reactions(platform: Platform, sent: list[Map], wanted: list[str]) -> None:
-    """Wait until each of the messages carries just these reactions."""
-    ids = {one["message_id"] for one in sent}
-    found: list[list[str]] = []
-    with trio.move_on_after(10):
-        while True:
-            state = await platform.get("state")
-            found = [
-                [reaction["emoji_type"] for reaction in message["reactions"]]
-                for message in state["messages"]
-                if message["message_id"] in ids
-            ]
-            if found == [wanted] * len(sent):
-                return
-            await trio.sleep(0.02)
-    raise AssertionError(f"{found} instead of {wanted} each")

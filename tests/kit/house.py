@@ -218,3 +218,21 @@ async def _ready(process: trio.Process) -> str:
 async def _drain(stream: trio.abc.ReceiveStream) -> None:
     async for _ in stream:
         pass
+
+
+async def wait_reactions(platform: Platform, sent: list[dict[str, Any]], wanted: list[str]) -> None:
+    """Wait until each of the messages carries just these reactions."""
+    ids = {one["message_id"] for one in sent}
+    found: list[list[str]] = []
+    with trio.move_on_after(10):
+        while True:
+            state = await platform.get("state")
+            found = [
+                [reaction["emoji_type"] for reaction in message["reactions"]]
+                for message in state["messages"]
+                if message["message_id"] in ids
+            ]
+            if found == [wanted] * len(sent):
+                return
+            await trio.sleep(0.02)
+    raise AssertionError(f"{found} instead of {wanted} each")

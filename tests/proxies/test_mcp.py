@@ -15,7 +15,14 @@ from typing import Any
 import pytest
 import trio
 
-from tests.kit.house import Platform, configuration, environment, open_daemon, open_platform
+from tests.kit.house import (
+    Platform,
+    configuration,
+    environment,
+    open_daemon,
+    open_platform,
+    wait_reactions,
+)
 from tests.kit.raw_proxy import session
 from tests.kit.stdio_process import Map, StdioProcess, larkd, open_stdio
 
@@ -148,11 +155,13 @@ async def test_a_message_arrives_and_its_reply_is_answered_in_the_chat(state_dir
         assert (meta["chat_id"], meta["message_id"]) == (chat["chat_id"], sent["message_id"])
         assert "attempt" not in meta
         assert await waiting(client) == ["hello"]
+        await wait_reactions(platform, [sent], ["Typing"])
         said, text = await client.tool(
             "reply", chat_id=chat["chat_id"], message_id=sent["message_id"], text="**hi**"
         )
         assert (said, text.startswith(f"Sent to {chat['chat_id']} as om_")) == (True, True)
         assert await waiting(client) == []
+        await wait_reactions(platform, [sent], [])
         (answer,) = [one for one in await platform.messages(chat) if one["parent_id"]]
         assert "**hi**" in answer["content"]
         assert await client.tool("reply", chat_id=chat["chat_id"]) == (
