@@ -19,6 +19,7 @@ from actors.arguments import (
     add_tokens,
     parse_daemon_arguments,
 )
+from actors.proxies.acp_arguments import acp_settings, add_acp
 
 if TYPE_CHECKING:
     from protocol.places import StateDir
@@ -50,6 +51,8 @@ examples:
   larkd status --json       the same, for scripts
   larkd handoff acquire api let the session api hear the user
   larkd doctor              what is wrong, and what to do about it
+  larkd acp --alias codex -- codex-acp
+                            let an agent answer in Feishu
   larkd pair approve K7M2QX let in who was shown this code
   larkd tokens rotate session
                             make a new token; the old one proves nothing any more
@@ -84,6 +87,8 @@ def _run(arguments: list[str]) -> int:
     parsed = _parser().parse_args(arguments)
     if parsed.command == "mcp":
         return _mcp(parsed)
+    if parsed.command == "acp":
+        return _acp(parsed)
     if parsed.command == "doctor":
         return _doctor(parsed)
     return _answer(parsed)
@@ -132,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add_state_dir(mcp)
+    add_acp(commands)
     commands.add_parser(
         "sandbox", help="run the stand-in platform and its chat page alone", add_help=False
     )
@@ -168,6 +174,19 @@ def _mcp(parsed: argparse.Namespace) -> int:
     except ValueError as wrong:
         print(f"larkd mcp: {wrong}", file=sys.stderr)  # noqa: T201  # what the command says
         return BAD_CONFIGURATION
+
+
+def _acp(parsed: argparse.Namespace) -> int:
+    import trio  # noqa: PLC0415  # --help can do without
+
+    from actors.proxies import acp  # noqa: PLC0415  # likewise
+
+    try:
+        settings = acp_settings(parsed, os.environ)
+    except ValueError as wrong:
+        print(f"larkd acp: {wrong}", file=sys.stderr)  # noqa: T201  # what the command says
+        return BAD_CONFIGURATION
+    return trio.run(acp.run, settings)
 
 
 def _answer(parsed: argparse.Namespace) -> int:

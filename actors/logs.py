@@ -17,7 +17,7 @@ from typing import Any, Final, TextIO
 
 import structlog
 
-from actors.log_redaction import Redaction
+from actors.kit.redaction import Redaction
 from actors.log_sinks import RotatingFile, Sink, StreamWriter
 from protocol.settings_keys import LogFormat, LogLevel
 

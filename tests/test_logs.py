@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from actors import logs
-from actors.log_redaction import REDACTED, Redaction
+from actors.kit.redaction import REDACTED, Redaction
 from actors.log_sinks import QUEUED_LINES_MAX, RotatingFile, Sink, StreamWriter
 
 CLOSE_S = 5.0

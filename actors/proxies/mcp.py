@@ -47,7 +47,7 @@ async def serve(settings: ProxySettings, autostart: Autostart, stdio: PrivateStd
         nursery.start_soon(_watch_parent, os.getppid(), nursery.cancel_scope)
         nursery.start_soon(_watch_signals, nursery.cancel_scope)
         lines = jsonrpc.Lines(LINE_BYTES_MAX)
-        async for chunk in stdio.chunks():
+        while chunk := await stdio.read():
             for line in lines.feed(chunk):
                 await server.hear(line)
         server.close()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterator
 from typing import Final
 
 import trio
@@ -26,19 +25,19 @@ class PrivateStdio:
         os.dup2(nothing, 0)
         os.close(nothing)
         os.dup2(2, 1)
+        self._input: trio.abc.ReceiveStream | None = None
         self._output: trio.abc.SendStream | None = None
+        if _can_wait(self._read_fd):
+            self._input = trio.lowlevel.FdStream(self._read_fd)
         if _can_wait(self._write_fd):
             self._output = trio.lowlevel.FdStream(self._write_fd)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield what comes in, until its end."""
-        if _can_wait(self._read_fd):
-            async with trio.lowlevel.FdStream(self._read_fd) as stream:
-                while data := await stream.receive_some(READ_BYTES):
-                    yield data
-        else:  # a file, as in a test by hand
-            while data := await trio.to_thread.run_sync(os.read, self._read_fd, READ_BYTES):
-                yield data
+    async def read(self) -> bytes:
+        """Return what comes in next; nothing at its end."""
+        if self._input is not None:
+            return bytes(await self._input.receive_some(READ_BYTES))
+        # A file, as in a test by hand.
+        return await trio.to_thread.run_sync(os.read, self._read_fd, READ_BYTES)
 
     async def write(self, data: bytes) -> None:
         """Write all of it.

@@ -60,6 +60,10 @@ class Turn:
         """Tell the daemon that the session has the message."""
         await self._link.say(wire.Ack(event_id=self.deliver.event_id, attempt=self.deliver.attempt))
 
+    async def tell(self, message: wire.Delta | wire.ToolEvent | wire.Plan | wire.Usage) -> None:
+        """Say what was put into a message of this turn already."""
+        await self._link.say(message)
+
     async def say(self, text: str) -> None:
         """Append to the answer, verbatim. Waits while the daemon is slow."""
         await self._delta(text, "answer")

@@ -1,0 +1,212 @@
+"""``larkd acp -- COMMAND…``: any agent that speaks the Agent Client Protocol.
+
+It attaches a session to the daemon and has the agent answer its turns. The agent is
+started with the first attach and started again when it ended; where it can, it takes
+its session up again. It ends with this process, its whole group.
+"""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import trio
+
+from actors.proxies.agent import Agent, AgentFailed, AgentSettings, Listener
+from actors.proxies.agent_process import AgentNotStarted, start_agent
+from actors.proxies.client import Turn, open_proxy
+from actors.proxies.errors import Disconnected, ProxyError
+from actors.proxies.settings import ProxySettings
+from protocol import acp, wire
+
+PICTURE_BYTES_MAX: Final = 5 * 1024 * 1024
+PARENT_EVERY_S: Final = 1.0
+
+
+class AcpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    proxy: ProxySettings
+    agent: AgentSettings
+    ends_with_parent: bool = False
+
+
+async def serve(settings: AcpSettings) -> None:
+    """Serve until cancelled, or until the session ended for good.
+
+    Raises:
+        ProxyError: why it ended.
+    """
+    failure: ProxyError | None = None
+    async with trio.open_nursery() as nursery:
+        runner = _Runner(settings.agent, nursery)
+        async with open_proxy(settings.proxy, link_changed=_tell_link) as proxy:
+            async for turn in proxy.turns():
+                await runner.answer(turn)
+            failure = proxy.ended
+        nursery.cancel_scope.cancel(reason="the session ended")
+    if failure is not None:
+        raise failure
+
+
+def _tell_link(registered: wire.Registered | None, why: ProxyError | None) -> None:
+    if registered is not None:
+        sys.stderr.write(f"larkd acp: attached as {registered.alias}\\n")
+    elif why is not None:
+        sys.stderr.write(f"larkd acp: {why}\\n")
+
+
+class _Runner:
+    """Answers turns one by one, with an agent that lives."""
+
+    def __init__(self, settings: AgentSettings, nursery: trio.Nursery) -> None:
+        self._settings = settings
+        self._nursery = nursery
+        self._agent: Agent | None = None
+        self._session_id = ""
+
+    async def answer(self, turn: Turn) -> None:
+        async with turn:
+            ending = await self._answer(turn)
+            await self._end(turn, ending)
+
+    async def _answer(self, turn: Turn) -> acp.Ending:
+        try:
+            agent = await self._living()
+            blocks = await _blocks(turn.deliver, pictures_wanted=agent.abilities.images)
+            return await agent.prompt(
+                blocks,
+                Listener(
+                    turn_id=turn.deliver.turn_id,
+                    said=turn.tell,
+                    asked=lambda question: turn.ask_permission(
+                        question.title, question.options, detail=question.detail
+                    ),
+                ),
+            )
+        except (AgentFailed, AgentNotStarted) as failed:
+            return acp.Ending(status="error", error=str(failed))
+
+    async def _end(self, turn: Turn, ending: acp.Ending) -> None:
+        try:
+            await turn.end(ending.status, error=ending.error)
+        except Disconnected:
+            return  # the daemon has ended it as lost
+
+    async def _living(self) -> Agent:
+        """Return an agent that lives: this one, or the next.
+
+        Raises:
+            AgentNotStarted, AgentFailed: there is none.
+        """
+        if self._agent is None or self._agent.over.is_set():
+            self._agent = None
+            self._agent = await self._nursery.start(self._live)
+            self._session_id = self._agent.session_id
+        return self._agent
+
+    async def _live(self, *, task_status: trio.TaskStatus[Agent]) -> None:
+        process = await start_agent(
+            self._settings.command,
+            self._settings.cwd,
+            self._settings.extra_environment,
+            os.environ,
+        )
+        failure: AgentFailed | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                agent = Agent(self._settings, process, nursery)
+                nursery.start_soon(process.read_stderr)
+                nursery.start_soon(agent.read)
+                try:
+                    await agent.begin(self._session_id)
+                except AgentFailed as refused:
+                    failure = refused
+                else:
+                    task_status.started(agent)
+                    await agent.over.wait()
+                    await agent.settle()
+                nursery.cancel_scope.cancel(reason="the agent is over")
+        finally:
+            await process.end()  # noqa: ASYNC102  # it shields itself, with a deadline
+        if failure is not None:
+            raise failure
+
+
+async def _blocks(deliver: wire.Deliver, *, pictures_wanted: bool) -> list[dict[str, object]]:
+    pictures: dict[int, acp.Picture] = {}
+    links: list[tuple[str, str]] = []
+    for at, attachment in enumerate(deliver.attachments):
+        if attachment.path is None:
+            continue
+        path = Path(attachment.path)
+        if attachment.kind == "image" and pictures_wanted:
+            picture = await trio.to_thread.run_sync(_picture, path)
+            if picture is not None:
+                pictures[at] = picture
+                continue
+        links.append((attachment.name, path.as_uri()))
+    return acp.prompt(deliver, pictures, links)
+
+
+def _picture(path: Path) -> acp.Picture | None:
+    try:
+        with path.open("rb") as file:
+            data = file.read(PICTURE_BYTES_MAX + 1)
+    except OSError:
+        return None
+    if len(data) > PICTURE_BYTES_MAX:
+        return None
+    mime_type = _mime_type(data) or mimetypes.guess_type(path.name)[0] or "image/png"
+    return acp.Picture(mime_type=mime_type, base64=base64.b64encode(data).decode())
+
+
+def _mime_type(data: bytes) -> str | None:
+    for start, mime_type in (
+        (b"\\x89PNG", "image/png"),
+        (b"\\xff\\xd8", "image/jpeg"),
+        (b"GIF8", "image/gif"),
+    ):
+        if data.startswith(start):
+            return mime_type
+    return "image/webp" if data[8:12] == b"WEBP" else None
+
+
+async def run(settings: AcpSettings) -> int:
+    """Serve until a signal, the parent's end, or the session's; return the exit status."""
+    failure: ProxyError | None = None
+    parent = os.getppid()
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def leave_on_signal() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel(reason="signal")
+                    return
+
+            async def leave_with_parent() -> None:
+                while os.getppid() == parent:  # noqa: ASYNC110  # nobody tells of it
+                    await trio.sleep(PARENT_EVERY_S)
+                nursery.cancel_scope.cancel(reason="the parent is dead")
+
+            nursery.start_soon(leave_on_signal)
+            if settings.ends_with_parent:
+                nursery.start_soon(leave_with_parent)
+            try:
+                await serve(settings)
+            except* ProxyError as group:
+                failure = _first(group)
+            nursery.cancel_scope.cancel(reason="done")
+    if failure is None:
+        return 0
+    sys.stderr.write(f"larkd acp: {failure}\\n")
+    return 1
+
+
+def _first(group: BaseExceptionGroup[ProxyError]) -> ProxyError:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

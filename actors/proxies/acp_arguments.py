@@ -1,0 +1,146 @@
+"""What ``larkd acp`` takes on its command line. Nothing slow is imported for its help."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from actors.proxies.acp import AcpSettings
+
+DESCRIPTION: Final = """\
+Attach an agent that speaks the Agent Client Protocol over stdio: its answers stream into
+cards, with its tool calls and plan, and what it asks leave for is asked in the chat.
+"""
+EPILOG: Final = """\
+examples:
+  larkd acp -- codex-acp
+  larkd acp --alias gem --cwd ~/work/site --fs write -- gemini --acp
+  larkd acp --env ANTHROPIC_API_KEY -- claude-agent-acp
+
+The agent gets HOME, LOGNAME, PATH, SHELL, TERM and USER of this environment, and what
+--env names. It is started again after it ended, and it ends with this command.
+"""
+FS_CHOICES: Final = ("none", "read", "write")
+
+
+def add_acp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``larkd acp``."""
+    acp = commands.add_parser(
+        "acp",
+        help="attach an agent that speaks the Agent Client Protocol",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    acp.add_argument(
+        "--state-dir", metavar="DIR", type=Path, default=argparse.SUPPRESS, help="larkd's directory"
+    )
+    acp.add_argument("--alias", help="the name people use in chat (default: the directory's)")
+    acp.add_argument("--cwd", type=Path, help="the agent's working directory (default: this one)")
+    acp.add_argument(
+        "--session-id", help="by which the daemon knows this session again (default: a new one)"
+    )
+    acp.add_argument(
+        "--role", choices=("session", "dispatcher"), help="default: $LARKD_ROLE, else session"
+    )
+    acp.add_argument(
+        "--fs",
+        choices=FS_CHOICES,
+        default="none",
+        help="files below the working directory the agent may ask this command to read, or to"
+        " read and write (default: none; most agents use their own tools)",
+    )
+    acp.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="a variable for the agent, from this environment or as given; may be repeated",
+    )
+    acp.add_argument(
+        "--idle-timeout",
+        type=float,
+        default=900.0,
+        metavar="SECONDS",
+        help="end an agent that says nothing for so long while it works (default: 900)",
+    )
+    acp.add_argument("--exit-with-parent", action="store_true", help=argparse.SUPPRESS)
+    acp.add_argument(
+        "agent", nargs=argparse.REMAINDER, metavar="-- COMMAND…", help="the agent, after --"
+    )
+
+
+def acp_settings(parsed: argparse.Namespace, environment: Mapping[str, str]) -> AcpSettings:
+    """Read the settings off the command line.
+
+    Raises:
+        ValueError: what is wrong with it, and what to do.
+    """
+    from actors.proxies.acp import AcpSettings  # noqa: PLC0415  # trio
+    from actors.proxies.agent import AgentSettings  # noqa: PLC0415  # likewise
+    from actors.proxies.settings import ProxySettings  # noqa: PLC0415  # likewise
+    from protocol import mcp, places, wire  # noqa: PLC0415  # likewise
+
+    command = parsed.agent[1:] if parsed.agent[:1] == ["--"] else parsed.agent
+    if not command:
+        raise ValueError("name the agent's command after --, for example: larkd acp -- codex-acp")
+    if parsed.idle_timeout <= 0:
+        raise ValueError("--idle-timeout must be above 0")
+    cwd = (parsed.cwd or Path.cwd()).expanduser().resolve()
+    if not cwd.is_dir():
+        raise ValueError(f"--cwd {cwd} is no directory")
+    role = parsed.role or mcp.role_of(environment)
+    metadata = {"agent": Path(command[0]).name[:1024], "cwd": os.fspath(cwd)[:1024]}
+    if parsed.alias:
+        metadata["alias"] = parsed.alias[:1024]
+    session_id = parsed.session_id or environment.get("LARKD_SESSION_ID") or _new_id(metadata)
+    state = places.state_dir(getattr(parsed, "state_dir", None), environment, Path.home())
+    return AcpSettings(
+        proxy=ProxySettings(
+            session_id=session_id,
+            state_dir=state.root,
+            role=role,
+            metadata=metadata,
+            capabilities=(
+                wire.CAPABILITY_TURNS,
+                wire.CAPABILITY_CANCEL,
+                wire.CAPABILITY_PERMISSION,
+            ),
+            patient=True,
+        ),
+        agent=AgentSettings(
+            command=tuple(command),
+            cwd=os.fspath(cwd),
+            extra_environment=dict(_variable(one, environment) for one in parsed.env),
+            reads_files=parsed.fs in ("read", "write"),
+            writes_files=parsed.fs == "write",
+            idle_within_s=parsed.idle_timeout,
+        ),
+        ends_with_parent=parsed.exit_with_parent,
+    )
+
+
+def _new_id(metadata: Mapping[str, str]) -> str:
+    return re.sub(r"[^A-Za-z0-9._:-]", "-", f"acp-{metadata['agent']}-{secrets.token_hex(6)}")[
+        -128:
+    ]
+
+
+def _variable(given: str, environment: Mapping[str, str]) -> tuple[str, str]:
+    name, equals, value = given.partition("=")
+    if not name:
+        raise ValueError(f"--env {given!r} is not NAME or NAME=VALUE")
+    if equals:
+        return name, value
+    if name not in environment:
+        raise ValueError(
+            f"--env {name}: there is no such variable here; set it, or give {name}=VALUE"
+        )
+    return name, environment[name]

@@ -1,0 +1,153 @@
+"""A JSON-RPC peer over two streams: requests with deadlines, and what the other side asks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import structlog
+import trio
+
+from protocol import jsonrpc
+from protocol.jsonrpc import Id, Message
+
+LINE_BYTES_MAX: Final = 64 * 1024 * 1024
+READ_BYTES: Final = 256 * 1024
+REQUESTS_AT_ONCE_MAX: Final = 64
+UNSENT_MAX: Final = 64
+"""Messages the peer has not read yet; who says more waits."""
+
+log = structlog.get_logger()
+
+
+class PeerGone(Exception):
+    """The other side closed its stream; nothing is answered any more."""
+
+
+class PeerError(Exception):
+    """The other side answered with an error."""
+
+    def __init__(self, code: object, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class MethodUnknown(Exception):
+    """Raised by a request handler for a method it does not have."""
+
+
+class Peer:
+    """One connection. Notifications are heard in order; requests beside each other."""
+
+    def __init__(
+        self,
+        to_peer: trio.abc.SendStream,
+        from_peer: trio.abc.ReceiveStream,
+        *,
+        heard: Callable[[str, Mapping[str, Any]], Awaitable[None]],
+        asked: Callable[[str, Mapping[str, Any]], Awaitable[Any]],
+    ) -> None:
+        self._to_peer = to_peer
+        self._from_peer = from_peer
+        self._heard = heard
+        self._asked = asked
+        self._numbers = 0
+        self._waiting: dict[Id, trio.MemorySendChannel[Message]] = {}
+        self._unsent_tx, self._unsent_rx = trio.open_memory_channel[Message](UNSENT_MAX)
+        self._requests = trio.CapacityLimiter(REQUESTS_AT_ONCE_MAX)
+        self.heard_at = trio.current_time()
+        self.skipped_lines = 0
+        """Lines that were no JSON object: some agents print to their output."""
+
+    async def run(self) -> None:
+        """Read until the other side closes its stream. Who waits then hears so."""
+        lines = jsonrpc.Lines(LINE_BYTES_MAX)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                while data := await self._from_peer.receive_some(READ_BYTES):
+                    self.heard_at = trio.current_time()
+                    for line in lines.feed(bytes(data)):
+                        await self._take(line, nursery)
+                nursery.cancel_scope.cancel(reason="the peer has gone")
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            self._unsent_rx.close()
+            for waiting in self._waiting.values():
+                waiting.close()
+
+    async def request(self, method: str, params: Any) -> Any:
+        """Ask, and return the result. The caller brings the deadline.
+
+        Raises:
+            PeerError: it answered with an error.
+            PeerGone: it went away before it answered.
+        """
+        self._numbers += 1
+        number = self._numbers - 1
+        tx, rx = trio.open_memory_channel[Message](1)
+        self._waiting[number] = tx
+        try:
+            with tx, rx:
+                await self._send(jsonrpc.request(number, method, params))
+                answer = await rx.receive()
+        except (trio.EndOfChannel, trio.ClosedResourceError):
+            raise PeerGone(f"it ended before it answered {method}") from None
+        finally:
+            self._waiting.pop(number, None)
+        error = answer.get("error")
+        if isinstance(error, dict):
+            raise PeerError(error.get("code"), str(error.get("message", "no message"))[:2_000])
+        return answer.get("result")
+
+    async def notify(self, method: str, params: Any) -> None:
+        """Raises PeerGone."""
+        await self._send(jsonrpc.notification(method, params))
+
+    async def _send(self, message: Message) -> None:
+        try:
+            await self._unsent_tx.send(message)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as gone:
+            raise PeerGone("it has ended") from gone
+
+    async def _write(self) -> None:
+        async for message in self._unsent_rx:
+            await self._to_peer.send_all(jsonrpc.encode(message))
+
+    async def _take(self, line: bytes | jsonrpc.LineTooLong, nursery: trio.Nursery) -> None:
+        try:
+            if isinstance(line, jsonrpc.LineTooLong):
+                raise line
+            message = jsonrpc.decode(line)
+        except ValueError:
+            self.skipped_lines += 1
+            return
+        method, number = message.get("method"), message.get("id")
+        if isinstance(method, str):
+            params = jsonrpc.params_of(message)
+            if isinstance(number, int | str):
+                nursery.start_soon(self._answer, number, method, params)
+            else:
+                await self._heard(method, params)
+            return
+        waiting = self._waiting.get(number) if isinstance(number, int | str) else None
+        if waiting is not None and not waiting.statistics().current_buffer_used:
+            waiting.send_nowait(message)
+
+    async def _answer(self, number: Id, method: str, params: Mapping[str, Any]) -> None:
+        async with self._requests:
+            try:
+                message = jsonrpc.result(number, await self._asked(method, params))
+            except MethodUnknown:
+                unknown = f"Method not found: {method[:100]}"
+                message = jsonrpc.error(number, jsonrpc.METHOD_NOT_FOUND, unknown)
+            except ValueError as wrong:
+                message = jsonrpc.error(number, jsonrpc.INVALID_PARAMS, str(wrong)[:500])
+            except OSError as failed:
+                why = failed.strerror or str(failed)
+                message = jsonrpc.error(number, jsonrpc.INTERNAL_ERROR, why)
+        try:
+            await self._send(message)
+        except PeerGone:
+            return

@@ -1,0 +1,192 @@
+"""An agent that speaks ACP over stdio and does what the prompt's first word says.
+
+Standard library only, blocking, and written from the protocol alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+SESSION = "sess-1"
+
+
+def write(message: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+    sys.stdout.flush()
+
+
+def update(session_update: str, /, **fields: Any) -> None:
+    params = {"sessionId": SESSION, "update": {"sessionUpdate": session_update, **fields}}
+    write({"method": "session/update", "params": params})
+
+
+def say(text: str) -> None:
+    update("agent_message_chunk", content={"type": "text", "text": text})
+
+
+def read() -> dict[str, Any]:
+    line = sys.stdin.readline()
+    if not line:
+        sys.exit(0)
+    message: dict[str, Any] = json.loads(line)
+    return message
+
+
+def ask(method: str, **params: Any) -> dict[str, Any]:
+    """Make a request of the client and wait for its answer."""
+    write({"id": 0, "method": method, "params": {"sessionId": SESSION, **params}})
+    while True:
+        message = read()
+        if "method" not in message:
+            return message
+
+
+def wait_cancel() -> None:
+    while read().get("method") != "session/cancel":
+        pass
+
+
+def hello(_args: list[str]) -> str:
+    update("agent_thought_chunk", content={"type": "text", "text": "let me see"})
+    update("some_future_update", what="ever")
+    update("plan", entries=[{"content": "look", "status": "in_progress", "priority": "high"}])
+    update(
+        "tool_call",
+        toolCallId="c1",
+        title="Read a.py",
+        kind="read",
+        status="pending",
+        locations=[{"path": "/w/a.py", "line": 7}],
+    )
+    update("tool_call_update", toolCallId="c1", status="completed")
+    update("usage_update", used=12_000, size=200_000)
+    for word in ("Hello ", "", "there."):
+        say(word)
+    return "end_turn"
+
+
+def hang(_args: list[str]) -> str:
+    say("working")
+    wait_cancel()
+    return "cancelled"
+
+
+def late(_args: list[str]) -> str:
+    say("working")
+    wait_cancel()
+    say("too late")
+    return "end_turn"
+
+
+def deaf(_args: list[str]) -> str:
+    """Ignores what it is told, and leaves a child that does too."""
+    ignoring = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(300)"
+    child = subprocess.Popen([sys.executable, "-c", ignoring])
+    say(f"pids {os.getpid()} {child.pid}")
+    while True:
+        time.sleep(1)
+
+
+def crash(_args: list[str]) -> str:
+    say("half")
+    sys.stderr.write("a line\nfatal: key=" + os.environ.get("THE_KEY", "none") + " is wrong\n")
+    sys.stderr.flush()
+    os._exit(3)
+
+
+def rubbish(_args: list[str]) -> str:
+    sys.stdout.write("npm warn deprecated\n[1, 2]\n\n" + "x" * 100_000 + "\n")
+    write({"method": "session/update"})
+    write({"method": "session/update", "params": {"sessionId": SESSION, "update": 3}})
+    update("tool_call", title="without an id")
+    update("plan", entries=[{"content": "odd", "status": "odd"}, 7])
+    write({"id": 77, "result": {}})
+    say("still fine")
+    return "end_turn"
+
+
+def question(_args: list[str]) -> str:
+    answer = ask(
+        "session/request_permission",
+        toolCall={"toolCallId": "c2", "title": "Run it", "rawInput": {"command": "rm -rf build"}},
+        options=[
+            {"optionId": "a", "name": "Allow", "kind": "allow_once"},
+            {"optionId": "r", "name": "Reject", "kind": "reject_once"},
+            {"optionId": "odd", "name": "Odd", "kind": "who knows"},
+        ],
+    )
+    say("outcome " + json.dumps(answer["result"]["outcome"], sort_keys=True))
+    return "end_turn"
+
+
+def files(args: list[str]) -> str:
+    wrote = ask("fs/write_text_file", path=args[0], content="one\ntwo\nthree\n")
+    got = ask("fs/read_text_file", path=args[0], line=2, limit=1)
+    outside = ask("fs/read_text_file", path="/etc/hostname")
+    terminal = ask("terminal/create", command="ls")
+    told = [
+        wrote.get("result", wrote.get("error")),
+        got.get("result", got.get("error")),
+        outside.get("error", {}).get("message", outside),
+        terminal.get("error", {}).get("code"),
+    ]
+    say(json.dumps(told))
+    return "end_turn"
+
+
+def tokens(_args: list[str]) -> str:
+    return "max_tokens"
+
+
+PROMPTS = {
+    one.__name__: one for one in (hello, hang, late, deaf, crash, rubbish, question, files, tokens)
+}
+
+
+def main() -> None:
+    runs = 0
+    while True:
+        message = read()
+        number, method = message.get("id"), message.get("method")
+        result: dict[str, Any] = {}
+        match method:
+            case "initialize":
+                if "--needs-login" in sys.argv:
+                    error = {"code": -32000, "message": "Authentication required"}
+                    write({"id": number, "error": error})
+                    continue
+                can_load = "--loads" in sys.argv
+                result = {
+                    "protocolVersion": 1,
+                    "agentCapabilities": {
+                        "loadSession": can_load,
+                        "promptCapabilities": {"image": True},
+                    },
+                    "authMethods": [{"id": "login", "name": "Log in with a browser"}],
+                }
+            case "session/new":
+                result = {"sessionId": SESSION}
+            case "session/load":
+                say("replayed history, not to be shown")
+            case "session/prompt":
+                runs += 1
+                blocks = message["params"]["prompt"]
+                word, *args = blocks[0]["text"].split()
+                if word == "blocks":
+                    kinds = [block["type"] for block in blocks]
+                    say(f"blocks {kinds} run {runs}")
+                    result = {"stopReason": "end_turn"}
+                else:
+                    result = {"stopReason": PROMPTS[word](args)}
+            case "session/cancel":
+                continue
+        if number is not None:
+            write({"id": number, "result": result})
+
+
+main()
