@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Mapping
 
@@ -15,7 +16,10 @@ from actors.mailboxes import Account
 from actors.messages import approvals as to_approvals
 from actors.messages import journal, ownership
 from actors.turns.context import GrantNotices
+from protocol import __version__
 from protocol.ids import AccountId
+from protocol.pairing import mint_code
+from protocol.places import DaemonInfo, StateDir
 from protocol.settings import Settings
 
 Accounts = Mapping[AccountId, Account]
@@ -24,6 +28,17 @@ Accounts = Mapping[AccountId, Account]
 def now_ms() -> int:
     """Wall time, for what people and other processes read."""
     return time.time_ns() // 1_000_000
+
+
+def daemon_info(host: str, port: int, generation: int, started_at_ms: int) -> DaemonInfo:
+    return DaemonInfo(
+        host=host,
+        port=port,
+        pid=os.getpid(),
+        version=__version__,
+        generation=generation,
+        started_at=started_at_ms,
+    )
 
 
 def turn_context(
@@ -59,6 +74,18 @@ def approvals_context(
         cleanup=cleanup,
         random_bytes=os.urandom,
         now_ms=now_ms,
+    )
+
+
+def intake_settings(settings: Settings, account: Account, state: StateDir) -> intake.IntakeSettings:
+    return intake.IntakeSettings(
+        account=account.settings.account_id,
+        policy=account.settings.policy,
+        language=settings.language,
+        session_reply_mode=settings.reply_mode,
+        agents=tuple(settings.agents),
+        attachments=state.attachments,
+        mint_code=lambda: mint_code(secrets.randbelow),
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -18,6 +17,7 @@ import trio
 from tricycle import open_service_nursery
 
 from actors import (
+    agents,
     approvals,
     connection,
     intake,
@@ -30,7 +30,15 @@ from actors import (
     state_dir,
     turns,
 )
-from actors.contexts import approvals_context, lane_settings, link_tools, now_ms, turn_context
+from actors.contexts import (
+    approvals_context,
+    daemon_info,
+    intake_settings,
+    lane_settings,
+    link_tools,
+    now_ms,
+    turn_context,
+)
 from actors.exit_status import ExitStatus
 from actors.feishu import gateway
 from actors.kit.cleanup import CleanupBudget
@@ -45,6 +53,7 @@ from actors.kit.supervisor import (
 )
 from actors.lane import Lane, LaneContext
 from actors.mailboxes import (
+    AGENTS_MAILBOX,
     APPROVALS_MAILBOX,
     GATEWAY_MAILBOX,
     INTAKE_MAILBOX,
@@ -55,6 +64,7 @@ from actors.mailboxes import (
     Account,
     Mailbox,
 )
+from actors.messages import agents as to_agents
 from actors.messages import approvals as to_approvals
 from actors.messages import connection as to_connection
 from actors.messages import intake as to_intake
@@ -63,11 +73,11 @@ from actors.messages import lane as to_lane
 from actors.messages import ownership as to_ownership
 from actors.messages import shutdown as to_shutdown
 from actors.messages.turn import TurnOpening
+from actors.reporting import report
 from actors.tokens import TokenFiles
 from protocol import __version__
 from protocol.ids import AccountId, MessageId, SessionId
-from protocol.pairing import mint_code
-from protocol.places import DaemonInfo, StateDir
+from protocol.places import StateDir
 from protocol.settings import Settings
 
 CORE_BUDGET: Final = Budget(restarts_max=3, window_s=60.0)
@@ -93,6 +103,7 @@ class House:
         self._ownership = Mailbox[to_ownership.OwnershipMessage](OWNERSHIP_MAILBOX)
         self._lanes = Mailbox[to_lane.LaneMessage](LANES_MAILBOX)
         self._approvals = Mailbox[to_approvals.ApprovalsMessage](APPROVALS_MAILBOX)
+        self._agents = Mailbox[to_agents.AgentsMessage](AGENTS_MAILBOX)
         self._shutdown = Mailbox[to_shutdown.ShutdownMessage](SMALL_MAILBOX)
         self._accounts = {
             account.account_id: Account(
@@ -112,10 +123,7 @@ class House:
         self._generation = 0
         self._started_at_ms = now_ms()
 
-    async def live(
-        self,
-        ready: Callable[[str, int], Awaitable[None]],
-    ) -> int:
+    async def live(self, ready: Callable[[str, int], Awaitable[None]]) -> int:
         """Run until asked to leave; return the exit status.
 
         *ready* is called with host and port once proxies are accepted.
@@ -189,14 +197,7 @@ class House:
                 await trio.aclose_forcefully(listener)
 
     def _write_daemon_info(self, host: str, port: int) -> None:
-        info = DaemonInfo(
-            host=host,
-            port=port,
-            pid=os.getpid(),
-            version=__version__,
-            generation=self._generation,
-            started_at=self._started_at_ms,
-        )
+        info = daemon_info(host, port, self._generation, self._started_at_ms)
         with suppress(OSError):  # full disk: proxies can still be told the address
             state_dir.write_daemon_info(self._state, info)
 
@@ -256,6 +257,11 @@ class House:
             ),
             Child(name="links", run=live_links),
             Child(name="pruning", run=self._live_pruning),
+            Child(
+                name="agents",
+                run=self._live_agents,
+                stop_within_s=agents.END_WITHIN_S + LANES_MARGIN_S,
+            ),
         ]
         for account in self._accounts.values():
             children += self._account_children(account)
@@ -330,6 +336,14 @@ class House:
     async def _live_repair(self, *, task_status: trio.TaskStatus[None]) -> None:
         await turns.repair_cards(self._turns, task_status=task_status)
 
+    async def _live_agents(self, *, task_status: trio.TaskStatus[None]) -> None:
+        settings = agents.AgentsSettings(
+            commands=self._settings.agents,
+            state_dir=self._state.root,
+            random_bytes=os.urandom,
+        )
+        await agents.run(settings, self._agents.life(), rng=self._rng, task_status=task_status)
+
     async def _live_pruning(self, *, task_status: trio.TaskStatus[None]) -> None:
         await pruning.run(
             self._journal.tx, self._state.attachments, now_ms=now_ms, task_status=task_status
@@ -337,14 +351,7 @@ class House:
 
     async def _live_intake(self, account: Account, *, task_status: trio.TaskStatus[None]) -> None:
         await intake.run(
-            intake.IntakeSettings(
-                account=account.settings.account_id,
-                policy=account.settings.policy,
-                language=self._settings.language,
-                session_reply_mode=self._settings.reply_mode,
-                attachments=self._state.attachments,
-                mint_code=lambda: mint_code(secrets.randbelow),
-            ),
+            intake_settings(self._settings, account, self._state),
             account.intake.life(),
             intake.Neighbours(
                 intake_tx=account.intake.tx,
@@ -353,6 +360,7 @@ class House:
                 lanes_tx=self._lanes.tx,
                 gateway_tx=account.gateway.tx,
                 approvals_tx=self._approvals.tx,
+                agents_tx=self._agents.tx,
             ),
             now_ms=now_ms,
             rng=self._rng,
@@ -388,11 +396,3 @@ class House:
             request = to_shutdown.Leave(exit_status=ExitStatus.CREDENTIALS, reason=str(refused))
             offer(self._shutdown.tx, request)
             await trio.sleep_forever()
-
-
-def report(what: str, name: str, crash: BaseException | None) -> None:
-    """Say what happened to a supervised child."""
-    if crash is None:
-        log.warning("actor.slow_to_stop", actor=name)
-    else:
-        log.error("actor.ended", actor=name, how=what, exc_info=crash)

@@ -24,6 +24,8 @@ INTAKE_MAILBOX: Final = 1_024
 """Past it the connection waits; the events are safe in the journal."""
 APPROVALS_MAILBOX: Final = 1_024
 """Taken at once; a turn's end must find room, or its question stands till it expires."""
+AGENTS_MAILBOX: Final = 64
+"""Taken at once; people type slower than that."""
 SMALL_MAILBOX: Final = 8
 
 MessageT = TypeVar("MessageT")

@@ -184,6 +184,25 @@ def text(allowed: str, pattern: re.Pattern[str]) -> Reader[str]:
     return read
 
 
+def list_of(item: Reader[str], *, at_least: int = 0) -> Reader[tuple[str, ...]]:
+    """A list whose order counts."""
+
+    def read(value: Any, path: str, problems: Problems) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or len(value) < at_least:
+            raise wrong_kind(
+                path, value, f"a list of at least {at_least}" if at_least else "a list"
+            )
+        found = []
+        for at, inner in enumerate(value):
+            try:
+                found.append(item(inner, f"{path}[{at}]", problems))
+            except Rejected as problem:
+                problems.add(problem)
+        return tuple(found)
+
+    return read
+
+
 def set_of(item: Reader[str]) -> Reader[frozenset[str]]:
     def read(value: Any, path: str, problems: Problems) -> frozenset[str]:
         if not isinstance(value, list | tuple):

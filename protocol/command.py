@@ -59,6 +59,8 @@ class Name(StrEnum):
     QUEUE = "queue"
     HELP = "help"
     PAIR = "pair"
+    NEW = "new"
+    CLOSE = "close"
 
 
 class StopWord(Struct, frozen=True):

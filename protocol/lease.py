@@ -187,6 +187,12 @@ def bind(state: State, chat_id: ChatId, session_id: SessionId | None) -> State:
     return _with(state, msgspec.structs.replace(state.lease, bindings=bindings))
 
 
+def unbind_all(state: State, session_id: SessionId) -> State:
+    """End every binding of a chat to this session: it will not come back."""
+    bindings = {key: value for key, value in state.lease.bindings.items() if value != session_id}
+    return _with(state, msgspec.structs.replace(state.lease, bindings=bindings))
+
+
 def choose_alias(session_id: SessionId, metadata: Mapping[str, str], taken: Iterable[str]) -> str:
     """Return the short name people use in chat, unique among *taken*."""
     folder = metadata.get("cwd", "").rstrip("/").rpartition("/")[2]

@@ -7,7 +7,7 @@ and a function that reads secret files are its arguments.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 
@@ -90,6 +90,17 @@ class AccountSettings(Struct, frozen=True, kw_only=True):
     tuning: Tuning = Tuning()
 
 
+class AgentCommand(Struct, frozen=True, kw_only=True):
+    """An agent that can be started from a chat."""
+
+    command: tuple[str, ...]
+    cwd: str | None = None
+    """None: the home directory."""
+    fs: Literal["none", "read", "write"] = "none"
+    env: tuple[str, ...] = ()
+    """Names of variables of the daemon's environment that the agent gets too."""
+
+
 class LogSettings(Struct, frozen=True, kw_only=True):
     format: LogFormat | None = None
     """None: text on a terminal, JSON lines otherwise."""
@@ -103,6 +114,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     listen: Listen = Listen()
     reply_mode: SessionReplyMode = "verbose"
     log: LogSettings = LogSettings()
+    agents: Mapping[str, AgentCommand] = {}
+    """By the name that ``/new`` takes."""
 
 
 def read_settings(
@@ -139,6 +152,7 @@ def read_settings(
     if not channels and {"LARKD_APP_ID", "LARKD_APP_SECRET"} & env.keys():
         accounts.read_channel({}, "")
     accounts.check_env_is_for_one()
+    agents = _agents(top.get("agents", {}), problems)
     if not accounts.found and not problems:
         problems.add(_nothing_to_do(config_path, disabled=len(channels)))
     if problems:
@@ -152,7 +166,24 @@ def read_settings(
             format=overrides.get("LARKD_LOG_FORMAT"),
             level=overrides.get("LARKD_LOG_LEVEL", "info"),
         ),
+        agents=agents,
     )
+
+
+def _agents(found: Mapping[str, Mapping[str, Any]], problems: Problems) -> dict[str, AgentCommand]:
+    agents: dict[str, AgentCommand] = {}
+    for name, agent in found.items():
+        where = join(join("agents", name), "command")
+        if "command" in agent:
+            agents[name] = AgentCommand(
+                command=tuple(agent["command"]),
+                cwd=agent.get("cwd"),
+                fs=agent.get("fs", "none"),
+                env=tuple(agent.get("env", ())),
+            )
+        elif not problems.has(where):
+            problems.add(Rejected(where, 'is missing; write for example ["codex-acp"]'))
+    return agents
 
 
 def sandbox_configuration(

@@ -18,6 +18,7 @@ from protocol.checks import (
     boolean,
     integer,
     join,
+    list_of,
     map_of,
     one_of,
     or_null,
@@ -49,6 +50,7 @@ _CREDENTIAL_FORMS: Final = 'a string, {"env": "NAME"} or {"file": "path"}'
 _WORD: Final = re.compile(r"[^\s\x00-\x1f\x7f]+")
 _NAMED: Final = re.compile(r"[^\x00-\x1f]{1,4096}")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _NAME_ALLOWED: Final = "1 to 64 letters, digits, dots, dashes and underscores"
 _DOMAIN_ALLOWED: Final = (
     "feishu, lark, or a base URL such as https://open.example.com (no path, no credentials)"
@@ -251,11 +253,18 @@ _CHANNEL: Final[Mapping[str, Reader[Any]]] = {
     "enabled": boolean,
     "options": _table(OPTIONS),
 }
+AGENT: Final[Mapping[str, Reader[Any]]] = {
+    "command": list_of(text("a word of the command", _NAMED), at_least=1),
+    "cwd": text("a directory", _NAMED),
+    "fs": one_of("none", "read", "write"),
+    "env": list_of(text("the name of a variable", _VARIABLE)),
+}
 TOP: Final[Mapping[str, Reader[Any]]] = {
     "language": one_of(*get_args(Language)),
     "listen": _table({"host": text("a host", _WORD), "port": integer(0, _PORT_MAX)}),
     "channel": _table({"replyMode": one_of(*get_args(SessionReplyMode))}),
     "channels": _channels,
+    "agents": map_of(_NAME, _NAME_ALLOWED, _table(AGENT)),
 }
 ENV: Final[Mapping[str, Reader[Any]]] = {
     "LARKD_LANGUAGE": TOP["language"],

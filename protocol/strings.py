@@ -108,12 +108,39 @@ QUEUE_USAGE: Final = Text(
     "Usage: /queue, /queue drop <n>, or /queue clear",
     "用法：/queue、/queue drop <序号> 或 /queue clear",
 )
+AGENT_UNKNOWN: Final = Text(
+    "No agent {agent} is configured. Known: {known}.",
+    "没有配置名为 {agent} 的 agent，可用：{known}。",
+)
+AGENTS_FULL: Final = Text(
+    "{count} agents run already; close one first.", "已有 {count} 个 agent 在运行，请先关闭一个。"
+)
+AGENT_NO_DIRECTORY: Final = Text("{cwd} is no directory.", "{cwd} 不是目录。")
+AGENT_STARTED: Final = Text(
+    "Started {agent} as {alias} in {cwd}. This chat is on it now.",
+    "已启动 {agent}，别名 {alias}，目录 {cwd}，本聊天已切到它。",
+)
+AGENT_NOT_STARTED: Final = Text("It could not be started, please try again.", "未能启动，请重试。")
+AGENT_CLOSED: Final = Text("Closed {alias}.", "已关闭 {alias}。")
+AGENT_NOT_OURS: Final = Text(
+    "{alias} was not started from a chat; end it where it runs.",
+    "{alias} 不是从聊天中启动的，请在其运行处结束它。",
+)
+AGENT_NOT_ALLOWED: Final = Text(
+    "In a group only an admin can start or close agents.", "群聊中只有管理员可以启动或关闭 agent。"
+)
+NEW_USAGE: Final = Text(
+    "Usage: /new <agent> [alias] [directory]. Agents: {known}.",
+    "用法：/new <agent> [别名] [目录]。可用 agent：{known}。",
+)
+CLOSE_USAGE: Final = Text("Usage: /close <alias>", "用法：/close <别名>")
 HELP: Final = Text(
     "/sessions – the sessions you can talk to\n"
     "/use <alias> – send what you write here to that session; /use - for the channel's owner\n"
     "/cancel [alias] – stop the current task; so do words like stop\n"
     "/queue – what waits; /queue drop <n>, /queue clear\n"
     "/replymode [stream|final|verbose|reset] – how much of a task is shown while it runs\n"
+    "/new <agent> [alias] [directory] – start an agent; /close <alias> – end it\n"
     "/status – who hears this chat\n"
     "/help – this list",
     "/sessions – 可以对话的会话\n"
@@ -121,6 +148,7 @@ HELP: Final = Text(
     "/cancel [别名] – 停止当前任务，发送“停止”也可以\n"
     "/queue – 等待中的消息；/queue drop <序号>、/queue clear\n"
     "/replymode [stream|final|verbose|reset] – 任务执行时显示多少内容\n"
+    "/new <agent> [别名] [目录] – 启动 agent；/close <别名> – 结束它\n"
     "/status – 谁在听本聊天\n"
     "/help – 本列表",
 )

@@ -70,6 +70,8 @@ class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True):
     policy: access.Policy
     language: strings.Language
     session_reply_mode: ReplyMode
+    agents: tuple[str, ...]
+    """Names of the agents that can be started from a chat."""
     attachments: Path
     """Where what messages carry is saved: a private directory."""
     mint_code: Callable[[], str]
@@ -139,6 +141,7 @@ class _Intake:
             self._answers,
             self._stopper,
             self._marks,
+            agents=settings.agents,
             reply_mode=settings.session_reply_mode,
             now_ms=now_ms,
         )

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from actors.intake.agents import Agents
 from actors.intake.doors import ASK_WITHIN_S, Answers, Neighbours
 from actors.intake.marks import WaitingMarks
 from actors.intake.stop import Stopper
@@ -28,13 +29,14 @@ log = structlog.get_logger()
 class Commands:
     """Carries out what a chat asks of the daemon itself."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # its neighbours in the room
         self,
         neighbours: Neighbours,
         answers: Answers,
         stopper: Stopper,
         marks: WaitingMarks,
         *,
+        agents: tuple[str, ...],
         reply_mode: ReplyMode,
         now_ms: Callable[[], int],
     ) -> None:
@@ -42,6 +44,7 @@ class Commands:
         self._answers = answers
         self._stopper = stopper
         self._marks = marks
+        self._agents = Agents(neighbours, agents)
         self._reply_mode = reply_mode
         self._now_ms = now_ms
 
@@ -77,6 +80,14 @@ class Commands:
                 return await self._set_reply_mode(command.args, state)
             case Name.QUEUE:
                 return await self._queue(message, command.args, state)
+            case Name.NEW | Name.CLOSE if not (
+                message.chat_type == "p2p" or self._stopper.is_admin(message.sender_id)
+            ):
+                return strings.AGENT_NOT_ALLOWED
+            case Name.NEW:
+                return await self._agents.new(message.chat_id, command.args)
+            case Name.CLOSE:
+                return await self._agents.close(command.args, state)
         raise AssertionError(command.name)
 
     async def _look_up(self, chat_id: ChatId) -> ownership.ChatState | None:

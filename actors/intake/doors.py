@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from actors.kit.mail import ActorGone, Reply, ask, ask_or
-from actors.messages import approvals, gateway, intake, journal, lane, ownership
+from actors.messages import agents, approvals, gateway, intake, journal, lane, ownership
 from protocol import strings
 from protocol.delivery import Prepared, RowState
 from protocol.ids import ChatId, MessageId, RowId, SessionId, idempotency_key
@@ -41,6 +41,7 @@ class Neighbours(msgspec.Struct, frozen=True, kw_only=True):
     lanes_tx: trio.MemorySendChannel[lane.LaneMessage]
     gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage]
     approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage]
+    agents_tx: trio.MemorySendChannel[agents.AgentsMessage]
 
 
 async def store(

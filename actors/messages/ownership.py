@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +14,7 @@ from actors.messages.journal import Room
 from actors.messages.link import LinkMessage
 from protocol.delivery import Offer
 from protocol.ids import AccountId, ChatId, ConnectionId, EventId, RowId, SessionId
-from protocol.roster import ReplyMode, Shown
+from protocol.roster import KnownSession, ReplyMode, Shown
 from protocol.wire import RefusedCode, Role
 
 WAITING_ROWS_MAX: Final = 20
@@ -95,6 +96,20 @@ class Bind(Message, frozen=True, kw_only=True):
 
     chat_id: ChatId
     session_id: SessionId | None
+    reply: Reply[Stored]
+
+
+class Expect(Message, frozen=True, kw_only=True):
+    """Know a session before it attaches, so that a chat can be on it already."""
+
+    session: KnownSession
+    reply: Reply[Stored]
+
+
+class Remove(Message, frozen=True, kw_only=True):
+    """Forget a session that will not come back, and end the bindings of chats to it."""
+
+    session_id: SessionId
     reply: Reply[Stored]
 
 
@@ -208,6 +223,8 @@ OwnershipMessage = (
     | CallTool
     | LookUp
     | Bind
+    | Expect
+    | Remove
     | SetReplyMode
     | TurnOver
     | RowReady
@@ -220,3 +237,5 @@ OwnershipMessage = (
     | Leaving
     | WhoHears
 )
+BuildStored = Callable[[Reply[Stored]], OwnershipMessage]
+"""A question that is answered by whether it stands."""

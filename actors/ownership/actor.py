@@ -20,6 +20,7 @@ from actors.kit.mail import offer
 from actors.messages import journal, lane, link, ownership
 from actors.ownership import admission
 from actors.ownership.lanes import RETRY_TELLING_S, Lanes
+from actors.ownership.people import People
 from actors.ownership.rows import JournalDoor, Rows
 from actors.ownership.sessions import Sessions
 from actors.ownership.status import OwnershipSettings, StatusBoard
@@ -69,6 +70,7 @@ class _Ownership:
         self._status = StatusBoard(settings, self._door)
         self._rows = Rows(self._door, now_ms)
         self._sessions = Sessions(self._door, now_ms)
+        self._people = People(self._sessions, lambda: self._state, self._change)
         self._lanes = Lanes(lanes_tx)
         self._now_ms = now_ms
         self._state = lease.State()
@@ -134,45 +136,7 @@ class _Ownership:
                     self._leave()
                     message.reply.send(None)
             case _:
-                await self._handle_people(message)
-
-    async def _handle_people(self, message: ownership.OwnershipMessage) -> None:
-        """What people in chats ask for, and what is told them."""
-        match message:
-            case ownership.WhoHears(chat_id=chat_id):
-                with message.reply:
-                    message.reply.send(self._sessions.heard_by(self._state, chat_id))
-            case ownership.LookUp(chat_id=chat_id):
-                with message.reply:
-                    message.reply.send(self._sessions.chat_state(self._state, chat_id))
-            case ownership.Bind():
-                with message.reply:
-                    message.reply.send(ownership.Stored(done=await self._bind(message)))
-            case ownership.SetReplyMode(session_id=session_id, mode=mode):
-                with message.reply:
-                    done = await self._sessions.set_reply_mode(session_id, mode)
-                    message.reply.send(ownership.Stored(done=done))
-            case ownership.TurnOver(session_id=session_id, chat_id=chat_id):
-                with message.reply:
-                    behind = lease.assigned(self._state, chat_id) != session_id
-                    message.reply.send(behind)
-                    if behind:
-                        await self._sessions.mark(session_id, chat_id, unread=True)
-
-    async def _bind(self, wish: ownership.Bind) -> bool:
-        """Bind the chat; look at what the session has done here counts as read."""
-        known = wish.session_id is None or self._sessions.knows(wish.session_id)
-        if not known:
-            return False
-        new = lease.bind(self._state, wish.chat_id, wish.session_id)
-        moved = lease.moved_chats(self._state, new, all_of_them=False)
-        if await self._commit(new, moved) is not None:
-            return False
-        await self._follow(self._state, new, moved)
-        session_id = lease.assigned(new, wish.chat_id)
-        if session_id is not None:
-            await self._sessions.mark(session_id, wish.chat_id, unread=False)
-        return True
+                await self._people.handle(message)
 
     # ── sessions come and go ────────────────────────────────────────────────
 
@@ -348,6 +312,13 @@ class _Ownership:
         session = lease.by_connection(self._state, connection_id)
         if session is not None:
             self._lanes.tell(lane.Wake(session_id=session.session_id))
+
+    async def _change(self, new: lease.State, moved: frozenset[ChatId]) -> bool:
+        """Let *new* stand, if it can be stored; say whether it does."""
+        if await self._commit(new, moved) is not None:
+            return False
+        await self._follow(self._state, new, moved)
+        return True
 
     # ── commit, then tell ───────────────────────────────────────────────────
 

@@ -70,6 +70,16 @@ class Sessions:
         ):
             await self._forget(gone)
 
+    async def expect(self, session: KnownSession) -> None:
+        """Know a session that has not attached yet."""
+        await self._save(msgspec.structs.replace(session, seen_at_ms=self._now_ms()))
+
+    async def remove(self, session_id: SessionId) -> None:
+        """Forget a session, and what it left unread."""
+        self._unread = {key for key in self._unread if key[0] != session_id}
+        if session_id in self._known:
+            await self._forget(session_id)
+
     async def left(self, session_id: SessionId) -> None:
         self._in_flight.pop(session_id, None)
         known = self._known.get(session_id)

@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 import trio
 
-from actors.proxies.agent import Agent, AgentFailed, AgentSettings, Listener
+from actors.proxies.agent import CANCEL_WITHIN_S, Agent, AgentFailed, AgentSettings, Listener
 from actors.proxies.agent_process import AgentNotStarted, start_agent
 from actors.proxies.client import Turn, open_proxy
 from actors.proxies.errors import Disconnected, ProxyError
@@ -27,6 +27,7 @@ from protocol import acp, wire
 
 PICTURE_BYTES_MAX: Final = 5 * 1024 * 1024
 PARENT_EVERY_S: Final = 1.0
+LEAVE_WITHIN_S: Final = 0.5
 
 
 class AcpSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +88,8 @@ class _Runner:
                         question.title, question.options, detail=question.detail
                     ),
                 ),
+                # A person who stops it may go on with the agent; who leaves does not.
+                lambda: CANCEL_WITHIN_S if turn.cancel_reason == "user" else LEAVE_WITHIN_S,
             )
         except (AgentFailed, AgentNotStarted) as failed:
             return acp.Ending(status="error", error=str(failed))

@@ -134,11 +134,17 @@ class Agent:
 
     # ── its prompts ─────────────────────────────────────────────────────────
 
-    async def prompt(self, blocks: list[dict[str, Any]], listener: Listener) -> acp.Ending:
+    async def prompt(
+        self,
+        blocks: list[dict[str, Any]],
+        listener: Listener,
+        grace_s: Callable[[], float] = lambda: CANCEL_WITHIN_S,
+    ) -> acp.Ending:
         """Have one prompt answered.
 
         Cancelled, it is called off: the agent is told once, its open questions are
-        answered, and it has five seconds; one that goes on then is ended.
+        answered, and it has five seconds, or as many as *grace_s* says then; one that
+        goes on after that is ended.
 
         Raises:
             AgentFailed: it failed, ended, or said nothing for too long.
@@ -149,7 +155,7 @@ class Agent:
         try:
             await self._wait(prompt)
         except trio.Cancelled:
-            with trio.CancelScope(deadline=trio.current_time() + CANCEL_WITHIN_S, shield=True):
+            with trio.CancelScope(deadline=trio.current_time() + grace_s(), shield=True):
                 await self._call_off(prompt)
             if not prompt.done.is_set():
                 self.over.set()

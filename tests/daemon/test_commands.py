@@ -45,6 +45,12 @@ class Chat:
                     return texts[self._read - 1]
                 await trio.sleep(0.01)
 
+    async def ask_skipping_notices(self, text: str) -> str:
+        """Send a command; return its answer, whatever the bot has said meanwhile."""
+        while len(await self.texts()) > self._read:
+            await self.next_text()
+        return await self.ask(text)
+
     async def ask(self, text: str, **more: Any) -> str:
         """Send a command; return its answer."""
         await self.say(text, **more)

@@ -127,12 +127,12 @@ class Daemon:
         return path.read_text() if path.exists() else ""
 
 
-def configuration(
-    platform_url: str, app_id: str, app_secret: str, *, language: str = "en", **options: Any
-) -> str:
+def configuration(platform_url: str, app_id: str, app_secret: str, **options: Any) -> str:
+    """Return a configuration; *options* are the channel's, but for those of the top."""
+    top = {key: options.pop(key) for key in ("language", "agents") if key in options}
     return json.dumps(
         {
-            "language": language,
+            **top,
             "listen": {"host": "127.0.0.1", "port": 0},
             "channels": [
                 {

@@ -1,0 +1,76 @@
+"""``/new`` and ``/close``: agents started from a chat, and ended from one."""
+
+from __future__ import annotations
+
+from actors.intake.doors import ASK_WITHIN_S, Neighbours
+from actors.kit.mail import ask_or
+from actors.messages import agents, ownership
+from protocol import roster, strings
+from protocol.ids import ChatId, SessionId
+from protocol.roster import KnownSession
+from protocol.strings import Text
+
+NEW_ARGUMENTS_MAX = 3
+
+
+class Agents:
+    def __init__(self, neighbours: Neighbours, names: tuple[str, ...]) -> None:
+        self._to = neighbours
+        self._names = names
+
+    async def new(self, chat_id: ChatId, args: tuple[str, ...]) -> Text:
+        """Start an agent and put the chat on it; what is said meanwhile waits for it."""
+        if not 1 <= len(args) <= NEW_ARGUMENTS_MAX:
+            return strings.NEW_USAGE.format(known=", ".join(self._names) or strings.NOBODY)
+        agent, alias, cwd = (*args, None, None)[:NEW_ARGUMENTS_MAX]
+        started: agents.Started | agents.Declined = await ask_or(
+            self._to.agents_tx,
+            lambda reply: agents.StartAgent(agent=agent or "", alias=alias, cwd=cwd, reply=reply),
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda _reason: agents.Declined(why=strings.AGENT_NOT_STARTED),
+        )
+        if isinstance(started, agents.Declined):
+            return started.why
+        session = KnownSession(
+            session_id=started.session_id,
+            alias=started.alias,
+            agent=started.agent,
+            cwd=started.cwd,
+        )
+        await self._own(lambda reply: ownership.Expect(session=session, reply=reply))
+        await self._own(
+            lambda reply: ownership.Bind(
+                chat_id=chat_id, session_id=started.session_id, reply=reply
+            )
+        )
+        return strings.AGENT_STARTED.format(
+            agent=started.agent, alias=started.alias, cwd=started.cwd
+        )
+
+    async def close(self, args: tuple[str, ...], state: ownership.ChatState) -> Text:
+        """End an agent that was started here; its chats follow the channel's owner again."""
+        if not args:
+            return strings.CLOSE_USAGE
+        found = roster.find(" ".join(args), state.sessions)
+        if isinstance(found, Text):
+            return found
+        session_id: SessionId = found.session.session_id
+        ended: bool = await ask_or(
+            self._to.agents_tx,
+            lambda reply: agents.EndAgent(session_id=session_id, reply=reply),
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda _reason: False,
+        )
+        if not ended:
+            return strings.AGENT_NOT_OURS.format(alias=found.session.alias)
+        await self._own(lambda reply: ownership.Remove(session_id=session_id, reply=reply))
+        return strings.AGENT_CLOSED.format(alias=found.session.alias)
+
+    async def _own(self, build: ownership.BuildStored) -> bool:
+        stored: ownership.Stored = await ask_or(
+            self._to.ownership_tx,
+            build,
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda _reason: ownership.Stored(done=False),
+        )
+        return stored.done

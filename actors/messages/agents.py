@@ -1,0 +1,44 @@
+"""What the actor that runs agents accepts: to start one, and to end it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from actors.kit.mail import Reply
+from actors.messages.base import Message
+from protocol.ids import SessionId
+from protocol.strings import Text
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """The agent's proxy is on its way; it attaches as this session in a moment."""
+
+    session_id: SessionId
+    agent: str
+    alias: str
+    cwd: str
+
+
+class Declined(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing was started, or ended; *why* is for who asked."""
+
+    why: Text
+
+
+class StartAgent(Message, frozen=True, kw_only=True):
+    """Start a configured agent by its name; alias and directory may be chosen."""
+
+    agent: str
+    alias: str | None
+    cwd: str | None
+    reply: Reply[Started | Declined]
+
+
+class EndAgent(Message, frozen=True, kw_only=True):
+    """End an agent that was started here. Answers whether there was one."""
+
+    session_id: SessionId
+    reply: Reply[bool]
+
+
+AgentsMessage = StartAgent | EndAgent

@@ -1,0 +1,75 @@
+"""What people in chats ask of ownership, and what is told them.
+
+Part of the ownership actor: it alone changes the state, through the door it gives here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from actors.messages import ownership
+from actors.ownership.sessions import Sessions
+from protocol import lease
+from protocol.ids import ChatId, SessionId
+
+Change = Callable[[lease.State, frozenset[ChatId]], Awaitable[bool]]
+"""``change(new, moved)``: let the new state stand, and the rows of moved chats follow."""
+
+
+class People:
+    def __init__(
+        self, sessions: Sessions, state: Callable[[], lease.State], change: Change
+    ) -> None:
+        self._sessions = sessions
+        self._state = state
+        self._change = change
+
+    async def handle(self, message: ownership.OwnershipMessage) -> None:
+        match message:
+            case ownership.WhoHears(chat_id=chat_id):
+                with message.reply:
+                    message.reply.send(self._sessions.heard_by(self._state(), chat_id))
+            case ownership.LookUp(chat_id=chat_id):
+                with message.reply:
+                    message.reply.send(self._sessions.chat_state(self._state(), chat_id))
+            case ownership.TurnOver(session_id=session_id, chat_id=chat_id):
+                with message.reply:
+                    behind = lease.assigned(self._state(), chat_id) != session_id
+                    message.reply.send(behind)
+                    if behind:
+                        await self._sessions.mark(session_id, chat_id, unread=True)
+            case ownership.Bind():
+                with message.reply:
+                    message.reply.send(ownership.Stored(done=await self._bind(message)))
+            case ownership.SetReplyMode(session_id=session_id, mode=mode):
+                with message.reply:
+                    done = await self._sessions.set_reply_mode(session_id, mode)
+                    message.reply.send(ownership.Stored(done=done))
+            case ownership.Expect(session=session):
+                with message.reply:
+                    await self._sessions.expect(session)
+                    message.reply.send(ownership.Stored(done=True))
+            case ownership.Remove(session_id=session_id):
+                with message.reply:
+                    message.reply.send(ownership.Stored(done=await self._remove(session_id)))
+
+    async def _bind(self, wish: ownership.Bind) -> bool:
+        """Bind the chat; what the session has done here counts as read then."""
+        if wish.session_id is not None and not self._sessions.knows(wish.session_id):
+            return False
+        state = self._state()
+        new = lease.bind(state, wish.chat_id, wish.session_id)
+        if not await self._change(new, lease.moved_chats(state, new, all_of_them=False)):
+            return False
+        session_id = lease.assigned(new, wish.chat_id)
+        if session_id is not None:
+            await self._sessions.mark(session_id, wish.chat_id, unread=False)
+        return True
+
+    async def _remove(self, session_id: SessionId) -> bool:
+        state = self._state()
+        new = lease.unbind_all(state, session_id)
+        if not await self._change(new, lease.moved_chats(state, new, all_of_them=True)):
+            return False
+        await self._sessions.remove(session_id)
+        return True

@@ -1,0 +1,15 @@
+"""How the supervisors tell of their children, in the log."""
+
+from __future__ import annotations
+
+import structlog
+
+log = structlog.get_logger()
+
+
+def report(what: str, name: str, crash: BaseException | None) -> None:
+    """Say what happened to a supervised child."""
+    if crash is None:
+        log.warning("actor.slow_to_stop", actor=name)
+    else:
+        log.error("actor.ended", actor=name, how=what, exc_info=crash)
