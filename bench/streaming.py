@@ -69,15 +69,10 @@ async def main() -> None:
 async def measure(loopback: Loopback, turns: int, load: Load) -> list[tuple[str, str]]:
     idle_mb = loopback.daemon.rss_mb()
     boss = ProxySettings(session_id="boss", state_dir=loopback.state_dir, role="dispatcher")
-    async with open_proxy(boss) as dispatcher, trio.open_nursery() as agents:
+    async with open_proxy(boss), trio.open_nursery() as agents:
         for number, chat_id in enumerate(await loopback.chats(turns)):
-            opened = trio.Event()
-            await agents.start(_agent, loopback, f"agent-{number}", load, opened)
-            await dispatcher.call_tool("feishu_channel_acquire", {"session_id": f"agent-{number}"})
-            await loopback.post("send", chat_id=chat_id, text="go")
-            with trio.fail_after(10):
-                await opened.wait()
-        await _wait_cards(loopback, turns)
+            await begin_turn(loopback, agents, load, number, chat_id)
+        await wait_cards(loopback, turns)
         calls_before = len(await loopback.get("calls"))
         cpu, started = loopback.daemon.cpu_s(), trio.current_time()
         load.go.set()
@@ -87,6 +82,18 @@ async def measure(loopback: Loopback, turns: int, load: Load) -> list[tuple[str,
         await _wait_final(loopback, turns)
         agents.cancel_scope.cancel()
     return await _rows(loopback, load, turns, took_s, cpu_s, calls_before, idle_mb)
+
+
+async def begin_turn(
+    loopback: Loopback, agents: trio.Nursery, load: Load, number: int, chat_id: str
+) -> None:
+    """Put a chat on a session of its own, and have it begin a turn."""
+    opened = trio.Event()
+    await agents.start(_agent, loopback, f"agent-{number}", load, opened)
+    await loopback.post("send", chat_id=chat_id, text=f"/use agent-{number}")
+    await loopback.post("send", chat_id=chat_id, text="go")
+    with trio.fail_after(10):
+        await opened.wait()
 
 
 async def _agent(
@@ -104,7 +111,7 @@ async def _agent(
         await trio.sleep_forever()
 
 
-async def _wait_cards(loopback: Loopback, count: int) -> None:
+async def wait_cards(loopback: Loopback, count: int) -> None:
     with trio.fail_after(60):
         while sum(bool(card["message_id"]) for card in await _cards(loopback)) < count:
             await trio.sleep(0.2)

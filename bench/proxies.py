@@ -1,0 +1,93 @@
+"""What a proxy costs its session: how soon its tools are listed, and how much it holds.
+
+One runs for each agent session, dozens on a machine. Beside ours: the MCP SDK's own
+server with one tool, which is the least one can write with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.loopback import percentile, table
+
+READY_S_MAX = 0.3
+RSS_MB_MAX = 40.0
+SDK_SERVER = """
+from mcp.server import MCPServer
+server = MCPServer("minimal")
+@server.tool()
+def ping() -> str:
+    return "pong"
+server.run()
+"""
+HELLO = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {},
+    "clientInfo": {"name": "bench", "version": "1"},
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=15)
+    parsed = parser.parse_args()
+    larkd = str(Path(sys.executable).with_name("larkd"))
+    rows = []
+    good = True
+    with tempfile.TemporaryDirectory() as folder:
+        for name, command in (
+            ("larkd mcp", [larkd, "mcp", "--state-dir", folder]),
+            ("MCP SDK's server", [sys.executable, "-c", SDK_SERVER]),
+        ):
+            took, rss = zip(*(measure(command) for _ in range(parsed.runs)), strict=True)
+            ready_s, rss_mb = percentile(list(took), 0.5), max(rss)
+            rows.append(
+                (name, f"tools listed after {ready_s * 1000:.0f} ms (median), {rss_mb:.0f} MB")
+            )
+            if command[0] == larkd:
+                good = ready_s <= READY_S_MAX and rss_mb <= RSS_MB_MAX
+    rows.append(("verdict", "as promised" if good else "TOO MUCH"))
+    table(rows)
+    return 0 if good else 1
+
+
+def measure(command: list[str]) -> tuple[float, float]:
+    """Return seconds from the start to the tools' list, and the resident memory in MB."""
+    started = time.perf_counter()
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"LARKD_AUTOSTART": "0"},
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for message in (
+            {"id": 0, "method": "initialize", "params": HELLO},
+            {"method": "notifications/initialized"},
+            {"id": 1, "method": "tools/list", "params": {}},
+        ):
+            process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        process.stdin.flush()
+        while json.loads(process.stdout.readline()).get("id") != 1:
+            pass
+        took_s = time.perf_counter() - started
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        rss_kb = next(
+            int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")
+        )
+        process.stdin.close()
+        process.wait(timeout=10)
+    return took_s, rss_kb / 1024
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,143 @@
+"""Fenced code, line by line: where it begins and ends, also inside quotes and lists.
+
+CommonMark 0.31, sections 4.5 (fenced code blocks), 5.1 (block quotes) and 5.2 (list
+items), as far as it takes to know whether a line is code: a fence belongs to the quotes
+and list items it stands in, and ends with them. Where a line might be prose it counts
+as prose: what is made safe without need is a blemish, what is not is a mention.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from msgspec import Struct
+
+_QUOTE: Final = re.compile(r" {0,3}> ?")
+_ITEM: Final = re.compile(r" {0,3}(?:[-*+]|[0-9]{1,9}[.)])(?: {1,4}(?=[^ ])|(?= *$))")
+_RULE: Final = re.compile(r" {0,3}([-*_])(?: *\1){2,} *")
+_FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
+_CLOSING: Final = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*")
+_ITEM_START: Final = re.compile(r" {0,3}(?:[-*+]|1[.)]) ")
+"""What may stand right below a paragraph and begin a list."""
+_QUOTED: Final = 0
+"""Stands for a quote among containers; a list item is its width."""
+
+
+class Fence(Struct, frozen=True, kw_only=True):
+    """An open code fence, and the containers it stands in, the outermost first."""
+
+    mark: str
+    info: str
+    containers: tuple[int, ...] = ()
+
+    @property
+    def opening(self) -> str:
+        """A line that opens this fence again, in no container."""
+        return f"{self.mark}{self.info}\n"
+
+    @property
+    def closing(self) -> str:
+        """What closes it where it stands, without a line's end."""
+        prefix = "".join("> " if one == _QUOTED else " " * one for one in self.containers)
+        return prefix + self.mark
+
+    def bare(self, line: str) -> str:
+        """Return a line of its code without the containers."""
+        matched, inside = _matched(line, self.containers)
+        return inside if matched == len(self.containers) else line
+
+
+class Lines:
+    """Follows the lines of a text."""
+
+    def __init__(self) -> None:
+        self.fence: Fence | None = None
+        """The fence that is open after the last line."""
+        self._containers: tuple[int, ...] = ()
+        self._in_paragraph = False
+
+    def take(self, line: str) -> bool:
+        """Take one line, with or without its end; say whether it is code or a fence's mark."""
+        line = line.rstrip("\n")
+        if "\t" in line:
+            line = line.expandtabs(4)
+        if self.fence is not None:
+            matched, rest = _matched(line, self.fence.containers)
+            if matched == len(self.fence.containers):
+                if _closes(rest, self.fence):
+                    self.fence = None
+                return True
+            self.fence, self._in_paragraph = None, False  # its container has ended
+        rest = self._enter(line)
+        found = _FENCE.fullmatch(rest)
+        if found is None or (found[1][0] == "`" and "`" in found[2]):
+            # What is indented by four in a paragraph goes on with it, and is code elsewhere.
+            self._in_paragraph = bool(rest.strip()) and (
+                self._in_paragraph or not rest.startswith("    ")
+            )
+            return False
+        self._in_paragraph = False
+        self.fence = Fence(mark=found[1], info=found[2].rstrip(), containers=self._containers)
+        return True
+
+    def _enter(self, line: str) -> str:
+        """Follow the containers of a line; return what stands inside of them."""
+        matched, rest = _matched(line, self._containers)
+        if matched < len(self._containers):
+            if self._in_paragraph and rest.strip() and not _begins(rest):
+                return rest  # a lazy line: the paragraph goes on, and so do its containers
+            self._in_paragraph = False
+        kept = list(self._containers[:matched])
+        while rest.strip():
+            quote = _QUOTE.match(rest)
+            item = None if quote or _RULE.fullmatch(rest) else _ITEM.match(rest)
+            if item and self._in_paragraph and not _ITEM_START.match(rest):
+                break
+            if quote:
+                kept.append(_QUOTED)
+                rest = rest[quote.end() :]
+            elif item:
+                width = item.end()
+                inside = rest[width:]
+                kept.append(width if inside.strip() else width + 1)
+                rest = inside if inside.strip() else ""
+            else:
+                break
+            self._in_paragraph = False
+        self._containers = tuple(kept)
+        return rest
+
+
+def _matched(line: str, containers: tuple[int, ...]) -> tuple[int, str]:
+    """Return how many containers a line goes on in, and what is left of it there."""
+    rest = line
+    for at, container in enumerate(containers):
+        if container == _QUOTED:
+            quote = _QUOTE.match(rest)
+            if quote is None:
+                return at, rest
+            rest = rest[quote.end() :]
+        elif rest.strip():
+            if len(rest) - len(rest.lstrip(" ")) < container:
+                return at, rest
+            rest = rest[container:]
+        else:
+            rest = ""
+    return len(containers), rest
+
+
+def _begins(rest: str) -> bool:
+    """Whether a line begins a block of its own, and so goes on with no paragraph."""
+    return bool(
+        _FENCE.fullmatch(rest)
+        or _QUOTE.match(rest)
+        or _RULE.fullmatch(rest)
+        or _ITEM.match(rest)
+        or re.match(r" {0,3}#{1,6}(?: |$)", rest)
+    )
+
+
+def _closes(line: str, fence: Fence) -> bool:
+    found = _CLOSING.fullmatch(line)
+    return found is not None and found[1].startswith(fence.mark)
