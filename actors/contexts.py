@@ -10,11 +10,12 @@ from collections.abc import Mapping
 import trio
 
 from actors import approvals, intake, links, outbound, turns
+from actors.feishu import pictures as fetching
 from actors.kit.cleanup import CleanupBudget
 from actors.lane import LaneSettings
 from actors.mailboxes import Account
 from actors.messages import approvals as to_approvals
-from actors.messages import journal, ownership
+from actors.messages import journal, ownership, pictures
 from actors.turns.context import GrantNotices
 from protocol import __version__
 from protocol.ids import AccountId
@@ -46,6 +47,7 @@ def turn_context(
     accounts: Accounts,
     journal_tx: trio.MemorySendChannel[journal.JournalMessage],
     ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
+    pictures_tx: trio.MemorySendChannel[pictures.PicturesMessage],
     cleanup: CleanupBudget,
 ) -> turns.TurnContext:
     cooldowns = [one.tuning.permission_notify_cooldown_ms for one in settings.accounts]
@@ -54,6 +56,8 @@ def turn_context(
         intakes={name: one.intake.tx for name, one in accounts.items()},
         journal_tx=journal_tx,
         ownership_tx=ownership_tx,
+        pictures_tx=pictures_tx,
+        picture_wait_s=max(one.tuning.image_resolve_timeout_ms for one in settings.accounts) / 1000,
         cleanup=cleanup,
         language=settings.language,
         now_ms=now_ms,
@@ -95,6 +99,13 @@ def lane_settings(settings: Settings, accounts: Accounts) -> LaneSettings:
         reply_modes={name: account.settings.reply_mode for name, account in accounts.items()},
         session_reply_mode=settings.reply_mode,
         cancel_deadline_s=max(deadlines) / 1000,
+    )
+
+
+def pictures_settings(accounts: Accounts) -> fetching.PicturesSettings:
+    return fetching.PicturesSettings(
+        gateways={name: one.gateway.tx for name, one in accounts.items()},
+        bytes_max={name: one.settings.tuning.image_max_bytes for name, one in accounts.items()},
     )
 
 

@@ -37,10 +37,11 @@ from actors.contexts import (
     lane_settings,
     link_tools,
     now_ms,
+    pictures_settings,
     turn_context,
 )
 from actors.exit_status import ExitStatus
-from actors.feishu import gateway
+from actors.feishu import gateway, pictures
 from actors.kit.cleanup import CleanupBudget
 from actors.kit.mail import ask_or, offer
 from actors.kit.supervisor import (
@@ -53,24 +54,17 @@ from actors.kit.supervisor import (
 )
 from actors.lane import Lane, LaneContext
 from actors.mailboxes import (
-    AGENTS_MAILBOX,
-    APPROVALS_MAILBOX,
     GATEWAY_MAILBOX,
     INTAKE_MAILBOX,
-    JOURNAL_MAILBOX,
-    LANES_MAILBOX,
-    OWNERSHIP_MAILBOX,
     SMALL_MAILBOX,
     Account,
     Mailbox,
+    Mailboxes,
 )
-from actors.messages import agents as to_agents
-from actors.messages import approvals as to_approvals
 from actors.messages import connection as to_connection
 from actors.messages import intake as to_intake
 from actors.messages import journal as to_journal
 from actors.messages import lane as to_lane
-from actors.messages import ownership as to_ownership
 from actors.messages import shutdown as to_shutdown
 from actors.messages.turn import TurnOpening
 from actors.reporting import report
@@ -99,12 +93,7 @@ class House:
         self._state = state
         self._tokens = tokens
         self._rng = random.Random(os.urandom(16))  # noqa: S311  # jitter
-        self._journal = Mailbox[to_journal.JournalMessage](JOURNAL_MAILBOX)
-        self._ownership = Mailbox[to_ownership.OwnershipMessage](OWNERSHIP_MAILBOX)
-        self._lanes = Mailbox[to_lane.LaneMessage](LANES_MAILBOX)
-        self._approvals = Mailbox[to_approvals.ApprovalsMessage](APPROVALS_MAILBOX)
-        self._agents = Mailbox[to_agents.AgentsMessage](AGENTS_MAILBOX)
-        self._shutdown = Mailbox[to_shutdown.ShutdownMessage](SMALL_MAILBOX)
+        self._boxes = Mailboxes()
         self._accounts = {
             account.account_id: Account(
                 settings=account,
@@ -117,7 +106,12 @@ class House:
         tuning = [account.tuning for account in settings.accounts]
         self._cleanup = CleanupBudget(max(one.shutdown_deadline_ms for one in tuning) / 1000)
         self._turns = turn_context(
-            settings, self._accounts, self._journal.tx, self._ownership.tx, self._cleanup
+            settings,
+            self._accounts,
+            self._boxes.journal.tx,
+            self._boxes.ownership.tx,
+            self._boxes.pictures.tx,
+            self._cleanup,
         )
         self._refused: set[AccountId] = set()
         self._generation = 0
@@ -132,16 +126,16 @@ class House:
             JournalError, OSError: what kept the house from opening.
         """
         house = trio.CancelScope()
-        coordinator = shutdown.Coordinator(self._shutdown.life(), self._cleanup, house)
+        coordinator = shutdown.Coordinator(self._boxes.shutdown.life(), self._cleanup, house)
         left_open = 0
         failed = False
         async with trio.open_nursery() as outside:
             await outside.start(
                 coordinator.run,
-                self._shutdown.tx,
+                self._boxes.shutdown.tx,
                 [account.connection.tx for account in self._accounts.values()],
-                self._lanes.tx,
-                self._ownership.tx,
+                self._boxes.lanes.tx,
+                self._boxes.ownership.tx,
             )
             try:
                 with house:
@@ -165,7 +159,7 @@ class House:
 
     async def _open_services(self, services: trio.Nursery) -> None:
         opened: journal.Opened = await services.start(
-            journal.run, self._state.database, self._journal.life()
+            journal.run, self._state.database, self._boxes.journal.life()
         )
         self._generation = opened.generation
         for account in self._accounts.values():
@@ -179,6 +173,10 @@ class House:
                 ),
                 account.gateway.life(),
             )
+
+        await services.start(
+            pictures.run, pictures_settings(self._accounts), self._boxes.pictures.life()
+        )
 
     async def _serve(self, ready: Callable[[str, int], Awaitable[None]]) -> None:
         listen = self._settings.listen
@@ -205,7 +203,7 @@ class House:
         """Count the cards still in the ledger; what this leaves the next start repairs."""
         with trio.move_on_after(LEDGER_WITHIN_S + 1, shield=True):
             answer: tuple[Any, ...] | to_journal.Failed = await ask_or(
-                self._journal.tx,
+                self._boxes.journal.tx,
                 lambda reply: to_journal.OpenCards(reply=reply),
                 within_s=LEDGER_WITHIN_S,
                 otherwise=lambda reason: to_journal.Failed(reason=reason),
@@ -243,10 +241,12 @@ class House:
                 daemon_version=__version__,
                 generation=self._generation,
                 verify=self._tokens.verify,
-                approvals_tx=self._approvals.tx,
-                tools=link_tools(self._accounts, self._journal.tx, self._ownership.tx),
+                approvals_tx=self._boxes.approvals.tx,
+                tools=link_tools(self._accounts, self._boxes.journal.tx, self._boxes.ownership.tx),
             )
-            await links.serve(listeners, settings, self._ownership.tx, task_status=task_status)
+            await links.serve(
+                listeners, settings, self._boxes.ownership.tx, task_status=task_status
+            )
 
         children = [
             Child(name="repair", run=self._live_repair, restart=Restart.TEMPORARY),
@@ -292,9 +292,9 @@ class House:
                 generation=self._generation,
                 started_at_ms=self._started_at_ms,
             ),
-            self._ownership.life(),
-            self._journal.tx,
-            self._lanes.tx,
+            self._boxes.ownership.life(),
+            self._boxes.journal.tx,
+            self._boxes.lanes.tx,
             now_ms=now_ms,
             task_status=task_status,
         )
@@ -302,7 +302,7 @@ class House:
     async def _live_lanes(self, *, task_status: trio.TaskStatus[None]) -> None:
         context = LaneContext(
             settings=lane_settings(self._settings, self._accounts),
-            ownership_tx=self._ownership.tx,
+            ownership_tx=self._boxes.ownership.tx,
             show_turn=lambda opening, inbox, own: turns.show_turn(opening, inbox, own, self._turns),
             finish_crashed=self._finish_crashed,
             mark=self._mark,
@@ -317,7 +317,7 @@ class House:
         ) -> None:
             await Lane(session_id, context, own, retire).serve(inbox)
 
-        await lanes.run(self._lanes.life(), run_lane, task_status=task_status)
+        await lanes.run(self._boxes.lanes.life(), run_lane, task_status=task_status)
 
     async def _mark(self, account: AccountId, message_id: MessageId, answered: trio.Event) -> None:
         one = self._accounts[account]
@@ -329,9 +329,9 @@ class House:
 
     async def _live_approvals(self, *, task_status: trio.TaskStatus[None]) -> None:
         context = approvals_context(
-            self._accounts, self._journal.tx, self._approvals.tx, self._cleanup
+            self._accounts, self._boxes.journal.tx, self._boxes.approvals.tx, self._cleanup
         )
-        await approvals.run(context, self._approvals.life(), task_status=task_status)
+        await approvals.run(context, self._boxes.approvals.life(), task_status=task_status)
 
     async def _live_repair(self, *, task_status: trio.TaskStatus[None]) -> None:
         await turns.repair_cards(self._turns, task_status=task_status)
@@ -342,11 +342,13 @@ class House:
             state_dir=self._state.root,
             random_bytes=os.urandom,
         )
-        await agents.run(settings, self._agents.life(), rng=self._rng, task_status=task_status)
+        await agents.run(
+            settings, self._boxes.agents.life(), rng=self._rng, task_status=task_status
+        )
 
     async def _live_pruning(self, *, task_status: trio.TaskStatus[None]) -> None:
         await pruning.run(
-            self._journal.tx, self._state.attachments, now_ms=now_ms, task_status=task_status
+            self._boxes.journal.tx, self._state.attachments, now_ms=now_ms, task_status=task_status
         )
 
     async def _live_intake(self, account: Account, *, task_status: trio.TaskStatus[None]) -> None:
@@ -355,12 +357,12 @@ class House:
             account.intake.life(),
             intake.Neighbours(
                 intake_tx=account.intake.tx,
-                journal_tx=self._journal.tx,
-                ownership_tx=self._ownership.tx,
-                lanes_tx=self._lanes.tx,
+                journal_tx=self._boxes.journal.tx,
+                ownership_tx=self._boxes.ownership.tx,
+                lanes_tx=self._boxes.lanes.tx,
                 gateway_tx=account.gateway.tx,
-                approvals_tx=self._approvals.tx,
-                agents_tx=self._agents.tx,
+                approvals_tx=self._boxes.approvals.tx,
+                agents_tx=self._boxes.agents.tx,
             ),
             now_ms=now_ms,
             rng=self._rng,
@@ -379,9 +381,9 @@ class House:
                 account.connection.life(),
                 connection.Mailboxes(
                     gateway=account.gateway.tx,
-                    journal=self._journal.tx,
+                    journal=self._boxes.journal.tx,
                     intake=account.intake.tx,
-                    ownership=self._ownership.tx,
+                    ownership=self._boxes.ownership.tx,
                 ),
                 rng=self._rng,
                 now_ms=now_ms,
@@ -394,5 +396,5 @@ class House:
                 return
             self._refused.add(name)
             request = to_shutdown.Leave(exit_status=ExitStatus.CREDENTIALS, reason=str(refused))
-            offer(self._shutdown.tx, request)
+            offer(self._boxes.shutdown.tx, request)
             await trio.sleep_forever()

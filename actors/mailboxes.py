@@ -8,9 +8,16 @@ import msgspec
 import trio
 
 from actors.kit.mail import drain
+from actors.messages import agents as to_agents
+from actors.messages import approvals as to_approvals
 from actors.messages import connection as to_connection
 from actors.messages import gateway as to_gateway
 from actors.messages import intake as to_intake
+from actors.messages import journal as to_journal
+from actors.messages import lane as to_lane
+from actors.messages import ownership as to_ownership
+from actors.messages import pictures as to_pictures
+from actors.messages import shutdown as to_shutdown
 from protocol.settings import AccountSettings
 
 JOURNAL_MAILBOX: Final = 1_024
@@ -26,6 +33,8 @@ APPROVALS_MAILBOX: Final = 1_024
 """Taken at once; a turn's end must find room, or its question stands till it expires."""
 AGENTS_MAILBOX: Final = 64
 """Taken at once; people type slower than that."""
+PICTURES_MAILBOX: Final = 256
+"""Taken at once; what is too many stays a link."""
 SMALL_MAILBOX: Final = 8
 
 MessageT = TypeVar("MessageT")
@@ -50,3 +59,16 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     gateway: Mailbox[to_gateway.GatewayMessage]
     intake: Mailbox[to_intake.IntakeMessage]
     connection: Mailbox[to_connection.ConnectionMessage]
+
+
+class Mailboxes:
+    """Of the actors there is one of."""
+
+    def __init__(self) -> None:
+        self.journal = Mailbox[to_journal.JournalMessage](JOURNAL_MAILBOX)
+        self.ownership = Mailbox[to_ownership.OwnershipMessage](OWNERSHIP_MAILBOX)
+        self.lanes = Mailbox[to_lane.LaneMessage](LANES_MAILBOX)
+        self.approvals = Mailbox[to_approvals.ApprovalsMessage](APPROVALS_MAILBOX)
+        self.agents = Mailbox[to_agents.AgentsMessage](AGENTS_MAILBOX)
+        self.pictures = Mailbox[to_pictures.PicturesMessage](PICTURES_MAILBOX)
+        self.shutdown = Mailbox[to_shutdown.ShutdownMessage](SMALL_MAILBOX)

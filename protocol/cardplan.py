@@ -109,7 +109,9 @@ class CardPlan:
         if self._typing and (self._reopen or now - self._opened_at >= REOPEN_AFTER_S):
             return self._step(Kind.REOPEN, "settings", wanted, content=STREAMING_ON)
         if shown.answer != wanted.answer:
-            if not self._typing or not wanted.answer:
+            # What is no longer the same text longer, a picture has come, is no typing.
+            goes_on = wanted.answer.startswith(shown.answer)
+            if not self._typing or not wanted.answer or not goes_on:
                 return self._step(Kind.TEXT, "update", wanted, content=wanted.card_json)
             return self._step(Kind.TEXT, "content", wanted, ANSWER, wanted.answer)
         if shown.footer != wanted.footer:

@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.kit.cleanup import CleanupBudget
-from actors.messages import gateway, intake, journal, lane, ownership, turn
+from actors.messages import gateway, intake, journal, lane, ownership, pictures, turn
 from actors.sandbox.cardschema import check_card
 from actors.turns import TurnContext, show_turn
 from actors.turns.context import GrantNotices
@@ -64,6 +64,7 @@ class World:
         self.drafts: dict[CardId, str] = {}
         """Each card as it was created."""
         self.ledger: dict[CardId, str | None] = {}
+        self.picture_after_s = 1.0
         self.behind = False
         """Whether the chat has gone to another session."""
         self.gateway_tx, self._gateway_rx = trio.open_memory_channel[gateway.GatewayMessage](100)
@@ -72,6 +73,9 @@ class World:
         self.ownership_tx, self._ownership_rx = trio.open_memory_channel[
             ownership.OwnershipMessage
         ](100)
+        self.pictures_tx, self._pictures_rx = trio.open_memory_channel[pictures.PicturesMessage](
+            100
+        )
         self.lane_tx, self.lane_rx = trio.open_memory_channel[lane.LaneMessage](100)
         self.inputs, self._outlet = trio.open_memory_channel[turn.TurnInput](64)
         self.context = TurnContext(
@@ -79,6 +83,8 @@ class World:
             intakes={ACCOUNT: self.intake_tx},
             journal_tx=self.journal_tx,
             ownership_tx=self.ownership_tx,
+            pictures_tx=self.pictures_tx,
+            picture_wait_s=3.0,
             cleanup=CleanupBudget(5.0),
             language="en",
             now_ms=lambda: 1_000,
@@ -93,6 +99,16 @@ class World:
                         message.reply.send(gateway.Granted(permit=1, api=message.api))
                     case gateway.Call():
                         calls.start_soon(self._call, message)
+
+    async def serve_pictures(self) -> None:
+        async with trio.open_nursery() as fetches:
+            async for message in self._pictures_rx:
+                fetches.start_soon(self._picture, message)
+
+    async def _picture(self, wish: pictures.Resolve) -> None:
+        with wish.reply:
+            await trio.sleep(self.picture_after_s)
+            wish.reply.send(f"img_v3_{wish.url.rpartition('/')[2]}")
 
     async def serve_ownership(self) -> None:
         async for message in self._ownership_rx:
@@ -201,6 +217,7 @@ async def open_world(script: Script = lambda _operation: None) -> AsyncIterator[
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.serve_gateway)
         nursery.start_soon(world.serve_ownership)
+        nursery.start_soon(world.serve_pictures)
         nursery.start_soon(world.serve_journal)
         yield world
         nursery.cancel_scope.cancel()
@@ -434,3 +451,55 @@ def test_cancelled_at_any_step_the_card_is_final_and_the_ledger_closed() -> None
             assert not leaked & {one.card_id for one in world.of(gateway.UpdateCard)}
 
     assert cancel_everywhere(scenario) > 20
+
+
+async def test_a_picture_takes_the_place_of_its_link_when_the_platform_has_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world, trio.open_nursery() as nursery:
+        world.picture_after_s = 3
+        nursery.start_soon(world.show)
+        await world.say("see ![cat](http://x/cat.png)\n")
+        await trio.sleep(2)
+        streamed = [one for one in world.of(gateway.ElementContent) if one.element_id == "answer"]
+        assert streamed[-1].content == "see [cat](http://x/cat.png)\n"
+        await trio.sleep(2)
+        assert world.answer() == "see ![cat](img_v3_cat.png)\n"
+        await world.say("and on")
+        await world.end()
+        await trio.sleep(1)
+        assert world.answer() == "see ![cat](img_v3_cat.png)\nand on"
+
+
+async def test_a_picture_that_comes_after_the_end_still_takes_its_place(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world, trio.open_nursery() as nursery:
+        world.picture_after_s = 8
+        nursery.start_soon(world.show)
+        await world.say("see ![cat](http://x/cat.png)")
+        await world.end()
+        await trio.sleep(2)
+        assert world.is_final(), "nobody waits for it"
+        assert world.of(gateway.RemoveReaction)
+        assert world.answer() == "see [cat](http://x/cat.png)"
+        await trio.sleep(8)
+        assert world.answer() == "see ![cat](img_v3_cat.png)"
+        assert world.is_final()
+
+
+@pytest.mark.parametrize(
+    ("after_s", "shown"),
+    [(1, "![cat](img_v3_cat.png) here"), (8, "[cat](http://x/cat.png) here")],
+)
+async def test_plain_replies_wait_a_moment_for_their_pictures(
+    autojump_clock: MockClock, after_s: float, shown: str
+) -> None:
+    async with open_world() as world, trio.open_nursery() as nursery:
+        world.picture_after_s = after_s
+        nursery.start_soon(world.show, "static")
+        await world.say("![cat](http://x/cat.png) here\n\nmore")
+        await trio.sleep(20)
+        await world.end()
+        await trio.sleep(20)
+        assert [one.strip() for one in world.texts()] == [shown, "more"]

@@ -56,9 +56,12 @@ async def _write(answer: httpx.Response, part: Path, bytes_max: int) -> int | No
     size = 0
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE)
     async with trio.wrap_file(os.fdopen(descriptor, "wb")) as file:
-        async for chunk in answer.aiter_bytes(WRITE_BYTES):
-            size += len(chunk)
-            if size > bytes_max:
-                return None
-            await file.write(chunk)
-    return size
+        # Cancelled, the client's generators unwind; left early they would not.
+        with trio.CancelScope() as enough:
+            async for chunk in answer.aiter_bytes(WRITE_BYTES):
+                size += len(chunk)
+                if size > bytes_max:
+                    enough.cancel(reason="too large")
+                else:
+                    await file.write(chunk)
+    return size if size <= bytes_max else None

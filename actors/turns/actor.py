@@ -7,7 +7,7 @@ crash beside it, the turn is brought to its end under a shield with a deadline.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 import trio
@@ -17,10 +17,13 @@ from actors.messages import lane, turn
 from actors.turns.background import is_behind, say_ended
 from actors.turns.card import CardPresenter, CardRefused
 from actors.turns.context import TurnContext, TurnDoors
+from actors.turns.pictures import TurnPictures
 from actors.turns.static import StaticPresenter
 from actors.turns.typing_mark import TypingMark
 from protocol import wire
 from protocol.turn import Turn
+
+LATE_PICTURES_S: Final = 45.0
 
 log = structlog.get_logger()
 
@@ -64,12 +67,19 @@ class _TurnActor:
         self._typing = TypingMark(opening.message_id, self._doors.gateway_tx, self._doors.intake_tx)
         self._stopped_by_user = False
         self._behind: bool | None = None  # until the turn has ended
+        self._pictures = TurnPictures(self._turn, self._doors, self._pictured)
+        self._pictured_late = False
+        self._doors.settle_pictures = self._pictures.settle_for_good
         self._presenter: Presenter = (
             CardPresenter(self._turn, self._doors)
             if opening.mode == "streaming"
             else self._static()
         )
         self._shown = False
+
+    def _pictured(self) -> None:
+        self._pictured_late = self._shown
+        self._presenter.hurry()
 
     def _static(self) -> StaticPresenter:
         return StaticPresenter(self._turn, self._doors, lambda: self._stopped_by_user)
@@ -78,9 +88,15 @@ class _TurnActor:
         try:
             with inbox:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._listen, inbox)
+                    nursery.start_soon(self._listen, inbox, nursery)
                     nursery.start_soon(self._typing.run)
                     await self._show()
+                    await self._typing.clear()
+                    await self._tell_if_behind()
+                    # A picture that comes later still takes its place on the card.
+                    await self._pictures.settle(LATE_PICTURES_S)
+                    if self._pictured_late:
+                        await self._show()
                     nursery.cancel_scope.cancel(reason="turn shown")
         finally:
             with self._context.cleanup.shielded() as patience:
@@ -90,6 +106,8 @@ class _TurnActor:
                 await self._typing.clear()  # noqa: ASYNC102  # shielded above, with a deadline
             if patience.cancelled_caught and not self._shown:
                 log.error("turn.not_finished", turn=self._opening.turn_id)
+
+    async def _tell_if_behind(self) -> None:
         if self._behind is None:
             self._behind = await is_behind(self._doors, self._turn.state)
         if self._behind:
@@ -112,9 +130,12 @@ class _TurnActor:
             await self._presenter.show()
         self._shown = True
 
-    async def _listen(self, inbox: trio.MemoryReceiveChannel[turn.TurnInput]) -> None:
+    async def _listen(
+        self, inbox: trio.MemoryReceiveChannel[turn.TurnInput], nursery: trio.Nursery
+    ) -> None:
         async for message in inbox:
             self._hear(message)
+            self._pictures.look(nursery)
             await self._changed()
         self._turn.lose_session(trio.current_time())
         await self._changed()

@@ -75,6 +75,7 @@ class _Entity:
         self.entered = False
         self.message_id: MessageId | None = None
         self.noted_at = trio.current_time()
+        self.closed = False
 
 
 class CardPresenter:
@@ -304,6 +305,8 @@ class CardPresenter:
         )
 
     async def _close(self, entity: _Entity, outcome: journal.CardOutcome) -> None:
+        if entity.closed:
+            return  # a picture came later
         await self._doors.ledger(
             lambda reply: journal.CloseCard(
                 card_id=entity.card_id,
@@ -312,6 +315,7 @@ class CardPresenter:
                 reply=reply,
             )
         )
+        entity.closed = True
         log.info("feishu.card.closed", **self._ids(entity), outcome=outcome)
 
     def _ids(self, entity: _Entity) -> dict[str, str]:

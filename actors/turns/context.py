@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -11,7 +11,7 @@ import trio
 
 from actors.kit.cleanup import CleanupBudget
 from actors.kit.mail import Reply, ask_or
-from actors.messages import gateway, intake, journal, ownership
+from actors.messages import gateway, intake, journal, ownership, pictures
 from actors.messages.turn import TurnOpening
 from protocol.card import Style
 from protocol.ids import AccountId, idempotency_key
@@ -51,6 +51,9 @@ class TurnContext(msgspec.Struct, frozen=True, kw_only=True):
     intakes: dict[AccountId, trio.MemorySendChannel[intake.IntakeMessage]]
     journal_tx: trio.MemorySendChannel[journal.JournalMessage]
     ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]
+    pictures_tx: trio.MemorySendChannel[pictures.PicturesMessage]
+    picture_wait_s: float
+    """How long plain replies wait for a picture before they are sent with a link."""
     cleanup: CleanupBudget
     language: Language
     now_ms: Callable[[], int]
@@ -65,6 +68,8 @@ class TurnDoors:
         self.context = context
         self.gateway_tx = context.gateways[opening.account]
         self.intake_tx = context.intakes[opening.account]
+        self.settle_pictures: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+        """Waits for the pictures of what is about to be sent for good."""
 
     def style(self) -> Style:
         return Style(

@@ -51,6 +51,7 @@ class StaticPresenter:
         """Send until the turn has ended and all of it was sent."""
         while True:
             self._changed = trio.Event()
+            await self._doors.settle_pictures()
             self._collect()
             if not self._outbox:
                 if self._ended:
