@@ -10,7 +10,9 @@ from collections.abc import Mapping
 import trio
 
 from actors import approvals, intake, links, outbound, turns
+from actors.feishu import gateway as calling
 from actors.feishu import pictures as fetching
+from actors.feishu.monthly import MonthlyCount
 from actors.kit.cleanup import CleanupBudget
 from actors.lane import LaneSettings
 from actors.mailboxes import Account
@@ -100,6 +102,25 @@ def lane_settings(settings: Settings, accounts: Accounts) -> LaneSettings:
         session_reply_mode=settings.reply_mode,
         cancel_deadline_s=max(deadlines) / 1000,
     )
+
+
+def gateway_settings(account: Account) -> calling.GatewaySettings:
+    settings = account.settings
+    return calling.GatewaySettings(
+        account=settings.account_id,
+        base_url=settings.base_url,
+        app_id=settings.app_id,
+        app_secret=settings.app_secret.reveal(),
+        monthly_calls=settings.tuning.monthly_call_budget,
+    )
+
+
+def monthly_count(
+    account: Account, journal_tx: trio.MemorySendChannel[journal.JournalMessage]
+) -> MonthlyCount | None:
+    if account.settings.tuning.monthly_call_budget is None:
+        return None
+    return MonthlyCount(account.settings.account_id, journal_tx, now_ms)
 
 
 def pictures_settings(accounts: Accounts) -> fetching.PicturesSettings:

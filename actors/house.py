@@ -33,9 +33,11 @@ from actors import (
 from actors.contexts import (
     approvals_context,
     daemon_info,
+    gateway_settings,
     intake_settings,
     lane_settings,
     link_tools,
+    monthly_count,
     now_ms,
     pictures_settings,
     turn_context,
@@ -165,15 +167,10 @@ class House:
         for account in self._accounts.values():
             await services.start(
                 gateway.run,
-                gateway.GatewaySettings(
-                    account=account.settings.account_id,
-                    base_url=account.settings.base_url,
-                    app_id=account.settings.app_id,
-                    app_secret=account.settings.app_secret.reveal(),
-                ),
+                gateway_settings(account),
                 account.gateway.life(),
+                monthly_count(account, self._boxes.journal.tx),
             )
-
         await services.start(
             pictures.run, pictures_settings(self._accounts), self._boxes.pictures.life()
         )

@@ -109,7 +109,12 @@ class Budget(Generic[WaiterT]):
         self._queues: dict[tuple[int, str], deque[tuple[int, WaiterT, Want]]] = {}
         self._resting: list[tuple[float, int, WaiterT, Want]] = []
         self._numbers = itertools.count()
+        self._allowed: int | None = None
         self.waiting = 0
+
+    def allow_up_to(self, priority: int) -> None:
+        """Let nobody of a larger priority go, until told otherwise; they wait on."""
+        self._allowed = priority
 
     def wait(self, waiter: WaiterT, want: Want) -> bool:
         """Enter *waiter*; False: too many wait already."""
@@ -127,6 +132,8 @@ class Budget(Generic[WaiterT]):
         self._wake_rested(now)
         earliest: float | None = self._resting[0][0] if self._resting else None
         for priority, api in sorted(self._queues):
+            if self._allowed is not None and priority > self._allowed:
+                break
             queue = self._queues[priority, api]
             window = self._api(api)
             per_minute = PER_MINUTE if priority <= URGENT else PER_MINUTE_SPREAD

@@ -19,15 +19,18 @@ import trio
 
 from actors.feishu import calls
 from actors.feishu.http import CONNECTIONS_MAX, Platform
+from actors.feishu.monthly import MonthlyCount
 from actors.kit.mail import drain
 from actors.messages import gateway
 from protocol.budget import PER_CARD_SECOND, PER_CHAT_SECOND, Budget, Want
 from protocol.ids import AccountId
+from protocol.monthly import TICK_PRIORITY, allowed_priority
 from protocol.platform import Accepted, NoAnswer, Outcome, RateLimited, Rejected
 
 CALLS_AT_ONCE_MAX: Final = CONNECTIONS_MAX
 """So no call ever waits for a connection inside the HTTP client, where nobody sees it."""
 FORGET_IDLE_S: Final = 60.0
+COUNT_EVERY_S: Final = 15.0
 _CARD_APIS: Final = frozenset(
     {gateway.Api.UPDATE_CARD, gateway.Api.CARD_SETTINGS, gateway.Api.ELEMENT_CONTENT}
 )
@@ -40,6 +43,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     app_id: str
     app_secret: str
+    monthly_calls: int | None = None
+    """None: as many as it takes."""
 
     def __repr__(self) -> str:
         return f"GatewaySettings({self.account}, {self.base_url}, {self.app_id})"
@@ -48,6 +53,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
 async def run(
     settings: GatewaySettings,
     inbox: trio.MemoryReceiveChannel[gateway.GatewayMessage],
+    month: MonthlyCount | None = None,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -61,6 +67,8 @@ async def run(
                 async with trio.open_nursery() as nursery:
                     actor = _Gateway(settings, platform, nursery)
                     nursery.start_soon(actor.spend)
+                    if month is not None and settings.monthly_calls is not None:
+                        nursery.start_soon(actor.keep_to_month, month, settings.monthly_calls)
                     task_status.started()
                     try:
                         async for message in inbox:
@@ -118,6 +126,27 @@ class _Gateway:
                             waiting=self._budget.waiting,
                         )
                     )
+
+    async def keep_to_month(self, month: MonthlyCount, budget: int) -> None:
+        """Count what is called, and let the month's budget decide what still is."""
+        counted, allowed = 0, -1
+        while True:
+            made, counted = self._calls - counted, self._calls
+            used = await month.add(made)
+            now_allowed = allowed_priority(used, budget)
+            if now_allowed != allowed:
+                allowed = now_allowed
+                self._budget.allow_up_to(allowed)
+                self._changed.set()
+                if allowed < TICK_PRIORITY:
+                    log.warning(
+                        "feishu.monthly_budget",
+                        account=self._settings.account,
+                        used=used,
+                        budget=budget,
+                        still_made=gateway.Priority(allowed).name.lower(),
+                    )
+            await trio.sleep(COUNT_EVERY_S)
 
     def _build(self, operation: gateway.Operation) -> calls.HttpCall:
         return calls.build(operation, app_id=self._settings.app_id, app_secret="")

@@ -1,4 +1,4 @@
-"""What was paired with each account: one small document, replaced whole."""
+"""What is kept for each account: who was paired with it, and its calls of a month."""
 
 from __future__ import annotations
 
@@ -29,3 +29,15 @@ def save_access(db: sqlite3.Connection, message: journal.SaveAccess) -> journal.
     book = msgspec.json.encode(message.book)
     db.execute("INSERT OR REPLACE INTO access VALUES (?, ?)", (message.account, book))
     return journal.Done()
+
+
+def count_calls(db: sqlite3.Connection, message: journal.CountCalls) -> int:
+    """Add the calls; return how many there are."""
+    key = (message.account, message.month)
+    if message.calls:
+        db.execute(
+            "INSERT INTO calls VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET calls = calls + ?3",
+            (*key, message.calls),
+        )
+    row = db.execute("SELECT calls FROM calls WHERE account = ? AND month = ?", key).fetchone()
+    return int(row[0]) if row else 0

@@ -111,6 +111,13 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         last_card  TEXT NOT NULL
     );
 
+    CREATE TABLE calls (
+        account TEXT NOT NULL,
+        month   TEXT NOT NULL,
+        calls   INTEGER NOT NULL,
+        PRIMARY KEY (account, month)
+    ) WITHOUT ROWID;
+
     CREATE TABLE access (
         account TEXT PRIMARY KEY,
         book    BLOB NOT NULL

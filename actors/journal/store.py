@@ -57,6 +57,7 @@ _HANDLERS: Final[Mapping[type, Callable[[sqlite3.Connection, Any], Any]]] = {
     journal.EnterApproval: ledgers.enter_approval,
     journal.ForgetApproval: ledgers.forget_approval,
     journal.ApprovalsLeft: ledgers.approvals_left,
+    journal.CountCalls: access.count_calls,
     journal.LoadAccess: access.load_access,
     journal.SaveAccess: access.save_access,
 }

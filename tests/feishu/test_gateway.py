@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from trio.testing import MockClock
 
 from actors.feishu import calls, tokens
 from actors.feishu import gateway as room
+from actors.feishu.monthly import MonthlyCount
 from actors.kit.mail import ActorGone, Reply, ask
 from actors.messages import gateway
 from actors.messages.gateway import Api, Priority
@@ -327,6 +329,33 @@ async def test_a_gateway_nobody_can_ask_ends() -> None:
             await room.run(settings_of(door.platform.running), rx)
 
 
+class Spent(MonthlyCount):
+    """A month of which so many calls were made."""
+
+    def __init__(self, used: int) -> None:
+        self._used = used
+
+    async def add(self, calls: int) -> int:
+        await trio.lowlevel.checkpoint()
+        self._used += calls
+        return self._used
+
+
+async def test_when_the_month_runs_low_text_waits_and_an_end_does_not() -> None:
+    async with open_door() as door, trio.open_nursery() as nursery:
+        tx, rx = trio.open_memory_channel[gateway.GatewayMessage](100)
+        settings = settings_of(door.platform.running, monthly_calls=100)
+        await nursery.start(room.run, settings, rx, Spent(96))
+        await trio.sleep(0.1)
+        with pytest.raises(trio.TooSlowError):
+            with trio.fail_after(1):
+                await permit(tx, Priority.TEXT)
+        with trio.fail_after(5):
+            await permit(tx, Priority.STRUCTURE)
+            await permit(tx, Priority.FINAL)
+        nursery.cancel_scope.cancel()
+
+
 async def test_secrets_are_in_no_log_repr_or_error() -> None:
     wrong = "a-secret-that-is-wrong"
     with capture_logs() as logs:
@@ -345,8 +374,11 @@ async def test_secrets_are_in_no_log_repr_or_error() -> None:
     assert wrong not in shown
 
 
-def settings_of(sandbox: RunningSandbox, **other: str) -> room.GatewaySettings:
-    app = {"app_id": sandbox.settings.app_id, "app_secret": sandbox.settings.app_secret}
+def settings_of(sandbox: RunningSandbox, **other: Any) -> room.GatewaySettings:
+    app: dict[str, Any] = {
+        "app_id": sandbox.settings.app_id,
+        "app_secret": sandbox.settings.app_secret,
+    }
     return room.GatewaySettings(
         account=AccountId("other"), base_url=sandbox.base_url, **(app | other)
     )

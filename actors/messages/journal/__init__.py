@@ -14,6 +14,7 @@ from actors.messages.journal.records import (
     CloseCard,
     Correspondence,
     Correspondent,
+    CountCalls,
     EnterApproval,
     ForgetApproval,
     LedgerEntry,
@@ -90,6 +91,7 @@ JournalMessage = (
     | EnterApproval
     | ForgetApproval
     | ApprovalsLeft
+    | CountCalls
     | LoadAccess
     | SaveAccess
 )
@@ -106,6 +108,7 @@ __all__ = [
     "CloseCard",
     "Correspondence",
     "Correspondent",
+    "CountCalls",
     "Dispatch",
     "Done",
     "DropMessage",

@@ -179,6 +179,19 @@ class ApprovalsLeft(Message, frozen=True, kw_only=True):
     reply: Reply[tuple[ApprovalLeft, ...] | Failed]
 
 
+# ── calls of a month ──────────────────────────────────────────────────────────
+
+
+class CountCalls(Message, frozen=True, kw_only=True):
+    """Add to the calls an account has made in a month; answers how many there are now."""
+
+    account: AccountId
+    month: str
+    """Such as ``2026-11``."""
+    calls: int
+    reply: Reply[int | Failed]
+
+
 # ── who was paired ──────────────────────────────────────────────────────────
 
 
