@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
+import msgspec
+import structlog
 import trio
 
 from actors.messages import gateway
@@ -12,7 +14,7 @@ from actors.turns.context import TurnDoors
 from protocol import strings
 from protocol.card import tool_line
 from protocol.ids import idempotency_key
-from protocol.platform import Gone, MessageSent, NoAnswer, RateLimited, Rejected
+from protocol.platform import MessageSent, again_after_s
 from protocol.reply import message_card
 from protocol.turn import Turn, TurnState
 
@@ -20,6 +22,8 @@ MESSAGE_EVERY_S: Final = 1.0
 RETRY_FIRST_S: Final = 0.5
 RETRY_MAX_S: Final = 15.0
 GIVE_UP_AFTER_S: Final = 300.0
+
+log = structlog.get_logger()
 
 
 class StaticPresenter:
@@ -103,36 +107,50 @@ class StaticPresenter:
         return []
 
     async def _send(self, text: str) -> None:
-        """Send one message; the same uuid makes a repetition harmless."""
-        opening = self._doors.opening
-        uuid = idempotency_key(opening.turn_id, "static", self._sent)
-        content = message_card(text)
-        reply: gateway.Operation = gateway.ReplyMessage(
-            message_id=opening.message_id,
-            chat_id=opening.chat_id,
-            msg_type="interactive",
-            content_json=content,
-            uuid=uuid,
-        )
+        """Send one message; the same uuid makes a repetition harmless.
+
+        One that is not taken as a reply goes to the chat, and one that is not taken as
+        Markdown goes as plain text: what was said is to be read, whatever it looks like.
+        """
+        ways = self._ways(text)
+        way = next(ways)
         pause_s = RETRY_FIRST_S
         until = trio.current_time() + GIVE_UP_AFTER_S
         while trio.current_time() < until:
-            outcome = await self._doors.call(reply, gateway.Priority.CREATE)
-            match outcome:
-                case MessageSent():
-                    break
-                case RateLimited(retry_after_s=seconds):
-                    await trio.sleep(seconds)
-                case NoAnswer():
-                    await trio.sleep(pause_s)
-                    pause_s = min(RETRY_MAX_S, pause_s * 2)
-                case Gone() if isinstance(reply, gateway.ReplyMessage):
-                    reply = gateway.CreateMessage(
-                        chat_id=opening.chat_id,
-                        msg_type="interactive",
-                        content_json=content,
-                        uuid=idempotency_key(opening.turn_id, "static-chat", self._sent),
-                    )
-                case Rejected():
-                    break  # this text is not taken; the next ones may be
+            outcome = await self._doors.call(way, gateway.Priority.CREATE)
+            if isinstance(outcome, MessageSent):
+                break
+            again_s = again_after_s(outcome, pause_s)
+            if again_s is not None:
+                await trio.sleep(again_s)
+                pause_s = min(RETRY_MAX_S, pause_s * 2)
+                continue
+            another = next(ways, None)
+            if another is None:
+                log.error("feishu.text_not_taken", turn=self._doors.opening.turn_id)
+                break
+            way = another
         self._sent += 1
+
+    def _ways(self, text: str) -> Iterator[gateway.ReplyMessage | gateway.CreateMessage]:
+        """Return the ways to send a text, the best first, each under a uuid of its own."""
+        opening = self._doors.opening
+        forms: tuple[tuple[gateway.MessageType, str], ...] = (
+            ("interactive", message_card(text)),
+            ("text", msgspec.json.encode({"text": text}).decode()),
+        )
+        for msg_type, content in forms:
+            plain = "" if msg_type == "interactive" else "-text"
+            yield gateway.ReplyMessage(
+                message_id=opening.message_id,
+                chat_id=opening.chat_id,
+                msg_type=msg_type,
+                content_json=content,
+                uuid=idempotency_key(opening.turn_id, f"static{plain}", self._sent),
+            )
+            yield gateway.CreateMessage(
+                chat_id=opening.chat_id,
+                msg_type=msg_type,
+                content_json=content,
+                uuid=idempotency_key(opening.turn_id, f"static-chat{plain}", self._sent),
+            )

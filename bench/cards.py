@@ -1,0 +1,278 @@
+"""What a team sees while many turns stream: ours, and two others on the same load.
+
+Each contestant has a platform of its own that enforces its limits exactly, and streams
+the same turns, which begin and end together. The others are what is commonly done: a
+fixed pause of 800 ms for each card with whole-card updates, and lark-oapi's own channel
+with its Markdown stream.
+
+Staleness is how old the newest text on a card is, asked of every card once a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from actors.proxies.client import ProxySettings, open_proxy
+from bench.loopback import Loopback, open_loopback, percentile, table
+from bench.streaming import TOKEN, Load, begin_turn, wait_cards
+
+SETTLE_S = 20.0
+"""After the end of the turns, before what is still live counts as left."""
+LIMITED = (99991400, 230020, 11232)
+
+OTHERS = """
+import asyncio, json, sys, time
+import lark_oapi as lark
+from lark_oapi.api.cardkit.v1 import *
+from lark_oapi.api.im.v1 import *
+base_url, app_id, secret, kind, chats, rate, seconds, token = json.load(sys.stdin)
+lark.logger.setLevel(60)
+opened, go, started = 0, asyncio.Event(), [0.0]
+failed = []
+
+async def produce(say):
+    global opened
+    opened += 1
+    await go.wait()
+    said = 0
+    while (elapsed := time.time() - started[0]) < seconds:
+        due = int(elapsed * rate)
+        while said < due:
+            await say(token)
+            said += 1
+        await asyncio.sleep(1 / rate)
+
+def card(text, streaming):
+    config = {"streaming_mode": streaming, "update_multi": True}
+    elements = [{"tag": "markdown", "element_id": "md", "content": text}]
+    return json.dumps({"schema": "2.0", "config": config, "body": {"elements": elements}})
+
+async def fixed(client, chat):
+    body = CreateCardRequestBody.builder().type("card_json").data(card("...", False)).build()
+    request = CreateCardRequest.builder().request_body(body).build()
+    made = await client.cardkit.v1.card.acreate(request)
+    card_id = made.data.card_id
+    content = json.dumps({"type": "card", "data": {"card_id": card_id}})
+    body = CreateMessageRequestBody.builder().receive_id(chat).msg_type("interactive")
+    body = body.content(content).build()
+    request = CreateMessageRequest.builder().receive_id_type("chat_id").request_body(body).build()
+    await client.im.v1.message.acreate(request)
+    text, sequence, done = "", 0, False
+    async def update(final):
+        nonlocal sequence
+        sequence += 1
+        data = card(text + (" [end]" if final else ""), False)
+        shown = Card.builder().type("card_json").data(data).build()
+        body = UpdateCardRequestBody.builder().card(shown).sequence(sequence)
+        body = body.uuid(f"{card_id}-{sequence}").build()
+        answer = await client.cardkit.v1.card.aupdate(
+            UpdateCardRequest.builder().card_id(card_id).request_body(body).build())
+        return answer.code == 0
+    async def throttle():
+        while not done:
+            await asyncio.sleep(0.8)
+            await update(False)
+    async def say(piece):
+        nonlocal text
+        text += piece
+    task = asyncio.create_task(throttle())
+    await produce(say)
+    done = True
+    await task
+    if not await update(True):
+        failed.append(card_id)
+
+async def main():
+    if kind == "channel":
+        from lark_oapi.channel import FeishuChannel
+        channel = FeishuChannel(app_id=app_id, app_secret=secret, domain=base_url)
+        async def one(chat):
+            async def producer(stream):
+                await stream.append("... ")
+                await produce(stream.append)
+            await channel.stream(chat, {"markdown": producer})
+        tasks = [asyncio.create_task(one(chat)) for chat in chats]
+    else:
+        client = lark.Client.builder().app_id(app_id).app_secret(secret).domain(base_url).build()
+        tasks = [asyncio.create_task(fixed(client, chat)) for chat in chats]
+    until = time.time() + 60
+    while opened < len(chats) and time.time() < until and not all(t.done() for t in tasks):
+        await asyncio.sleep(0.1)
+    started[0] = time.time()
+    print(json.dumps(started[0]), flush=True)
+    go.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    raised = sum(isinstance(one, BaseException) for one in outcomes)
+    print(json.dumps(raised + len(failed)), flush=True)
+asyncio.run(main())
+"""
+
+
+class Figures(msgspec.Struct, kw_only=True):
+    """What one contestant's platform saw."""
+
+    calls: int
+    megabytes: float
+    limited: int
+    stale_p50_s: float
+    stale_p99_s: float
+    incomplete: int
+    """Cards without all of their text."""
+    live: int
+    """Cards that still look as if something came."""
+
+
+async def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=100)
+    parser.add_argument("--rate", type=float, default=50.0, help="tokens a second and turn")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of each turn")
+    parsed = parser.parse_args()
+    load = (parsed.turns, parsed.rate, parsed.seconds)
+    print(f"{parsed.turns} turns, {parsed.rate:g} tokens/s, {parsed.seconds:g} s each")
+    for name, contestant in (
+        ("larkd", ours(*load)),
+        ("fixed 800 ms, whole cards", others("fixed", *load)),
+        ("lark-oapi's channel", others("channel", *load)),
+    ):
+        figures = await contestant
+        print(f"\n{name}")
+        table(
+            [
+                ("  calls", f"{figures.calls:,}"),
+                ("  sent", f"{figures.megabytes:,.1f} MB"),
+                ("  rate-limit answers", f"{figures.limited:,}"),
+                (
+                    "  staleness p50 / p99",
+                    f"{figures.stale_p50_s:.1f} / {figures.stale_p99_s:.1f} s",
+                ),
+                ("  cards without all their text", str(figures.incomplete)),
+                ("  cards left live", str(figures.live)),
+            ]
+        )
+    return 0
+
+
+async def ours(turns: int, rate: float, seconds: float) -> Figures:
+    with tempfile.TemporaryDirectory() as folder:
+        async with open_loopback(Path(folder)) as loopback:
+            boss = ProxySettings(session_id="boss", state_dir=loopback.state_dir, role="dispatcher")
+            load = Load(rate, seconds)
+            async with open_proxy(boss), trio.open_nursery() as agents:
+                for number, chat_id in enumerate(await loopback.chats(turns)):
+                    await begin_turn(loopback, agents, load, number, chat_id)
+                await wait_cards(loopback, turns)
+                before = (await loopback.get("calls"))[-1]["n"]
+                load.go.set()
+                await trio.sleep(seconds + SETTLE_S)
+                started_ms = min(load.first_text_ms.values())
+                agents.cancel_scope.cancel()
+            return await figures_of(loopback, started_ms, rate, seconds, before)
+
+
+async def others(kind: str, turns: int, rate: float, seconds: float) -> Figures:
+    with tempfile.TemporaryDirectory() as folder:
+        async with open_loopback(Path(folder)) as loopback, _platform_alone(loopback) as app:
+            chats = await loopback.chats(turns)
+            process = await trio.lowlevel.open_process(
+                [sys.executable, "-c", OTHERS],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+            assert process.stdin is not None
+            assert process.stdout is not None
+            told = [loopback.base_url, *app, kind, chats, rate, seconds, TOKEN]
+            await process.stdin.send_all(json.dumps(told).encode())
+            await process.stdin.aclose()
+            output = b""
+            with trio.fail_after(seconds + 180):
+                while b"\n" not in output:
+                    output += await process.stdout.receive_some(1024)
+                before = (await loopback.get("calls"))[-1]["n"]
+                while chunk := await process.stdout.receive_some(1024):
+                    output += chunk
+                await process.wait()
+            started_ms = float(output.split()[0]) * 1000
+            return await figures_of(loopback, started_ms, rate, seconds, before)
+
+
+@asynccontextmanager
+async def _platform_alone(loopback: Loopback) -> AsyncIterator[tuple[str, str]]:
+    """End the daemon; the platform stays for another bot. Gives the app's id and secret."""
+    loopback.daemon.process.terminate()
+    await loopback.daemon.process.wait()
+    config = json.loads((loopback.state_dir.parent / "config.json").read_text())
+    options = config["channels"][0]["options"]
+    yield options["appId"], options["appSecret"]
+
+
+async def figures_of(
+    loopback: Loopback, started_ms: float, rate: float, seconds: float, before: int
+) -> Figures:
+    calls = [call for call in await loopback.get("calls") if call["n"] > before]
+    state = await loopback.get("state")
+    chat_of = {one["card_id"]: one["chat_id"] for one in state["messages"] if one["card_id"]}
+    shown: dict[str, list[list[tuple[float, int]]]] = defaultdict(list)
+    whole: dict[str, int] = defaultdict(int)
+    live = 0
+    for card in state["cards"]:
+        chat_id = chat_of.get(card["card_id"], card["card_id"])
+        history = await loopback.get(f"cards/{card['card_id']}/history")
+        shown[chat_id].append([(one["at_ms"], _tokens(one)) for one in history])
+        whole[chat_id] += _tokens(card["card"])
+        live += _looks_live(card)
+    stale = [
+        age for cards in shown.values() for age in _staleness(cards, started_ms, rate, seconds)
+    ]
+    wanted = int(rate * seconds * 0.98)
+    return Figures(
+        calls=len(calls),
+        megabytes=sum(len(json.dumps(call["request"])) for call in calls) / 1e6,
+        limited=sum(call["code"] in LIMITED for call in calls),
+        stale_p50_s=percentile(stale, 0.5),
+        stale_p99_s=percentile(stale, 0.99),
+        incomplete=sum(count < wanted for count in whole.values()),
+        live=live,
+    )
+
+
+def _tokens(shown: Any) -> int:
+    return json.dumps(shown).count(TOKEN.strip())
+
+
+def _staleness(
+    cards: list[list[tuple[float, int]]], started_ms: float, rate: float, seconds: float
+) -> list[float]:
+    """Ask each second how old the newest text of a turn is, over all its cards."""
+    samples = []
+    for second in range(2, int(seconds)):
+        now_ms = started_ms + second * 1000
+        tokens = sum(
+            max((count for at_ms, count in history if at_ms <= now_ms), default=0)
+            for history in cards
+        )
+        samples.append(max(0.0, second - tokens / rate))
+    return samples
+
+
+def _looks_live(card: dict[str, Any]) -> bool:
+    """Streaming, or, without streaming mode, without the mark of its end."""
+    text = json.dumps(card["card"])
+    return bool(card["streaming"]) or not ("Done" in text or "[end]" in text or "Stopped" in text)
+
+
+if __name__ == "__main__":
+    raise SystemExit(trio.run(main))

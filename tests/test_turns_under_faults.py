@@ -1,0 +1,205 @@
+"""A turn over a platform that fails at random: nothing is lost, nothing stays live.
+
+The platform here keeps cards as the real one does: sequences rise, a repeated call is
+one call, streaming closes. Each seed is one schedule of chunks and of faults, in
+virtual time.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from actors.messages import gateway, turn
+from protocol.ids import CardId, MessageId
+from protocol.platform import (
+    Accepted,
+    Busy,
+    CardCreated,
+    Gone,
+    MessageSent,
+    NoAnswer,
+    Outcome,
+    RateLimited,
+    ReactionAdded,
+    Rejected,
+    SequenceRefused,
+    StreamingClosed,
+    TokenRefused,
+)
+from tests.test_turns import World
+
+PARAGRAPHS = (
+    "Plain words, 世界 and 🎉.",
+    "```py\nx = '<at id=all></at>'\n\nprint(x)\n```",
+    "| a | b |\n|---|---|\n| 1 | 2 |",
+    "- a list\n- of `code <at>` things",
+    "word " * 300,
+)
+
+
+class Card:
+    """One card entity, as the platform keeps it."""
+
+    def __init__(self, card_json: str) -> None:
+        self.show(card_json)
+        self.sequence = 0
+        self.uuids: set[str] = set()
+        self.gone = False
+
+    def show(self, card_json: str) -> None:
+        card = json.loads(card_json)
+        self.streaming = card["config"]["streaming_mode"]
+        answers = (one for one in card["body"]["elements"] if one.get("element_id") == "answer")
+        self.answer = next(answers, {"content": ""})["content"]
+        self.final = not self.streaming
+
+    def take(self, operation: Any) -> Outcome:
+        if self.gone:
+            return Gone(code=200750, message="gone")
+        if operation.uuid in self.uuids:
+            return Accepted()
+        if operation.sequence <= self.sequence:
+            return SequenceRefused(code=300317, message="sequence")
+        if isinstance(operation, gateway.ElementContent) and not self.streaming:
+            return StreamingClosed(code=300309, message="closed")
+        self.sequence = operation.sequence
+        self.uuids.add(operation.uuid)
+        match operation:
+            case gateway.UpdateCard(card_json=card_json):
+                self.show(card_json)
+            case gateway.CardSettings():
+                self.streaming = True
+            case gateway.ElementContent(element_id="answer", content=content):
+                self.answer = content
+        return Accepted()
+
+
+class FaultyPlatform(World):
+    """Answers by its own cards, and fails as the seed says until *calm*."""
+
+    def __init__(self, rng: random.Random, share: float, *, may_lose_cards: bool) -> None:
+        super().__init__()
+        self.rng = rng
+        self.share = share
+        self.may_lose_cards = may_lose_cards
+        self.cards: dict[CardId, Card] = {}
+        self.sent: dict[str, MessageId] = {}
+        self.messages: list[str] = []
+
+    async def _call(self, call: gateway.Call) -> None:
+        await trio.sleep(self.rng.choice((0.01, 0.05, 0.3)))
+        fault = self.rng.random() < self.share
+        kind = self.rng.choice(("refused", "lost before", "lost after", "hung"))
+        with call.reply:
+            if not fault:
+                call.reply.send(self.take(call.operation))
+            elif kind == "refused":
+                call.reply.send(self.refusal(call.operation))
+            else:
+                if kind == "lost after":
+                    self.take(call.operation)
+                elif kind == "hung":
+                    await trio.sleep(10)
+                call.reply.send(NoAnswer(reason=kind))
+
+    def refusal(self, operation: gateway.Operation) -> Outcome:
+        choices: list[Outcome] = [
+            RateLimited(code=99991400, message="slow down", retry_after_s=1.0),
+            TokenRefused(code=99991663, message="token"),
+            Busy(code=200810, message="busy"),
+        ]
+        if isinstance(operation, gateway.ElementContent | gateway.UpdateCard):
+            card = self.cards[operation.card_id]
+            choices.append(SequenceRefused(code=300317, message="sequence"))
+            choices.append(Rejected(code=11310, message="who knows"))
+            if isinstance(operation, gateway.ElementContent):
+                choices.append(StreamingClosed(code=200850, message="timed out"))
+            if self.may_lose_cards and self.rng.random() < 0.2:
+                card.gone = True
+                return Gone(code=200750, message="gone")
+        chosen = self.rng.choice(choices)
+        if isinstance(chosen, StreamingClosed):
+            self.cards[operation.card_id].streaming = False  # type: ignore[attr-defined]
+        return chosen
+
+    def take(self, operation: gateway.Operation) -> Outcome:
+        match operation:
+            case gateway.CreateCard(card_json=card_json):
+                card_id = CardId(f"card{len(self.cards)}")
+                self.cards[card_id] = Card(card_json)
+                return CardCreated(card_id=card_id)
+            case gateway.UpdateCard() | gateway.CardSettings() | gateway.ElementContent():
+                return self.cards[operation.card_id].take(operation)
+            case gateway.ReplyMessage() | gateway.CreateMessage():
+                if operation.uuid not in self.sent:
+                    self.sent[operation.uuid] = MessageId(f"om_{len(self.sent)}")
+                    body = json.loads(operation.content_json)
+                    if "card_id" not in str(body):
+                        self.messages.append(
+                            body["text"]
+                            if "text" in body
+                            else body["body"]["elements"][0]["content"]
+                        )
+                return MessageSent(message_id=self.sent[operation.uuid])
+            case gateway.AddReaction():
+                return ReactionAdded(reaction_id="re")
+        return Accepted()
+
+
+async def one_turn(world: FaultyPlatform, text: str, status: str) -> None:
+    async with trio.open_nursery() as nursery:
+        for serve in (
+            world.serve_gateway,
+            world.serve_ownership,
+            world.serve_pictures,
+            world.serve_journal,
+        ):
+            nursery.start_soon(serve)
+        async with trio.open_nursery() as turns:
+            turns.start_soon(world.show)
+            at = 0
+            while at < len(text):
+                size = world.rng.choice((1, 7, 50, 400))
+                await world.say(text[at : at + size])
+                at += size
+                await trio.sleep(world.rng.choice((0.0, 0.02, 0.5)))
+            if status == "stop":
+                await world.inputs.send(turn.Stop(reason="user"))
+            else:
+                await world.end(status)
+        nursery.cancel_scope.cancel()
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_all_that_was_said_can_be_read_and_every_card_is_final(seed: int) -> None:
+    rng = random.Random(seed)
+    count = rng.choice((1, 3, 8, 40))
+    text = "\n\n".join(rng.choice(PARAGRAPHS) for _ in range(count)) + "\n"
+    if count == 40:  # over several cards: without code, which is closed and opened again
+        text = text.replace("```", "")
+    status = rng.choice(("complete", "error", "aborted", "stop"))
+    may_lose_cards = seed % 3 == 0
+    world = FaultyPlatform(rng, rng.choice((0.1, 0.3, 0.6)), may_lose_cards=may_lose_cards)
+    trio.run(one_turn, world, text, status, clock=MockClock(autojump_threshold=0))
+
+    assert all(outcome is not None for outcome in world.ledger.values()), world.ledger
+    read = []
+    for card_id, card in world.cards.items():
+        if world.ledger.get(card_id) in (None, "lost"):
+            continue  # never entered, because never answered; or its text went as messages
+        assert card.final, f"{card_id} is left live"
+        read.append(card.answer)
+    said = text.replace("<at id=all>", "&#60;at id=all>") if count == 40 else text
+    said = said.replace("</at>", "&#60;/at>") if count == 40 else said
+    answers = [one for one in world.messages if not one.startswith(("❌", "Stopped"))]
+    assert squeezed("".join((*read, *answers))) == squeezed(said)
