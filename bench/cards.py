@@ -271,7 +271,8 @@ def _staleness(
 def _looks_live(card: dict[str, Any]) -> bool:
     """Streaming, or, without streaming mode, without the mark of its end."""
     text = json.dumps(card["card"])
-    return bool(card["streaming"]) or not ("Done" in text or "[end]" in text or "Stopped" in text)
+    ended = ("Done", "[end]", "Stopped", "Continued below")
+    return bool(card["streaming"]) or not any(mark in text for mark in ended)
 
 
 if __name__ == "__main__":

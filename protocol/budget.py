@@ -24,8 +24,12 @@ BURST_S: Final = 0.25
 """No more than so many in so long, for the same reason."""
 PER_MINUTE: Final = 950
 """Of the platform's 1,000, for the same reason."""
-PER_MINUTE_SPREAD: Final = 720
-"""What structure, text and ticks may use of it: the rest is kept for ends and starts."""
+SPREAD_PER_SECOND: Final = 12.0
+"""What structure, text and ticks may use of a minute, evenly: 720. So a team's cards go on
+all the time instead of all at once and then not at all; the rest is kept for ends and
+starts."""
+SPREAD_BURST_S: Final = 5.0
+"""How far ahead of that they may be: so a few turns are shown as fast as they come."""
 PER_CARD_SECOND: Final = 9
 """Of the platform's 10."""
 PER_CHAT_SECOND: Final = 4
@@ -58,17 +62,21 @@ class Want(Struct, frozen=True, kw_only=True):
 class _Window:
     """The times of the last calls of one API or resource, within the last minute."""
 
-    __slots__ = ("_share", "_slowed_at", "calls", "paused_until", "per_second")
+    __slots__ = ("_share", "_slowed_at", "calls", "paused_until", "per_second", "spread_at")
 
     def __init__(self, per_second: int) -> None:
         self.calls: deque[float] = deque()
         self.per_second = per_second
         self.paused_until = 0.0
+        self.spread_at = 0.0  # when the calls that are spread will have been paid for
         self._share = 1.0
         self._slowed_at = 0.0
 
-    def free_at(self, now: float, per_minute: int | None) -> float:
-        """Return when one more call fits; *now* or earlier means at once."""
+    def free_at(self, now: float, per_minute: int | None, *, spread: bool = False) -> float:
+        """Return when one more call fits; *now* or earlier means at once.
+
+        One that is *spread* has to keep to an even pace, too.
+        """
         while self.calls and self.calls[0] <= now - 60:
             self.calls.popleft()
         share = self._share_at(now)
@@ -77,7 +85,23 @@ class _Window:
             free = max(free, self._room_at(BURST * share, BURST_S))
         if per_minute is not None:
             free = max(free, self._room_at(per_minute * share, 60))
+        if spread:
+            free = max(free, self.spread_at - SPREAD_BURST_S)
         return free
+
+    def count(self, now: float, *, spread: bool = False) -> None:
+        """One call is made now."""
+        self.calls.append(now)
+        if spread:
+            pace = SPREAD_PER_SECOND * self._share_at(now)
+            self.spread_at = max(self.spread_at, now) + 1 / pace
+
+    def refund(self, *, spread: bool = False) -> None:
+        """The last call was not made after all."""
+        if self.calls:
+            self.calls.pop()
+            if spread:
+                self.spread_at -= 1 / SPREAD_PER_SECOND
 
     def slow_down(self, retry_after_s: float, now: float) -> None:
         """Pause, and go on a little slower than before."""
@@ -136,9 +160,8 @@ class Budget(Generic[WaiterT]):
                 break
             queue = self._queues[priority, api]
             window = self._api(api)
-            per_minute = PER_MINUTE if priority <= URGENT else PER_MINUTE_SPREAD
             while queue:
-                free = window.free_at(now, per_minute)
+                free = window.free_at(now, PER_MINUTE, spread=priority > URGENT)
                 if free > now:
                     earliest = free if earliest is None else min(earliest, free)
                     break
@@ -157,12 +180,10 @@ class Budget(Generic[WaiterT]):
 
     def refund(self, want: Want) -> None:
         """The one who was let go did not call after all."""
-        for window in (
-            self._api(want.api),
-            self._resources.get(want.resource) if want.resource else None,
-        ):
-            if window is not None and window.calls:
-                window.calls.pop()
+        self._api(want.api).refund(spread=want.priority > URGENT)
+        window = self._resources.get(want.resource) if want.resource else None
+        if window is not None:
+            window.refund()
 
     def limited(self, api: str, retry_after_s: float, now: float) -> None:
         """The platform said "too many": nothing of this API until then, and less after."""
@@ -199,12 +220,12 @@ class Budget(Generic[WaiterT]):
         return window.free_at(now, None) if window is not None else now
 
     def _count(self, want: Want, now: float) -> None:
-        self._api(want.api).calls.append(now)
+        self._api(want.api).count(now, spread=want.priority > URGENT)
         if want.resource is not None:
             window = self._resources.get(want.resource)
             if window is None:
                 window = self._resources[want.resource] = _Window(want.resource_per_second)
-            window.calls.append(now)
+            window.count(now)
 
     def _wake_rested(self, now: float) -> None:
         """Let those whose card may be called again back in, at the front: they waited."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -150,3 +152,40 @@ def test_too_many_waiters_are_refused() -> None:
     want = Want(api="a", priority=TEXT)
     assert all(budget.wait(number, want) for number in range(10_000))
     assert not budget.wait(10_000, want)
+
+
+def test_a_minute_is_shared_evenly_so_that_no_card_stands_still() -> None:
+    """A hundred cards that always want more: each goes on all the time, as far as it goes."""
+    budget: Budget[int] = Budget()
+    want = Want(api="content", priority=3)
+    for card in range(100):
+        budget.wait(card, want)
+    went: dict[int, list[float]] = {card: [] for card in range(100)}
+    now = 0.0
+    while now < 120:
+        ready, again_at = budget.next_ready(now)
+        if ready is None:
+            assert again_at is not None
+            now = max(now + 0.001, again_at)
+            continue
+        went[ready[0]].append(now)
+        budget.wait(ready[0], want)
+    fair_s = 100 / 12
+    gaps = [after - before for times in went.values() for before, after in pairwise(times)]
+    assert max(gaps) <= 2 * fair_s, "no card starved beyond twice its fair share"
+    last_minute = sum(at >= 60 for times in went.values() for at in times)
+    assert 700 <= last_minute <= 725
+
+
+def test_a_few_cards_go_as_fast_as_they_come() -> None:
+    budget: Budget[int] = Budget()
+    for number in range(50):
+        budget.wait(number, Want(api="content", priority=3))
+    now = 0.0
+    for _ in range(50):
+        ready, again_at = budget.next_ready(now)
+        while ready is None:
+            assert again_at is not None
+            now = max(now + 0.001, again_at)
+            ready, again_at = budget.next_ready(now)
+    assert now < 2.0

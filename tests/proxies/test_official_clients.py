@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -135,3 +136,51 @@ async def permission_card(platform: Platform, chat: Map) -> Map:
                 if "option_0" in message["content"]:
                     return message
             await trio.sleep(0.05)
+
+
+async def test_the_mcp_conformance_suite(state_dir: Path, node_modules: Path) -> None:
+    """Its scenarios for servers that apply, over HTTP, which a proxy of others' bridges."""
+    binaries = node_modules / "node_modules" / ".bin"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = environment() | {"LARKD_STATE_DIR": str(state_dir), "LARKD_AUTOSTART": "0"}
+    bridge = await trio.lowlevel.open_process(
+        [
+            *(str(binaries / "mcp-proxy"), "--host", "127.0.0.1", "--port", str(port)),
+            *("--", *larkd("mcp")),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=env,
+    )
+    try:
+        with trio.fail_after(20):
+            while not await listens(port):
+                await trio.sleep(0.1)
+        for scenario in ("server-initialize", "ping", "tools-list"):
+            done = await trio.run_process(
+                [
+                    *(str(binaries / "conformance"), "server"),
+                    *("--url", f"http://127.0.0.1:{port}/mcp", "--scenario", scenario),
+                ],
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+            )
+            said = done.stdout.decode()
+            assert done.returncode == 0, said + done.stderr.decode()
+            assert "Passed: 1/1, 0 failed, 0 warnings" in said
+    finally:
+        bridge.terminate()
+        with trio.move_on_after(5, shield=True):
+            await bridge.wait()
+
+
+async def listens(port: int) -> bool:
+    try:
+        await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()
+    except OSError:
+        return False
+    return True
