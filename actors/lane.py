@@ -20,6 +20,7 @@ import trio
 from actors.kit.mail import ActorGone, ask, offer
 from actors.messages import lane, link, ownership, turn
 from protocol import ids, wire
+from protocol.comments import place_of
 from protocol.delivery import Offer
 from protocol.ids import AccountId, MessageId, RowId, SessionId, TurnId
 from protocol.roster import ReplyMode
@@ -242,6 +243,8 @@ class Lane:
         prepared = row.prepared
         wanted = self._context.settings.reply_modes.get(row.account, "auto")
         streams = wanted == "streaming" or (wanted == "auto" and prepared.chat_type == "p2p")
+        if place_of(prepared.chat_id) is not None:
+            streams = False  # the thread of a comment shows no cards
         opening = turn.TurnOpening(
             turn_id=turn_id,
             session_id=self._session_id,

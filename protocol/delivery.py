@@ -34,7 +34,7 @@ CLOSED_STATES = frozenset(
 )
 """States nothing moves a row out of; such rows are pruned by age."""
 
-EventKind = Literal["message", "card_action", "recalled", "other"]
+EventKind = Literal["message", "card_action", "recalled", "comment", "other"]
 
 
 class Prepared(Struct, frozen=True, kw_only=True):

@@ -12,28 +12,44 @@ are integers in milliseconds.
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 
+from protocol.comments import message_id_of
 from protocol.delivery import EventKind
 from protocol.errors import RemoteProtocolError
+from protocol.event_shapes import (
+    BODIES,
+    CARD_ACTIONS,
+    COMMENTS,
+    ENVELOPES,
+    ID_CHARS_MAX,
+    MESSAGES,
+    RECALLS,
+    Body,
+    CardContext,
+    Header,
+    MentionedId,
+    RawEnvelope,
+    RawMention,
+    Time,
+    decode,
+    milliseconds,
+)
 from protocol.ids import ChatId, EventId, MessageId, OpenId
 
 MESSAGE_RECEIVED: Final = "im.message.receive_v1"
 MESSAGE_RECALLED: Final = "im.message.recalled_v1"
 CARD_ACTION: Final = "card.action.trigger"
+COMMENT_ADDED: Final = "drive.notice.comment_add_v1"
 _KINDS: Final[dict[str, EventKind]] = {
     MESSAGE_RECEIVED: "message",
     MESSAGE_RECALLED: "recalled",
     CARD_ACTION: "card_action",
+    COMMENT_ADDED: "comment",
 }
-
-ID_CHARS_MAX: Final = 256
-"""The platform's ids are 20 to 70 characters; ours to index, so they have an end."""
-_MICROSECONDS_FROM: Final = 10**14
-"""As milliseconds this is the year 5138, so what is above counts microseconds."""
 
 
 class Envelope(Struct, frozen=True, kw_only=True):
@@ -86,6 +102,20 @@ class MessageRecalled(Struct, frozen=True, kw_only=True):
     recall_time_ms: int | None
 
 
+class CommentAdded(Struct, frozen=True, kw_only=True):
+    """Somebody commented on a document, or replied to a comment."""
+
+    event_id: EventId
+    file_type: str
+    file_token: str
+    comment_id: str
+    reply_id: str | None
+    """None for the comment itself."""
+    sender_id: OpenId
+    mentions_bot: bool
+    create_time_ms: int | None = None
+
+
 class CardAction(Struct, frozen=True, kw_only=True):
     """Somebody used a component of a card."""
 
@@ -112,16 +142,18 @@ def read_envelope(payload: bytes) -> Envelope:
     Raises:
         RemoteProtocolError: not JSON, or without them; nothing can be known of it.
     """
-    raw = _decode(_envelopes, payload)
+    raw = decode(ENVELOPES, payload)
     body = _body_or_default(raw.event)
     if not raw.schema:
         return _read_v1(raw, body)
-    header = raw.header or _Header()
+    header = raw.header or Header()
     event_type = _text(header.event_type, "header.event_type")
     kind = _KINDS.get(event_type, "other")
     message_key, chat_id = None, body.chat_id
     if kind == "message" and body.message is not None:
         message_key, chat_id = body.message.message_id, body.message.chat_id
+    elif kind == "comment" and (reply_id := body.reply_id or body.comment_id):
+        message_key = message_id_of(reply_id)
     elif body.context is not None:
         chat_id = body.context.open_chat_id
     return Envelope(
@@ -130,7 +162,7 @@ def read_envelope(payload: bytes) -> Envelope:
         kind=kind,
         message_key=_text(message_key, "message.message_id") if message_key else None,
         chat_id=ChatId(chat_id) if chat_id else None,
-        create_time_ms=_milliseconds(header.create_time),
+        create_time_ms=milliseconds(header.create_time),
         app_id=header.app_id,
     )
 
@@ -147,7 +179,7 @@ def decode_message(payload: bytes) -> MessageReceived:
     Raises:
         RemoteProtocolError: it lacks what a message must have.
     """
-    raw = _decode(_messages, payload)
+    raw = decode(MESSAGES, payload)
     message, sender = raw.event.message, raw.event.sender
     return MessageReceived(
         event_id=raw.header.event_id,
@@ -163,7 +195,7 @@ def decode_message(payload: bytes) -> MessageReceived:
         root_id=message.root_id or None,
         parent_id=message.parent_id or None,
         thread_id=message.thread_id or None,
-        create_time_ms=_milliseconds(message.create_time),
+        create_time_ms=milliseconds(message.create_time),
     )
 
 
@@ -173,13 +205,33 @@ def decode_recalled(payload: bytes) -> MessageRecalled:
     Raises:
         RemoteProtocolError: it does not say which message.
     """
-    raw = _decode(_recalls, payload)
+    raw = decode(RECALLS, payload)
     return MessageRecalled(
         event_id=raw.header.event_id,
         message_id=raw.event.message_id,
         chat_id=raw.event.chat_id or None,
         recall_type=raw.event.recall_type,
-        recall_time_ms=_milliseconds(raw.event.recall_time),
+        recall_time_ms=milliseconds(raw.event.recall_time),
+    )
+
+
+def decode_comment(payload: bytes) -> CommentAdded:
+    """Read a ``drive.notice.comment_add_v1``.
+
+    Raises:
+        RemoteProtocolError: it does not say who commented where.
+    """
+    raw = decode(COMMENTS, payload)
+    notice = raw.event.notice_meta
+    return CommentAdded(
+        event_id=raw.header.event_id,
+        file_type=notice.file_type,
+        file_token=notice.file_token,
+        comment_id=raw.event.comment_id,
+        reply_id=raw.event.reply_id or None,
+        sender_id=notice.from_user_id.open_id,
+        mentions_bot=raw.event.is_mentioned is True,
+        create_time_ms=milliseconds(raw.event.timestamp),
     )
 
 
@@ -189,9 +241,9 @@ def decode_card_action(payload: bytes) -> CardAction:
     Raises:
         RemoteProtocolError: it does not say who did what.
     """
-    raw = _decode(_card_actions, payload)
+    raw = decode(CARD_ACTIONS, payload)
     event, action = raw.event, raw.event.action
-    context = event.context or _CardContext()
+    context = event.context or CardContext()
     return CardAction(
         event_id=raw.header.event_id,
         operator_id=event.operator.open_id,
@@ -209,146 +261,18 @@ def decode_card_action(payload: bytes) -> CardAction:
     )
 
 
-# ── the shapes on the wire ──────────────────────────────────────────────────
-
-_Time = str | int | float | None
-_Present = msgspec.Meta(min_length=1, max_length=ID_CHARS_MAX)
-
-
-class _Header(Struct, frozen=True):
-    event_id: str | None = None
-    event_type: str | None = None
-    create_time: _Time = None
-    app_id: str | None = None
-
-
-class _RawEnvelope(Struct, frozen=True):
-    schema: str | None = None
-    header: _Header | None = None
-    uuid: str | None = None
-    ts: _Time = None
-    event: msgspec.Raw = msgspec.Raw()
-
-
-class _CardContext(Struct, frozen=True):
-    open_message_id: MessageId | None = None
-    open_chat_id: ChatId | None = None
-
-
-class _Body(Struct, frozen=True):
-    """Of any event: where it happened."""
-
-    type: str | None = None
-    app_id: str | None = None
-    chat_id: str | None = None
-    message_id: str | None = None
-    message: _Body | None = None
-    context: _CardContext | None = None
-
-
-class _EventHeader(Struct, frozen=True):
-    event_id: Annotated[EventId, _Present]
-
-
-class _UserId(Struct, frozen=True):
-    open_id: Annotated[OpenId, _Present]
-
-
-class _Sender(Struct, frozen=True):
-    sender_id: _UserId
-    sender_type: str | None = None
-
-
-class _MentionedId(Struct, frozen=True):
-    open_id: OpenId | None = None
-
-
-class _Mention(Struct, frozen=True):
-    key: str
-    id: _MentionedId | str | None = None
-    name: str | None = None
-    mentioned_type: str | None = None
-
-
-class _Message(Struct, frozen=True):
-    message_id: Annotated[MessageId, _Present]
-    chat_id: Annotated[ChatId, _Present]
-    chat_type: str
-    message_type: str
-    content: str | None = None
-    mentions: tuple[_Mention, ...] | None = None
-    root_id: MessageId | None = None
-    parent_id: MessageId | None = None
-    thread_id: str | None = None
-    create_time: _Time = None
-
-
-class _MessageBody(Struct, frozen=True):
-    sender: _Sender
-    message: _Message
-
-
-class _RecallBody(Struct, frozen=True):
-    message_id: Annotated[MessageId, _Present]
-    chat_id: ChatId | None = None
-    recall_type: str | None = None
-    recall_time: _Time = None
-
-
-class _Action(Struct, frozen=True):
-    tag: str | None = None
-    name: str | None = None
-    value: Any = None
-    form_value: dict[str, Any] | None = None
-    input_value: str | None = None
-    option: str | None = None
-    options: tuple[str, ...] | None = None
-    checked: bool | None = None
-
-
-class _CardActionBody(Struct, frozen=True):
-    operator: _UserId
-    action: _Action
-    token: str | None = None
-    context: _CardContext | None = None
-
-
-_BodyT = TypeVar("_BodyT")
-
-
-class _Event(Struct, Generic[_BodyT], frozen=True):
-    header: _EventHeader
-    event: _BodyT
-
-
-_envelopes: Final = msgspec.json.Decoder(_RawEnvelope)
-_bodies: Final = msgspec.json.Decoder(_Body)
-_messages: Final = msgspec.json.Decoder(_Event[_MessageBody])
-_recalls: Final = msgspec.json.Decoder(_Event[_RecallBody])
-_card_actions: Final = msgspec.json.Decoder(_Event[_CardActionBody])
-
-
 # ── helpers ─────────────────────────────────────────────────────────────────
 
-_ShapeT = TypeVar("_ShapeT")
 
-
-def _decode(decoder: msgspec.json.Decoder[_ShapeT], payload: bytes) -> _ShapeT:
-    try:
-        return decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RemoteProtocolError(f"not a readable event: {error}", code="bad_event") from error
-
-
-def _body_or_default(event: msgspec.Raw) -> _Body:
+def _body_or_default(event: msgspec.Raw) -> Body:
     """Read where an event happened; an odd body is not worth losing the event for."""
     try:
-        return _decode(_bodies, bytes(event))
+        return decode(BODIES, bytes(event))
     except RemoteProtocolError:
-        return _Body()
+        return Body()
 
 
-def _read_v1(raw: _RawEnvelope, body: _Body) -> Envelope:
+def _read_v1(raw: RawEnvelope, body: Body) -> Envelope:
     """Read the older envelope, which a few event types still come in."""
     if not raw.uuid:
         raise RemoteProtocolError("an event with neither schema nor uuid", code="bad_event")
@@ -372,8 +296,8 @@ def _text(value: str | None, name: str) -> str:
     return value
 
 
-def _mention(raw: _Mention) -> Mention:
-    if isinstance(raw.id, _MentionedId):
+def _mention(raw: RawMention) -> Mention:
+    if isinstance(raw.id, MentionedId):
         open_id = raw.id.open_id
     else:
         open_id = OpenId(raw.id) if raw.id else None
@@ -385,15 +309,7 @@ def _mention(raw: _Mention) -> Mention:
     )
 
 
-def _milliseconds(value: _Time) -> int | None:
-    try:
-        number = int(value or 0)
-    except (ValueError, OverflowError):
-        return None
-    return (number // 1000 if number >= _MICROSECONDS_FROM else number) or None
-
-
-def _seconds_to_milliseconds(value: _Time) -> int | None:
+def _seconds_to_milliseconds(value: Time) -> int | None:
     try:
         return int(float(value) * 1000) if value is not None else None
     except (ValueError, OverflowError):

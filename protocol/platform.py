@@ -67,6 +67,17 @@ class MessagesFound(Accepted, frozen=True, kw_only=True):
     messages: tuple[FoundMessage, ...]
 
 
+class CommentReply(Struct, frozen=True, kw_only=True):
+    reply_id: str
+    markdown: str
+
+
+class CommentFound(Accepted, frozen=True, kw_only=True):
+    """A comment's thread, the comment itself first."""
+
+    replies: tuple[CommentReply, ...]
+
+
 class BotInfo(Accepted, frozen=True, kw_only=True):
     open_id: OpenId
     name: str

@@ -31,9 +31,14 @@ def forwards(message: MessageReceived) -> bool:
 
 def with_quote(markdown: str, quoted: FoundMessage) -> str:
     """Put what is quoted above what was said."""
-    text = _cut(_markdown(quoted), QUOTE_CHARACTERS_MAX)
-    lines = "\n".join(f"> {line}".rstrip() for line in text.splitlines())
-    return f"{lines}\n\n{markdown}" if lines else markdown
+    return quoted_text(_markdown(quoted)) + markdown
+
+
+def quoted_text(text: str) -> str:
+    """Return a text as a quote to stand above another one; nothing of nothing."""
+    cut = _cut(text, QUOTE_CHARACTERS_MAX)
+    lines = "\n".join(f"> {line}".rstrip() for line in cut.splitlines())
+    return f"{lines}\n\n" if lines else ""
 
 
 def with_forwarded(markdown: str, found: Iterable[FoundMessage], of: MessageId) -> str:

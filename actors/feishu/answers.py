@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from actors.messages import gateway
+from protocol.comments import markdown, message_id_of, place_of
 from protocol.events import Mention
 from protocol.ids import CardId, ChatId, MessageId, OpenId
 from protocol.platform import (
@@ -15,6 +16,8 @@ from protocol.platform import (
     BotInfo,
     CardCreated,
     ClientConfig,
+    CommentFound,
+    CommentReply,
     EndpointFound,
     FileUploaded,
     FoundMessage,
@@ -37,6 +40,10 @@ def read(operation: gateway.Operation, body: Mapping[str, Any]) -> Accepted | No
         match operation:
             case gateway.CreateCard():
                 return CardCreated(card_id=CardId(_text(data, "card_id")))
+            case gateway.ReplyMessage() | gateway.CreateMessage() if place_of(operation.chat_id):
+                return MessageSent(
+                    message_id=message_id_of(_text(data, "reply_id")), chat_id=operation.chat_id
+                )
             case gateway.ReplyMessage() | gateway.CreateMessage():
                 chat = data.get("chat_id")
                 return MessageSent(
@@ -49,6 +56,8 @@ def read(operation: gateway.Operation, body: Mapping[str, Any]) -> Accepted | No
                 return ImageUploaded(image_key=_text(data, "image_key"))
             case gateway.UploadFile():
                 return FileUploaded(file_key=_text(data, "file_key"))
+            case gateway.GetComment():
+                return CommentFound(replies=_comment_replies(data.get("items")))
             case gateway.GetMessage():
                 return MessagesFound(messages=_messages(data.get("items")))
             case gateway.GetBotInfo():
@@ -64,6 +73,16 @@ def read(operation: gateway.Operation, body: Mapping[str, Any]) -> Accepted | No
     except KeyError as missing:
         return NoAnswer(reason=f"an answer without {missing.args[0]}")
     return Accepted()
+
+
+def _comment_replies(items: object) -> tuple[CommentReply, ...]:
+    return tuple(
+        CommentReply(reply_id=item["reply_id"], markdown=markdown(content.get("elements")))
+        for item in (items if isinstance(items, list) else [])
+        if isinstance(item, dict)
+        and isinstance(item.get("reply_id"), str)
+        and isinstance(content := item.get("content"), dict)
+    )
 
 
 def _messages(items: object) -> tuple[FoundMessage, ...]:

@@ -16,8 +16,11 @@ import msgspec
 from actors.feishu.sdk import load
 from actors.messages import gateway
 from actors.messages.gateway import Api
+from protocol.comments import place_of, reply_body
 
 _CARDKIT: Final = "lark_oapi.api.cardkit.v1.model"
+_DRIVE: Final = "lark_oapi.api.drive.v1.model"
+COMMENT_REPLIES_MAX: Final = 100
 _IM: Final = "lark_oapi.api.im.v1.model"
 _BASE_REQUEST: Final = "lark_oapi.core.model.base_request"
 
@@ -101,6 +104,8 @@ def build(operation: gateway.Operation, *, app_id: str, app_secret: str) -> Http
 
 def _build_message_call(operation: gateway.Operation) -> HttpCall:
     match operation:
+        case gateway.ReplyMessage() | gateway.CreateMessage() if place_of(operation.chat_id):
+            return _comment_reply(operation)
         case gateway.ReplyMessage():
             return _model(
                 Api.REPLY_MESSAGE,
@@ -157,8 +162,42 @@ def _build_message_call(operation: gateway.Operation) -> HttpCall:
             return _build_resource_call(operation)
 
 
+def _comment_reply(operation: gateway.ReplyMessage | gateway.CreateMessage) -> HttpCall:
+    """A message into the thread of a comment is a reply to the comment."""
+    place = place_of(operation.chat_id)
+    assert place is not None
+    call = _model(
+        Api.REPLY_COMMENT,
+        _DRIVE,
+        "create_file_comment_reply",
+        None,
+        {
+            "file_token": place.file_token,
+            "comment_id": place.comment_id,
+            "file_type": place.file_type,
+        },
+        resource=operation.chat_id,
+    )
+    return msgspec.structs.replace(
+        call, json=msgspec.json.encode(reply_body(operation.content_json))
+    )
+
+
 def _build_resource_call(operation: gateway.Operation) -> HttpCall:
     match operation:
+        case gateway.GetComment(place=place):
+            return _model(
+                Api.GET_COMMENT,
+                _DRIVE,
+                "list_file_comment_reply",
+                None,
+                {
+                    "file_token": place.file_token,
+                    "comment_id": place.comment_id,
+                    "file_type": place.file_type,
+                    "page_size": COMMENT_REPLIES_MAX,
+                },
+            )
         case gateway.GetMessage():
             return _model(
                 Api.GET_MESSAGE, _IM, "get_message", None, {"message_id": operation.message_id}
@@ -210,7 +249,7 @@ def _model(
     area: str,
     name: str,
     body: Mapping[str, Any] | None,
-    where: Mapping[str, str] | None = None,
+    where: Mapping[str, str | int] | None = None,
     *,
     resource: str | None = None,
 ) -> HttpCall:
@@ -227,7 +266,7 @@ def _model(
     request = filled.build()
     path = request.uri
     for key, value in request.paths.items():
-        path = path.replace(f":{key}", quote(value, safe=""))
+        path = path.replace(f":{key}", quote(str(value), safe=""))
     return HttpCall(
         api=api,
         method=request.http_method.name,

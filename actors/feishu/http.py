@@ -25,7 +25,8 @@ from actors.feishu.download import is_file, save
 from actors.feishu.tokens import Fetched, TenantToken, Tokens, tenant_token
 from actors.messages import gateway
 from protocol.codes import classify
-from protocol.platform import CredentialsRefused, NoAnswer, Outcome, TokenRefused
+from protocol.comments import is_comment
+from protocol.platform import CredentialsRefused, NoAnswer, Outcome, Rejected, TokenRefused
 
 CALL_WITHIN_S: Final = 10.0
 DOWNLOAD_WITHIN_S: Final = 60.0
@@ -98,6 +99,10 @@ class Platform:
 
     async def perform(self, operation: gateway.Operation) -> Outcome:
         """Make one call, within 10 s."""
+        if isinstance(
+            operation, gateway.AddReaction | gateway.RemoveReaction | gateway.PatchMessage
+        ) and is_comment(operation.message_id):
+            return Rejected(code=0, message="a comment can't be reacted to, or edited")
         call = calls.build(operation, app_id=self._app_id, app_secret=self._app_secret)
         is_download = isinstance(operation, gateway.DownloadResource)
         within_s = DOWNLOAD_WITHIN_S if is_download else CALL_WITHIN_S

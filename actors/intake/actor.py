@@ -37,16 +37,20 @@ from actors.intake.stop import Stopper
 from actors.kit.mail import offer
 from actors.messages import gateway, intake, journal, lane, ownership
 from protocol import access, command, strings
+from protocol.comments import Place, place_of
 from protocol.content import Content, read_content
 from protocol.delivery import Inbound, RowState
 from protocol.errors import RemoteProtocolError
 from protocol.events import (
+    CommentAdded,
     MessageReceived,
+    decode_comment,
     decode_message,
     decode_recalled,
 )
 from protocol.ids import (
     AccountId,
+    ChatId,
     MessageId,
     OpenId,
     RowId,
@@ -229,6 +233,8 @@ class _Intake:
                     await self._prompts.make_ready()
                     await self._recall(decode_recalled(inbound.payload).message_id)
                     await self._close(inbound.row_id, RowState.COMMAND, "recall")
+                case "comment":
+                    await self._comment(inbound, decode_comment(inbound.payload))
                 case "card_action":
                     # Its three seconds are over: it was committed just before a crash.
                     await self._close(inbound.row_id, RowState.EXPIRED, "card action")
@@ -255,14 +261,15 @@ class _Intake:
                 pass
             case access.Held(reason=reason):
                 if self._now_ms() - inbound.received_at_ms > HELD_MS_MAX:
-                    await self._refuse(inbound, message, reason)
+                    await self._refuse(inbound, message, message.chat_id, reason)
                 return
             case access.Dropped(reason=reason):
-                await self._refuse(inbound, message, reason)
+                await self._refuse(inbound, message, message.chat_id, reason)
                 return
             case access.NeedsPairing(kind=kind):
                 silence = self._pairing.show_code(message, kind, self._nursery)
-                await self._refuse(inbound, message, silence or f"{kind} pairing required")
+                why = silence or f"{kind} pairing required"
+                await self._refuse(inbound, message, message.chat_id, why)
                 return
         if _is_pair(wanted):
             self._answers.send(message.message_id, message.chat_id, strings.PAIR_NOT_HERE, "pair")
@@ -277,6 +284,23 @@ class _Intake:
         else:
             await self._stopper.word(message, always_answer=False)
         await self._close(inbound.row_id, RowState.COMMAND, None)
+
+    async def _comment(self, inbound: Inbound, comment: CommentAdded) -> None:
+        """A comment of a document that mentions the bot: a direct message, to the gate."""
+        place = Place(comment.file_type, comment.file_token, comment.comment_id)
+        if not comment.mentions_bot or place_of(place.chat_id) is None:
+            await self._close(inbound.row_id, RowState.COMMAND, "not acted upon")
+            return
+        approach = access.Approach(
+            sender_id=comment.sender_id, chat_id=place.chat_id, chat_type="p2p"
+        )
+        match access.decide(self._pairing.policy, approach, self._bot):
+            case access.Admitted():
+                await self._prompts.take_comment(inbound, comment, self._nursery)
+            case access.Dropped(reason=reason) | access.Held(reason=reason):
+                await self._refuse(inbound, comment, place.chat_id, reason)
+            case access.NeedsPairing():  # no code can be shown to one person there
+                await self._refuse(inbound, comment, place.chat_id, access.NOT_ON_ALLOWLIST)
 
     async def _recall(self, message_id: MessageId) -> None:
         """A prompt that waits never starts; a turn that runs is stopped."""
@@ -314,13 +338,19 @@ class _Intake:
         bot_keys = [each.key for each in message.mentions if each.open_id == self._bot]
         return command.parse(content.own_text, bot_keys=bot_keys)
 
-    async def _refuse(self, inbound: Inbound, message: MessageReceived, reason: str) -> None:
+    async def _refuse(
+        self,
+        inbound: Inbound,
+        said: MessageReceived | CommentAdded,
+        chat_id: ChatId,
+        reason: str,
+    ) -> None:
         log.info(
             "feishu.message.refused",
             account=self._settings.account,
-            chat=message.chat_id,
-            message=message.message_id,
-            sender=message.sender_id,
+            chat=chat_id,
+            event_id=inbound.event_id,
+            sender=said.sender_id,
             reason=reason,
         )
         self._refusals[reason] += 1

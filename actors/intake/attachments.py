@@ -17,10 +17,12 @@ import trio
 from actors.intake.doors import Neighbours, call
 from actors.messages import gateway
 from protocol import quoting
+from protocol.comments import Place
 from protocol.content import Content
-from protocol.events import MessageReceived
+from protocol.events import CommentAdded, MessageReceived
 from protocol.ids import MessageId
 from protocol.platform import (
+    CommentFound,
     Downloaded,
     FoundMessage,
     MessagesFound,
@@ -80,6 +82,18 @@ class Fetcher:
         return msgspec.structs.replace(
             content, markdown="\n\n".join((markdown, *notes)), attachments=attachments
         )
+
+    async def comment(self, comment: CommentAdded) -> str | None:
+        """Return what a comment says; None: it can't be read."""
+        place = Place(comment.file_type, comment.file_token, comment.comment_id)
+        outcome = await self._call(gateway.GetComment(place=place))
+        if not isinstance(outcome, CommentFound) or not outcome.replies:
+            log.info("feishu.comment_not_found", outcome=type(outcome).__name__)
+            return None
+        by_id = {reply.reply_id: reply.markdown for reply in outcome.replies}
+        said = by_id.get(comment.reply_id or "", outcome.replies[-1].markdown)
+        first = outcome.replies[0].markdown
+        return said if said == first else quoting.quoted_text(first) + said
 
     # ── messages it refers to ───────────────────────────────────────────────
 

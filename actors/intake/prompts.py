@@ -21,10 +21,10 @@ from actors.intake.attachments import Fetcher, needs_fetching
 from actors.intake.doors import Answers, Neighbours, Prompt, prepare_rows, store, who_hears
 from actors.intake.marks import WaitingMarks
 from actors.messages import intake, journal, ownership
-from protocol import strings
+from protocol import comments, strings
 from protocol.content import Content
 from protocol.delivery import Inbound, Prepared
-from protocol.events import MessageReceived
+from protocol.events import CommentAdded, MessageReceived
 from protocol.ids import AccountId, ChatId, RowId
 
 NOTICE_EVERY_MS: Final = 10 * 60 * 1_000
@@ -85,27 +85,46 @@ class Prompts:
         if self._left_some or len(self._held_rows) >= HELD_MAX:
             self._left_some = True
             return
-        await self._hold(inbound, message, content, complete=not fetches)
+        prepared = _prepared(self._account, message, content)
+        await self._hold(inbound.row_id, prepared, complete=not fetches)
         if fetches:
             nursery.start_soon(self._fetch, inbound.row_id, message, content)
 
-    async def _hold(
-        self, inbound: Inbound, message: MessageReceived, content: Content, *, complete: bool
-    ) -> None:
-        heard = await who_hears(self._to.ownership_tx, message.chat_id)
+    async def _hold(self, row_id: RowId, prepared: Prepared, *, complete: bool) -> None:
+        chat_id = prepared.chat_id
+        heard = await who_hears(self._to.ownership_tx, chat_id)
         await store(
             self._to.journal_tx,
-            lambda reply: journal.Dispatch(
-                row_id=inbound.row_id, chat_id=message.chat_id, reply=reply
-            ),
+            lambda reply: journal.Dispatch(row_id=row_id, chat_id=chat_id, reply=reply),
         )
         prompt = Prompt(
-            row_id=inbound.row_id,
-            prepared=_prepared(self._account, message, content),
+            row_id=row_id,
+            prepared=prepared,
             dispatched_to=heard.session_id if heard else None,
         )
-        self._held.setdefault(message.chat_id, deque()).append(_Held(prompt, complete))
-        self._held_rows.add(inbound.row_id)
+        self._held.setdefault(chat_id, deque()).append(_Held(prompt, complete))
+        self._held_rows.add(row_id)
+
+    async def take_comment(
+        self, inbound: Inbound, comment: CommentAdded, nursery: trio.Nursery
+    ) -> None:
+        """Take a comment of a document; what it says is fetched first."""
+        if inbound.row_id in self._held_rows:
+            return
+        if self._left_some or len(self._held_rows) >= HELD_MAX:
+            self._left_some = True
+            return
+        prepared = _prepared_comment(self._account, comment)
+        await self._hold(inbound.row_id, prepared, complete=False)
+        nursery.start_soon(self._fetch_comment, inbound.row_id, comment, prepared)
+
+    async def _fetch_comment(
+        self, row_id: RowId, comment: CommentAdded, prepared: Prepared
+    ) -> None:
+        said = await self._fetcher.comment(comment)
+        content = "[comment that could not be read]" if said is None else said
+        whole = msgspec.structs.replace(prepared, content=content)
+        await self._to.intake_tx.send(intake.Completed(row_id=row_id, prepared=whole))
 
     async def _fetch(self, row_id: RowId, message: MessageReceived, content: Content) -> None:
         whole = await self._fetcher.complete(message, content)
@@ -201,6 +220,32 @@ def _prepared(account: AccountId, message: MessageReceived, content: Content) ->
         content=content.markdown,
         meta=_meta(account, message),
         attachments=content.attachments,
+    )
+
+
+def _prepared_comment(account: AccountId, comment: CommentAdded) -> Prepared:
+    place = comments.Place(comment.file_type, comment.file_token, comment.comment_id)
+    message_id = comments.message_id_of(comment.reply_id or comment.comment_id)
+    meta = {
+        "kind": comments.KIND,
+        "account": account,
+        "chat_id": place.chat_id,
+        "message_id": message_id,
+        "chat_type": "p2p",
+        "sender_id": comment.sender_id,
+        "file_type": comment.file_type,
+        "file_token": comment.file_token,
+        "comment_id": comment.comment_id,
+    }
+    if comment.create_time_ms is not None:
+        meta["create_time"] = str(comment.create_time_ms)
+    return Prepared(
+        chat_id=place.chat_id,
+        message_id=message_id,
+        sender_id=comment.sender_id,
+        chat_type="p2p",
+        content="",
+        meta=meta,
     )
 
 

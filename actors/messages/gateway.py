@@ -14,6 +14,7 @@ import msgspec
 
 from actors.kit.mail import Reply
 from actors.messages.base import Message
+from protocol.comments import Place
 from protocol.ids import CardId, ChatId, MessageId
 from protocol.platform import Outcome
 
@@ -51,6 +52,8 @@ class Api(StrEnum):
     UPLOAD_FILE = "POST /open-apis/im/v1/files"
     GET_MESSAGE = "GET /open-apis/im/v1/messages/:message_id"
     GET_RESOURCE = "GET /open-apis/im/v1/messages/:message_id/resources/:file_key"
+    GET_COMMENT = "GET /open-apis/drive/v1/files/:file_token/comments/:comment_id/replies"
+    REPLY_COMMENT = "POST /open-apis/drive/v1/files/:file_token/comments/:comment_id/replies"
     PATCH_MESSAGE = "PATCH /open-apis/im/v1/messages/:message_id"
 
 
@@ -164,6 +167,12 @@ class GetMessage(Operation, frozen=True, kw_only=True):
     """→ :class:`~protocol.platform.MessagesFound`."""
 
     message_id: MessageId
+
+
+class GetComment(Operation, frozen=True, kw_only=True):
+    """→ :class:`~protocol.platform.CommentFound`."""
+
+    place: Place
 
 
 class DownloadResource(Operation, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from actors.sandbox import events
+from actors.sandbox.documents import Documents
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.faults import FaultRule
 from actors.sandbox.longconn import ACK_WITHIN_S, Event, LongConnections, Refusal
@@ -36,7 +37,10 @@ StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 
 class Control:
-    def __init__(self, world: World, api: Api, sockets: LongConnections, app: App) -> None:
+    def __init__(
+        self, world: World, api: Api, sockets: LongConnections, documents: Documents, app: App
+    ) -> None:
+        self._documents = documents
         self._world = world
         self._api = api
         self._sockets = sockets
@@ -52,6 +56,7 @@ class Control:
             "click": self._presses.click,
             "upload": self._upload,
             "recall": self._recall,
+            "comment": self._comment,
             "react": self._react,
             "push": self._push,
             "faults": self._add_fault,
@@ -67,6 +72,9 @@ class Control:
             "connections": lambda _request: [
                 one.describe() for one in self._sockets.connections.values()
             ],
+            "documents/{file_token}/comments/{comment_id}": lambda request: self._documents.thread(
+                request.path_params["file_token"], request.path_params["comment_id"]
+            ),
             "cards/{card_id}/history": lambda request: list(
                 self._world.card(request.path_params["card_id"]).history
             ),
@@ -220,6 +228,9 @@ class Control:
             app.app_id, events.message_recalled(self._world, app, message)
         )
         return {"event_id": pushed.event_id}
+
+    async def _comment(self, body: dict[str, Any]) -> Any:
+        return await self._documents.comment(body, self._app)
 
     async def _react(self, body: dict[str, Any]) -> Any:
         message = self._world.message(str(body.get("message_id")))

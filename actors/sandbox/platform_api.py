@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from actors.sandbox.cardschema import CARD_BYTES_MAX, check_card
+from actors.sandbox.documents import Documents
 from actors.sandbox.emoji import EMOJI_TYPES
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.limits import Limits
@@ -45,8 +46,14 @@ _MESSAGES: Final = "/open-apis/im/v1/messages"
 
 class PlatformApi:
     def __init__(
-        self, world: World, tokens: Tokens, limits: Limits, sockets: LongConnections
+        self,
+        world: World,
+        tokens: Tokens,
+        limits: Limits,
+        sockets: LongConnections,
+        documents: Documents,
     ) -> None:
+        self._documents = documents
         self._world = world
         self._tokens = tokens
         self._limits = limits
@@ -66,6 +73,7 @@ class PlatformApi:
             ("POST", "/open-apis/im/v1/images", self._upload_image),
             ("GET", "/open-apis/im/v1/images/:image_key", self._get_image),
             *uploads(self._world),
+            *self._documents.routes(),
             ("GET", "/open-apis/im/v1/chats/:chat_id", self._get_chat),
             ("GET", "/open-apis/im/v1/chats/:chat_id/members", self._members),
             ("GET", "/open-apis/bot/v3/info", self._bot_info),

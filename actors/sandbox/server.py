@@ -18,6 +18,7 @@ from starlette.responses import Response
 from actors.sandbox.card_api import CardApi
 from actors.sandbox.clock import Clock
 from actors.sandbox.control import Control
+from actors.sandbox.documents import Documents
 from actors.sandbox.faults import Faults
 from actors.sandbox.feed import Feed
 from actors.sandbox.limits import MINUTE_S, Limits
@@ -92,9 +93,10 @@ async def serve_sandbox(
         sockets.url = f"ws://{settings.host}:{server.port}"
         tokens = Tokens(world, clock, rng)
         api = Api(tokens, limits, Faults(), settings.seed)
-        control = Control(world, api, sockets, app)
+        documents = Documents(world, sockets)
+        control = Control(world, api, sockets, documents, app)
         routes = [
-            *PlatformApi(world, tokens, limits, sockets).routes(api),
+            *PlatformApi(world, tokens, limits, sockets, documents).routes(api),
             *CardApi(world, limits).routes(api),
             *control.routes(),
         ]
