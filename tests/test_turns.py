@@ -503,3 +503,44 @@ async def test_plain_replies_wait_a_moment_for_their_pictures(
         await world.end()
         await trio.sleep(20)
         assert [one.strip() for one in world.texts()] == [shown, "more"]
+
+
+async def test_a_turn_of_two_hours_ends_with_the_right_card_and_idles_cheaply(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world, trio.open_nursery() as nursery:
+        nursery.start_soon(world.show)
+        await world.say("first words")
+        await trio.sleep(3_600)
+        before = len(world.done)
+        await trio.sleep(3_600)
+        assert len(world.done) - before <= 300, "an idle hour"
+        assert world.of(gateway.CardSettings), "streaming is opened again before it closes"
+        await world.say(", last words")
+        await world.end()
+        await trio.sleep(2)
+        assert world.answer() == "first words, last words"
+        assert world.footer() == "Done · 2h 0m"
+        assert world.ledger == {"card1": "complete"}
+
+
+async def test_a_turn_of_a_megabyte_arrives_whole(autojump_clock: MockClock) -> None:
+    line = "word 字 🎉 " * 60 + "\n\n"
+    text = line * (1_000_000 // len(line))
+    async with open_world() as world:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.show)
+            for at in range(0, len(text), 10_000):
+                await world.say(text[at : at + 10_000])
+                await trio.sleep(0.05)
+            await world.end()
+        latest = dict(world.drafts)
+        latest |= {one.card_id: one.card_json for one in world.of(gateway.UpdateCard)}
+        shown = [
+            each["content"]
+            for card_id in world.sent_cards()
+            for each in json.loads(latest[card_id])["body"]["elements"]
+            if each.get("element_id") == "answer"
+        ]
+        assert "".join(shown) == text
+        assert set(world.ledger.values()) == {"complete"}
