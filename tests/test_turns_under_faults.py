@@ -7,7 +7,9 @@ virtual time.
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import random
 from typing import Any
 
@@ -203,3 +205,100 @@ def test_all_that_was_said_can_be_read_and_every_card_is_final(seed: int) -> Non
     said = said.replace("</at>", "&#60;/at>") if count == 40 else said
     answers = [one for one in world.messages if not one.startswith(("❌", "Stopped"))]
     assert squeezed("".join((*read, *answers))) == squeezed(said)
+
+
+# ── every small schedule ────────────────────────────────────────────────────
+
+OUTCOMES: tuple[Outcome | None, ...] = (
+    None,  # it goes well
+    NoAnswer(reason="lost before"),
+    NoAnswer(reason="lost after"),
+    RateLimited(code=99991400, message="slow down", retry_after_s=1.0),
+    StreamingClosed(code=200850, message="timed out"),
+    SequenceRefused(code=300317, message="sequence"),
+    Gone(code=200750, message="gone"),
+    Rejected(code=11310, message="who knows"),
+)
+STEPS = 4 if os.environ.get("LARKD_NIGHTLY") else 3
+SAID = ("delta", "wait", "end", "stop", "lost")
+
+
+class OneFault(FaultyPlatform):
+    """Fails one call, the *number*-th, and no other."""
+
+    def __init__(self, number: int, outcome: Outcome | None) -> None:
+        super().__init__(random.Random(0), 0.0, may_lose_cards=False)
+        self.left = number
+        self.outcome = outcome
+
+    async def _call(self, call: gateway.Call) -> None:
+        await trio.sleep(0.05)
+        operation = call.operation
+        is_card = isinstance(operation, gateway.ElementContent | gateway.UpdateCard)
+        self.left -= 1
+        with call.reply:
+            if self.left != 0 or self.outcome is None:
+                call.reply.send(self.take(operation))
+                return
+            if not is_card and not isinstance(self.outcome, NoAnswer | RateLimited):
+                call.reply.send(self.take(operation))
+                return
+            if isinstance(self.outcome, NoAnswer) and self.outcome.reason == "lost after":
+                self.take(operation)
+            if isinstance(operation, gateway.ElementContent | gateway.UpdateCard) and isinstance(
+                self.outcome, StreamingClosed | Gone
+            ):
+                card = self.cards[operation.card_id]
+                card.streaming = False
+                card.gone = isinstance(self.outcome, Gone)
+            call.reply.send(self.outcome)
+
+
+async def scheduled(world: OneFault, steps: tuple[str, ...]) -> None:
+    async with trio.open_nursery() as nursery:
+        for serve in (
+            world.serve_gateway,
+            world.serve_ownership,
+            world.serve_pictures,
+            world.serve_journal,
+        ):
+            nursery.start_soon(serve)
+        async with trio.open_nursery() as turns:
+            turns.start_soon(world.show)
+            for step in (*steps, "end"):
+                match step:
+                    case "delta":
+                        await world.say("word ")
+                    case "wait":
+                        await trio.sleep(0.3)
+                    case "end":
+                        await world.end()
+                    case "stop":
+                        await world.inputs.send(turn.Stop(reason="user"))
+                    case "lost":
+                        await world.inputs.send(turn.SessionLost())
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda one: type(one).__name__)
+def test_no_small_schedule_leaves_a_card_live_or_loses_a_word(outcome: Outcome | None) -> None:
+    """All schedules of so many steps, with a fault at each of the first seven calls."""
+    for steps in itertools.product(SAID, repeat=STEPS):
+        words = 0
+        for step in steps:
+            if step in {"end", "stop", "lost"}:
+                break
+            words += step == "delta"
+        for number in range(1, 8) if outcome is not None else (1,):
+            world = OneFault(number, outcome)
+            trio.run(scheduled, world, steps, clock=MockClock(autojump_threshold=0))
+            where = f"{steps} with {outcome} at call {number}"
+            assert all(one is not None for one in world.ledger.values()), where
+            read = []
+            for card_id, card in world.cards.items():
+                if world.ledger.get(card_id) in (None, "lost"):
+                    continue
+                assert card.final, where
+                read.append(card.answer)
+            said = [one for one in world.messages if "word" in one]
+            assert squeezed("".join((*read, *said))) == "word" * words, where

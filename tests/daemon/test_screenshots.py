@@ -1,0 +1,134 @@
+"""What people see in each state, in both languages, as pictures to look at.
+
+The pictures go where ``LARKD_SCREENSHOTS`` says, else into the test's own folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import trio
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
+
+from tests.daemon.test_commands import Chat, end, take, worker
+from tests.kit.browser import open_browser
+from tests.kit.house import open_daemon, open_platform
+from tests.kit.raw_proxy import RawProxy
+
+LONG = "".join(
+    f"## Part {part}\n\nSome words about it, and code:\n\n```py\n"
+    + "".join(f"value_{line} = {line} * {part}\n" for line in range(60))
+    + "```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n"
+    for part in range(1, 12)
+)
+
+
+class Camera:
+    """Takes a picture of the chat page in both languages."""
+
+    def __init__(self, page: WebDriver, folder: Path) -> None:
+        self._page = page
+        self._folder = folder
+        self.taken: list[Path] = []
+
+    async def shoot(self, name: str, *needles: str) -> None:
+        """Wait until the page shows all of the needles, then take both pictures."""
+        await trio.to_thread.run_sync(self._shoot, name, needles)
+
+    def _shoot(self, name: str, needles: tuple[str, ...]) -> None:
+        body: Callable[[], str] = lambda: str(  # noqa: E731
+            self._page.execute_script("return document.body.textContent")
+        )
+        for _ in range(600):
+            if all(needle in body() for needle in needles):
+                break
+        else:
+            raise AssertionError(f"{name}: not all of {needles} in {body()[-2000:]}")
+        for language in ("en", "zh"):
+            bottom = "document.querySelector('#messages')?.scrollTo(0, 1e9)"
+            self._page.execute_script(bottom)
+            path = self._folder / f"{name}-{language}.png"
+            self._page.save_screenshot(str(path))
+            self.taken.append(path)
+            self._page.find_element(By.ID, "language").click()
+
+
+async def test_each_state_in_both_languages(state_dir: Path, tmp_path: Path) -> None:
+    folder = Path(os.environ.get("LARKD_SCREENSHOTS") or tmp_path)
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        worker(state_dir, "boss", "dispatcher") as boss,
+    ):
+        chat = Chat(platform, await platform.chat())
+        with open_browser() as page:
+            await trio.to_thread.run_sync(page.get, platform.running.page_url)
+            camera = Camera(page, folder)
+            await running(camera, chat, boss)
+            await ended(camera, chat, boss)
+            await asked(camera, chat, boss)
+            await chat.ask("/help")
+            await camera.shoot("commands", "/replymode")
+    assert len(camera.taken) == 18
+    assert all(path.stat().st_size > 5_000 for path in camera.taken)
+
+
+async def running(camera: Camera, chat: Chat, boss: RawProxy) -> None:
+    await chat.say("please do it")
+    turn = await take(boss)
+    await camera.shoot("1-thinking", "Processing...")
+    said: dict[str, Any] = {"turn_id": turn["turn_id"]}
+    await boss.send(t="delta", text="It may be the cache.", channel="reasoning", **said)
+    tool = {"name": "Read", "kind": "read", "status": "success", "summary": "a.py"}
+    await boss.send(t="tool_event", call_id="c", **tool, **said)
+    entries = [
+        {"content": "look", "status": "completed"},
+        {"content": "fix it", "status": "in_progress"},
+    ]
+    await boss.send(t="plan", entries=entries, **said)
+    await boss.send(t="delta", text="I looked at **a.py**:\n\n```py\nx = 1\n```\n", **said)
+    await camera.shoot("2-streaming", "x = 1", "Plan (1/2)")
+    await end(boss, turn, text="\n| a | b |\n|---|---|\n| 1 | 2 |\n\nDone, with 漢字 and 🎉.")
+    await camera.shoot("3-complete", "漢字", "Done · ")
+
+
+async def ended(camera: Camera, chat: Chat, boss: RawProxy) -> None:
+    await chat.say("and this")
+    turn = await take(boss)
+    await boss.send(t="delta", turn_id=turn["turn_id"], text="half of it")
+    await camera.shoot("4-half", "half of it")
+    await chat.say("stop")
+    await boss.until("cancel")
+    await end(boss, turn, "aborted")
+    await camera.shoot("5-stopped", "🛑 Stopped")
+    await chat.say("fail, please")
+    await end(boss, await take(boss), "error", text="I tried.", error="the disk is full")
+    await camera.shoot("6-error", "❌ Error", "the disk is full")
+    await chat.say("write a lot")
+    turn = await take(boss)
+    for at in range(0, len(LONG), 2_000):
+        await boss.send(t="delta", turn_id=turn["turn_id"], text=LONG[at : at + 2_000])
+    await end(boss, turn)
+    await camera.shoot("7-long", "Part 11", "Continued below")
+
+
+async def asked(camera: Camera, chat: Chat, boss: RawProxy) -> None:
+    await chat.say("is it allowed?")
+    turn = await take(boss)
+    await boss.send(
+        t="permission_request",
+        request_id="r1",
+        turn_id=turn["turn_id"],
+        title="Run a command",
+        detail="rm -rf build && make all",
+        options=[
+            {"id": "y", "label": "Allow once", "kind": "allow_once"},
+            {"id": "n", "label": "Reject", "kind": "reject_once"},
+        ],
+    )
+    await camera.shoot("8-permission", "rm -rf build && make all", "Allow once")
+    await end(boss, turn)
