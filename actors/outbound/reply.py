@@ -40,7 +40,7 @@ async def reply(context: OutboundContext, session_id: SessionId, args: Mapping[s
     if patience.cancelled_caught:
         raise ToolError(f"not all was sent within {REPLY_WITHIN_S:g} s; {letter.told()}")
     await _answered(context, session_id, chat_id, to)
-    return letter.told()
+    return letter.done()
 
 
 async def _target(
@@ -118,16 +118,17 @@ class _Letter:
             ),
         )
 
+    def done(self) -> str:
+        """Say that all was sent, in the contract's words."""
+        if len(self._sent) == 1:
+            return f"Sent to {self._landed_in} as {self._sent[0]}."
+        return f"Sent to {self._landed_in} in {len(self._sent)} messages."
+
     def told(self) -> str:
-        """Say what was sent, in the contract's words."""
-        match self._sent:
-            case []:
-                return "nothing was sent"
-            case [only]:
-                return f"Sent to {self._landed_in} as {only}."
-            case several:
-                ids = ", ".join(several)
-                return f"Sent to {self._landed_in} in {len(several)} messages: {ids}."
+        """Say what was sent before it failed."""
+        if not self._sent:
+            return "nothing was sent"
+        return f"sent before to {self._landed_in}: {', '.join(self._sent)}"
 
 
 async def _answered(

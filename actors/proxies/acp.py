@@ -45,7 +45,7 @@ async def serve(settings: AcpSettings) -> None:
     failure: ProxyError | None = None
     async with trio.open_nursery() as nursery:
         runner = _Runner(settings.agent, nursery)
-        async with open_proxy(settings.proxy, link_changed=_tell_link) as proxy:
+        async with open_proxy(settings.proxy, link_changed=LinkTeller()) as proxy:
             async for turn in proxy.turns():
                 await runner.answer(turn)
             failure = proxy.ended
@@ -54,11 +54,19 @@ async def serve(settings: AcpSettings) -> None:
         raise failure
 
 
-def _tell_link(registered: wire.Registered | None, why: ProxyError | None) -> None:
-    if registered is not None:
-        sys.stderr.write(f"larkd acp: attached as {registered.alias}\\n")
-    elif why is not None:
-        sys.stderr.write(f"larkd acp: {why}\\n")
+class LinkTeller:
+    """Says on standard error how the link to the daemon is, where that is news."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def __call__(self, registered: wire.Registered | None, why: ProxyError | None) -> None:
+        text = str(why or "the daemon has gone; reconnecting")
+        if registered is not None:
+            text = f"attached as {registered.alias}"
+        if text != self._said:
+            self._said = text
+            sys.stderr.write(f"larkd acp: {text}\n")
 
 
 class _Runner:
@@ -170,8 +178,8 @@ def _picture(path: Path) -> acp.Picture | None:
 
 def _mime_type(data: bytes) -> str | None:
     for start, mime_type in (
-        (b"\\x89PNG", "image/png"),
-        (b"\\xff\\xd8", "image/jpeg"),
+        (b"\x89PNG", "image/png"),
+        (b"\xff\xd8", "image/jpeg"),
         (b"GIF8", "image/gif"),
     ):
         if data.startswith(start):
@@ -206,7 +214,7 @@ async def run(settings: AcpSettings) -> int:
             nursery.cancel_scope.cancel(reason="done")
     if failure is None:
         return 0
-    sys.stderr.write(f"larkd acp: {failure}\\n")
+    sys.stderr.write(f"larkd acp: {failure}\n")
     return 1
 
 

@@ -200,6 +200,8 @@ class _Server:
         try:
             if self._proxy is None:
                 raise Disconnected(mcp.NOT_REACHABLE)
+            if self._proxy.ended is not None:
+                raise Disconnected(f"this session is detached for good: {self._proxy.ended}")
             return mcp.tool_result(await self._proxy.call_tool(name, args))
         except (ToolFailed, Disconnected) as refused:
             return mcp.tool_result(str(refused), is_error=True)

@@ -170,6 +170,21 @@ async def test_a_message_arrives_and_its_reply_is_answered_in_the_chat(state_dir
         )
 
 
+async def test_a_newer_process_of_the_session_detaches_this_one_for_good(
+    state_dir: Path,
+) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        async with mcp(state_dir) as older:
+            await attached(older)
+            async with mcp(state_dir) as newer:
+                await attached(newer)
+                with trio.fail_after(10):
+                    while "detached for good" not in (await older.tool("inbox"))[1]:
+                        await trio.sleep(0.05)
+                assert (await older.ask("ping"))["result"] == {}, "it stays, as clients expect"
+                assert (await newer.tool("inbox"))[0]
+
+
 async def waiting(client: StdioProcess) -> list[str]:
     """Return what the inbox holds."""
     _, text = await client.tool("inbox")
