@@ -25,6 +25,8 @@ from protocol.fences import Fence, Lines
 
 SEGMENT_BYTES_MAX: Final = 14_000
 """Of the 30 KB of a card, as JSON in UTF-8; the rest is for panels, footer and room."""
+SEGMENT_BYTES_MIN: Final = 1_000
+"""Less than this is no card any more."""
 SEGMENT_TABLES_MAX: Final = 4
 BLOCK_END_WITHIN: Final = 0.25
 """A block's end is preferred for sealing if it lies in this last part of the segment."""
@@ -54,6 +56,8 @@ class _Line(Struct):
 
     shown: str
     size: int
+    fence: Fence | None = None
+    """The fence that is open after it."""
     pictured: tuple[str, tuple[str, ...]] | None = None
     """Where it holds pictures: as it was said, and the lines of its paragraph before it."""
 
@@ -65,6 +69,7 @@ class AnswerText:
         self.sealed: list[str] = []
         self._lines: list[_Line] = []
         self._bytes = 0
+        self._bytes_max = SEGMENT_BYTES_MAX
         self._tables = 0
         self._tail = ""
         self._followed = Lines()
@@ -130,6 +135,24 @@ class AnswerText:
             self._tail = self._tail[len(piece) :]
             self._take(piece)
 
+    def shrink(self) -> bool:
+        """Put half as much on a card from here on, and what is too much on the next one.
+
+        Say whether there is less on this one now.
+        """
+        if self._bytes <= SEGMENT_BYTES_MIN:
+            return False
+        self._bytes_max = max(SEGMENT_BYTES_MIN, min(self._bytes, self._bytes_max) // 2)
+        while self._bytes > self._bytes_max and len(self._lines) > 1:
+            size, at = 0, 0
+            while at < len(self._lines) - 1 and (
+                at == 0 or size + self._lines[at].size <= self._bytes_max
+            ):
+                size += self._lines[at].size
+                at += 1
+            self._seal_at(at, self._lines[at - 1].fence)
+        return True
+
     def finish(self) -> None:
         """The text is complete: nothing is held back any more."""
         tail, self._tail = self._tail, ""
@@ -145,14 +168,14 @@ class AnswerText:
         shown = self._bare(line) if is_code else self._safe(line)
         size = json_bytes(shown)
         starts_table = not is_code and self._follow_table(line)
-        if self._bytes + size > SEGMENT_BYTES_MAX and self._lines:
+        if self._bytes + size > self._bytes_max and self._lines:
             self._seal(opened_before)
             if is_code:
                 shown = self._bare(line)
                 size = json_bytes(shown)
         if starts_table and self._tables > SEGMENT_TABLES_MAX:
             self._seal_before_table()
-        while self._bytes + size > SEGMENT_BYTES_MAX:
+        while self._bytes + size > self._bytes_max:
             shown, size = self._cut(shown)
             pictured = None
         self._append(shown, size, pictured)
@@ -178,7 +201,7 @@ class AnswerText:
     def _append(
         self, shown: str, size: int, pictured: tuple[str, tuple[str, ...]] | None = None
     ) -> None:
-        self._lines.append(_Line(shown, size, pictured))
+        self._lines.append(_Line(shown, size, self._followed.fence, pictured))
         self._bytes += size
 
     def _look_for_pictures(self, line: str) -> tuple[str, tuple[str, ...]] | None:
@@ -219,6 +242,10 @@ class AnswerText:
             and self._block_end_bytes >= size * (1 - BLOCK_END_WITHIN)
         ):
             at = self._block_end
+        self._seal_at(at, fence)
+
+    def _seal_at(self, at: int, fence: Fence | None) -> None:
+        """Close the segment after so many lines, with what has to go on repeated below."""
         rest = self._lines[at:]
         text = _text(self._lines[:at])
         head: list[str] = []
@@ -227,10 +254,21 @@ class AnswerText:
             mark = fence.mark if self._bared is not None else fence.closing
             text = text.rstrip("\n") + "\n" + mark
             head = [fence.opening]
-            self._bared = fence if fence.containers else None
+            if fence.containers and self._bared is None:
+                self._leave_containers(fence, rest)
         elif self._in_table and not rest:
             head = list(self._table_head)
-        self._next_segment(text, [*(_Line(one, json_bytes(one)) for one in head), *rest])
+        self._next_segment(text, [*(_Line(one, json_bytes(one), fence) for one in head), *rest])
+
+    def _leave_containers(self, fence: Fence, rest: list[_Line]) -> None:
+        """What goes on of this code goes on outside of its list or quote."""
+        for line in rest:
+            line.shown = fence.bare(line.shown.removesuffix("\n")) + "\n"
+            line.size = json_bytes(line.shown)
+            if line.fence != fence:
+                return  # it has ended here
+        if self._followed.fence == fence:
+            self._bared = fence
 
     def _seal_before_table(self) -> None:
         """A card shows so many tables and no more: the table moves on, with its head."""
@@ -244,12 +282,12 @@ class AnswerText:
         self._bytes = 0
         self._block_end = self._block_end_bytes = 0
         self._tables = int(self._in_table)
-        for line in lines:
-            self._append(line.shown, line.size, line.pictured)
+        self._lines = lines
+        self._bytes = sum(line.size for line in lines)
 
     def _cut(self, shown: str) -> tuple[str, int]:
         """Put as much of a line that fits no card into this one, and seal it."""
-        room = SEGMENT_BYTES_MAX - self._bytes
+        room = self._bytes_max - self._bytes
         low, high = 1, len(shown)
         while low < high:  # the longest piece that fits
             middle = (low + high + 1) // 2

@@ -34,7 +34,7 @@ REPAIR_SEQUENCE_BASE: Final = 1_000_000
 BACKOFF_FIRST_S: Final = 0.25
 BACKOFF_MAX_S: Final = 10.0
 REFUSALS_MAX: Final = 5
-"""Of one kind of call in a row, for reasons nobody here knows; then the card is lost."""
+"""Calls in a row, for reasons nobody here knows; then only the card's end is tried."""
 
 STREAMING_ON: Final = '{"config":{"streaming_mode":true}}'
 
@@ -73,7 +73,13 @@ class Lost(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-Verdict = Wait | Lost
+class Shrink(Struct, frozen=True, kw_only=True):
+    """The platform takes no card of this size: put less of the text on it."""
+
+    reason: str
+
+
+Verdict = Wait | Shrink | Lost
 
 
 class CardPlan:
@@ -88,6 +94,7 @@ class CardPlan:
         self._reopened_for = 0
         self._failures = 0
         self._refusals = 0
+        self._end_only = False
 
     @property
     def settled(self) -> bool:
@@ -101,6 +108,8 @@ class CardPlan:
     def next(self, wanted: View, now: float) -> Step | None:
         """Return the call that brings the card closest to *wanted*; None: it is there."""
         shown = self._shown
+        if self._end_only and not wanted.final:
+            return None
         if shown is None or shown.structure != wanted.structure or wanted.final:
             if shown is not None and wanted.final and shown.card_json == wanted.card_json:
                 return None
@@ -179,18 +188,18 @@ class CardPlan:
                 self._shown_is_unknown(step)
                 return self._back_off()
             case TooLarge():
-                return Lost(reason=f"too large: {outcome.message}")
-            case Rejected(message=message):
-                return self._refused(step, message)
+                return Shrink(reason=f"too large: {outcome.message}")
+            case Rejected():
+                return self._refused(step)
         return self._back_off()
 
-    def _refused(self, step: Step, message: str) -> Verdict:
+    def _refused(self, step: Step) -> Verdict:
         self._refusals += 1
         if step.kind is Kind.REOPEN:
             self._typing, self._reopen = False, False
             return Wait(seconds=0)
         if self._refusals >= REFUSALS_MAX:
-            return Lost(reason=message)
+            self._end_only = True
         return self._back_off()
 
     def _shown_is_unknown(self, step: Step) -> None:

@@ -33,6 +33,7 @@ from protocol.platform import (
     SequenceRefused,
     StreamingClosed,
     TokenRefused,
+    TooLarge,
 )
 from tests.test_turns import World
 
@@ -205,6 +206,35 @@ def test_all_that_was_said_can_be_read_and_every_card_is_final(seed: int) -> Non
     said = said.replace("</at>", "&#60;/at>") if count == 40 else said
     answers = [one for one in world.messages if not one.startswith(("❌", "Stopped"))]
     assert squeezed("".join((*read, *answers))) == squeezed(said)
+
+
+class SmallCards(FaultyPlatform):
+    """Takes no card over a size that nobody was told of."""
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(random.Random(1), 0.0, may_lose_cards=False)
+        self.bytes_max = bytes_max
+
+    def take(self, operation: gateway.Operation) -> Outcome:
+        size = 0
+        if isinstance(operation, gateway.CreateCard | gateway.UpdateCard):
+            size = len(operation.card_json.encode())
+        elif isinstance(operation, gateway.ElementContent):
+            size = len(operation.content.encode()) + 1_000
+        if size > self.bytes_max:
+            return TooLarge(code=300305, message="too large")
+        return super().take(operation)
+
+
+@pytest.mark.parametrize("bytes_max", [4_000, 8_000, 16_000])
+def test_a_platform_with_smaller_cards_than_known_still_shows_all_of_it(bytes_max: int) -> None:
+    text = "\n\n".join(f"Paragraph {number}. " + "words " * 40 for number in range(120)) + "\n"
+    world = SmallCards(bytes_max)
+    trio.run(one_turn, world, text, "complete", clock=MockClock(autojump_threshold=0))
+    shown = [world.cards[card_id] for card_id in world.ledger]
+    assert all(card.final for card in shown)
+    assert len(shown) > 1
+    assert squeezed("".join((*(card.answer for card in shown), *world.messages))) == squeezed(text)
 
 
 # ── every small schedule ────────────────────────────────────────────────────

@@ -17,7 +17,7 @@ from actors.messages import gateway, journal
 from actors.turns.context import TurnDoors
 from actors.turns.static import StaticPresenter
 from protocol.card import View, view_running, view_sealed
-from protocol.cardplan import CardPlan, Kind, Lost, Step
+from protocol.cardplan import CardPlan, Kind, Lost, Shrink, Step
 from protocol.ids import CardId, MessageId, idempotency_key
 from protocol.platform import (
     CardCreated,
@@ -264,6 +264,10 @@ class CardPresenter:
             await self._note_text(entity, step)
             return
         verdict = entity.plan.failed(step, outcome)
+        if isinstance(verdict, Shrink):
+            if self._turn.answer.shrink():
+                return
+            verdict = Lost(reason=verdict.reason)
         if isinstance(verdict, Lost) or self._too_late():
             reason = verdict.reason if isinstance(verdict, Lost) else repr(outcome)
             log.warning("feishu.card.lost", **self._ids(entity), reason=reason[:300])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from hypothesis import given, settings
@@ -166,3 +167,40 @@ SOUP = st.lists(
 @given(SOUP)
 def test_whatever_an_agent_writes_it_mentions_nobody(text: str) -> None:
     assert live(whole(feed(text, []))) == []
+
+
+@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(1, 60).map(
+                lambda lines: "```py\n" + "".join(f"x = {n}\n" for n in range(lines)) + "```\n\n"
+            ),
+            st.integers(1, 60).map(
+                lambda lines: (
+                    "- item\n\n  ```\n"
+                    + "".join(f"  y = {n}\n" for n in range(lines))
+                    + "  ```\n\n"
+                )
+            ),
+            st.integers(1, 200).map(lambda words: "word " * words + "\n\n"),
+        ),
+        min_size=4,
+        max_size=40,
+    ),
+    st.integers(1, 3),
+)
+def test_a_card_that_is_to_hold_less_hands_the_rest_on_whole(parts: list[str], times: int) -> None:
+    text = "".join(parts)
+    answer = AnswerText()
+    half = len(text) // 2
+    answer.feed(text[:half])
+    for _ in range(times):
+        answer.shrink()
+    answer.feed(text[half:])
+    answer.finish()
+    cards = [*answer.sealed, answer.current]
+    joined = "".join(one for card in cards for one in code(card))
+    assert joined == "".join(code(text))
+    words = "".join(re.findall(r"word |- item", "".join(cards)))
+    assert words == "".join(re.findall(r"word |- item", text))

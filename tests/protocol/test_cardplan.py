@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.card import Style, View, view_running
-from protocol.cardplan import CardPlan, Kind, Lost, Step, Wait, repair_sequence
+from protocol.cardplan import (
+    REFUSALS_MAX,
+    CardPlan,
+    Kind,
+    Lost,
+    Shrink,
+    Step,
+    Wait,
+    repair_sequence,
+)
 from protocol.ids import SessionId, TurnId
 from protocol.platform import (
     Busy,
@@ -155,7 +164,29 @@ def test_what_is_gone_is_lost() -> None:
     step = plan.next(view(turn, 1.0), 1.0)
     assert step is not None
     assert isinstance(plan.failed(step, refusal(Gone)), Lost)
-    assert isinstance(plan.failed(step, refusal(TooLarge)), Lost)
+
+
+def test_a_card_too_large_is_to_hold_less() -> None:
+    turn, plan = opened()
+    step = plan.next(view(turn, 1.0), 1.0)
+    assert step is not None
+    assert isinstance(plan.failed(step, refusal(TooLarge)), Shrink)
+
+
+def test_who_is_refused_for_no_known_reason_is_left_alone_until_the_end() -> None:
+    turn, plan = opened()
+    turn.apply(Delta(turn_id="t", text="x"), 1.0)
+    for _ in range(REFUSALS_MAX):
+        step = plan.next(view(turn, 1.0), 1.0)
+        assert step is not None
+        assert isinstance(plan.failed(step, refusal(Rejected)), Wait)
+    assert plan.next(view(turn, 2.0), 2.0) is None
+    turn.apply(TurnEnd(turn_id="t", status="complete"), 3.0)
+    for _ in range(2 * REFUSALS_MAX):
+        step = plan.next(view(turn, 3.0), 3.0)
+        assert step is not None
+        assert step.kind is Kind.FINAL
+        assert isinstance(plan.failed(step, refusal(Rejected)), Wait)
 
 
 OUTCOMES: st.SearchStrategy[Outcome | None] = st.sampled_from(
