@@ -6,13 +6,13 @@ The pictures go where ``LARKD_SCREENSHOTS`` says, else into the test's own folde
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import trio
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.daemon.test_commands import Chat, end, take, worker
 from tests.kit.browser import open_browser
@@ -40,14 +40,13 @@ class Camera:
         await trio.to_thread.run_sync(self._shoot, name, needles)
 
     def _shoot(self, name: str, needles: tuple[str, ...]) -> None:
-        body: Callable[[], str] = lambda: str(  # noqa: E731
-            self._page.execute_script("return document.body.textContent")
+        WebDriverWait(self._page, 30, poll_frequency=0.05).until(
+            lambda page: all(
+                needle in str(page.execute_script("return document.body.textContent"))
+                for needle in needles
+            ),
+            f"{name}: not all of {needles}",
         )
-        for _ in range(600):
-            if all(needle in body() for needle in needles):
-                break
-        else:
-            raise AssertionError(f"{name}: not all of {needles} in {body()[-2000:]}")
         for language in ("en", "zh"):
             bottom = "document.querySelector('#messages')?.scrollTo(0, 1e9)"
             self._page.execute_script(bottom)
