@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
+from protocol.encodable import encodable
+
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
 METHOD_NOT_FOUND: Final = -32601
@@ -41,18 +43,7 @@ def encode(message: Message) -> bytes:
     try:
         return msgspec.json.encode(message) + b"\n"
     except UnicodeEncodeError:
-        return msgspec.json.encode(_scrubbed(message)) + b"\n"
-
-
-def _scrubbed(value: Any) -> Any:
-    match value:
-        case str():
-            return value.encode(errors="replace").decode()
-        case dict():
-            return {_scrubbed(key): _scrubbed(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_scrubbed(inner) for inner in value]
-    return value
+        return msgspec.json.encode(encodable(message)) + b"\n"
 
 
 def request(number: Id, method: str, params: Any) -> Message:

@@ -11,6 +11,8 @@ import itertools
 import json
 import os
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -155,7 +157,9 @@ class FaultyPlatform(World):
         return Accepted()
 
 
-async def one_turn(world: FaultyPlatform, text: str, status: str) -> None:
+@asynccontextmanager
+async def served(world: World) -> AsyncIterator[None]:
+    """Run the neighbours of a turn while the block runs."""
     async with trio.open_nursery() as nursery:
         for serve in (
             world.serve_gateway,
@@ -164,6 +168,12 @@ async def one_turn(world: FaultyPlatform, text: str, status: str) -> None:
             world.serve_journal,
         ):
             nursery.start_soon(serve)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def one_turn(world: FaultyPlatform, text: str, status: str) -> None:
+    async with served(world):
         async with trio.open_nursery() as turns:
             turns.start_soon(world.show)
             at = 0
@@ -176,7 +186,6 @@ async def one_turn(world: FaultyPlatform, text: str, status: str) -> None:
                 await world.inputs.send(turn.Stop(reason="user"))
             else:
                 await world.end(status)
-        nursery.cancel_scope.cancel()
 
 
 def squeezed(text: str) -> str:
@@ -285,14 +294,7 @@ class OneFault(FaultyPlatform):
 
 
 async def scheduled(world: OneFault, steps: tuple[str, ...]) -> None:
-    async with trio.open_nursery() as nursery:
-        for serve in (
-            world.serve_gateway,
-            world.serve_ownership,
-            world.serve_pictures,
-            world.serve_journal,
-        ):
-            nursery.start_soon(serve)
+    async with served(world):
         async with trio.open_nursery() as turns:
             turns.start_soon(world.show)
             for step in (*steps, "end"):
@@ -307,7 +309,6 @@ async def scheduled(world: OneFault, steps: tuple[str, ...]) -> None:
                         await world.inputs.send(turn.Stop(reason="user"))
                     case "lost":
                         await world.inputs.send(turn.SessionLost())
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda one: type(one).__name__)

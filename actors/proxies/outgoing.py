@@ -8,12 +8,13 @@ each token at once, and memory is bounded either way.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import trio
 
 from protocol import wire
+from protocol.encodable import encodable
 from protocol.framing import frame
 
 BATCH_BYTES: Final = 64 * 1024
@@ -100,7 +101,7 @@ class Outgoing:
         try:
             size = len(delta.text.encode())
         except UnicodeEncodeError:
-            delta = msgspec.structs.replace(delta, text=_scrubbed(delta.text))
+            delta = msgspec.structs.replace(delta, text=encodable(delta.text))
             size = len(delta.text.encode())
         last = self._waiting[-1] if self._waiting else None
         if isinstance(last, _Text) and last.joins(delta, size):
@@ -175,16 +176,5 @@ def _encoded(message: wire.FromProxy) -> bytes:
         return frame(message)
     except UnicodeEncodeError:
         # Half of a surrogate pair, as JSON can carry it, is no text. The rest is.
-        whole = _scrubbed(msgspec.to_builtins(message))
+        whole = encodable(msgspec.to_builtins(message))
         return frame(msgspec.convert(whole, type(message)))
-
-
-def _scrubbed(value: Any) -> Any:
-    match value:
-        case str():
-            return value.encode(errors="replace").decode()
-        case dict():
-            return {_scrubbed(key): _scrubbed(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_scrubbed(inner) for inner in value]
-    return value
