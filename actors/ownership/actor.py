@@ -273,25 +273,29 @@ class _Ownership:
             if session is None or session.connection_id != message.connection_id or self._leaving:
                 message.reply.send(None)
                 return
-            self._sessions.free(session.session_id)
-            epoch = self._state.lease.epoch
-            row = await self._rows.next(
-                session,
-                epoch,
-                hears_unbound=lease.effective_target(self._state) == session.session_id,
-            )
-            if row is None:
-                message.reply.send(None)
-                return
-            if not self._still_hears(session, epoch, row.row_id):
-                await self._rows.release(session.connection_id, (row.row_id,))
-                self._tell_listener(row.prepared.chat_id)
-                message.reply.send(None)
-                return
-            if wire.CAPABILITY_TURNS in session.capabilities:
-                self._sessions.began(session.session_id, row)
-            mode = self._sessions.reply_mode(session.session_id)
-            message.reply.send(ownership.NextRow(offer=row, reply_mode=mode))
+            self._sessions.asks(session.session_id)
+            try:
+                message.reply.send(await self._next_row(session))
+            finally:
+                self._sessions.answered(session.session_id)
+
+    async def _next_row(self, session: lease.Session) -> ownership.NextRow | None:
+        epoch = self._state.lease.epoch
+        row = await self._rows.next(
+            session,
+            epoch,
+            hears_unbound=lease.effective_target(self._state) == session.session_id,
+        )
+        if row is None:
+            return None
+        if not self._still_hears(session, epoch, row.row_id):
+            await self._rows.release(session.connection_id, (row.row_id,))
+            self._tell_listener(row.prepared.chat_id)
+            return None
+        if wire.CAPABILITY_TURNS in session.capabilities:
+            self._sessions.began(session.session_id, row)
+        mode = self._sessions.reply_mode(session.session_id)
+        return ownership.NextRow(offer=row, reply_mode=mode)
 
     def _still_hears(self, session: lease.Session, epoch: int, row_id: RowId) -> bool:
         current = self._state.sessions.get(session.session_id)

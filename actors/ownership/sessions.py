@@ -35,6 +35,7 @@ class Sessions:
         self._known: dict[SessionId, KnownSession] = {}
         self._unread: set[tuple[SessionId, ChatId]] = set()
         self._in_flight: dict[SessionId, _InFlight] = {}
+        self._asking: set[SessionId] = set()  # for their next row, which may leave the queue now
 
     async def load(self) -> str | None:
         """Take what the journal keeps; return why it could not be read."""
@@ -124,12 +125,17 @@ class Sessions:
 
     # ── who is at work ──────────────────────────────────────────────────────
 
+    def asks(self, session_id: SessionId) -> None:
+        """The lane asks for its next row: what was in flight is over."""
+        self._in_flight.pop(session_id, None)
+        self._asking.add(session_id)
+
+    def answered(self, session_id: SessionId) -> None:
+        """It has its row, or there is none."""
+        self._asking.discard(session_id)
+
     def began(self, session_id: SessionId, offer: Offer) -> None:
         self._in_flight[session_id] = _InFlight(offer.row_id, offer.prepared.chat_id)
-
-    def free(self, session_id: SessionId) -> None:
-        """The lane asks for more: what was in flight is over."""
-        self._in_flight.pop(session_id, None)
 
     def ended(self, row_id: RowId) -> None:
         for session_id, turn in list(self._in_flight.items()):
@@ -161,8 +167,9 @@ class Sessions:
         room = journal.Room(
             session_id=live.session_id,
             hears_unbound=lease.effective_target(state) == live.session_id,
-            # One more while none is on its way yet.
-            waiting_max=ownership.WAITING_ROWS_MAX + (0 if busy else 1),
+            # One more while none is on its way yet, or about to be.
+            waiting_max=ownership.WAITING_ROWS_MAX
+            + (0 if busy or live.session_id in self._asking else 1),
         )
         takes_turns = wire.CAPABILITY_TURNS in live.capabilities
         return ownership.ChatSession(
