@@ -158,8 +158,9 @@ class _Intake:
             neighbours,
             self._answers,
             self._marks,
-            Fetcher(neighbours, settings.attachments),
-            now_ms,
+            fetcher=Fetcher(neighbours, settings.attachments),
+            nursery=nursery,
+            now_ms=now_ms,
         )
 
     async def open(self) -> None:
@@ -192,6 +193,9 @@ class _Intake:
                 await self.take_up_unprepared()
             case intake.Completed():
                 if self._prompts.completed(message):
+                    await self.take_up_unprepared()
+            case intake.Refused():
+                if await self._prompts.refused(message):
                     await self.take_up_unprepared()
             case intake.Marked():
                 self._marks.was_put(message)
@@ -276,7 +280,7 @@ class _Intake:
             await self._close(inbound.row_id, RowState.COMMAND, "pair")
             return
         if isinstance(wanted, command.Prompt):
-            await self._prompts.take(inbound, message, content, self._nursery)
+            await self._prompts.take(inbound, message, content)
             return
         await self._prompts.make_ready()  # what was said before is not to come after it
         if isinstance(wanted, command.Command):
@@ -296,7 +300,7 @@ class _Intake:
         )
         match access.decide(self._pairing.policy, approach, self._bot):
             case access.Admitted():
-                await self._prompts.take_comment(inbound, comment, self._nursery)
+                await self._prompts.take_comment(inbound, comment)
             case access.Dropped(reason=reason) | access.Held(reason=reason):
                 await self._refuse(inbound, comment, place.chat_id, reason)
             case access.NeedsPairing():  # no code can be shown to one person there

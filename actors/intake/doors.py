@@ -81,11 +81,10 @@ PrepareAnswer = journal.Done | journal.LaneFull | journal.Failed
 async def prepare_rows(
     journal_tx: trio.MemorySendChannel[journal.JournalMessage],
     prompts: Sequence[Prompt],
-    at_ms: int,
 ) -> list[Prompt]:
     """Make rows ready, in order and in as few commits as the journal makes of them.
 
-    Return those there was no room for; they are closed.
+    Return those there was no room for; nothing has become of them.
     """
     waiting: list[tuple[trio.MemoryReceiveChannel[PrepareAnswer], Prompt]] = []
     failed: list[Prompt] = []
@@ -94,7 +93,7 @@ async def prepare_rows(
         for prompt in prompts:
             tx, rx = trio.open_memory_channel[PrepareAnswer](1)
             waiting.append((rx, prompt))
-            await journal_tx.send(_prepare(prompt, at_ms, Reply(tx)))
+            await journal_tx.send(_prepare(prompt, Reply(tx)))
     for rx, prompt in waiting:
         answer: PrepareAnswer | None = None
         with rx, trio.move_on_after(JOURNAL_WITHIN_S), contextlib.suppress(trio.EndOfChannel):
@@ -108,25 +107,24 @@ async def prepare_rows(
                 failed.append(prompt)
     # Again, one by one, until they are: an order that holds is worth a wait.
     for prompt in (*failed, *prompts[len(waiting) :]):
-        stored = await _prepare_until_stored(journal_tx, prompt, at_ms)
+        stored = await _prepare_until_stored(journal_tx, prompt)
         full += [prompt] if isinstance(stored, journal.LaneFull) else []
     return full
 
 
-def _prepare(prompt: Prompt, at_ms: int, reply: Reply[PrepareAnswer]) -> journal.Prepare:
+def _prepare(prompt: Prompt, reply: Reply[PrepareAnswer]) -> journal.Prepare:
     return journal.Prepare(
         row_id=prompt.row_id,
         prepared=prompt.prepared,
         room=prompt.room,
-        at_ms=at_ms,
         reply=reply,
     )
 
 
 async def _prepare_until_stored(
-    journal_tx: trio.MemorySendChannel[journal.JournalMessage], prompt: Prompt, at_ms: int
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage], prompt: Prompt
 ) -> PrepareAnswer:
-    answer: PrepareAnswer = await store(journal_tx, lambda reply: _prepare(prompt, at_ms, reply))
+    answer: PrepareAnswer = await store(journal_tx, lambda reply: _prepare(prompt, reply))
     return answer
 
 
@@ -195,6 +193,16 @@ class Answers:
             log.warning("feishu.answer_dropped", message=message_id, what=what)
             return
         self._start(self.reply(message_id, chat_id, text, what))
+
+    async def tell(
+        self, message_id: MessageId, chat_id: ChatId, text: strings.Text, what: str
+    ) -> bool:
+        """Reply to a message, and wait; say whether there is nothing more to be done.
+
+        That is when it was told, or can't be: the message is gone, for example.
+        """
+        operation = self.reply(message_id, chat_id, text, what)
+        return not isinstance(await self._until_answered(operation), NoAnswer)
 
     def post(self, chat_id: ChatId, text: strings.Text, uuid: str) -> None:
         """Say something in a chat, not as a reply; *uuid* makes a repeat harmless."""

@@ -18,12 +18,20 @@ import msgspec
 import trio
 
 from actors.intake.attachments import Fetcher, needs_fetching
-from actors.intake.doors import Answers, Neighbours, Prompt, prepare_rows, store, who_hears
+from actors.intake.doors import (
+    Answers,
+    Neighbours,
+    Prompt,
+    close_row,
+    prepare_rows,
+    store,
+    who_hears,
+)
 from actors.intake.marks import WaitingMarks
 from actors.messages import intake, journal, ownership
 from protocol import comments, strings
 from protocol.content import Content
-from protocol.delivery import Inbound, Prepared
+from protocol.delivery import Inbound, Prepared, RowState
 from protocol.events import CommentAdded, MessageReceived
 from protocol.ids import AccountId, ChatId, RowId
 
@@ -45,13 +53,15 @@ class _Held(msgspec.Struct):
 class Prompts:
     """The prompts taken and not ready yet, in order of receipt in each chat."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # its neighbours in the room
         self,
         account: AccountId,
         neighbours: Neighbours,
         answers: Answers,
         marks: WaitingMarks,
+        *,
         fetcher: Fetcher,
+        nursery: trio.Nursery,
         now_ms: Callable[[], int],
     ) -> None:
         self._account = account
@@ -59,22 +69,18 @@ class Prompts:
         self._answers = answers
         self._marks = marks
         self._fetcher = fetcher
+        self._nursery = nursery
         self._now_ms = now_ms
         self._taken: list[Prompt] = []
         self._held: dict[ChatId, deque[_Held]] = {}
         self._held_rows: set[RowId] = set()
+        self._refused: set[RowId] = set()
         self._left_some = False
         self._noticed: dict[ChatId, int] = {}
 
-    async def take(
-        self,
-        inbound: Inbound,
-        message: MessageReceived,
-        content: Content,
-        nursery: trio.Nursery,
-    ) -> None:
+    async def take(self, inbound: Inbound, message: MessageReceived, content: Content) -> None:
         """Take one more; it becomes ready with a batch, in its turn."""
-        if inbound.row_id in self._held_rows:
+        if self._has(inbound.row_id):
             return
         fetches = needs_fetching(message, content)
         if not fetches and message.chat_id not in self._held and not self._left_some:
@@ -82,13 +88,29 @@ class Prompts:
                 Prompt(row_id=inbound.row_id, prepared=_prepared(self._account, message, content))
             )
             return
-        if self._left_some or len(self._held_rows) >= HELD_MAX:
-            self._left_some = True
+        if self._leaves():
             return
         prepared = _prepared(self._account, message, content)
         await self._hold(inbound.row_id, prepared, complete=not fetches)
         if fetches:
-            nursery.start_soon(self._fetch, inbound.row_id, message, content)
+            self._nursery.start_soon(self._fetch, inbound.row_id, message, content)
+
+    def _has(self, row_id: RowId) -> bool:
+        taken = any(prompt.row_id == row_id for prompt in self._taken)
+        return taken or row_id in self._held_rows or row_id in self._refused
+
+    def _leaves(self) -> bool:
+        """Whether one more stays in the journal until those held here are gone."""
+        if len(self._held_rows) + len(self._refused) >= HELD_MAX:
+            self._left_some = True
+        return self._left_some
+
+    def _drained(self) -> bool:
+        """Whether those left in the journal can be taken up now."""
+        if self._held_rows or self._refused or not self._left_some:
+            return False
+        self._left_some = False
+        return True
 
     async def _hold(self, row_id: RowId, prepared: Prepared, *, complete: bool) -> None:
         chat_id = prepared.chat_id
@@ -105,18 +127,13 @@ class Prompts:
         self._held.setdefault(chat_id, deque()).append(_Held(prompt, complete))
         self._held_rows.add(row_id)
 
-    async def take_comment(
-        self, inbound: Inbound, comment: CommentAdded, nursery: trio.Nursery
-    ) -> None:
+    async def take_comment(self, inbound: Inbound, comment: CommentAdded) -> None:
         """Take a comment of a document; what it says is fetched first."""
-        if inbound.row_id in self._held_rows:
-            return
-        if self._left_some or len(self._held_rows) >= HELD_MAX:
-            self._left_some = True
+        if self._has(inbound.row_id) or self._leaves():
             return
         prepared = _prepared_comment(self._account, comment)
         await self._hold(inbound.row_id, prepared, complete=False)
-        nursery.start_soon(self._fetch_comment, inbound.row_id, comment, prepared)
+        self._nursery.start_soon(self._fetch_comment, inbound.row_id, comment, prepared)
 
     async def _fetch_comment(
         self, row_id: RowId, comment: CommentAdded, prepared: Prepared
@@ -148,10 +165,7 @@ class Prompts:
             self._taken.append(prompt)
         if not held:
             self._held.pop(chat_id, None)
-        if self._held_rows or not self._left_some:
-            return False
-        self._left_some = False
-        return True
+        return self._drained()
 
     async def make_ready(self) -> None:
         """Commit the prompts taken so far as ready, and tell whom it concerns."""
@@ -165,11 +179,12 @@ class Prompts:
             msgspec.structs.replace(prompt, room=rooms.get(prompt.prepared.chat_id))
             for prompt in taken
         ]
-        full = await prepare_rows(self._to.journal_tx, prompts, self._now_ms())
+        full = await prepare_rows(self._to.journal_tx, prompts)
         ready = [prompt for prompt in prompts if prompt not in full]
         self._mark_waiting(ready, heard)
         for prompt in full:
-            self._tell_full(prompt.prepared, heard[prompt.prepared.chat_id])
+            self._refused.add(prompt.row_id)
+            self._nursery.start_soon(self._refuse, prompt, heard[prompt.prepared.chat_id])
         last = {(one.prepared.chat_id, one.dispatched_to): one for one in ready}
         for (chat_id, _), prompt in last.items():
             await self._to.ownership_tx.send(
@@ -193,11 +208,31 @@ class Prompts:
                 self._marks.put(prompt.prepared.message_id)
             busy.add(hearer.session_id)
 
-    def _tell_full(self, message: Prepared, heard: ownership.ChatSession | None) -> None:
+    async def _refuse(self, prompt: Prompt, heard: ownership.ChatSession | None) -> None:
+        """Tell the sender that there is no room. Until that is done the row is not closed."""
         text = strings.LANE_FULL.format(
             alias=heard.alias if heard else "", count=ownership.WAITING_ROWS_MAX
         )
-        self._answers.send(message.message_id, message.chat_id, text, "full")
+        message = prompt.prepared
+        told = await self._answers.tell(message.message_id, message.chat_id, text, "full")
+        await self._to.intake_tx.send(intake.Refused(row_id=prompt.row_id, told=told))
+
+    async def refused(self, message: intake.Refused) -> bool:
+        """Close the row of who was told.
+
+        Say whether rows in the journal are to be taken up: those left in it, and one whose
+        sender could not be told, which is tried anew.
+        """
+        if message.told:
+            await close_row(
+                self._to.journal_tx,
+                message.row_id,
+                RowState.ANSWERED,
+                "no room in the lane",
+                self._now_ms(),
+            )
+        self._refused.discard(message.row_id)
+        return self._drained() or not message.told
 
     def _tell_if_nobody_hears(self, message: Prepared, heard: ownership.ChatSession | None) -> None:
         if heard is None or heard.live:

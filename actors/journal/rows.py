@@ -115,8 +115,10 @@ def dispatch(db: sqlite3.Connection, message: journal.Dispatch) -> journal.Done:
 def prepare(db: sqlite3.Connection, message: journal.Prepare) -> journal.Done | journal.LaneFull:
     """Make the row ready. What can't be stored as it is would fail for ever: set it aside."""
     if message.room is not None and _waiting(db, message.room) >= message.room.waiting_max:
-        _close(db, message.row_id, RowState.ANSWERED, "lane full", message.at_ms)
-        return journal.LaneFull()
+        state = db.execute(
+            "SELECT 1 FROM inbound WHERE row_id = ? AND state = 'received'", (message.row_id,)
+        ).fetchone()
+        return journal.Done(changed=False) if state is None else journal.LaneFull()
     try:
         blob = _encode(message.prepared)
         message.prepared.chat_id.encode()

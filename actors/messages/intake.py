@@ -52,6 +52,13 @@ class Completed(Message, frozen=True, kw_only=True):
     prepared: Prepared
 
 
+class Refused(Message, frozen=True, kw_only=True):
+    """From the intake's own child: whether a sender was told that there is no room."""
+
+    row_id: RowId
+    told: bool
+
+
 class Marked(Message, frozen=True, kw_only=True):
     """From the intake's own child: the waiting mark is on this message, or is not."""
 
@@ -108,6 +115,7 @@ IntakeMessage = (
     | BotKnown
     | TakeUp
     | Completed
+    | Refused
     | Marked
     | Began
     | CodeSent

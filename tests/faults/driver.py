@@ -21,6 +21,7 @@ from tests.faults.history import (
     Accepted,
     Delivered,
     Leased,
+    Refused,
     Said,
     Seen,
     Settled,
@@ -64,6 +65,7 @@ class Driver:
         self._kill_at: KillAt = "any time"
         self._patience = 0
         self._said = 0
+        self._events: dict[str, str] = {}  # by message
         self._chats: list[Map] = []
 
     async def run(self, cycles: int) -> None:
@@ -134,6 +136,7 @@ class Driver:
                 sent = await self._platform.say(
                     chat, f"message {self._said}", mention_bot=chat["type"] == "group"
                 )
+            self._events[sent["message_id"]] = sent["event_id"]
             self.history.append(Said(sent["event_id"], chat["chat_id"]))
             self.point("push")
             if self.chance.random() < 0.3:
@@ -228,12 +231,19 @@ class Driver:
                 await trio.sleep(0.05)
 
     async def _write_down(self) -> None:
+        await self._note_refused()
         with closing(sqlite3.connect(self._state_dir / "larkd.db")) as db:
             for event, chat, state in db.execute(
                 "SELECT event_id, chat_id, state FROM inbound WHERE kind = 'message'"
                 " ORDER BY row_id"
             ):
                 self.history.append(Stored(event, chat, state))
+
+    async def _note_refused(self) -> None:
+        """Note whom the bot told that there is no room."""
+        for message in (await self._platform.get("state"))["messages"]:
+            if "already has 20 messages waiting" in message["content"]:
+                self.history.append(Refused(self._events[message["parent_id"]]))
 
 
 class Peer:

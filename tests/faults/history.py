@@ -52,6 +52,12 @@ class Settled(Seen, frozen=True):
     event: str
 
 
+class Refused(Seen, frozen=True):
+    """The sender was told that too many messages wait."""
+
+    event: str
+
+
 class Stored(Seen, frozen=True):
     """A row of the journal at the end, in the order of receipt."""
 
@@ -160,7 +166,8 @@ def _losses(history: Sequence[Seen]) -> Iterator[str]:
         yield f"{event} was never accepted, though the platform pushed it to the end"
     for event in sorted(accepted - stored):
         yield f"{event} was accepted and is not in the journal"
-    for event in sorted(accepted - delivered):
+    refused = {one.event for one in history if isinstance(one, Refused)}
+    for event in sorted(accepted - delivered - refused):
         yield f"{event} was accepted and never delivered"
     for row in rows:
         if row.state not in {"delivered", "answered"}:

@@ -100,7 +100,7 @@ class Desk:
         room: journal.Room | None = None,
         content: str = "hello",
     ) -> bool | None:
-        """Say whether the row became ready; None: there was no room, and it is closed."""
+        """Say whether the row became ready; None: there was no room."""
         message = journal.Prepare(
             row_id=RowId(row_id), prepared=prepared(chat, content), room=room, reply=NOBODY
         )

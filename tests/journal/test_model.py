@@ -154,9 +154,8 @@ class JournalAgainstModel(RuleBasedStateMachine):
                 self.dispatched(row, chat)
                 row.state = RowState.READY
             return
-        assert self.desk.prepare(row_id, chat, room) is None
-        if row is not None and row.state not in CLOSED_STATES:
-            row.state = RowState.ANSWERED
+        is_new = row is not None and row.state is RowState.RECEIVED
+        assert self.desk.prepare(row_id, chat, room) is (None if is_new else False)
 
     @rule(session=SESSIONS, unbound=st.booleans(), limit=st.integers(1, 4))
     def list_waiting(self, session: str, unbound: bool, limit: int) -> None:

@@ -59,7 +59,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LaneFull(msgspec.Struct, frozen=True, kw_only=True):
-    """There was no room: the row is closed as answered, by what its sender is told."""
+    """There was no room: the row stays ``received`` until its sender was told so."""
 
 
 class Dispatch(Message, frozen=True, kw_only=True):
@@ -80,7 +80,6 @@ class Prepare(Message, frozen=True, kw_only=True):
     prepared: Prepared
     room: Room | None = None
     """None: as many may wait as come."""
-    at_ms: int = 0
     reply: Reply[Done | LaneFull | Failed]
 
 
