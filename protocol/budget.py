@@ -28,8 +28,10 @@ SPREAD_PER_SECOND: Final = 12.0
 """What structure, text and ticks may use of a minute, evenly: 720. So a team's cards go on
 all the time instead of all at once and then not at all; the rest is kept for ends and
 starts."""
-SPREAD_BURST_S: Final = 5.0
-"""How far ahead of that they may be: so a few turns are shown as fast as they come."""
+SPREAD_BURST: Final = 100
+"""How many calls ahead of that they may be: the first words of 100 turns go at once."""
+TICK_BURST: Final = 12
+"""Ticks: so that seconds shown leave the rest of it to words."""
 PER_CARD_SECOND: Final = 9
 """Of the platform's 10."""
 PER_CHAT_SECOND: Final = 4
@@ -44,6 +46,8 @@ RECOVER_S: Final = 600.0
 """From nothing to the whole rate; so one rate-limit answer is forgotten in 2 minutes."""
 URGENT: Final = 1
 """Priorities up to this one (final, create) may use the whole minute."""
+TICK: Final = 4
+"""Priorities from this one on may be only a little ahead of the even pace."""
 
 WaiterT = TypeVar("WaiterT", bound=Hashable)
 
@@ -72,10 +76,10 @@ class _Window:
         self._share = 1.0
         self._slowed_at = 0.0
 
-    def free_at(self, now: float, per_minute: int | None, *, spread: bool = False) -> float:
+    def free_at(self, now: float, per_minute: int | None, ahead: int | None = None) -> float:
         """Return when one more call fits; *now* or earlier means at once.
 
-        One that is *spread* has to keep to an even pace, too.
+        One that is spread has to keep to an even pace, too, or be so many calls *ahead*.
         """
         while self.calls and self.calls[0] <= now - 60:
             self.calls.popleft()
@@ -85,8 +89,8 @@ class _Window:
             free = max(free, self._room_at(BURST * share, BURST_S))
         if per_minute is not None:
             free = max(free, self._room_at(per_minute * share, 60))
-        if spread:
-            free = max(free, self.spread_at - SPREAD_BURST_S)
+        if ahead is not None:
+            free = max(free, self.spread_at - ahead / SPREAD_PER_SECOND)
         return free
 
     def count(self, now: float, *, spread: bool = False) -> None:
@@ -161,7 +165,7 @@ class Budget(Generic[WaiterT]):
             queue = self._queues[priority, api]
             window = self._api(api)
             while queue:
-                free = window.free_at(now, PER_MINUTE, spread=priority > URGENT)
+                free = window.free_at(now, PER_MINUTE, _ahead(priority))
                 if free > now:
                     earliest = free if earliest is None else min(earliest, free)
                     break
@@ -234,3 +238,10 @@ class Budget(Generic[WaiterT]):
             rested.append(heapq.heappop(self._resting))
         for _, number, waiter, want in sorted(rested, key=lambda one: one[1], reverse=True):
             self._queue(want).appendleft((number, waiter, want))
+
+
+def _ahead(priority: int) -> int | None:
+    """How many calls such a one may be ahead of the even pace; None: it isn't held to it."""
+    if priority <= URGENT:
+        return None
+    return SPREAD_BURST if priority < TICK else TICK_BURST

@@ -12,7 +12,7 @@ from protocol.budget import Budget, Want
 PLATFORM_PER_SECOND = 50
 PLATFORM_PER_MINUTE = 1_000
 PLATFORM_PER_CARD = 10
-FINAL, TEXT = 0, 3
+FINAL, TEXT, TICK = 0, 3, 4
 
 
 def spend(budget: Budget[int], until: float, *, start: float = 0.0) -> list[tuple[float, int]]:
@@ -189,3 +189,18 @@ def test_a_few_cards_go_as_fast_as_they_come() -> None:
             now = max(now + 0.001, again_at)
             ready, again_at = budget.next_ready(now)
     assert now < 2.0
+
+
+def test_the_first_words_of_a_hundred_turns_go_at_once_even_after_minutes_of_ticks() -> None:
+    budget: Budget[int] = Budget()
+    tick = Want(api="content", priority=TICK)
+    for _ in range(200):
+        budget.wait(-1, tick)
+    spend(budget, 10.0)  # as long as 200 ticks want to be shown, and more come
+    for _ in range(200):
+        budget.wait(-1, tick)
+    for card in range(100):
+        budget.wait(card, Want(api="content", priority=TEXT))
+    words = [at for at, who in spend(budget, 20.0, start=10.0) if who >= 0]
+    assert len(words) == 100
+    assert words[-1] - 10.0 < 100 / 40 + 0.5
