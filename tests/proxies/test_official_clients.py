@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,10 @@ async def test_the_python_mcp_client(state_dir: Path) -> None:
     await drive(state_dir, command, hears_channels=False)
 
 
-async def test_the_typescript_mcp_client(state_dir: Path, node_modules: Path) -> None:
-    command = ["node", str(node_modules / "mcp_client.mjs")]
+@pytest.mark.parametrize("mode", ["first", "legacy", "auto"])
+async def test_the_typescript_mcp_clients(state_dir: Path, node_modules: Path, mode: str) -> None:
+    """In the mode ``auto`` it probes for a newer revision first, as Claude Code does."""
+    command = ["node", str(node_modules / "mcp_client.mjs"), mode]
     await drive(state_dir, command, hears_channels=True)
 
 
@@ -127,6 +130,41 @@ async def test_the_example_agent_of_the_typescript_acp_sdk(
         await platform.wait_cards(1, "Processing... ", "I'll help you with that")
         await platform.say(chat, "stop")
         await platform.wait_cards(1, "🛑 Stopped")
+
+
+@pytest.fixture(scope="module")
+def python_acp_examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fetch what the installed library's wheel leaves out; return the examples' folder."""
+    folder = tmp_path_factory.mktemp("acp")
+    release = f"agent-client-protocol=={version('agent-client-protocol')}"
+    fetch = (sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps")
+    done = subprocess.run(
+        [*fetch, "--no-binary", ":all:", "--dest", str(folder), release],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (archive,) = folder.glob("*.tar.gz")
+    shutil.unpack_archive(archive, folder, filter="data")
+    return folder / archive.name.removesuffix(".tar.gz") / "examples"
+
+
+@pytest.mark.parametrize("example", ["echo_agent.py", "agent.py"])
+async def test_the_example_agents_of_the_python_acp_sdk(
+    state_dir: Path, tmp_path: Path, python_acp_examples: Path, example: str
+) -> None:
+    command = larkd("acp", "--state-dir", str(state_dir), "--role", "dispatcher", "--cwd")
+    agent = (sys.executable, str(python_acp_examples / example))
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        open_stdio([*command, str(tmp_path), "--", *agent], environment()),
+    ):
+        chat = await platform.chat()
+        await platform.say(chat, "say this again")
+        await platform.wait_cards(1, "say this again", "Done · ", within_s=20)
 
 
 async def permission_card(platform: Platform, chat: Map) -> Map:

@@ -1,16 +1,19 @@
-// The official TypeScript MCP client, driven line by line: what it saw goes to stdout.
-// Usage: node mcp_client.mjs COMMAND [ARGUMENT…]
-import { Client } from "@modelcontextprotocol/sdk/client/index.js";
-import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+// The official TypeScript MCP clients, driven line by line: what they saw goes to stdout.
+// Usage: node mcp_client.mjs first|legacy|auto COMMAND [ARGUMENT…]
+// first: the client of the first SDK; legacy, auto: the second's, in that mode.
 import { createInterface } from "node:readline";
 
-const [command, ...args] = process.argv.slice(2);
+const [mode, command, ...args] = process.argv.slice(2);
+const [library, { StdioClientTransport }] =
+  mode === "first"
+    ? [await import("@modelcontextprotocol/sdk/client/index.js"), await import("@modelcontextprotocol/sdk/client/stdio.js")]
+    : [await import("@modelcontextprotocol/client"), await import("@modelcontextprotocol/client/stdio")];
+const options = mode === "first" ? {} : { versionNegotiation: { mode } };
 const say = (what) => process.stdout.write(JSON.stringify(what) + "\n");
 
-const client = new Client({ name: "a-client", version: "1" });
+const client = new library.Client({ name: "a-client", version: "1" }, options);
 client.fallbackNotificationHandler = async (one) => say({ notified: one.method, params: one.params });
-const transport = new StdioClientTransport({ command, args, env: process.env, stderr: "inherit" });
-await client.connect(transport);
+await client.connect(new StdioClientTransport({ command, args, env: process.env, stderr: "inherit" }));
 say({ server: client.getServerVersion().name, tools: (await client.listTools()).tools.map((one) => one.name) });
 
 for await (const line of createInterface({ input: process.stdin })) {
