@@ -65,6 +65,7 @@ class World:
         """Each card as it was created."""
         self.ledger: dict[CardId, str | None] = {}
         self.picture_after_s = 1.0
+        self.answers_after_s: dict[type[gateway.Operation], float] = {}
         self.behind = False
         """Whether the chat has gone to another session."""
         self.gateway_tx, self._gateway_rx = trio.open_memory_channel[gateway.GatewayMessage](100)
@@ -117,7 +118,7 @@ class World:
 
     async def _call(self, call: gateway.Call) -> None:
         self.tried.append(call.operation)
-        await trio.sleep(ANSWER_S)
+        await trio.sleep(self.answers_after_s.get(type(call.operation), ANSWER_S))
         with call.reply:
             outcome = self.script(call.operation) or self._accept(call.operation)
             call.reply.send(outcome)
@@ -274,6 +275,22 @@ async def test_stop_is_shown_at_once_and_late_words_are_dropped(
         assert world.footer().startswith("🛑 Stopped · ")
         assert world.answer() == "so far"
         assert world.ledger == {"card1": "aborted"}
+
+
+async def test_the_end_does_not_wait_for_a_call_that_hangs(autojump_clock: MockClock) -> None:
+    async with open_world() as world, trio.open_nursery() as nursery:
+        world.answers_after_s[gateway.ElementContent] = 60.0
+        nursery.start_soon(world.show)
+        await trio.sleep(1)
+        await world.say("so far")
+        await trio.sleep(3)
+        await world.end()
+        await trio.sleep(2)
+        assert (world.answer(), world.is_final()) == ("so far", True)
+        hung = max(one.sequence for one in world.tried if isinstance(one, gateway.ElementContent))
+        (last,) = world.of(gateway.UpdateCard)
+        assert last.sequence > hung, "or the platform would take the hung one for the newer"
+        assert world.ledger == {"card1": "complete"}
 
 
 async def test_a_lost_session_is_said_on_the_card(autojump_clock: MockClock) -> None:

@@ -37,6 +37,8 @@ from protocol.wire import Attachment
 ATTACHMENT_BYTES_MAX: Final = 25 * 1024 * 1024
 FETCH_WITHIN_S: Final = 90.0
 """For all that one message carries: so long may it keep back what follows in its chat."""
+QUOTE_WITHIN_S: Final = 5.0
+"""For a message that is only quoted: the sender waits for an answer to the other one."""
 AT_ONCE_MAX: Final = 4
 TRIES_MAX: Final = 3
 AGAIN_S: Final = 1.0
@@ -104,11 +106,15 @@ class Fetcher:
         quoted = quoting.quoted_id(message)
         if quoted is None:
             return markdown
-        found = await self._messages(quoted)
+        found = await self._messages(quoted, within_s=QUOTE_WITHIN_S)
         return quoting.with_quote(markdown, found[0]) if found else markdown
 
-    async def _messages(self, message_id: MessageId) -> tuple[FoundMessage, ...]:
-        outcome = await self._call(gateway.GetMessage(message_id=message_id))
+    async def _messages(
+        self, message_id: MessageId, *, within_s: float = FETCH_WITHIN_S
+    ) -> tuple[FoundMessage, ...]:
+        outcome: Outcome = NoAnswer(reason=f"no answer in {within_s:g} s")
+        with trio.move_on_after(within_s):
+            outcome = await self._call(gateway.GetMessage(message_id=message_id))
         if isinstance(outcome, MessagesFound):
             return outcome.messages
         log.info("feishu.message_not_found", message=message_id, outcome=type(outcome).__name__)

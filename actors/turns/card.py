@@ -40,6 +40,9 @@ NOTE_TEXT_CHARACTERS_MAX: Final = 15_000
 """Of the text kept in the ledger: a card shows no more."""
 PACE_S: Final = {Kind.STRUCTURE: 0.4, Kind.TEXT: 0.2}
 """Between two calls on one card; the platform's typewriter fills the time between."""
+OVERTAKEN_AFTER_S: Final = 1.0
+"""So long the turn's end waits for a call under way. The platform refuses that one, should
+it still arrive after the end: its sequence is the smaller one."""
 _TICKS: Final = ((60.0, 1.0), (600.0, 5.0))
 _TICK_LATER_S: Final = 15.0
 _PRIORITIES: Final = {
@@ -92,13 +95,15 @@ class CardPresenter:
         self._next_call_at = 0.0
         self._waiting_for: gateway.Priority | None = None
         self._wait_scope = trio.CancelScope()
+        self._call_scope = trio.CancelScope()
         self._rest: StaticPresenter | None = None
 
     def hurry(self) -> None:
         """Something changed: what waits with less urgency than it now has waits anew."""
         self._changed.set()
-        if self._turn.state.final:
+        if self._turn.state.final and not self._turn_final.is_set():
             self._turn_final.set()
+            self._call_scope.deadline = trio.current_time() + OVERTAKEN_AFTER_S
         if self._rest is not None:
             self._rest.hurry()
         if self._waiting_for is not None and self._urgency() < self._waiting_for:
@@ -255,9 +260,11 @@ class CardPresenter:
         step = entity.plan.next(self._wanted(), trio.current_time())
         if permit is None or step is None or _APIS[step.call] is not api:
             return
-        outcome = await self._doors.call(
-            _operation(entity.card_id, step), _PRIORITIES[step.kind], permit
-        )
+        outcome: Outcome = NoAnswer(reason="overtaken by the turn's end")
+        with trio.CancelScope() as self._call_scope:
+            outcome = await self._doors.call(
+                _operation(entity.card_id, step), _PRIORITIES[step.kind], permit
+            )
         if not isinstance(outcome, Rejected | NoAnswer):
             entity.plan.accepted(step, trio.current_time())
             self._next_call_at = trio.current_time() + PACE_S.get(step.kind, 0.0)

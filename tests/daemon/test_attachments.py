@@ -116,6 +116,17 @@ async def test_a_quoted_message_comes_along_as_a_quote(state_dir: Path) -> None:
         assert deliver["meta"]["parent_id"] == first["message_id"]
 
 
+async def test_a_quote_nobody_hands_out_does_not_keep_the_message_back(state_dir: Path) -> None:
+    async with house(state_dir) as (platform, chat, proxy):
+        first = await platform.say(chat, "one")
+        await proxy.until("deliver")
+        message = {"method": "GET", "template": "/open-apis/im/v1/messages/:message_id"}
+        await platform.post("faults", kind="hang", match=message, times=None)
+        await platform.say(chat, "what is that?", parent_id=first["message_id"])
+        deliver = await proxy.until("deliver", within_s=8)
+        assert deliver["content"] == "what is that?"
+
+
 async def test_forwarded_messages_come_along(state_dir: Path) -> None:
     async with house(state_dir) as (platform, chat, proxy):
         await send(platform, chat, "merge_forward", content="Merged and Forwarded Message")
