@@ -160,3 +160,22 @@ async def test_a_group_is_paired_by_a_mention_and_lets_every_member_in(state_dir
                 "group pairing required": 1,
             }
             assert "    refused 2: bot not mentioned" in await said(state_dir, "status")
+
+
+async def test_a_group_waits_until_the_bot_knows_its_own_name(state_dir: Path) -> None:
+    async with open_platform() as platform:
+        who_am_i = {"method": "GET", "template": "/open-apis/bot/v3/info"}
+        await platform.post("faults", kind="code", match=who_am_i, status=500, times=None)
+        direct, group = await platform.chat(), await platform.chat("group", "Team")
+        async with (
+            open_daemon(platform, state_dir, groupPolicy="open"),
+            session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
+        ):
+            await platform.say(group, "not for the bot")
+            await platform.say(group, "hello bot", mention_bot=True)
+            await platform.say(direct, "meanwhile")
+            assert (await boss.until("deliver"))["content"] == "meanwhile"
+            await platform.http.delete(f"{platform.base_url}/sandbox/faults")
+            assert "hello bot" in (await boss.until("deliver", within_s=15))["content"]
+            status = (await boss.tool("feishu_channel_status"))["result"]
+            assert status["connection"]["default"]["refused"] == {"bot not mentioned": 1}
