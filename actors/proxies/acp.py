@@ -1,8 +1,8 @@
 """``larkd acp -- COMMAND…``: any agent that speaks the Agent Client Protocol.
 
 It attaches a session to the daemon and has the agent answer its turns. The agent is
-started with the first attach and started again when it ended; where it can, it takes
-its session up again. It ends with this process, its whole group.
+started with the first turn and started again when it ended; where it can, it takes its
+session up again. It ends with this process, its whole group.
 """
 
 from __future__ import annotations
