@@ -128,6 +128,10 @@ class _Pictures:
         return outcome.image_key
 
 
+class _Moved(msgspec.Struct, frozen=True):
+    location: str
+
+
 def _shrink(known: OrderedDict[KeyT, ValueT]) -> None:
     while len(known) > KEYS_MAX:
         known.popitem(last=False)
@@ -152,9 +156,9 @@ async def fetch(
                 raise PictureRefused("it is no http or https address")
             address = await _address(target, allowed, lookup or _look_up)
             answer = await _get(target, address, bytes_max)
-            if isinstance(answer, bytes):
+            if not isinstance(answer, _Moved):
                 return answer
-            url = str(httpx.URL(url).join(answer))
+            url = _joined(url, answer.location)
         raise PictureRefused("too many redirects")
     raise PictureRefused(f"no answer in {FETCH_WITHIN_S:g} s")
 
@@ -163,7 +167,7 @@ async def _address(target: Target, allowed: Callable[[str], bool], lookup: Looku
     """Return the address to connect to: every one the name has must be public."""
     try:
         addresses = await lookup(target.host, target.port)
-    except OSError as failed:
+    except (OSError, UnicodeError) as failed:  # the latter: no name of a host at all
         raise PictureRefused(f"the name has no address ({failed})") from failed
     if not addresses or not all(map(allowed, addresses)):
         raise PictureRefused("it is not on the public network")
@@ -175,7 +179,14 @@ async def _look_up(host: str, port: int) -> list[str]:
     return [str(address[0]) for *_, address in found]
 
 
-async def _get(target: Target, address: str, bytes_max: int) -> bytes | str:
+def _joined(url: str, location: str) -> str:
+    try:
+        return str(httpx.URL(url).join(location))
+    except (httpx.InvalidURL, ValueError) as wrong:
+        raise PictureRefused("it has moved to no address") from wrong
+
+
+async def _get(target: Target, address: str, bytes_max: int) -> bytes | _Moved:
     """Return the body, or where a redirect leads. The connection goes to *address* alone."""
     host = f"[{address}]" if ":" in address else address
     url = f"{target.scheme}://{host}:{target.port}{target.path}"
@@ -192,8 +203,8 @@ async def _get(target: Target, address: str, bytes_max: int) -> bytes | str:
                 "GET", url, headers=headers, extensions={"sni_hostname": target.host}
             ) as answer,
         ):
-            if answer.is_redirect:
-                return answer.headers["location"]
+            if answer.has_redirect_location:
+                return _Moved(answer.headers["location"])
             return await _body(answer, bytes_max)
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as failed:
         raise PictureRefused(f"{type(failed).__name__}") from failed

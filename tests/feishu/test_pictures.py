@@ -89,12 +89,25 @@ async def test_redirects_are_followed_to_public_places_only() -> None:
         ),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "HTTP 404"),
         (b"rubbish\r\n\r\n", "RemoteProtocolError"),
+        (b"HTTP/1.1 304 Not Modified\r\n\r\n", "HTTP 304"),
+        (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", "HTTP 302"),
+        (moved("//[::1"), "moved to no address|RemoteProtocolError"),
+        (moved("file:///etc/passwd"), "no http or https address"),
+        (moved("/" + "x" * 66_000), "moved to no address|RemoteProtocolError"),
     ],
 )
 async def test_what_is_no_picture_is_refused(answer: bytes, why: str) -> None:
     async with web(answer) as (host, _):
         with pytest.raises(PictureRefused, match=why):
             await get(f"http://{host}/a.png")
+
+
+@pytest.mark.parametrize(
+    "host", ["a" * 64 + ".com", "a..b", ".", "\udcff.com", "a b", "xn--\u00e9", "*", "a" * 9_999]
+)
+async def test_what_no_host_is_called_is_refused(host: str) -> None:
+    with pytest.raises(PictureRefused):
+        await fetch(f"http://{host}/", 10_000)
 
 
 async def test_this_machine_and_its_network_are_not_the_web() -> None:
