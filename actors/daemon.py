@@ -12,19 +12,19 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import trio
 
-from actors import config_file, state_dir
-from actors.arguments import DaemonArguments, parse_daemon_arguments
-from actors.exit_status import ExitStatus
+from actors.app.running import live
+from actors.cli.arguments import parse_daemon_arguments
+from actors.host import config_file, state_dir
+from actors.host.arguments import DaemonArguments
+from actors.host.exit_status import ExitStatus
+from actors.host.tokens import TokenFiles, open_tokens
 from actors.journal import JournalError
-from actors.running import live
-from actors.tokens import TokenFiles, open_tokens
-from protocol import places
-from protocol.places import StateDir
-from protocol.settings import ConfigurationError, Settings, read_settings
+from protocol.config import places
+from protocol.config.places import StateDir
+from protocol.config.settings import ConfigurationError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,34 +79,19 @@ def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
     path = config_file.find(arguments.config, env, home)
     raw = config_file.load(path) if path is not None else {}
     if arguments.sandbox:
-        from actors.sandbox_mode import run_in_sandbox  # noqa: PLC0415  # heavy; a demo's need
+        from actors.app.sandbox_mode import run_in_sandbox  # noqa: PLC0415  # heavy; a demo's need
 
         state = _sandbox_state(arguments, env, home)
         with opened(state) as tokens:
             return trio.run(run_in_sandbox, arguments, raw, env, state, tokens)
-    settings = read(arguments, raw, env, path)
+    settings = config_file.settings(raw, env, path, listen=arguments.listen)
     if arguments.check:
-        from actors.check import check_accounts  # noqa: PLC0415  # not for a running daemon
+        from actors.cli.check import check_accounts  # noqa: PLC0415  # not for a running daemon
 
         return trio.run(check_accounts, settings)
     state = places.state_dir(arguments.state_dir, env, home)
     with opened(state) as tokens:
         return trio.run(live, settings, state, tokens)
-
-
-def read(
-    arguments: DaemonArguments,
-    raw: Mapping[str, Any],
-    env: Mapping[str, str],
-    path: Path | None,
-) -> Settings:
-    """Read the settings in force, with the command line's on top."""
-    return read_settings(
-        raw,
-        env,
-        lambda name: config_file.read_secret(name, beside=path),
-        listen=arguments.listen,
-    )
 
 
 def _sandbox_state(arguments: DaemonArguments, env: Mapping[str, str], home: Path) -> StateDir:

@@ -20,7 +20,7 @@ from actors.feishu.http import CONNECTIONS_MAX, Platform
 from actors.messages import gateway
 from bench.loopback import percentile
 from protocol.ids import CardId
-from protocol.platform import Accepted, NoAnswer, Outcome
+from protocol.platform.outcomes import Accepted, NoAnswer, Outcome
 
 MEASURE_S = 2.0
 LATE_S = 0.05

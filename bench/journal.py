@@ -25,9 +25,8 @@ from typing import Any
 import trio
 
 from actors.journal import Opened, Store, problems_of, run
-from actors.kit.mail import Reply, ask
+from actors.kit.mailbox import Reply, ask
 from actors.messages import journal
-from protocol.delivery import Prepared, RowState
 from protocol.ids import (
     AccountId,
     ChatId,
@@ -38,6 +37,7 @@ from protocol.ids import (
     RowId,
     SessionId,
 )
+from protocol.routing.delivery import Prepared, RowState
 
 MAILBOX_MESSAGES = 256
 ANSWER_WITHIN_S = 30.0

@@ -1,5 +1,6 @@
 """Approvals: what agents ask permission for, shown in the chat and decided by a press."""
 
-from actors.approvals.actor import ApprovalsContext, run
+from actors.approvals.actor import run
+from actors.approvals.peers import Peers
 
-__all__ = ["ApprovalsContext", "run"]
+__all__ = ["Peers", "run"]

@@ -6,7 +6,6 @@ card of each request is the work of a child, from its sending to its last state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -14,13 +13,15 @@ import structlog
 import trio
 
 from actors.approvals.card import ApprovalCard, close_what_was_left
-from actors.kit.cleanup import CleanupBudget
-from actors.kit.mail import offer
-from actors.messages import approvals, gateway, intake, journal, link
-from protocol import approval, strings, wire
-from protocol.approval import Approval, Chosen, NotTaken
-from protocol.ids import AccountId, ConnectionId, TurnId
+from actors.approvals.peers import Peers
+from actors.kit.mailbox import offer
+from actors.messages import approvals, intake, link
+from protocol import strings
+from protocol.cards import approval
+from protocol.cards.approval import Approval, Chosen, NotTaken
+from protocol.ids import ConnectionId, TurnId
 from protocol.strings import Text
+from protocol.wire import messages as wire
 
 OPEN_MAX: Final = 512
 """Requests open at once; one more is answered ``cancelled``, so that no agent waits."""
@@ -31,19 +32,8 @@ VALID_S: Final = 60 * 60.0
 log = structlog.get_logger()
 
 
-class ApprovalsContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What the actor is given of the house."""
-
-    gateways: Mapping[AccountId, trio.MemorySendChannel[gateway.GatewayMessage]]
-    journal_tx: trio.MemorySendChannel[journal.JournalMessage]
-    own_tx: trio.MemorySendChannel[approvals.ApprovalsMessage]
-    cleanup: CleanupBudget
-    random_bytes: Callable[[int], bytes]
-    now_ms: Callable[[], int]
-
-
 async def run(
-    context: ApprovalsContext,
+    context: Peers,
     inbox: trio.MemoryReceiveChannel[approvals.ApprovalsMessage],
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -69,7 +59,7 @@ class _Open(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class _Approvals:
-    def __init__(self, context: ApprovalsContext, nursery: trio.Nursery) -> None:
+    def __init__(self, context: Peers, nursery: trio.Nursery) -> None:
         self._context = context
         self._nursery = nursery
         self._secret = context.random_bytes(SECRET_BYTES)

@@ -6,20 +6,19 @@ from its sending to its last state, so that no buttons are left looking alive.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 import trio
 
-from actors.kit.mail import ask_or
+from actors.approvals.peers import Peers
+from actors.kit.mailbox import ask_or
 from actors.messages import approvals, gateway, journal
-from protocol import approval, strings
-from protocol.approval import Approval
+from protocol import strings
+from protocol.cards import approval
+from protocol.cards.approval import Approval
 from protocol.ids import AccountId, MessageId, idempotency_key
-from protocol.platform import Gone, MessageSent, NoAnswer, Outcome, RateLimited, Rejected
-
-if TYPE_CHECKING:
-    from actors.approvals.actor import ApprovalsContext
+from protocol.platform.outcomes import Gone, MessageSent, NoAnswer, Outcome, RateLimited, Rejected
 
 CALL_WITHIN_S: Final = 30.0
 LEDGER_WITHIN_S: Final = 4.0
@@ -34,7 +33,7 @@ log = structlog.get_logger()
 class ApprovalCard:
     """One request's message. :meth:`end` may be called at any time, once."""
 
-    def __init__(self, asked: Approval, opening: str, context: ApprovalsContext) -> None:
+    def __init__(self, asked: Approval, opening: str, context: Peers) -> None:
         self._approval = asked
         self._opening = opening
         self._context = context
@@ -122,7 +121,7 @@ class ApprovalCard:
             log.error("approval.ledger_failed", message=message_id, reason=answer.reason)
 
 
-async def close_what_was_left(context: ApprovalsContext) -> None:
+async def close_what_was_left(context: Peers) -> None:
     """Close the cards an earlier life left open. What fails stays for the next start."""
     left: tuple[journal.ApprovalLeft, ...] | journal.Failed = await ask_or(
         context.journal_tx,
@@ -139,7 +138,7 @@ async def close_what_was_left(context: ApprovalsContext) -> None:
 
 
 async def show_last(
-    context: ApprovalsContext, account: AccountId, message_id: MessageId, card_json: str
+    context: Peers, account: AccountId, message_id: MessageId, card_json: str
 ) -> None:
     """Bring a card to its last state, and out of the ledger once it is there."""
     operation = gateway.PatchMessage(message_id=message_id, content_json=card_json)
@@ -157,9 +156,7 @@ async def show_last(
     )
 
 
-async def call(
-    context: ApprovalsContext, account: AccountId, operation: gateway.Operation
-) -> Outcome:
+async def call(context: Peers, account: AccountId, operation: gateway.Operation) -> Outcome:
     """Make one call, again while that may help; every send has its own ``uuid``."""
     pause_s = RETRY_FIRST_S
     until = trio.current_time() + GIVE_UP_AFTER_S

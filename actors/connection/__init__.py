@@ -1,6 +1,6 @@
 """Connection: the long connection of one account, from discovery to ack."""
 
 from actors.connection.actor import run
-from actors.connection.settings import ConnectionSettings, Mailboxes
+from actors.connection.settings import ConnectionSettings, Peers
 
-__all__ = ["ConnectionSettings", "Mailboxes", "run"]
+__all__ = ["ConnectionSettings", "Peers", "run"]

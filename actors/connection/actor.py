@@ -20,12 +20,12 @@ import structlog
 import trio
 
 from actors.connection.pipeline import Pipeline
-from actors.connection.settings import ConnectionSettings, Mailboxes
+from actors.connection.settings import ConnectionSettings, Peers
 from actors.feishu.socket import Socket, run_socket
-from actors.kit.mail import ActorGone, ask
+from actors.kit.mailbox import ActorGone, ask
 from actors.messages import connection, gateway, ownership
-from protocol import longconn
-from protocol.platform import (
+from protocol.platform import longconn
+from protocol.platform.outcomes import (
     ClientConfig,
     ConnectionLimit,
     CredentialsRefused,
@@ -46,7 +46,7 @@ log = structlog.get_logger()
 async def run(
     settings: ConnectionSettings,
     inbox: trio.MemoryReceiveChannel[connection.ConnectionMessage],
-    mailboxes: Mailboxes,
+    mailboxes: Peers,
     *,
     rng: random.Random,
     now_ms: Callable[[], int],
@@ -67,7 +67,7 @@ class _Connection:
     def __init__(
         self,
         settings: ConnectionSettings,
-        mailboxes: Mailboxes,
+        mailboxes: Peers,
         rng: random.Random,
         now_ms: Callable[[], int],
     ) -> None:

@@ -22,15 +22,15 @@ from actors.connection.settings import (
     PRESSES_MAX,
     UNSURE_EVENTS_MAX,
     ConnectionSettings,
-    Mailboxes,
+    Peers,
 )
 from actors.feishu.socket import Socket
-from actors.kit.mail import Reply
+from actors.kit.mailbox import Reply
 from actors.messages import intake, journal
-from protocol import events, longconn
-from protocol.delivery import Inbound
 from protocol.errors import RemoteProtocolError
 from protocol.ids import AccountId, RowId
+from protocol.platform import events, longconn
+from protocol.routing.delivery import Inbound
 
 log = structlog.get_logger()
 
@@ -41,7 +41,7 @@ class Pipeline:
     def __init__(
         self,
         settings: ConnectionSettings,
-        mailboxes: Mailboxes,
+        mailboxes: Peers,
         *,
         now_ms: Callable[[], int],
         noticed: Callable[[], None],

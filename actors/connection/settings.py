@@ -37,7 +37,7 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Status is for people; every event would be a message to ownership."""
 
 
-class Mailboxes(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Whom the connection speaks to."""
 
     gateway: trio.MemorySendChannel[gateway.GatewayMessage]

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from actors.messages import gateway
-from protocol.comments import markdown, message_id_of, place_of
-from protocol.events import Mention
 from protocol.ids import CardId, ChatId, MessageId, OpenId
-from protocol.platform import (
+from protocol.platform.comments import markdown, message_id_of, place_of
+from protocol.platform.events import Mention
+from protocol.platform.outcomes import (
     Accepted,
     BotInfo,
     CardCreated,

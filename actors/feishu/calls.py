@@ -16,7 +16,7 @@ import msgspec
 from actors.feishu.sdk import load
 from actors.messages import gateway
 from actors.messages.gateway import Api
-from protocol.comments import place_of, reply_body
+from protocol.platform.comments import place_of, reply_body
 
 _CARDKIT: Final = "lark_oapi.api.cardkit.v1.model"
 _DRIVE: Final = "lark_oapi.api.drive.v1.model"

@@ -10,7 +10,7 @@ from typing import Final
 import httpx
 import trio
 
-from protocol.platform import Downloaded, NoAnswer, Oversize
+from protocol.platform.outcomes import Downloaded, NoAnswer, Oversize
 
 PRIVATE: Final = 0o600
 WRITE_BYTES: Final = 256 * 1024

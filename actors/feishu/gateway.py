@@ -20,12 +20,12 @@ import trio
 from actors.feishu import calls
 from actors.feishu.http import CONNECTIONS_MAX, Platform
 from actors.feishu.monthly import MonthlyCount
-from actors.kit.mail import drain
+from actors.kit.mailbox import drain
 from actors.messages import gateway
-from protocol.budget import PER_CARD_SECOND, PER_CHAT_SECOND, Budget, Want
 from protocol.ids import AccountId
-from protocol.monthly import TICK_PRIORITY, allowed_priority
-from protocol.platform import Accepted, NoAnswer, Outcome, RateLimited, Rejected
+from protocol.platform.budget import PER_CARD_SECOND, PER_CHAT_SECOND, Budget, Want
+from protocol.platform.monthly import TICK_PRIORITY, allowed_priority
+from protocol.platform.outcomes import Accepted, NoAnswer, Outcome, RateLimited, Rejected
 
 CALLS_AT_ONCE_MAX: Final = CONNECTIONS_MAX
 """So no call ever waits for a connection inside the HTTP client, where nobody sees it."""

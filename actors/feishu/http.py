@@ -1,6 +1,6 @@
 """HTTP to the platform of one account: a pool, deadlines, a token, and what came back.
 
-Every call ends in an :class:`~protocol.platform.Outcome`; nothing about the network
+Every call ends in an :class:`~protocol.platform.outcomes.Outcome`; nothing about the network
 is raised. A call is made once, and once more only with a new token when the platform
 does not take the old: retries are the caller's, who knows what is freshest.
 
@@ -24,9 +24,9 @@ from actors.feishu import answers, calls
 from actors.feishu.download import is_file, save
 from actors.feishu.tokens import Fetched, TenantToken, Tokens, tenant_token
 from actors.messages import gateway
-from protocol.codes import classify
-from protocol.comments import is_comment
-from protocol.platform import CredentialsRefused, NoAnswer, Outcome, Rejected, TokenRefused
+from protocol.platform.codes import classify
+from protocol.platform.comments import is_comment
+from protocol.platform.outcomes import CredentialsRefused, NoAnswer, Outcome, Rejected, TokenRefused
 
 CALL_WITHIN_S: Final = 10.0
 DOWNLOAD_WITHIN_S: Final = 60.0

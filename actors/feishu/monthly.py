@@ -8,10 +8,10 @@ from typing import Final
 import structlog
 import trio
 
-from actors.kit.mail import ask_or
+from actors.kit.mailbox import ask_or
 from actors.messages import journal
 from protocol.ids import AccountId
-from protocol.monthly import month_of
+from protocol.platform.monthly import month_of
 
 ASK_WITHIN_S: Final = 5.0
 

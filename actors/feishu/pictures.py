@@ -19,11 +19,11 @@ import msgspec
 import structlog
 import trio
 
-from actors.kit.mail import ask_or
+from actors.kit.mailbox import ask_or
 from actors.messages import gateway, pictures
 from protocol.ids import AccountId
-from protocol.platform import ImageUploaded, NoAnswer, Outcome
-from protocol.public_address import Target, is_public, read_target
+from protocol.platform.outcomes import ImageUploaded, NoAnswer, Outcome
+from protocol.platform.public_address import Target, is_public, read_target
 
 FETCH_WITHIN_S: Final = 10.0
 UPLOAD_WITHIN_S: Final = 30.0

@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from protocol.errors import LocalProtocolError, RemoteProtocolError
-from protocol.longconn import Frame
+from protocol.platform.longconn import Frame
 
 ROOT: Final = "lark_oapi"
 _EMPTIED_PARENTS: Final = frozenset({ROOT, f"{ROOT}.ws", f"{ROOT}.api"})

@@ -28,9 +28,9 @@ from tricycle import open_service_nursery
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from actors.feishu import sdk
-from protocol import longconn
 from protocol.errors import RemoteProtocolError
-from protocol.platform import ClientConfig
+from protocol.platform import longconn
+from protocol.platform.outcomes import ClientConfig
 
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 """The platform's own Python client takes 1 MiB, so more is not sent today."""

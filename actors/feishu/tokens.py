@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 import trio
 
-from protocol.platform import NoAnswer, Rejected
+from protocol.platform.outcomes import NoAnswer, Rejected
 
 RENEW_AHEAD_S: Final = 600.0
 """The platform gives a new token only in the last 30 minutes of the old; 10 are ours."""

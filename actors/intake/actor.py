@@ -25,7 +25,7 @@ from actors.intake.attachments import Fetcher
 from actors.intake.commands import Commands
 from actors.intake.doors import (
     Answers,
-    Neighbours,
+    Peers,
     call,
     close_row,
     store,
@@ -34,20 +34,10 @@ from actors.intake.marks import WaitingMarks
 from actors.intake.pairing import Pairing
 from actors.intake.prompts import Prompts
 from actors.intake.stop import Stopper
-from actors.kit.mail import offer
+from actors.kit.mailbox import offer
 from actors.messages import gateway, intake, journal, lane, ownership
-from protocol import access, command, strings
-from protocol.comments import Place, place_of
-from protocol.content import Content, read_content
-from protocol.delivery import Inbound, RowState
+from protocol import strings
 from protocol.errors import RemoteProtocolError
-from protocol.events import (
-    CommentAdded,
-    MessageReceived,
-    decode_comment,
-    decode_message,
-    decode_recalled,
-)
 from protocol.ids import (
     AccountId,
     ChatId,
@@ -55,8 +45,19 @@ from protocol.ids import (
     OpenId,
     RowId,
 )
-from protocol.platform import BotInfo
-from protocol.roster import ReplyMode
+from protocol.platform.comments import Place, place_of
+from protocol.platform.content import Content, read_content
+from protocol.platform.events import (
+    CommentAdded,
+    MessageReceived,
+    decode_comment,
+    decode_message,
+    decode_recalled,
+)
+from protocol.platform.outcomes import BotInfo
+from protocol.routing import access, command
+from protocol.routing.delivery import Inbound, RowState
+from protocol.routing.roster import ReplyMode
 
 PAGE_ROWS: Final = 200
 BATCH_EVENTS_MAX: Final = 64
@@ -85,7 +86,7 @@ class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True):
 async def run(
     settings: IntakeSettings,
     inbox: trio.MemoryReceiveChannel[intake.IntakeMessage],
-    neighbours: Neighbours,
+    peers: Peers,
     *,
     now_ms: Callable[[], int],
     rng: random.Random,
@@ -94,8 +95,8 @@ async def run(
     """Serve until cancelled. Started once what the journal still held is on its way."""
     with inbox:
         async with trio.open_nursery() as nursery:
-            actor = _Intake(settings, neighbours, nursery, now_ms)
-            nursery.start_soon(_learn_bot, neighbours, rng)
+            actor = _Intake(settings, peers, nursery, now_ms)
+            nursery.start_soon(_learn_bot, peers, rng)
             await actor.open()
             task_status.started()
             async for message in inbox:
@@ -104,15 +105,15 @@ async def run(
 
 
 async def _learn_bot(
-    neighbours: Neighbours,
+    peers: Peers,
     rng: random.Random,
 ) -> None:
     """Ask who the bot is, for ever with backoff; mention gates need its open_id."""
     pause_s = IDENTITY_FIRST_S
     while True:
-        outcome = await call(neighbours.gateway_tx, gateway.GetBotInfo(), gateway.Priority.CREATE)
+        outcome = await call(peers.gateway_tx, gateway.GetBotInfo(), gateway.Priority.CREATE)
         if isinstance(outcome, BotInfo):
-            await neighbours.intake_tx.send(intake.BotKnown(open_id=outcome.open_id))
+            await peers.intake_tx.send(intake.BotKnown(open_id=outcome.open_id))
             return
         log.info("feishu.bot_unknown", outcome=type(outcome).__name__, again_in_s=pause_s)
         await trio.sleep(pause_s * (1 + rng.random() / 4))
@@ -123,25 +124,25 @@ class _Intake:
     def __init__(
         self,
         settings: IntakeSettings,
-        neighbours: Neighbours,
+        peers: Peers,
         nursery: trio.Nursery,
         now_ms: Callable[[], int],
     ) -> None:
         self._settings = settings
-        self._to = neighbours
-        self._answers = Answers(nursery, neighbours.gateway_tx, settings.language)
+        self._to = peers
+        self._answers = Answers(nursery, peers.gateway_tx, settings.language)
         self._pairing = Pairing(
             settings.account,
             settings.policy,
-            neighbours,
+            peers,
             self._answers,
             now_ms=now_ms,
             mint=settings.mint_code,
         )
-        self._stopper = Stopper(neighbours, self._answers, lambda: self._pairing.policy.admins)
-        self._marks = WaitingMarks(neighbours, self._answers, nursery)
+        self._stopper = Stopper(peers, self._answers, lambda: self._pairing.policy.admins)
+        self._marks = WaitingMarks(peers, self._answers, nursery)
         self._commands = Commands(
-            neighbours,
+            peers,
             self._answers,
             self._stopper,
             self._marks,
@@ -155,10 +156,10 @@ class _Intake:
         self._refusals: Counter[str] = Counter()
         self._prompts = Prompts(
             settings.account,
-            neighbours,
+            peers,
             self._answers,
             self._marks,
-            fetcher=Fetcher(neighbours, settings.attachments),
+            fetcher=Fetcher(peers, settings.attachments),
             nursery=nursery,
             now_ms=now_ms,
         )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from actors.intake.doors import ASK_WITHIN_S, Neighbours
-from actors.kit.mail import ask_or
+from actors.intake.doors import ASK_WITHIN_S, Peers
+from actors.kit.mailbox import ask_or
 from actors.messages import agents, ownership
-from protocol import roster, strings
+from protocol import strings
 from protocol.ids import ChatId, SessionId
-from protocol.roster import KnownSession
+from protocol.routing import roster
+from protocol.routing.roster import KnownSession
 from protocol.strings import Text
 
 NEW_ARGUMENTS_MAX = 3
 
 
 class Agents:
-    def __init__(self, neighbours: Neighbours, names: tuple[str, ...]) -> None:
-        self._to = neighbours
+    def __init__(self, peers: Peers, names: tuple[str, ...]) -> None:
+        self._to = peers
         self._names = names
 
     async def new(self, chat_id: ChatId, args: tuple[str, ...]) -> Text:

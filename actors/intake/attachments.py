@@ -14,14 +14,14 @@ import msgspec
 import structlog
 import trio
 
-from actors.intake.doors import Neighbours, call
+from actors.intake.doors import Peers, call
 from actors.messages import gateway
-from protocol import quoting
-from protocol.comments import Place
-from protocol.content import Content
-from protocol.events import CommentAdded, MessageReceived
 from protocol.ids import MessageId
-from protocol.platform import (
+from protocol.platform import quoting
+from protocol.platform.comments import Place
+from protocol.platform.content import Content
+from protocol.platform.events import CommentAdded, MessageReceived
+from protocol.platform.outcomes import (
     CommentFound,
     Downloaded,
     FoundMessage,
@@ -32,7 +32,7 @@ from protocol.platform import (
     Rejected,
     again_after_s,
 )
-from protocol.wire import Attachment
+from protocol.wire.messages import Attachment
 
 ATTACHMENT_BYTES_MAX: Final = 25 * 1024 * 1024
 FETCH_WITHIN_S: Final = 90.0
@@ -58,8 +58,8 @@ def needs_fetching(message: MessageReceived, content: Content) -> bool:
 class Fetcher:
     """Fetches for one account, a few at once."""
 
-    def __init__(self, neighbours: Neighbours, folder: Path) -> None:
-        self._to = neighbours
+    def __init__(self, peers: Peers, folder: Path) -> None:
+        self._to = peers
         self._folder = folder
         self._at_once = trio.CapacityLimiter(AT_ONCE_MAX)
 

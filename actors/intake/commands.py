@@ -8,16 +8,17 @@ from typing import Final
 import structlog
 
 from actors.intake.agents import Agents
-from actors.intake.doors import ASK_WITHIN_S, Answers, Neighbours
+from actors.intake.doors import ASK_WITHIN_S, Answers, Peers
 from actors.intake.marks import WaitingMarks
 from actors.intake.stop import Stopper
-from actors.kit.mail import ask_or
+from actors.kit.mailbox import ask_or
 from actors.messages import journal, ownership
-from protocol import roster, strings
-from protocol.command import Command, Name
-from protocol.events import MessageReceived
+from protocol import strings
 from protocol.ids import ChatId, RowId, SessionId
-from protocol.roster import ReplyMode, Shown
+from protocol.platform.events import MessageReceived
+from protocol.routing import roster
+from protocol.routing.command import Command, Name
+from protocol.routing.roster import ReplyMode, Shown
 from protocol.strings import Text
 
 QUEUE_LISTED_MAX: Final = 50
@@ -29,9 +30,9 @@ log = structlog.get_logger()
 class Commands:
     """Carries out what a chat asks of the daemon itself."""
 
-    def __init__(  # noqa: PLR0913  # its neighbours in the room
+    def __init__(  # noqa: PLR0913  # its peers in the room
         self,
-        neighbours: Neighbours,
+        peers: Peers,
         answers: Answers,
         stopper: Stopper,
         marks: WaitingMarks,
@@ -40,11 +41,11 @@ class Commands:
         reply_mode: ReplyMode,
         now_ms: Callable[[], int],
     ) -> None:
-        self._to = neighbours
+        self._to = peers
         self._answers = answers
         self._stopper = stopper
         self._marks = marks
-        self._agents = Agents(neighbours, agents)
+        self._agents = Agents(peers, agents)
         self._reply_mode = reply_mode
         self._now_ms = now_ms
 

@@ -1,4 +1,4 @@
-"""The intake's questions to its neighbours, and its answers to people."""
+"""The intake's questions to its peers, and its answers to people."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 import structlog
 import trio
 
-from actors.kit.mail import ActorGone, Reply, ask, ask_or
+from actors.kit.mailbox import ActorGone, Reply, ask, ask_or
 from actors.messages import agents, approvals, gateway, intake, journal, lane, ownership
 from protocol import strings
-from protocol.delivery import Prepared, RowState
 from protocol.ids import ChatId, MessageId, RowId, SessionId, idempotency_key
-from protocol.platform import NoAnswer, Outcome, Rejected, again_after_s
+from protocol.platform.outcomes import NoAnswer, Outcome, Rejected, again_after_s
+from protocol.routing.delivery import Prepared, RowState
 
 JOURNAL_WITHIN_S: Final = 5.0
 JOURNAL_AGAIN_S: Final = 1.0
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 AnswerT = TypeVar("AnswerT")
 
 
-class Neighbours(msgspec.Struct, frozen=True, kw_only=True):
+class Peers(msgspec.Struct, frozen=True, kw_only=True):
     """The intake's own mailbox, for its children, and the mailboxes below it."""
 
     intake_tx: trio.MemorySendChannel[intake.IntakeMessage]

@@ -11,10 +11,10 @@ from typing import Final
 
 import trio
 
-from actors.intake.doors import Answers, Neighbours, call
+from actors.intake.doors import Answers, Peers, call
 from actors.messages import gateway, intake
 from protocol.ids import MessageId
-from protocol.platform import ReactionAdded
+from protocol.platform.outcomes import ReactionAdded
 
 EMOJI: Final = "OneSecond"
 MARKS_MAX: Final = 4_096
@@ -23,8 +23,8 @@ MARKS_MAX: Final = 4_096
 class WaitingMarks:
     """Which prompts carry the mark. None as its id: the platform has not answered yet."""
 
-    def __init__(self, neighbours: Neighbours, answers: Answers, nursery: trio.Nursery) -> None:
-        self._to = neighbours
+    def __init__(self, peers: Peers, answers: Answers, nursery: trio.Nursery) -> None:
+        self._to = peers
         self._answers = answers
         self._nursery = nursery
         self._marked: OrderedDict[MessageId, str | None] = OrderedDict()

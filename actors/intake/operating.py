@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import trio
 
-from actors.kit.mail import ask_or
+from actors.kit.mailbox import ask_or
 from actors.messages import intake, ownership
-from protocol import operating
 from protocol.ids import AccountId
+from protocol.wire import operating
 
 ASK_WITHIN_S: Final = 4.0
 """Of each account; an intake that waits for its journal answers late."""

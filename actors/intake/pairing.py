@@ -11,14 +11,15 @@ from collections.abc import Callable
 import structlog
 import trio
 
-from actors.intake.doors import Answers, Neighbours, call, store
+from actors.intake.doors import Answers, Peers, call, store
 from actors.messages import gateway, intake, journal
-from protocol import pairing, strings
-from protocol.access import PairingKind, Policy
-from protocol.events import MessageReceived
+from protocol import strings
 from protocol.ids import AccountId, idempotency_key
-from protocol.pairing import AccessBook
-from protocol.platform import MessageSent
+from protocol.platform.events import MessageReceived
+from protocol.platform.outcomes import MessageSent
+from protocol.routing import pairing
+from protocol.routing.access import PairingKind, Policy
+from protocol.routing.pairing import AccessBook
 
 log = structlog.get_logger()
 
@@ -30,7 +31,7 @@ class Pairing:
         self,
         account: AccountId,
         configured: Policy,
-        neighbours: Neighbours,
+        peers: Peers,
         answers: Answers,
         *,
         now_ms: Callable[[], int],
@@ -38,7 +39,7 @@ class Pairing:
     ) -> None:
         self._account = account
         self._configured = configured
-        self._to = neighbours
+        self._to = peers
         self._answers = answers
         self._now_ms = now_ms
         self._mint = mint

@@ -20,7 +20,7 @@ import trio
 from actors.intake.attachments import Fetcher, needs_fetching
 from actors.intake.doors import (
     Answers,
-    Neighbours,
+    Peers,
     Prompt,
     close_row,
     prepare_rows,
@@ -29,11 +29,12 @@ from actors.intake.doors import (
 )
 from actors.intake.marks import WaitingMarks
 from actors.messages import intake, journal, ownership
-from protocol import comments, strings
-from protocol.content import Content
-from protocol.delivery import Inbound, Prepared, RowState
-from protocol.events import CommentAdded, MessageReceived
+from protocol import strings
 from protocol.ids import AccountId, ChatId, RowId
+from protocol.platform import comments
+from protocol.platform.content import Content
+from protocol.platform.events import CommentAdded, MessageReceived
+from protocol.routing.delivery import Inbound, Prepared, RowState
 
 NOTICE_EVERY_MS: Final = 10 * 60 * 1_000
 NOTICED_CHATS_MAX: Final = 4_096
@@ -53,10 +54,10 @@ class _Held(msgspec.Struct):
 class Prompts:
     """The prompts taken and not ready yet, in order of receipt in each chat."""
 
-    def __init__(  # noqa: PLR0913  # its neighbours in the room
+    def __init__(  # noqa: PLR0913  # its peers in the room
         self,
         account: AccountId,
-        neighbours: Neighbours,
+        peers: Peers,
         answers: Answers,
         marks: WaitingMarks,
         *,
@@ -65,7 +66,7 @@ class Prompts:
         now_ms: Callable[[], int],
     ) -> None:
         self._account = account
-        self._to = neighbours
+        self._to = peers
         self._answers = answers
         self._marks = marks
         self._fetcher = fetcher

@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import structlog
 
-from actors.intake.doors import ASK_WITHIN_S, Answers, Neighbours, who_hears
-from actors.kit.mail import ask_or
+from actors.intake.doors import ASK_WITHIN_S, Answers, Peers, who_hears
+from actors.kit.mailbox import ask_or
 from actors.messages import approvals, intake, journal, lane
 from protocol import strings
-from protocol.approval import Press, read_press
-from protocol.delivery import Inbound
+from protocol.cards.approval import Press, read_press
 from protocol.errors import RemoteProtocolError
-from protocol.events import MessageReceived, decode_card_action
 from protocol.ids import ChatId, OpenId, SessionId, TurnId
+from protocol.platform.events import MessageReceived, decode_card_action
+from protocol.routing.delivery import Inbound
 
 log = structlog.get_logger()
 
@@ -24,11 +24,11 @@ class Stopper:
 
     def __init__(
         self,
-        neighbours: Neighbours,
+        peers: Peers,
         answers: Answers,
         admins: Callable[[], frozenset[OpenId]],
     ) -> None:
-        self._to = neighbours
+        self._to = peers
         self._admins = admins
         self._answers = answers
 

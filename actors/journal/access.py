@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from actors.messages import journal
-from protocol.pairing import AccessBook
+from protocol.routing.pairing import AccessBook
 
 log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from actors.journal.store import Statistics, Store
-from actors.kit.mail import drain
+from actors.kit.mailbox import drain
 from actors.messages import journal
 
 BATCH_MESSAGES_MAX: Final = 256

@@ -12,8 +12,8 @@ import msgspec
 import structlog
 
 from actors.messages import journal
-from protocol.delivery import Offer, Prepared
 from protocol.ids import AccountId, ChatId, EventId, MessageId, RowId, SessionId
+from protocol.routing.delivery import Offer, Prepared
 
 _DAMAGE = (msgspec.MsgspecError, UnicodeError, TypeError)
 

@@ -13,7 +13,7 @@ import structlog
 
 from actors.messages import journal
 from protocol.ids import AccountId, CardId, ChatId, MessageId, SessionId, TurnId
-from protocol.lease import LeaseState
+from protocol.routing.lease import LeaseState
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ import sqlite3
 
 from actors.messages import journal
 from protocol.ids import ChatId, SessionId
-from protocol.roster import KnownSession, Roster, reply_mode
+from protocol.routing.roster import KnownSession, Roster, reply_mode
 
 
 def load_roster(db: sqlite3.Connection, _message: journal.LoadRoster) -> Roster:

@@ -14,8 +14,8 @@ import structlog
 
 from actors.journal.correspondence import note_given
 from actors.messages import journal
-from protocol.delivery import CLOSED_STATES, Inbound, Offer, Prepared, RowState
 from protocol.ids import AccountId, EventId, RowId, SessionId
+from protocol.routing.delivery import CLOSED_STATES, Inbound, Offer, Prepared, RowState
 
 NOTE_CHARS_MAX: Final = 500
 _CLOSED: Final = "('answered', 'command', 'damaged', 'expired', 'refused')"

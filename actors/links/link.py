@@ -16,17 +16,17 @@ import structlog
 import trio
 from tricycle import open_service_nursery
 
-from actors.kit.mail import ask_or
+from actors.kit.mailbox import ask_or
 from actors.kit.outbox import Outbox, OutboxFull
 from actors.links.permissions import Permissions
 from actors.links.tools import ToolDesk, Tools
 from actors.messages import approvals, link, ownership, turn
-from protocol import wire
-from protocol.auth import WrongProofs
 from protocol.errors import RemoteProtocolError
-from protocol.framing import FrameReader, frame
 from protocol.ids import ConnectionId, EventId, SessionId, TurnId
-from protocol.link import (
+from protocol.wire import messages as wire
+from protocol.wire.auth import WrongProofs
+from protocol.wire.framing import FrameReader, frame
+from protocol.wire.link import (
     Acknowledge,
     Admit,
     AskPermission,

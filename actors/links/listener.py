@@ -11,10 +11,10 @@ import trio
 from actors.kit.listening import serve_borrowed
 from actors.links.link import GOODBYE_WITHIN_S, Link, LinkSettings
 from actors.messages import ownership
-from protocol import wire
-from protocol.auth import WrongProofs
-from protocol.framing import frame
 from protocol.ids import ConnectionId
+from protocol.wire import messages as wire
+from protocol.wire.auth import WrongProofs
+from protocol.wire.framing import frame
 
 CONNECTIONS_MAX: Final = 2_304
 """Sessions of a daemon at most, and room for observers and proxies still registering."""

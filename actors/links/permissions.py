@@ -7,11 +7,11 @@ from typing import Final
 
 import trio
 
-from actors.kit.mail import offer
+from actors.kit.mailbox import offer
 from actors.messages import approvals, link
-from protocol import wire
-from protocol.approval import Place
+from protocol.cards.approval import Place
 from protocol.ids import AccountId, ChatId, ConnectionId, MessageId, OpenId, SessionId, TurnId
+from protocol.wire import messages as wire
 
 TURNS_MAX: Final = 1_024
 """Turns whose place is remembered; a link that never ends one forgets the oldest."""

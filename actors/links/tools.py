@@ -13,10 +13,11 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from actors.kit.mail import ask_or
+from actors.kit.mailbox import ask_or
 from actors.messages import ownership
-from protocol import lease, wire
 from protocol.ids import ConnectionId, SessionId
+from protocol.routing import lease
+from protocol.wire import messages as wire
 
 ASK_WITHIN_S: Final = 5.0
 CALLS_AT_ONCE_MAX: Final = 16

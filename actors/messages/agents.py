@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from actors.kit.mail import Reply
+from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from protocol.ids import SessionId
 from protocol.strings import Text

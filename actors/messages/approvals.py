@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import trio
 
-from actors.kit.mail import Reply
+from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.intake import Toast
 from actors.messages.link import LinkMessage
-from protocol.approval import Place, Press
+from protocol.cards.approval import Place, Press
 from protocol.ids import ConnectionId, SessionId, TurnId
-from protocol.wire import PermissionRequest
+from protocol.wire.messages import PermissionRequest
 
 
 class Ask(Message, frozen=True, kw_only=True):

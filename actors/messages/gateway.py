@@ -12,11 +12,11 @@ from typing import Final, Literal
 
 import msgspec
 
-from actors.kit.mail import Reply
+from actors.kit.mailbox import Reply
 from actors.messages.base import Message
-from protocol.comments import Place
 from protocol.ids import CardId, ChatId, MessageId
-from protocol.platform import Outcome
+from protocol.platform.comments import Place
+from protocol.platform.outcomes import Outcome
 
 API_LIMIT_CODE: Final = 99991400
 """The code of a limit that counts one API of the app, not one card or chat."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from actors.kit.mail import Reply
+from actors.kit.mailbox import Reply
 from actors.messages.base import Message
-from protocol.delivery import Inbound, Prepared
 from protocol.ids import MessageId, OpenId, RowId
-from protocol.pairing import AccessBook, Request
+from protocol.routing.delivery import Inbound, Prepared
+from protocol.routing.pairing import AccessBook, Request
 
 
 class Arrived(Message, frozen=True, kw_only=True):

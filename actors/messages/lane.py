@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 import trio
 
-from actors.kit.mail import Reply
+from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.link import LinkMessage
 from actors.messages.ownership import NextRow
 from actors.messages.turn import Mode
 from protocol.ids import ChatId, ConnectionId, MessageId, OpenId, RowId, SessionId, TurnId
-from protocol.wire import CancelReason, TurnStatus
+from protocol.wire.messages import CancelReason, TurnStatus
 
 
 class Attached(Message, frozen=True, kw_only=True):

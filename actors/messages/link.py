@@ -10,7 +10,7 @@ import trio
 
 from actors.messages.base import Message
 from actors.messages.turn import TurnInput
-from protocol.wire import ByeReason, Cancel, Deliver, PermissionVerdict
+from protocol.wire.messages import ByeReason, Cancel, Deliver, PermissionVerdict
 
 
 class Offered(Message, frozen=True, kw_only=True):

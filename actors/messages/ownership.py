@@ -8,14 +8,14 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from actors.kit.mail import Reply
+from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.journal import Room
 from actors.messages.link import LinkMessage
-from protocol.delivery import Offer
 from protocol.ids import AccountId, ChatId, ConnectionId, EventId, RowId, SessionId
-from protocol.roster import KnownSession, ReplyMode, Shown
-from protocol.wire import RefusedCode, Role
+from protocol.routing.delivery import Offer
+from protocol.routing.roster import KnownSession, ReplyMode, Shown
+from protocol.wire.messages import RefusedCode, Role
 
 WAITING_ROWS_MAX: Final = 20
 """Prompts that may wait for one session beside the turn in flight."""

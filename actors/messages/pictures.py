@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.kit.mail import Reply
+from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from protocol.ids import AccountId
 

@@ -12,8 +12,8 @@ import msgspec
 
 from actors.messages.base import Message
 from protocol.ids import AccountId, ChatId, MessageId, OpenId, SessionId, TurnId
-from protocol.roster import ReplyMode
-from protocol.wire import Delta, Plan, ToolEvent, TurnEnd, Usage
+from protocol.routing.roster import ReplyMode
+from protocol.wire.messages import Delta, Plan, ToolEvent, TurnEnd, Usage
 
 
 class Said(Message, frozen=True, kw_only=True):

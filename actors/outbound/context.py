@@ -12,10 +12,10 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from actors.kit.mail import Reply, ask_or
+from actors.kit.mailbox import Reply, ask_or
 from actors.messages import gateway, journal, ownership
 from protocol.ids import AccountId, ChatId, MessageId, SessionId
-from protocol.platform import NoAnswer, Outcome, RateLimited
+from protocol.platform.outcomes import NoAnswer, Outcome, RateLimited
 
 JOURNAL_WITHIN_S: Final = 4.0
 ASK_WITHIN_S: Final = 2.0

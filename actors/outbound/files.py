@@ -14,7 +14,7 @@ import trio
 from actors.messages import gateway
 from actors.outbound.context import OutboundContext, ToolError
 from protocol.ids import AccountId
-from protocol.platform import FileUploaded, ImageUploaded
+from protocol.platform.outcomes import FileUploaded, ImageUploaded
 
 FILES_MAX: Final = 10
 """Of one reply."""

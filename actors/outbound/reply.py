@@ -10,9 +10,9 @@ import trio
 from actors.messages import gateway, journal, ownership
 from actors.outbound.context import OutboundContext, ToolError, text_argument
 from actors.outbound.files import Sendable, read_files, upload
+from protocol.cards.reply import message_card, split
 from protocol.ids import AccountId, ChatId, MessageId, SessionId, idempotency_key
-from protocol.platform import Gone, MessageSent, Outcome, Rejected
-from protocol.reply import message_card, split
+from protocol.platform.outcomes import Gone, MessageSent, Outcome, Rejected
 
 REPLY_WITHIN_S: Final = 50.0
 """Of a whole reply: clients of MCP give a call a minute."""

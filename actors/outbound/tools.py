@@ -11,9 +11,9 @@ import trio
 from actors.messages import gateway, journal, ownership
 from actors.outbound.context import OutboundContext, ToolError, text_argument
 from actors.outbound.reply import reply
+from protocol.cards.reply import message_card, split
 from protocol.ids import MessageId, SessionId
-from protocol.platform import Accepted, Outcome, Rejected
-from protocol.reply import message_card, split
+from protocol.platform.outcomes import Accepted, Outcome, Rejected
 
 WITHIN_S: Final = 25.0
 """Of a reaction or an edit."""

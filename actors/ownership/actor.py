@@ -2,7 +2,7 @@
 
 It owns the lease (owner, dispatcher, grant, epoch, bindings), the roster of live
 sessions, and the rows that are offered and not acked. It decides with
-``protocol.lease``, commits to the journal, and only then answers and tells lanes.
+``protocol.routing.lease``, commits to the journal, and only then answers and tells lanes.
 
 Lanes are below it in the order of waiting, so they are told without waiting: what a
 lane's host has no room for is kept here, in order, and told again.
@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 import trio
 
-from actors.kit.mail import offer
+from actors.kit.mailbox import offer
 from actors.messages import journal, lane, link, ownership
 from actors.ownership import admission
 from actors.ownership.lanes import RETRY_TELLING_S, Lanes
@@ -24,8 +24,10 @@ from actors.ownership.people import People
 from actors.ownership.rows import JournalDoor, Rows
 from actors.ownership.sessions import Sessions
 from actors.ownership.status import OwnershipSettings, StatusBoard
-from protocol import lease, wire
 from protocol.ids import ChatId, ConnectionId, RowId
+from protocol.routing import lease
+from protocol.wire import messages as wire
+from protocol.wire.messages import NOT_REGISTERED
 
 RETRY_AFTER_MS: Final = 1_000
 
@@ -242,7 +244,7 @@ class _Ownership:
             call.connection_id
         )
         if caller is None:
-            return ownership.ToolFailed(error=lease.NOT_REGISTERED)
+            return ownership.ToolFailed(error=NOT_REGISTERED)
         if call.name == lease.STATUS:
             return ownership.ToolDone(
                 result=await self._status.describe(self._state, self._now_ms())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from actors.messages import ownership
-from protocol import lease, wire
+from protocol.routing import lease
+from protocol.wire import messages as wire
 
 
 def is_guest(message: ownership.Register) -> bool:

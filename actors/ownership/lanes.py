@@ -7,7 +7,7 @@ from typing import Final
 
 import trio
 
-from actors.kit.mail import offer
+from actors.kit.mailbox import offer
 from actors.messages import lane
 
 RETRY_TELLING_S: Final = 0.05

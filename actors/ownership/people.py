@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 from actors.messages import ownership
 from actors.ownership.sessions import Sessions
-from protocol import lease
 from protocol.ids import ChatId, SessionId
+from protocol.routing import lease
 
 Change = Callable[[lease.State, frozenset[ChatId]], Awaitable[bool]]
 """``change(new, moved)``: let the new state stand, and the rows of moved chats follow."""

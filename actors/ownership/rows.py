@@ -13,11 +13,11 @@ import msgspec
 import structlog
 import trio
 
-from actors.kit.mail import Reply, ask_or
+from actors.kit.mailbox import Reply, ask_or
 from actors.messages import journal, ownership
-from protocol.delivery import Offer, RowState
 from protocol.ids import ChatId, ConnectionId, EventId, RowId, SessionId
-from protocol.lease import Session
+from protocol.routing.delivery import Offer, RowState
+from protocol.routing.lease import Session
 
 COMMIT_WITHIN_S: Final = 4.0
 """Below the 5 s a link waits for its answer, so that it hears why."""

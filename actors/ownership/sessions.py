@@ -13,10 +13,11 @@ import structlog
 
 from actors.messages import journal, ownership
 from actors.ownership.rows import JournalDoor
-from protocol import lease, roster, wire
-from protocol.delivery import Offer
 from protocol.ids import ChatId, RowId, SessionId
-from protocol.roster import KnownSession, ReplyMode, Shown
+from protocol.routing import lease, roster
+from protocol.routing.delivery import Offer
+from protocol.routing.roster import KnownSession, ReplyMode, Shown
+from protocol.wire import messages as wire
 
 log = structlog.get_logger()
 

@@ -9,8 +9,8 @@ import msgspec
 
 from actors.messages import journal, ownership
 from actors.ownership.rows import JournalDoor
-from protocol import lease
 from protocol.ids import AccountId, SessionId
+from protocol.routing import lease
 
 ANSWER_EXPECTED_MS: Final = 10 * 60 * 1_000
 """A row that was delivered longer ago and not answered is shown: written is not seen."""

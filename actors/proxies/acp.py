@@ -23,7 +23,8 @@ from actors.proxies.agent_process import AgentNotStarted, start_agent
 from actors.proxies.client import Turn, open_proxy
 from actors.proxies.errors import Disconnected, ProxyError
 from actors.proxies.settings import ProxySettings
-from protocol import acp, wire
+from protocol.agents import acp
+from protocol.wire import messages as wire
 
 PICTURE_BYTES_MAX: Final = 5 * 1024 * 1024
 PARENT_EVERY_S: Final = 1.0

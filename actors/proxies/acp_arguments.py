@@ -86,7 +86,9 @@ def acp_settings(parsed: argparse.Namespace, environment: Mapping[str, str]) -> 
     from actors.proxies.acp import AcpSettings  # noqa: PLC0415  # trio
     from actors.proxies.agent import AgentSettings  # noqa: PLC0415  # likewise
     from actors.proxies.settings import ProxySettings  # noqa: PLC0415  # likewise
-    from protocol import mcp, places, wire  # noqa: PLC0415  # likewise
+    from protocol.agents import mcp  # noqa: PLC0415  # likewise
+    from protocol.config import places  # noqa: PLC0415  # likewise
+    from protocol.wire import messages as wire  # noqa: PLC0415  # likewise
 
     command = parsed.agent[1:] if parsed.agent[:1] == ["--"] else parsed.agent
     if not command:

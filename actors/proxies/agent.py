@@ -16,7 +16,8 @@ from actors.proxies.agent_files import AgentFiles
 from actors.proxies.agent_process import AgentProcess
 from actors.proxies.errors import Disconnected
 from actors.proxies.rpc import MethodUnknown, Peer, PeerError, PeerGone
-from protocol import acp, wire
+from protocol.agents import acp
+from protocol.wire import messages as wire
 
 START_WITHIN_S: Final = 60.0
 """Some agents fetch themselves first."""

@@ -16,8 +16,8 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from protocol import places
-from protocol.places import StateDir
+from protocol.config import places
+from protocol.config.places import StateDir
 
 AGAIN_AFTER_S: Final = 30.0
 _PASSED: Final = frozenset(

@@ -38,7 +38,7 @@ from actors.proxies.errors import (
 from actors.proxies.link import Link
 from actors.proxies.settings import ProxySettings
 from actors.proxies.turn import Turn
-from protocol import wire
+from protocol.wire import messages as wire
 
 __all__ = [
     "DaemonNotRunning",

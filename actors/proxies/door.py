@@ -6,7 +6,7 @@ import msgspec
 
 from actors.proxies.errors import DaemonNotRunning
 from actors.proxies.settings import ProxySettings
-from protocol.places import DaemonInfo, StateDir
+from protocol.config.places import DaemonInfo, StateDir
 
 
 class Door(msgspec.Struct, frozen=True):

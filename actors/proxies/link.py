@@ -13,10 +13,10 @@ from actors.proxies.errors import Disconnected, ProxyError, Refused, Replaced
 from actors.proxies.outgoing import Congested, Outgoing
 from actors.proxies.settings import ProxySettings
 from actors.proxies.turn import Turn
-from protocol import wire
-from protocol.auth import proof
 from protocol.errors import RemoteProtocolError
-from protocol.framing import FrameReader
+from protocol.wire import messages as wire
+from protocol.wire.auth import proof
+from protocol.wire.framing import FrameReader
 
 ANSWER_WITHIN_S: Final = 10.0
 PING_AFTER_S: Final = 15.0

@@ -26,9 +26,10 @@ from actors.proxies.doctor import ask_doctor
 from actors.proxies.errors import DaemonNotRunning, Disconnected, ProxyError, ToolFailed
 from actors.proxies.settings import ProxySettings
 from actors.proxies.stdio import PrivateStdio
-from protocol import jsonrpc, mcp, wire
-from protocol.jsonrpc import Id, Message
-from protocol.places import StateDir
+from protocol.agents import jsonrpc, mcp
+from protocol.agents.jsonrpc import Id, Message
+from protocol.config.places import StateDir
+from protocol.wire import messages as wire
 
 LINE_BYTES_MAX: Final = 16 * 1024 * 1024
 UNWRITTEN_MAX: Final = 256

@@ -13,9 +13,9 @@ from typing import Final
 import msgspec
 import trio
 
-from protocol import wire
-from protocol.encodable import encodable
-from protocol.framing import frame
+from protocol.wire import messages as wire
+from protocol.wire.encodable import encodable
+from protocol.wire.framing import frame
 
 BATCH_BYTES: Final = 64 * 1024
 """Frames are joined up to this for one write; the kernel's buffers are of this order."""

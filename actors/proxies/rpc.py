@@ -8,8 +8,8 @@ from typing import Any, Final
 import structlog
 import trio
 
-from protocol import jsonrpc
-from protocol.jsonrpc import Id, Message
+from protocol.agents import jsonrpc
+from protocol.agents.jsonrpc import Id, Message
 
 LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 READ_BYTES: Final = 256 * 1024

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from protocol import __version__, wire
+from protocol import __version__
+from protocol.wire import messages as wire
 
 
 class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):

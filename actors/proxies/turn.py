@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Protocol, Self
 import trio
 
 from actors.proxies.errors import Disconnected
-from protocol import wire
+from protocol.wire import messages as wire
 
 TEXT_CHARACTERS_MAX: Final = 256 * 1024
 """Of one delta; longer texts go as several."""

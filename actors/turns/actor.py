@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import structlog
 import trio
 
-from actors.kit.mail import offer
+from actors.kit.mailbox import offer
 from actors.messages import lane, turn
 from actors.turns.background import is_behind, say_ended
 from actors.turns.card import CardPresenter, CardRefused
@@ -20,8 +20,8 @@ from actors.turns.context import TurnContext, TurnDoors
 from actors.turns.pictures import TurnPictures
 from actors.turns.static import StaticPresenter
 from actors.turns.typing_mark import TypingMark
-from protocol import wire
-from protocol.turn import Turn
+from protocol.cards.turn import Turn
+from protocol.wire import messages as wire
 
 LATE_PICTURES_S: Final = 45.0
 

@@ -7,13 +7,13 @@ from typing import Final
 import msgspec
 import trio
 
-from actors.kit.mail import ask_or
+from actors.kit.mailbox import ask_or
 from actors.messages import gateway, ownership
 from actors.turns.context import TurnDoors
 from protocol import strings
+from protocol.cards.turn import TurnState
 from protocol.ids import idempotency_key
-from protocol.platform import again_after_s
-from protocol.turn import TurnState
+from protocol.platform.outcomes import again_after_s
 
 ASK_WITHIN_S: Final = 5.0
 SAY_WITHIN_S: Final = 60.0

@@ -16,10 +16,11 @@ import trio
 from actors.messages import gateway, journal
 from actors.turns.context import TurnDoors
 from actors.turns.static import StaticPresenter
-from protocol.card import View, view_running, view_sealed
-from protocol.cardplan import CardPlan, Kind, Lost, Shrink, Step
+from protocol.cards.card import View, view_running, view_sealed
+from protocol.cards.cardplan import CardPlan, Kind, Lost, Shrink, Step
+from protocol.cards.turn import Turn, TurnState
 from protocol.ids import CardId, MessageId, idempotency_key
-from protocol.platform import (
+from protocol.platform.outcomes import (
     CardCreated,
     Gone,
     MessageSent,
@@ -29,7 +30,6 @@ from protocol.platform import (
     Rejected,
     again_after_s,
 )
-from protocol.turn import Turn, TurnState
 
 FINAL_RETRY_S: Final = 300.0
 OPEN_RETRY_S: Final = 60.0

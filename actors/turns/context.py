@@ -10,12 +10,12 @@ import structlog
 import trio
 
 from actors.kit.cleanup import CleanupBudget
-from actors.kit.mail import Reply, ask_or
+from actors.kit.mailbox import Reply, ask_or
 from actors.messages import gateway, intake, journal, ownership, pictures
 from actors.messages.turn import TurnOpening
-from protocol.card import Style
+from protocol.cards.card import Style
 from protocol.ids import AccountId, idempotency_key
-from protocol.platform import MissingScope, NoAnswer, Outcome
+from protocol.platform.outcomes import MissingScope, NoAnswer, Outcome
 from protocol.strings import GRANT_NEEDED, Language
 
 PERMIT_WITHIN_S: Final = 300.0

@@ -7,10 +7,10 @@ from typing import Final
 
 import trio
 
-from actors.kit.mail import ask_or
+from actors.kit.mailbox import ask_or
 from actors.messages import pictures
 from actors.turns.context import TurnDoors
-from protocol.turn import Turn
+from protocol.cards.turn import Turn
 
 RESOLVE_WITHIN_S: Final = 45.0
 """Fetching takes 10 s at most, and the upload waits for its share of the rate budget."""

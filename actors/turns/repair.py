@@ -7,14 +7,21 @@ from typing import Final
 import structlog
 import trio
 
-from actors.kit.mail import ask_or
+from actors.kit.mailbox import ask_or
 from actors.messages import gateway, journal
 from actors.messages.turn import TurnOpening
 from actors.turns.context import CALL_WITHIN_S, LEDGER_WITHIN_S, PERMIT_WITHIN_S, TurnContext
-from protocol.card import Style, view_repaired
-from protocol.cardplan import SEQUENCE_JUMP, repair_sequence
+from protocol.cards.card import Style, view_repaired
+from protocol.cards.cardplan import SEQUENCE_JUMP, repair_sequence
 from protocol.ids import SessionId, idempotency_key
-from protocol.platform import Accepted, Gone, NoAnswer, Outcome, RateLimited, SequenceRefused
+from protocol.platform.outcomes import (
+    Accepted,
+    Gone,
+    NoAnswer,
+    Outcome,
+    RateLimited,
+    SequenceRefused,
+)
 
 AT_ONCE_MAX: Final = 16
 FIRST_PASS_S: Final = 3.0

@@ -12,11 +12,11 @@ import trio
 from actors.messages import gateway
 from actors.turns.context import TurnDoors
 from protocol import strings
-from protocol.card import tool_line
+from protocol.cards.card import tool_line
+from protocol.cards.reply import message_card
+from protocol.cards.turn import Turn, TurnState
 from protocol.ids import idempotency_key
-from protocol.platform import MessageSent, again_after_s
-from protocol.reply import message_card
-from protocol.turn import Turn, TurnState
+from protocol.platform.outcomes import MessageSent, again_after_s
 
 MESSAGE_EVERY_S: Final = 1.0
 RETRY_FIRST_S: Final = 0.5

@@ -7,10 +7,10 @@ from typing import Final
 import trio
 
 from actors.kit.cleanup import CleanupBudget
-from actors.kit.mail import ask_or, offer
+from actors.kit.mailbox import ask_or, offer
 from actors.messages import gateway, intake
 from protocol.ids import MessageId
-from protocol.platform import NoAnswer, Outcome, ReactionAdded
+from protocol.platform.outcomes import NoAnswer, Outcome, ReactionAdded
 
 EMOJI: Final = "Typing"
 CALL_WITHIN_S: Final = 30.0

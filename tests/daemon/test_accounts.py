@@ -7,7 +7,7 @@ from pathlib import Path
 import trio
 
 from tests.daemon.test_commands import Chat, end, take, worker
-from tests.kit.house import open_daemon, open_platform
+from tests.kit.daemon import open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy
 
 SECOND = ("cli_second0123456789", "second-secret")

@@ -13,14 +13,14 @@ import pytest
 import trio
 
 from tests.daemon.test_commands import Chat
-from tests.kit.house import Daemon, Platform, open_daemon, open_platform
+from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import session
 
 AGENT = Path(__file__).parents[1] / "fakes" / "acp_agent.py"
 
 
 @asynccontextmanager
-async def house(state_dir: Path, tmp_path: Path) -> AsyncIterator[tuple[Platform, Daemon, Chat]]:
+async def setup(state_dir: Path, tmp_path: Path) -> AsyncIterator[tuple[Platform, Daemon, Chat]]:
     agents = {"fake": {"command": [sys.executable, str(AGENT)], "cwd": str(tmp_path)}}
     async with (
         open_platform() as platform,
@@ -31,7 +31,7 @@ async def house(state_dir: Path, tmp_path: Path) -> AsyncIterator[tuple[Platform
 
 async def test_an_agent_is_started_answers_and_is_closed(state_dir: Path, tmp_path: Path) -> None:
     async with (
-        house(state_dir, tmp_path) as (platform, _, chat),
+        setup(state_dir, tmp_path) as (platform, _, chat),
         session(state_dir, "boss", "dispatcher") as boss,
     ):
         assert await chat.ask("/new fake Robot") == (
@@ -49,7 +49,7 @@ async def test_an_agent_is_started_answers_and_is_closed(state_dir: Path, tmp_pa
 
 async def test_what_can_not_be_started_or_closed_is_said(state_dir: Path, tmp_path: Path) -> None:
     async with (
-        house(state_dir, tmp_path) as (platform, _, chat),
+        setup(state_dir, tmp_path) as (platform, _, chat),
         session(state_dir, "boss", "dispatcher"),
     ):
         assert await chat.ask("/new") == ("Usage: /new <agent> [alias] [directory]. Agents: fake.")
@@ -68,7 +68,7 @@ async def test_what_can_not_be_started_or_closed_is_said(state_dir: Path, tmp_pa
 async def test_agents_end_with_the_daemon_however_it_ends(
     state_dir: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    async with house(state_dir, tmp_path) as (platform, daemon, chat):
+    async with setup(state_dir, tmp_path) as (platform, daemon, chat):
         await chat.ask("/new fake")
         await chat.say("deaf")
         (card,) = await platform.wait_cards(1, "pids ")

@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 
-from tests.kit.house import Daemon, Platform, open_daemon, open_platform
+from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import Map, RawProxy, session
 
 OPTIONS = [

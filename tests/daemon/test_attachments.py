@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.kit.house import Platform, open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import session
 
 Map = dict[str, Any]
 
 
 @asynccontextmanager
-async def house(state_dir: Path) -> AsyncIterator[tuple[Platform, Map, Any]]:
+async def setup(state_dir: Path) -> AsyncIterator[tuple[Platform, Map, Any]]:
     async with (
         open_platform() as platform,
         open_daemon(platform, state_dir),
@@ -41,7 +41,7 @@ async def slow_downloads(platform: Platform, seconds: float) -> None:
 
 
 async def test_a_file_is_saved_where_only_the_session_can_read_it(state_dir: Path) -> None:
-    async with house(state_dir) as (platform, chat, proxy):
+    async with setup(state_dir) as (platform, chat, proxy):
         data = bytes(range(256)) * 4_000
         key = await upload(platform, "file", data)
         await send(platform, chat, "file", file_key=key, file_name="../../etc/report.pdf")
@@ -61,7 +61,7 @@ async def test_a_file_is_saved_where_only_the_session_can_read_it(state_dir: Pat
 async def test_what_comes_after_a_slow_picture_waits_for_it_and_other_chats_do_not(
     state_dir: Path,
 ) -> None:
-    async with house(state_dir) as (platform, chat, proxy):
+    async with setup(state_dir) as (platform, chat, proxy):
         other = await platform.chat(name="Bob")
         key = await upload(platform, "image", b"png")
         await slow_downloads(platform, 2)
@@ -74,7 +74,7 @@ async def test_what_comes_after_a_slow_picture_waits_for_it_and_other_chats_do_n
 
 
 async def test_a_command_does_not_wait_for_a_picture(state_dir: Path) -> None:
-    async with house(state_dir) as (platform, chat, proxy):
+    async with setup(state_dir) as (platform, chat, proxy):
         async with session(state_dir, "mate", capabilities=[]) as mate:
             key = await upload(platform, "image", b"png")
             await slow_downloads(platform, 1.5)
@@ -87,7 +87,7 @@ async def test_a_command_does_not_wait_for_a_picture(state_dir: Path) -> None:
 
 
 async def test_what_can_not_be_had_is_said_in_the_text(state_dir: Path) -> None:
-    async with house(state_dir) as (platform, chat, proxy):
+    async with setup(state_dir) as (platform, chat, proxy):
         await send(platform, chat, "image", image_key="img_nowhere")
         deliver = await proxy.until("deliver")
         assert deliver["content"] == (
@@ -107,7 +107,7 @@ async def test_what_can_not_be_had_is_said_in_the_text(state_dir: Path) -> None:
 
 
 async def test_a_quoted_message_comes_along_as_a_quote(state_dir: Path) -> None:
-    async with house(state_dir) as (platform, chat, proxy):
+    async with setup(state_dir) as (platform, chat, proxy):
         first = await platform.say(chat, "line one\nline two")
         await proxy.until("deliver")
         await platform.say(chat, "what is that?", parent_id=first["message_id"])
@@ -117,7 +117,7 @@ async def test_a_quoted_message_comes_along_as_a_quote(state_dir: Path) -> None:
 
 
 async def test_a_quote_nobody_hands_out_does_not_keep_the_message_back(state_dir: Path) -> None:
-    async with house(state_dir) as (platform, chat, proxy):
+    async with setup(state_dir) as (platform, chat, proxy):
         first = await platform.say(chat, "one")
         await proxy.until("deliver")
         message = {"method": "GET", "template": "/open-apis/im/v1/messages/:message_id"}
@@ -128,7 +128,7 @@ async def test_a_quote_nobody_hands_out_does_not_keep_the_message_back(state_dir
 
 
 async def test_forwarded_messages_come_along(state_dir: Path) -> None:
-    async with house(state_dir) as (platform, chat, proxy):
+    async with setup(state_dir) as (platform, chat, proxy):
         await send(platform, chat, "merge_forward", content="Merged and Forwarded Message")
         deliver = await proxy.until("deliver")
         assert deliver["content"].startswith("[merged and forwarded messages]")

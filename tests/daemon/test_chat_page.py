@@ -18,7 +18,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.kit.browser import open_browser
-from tests.kit.house import environment
+from tests.kit.daemon import environment
 
 ANSWER = '[data-element-id="answer"]'
 FOOTER = '[data-element-id="footer"]'

@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from tests.kit.house import Platform, open_daemon, open_platform, wait_reactions
+from tests.kit.daemon import Platform, open_daemon, open_platform, wait_reactions
 from tests.kit.raw_proxy import RawProxy, session
 
 Map = dict[str, Any]
@@ -58,7 +58,7 @@ class Chat:
 
 
 @asynccontextmanager
-async def house(state_dir: Path, **options: Any) -> AsyncIterator[tuple[Platform, Chat]]:
+async def setup(state_dir: Path, **options: Any) -> AsyncIterator[tuple[Platform, Chat]]:
     async with open_platform() as platform, open_daemon(platform, state_dir, **options):
         yield platform, Chat(platform, await platform.chat())
 
@@ -83,7 +83,7 @@ async def end(proxy: RawProxy, deliver: Map, status: str = "complete", **fields:
 
 
 async def test_no_session_was_ever_here(state_dir: Path) -> None:
-    async with house(state_dir) as (_, chat):
+    async with setup(state_dir) as (_, chat):
         assert await chat.ask("/sessions") == "No sessions yet."
         assert await chat.ask("/use api") == (
             'No session matching "api". Send /sessions to see all.'
@@ -95,7 +95,7 @@ async def test_no_session_was_ever_here(state_dir: Path) -> None:
 async def test_sessions_are_listed_live_ones_first_and_found_by_a_part_of_their_name(
     state_dir: Path,
 ) -> None:
-    async with house(state_dir) as (_, chat), worker(state_dir, "boss", "dispatcher"):
+    async with setup(state_dir) as (_, chat), worker(state_dir, "boss", "dispatcher"):
         async with worker(state_dir, "api"), worker(state_dir, "web-app"):
             assert await chat.ask("/sessions") == (
                 "Sessions:\n"
@@ -148,7 +148,7 @@ async def test_a_chat_waits_for_its_session_that_is_away_also_over_a_restart(
 
 
 async def test_both_languages(state_dir: Path) -> None:
-    async with house(state_dir) as (_, chat):
+    async with setup(state_dir) as (_, chat):
         assert await chat.ask("/help") != ""
     async with open_platform() as platform:
         chinese = open_daemon(platform, state_dir.with_name("zh"), language="zh")
@@ -170,7 +170,7 @@ async def test_a_prompt_runs_on_the_session_its_chat_was_on_and_ends_in_the_back
     state_dir: Path,
 ) -> None:
     async with (
-        house(state_dir) as (platform, chat),
+        setup(state_dir) as (platform, chat),
         worker(state_dir, "boss", "dispatcher") as boss,
         worker(state_dir, "api") as api,
     ):
@@ -200,7 +200,7 @@ async def test_switching_to_a_session_at_work_says_so_and_stopping_it_is_no_news
     state_dir: Path,
 ) -> None:
     async with (
-        house(state_dir) as (_, chat),
+        setup(state_dir) as (_, chat),
         worker(state_dir, "boss", "dispatcher"),
         worker(state_dir, "api") as api,
     ):
@@ -225,7 +225,7 @@ async def test_switching_to_a_session_at_work_says_so_and_stopping_it_is_no_news
 
 async def test_a_stop_word_that_quotes_a_card_stops_its_turn(state_dir: Path) -> None:
     async with (
-        house(state_dir) as (platform, chat),
+        setup(state_dir) as (platform, chat),
         worker(state_dir, "boss", "dispatcher"),
         worker(state_dir, "api") as api,
     ):
@@ -244,7 +244,7 @@ async def test_a_stop_word_that_quotes_a_card_stops_its_turn(state_dir: Path) ->
 
 async def test_a_recalled_message_never_starts_or_is_stopped(state_dir: Path) -> None:
     async with (
-        house(state_dir) as (platform, chat),
+        setup(state_dir) as (platform, chat),
         worker(state_dir, "boss", "dispatcher") as boss,
     ):
         running = await chat.say("one")
@@ -263,7 +263,7 @@ async def test_a_recalled_message_never_starts_or_is_stopped(state_dir: Path) ->
 
 async def test_what_waits_is_marked_listed_and_can_be_taken_back(state_dir: Path) -> None:
     async with (
-        house(state_dir) as (platform, chat),
+        setup(state_dir) as (platform, chat),
         worker(state_dir, "boss", "dispatcher") as boss,
     ):
         await chat.say("one")
@@ -292,7 +292,7 @@ async def test_what_waits_is_marked_listed_and_can_be_taken_back(state_dir: Path
 
 async def test_twenty_may_wait_and_the_next_is_told(state_dir: Path) -> None:
     async with (
-        house(state_dir) as (_, chat),
+        setup(state_dir) as (_, chat),
         worker(state_dir, "boss", "dispatcher") as boss,
     ):
         for number in range(22):
@@ -309,7 +309,7 @@ async def test_twenty_may_wait_and_the_next_is_told(state_dir: Path) -> None:
 
 async def test_a_channel_session_has_no_turns_to_wait_for(state_dir: Path) -> None:
     async with (
-        house(state_dir) as (_, chat),
+        setup(state_dir) as (_, chat),
         session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
     ):
         for number in range(25):
@@ -350,7 +350,7 @@ async def test_the_reply_mode_is_of_the_session_and_survives_a_restart(state_dir
 
 async def test_status_says_who_hears_the_chat(state_dir: Path) -> None:
     async with (
-        house(state_dir) as (_, chat),
+        setup(state_dir) as (_, chat),
         worker(state_dir, "boss", "dispatcher"),
         worker(state_dir, "api"),
     ):
@@ -367,7 +367,7 @@ async def test_a_command_in_a_group_is_heard_behind_the_mention_of_the_bot(
     state_dir: Path,
 ) -> None:
     async with (
-        house(state_dir) as (platform, _),
+        setup(state_dir) as (platform, _),
         worker(state_dir, "boss", "dispatcher"),
         worker(state_dir, "api"),
     ):
@@ -380,7 +380,7 @@ async def test_who_did_not_start_a_turn_in_a_group_can_neither_stop_nor_drop(
     state_dir: Path,
 ) -> None:
     async with (
-        house(state_dir, groupPolicy="open") as (platform, _),
+        setup(state_dir, groupPolicy="open") as (platform, _),
         worker(state_dir, "boss", "dispatcher") as boss,
     ):
         chat = await platform.chat("group", "Team")

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from tests.daemon.test_commands import end, take, worker
-from tests.kit.house import Platform, open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import session
 
 Map = dict[str, Any]

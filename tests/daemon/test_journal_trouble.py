@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from tests.kit.house import Platform, open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy, session
 
 QUICK = 60.0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from tests.kit.house import Platform, environment, open_daemon, open_platform
+from tests.kit.daemon import Platform, environment, open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy, session
 
 CARDS = 50

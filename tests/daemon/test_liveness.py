@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.kit.house import environment, open_daemon, open_platform
+from tests.kit.daemon import environment, open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy, session
 
 NIGHTLY = pytest.mark.skipif(

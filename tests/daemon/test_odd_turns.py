@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tests.daemon.test_commands import Chat, end, take, worker
-from tests.kit.house import open_daemon, open_platform
+from tests.kit.daemon import open_daemon, open_platform
 
 NESTED = "> ````\n> ```\n> not the end\n> ```\n> ````\n- ```\n  open for ever"
 

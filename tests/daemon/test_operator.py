@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from tests.kit.house import environment, open_daemon, open_platform
+from tests.kit.daemon import environment, open_daemon, open_platform
 from tests.kit.raw_proxy import Map, RawProxy, connect, registration, session
 
 

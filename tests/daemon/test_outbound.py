@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.kit.house import Platform, open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import Map, RawProxy, session
 
 

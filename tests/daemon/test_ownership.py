@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.kit.house import Platform, open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import Closed, RawProxy, connect, registration, session
 
 Map = dict[str, Any]
 
 
 @asynccontextmanager
-async def house(state_dir: Path) -> AsyncIterator[Platform]:
+async def setup(state_dir: Path) -> AsyncIterator[Platform]:
     async with open_platform() as platform, open_daemon(platform, state_dir):
         yield platform
 
@@ -58,7 +58,7 @@ def alone(state_dir: Path, session_id: str, role: str = "session", **fields: Any
 async def test_1_the_dispatcher_is_the_target_though_a_teammate_came_first(
     state_dir: Path,
 ) -> None:
-    async with house(state_dir) as platform, alone(state_dir, "mate") as mate:
+    async with setup(state_dir) as platform, alone(state_dir, "mate") as mate:
         assert held(await status(mate)) == (None, None, None, None, 0)
         async with alone(state_dir, "boss", "dispatcher") as boss:
             assert held(await status(boss)) == ("boss", "boss", None, "boss", 1)
@@ -70,7 +70,7 @@ async def test_1_the_dispatcher_is_the_target_though_a_teammate_came_first(
 async def test_2_a_dispatcher_that_registers_anew_changes_no_epoch_and_gets_each_row_once(
     state_dir: Path,
 ) -> None:
-    async with house(state_dir) as platform:
+    async with setup(state_dir) as platform:
         async with alone(state_dir, "boss", "dispatcher") as older:
             async with alone(state_dir, "boss", "dispatcher") as boss:
                 assert (await older.until("bye"))["reason"] == "replaced"
@@ -96,7 +96,7 @@ async def test_2_a_dispatcher_that_registers_anew_changes_no_epoch_and_gets_each
 async def test_3_a_second_dispatcher_that_leaves_does_not_lock_the_first_one_out(
     state_dir: Path,
 ) -> None:
-    async with house(state_dir), alone(state_dir, "first", "dispatcher") as first:
+    async with setup(state_dir), alone(state_dir, "first", "dispatcher") as first:
         async with alone(state_dir, "second", "dispatcher") as second:
             assert held(await status(second)) == ("second", "second", None, "second", 2)
         while held(await status(first))[1] != "first":
@@ -113,7 +113,7 @@ async def test_3_a_second_dispatcher_that_leaves_does_not_lock_the_first_one_out
 
 
 async def test_5_nothing_can_be_returned_to_a_dispatcher_that_is_away(state_dir: Path) -> None:
-    async with house(state_dir), alone(state_dir, "mate") as mate:
+    async with setup(state_dir), alone(state_dir, "mate") as mate:
         async with alone(state_dir, "boss", "dispatcher") as boss:
             await call(boss, "acquire", session_id="mate")
         while len((await status(mate))["sessions"]) > 1:
@@ -126,7 +126,7 @@ async def test_5_nothing_can_be_returned_to_a_dispatcher_that_is_away(state_dir:
 
 async def test_6_a_grant_is_one_slot(state_dir: Path) -> None:
     async with (
-        house(state_dir),
+        setup(state_dir),
         alone(state_dir, "boss", "dispatcher") as boss,
         alone(state_dir, "a") as a,
         alone(state_dir, "b") as b,
@@ -148,7 +148,7 @@ async def test_6_a_grant_is_one_slot(state_dir: Path) -> None:
 
 async def test_7_an_assignment_takes_another_ones_grant_away(state_dir: Path) -> None:
     async with (
-        house(state_dir),
+        setup(state_dir),
         alone(state_dir, "boss", "dispatcher") as boss,
         alone(state_dir, "t") as t,
         alone(state_dir, "u"),
@@ -241,7 +241,7 @@ REFUSALS: list[tuple[str, str, Map, str]] = [
 
 async def test_8_and_9_every_refusal_in_its_order_and_it_changes_nothing(state_dir: Path) -> None:
     async with (
-        house(state_dir),
+        setup(state_dir),
         alone(state_dir, "boss", "dispatcher") as boss,
         alone(state_dir, "mate", metadata={"team": "red", "cwd": "/a"}) as mate,
         alone(state_dir, "twin", metadata={"team": "red", "cwd": "/b", "more": "x"}) as twin,
@@ -265,7 +265,7 @@ async def test_8_and_9_every_refusal_in_its_order_and_it_changes_nothing(state_d
 
 async def test_an_observer_sees_the_status_and_nothing_else(state_dir: Path) -> None:
     async with (
-        house(state_dir),
+        setup(state_dir),
         alone(state_dir, "boss", "dispatcher"),
         alone(state_dir, "watcher", "observer") as watcher,
     ):
@@ -279,7 +279,7 @@ async def test_an_observer_sees_the_status_and_nothing_else(state_dir: Path) -> 
 
 async def test_the_status_has_every_field(state_dir: Path) -> None:
     async with (
-        house(state_dir),
+        setup(state_dir),
         alone(state_dir, "boss", "dispatcher"),
         session(
             state_dir, "mate-1", metadata={"teammate_name": "Mate", "cwd": "/w/x"}, pid=77
@@ -324,7 +324,7 @@ async def test_oversized_metadata_is_an_invalid_message_and_may_be_sent_again(
         {"key": 1},
     ]
     as_much_as_may_be = {f"{number:->64}": "v" * 1_024 for number in range(32)}
-    async with house(state_dir), connect(state_dir) as proxy:
+    async with setup(state_dir), connect(state_dir) as proxy:
         hello = await proxy.expect("hello")
         for metadata in too_much:
             message = registration(hello, state_dir, "m", "session", None, {"metadata": metadata})

@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from tests.daemon.test_operator import refused, said
-from tests.kit.house import Platform, open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy, session
 
 CODE = re.compile(r"larkd pair approve ([A-HJ-NP-Z2-9]{6})")

@@ -16,7 +16,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.daemon.test_commands import Chat, end, take, worker
 from tests.kit.browser import open_browser
-from tests.kit.house import open_daemon, open_platform
+from tests.kit.daemon import open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy
 
 LONG = "".join(

@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from tests.daemon.test_commands import Chat, end, take, worker
-from tests.kit.house import Platform, open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy
 from tests.kit.stdio_process import larkd
 

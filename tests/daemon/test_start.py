@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.kit.house import Platform, configuration, environment, open_daemon, open_platform
+from tests.kit.daemon import Platform, configuration, environment, open_daemon, open_platform
 from tests.kit.raw_proxy import session
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.kit.house import open_daemon, open_platform
+from tests.kit.daemon import open_daemon, open_platform
 from tests.kit.raw_proxy import session
 
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import trio
 
-from tests.kit.house import open_daemon, open_platform
+from tests.kit.daemon import open_daemon, open_platform
 from tests.kit.raw_proxy import Closed, connect, registration, session
 
 

@@ -28,7 +28,7 @@ from tests.faults.history import (
     Started,
     Stored,
 )
-from tests.kit.house import Daemon, Platform, open_daemon, open_platform
+from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import Closed, RawProxy, connect
 
 Map = dict[str, Any]

@@ -14,9 +14,9 @@ import trio
 import trio_websocket as ws
 
 from actors.feishu import sdk
-from protocol import longconn
-from protocol.longconn import Frame
-from protocol.platform import ClientConfig
+from protocol.platform import longconn
+from protocol.platform.longconn import Frame
+from protocol.platform.outcomes import ClientConfig
 
 SERVICE = 33554678
 LINKS_MAX = 64

@@ -6,10 +6,9 @@ from typing import Literal
 
 import msgspec
 
-from actors.kit.mail import Reply
+from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.journal.answers import Done, Failed
-from protocol.delivery import Prepared
 from protocol.ids import (
     AccountId,
     CardId,
@@ -20,7 +19,8 @@ from protocol.ids import (
     SessionId,
     TurnId,
 )
-from protocol.pairing import AccessBook
+from protocol.routing.delivery import Prepared
+from protocol.routing.pairing import AccessBook
 
 # ── card ledger ─────────────────────────────────────────────────────────────
 

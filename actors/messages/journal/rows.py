@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from actors.kit.mail import Reply
+from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.journal.answers import Done, Failed
-from protocol.delivery import EventKind, Inbound, Offer, Prepared, RowState
 from protocol.ids import (
     AccountId,
     ChatId,
@@ -16,8 +15,9 @@ from protocol.ids import (
     RowId,
     SessionId,
 )
-from protocol.lease import LeaseState
-from protocol.roster import KnownSession, Roster
+from protocol.routing.delivery import EventKind, Inbound, Offer, Prepared, RowState
+from protocol.routing.lease import LeaseState
+from protocol.routing.roster import KnownSession, Roster
 
 # ── inbound rows ────────────────────────────────────────────────────────────
 

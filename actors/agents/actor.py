@@ -1,0 +1,146 @@
+"""Agents started from a chat: each the child process ``larkd acp``, kept alive, ended on exit.
+
+The actor owns which of them are to run. A child that ends by itself is started again,
+later each time; one that keeps ending is given up, and the log says so.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+import trio
+
+from actors.messages import agents
+from protocol import strings
+from protocol.config.settings import AgentCommand
+from protocol.ids import SessionId
+
+AGENTS_MAX: Final = 64
+RESTART_FIRST_S: Final = 1.0
+RESTART_MAX_S: Final = 30.0
+STABLE_S: Final = 60.0
+"""A child that ran for so long is started again at once."""
+RESTARTS_MAX: Final = 10
+END_WITHIN_S: Final = 5.0
+"""What ``larkd acp`` takes to end an agent that does not want to."""
+SESSION_BYTES: Final = 6
+
+log = structlog.get_logger()
+
+
+class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    commands: Mapping[str, AgentCommand]
+    state_dir: Path
+    random_bytes: Callable[[int], bytes]
+
+
+async def run(
+    settings: AgentsSettings,
+    inbox: trio.MemoryReceiveChannel[agents.AgentsMessage],
+    *,
+    rng: random.Random,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled; the children end then, within a few seconds."""
+    with inbox:
+        async with trio.open_nursery() as nursery:
+            actor = _Agents(settings, nursery, rng)
+            task_status.started()
+            async for message in inbox:
+                actor.handle(message)
+
+
+class _Agents:
+    def __init__(self, settings: AgentsSettings, nursery: trio.Nursery, rng: random.Random) -> None:
+        self._settings = settings
+        self._nursery = nursery
+        self._rng = rng
+        self._running: dict[SessionId, trio.CancelScope] = {}
+
+    def handle(self, message: agents.AgentsMessage) -> None:
+        match message:
+            case agents.StartAgent():
+                with message.reply:
+                    message.reply.send(self._start(message))
+            case agents.EndAgent(session_id=session_id):
+                with message.reply:
+                    scope = self._running.get(session_id)
+                    if scope is not None:
+                        scope.cancel(reason="/close")
+                    message.reply.send(scope is not None)
+
+    def _start(self, wish: agents.StartAgent) -> agents.Started | agents.Declined:
+        command = self._settings.commands.get(wish.agent)
+        if command is None:
+            known = ", ".join(self._settings.commands) or strings.NOBODY
+            return agents.Declined(why=strings.AGENT_UNKNOWN.format(agent=wish.agent, known=known))
+        if len(self._running) >= AGENTS_MAX:
+            return agents.Declined(why=strings.AGENTS_FULL.format(count=AGENTS_MAX))
+        cwd = Path(wish.cwd or command.cwd or "~").expanduser()
+        if not cwd.is_absolute() or not cwd.is_dir():
+            return agents.Declined(why=strings.AGENT_NO_DIRECTORY.format(cwd=str(cwd)))
+        alias = re.sub(r"[^a-z0-9._-]", "-", (wish.alias or wish.agent).lower())[:64]
+        number = self._settings.random_bytes(SESSION_BYTES).hex()
+        session_id = SessionId(f"agent-{wish.agent}-{number}")
+        child = [
+            *(sys.executable, "-m", "actors.cli", "acp", "--exit-with-parent"),
+            *("--state-dir", os.fspath(self._settings.state_dir)),
+            *("--session-id", session_id),
+            *("--alias", alias),
+            *("--role", "session"),
+            *("--cwd", os.fspath(cwd)),
+            *("--fs", command.fs),
+            *(word for name in command.env if name in os.environ for word in ("--env", name)),
+            *("--", *command.command),
+        ]
+        self._running[session_id] = trio.CancelScope()
+        self._nursery.start_soon(self._keep_alive, session_id, child)
+        return agents.Started(
+            session_id=session_id, agent=wish.agent, alias=alias, cwd=os.fspath(cwd)
+        )
+
+    async def _keep_alive(self, session_id: SessionId, command: list[str]) -> None:
+        pause_s, restarts = RESTART_FIRST_S, 0
+        try:
+            with self._running[session_id]:
+                while restarts <= RESTARTS_MAX:
+                    began_at = trio.current_time()
+                    status = await _run_child(command)
+                    if trio.current_time() - began_at > STABLE_S:
+                        pause_s, restarts = RESTART_FIRST_S, 0
+                    restarts += 1
+                    log.warning("agent.ended", session=session_id, status=status, restarts=restarts)
+                    await trio.sleep(pause_s * (1 + self._rng.random() / 4))
+                    pause_s = min(pause_s * 2, RESTART_MAX_S)
+                log.error("agent.given_up", session=session_id)
+        finally:
+            del self._running[session_id]
+
+
+async def _run_child(command: list[str]) -> int:
+    """Run the child to its end; cancelled, it is ended with its agent."""
+    process = await trio.lowlevel.open_process(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        return await process.wait()
+    finally:
+        with trio.CancelScope(deadline=trio.current_time() + END_WITHIN_S, shield=True):
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                await process.wait()  # noqa: ASYNC102  # shielded above, with a deadline
+        if process.returncode is None:
+            process.kill()

@@ -1,0 +1,387 @@
+"""The house: every resource and channel opened, and the supervision tree stated.
+
+No logic lives here. Indentation is lifetime: what stands further left is opened
+earlier and closed later, whatever ends the daemon.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import structlog
+import trio
+from tricycle import open_service_nursery
+
+from actors import agents, approvals, connection, intake, journal, lanes, links, ownership, turns
+from actors.app import shutdown
+from actors.app.mailboxes import (
+    GATEWAY_MAILBOX,
+    INTAKE_MAILBOX,
+    SMALL_MAILBOX,
+    Account,
+    Mailbox,
+    Mailboxes,
+)
+from actors.app.peers import (
+    approvals_context,
+    daemon_info,
+    gateway_settings,
+    intake_settings,
+    lane_settings,
+    link_tools,
+    monthly_count,
+    now_ms,
+    pictures_settings,
+    turn_context,
+)
+from actors.app.reporting import report
+from actors.feishu import gateway, pictures
+from actors.host import state_dir
+from actors.host.exit_status import ExitStatus
+from actors.host.tokens import TokenFiles
+from actors.journal import pruning
+from actors.kit.cleanup import CleanupBudget
+from actors.kit.mailbox import ask_or, offer
+from actors.kit.supervisor import (
+    Budget,
+    Child,
+    Restart,
+    RestartsExhausted,
+    Strategy,
+    Supervisor,
+)
+from actors.lanes.lane import Lane, LaneContext
+from actors.messages import connection as to_connection
+from actors.messages import intake as to_intake
+from actors.messages import journal as to_journal
+from actors.messages import lane as to_lane
+from actors.messages import shutdown as to_shutdown
+from actors.messages.turn import TurnOpening
+from protocol import __version__
+from protocol.config.places import StateDir
+from protocol.config.settings import Settings
+from protocol.ids import AccountId, MessageId, SessionId
+
+CORE_BUDGET: Final = Budget(restarts_max=3, window_s=60.0)
+EDGES_BUDGET: Final = Budget(restarts_max=10, window_s=60.0, backoff_max_s=30.0)
+ACCEPT_BACKLOG: Final = 1_024
+REFUSED_AGAIN_S: Final = 30.0
+LEDGER_WITHIN_S: Final = 2.0
+LANES_MARGIN_S: Final = 3.0
+"""Beyond the cards' own deadline, before a lane that does not end is named."""
+
+log = structlog.get_logger()
+
+
+class App:
+    """One daemon's resources and channels."""
+
+    def __init__(self, settings: Settings, state: StateDir, tokens: TokenFiles) -> None:
+        self._settings = settings
+        self._state = state
+        self._tokens = tokens
+        self._rng = random.Random(os.urandom(16))  # noqa: S311  # jitter
+        self._boxes = Mailboxes()
+        self._accounts = {
+            account.account_id: Account(
+                settings=account,
+                gateway=Mailbox(GATEWAY_MAILBOX),
+                intake=Mailbox(INTAKE_MAILBOX),
+                connection=Mailbox(SMALL_MAILBOX),
+            )
+            for account in settings.accounts
+        }
+        tuning = [account.tuning for account in settings.accounts]
+        self._cleanup = CleanupBudget(max(one.shutdown_deadline_ms for one in tuning) / 1000)
+        self._turns = turn_context(
+            settings,
+            self._accounts,
+            self._boxes.journal.tx,
+            self._boxes.ownership.tx,
+            self._boxes.pictures.tx,
+            self._cleanup,
+        )
+        self._refused: set[AccountId] = set()
+        self._generation = 0
+        self._started_at_ms = now_ms()
+
+    async def live(self, ready: Callable[[str, int], Awaitable[None]]) -> int:
+        """Run until asked to leave; return the exit status.
+
+        *ready* is called with host and port once proxies are accepted.
+
+        Raises:
+            JournalError, OSError: what kept the house from opening.
+        """
+        house = trio.CancelScope()
+        coordinator = shutdown.Coordinator(self._boxes.shutdown.life(), self._cleanup, house)
+        left_open = 0
+        failed = False
+        async with trio.open_nursery() as outside:
+            await outside.start(
+                coordinator.run,
+                self._boxes.shutdown.tx,
+                [account.connection.tx for account in self._accounts.values()],
+                self._boxes.lanes.tx,
+                self._boxes.ownership.tx,
+            )
+            try:
+                with house:
+                    async with open_service_nursery() as services:
+                        await self._open_services(services)
+                        try:
+                            await self._serve(ready)
+                        finally:
+                            left_open = await self._cards_left_open()  # noqa: ASYNC102  # it shields itself, with a deadline
+            except* RestartsExhausted as exhausted:
+                log.critical("daemon.failed", reason=str(exhausted.exceptions[0]))
+                failed = True
+            finally:
+                state_dir.remove_daemon_info(self._state)
+            outside.cancel_scope.cancel(reason="left")
+        if failed or left_open:
+            log.warning("daemon.stopped", cards_left_open=left_open)
+            return ExitStatus.FAILED
+        log.info("daemon.stopped")
+        return coordinator.exit_status or 0
+
+    async def _open_services(self, services: trio.Nursery) -> None:
+        opened: journal.Opened = await services.start(
+            journal.run, self._state.database, self._boxes.journal.life()
+        )
+        self._generation = opened.generation
+        for account in self._accounts.values():
+            await services.start(
+                gateway.run,
+                gateway_settings(account),
+                account.gateway.life(),
+                monthly_count(account, self._boxes.journal.tx),
+            )
+        await services.start(
+            pictures.run, pictures_settings(self._accounts), self._boxes.pictures.life()
+        )
+
+    async def _serve(self, ready: Callable[[str, int], Awaitable[None]]) -> None:
+        listen = self._settings.listen
+        listeners = await trio.open_tcp_listeners(
+            listen.port, host=listen.host, backlog=ACCEPT_BACKLOG
+        )
+        port = listeners[0].socket.getsockname()[1]
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._core(listeners).run)
+                self._write_daemon_info(listen.host, port)
+                log.info("daemon.ready", host=listen.host, port=port, pid=os.getpid())
+                await ready(listen.host, port)
+        finally:
+            for listener in listeners:
+                await trio.aclose_forcefully(listener)
+
+    def _write_daemon_info(self, host: str, port: int) -> None:
+        info = daemon_info(host, port, self._generation, self._started_at_ms)
+        with suppress(OSError):  # full disk: proxies can still be told the address
+            state_dir.write_daemon_info(self._state, info)
+
+    async def _cards_left_open(self) -> int:
+        """Count the cards still in the ledger; what this leaves the next start repairs."""
+        with trio.move_on_after(LEDGER_WITHIN_S + 1, shield=True):
+            answer: tuple[Any, ...] | to_journal.Failed = await ask_or(
+                self._boxes.journal.tx,
+                lambda reply: to_journal.OpenCards(reply=reply),
+                within_s=LEDGER_WITHIN_S,
+                otherwise=lambda reason: to_journal.Failed(reason=reason),
+            )
+            return 0 if isinstance(answer, to_journal.Failed) else len(answer)
+        return 0
+
+    # ── the supervision tree ────────────────────────────────────────────────
+
+    def _core(self, listeners: list[trio.SocketListener]) -> Supervisor:
+        return Supervisor(
+            [
+                Child(name="ownership", run=self._live_ownership),
+                Child(
+                    name="lanes",
+                    run=self._live_lanes,
+                    stop_within_s=self._cleanup.seconds + LANES_MARGIN_S,
+                ),
+                Child(
+                    name="edges",
+                    run=lambda *, task_status: self._live_edges(listeners, task_status=task_status),
+                ),
+            ],
+            Strategy.REST_FOR_ONE,
+            CORE_BUDGET,
+            report=report,
+            rng=self._rng,
+        )
+
+    async def _live_edges(
+        self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        async def live_links(*, task_status: trio.TaskStatus[None]) -> None:
+            settings = links.LinkSettings(
+                daemon_version=__version__,
+                generation=self._generation,
+                verify=self._tokens.verify,
+                approvals_tx=self._boxes.approvals.tx,
+                tools=link_tools(self._accounts, self._boxes.journal.tx, self._boxes.ownership.tx),
+            )
+            await links.serve(
+                listeners, settings, self._boxes.ownership.tx, task_status=task_status
+            )
+
+        children = [
+            Child(name="repair", run=self._live_repair, restart=Restart.TEMPORARY),
+            Child(
+                name="approvals",
+                run=self._live_approvals,
+                stop_within_s=self._cleanup.seconds + LANES_MARGIN_S,
+            ),
+            Child(name="links", run=live_links),
+            Child(name="pruning", run=self._live_pruning),
+            Child(
+                name="agents",
+                run=self._live_agents,
+                stop_within_s=agents.END_WITHIN_S + LANES_MARGIN_S,
+            ),
+        ]
+        for account in self._accounts.values():
+            children += self._account_children(account)
+        edges = Supervisor(
+            children, Strategy.ONE_FOR_ONE, EDGES_BUDGET, report=report, rng=self._rng
+        )
+        await edges.run(task_status=task_status)
+
+    def _account_children(self, account: Account) -> list[Child]:
+        async def live_intake(*, task_status: trio.TaskStatus[None]) -> None:
+            await self._live_intake(account, task_status=task_status)
+
+        async def live_connection(*, task_status: trio.TaskStatus[None]) -> None:
+            await self._live_connection(account, task_status=task_status)
+
+        name = account.settings.account_id
+        return [
+            Child(name=f"intake {name}", run=live_intake, start_within_s=60.0),
+            Child(name=f"connection {name}", run=live_connection),
+        ]
+
+    # ── one life of each ────────────────────────────────────────────────────
+
+    async def _live_ownership(self, *, task_status: trio.TaskStatus[None]) -> None:
+        await ownership.run(
+            ownership.OwnershipSettings(
+                daemon_version=__version__,
+                generation=self._generation,
+                started_at_ms=self._started_at_ms,
+            ),
+            self._boxes.ownership.life(),
+            self._boxes.journal.tx,
+            self._boxes.lanes.tx,
+            now_ms=now_ms,
+            task_status=task_status,
+        )
+
+    async def _live_lanes(self, *, task_status: trio.TaskStatus[None]) -> None:
+        context = LaneContext(
+            settings=lane_settings(self._settings, self._accounts),
+            ownership_tx=self._boxes.ownership.tx,
+            show_turn=lambda opening, inbox, own: turns.show_turn(opening, inbox, own, self._turns),
+            finish_crashed=self._finish_crashed,
+            mark=self._mark,
+            random_bytes=os.urandom,
+        )
+
+        async def run_lane(
+            session_id: SessionId,
+            inbox: trio.MemoryReceiveChannel[to_lane.LaneMessage],
+            own: trio.MemorySendChannel[to_lane.LaneMessage],
+            retire: Callable[[], None],
+        ) -> None:
+            await Lane(session_id, context, own, retire).serve(inbox)
+
+        await lanes.run(self._boxes.lanes.life(), run_lane, task_status=task_status)
+
+    async def _mark(self, account: AccountId, message_id: MessageId, answered: trio.Event) -> None:
+        one = self._accounts[account]
+        mark = turns.TypingMark(message_id, one.gateway.tx, one.intake.tx)
+        await turns.mark_until(answered, mark, self._cleanup)
+
+    async def _finish_crashed(self, opening: TurnOpening) -> None:
+        await turns.finish_crashed(opening, self._turns)
+
+    async def _live_approvals(self, *, task_status: trio.TaskStatus[None]) -> None:
+        context = approvals_context(
+            self._accounts, self._boxes.journal.tx, self._boxes.approvals.tx, self._cleanup
+        )
+        await approvals.run(context, self._boxes.approvals.life(), task_status=task_status)
+
+    async def _live_repair(self, *, task_status: trio.TaskStatus[None]) -> None:
+        await turns.repair_cards(self._turns, task_status=task_status)
+
+    async def _live_agents(self, *, task_status: trio.TaskStatus[None]) -> None:
+        settings = agents.AgentsSettings(
+            commands=self._settings.agents,
+            state_dir=self._state.root,
+            random_bytes=os.urandom,
+        )
+        await agents.run(
+            settings, self._boxes.agents.life(), rng=self._rng, task_status=task_status
+        )
+
+    async def _live_pruning(self, *, task_status: trio.TaskStatus[None]) -> None:
+        await pruning.run(
+            self._boxes.journal.tx, self._state.attachments, now_ms=now_ms, task_status=task_status
+        )
+
+    async def _live_intake(self, account: Account, *, task_status: trio.TaskStatus[None]) -> None:
+        await intake.run(
+            intake_settings(self._settings, account, self._state),
+            account.intake.life(),
+            intake.Peers(
+                intake_tx=account.intake.tx,
+                journal_tx=self._boxes.journal.tx,
+                ownership_tx=self._boxes.ownership.tx,
+                lanes_tx=self._boxes.lanes.tx,
+                gateway_tx=account.gateway.tx,
+                approvals_tx=self._boxes.approvals.tx,
+                agents_tx=self._boxes.agents.tx,
+            ),
+            now_ms=now_ms,
+            rng=self._rng,
+            task_status=task_status,
+        )
+
+    async def _live_connection(
+        self, account: Account, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        name = account.settings.account_id
+        # A connection that crashed may have committed events it did not bring to intake.
+        offer(account.intake.tx, to_intake.TakeUp())
+        try:
+            await connection.run(
+                connection.ConnectionSettings(account=name),
+                account.connection.life(),
+                connection.Peers(
+                    gateway=account.gateway.tx,
+                    journal=self._boxes.journal.tx,
+                    intake=account.intake.tx,
+                    ownership=self._boxes.ownership.tx,
+                ),
+                rng=self._rng,
+                now_ms=now_ms,
+                task_status=task_status,
+            )
+        except to_connection.CredentialsRefusedError as refused:
+            log.critical("feishu.credentials_refused", account=name, reason=str(refused))
+            if name in self._refused:
+                await trio.sleep(REFUSED_AGAIN_S)
+                return
+            self._refused.add(name)
+            request = to_shutdown.Leave(exit_status=ExitStatus.CREDENTIALS, reason=str(refused))
+            offer(self._boxes.shutdown.tx, request)
+            await trio.sleep_forever()

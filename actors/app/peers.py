@@ -1,0 +1,150 @@
+"""What rooms are given of the house: their settings and doors, made from its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Mapping
+
+import trio
+
+from actors import approvals, intake, links, outbound, turns
+from actors.app.mailboxes import Account
+from actors.feishu import gateway as calling
+from actors.feishu import pictures as fetching
+from actors.feishu.monthly import MonthlyCount
+from actors.kit.cleanup import CleanupBudget
+from actors.lanes.lane import LaneSettings
+from actors.messages import approvals as to_approvals
+from actors.messages import journal, ownership, pictures
+from actors.turns.context import GrantNotices
+from protocol import __version__
+from protocol.config.places import DaemonInfo, StateDir
+from protocol.config.settings import Settings
+from protocol.ids import AccountId
+from protocol.routing.pairing import mint_code
+
+Accounts = Mapping[AccountId, Account]
+
+
+def now_ms() -> int:
+    """Wall time, for what people and other processes read."""
+    return time.time_ns() // 1_000_000
+
+
+def daemon_info(host: str, port: int, generation: int, started_at_ms: int) -> DaemonInfo:
+    return DaemonInfo(
+        host=host,
+        port=port,
+        pid=os.getpid(),
+        version=__version__,
+        generation=generation,
+        started_at=started_at_ms,
+    )
+
+
+def turn_context(
+    settings: Settings,
+    accounts: Accounts,
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
+    pictures_tx: trio.MemorySendChannel[pictures.PicturesMessage],
+    cleanup: CleanupBudget,
+) -> turns.TurnContext:
+    cooldowns = [one.tuning.permission_notify_cooldown_ms for one in settings.accounts]
+    return turns.TurnContext(
+        gateways={name: one.gateway.tx for name, one in accounts.items()},
+        intakes={name: one.intake.tx for name, one in accounts.items()},
+        journal_tx=journal_tx,
+        ownership_tx=ownership_tx,
+        pictures_tx=pictures_tx,
+        picture_wait_s=max(one.tuning.image_resolve_timeout_ms for one in settings.accounts) / 1000,
+        cleanup=cleanup,
+        language=settings.language,
+        now_ms=now_ms,
+        grants=GrantNotices(cooldown_ms=max(cooldowns)),
+    )
+
+
+def approvals_context(
+    accounts: Accounts,
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+    own_tx: trio.MemorySendChannel[to_approvals.ApprovalsMessage],
+    cleanup: CleanupBudget,
+) -> approvals.Peers:
+    return approvals.Peers(
+        gateways={name: one.gateway.tx for name, one in accounts.items()},
+        journal_tx=journal_tx,
+        own_tx=own_tx,
+        cleanup=cleanup,
+        random_bytes=os.urandom,
+        now_ms=now_ms,
+    )
+
+
+def intake_settings(settings: Settings, account: Account, state: StateDir) -> intake.IntakeSettings:
+    return intake.IntakeSettings(
+        account=account.settings.account_id,
+        policy=account.settings.policy,
+        language=settings.language,
+        session_reply_mode=settings.reply_mode,
+        agents=tuple(settings.agents),
+        attachments=state.attachments,
+        mint_code=lambda: mint_code(secrets.randbelow),
+    )
+
+
+def lane_settings(settings: Settings, accounts: Accounts) -> LaneSettings:
+    deadlines = [account.tuning.cancel_deadline_ms for account in settings.accounts]
+    return LaneSettings(
+        reply_modes={name: account.settings.reply_mode for name, account in accounts.items()},
+        session_reply_mode=settings.reply_mode,
+        cancel_deadline_s=max(deadlines) / 1000,
+    )
+
+
+def gateway_settings(account: Account) -> calling.GatewaySettings:
+    settings = account.settings
+    return calling.GatewaySettings(
+        account=settings.account_id,
+        base_url=settings.base_url,
+        app_id=settings.app_id,
+        app_secret=settings.app_secret.reveal(),
+        monthly_calls=settings.tuning.monthly_call_budget,
+    )
+
+
+def monthly_count(
+    account: Account, journal_tx: trio.MemorySendChannel[journal.JournalMessage]
+) -> MonthlyCount | None:
+    if account.settings.tuning.monthly_call_budget is None:
+        return None
+    return MonthlyCount(account.settings.account_id, journal_tx, now_ms)
+
+
+def pictures_settings(accounts: Accounts) -> fetching.PicturesSettings:
+    return fetching.PicturesSettings(
+        gateways={name: one.gateway.tx for name, one in accounts.items()},
+        bytes_max={name: one.settings.tuning.image_max_bytes for name, one in accounts.items()},
+    )
+
+
+def link_tools(
+    accounts: Accounts,
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
+) -> links.Tools:
+    """Return the tools beside the channel's own: of operators, and of sessions."""
+    return links.Tools(
+        of_operators=intake.operator_tools({name: one.intake.tx for name, one in accounts.items()}),
+        of_sessions=outbound.session_tools(
+            outbound.OutboundContext(
+                gateways={name: one.gateway.tx for name, one in accounts.items()},
+                journal_tx=journal_tx,
+                ownership_tx=ownership_tx,
+                random_bytes=os.urandom,
+                now_ms=now_ms,
+            )
+        ),
+    )

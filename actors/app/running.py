@@ -1,0 +1,41 @@
+"""A house with its log open around it, and the line that says it is ready."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import trio
+
+from actors.app.composition import App
+from actors.host import logs
+from actors.host.tokens import TokenFiles
+from protocol.config.places import StateDir
+from protocol.config.settings import Settings
+
+LOGS_WITHIN_S: Final = 1.0
+
+
+async def live(settings: Settings, state: StateDir, tokens: TokenFiles) -> int:
+    """Run the house, with its log open around it; return the exit status."""
+    sinks = open_logs(settings, state)
+    try:
+        return await App(settings, state, tokens).live(say_ready)
+    finally:
+        sinks.close(within_s=LOGS_WITHIN_S)
+
+
+def open_logs(settings: Settings, state: StateDir) -> logs.Logs:
+    sinks = logs.configure(
+        format=settings.log.format, level=settings.log.level, file=state.log, stream=sys.stderr
+    )
+    for account in settings.accounts:
+        sinks.register_secret(account.app_secret.reveal())
+    return sinks
+
+
+async def say_ready(host: str, port: int) -> None:
+    """The one line on stdout that starters wait for."""
+    await trio.lowlevel.checkpoint()
+    sys.stdout.write(f"larkd ready on {host}:{port}\n")
+    sys.stdout.flush()

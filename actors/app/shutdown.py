@@ -1,0 +1,96 @@
+"""Shutdown: the order in which the house is left.
+
+It only says when. That every card becomes final, and that users end before the
+services they use, holds by construction: the lanes finish their cards on the way
+out whatever ends them, and gateways and journal live in nurseries outside of them.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterable, Sequence
+from typing import Final
+
+import structlog
+import trio
+
+from actors.kit import watchdog
+from actors.kit.cleanup import CleanupBudget
+from actors.kit.mailbox import ActorGone, ask, offer
+from actors.messages import connection, lane, ownership, shutdown
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+TELL_WITHIN_S: Final = 1.5
+SECOND_SIGNAL_BUDGET_S: Final = 1.0
+WATCHDOG_MARGIN_S: Final = 10.0
+"""Beyond the cards' deadline: telling, closing sockets, the journal's last commit."""
+
+log = structlog.get_logger()
+
+
+class Coordinator:
+    """Hears signals and requests to leave; the first one decides, the next ones hurry."""
+
+    def __init__(
+        self,
+        inbox: trio.MemoryReceiveChannel[shutdown.ShutdownMessage],
+        cards_budget: CleanupBudget,
+        house: trio.CancelScope,
+    ) -> None:
+        self._inbox = inbox
+        self._cards_budget = cards_budget
+        self._house = house
+        self.exit_status: int | None = None
+        """What the first request to leave asked for; None before it."""
+
+    async def run(
+        self,
+        own: trio.MemorySendChannel[shutdown.ShutdownMessage],
+        connections: Sequence[trio.MemorySendChannel[connection.ConnectionMessage]],
+        lanes_tx: trio.MemorySendChannel[lane.LaneMessage],
+        ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until cancelled, also while the house is left: a second signal counts."""
+        with trio.open_signal_receiver(*SIGNALS) as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_relay, signals, own)
+                task_status.started()
+                async for request in self._inbox:
+                    if self.exit_status is not None:
+                        log.info("daemon.hurrying", reason=request.reason)
+                        self._cards_budget.shorten(SECOND_SIGNAL_BUDGET_S)
+                        continue
+                    self.exit_status = request.exit_status
+                    log.info("daemon.stopping", reason=request.reason)
+                    watchdog.arm(self._cards_budget.seconds + WATCHDOG_MARGIN_S, what="leaving")
+                    nursery.start_soon(self._leave, connections, lanes_tx, ownership_tx)
+
+    async def _leave(
+        self,
+        connections: Sequence[trio.MemorySendChannel[connection.ConnectionMessage]],
+        lanes_tx: trio.MemorySendChannel[lane.LaneMessage],
+        ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
+    ) -> None:
+        """Stop accepting; cancel the turns; say bye; then let the house unwind."""
+        for mailbox in connections:
+            offer(mailbox, connection.Leave())
+        try:
+            await ask(lanes_tx, lambda reply: lane.StopAll(reply=reply), within_s=TELL_WITHIN_S)
+            await ask(
+                ownership_tx,
+                lambda reply: ownership.Leaving(reply=reply),
+                within_s=TELL_WITHIN_S,
+            )
+        except (trio.TooSlowError, ActorGone) as late:
+            log.warning("daemon.goodbye_unsaid", reason=repr(late))
+        finally:
+            self._house.cancel(reason="leaving")
+
+
+async def _relay(
+    signals: AsyncIterable[int], own: trio.MemorySendChannel[shutdown.ShutdownMessage]
+) -> None:
+    async for number in signals:
+        offer(own, shutdown.Leave(exit_status=0, reason=signal.Signals(number).name))

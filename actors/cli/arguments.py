@@ -1,0 +1,201 @@
+"""What the command line takes.
+
+The daemon's part is the same for ``python -m actors.daemon`` and ``larkd daemon``. Nothing
+slow is imported here: ``--help`` is to answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from actors.host.arguments import DaemonArguments
+from protocol.wire.messages import ROLES
+
+DESCRIPTION: Final = """\
+Own the long connection of a Feishu/Lark bot, and give it to coding-agent sessions.
+
+Prints "larkd ready on HOST:PORT" once sessions can connect. Ends on Ctrl-C or SIGTERM,
+bringing every running card to its end first; a second signal hurries it.
+"""
+EPILOG: Final = """\
+examples:
+  larkd daemon --sandbox          try it: no Feishu app needed, prints a chat page's address
+  larkd daemon --check            is my configuration right, does Feishu take my credentials?
+  larkd daemon                    run with ~/.config/larkd/config.toml
+  LARKD_APP_ID=cli_… LARKD_APP_SECRET=… larkd daemon
+
+exit status: 0 left in order, 1 failed while running, 2 bad usage or configuration,
+3 another larkd is serving the state directory, 4 Feishu refused the credentials
+"""
+
+HANDOFF_DESCRIPTION: Final = """\
+Say which session hears the user, with the dispatcher's rights. The command is no session
+itself: what it does not name stays as it is.
+"""
+HANDOFF_EPILOG: Final = """\
+examples:
+  larkd handoff acquire api                    the session with alias (or id) api hears the user
+  larkd handoff acquire --match cwd=/src/api   the one live session that says so of itself
+  larkd handoff grant api                      api may take the channel itself, once
+  larkd handoff reclaim                        back to the dispatcher, also from a dead session
+  larkd handoff reclaim --chats                and every chat follows the channel again
+
+`larkd status` lists the sessions.
+"""
+
+
+PAIR_DESCRIPTION: Final = """\
+A stranger who writes to the bot is shown a code, and so is a group that mentions it.
+Approve the code to let them in. The first person approved here becomes admin, who can
+approve others in the chat: /pair CODE.
+"""
+
+
+def parse_daemon_arguments(argv: Sequence[str]) -> DaemonArguments:
+    """Read the arguments after the program's name. Exits with status 2 on bad usage."""
+    parser = argparse.ArgumentParser(
+        prog="larkd daemon",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_daemon_options(parser)
+    return daemon_arguments(parser.parse_args(argv))
+
+
+def add_daemon_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="configuration, TOML or JSON (default: $LARKD_CONFIG, else config.toml or"
+        " config.json in ~/.config/larkd)",
+    )
+    add_state_dir(parser)
+    parser.add_argument(
+        "--sandbox",
+        action="store_true",
+        help="run with an embedded stand-in for Feishu and an echo session, and print the"
+        " address of its chat page",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="validate configuration and credentials, and exit"
+    )
+    parser.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        help="where sessions connect (default: $LARKD_LISTEN, else the configuration, else"
+        " 127.0.0.1:7345); port 0 picks a free one",
+    )
+
+
+def add_state_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state-dir",
+        metavar="DIR",
+        type=Path,
+        default=argparse.SUPPRESS,  # so that it may stand before or after an action
+        help="journal, tokens and log of one daemon (default: $LARKD_STATE_DIR, else"
+        " ~/.local/state/larkd)",
+    )
+
+
+def daemon_arguments(parsed: argparse.Namespace) -> DaemonArguments:
+    return DaemonArguments(
+        config=parsed.config,
+        state_dir=getattr(parsed, "state_dir", None),
+        sandbox=parsed.sandbox,
+        check=parsed.check,
+        listen=parsed.listen,
+    )
+
+
+def add_handoff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``larkd handoff`` with its four actions and their selectors."""
+    handoff = commands.add_parser(
+        "handoff",
+        help="say which session hears the user",
+        description=HANDOFF_DESCRIPTION,
+        epilog=HANDOFF_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_state_dir(handoff)
+    actions = handoff.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for action, what in (
+        ("grant", "let a session take the channel itself, once"),
+        ("acquire", "give the channel to a session"),
+    ):
+        one = _action(actions, action, what)
+        target = one.add_mutually_exclusive_group(required=True)
+        target.add_argument(
+            "session", nargs="?", metavar="SESSION", help="a live session's id or alias"
+        )
+        target.add_argument("--session-id", metavar="ID", help="a live session's id, and only that")
+        target.add_argument(
+            "--match",
+            metavar="KEY=VALUE",
+            action="append",
+            type=_pair,
+            help="what the session says of itself; may be given several times",
+        )
+    _action(actions, "return", "give the channel back to the dispatcher")
+    reclaim = _action(actions, "reclaim", "take the channel back for the dispatcher")
+    reclaim.add_argument(
+        "--chats", action="store_true", help="also end every binding of a chat to a session"
+    )
+
+
+def add_tokens(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``larkd tokens``."""
+    tokens = commands.add_parser(
+        "tokens", help="replace what proves a proxy's role", allow_abbrev=False
+    )
+    add_state_dir(tokens)
+    actions = tokens.add_subparsers(dest="action", metavar="ACTION", required=True)
+    rotate = _action(
+        actions,
+        "rotate",
+        "make a new token for a role; a running daemon takes it from the next connection on",
+    )
+    rotate.add_argument("role", choices=ROLES)
+
+
+def add_pair(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``larkd pair`` with its three actions."""
+    pair = commands.add_parser(
+        "pair",
+        help="let people and groups in, by the code they were shown",
+        description=PAIR_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_state_dir(pair)
+    actions = pair.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listed = _action(actions, "list", "show the codes that wait, and who was let in")
+    listed.add_argument("--json", action="store_true", help="print it as JSON")
+    approve = _action(actions, "approve", "let in whom a code was shown to")
+    approve.add_argument("code", metavar="CODE", help="the six characters they were shown")
+    revoke = _action(actions, "revoke", "take an approval back")
+    revoke.add_argument("subject", metavar="ID", help="an open_id, a chat_id, or a waiting code")
+
+
+def _action(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, what: str
+) -> argparse.ArgumentParser:
+    action = actions.add_parser(
+        name, help=what, description=what.capitalize() + ".", allow_abbrev=False
+    )
+    add_state_dir(action)
+    return action
+
+
+def _pair(given: str) -> tuple[str, str]:
+    key, equals, value = given.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{given!r} is not KEY=VALUE")
+    return key, value

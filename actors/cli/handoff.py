@@ -1,0 +1,54 @@
+"""``larkd handoff``: the channel given, taken back or granted by a person at the keyboard."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any, Final
+
+from actors.cli.operator import Declined, ask
+from actors.cli.status import fetch
+from protocol.config.places import StateDir
+from protocol.routing import lease
+
+TOOLS: Final[Mapping[str, str]] = {
+    "grant": lease.GRANT,
+    "acquire": lease.ACQUIRE,
+    "return": lease.RETURN,
+    "reclaim": lease.RECLAIM,
+}
+
+
+def hand_off(state: StateDir, parsed: argparse.Namespace) -> str:
+    """Do what was asked; return the daemon's answer.
+
+    Raises:
+        Declined: the daemon says no; nothing has changed.
+        Unavailable: no daemon serves the directory, or it does not answer.
+        ConfigurationError: the dispatcher's token can't be used.
+    """
+    answer = ask(state, TOOLS[parsed.action], _arguments(state, parsed), role="dispatcher")
+    if not answer.ok:
+        raise Declined(answer.error or "refused without a reason")
+    return str(answer.result)
+
+
+def _arguments(state: StateDir, parsed: argparse.Namespace) -> dict[str, Any]:
+    match parsed.action:
+        case "grant" | "acquire":
+            if parsed.match:
+                return {"match": dict(parsed.match)}
+            return {"session_id": parsed.session_id or _by_alias(fetch(state), parsed.session)}
+        case "reclaim" if parsed.chats:
+            return {"chats": True}
+    return {}
+
+
+def _by_alias(status: Mapping[str, Any], named: str) -> str:
+    """Return the id of the session *named*; ids come before aliases."""
+    sessions = status["sessions"]
+    if not any(session["sessionId"] == named for session in sessions):
+        for session in sessions:
+            if session["alias"] == named.lower():
+                return str(session["sessionId"])
+    return named

@@ -1,0 +1,63 @@
+"""``larkd pair``: who was let in beside the configuration, from the keyboard."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from actors.cli.operator import Declined, ask
+from protocol.config.places import StateDir
+from protocol.routing.pairing import CODE_VALID_MS
+from protocol.wire import operating
+
+_MS_PER_MINUTE = 60_000
+
+
+def pair(state: StateDir, parsed: argparse.Namespace) -> str:
+    """Do what was asked; return what to print.
+
+    Raises:
+        Declined: no such code, or nothing to revoke; nothing has changed.
+        Unavailable: no daemon serves the directory, or it does not answer.
+        ConfigurationError: the dispatcher's token can't be used.
+    """
+    match parsed.action:
+        case "approve":
+            return str(_call(state, operating.PAIR_APPROVE, {"code": parsed.code}))
+        case "revoke":
+            return str(_call(state, operating.PAIR_REVOKE, {"subject": parsed.subject}))
+    found = _call(state, operating.PAIR_LIST, {})
+    if parsed.json:
+        return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+    return "\n".join(as_lines(found, time.time_ns() // 1_000_000))
+
+
+def _call(state: StateDir, tool: str, args: Mapping[str, Any]) -> Any:
+    answer = ask(state, tool, args, role="dispatcher")
+    if not answer.ok:
+        raise Declined(answer.error or "refused without a reason")
+    return answer.result
+
+
+def as_lines(found: Mapping[str, Any], now_ms: int) -> Iterator[str]:
+    """Show what every account's intake told, for a terminal."""
+    for account, book in found.items():
+        yield f"account {account}"
+        for request in book["pending"]:
+            left_ms = request["made_at"] + CODE_VALID_MS - now_ms
+            minutes = max(0, -(-left_ms // _MS_PER_MINUTE))
+            who = request["open_id"]
+            if request["kind"] == "group":
+                who = f"group {request['chat_id']}, asked by {who}"
+            yield f"  {request['code']}  {who}, {minutes} min left"
+        if not book["pending"]:
+            yield "  no code is waiting"
+        admins = set(book["admins"])
+        for user in book["users"]:
+            yield f"  paired {user}{' (admin)' if user in admins else ''}"
+        for group in book["groups"]:
+            yield f"  paired group {group}"

@@ -1,0 +1,18 @@
+"""What a daemon is started with, whichever command line said it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+
+class DaemonArguments(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of ``python -m actors.daemon`` and ``larkd daemon``."""
+
+    config: Path | None = None
+    state_dir: Path | None = None
+    sandbox: bool = False
+    check: bool = False
+    listen: str | None = None
+    """``host:port`` as given; it is read together with the configuration."""

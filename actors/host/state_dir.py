@@ -1,0 +1,150 @@
+"""The state directory of one daemon: made, locked, and what it says of who serves it.
+
+What is in it is named by ``protocol.config.places``. All of this runs before the event loop
+starts serving; every refusal says what to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from protocol.config.places import DaemonInfo, StateDir
+from protocol.config.settings import ConfigurationError
+
+PRIVATE_DIR: Final = 0o700
+PRIVATE_FILE: Final = 0o600
+_SMALL_FILE_BYTES: Final = 64 * 1024
+_PID_READS: Final = 20
+_PID_READ_EVERY_S: Final = 0.01
+"""Between taking the lock and writing its pid the other daemon needs some µs."""
+
+
+class AlreadyRunning(Exception):
+    """Another daemon holds the lock of this state directory. Exit status 3."""
+
+    def __init__(self, pid: int | None) -> None:
+        who = "pid unknown" if pid is None else f"pid {pid}"
+        super().__init__(f"another larkd ({who}) is serving this state directory")
+        self.pid = pid
+
+
+def create(state: StateDir) -> None:
+    """Make the directory, private to its user, unless it is there.
+
+    Raises:
+        ConfigurationError: it can't be made, entered or written, or anybody may write.
+    """
+    root = state.root
+    try:
+        if not root.exists():
+            root.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+        if not root.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "it is not a directory")
+        if root.stat().st_mode & stat.S_IWOTH:
+            raise PermissionError(errno.EPERM, f"anybody may write to it; chmod 700 {root}")
+        for inner in (state.tokens, state.attachments):
+            inner.mkdir(mode=PRIVATE_DIR, exist_ok=True)
+        if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "it is not writable")
+    except OSError as failed:
+        raise _unusable(root, failed) from None
+
+
+def _unusable(root: Path, failed: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"the state directory {root} can't be used: {failed.strerror or failed};"
+        " name another one with --state-dir or LARKD_STATE_DIR"
+    )
+
+
+@contextlib.contextmanager
+def locked(state: StateDir) -> Iterator[None]:
+    """Hold the one lock of the directory. The system frees it when the process dies.
+
+    Raises:
+        AlreadyRunning: another daemon holds it.
+        ConfigurationError: the directory can't be written, or can't be locked.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(state.lock, flags, PRIVATE_FILE)
+    except OSError as failed:
+        raise _unusable(state.root, failed) from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except BlockingIOError:
+            raise AlreadyRunning(_pid_in(descriptor)) from None
+        except OSError as failed:
+            raise _unusable(state.root, failed) from None
+        yield
+    finally:
+        # The file stays: removing it would let two daemons lock two files of one name.
+        os.close(descriptor)
+
+
+def _pid_in(descriptor: int) -> int | None:
+    for _ in range(_PID_READS):
+        written = os.pread(descriptor, 32, 0)
+        if written.endswith(b"\n") and written.strip().isdigit():
+            return int(written)
+        time.sleep(_PID_READ_EVERY_S)
+    return None
+
+
+# ── daemon.json ─────────────────────────────────────────────────────────────
+
+
+def write_daemon_info(state: StateDir, info: DaemonInfo) -> None:
+    """Say where this daemon serves. Call it with the lock held, once it listens."""
+    write_private(state.daemon_json, msgspec.json.encode(info) + b"\n")
+
+
+def remove_daemon_info(state: StateDir) -> None:
+    """Say that nobody serves any more. Never fails: the way out must go on."""
+    with contextlib.suppress(OSError):
+        state.daemon_json.unlink(missing_ok=True)
+
+
+def read_daemon_info(state: StateDir) -> DaemonInfo | None:
+    """Return what the daemon said of itself; None if there is no (readable) word of it."""
+    try:
+        with state.daemon_json.open("rb") as file:
+            return msgspec.json.decode(file.read(_SMALL_FILE_BYTES), type=DaemonInfo)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace *path* by *content*, whole or not at all, readable by its user only."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(fresh, flags, PRIVATE_FILE)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123  # of a descriptor, not a path
+            os.fchmod(descriptor, PRIVATE_FILE)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

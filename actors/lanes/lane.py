@@ -1,0 +1,378 @@
+"""A lane: the order of one session's turns, the one in flight, and its cancellation.
+
+A lane pulls: when it has room it asks ownership for its session's next row, so a
+row waits in the journal, where it is safe and can still follow the lease, and not
+here. A ``turns`` session runs one turn at a time; a channel session, which answers
+through tools, is given rows as they come.
+
+Every message is handled in one step without waiting; whatever waits is a child.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal
+
+import msgspec
+import structlog
+import trio
+
+from actors.kit.mailbox import ActorGone, ask, offer
+from actors.messages import lane, link, ownership, turn
+from protocol import ids
+from protocol.ids import AccountId, MessageId, RowId, SessionId, TurnId
+from protocol.platform.comments import place_of
+from protocol.routing.delivery import Offer
+from protocol.routing.roster import ReplyMode
+from protocol.wire import messages as wire
+
+TURN_INPUTS_MAX: Final = 64
+"""Joined messages a turn's actor may be behind; past it the proxy's TCP pushes back."""
+ASK_WITHIN_S: Final = 5.0
+ASK_AGAIN_S: Final = 1.0
+MARKED_MAX: Final = 64
+"""Messages of a channel session that carry the Typing mark at once; more go without."""
+
+log = structlog.get_logger()
+
+ShowTurn = Callable[
+    [
+        turn.TurnOpening,
+        trio.MemoryReceiveChannel[turn.TurnInput],
+        trio.MemorySendChannel[lane.LaneMessage],
+    ],
+    Awaitable[None],
+]
+"""Shows one turn until its final state was accepted; tells the lane of its end."""
+FinishCrashed = Callable[[turn.TurnOpening], Awaitable[None]]
+"""Brings the cards of a turn whose actor crashed to error, by what the ledger knows."""
+MarkMessage = Callable[[AccountId, MessageId, trio.Event], Awaitable[None]]
+"""Marks a message as being worked on, until the event or until cancelled."""
+FeishuReplyMode = Literal["auto", "streaming", "static"]
+
+
+class LaneSettings(msgspec.Struct, frozen=True, kw_only=True):
+    reply_modes: dict[AccountId, FeishuReplyMode]
+    session_reply_mode: ReplyMode
+    cancel_deadline_s: float
+
+
+class LaneContext(msgspec.Struct, frozen=True, kw_only=True):
+    """What every lane is given; the same for all."""
+
+    settings: LaneSettings
+    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]
+    show_turn: ShowTurn
+    finish_crashed: FinishCrashed
+    mark: MarkMessage
+    random_bytes: Callable[[int], bytes]
+
+
+class _Turn:
+    """The turn in flight."""
+
+    def __init__(
+        self,
+        opening: turn.TurnOpening,
+        row_id: RowId,
+        inputs: trio.MemorySendChannel[turn.TurnInput],
+    ) -> None:
+        self.opening = opening
+        self.row_id = row_id
+        self.inputs = inputs
+        self.cancelled = False
+        self.revoked = False
+
+
+class Lane:
+    """The lane of *session_id*. ``own`` is its own mailbox, for its children."""
+
+    def __init__(
+        self,
+        session_id: SessionId,
+        context: LaneContext,
+        own: trio.MemorySendChannel[lane.LaneMessage],
+        retire: Callable[[], None],
+    ) -> None:
+        self._session_id = session_id
+        self._context = context
+        self._own = own
+        self._retire = retire
+        self._peer: lane.Attached | None = None
+        self._turn: _Turn | None = None
+        self._showing = 0
+        self._fetching = False
+        self._more = False
+        self._draining = False
+        self._unresponsive: TurnId | None = None
+        self._marked: dict[RowId, trio.Event] = {}  # of a channel session
+
+    async def serve(self, inbox: trio.MemoryReceiveChannel[lane.LaneMessage]) -> None:
+        """Serve until the session is gone and its last card is final."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            while True:
+                self._handle(await inbox.receive())
+                self._fetch_if_free()
+                if self._peer is None and not (self._turn or self._showing or self._fetching):
+                    # No checkpoint from this check to the retirement.
+                    self._retire()
+                    return  # noqa: ASYNC121  # retired: its children may end first
+
+    def _handle(self, message: lane.LaneMessage) -> None:
+        match message:
+            case lane.Attached():
+                self._lose_turn()
+                self._peer = message
+                self._more = True
+            case lane.Detached(connection_id=connection_id):
+                if self._peer is not None and self._peer.connection_id == connection_id:
+                    self._lose_turn()
+                    self._peer = None
+            case lane.Wake():
+                self._more = True
+            case lane.Answered(row_id=row_id):
+                self._unmark(row_id)
+            case lane.Fetched():
+                self._fetched(message)
+            case lane.Stop():
+                with message.reply:
+                    message.reply.send(self._stop(message))
+            case lane.Revoked(row_id=row_id):
+                if self._turn is not None and self._turn.row_id == row_id:
+                    self._turn.revoked = True
+                    self._cancel(self._turn, "user")
+            case lane.Recalled(message_id=message_id):
+                if self._turn is not None and self._turn.opening.message_id == message_id:
+                    self._cancel(self._turn, "recalled")
+            case lane.StopAll():
+                with message.reply:
+                    self._draining = True
+                    if self._turn is not None:
+                        self._cancel(self._turn, "shutdown")
+                    message.reply.send(None)
+            case lane.TurnEnded(turn_id=turn_id):
+                self._turn_ended(turn_id)
+            case lane.CancelExpired(turn_id=turn_id):
+                self._cancel_expired(turn_id)
+            case lane.Shown(turn_id=turn_id, crashed=crashed):
+                self._showing -= 1
+                if crashed and self._turn is not None and self._turn.opening.turn_id == turn_id:
+                    self._cancel(self._turn, "timeout")
+
+    # ── rows become turns ───────────────────────────────────────────────────
+
+    def _fetch_if_free(self) -> None:
+        if self._peer is None or self._draining or self._fetching or not self._more:
+            return
+        if self._turn is not None and wire.CAPABILITY_TURNS in self._peer.capabilities:
+            return
+        self._fetching = True
+        self._more = False
+        self._nursery.start_soon(self._fetch, self._peer)
+
+    async def _fetch(self, peer: lane.Attached) -> None:
+        row: ownership.NextRow | None = None
+        failed = False
+        try:
+            row = await ask(
+                self._context.ownership_tx,
+                lambda reply: ownership.Next(
+                    session_id=self._session_id, connection_id=peer.connection_id, reply=reply
+                ),
+                within_s=ASK_WITHIN_S,
+            )
+        except (trio.TooSlowError, ActorGone):
+            failed = True
+            await trio.sleep(ASK_AGAIN_S)
+        await self._own.send(lane.Fetched(connection_id=peer.connection_id, row=row, failed=failed))
+
+    def _fetched(self, fetched: lane.Fetched) -> None:
+        self._fetching = False
+        self._more = self._more or fetched.failed or fetched.row is not None
+        if fetched.row is None:
+            return
+        if self._peer is None or self._peer.connection_id != fetched.connection_id:
+            return  # the older connection's end has released this row
+        self._begin(self._peer, fetched.row)
+
+    def _begin(self, peer: lane.Attached, fetched: ownership.NextRow) -> None:
+        row = fetched.offer
+        turn_id = ids.turn_id(self._context.random_bytes(ids.TURN_ID_BYTES))
+        inputs: trio.MemorySendChannel[turn.TurnInput] | None = None
+        if wire.CAPABILITY_TURNS in peer.capabilities:
+            inputs = self._open_turn(peer, row, turn_id, fetched.reply_mode)
+        else:
+            self._mark(row)
+        offer(
+            peer.link,
+            link.Offered(
+                deliver=wire.Deliver(
+                    event_id=row.event_id,
+                    turn_id=turn_id,
+                    attempt=row.attempt,
+                    lease_epoch=row.lease_epoch,
+                    chat_id=row.prepared.chat_id,
+                    content=row.prepared.content,
+                    meta=row.prepared.meta,
+                    attachments=list(row.prepared.attachments),
+                ),
+                turn=inputs,
+            ),
+        )
+
+    def _mark(self, row: Offer) -> None:
+        """What a channel session was given shows that, until it answers it."""
+        if len(self._marked) < MARKED_MAX:
+            self._nursery.start_soon(self._show_mark, row)
+
+    async def _show_mark(self, row: Offer) -> None:
+        answered = self._marked[row.row_id] = trio.Event()
+        try:
+            await self._context.mark(row.account, row.prepared.message_id, answered)
+        finally:
+            self._marked.pop(row.row_id, None)
+
+    def _unmark(self, row_id: RowId) -> None:
+        answered = self._marked.get(row_id)
+        if answered is not None:
+            answered.set()
+
+    def _open_turn(
+        self, peer: lane.Attached, row: Offer, turn_id: TurnId, mode: ReplyMode | None
+    ) -> trio.MemorySendChannel[turn.TurnInput]:
+        prepared = row.prepared
+        wanted = self._context.settings.reply_modes.get(row.account, "auto")
+        streams = wanted == "streaming" or (wanted == "auto" and prepared.chat_type == "p2p")
+        if place_of(prepared.chat_id) is not None:
+            streams = False  # the thread of a comment shows no cards
+        opening = turn.TurnOpening(
+            turn_id=turn_id,
+            session_id=self._session_id,
+            alias=peer.alias,
+            account=row.account,
+            chat_id=prepared.chat_id,
+            message_id=prepared.message_id,
+            sender_id=prepared.sender_id,
+            chat_type=prepared.chat_type,
+            mode="streaming" if streams else "static",
+            reply_mode=mode or self._context.settings.session_reply_mode,
+        )
+        inputs, outlet = trio.open_memory_channel[turn.TurnInput](TURN_INPUTS_MAX)
+        self._turn = _Turn(opening, row.row_id, inputs)
+        self._showing += 1
+        self._nursery.start_soon(self._show, opening, outlet, name=f"turn {turn_id}")
+        return inputs.clone()
+
+    async def _show(
+        self, opening: turn.TurnOpening, outlet: trio.MemoryReceiveChannel[turn.TurnInput]
+    ) -> None:
+        """Run the turn's actor; when it is done before the proxy is, drop what still comes."""
+        crash: Exception | None = None
+        with outlet:
+            try:
+                await self._context.show_turn(opening, outlet.clone(), self._own)
+            except* Exception as group:  # its crash is that turn's failure, no more
+                log.exception("turn.crashed", turn=opening.turn_id, session=self._session_id)
+                crash = group
+            if crash is not None:
+                await self._context.finish_crashed(opening)
+            await self._own.send(lane.Shown(turn_id=opening.turn_id, crashed=crash is not None))
+            async for message in outlet:
+                if isinstance(message, turn.Said) and isinstance(message.message, wire.TurnEnd):
+                    await self._own.send(
+                        lane.TurnEnded(turn_id=opening.turn_id, status=message.message.status)
+                    )
+
+    # ── turns end ───────────────────────────────────────────────────────────
+
+    def _turn_ended(self, turn_id: TurnId) -> None:
+        if turn_id == self._unresponsive:
+            self._owe_end(None)
+        if self._turn is None or self._turn.opening.turn_id != turn_id:
+            return
+        if not self._turn.revoked:
+            self._nursery.start_soon(self._tell_ownership, self._turn.row_id)
+        self._drop_turn()
+
+    async def _tell_ownership(self, row_id: RowId) -> None:
+        await self._context.ownership_tx.send(ownership.Answered(row_id=row_id))
+
+    def _stop(self, stop: lane.Stop) -> lane.StopAnswer:
+        running = self._turn
+        if (
+            running is None
+            or running.cancelled
+            or stop.turn_id not in (None, running.opening.turn_id)
+        ):
+            return lane.NothingRunning()
+        opening = running.opening
+        in_its_direct_chat = opening.chat_type == "p2p" and stop.chat_id == opening.chat_id
+        if not (stop.by == opening.sender_id or in_its_direct_chat or stop.by_admin):
+            return lane.NotAllowed()
+        self._cancel(running, stop.reason)
+        return lane.Stopped(alias=opening.alias, mode=opening.mode)
+
+    def _cancel(self, running: _Turn, reason: wire.CancelReason) -> None:
+        """Ask the proxy, show Stopped, start the clock: none waits for another."""
+        if running.cancelled:
+            return
+        running.cancelled = True
+        turn_id = running.opening.turn_id
+        if self._peer is not None:
+            offer(
+                self._peer.link,
+                link.CancelTurn(cancel=wire.Cancel(turn_id=turn_id, reason=reason)),
+            )
+        self._tell_turn(running, turn.Stop(reason=reason))
+        self._nursery.start_soon(self._expire_cancel, turn_id)
+
+    async def _expire_cancel(self, turn_id: TurnId) -> None:
+        await trio.sleep(self._context.settings.cancel_deadline_s)
+        await self._own.send(lane.CancelExpired(turn_id=turn_id))
+
+    def _cancel_expired(self, turn_id: TurnId) -> None:
+        if self._turn is None or self._turn.opening.turn_id != turn_id:
+            return
+        log.warning("session.unresponsive", session=self._session_id, turn=turn_id)
+        self._turn_ended(turn_id)
+        self._owe_end(turn_id)
+
+    def _owe_end(self, turn_id: TurnId | None) -> None:
+        """The session still owes the end of this turn, or owes none any more."""
+        if (self._unresponsive is None) is not (turn_id is None):
+            self._nursery.start_soon(
+                self._context.ownership_tx.send,
+                ownership.Unresponsive(
+                    session_id=self._session_id, unresponsive=turn_id is not None
+                ),
+            )
+        self._unresponsive = turn_id
+
+    def _lose_turn(self) -> None:
+        """The connection that ran the turn is over. Its row is ownership's affair."""
+        for row_id in list(self._marked):
+            self._unmark(row_id)
+        self._owe_end(None)
+        if self._turn is not None:
+            self._tell_turn(self._turn, turn.SessionLost())
+            self._drop_turn()
+
+    def _drop_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.inputs.close()
+            self._turn = None
+            self._more = True
+
+    def _tell_turn(self, running: _Turn, message: turn.TurnInput) -> None:
+        self._nursery.start_soon(self._send_input, running.inputs.clone(), message)
+
+    @staticmethod
+    async def _send_input(
+        inputs: trio.MemorySendChannel[turn.TurnInput], message: turn.TurnInput
+    ) -> None:
+        with inputs:
+            try:
+                await inputs.send(message)
+            except trio.BrokenResourceError:
+                return  # it is final already

@@ -1,0 +1,284 @@
+"""The Agent Client Protocol, version 1, as a client speaks it, without its I/O.
+
+What an agent reports becomes messages of the wire protocol; what a person sent becomes
+a prompt. Unknown updates are ignored, and odd ones never raise: agents differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from protocol import __version__
+from protocol.wire import messages as wire
+
+PROTOCOL_VERSION: Final = 1
+AUTH_REQUIRED: Final = -32000
+TITLE_CHARACTERS_MAX: Final = 300
+DETAIL_CHARACTERS_MAX: Final = 4_000
+OPTIONS_MAX: Final = 8
+PLAN_ENTRIES_MAX: Final = 1_000
+
+_OptionKind = Literal["allow_once", "allow_always", "reject_once", "reject_always"]
+_KINDS: Final[Mapping[str, wire.ToolKind]] = {
+    "read": "read",
+    "fetch": "read",
+    "search": "search",
+    "execute": "execute",
+    "edit": "edit",
+    "delete": "edit",
+    "move": "edit",
+    "think": "think",
+    "switch_mode": "other",
+    "other": "other",
+}
+_STATUSES: Final[Mapping[str, wire.ToolStatus]] = {
+    "pending": "running",
+    "in_progress": "running",
+    "completed": "success",
+    "failed": "error",
+}
+_PLAN_STATUSES: Final = ("pending", "in_progress", "completed")
+_OPTION_KINDS: Final[tuple[_OptionKind, ...]] = (
+    "allow_once",
+    "allow_always",
+    "reject_once",
+    "reject_always",
+)
+
+Said = wire.Delta | wire.ToolEvent | wire.Plan | wire.Usage
+
+
+class Abilities(Struct, frozen=True, kw_only=True):
+    """What the agent said it can, at ``initialize``."""
+
+    load_session: bool = False
+    resume_session: bool = False
+    images: bool = False
+    auth_methods: tuple[str, ...] = ()
+
+
+def initialize_params(*, read_files: bool, write_files: bool) -> dict[str, Any]:
+    return {
+        "protocolVersion": PROTOCOL_VERSION,
+        "clientCapabilities": {
+            "fs": {"readTextFile": read_files, "writeTextFile": write_files},
+            "terminal": False,
+        },
+        "clientInfo": {"name": "larkd", "title": "larkd", "version": __version__},
+    }
+
+
+def read_abilities(result: Mapping[str, Any]) -> Abilities:
+    told = _map(result.get("agentCapabilities"))
+    methods = result.get("authMethods")
+    return Abilities(
+        load_session=told.get("loadSession") is True,
+        resume_session="resume" in _map(told.get("sessionCapabilities")),
+        images=_map(told.get("promptCapabilities")).get("image") is True,
+        auth_methods=tuple(
+            _text(one, "name") or _text(one, "id")
+            for one in (methods if isinstance(methods, list) else [])
+            if isinstance(one, Mapping)
+        ),
+    )
+
+
+# ── from the agent ──────────────────────────────────────────────────────────
+
+
+def translate(update: Mapping[str, Any], turn_id: str) -> Iterator[Said]:
+    """Return what one ``session/update`` means for the turn in flight."""
+    match update.get("sessionUpdate"):
+        case "agent_message_chunk":
+            yield from _chunk(update, turn_id, "answer")
+        case "agent_thought_chunk":
+            yield from _chunk(update, turn_id, "reasoning")
+        case "tool_call" | "tool_call_update":
+            yield from _tool(update, turn_id)
+        case "plan":
+            yield wire.Plan(turn_id=turn_id, entries=_entries(update.get("entries")))
+        case "usage_update":
+            yield wire.Usage(
+                turn_id=turn_id, used=_count(update, "used"), size=_count(update, "size")
+            )
+
+
+def _chunk(
+    update: Mapping[str, Any], turn_id: str, channel: wire.DeltaChannel
+) -> Iterator[wire.Delta]:
+    text = content_text(update.get("content"))
+    if text:
+        yield wire.Delta(turn_id=turn_id, text=text, channel=channel)
+
+
+def content_text(content: object) -> str:
+    """Return a content block as text; what is no text is named, or linked."""
+    block = _map(content)
+    match block.get("type"):
+        case "text":
+            return _text(block, "text")
+        case "resource_link":
+            name = _text(block, "title") or _text(block, "name") or "link"
+            return f"[{name}]({_text(block, 'uri')})"
+        case "resource":
+            return _text(_map(block.get("resource")), "text")
+        case "image" | "audio" as kind:
+            return f"[{kind}]"
+    return ""
+
+
+def _tool(update: Mapping[str, Any], turn_id: str) -> Iterator[wire.ToolEvent]:
+    call_id = _text(update, "toolCallId")
+    if not call_id:
+        return
+    yield wire.ToolEvent(
+        turn_id=turn_id,
+        call_id=call_id,
+        name=_text(update, "title")[:TITLE_CHARACTERS_MAX] or None,
+        kind=_KINDS.get(_text(update, "kind")),
+        status=_STATUSES.get(_text(update, "status")),
+        summary=_place(update.get("locations")),
+        input=update.get("rawInput"),
+    )
+
+
+def _place(locations: object) -> str | None:
+    first = locations[0] if isinstance(locations, list) and locations else None
+    path = _text(_map(first), "path")
+    line = _count(_map(first), "line")
+    return (f"{path}:{line}" if line is not None else path) if path else None
+
+
+def _entries(entries: object) -> list[wire.PlanEntry]:
+    listed = entries if isinstance(entries, list) else []
+    return [
+        wire.PlanEntry(
+            content=_text(one, "content"),
+            status=next((each for each in _PLAN_STATUSES if each == one.get("status")), "pending"),
+        )
+        for one in listed[:PLAN_ENTRIES_MAX]
+        if isinstance(one, Mapping)
+    ]
+
+
+class Ending(Struct, frozen=True, kw_only=True):
+    """How a prompt ended, as a turn's end."""
+
+    status: wire.TurnStatus
+    error: str | None = None
+
+
+def ending(stop_reason: object) -> Ending:
+    """Read the stop reason of a prompt that was not called off."""
+    match stop_reason:
+        case "end_turn":
+            return Ending(status="complete")
+        case "cancelled":
+            return Ending(status="aborted")
+        case "max_tokens":
+            return Ending(status="error", error="the agent stopped: its token limit was reached")
+        case "max_turn_requests":
+            return Ending(status="error", error="the agent stopped: its request limit was reached")
+        case "refusal":
+            return Ending(status="error", error="the agent refused to go on")
+    return Ending(status="error", error=f"the agent stopped: {str(stop_reason)[:100]}")
+
+
+# ── permissions ─────────────────────────────────────────────────────────────
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    title: str
+    detail: str | None
+    options: list[wire.PermissionOption]
+
+
+def read_question(params: Mapping[str, Any]) -> Question | None:
+    """Read ``session/request_permission``; None where there is nothing to choose."""
+    options = list(filter(None, map(_option, _list(params.get("options"))[:OPTIONS_MAX])))
+    if not options:
+        return None
+    call = _map(params.get("toolCall"))
+    return Question(
+        title=_text(call, "title")[:TITLE_CHARACTERS_MAX] or "a tool call",
+        detail=_detail(call),
+        options=options,
+    )
+
+
+def _option(raw: Mapping[str, Any]) -> wire.PermissionOption | None:
+    option_id = _text(raw, "optionId")
+    kind = next((each for each in _OPTION_KINDS if each == raw.get("kind")), None)
+    if not option_id or kind is None:
+        return None
+    return wire.PermissionOption(id=option_id, label=_text(raw, "name") or option_id, kind=kind)
+
+
+def _detail(call: Mapping[str, Any]) -> str | None:
+    raw = _map(call.get("rawInput"))
+    command = raw.get("command")
+    if isinstance(command, list):
+        command = " ".join(map(str, command))
+    if not isinstance(command, str) or not command:
+        command = "\n".join(f"{key}: {value}" for key, value in raw.items())
+    return command[:DETAIL_CHARACTERS_MAX] or _place(call.get("locations"))
+
+
+def outcome(verdict: wire.PermissionVerdict | None) -> dict[str, Any]:
+    """Return the answer to a question; None: nobody decided."""
+    if verdict is None or verdict.outcome == "cancelled" or verdict.option_id is None:
+        return {"outcome": {"outcome": "cancelled"}}
+    return {"outcome": {"outcome": "selected", "optionId": verdict.option_id}}
+
+
+# ── to the agent ────────────────────────────────────────────────────────────
+
+
+class Picture(Struct, frozen=True, kw_only=True):
+    mime_type: str
+    base64: str
+
+
+def prompt(
+    deliver: wire.Deliver, pictures: Mapping[int, Picture], links: Sequence[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Return a message as content blocks: its text, its pictures, links to its other files.
+
+    *pictures* are by the place of their attachment; *links* are names and URIs.
+    """
+    blocks: list[dict[str, Any]] = [{"type": "text", "text": deliver.content}]
+    blocks += [
+        {"type": "image", "mimeType": picture.mime_type, "data": picture.base64}
+        for _, picture in sorted(pictures.items())
+    ]
+    blocks += [{"type": "resource_link", "name": name, "uri": uri} for name, uri in links]
+    return blocks
+
+
+def refusal_text(code: object, message: str, abilities: Abilities) -> str:
+    """Say what an agent's error means to the person who asked."""
+    if code == AUTH_REQUIRED:
+        methods = ", ".join(filter(None, abilities.auth_methods)) or "see its documentation"
+        return f"the agent wants you to log in on its machine first ({methods})"
+    return f"the agent failed: {message}"
+
+
+def _map(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def _text(value: Mapping[str, Any], key: str) -> str:
+    found = value.get(key)
+    return found if isinstance(found, str) else ""
+
+
+def _count(value: Mapping[str, Any], key: str) -> int | None:
+    found = value.get(key)
+    return found if isinstance(found, int) and not isinstance(found, bool) else None

@@ -1,0 +1,205 @@
+"""What a turn has produced: answer, reasoning, tool steps, plan, usage, and its end.
+
+``thinking`` → ``streaming`` at the first answer text → ``complete``, ``aborted`` or
+``error``; the first final state wins. Times are seconds of one clock, given by the
+caller.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from protocol.cards.answer import AnswerText
+from protocol.cards.reasoning import ReasoningSplitter
+from protocol.strings import SESSION_DISCONNECTED, Text
+from protocol.wire.messages import Delta, Plan, PlanEntry, ToolEvent, TurnEnd, TurnMessage, Usage
+
+STEPS_MAX: Final = 50
+"""Tool steps kept, the latest; earlier ones are counted."""
+OPEN_STEPS_MAX: Final = 1_000
+REASONING_CHARACTERS_MAX: Final = 20_000
+"""Reasoning kept, the latest; a card shows less."""
+SUMMARY_CHARACTERS_MAX: Final = 120
+NAME_CHARACTERS_MAX: Final = 60
+
+
+class TurnState(StrEnum):
+    THINKING = "thinking"
+    STREAMING = "streaming"
+    COMPLETE = "complete"
+    ABORTED = "aborted"
+    ERROR = "error"
+
+    @property
+    def final(self) -> bool:
+        return self in (TurnState.COMPLETE, TurnState.ABORTED, TurnState.ERROR)
+
+
+class ToolStep(Struct, kw_only=True):
+    """One tool call."""
+
+    call_id: str
+    name: str
+    kind: str = "other"
+    status: str = "running"
+    summary: str = ""
+    parent_id: str | None = None
+    started_at: float = 0.0
+    duration_ms: int | None = None
+
+
+class Turn:
+    """The turn so far. ``structure`` counts the changes that are not answer text."""
+
+    def __init__(self, started_at: float) -> None:
+        self.started_at = started_at
+        self.ended_at: float | None = None
+        self.state = TurnState.THINKING
+        self.answer = AnswerText()
+        self.steps: dict[str, ToolStep] = {}
+        self.steps_dropped = 0
+        self.plan: tuple[PlanEntry, ...] = ()
+        self.usage: Usage | None = None
+        self.error: str | None = None
+        self.note: Text | None = None
+        self.structure = 0
+        self._reasoning: list[str] = []
+        self._reasoning_size = 0
+        self._splitter = ReasoningSplitter()
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(self._reasoning)
+
+    def elapsed_s(self, now: float) -> float:
+        return (self.ended_at if self.ended_at is not None else now) - self.started_at
+
+    # ── what the proxy says ─────────────────────────────────────────────────
+
+    def apply(self, message: TurnMessage, now: float) -> bool:
+        """Take a message about this turn; False: it is final, and the message is dropped."""
+        if self.state.final:
+            return False
+        match message:
+            case Delta(channel="reasoning", text=text):
+                self._reason(text)
+            case Delta(text=text):
+                self._say(self._splitter.feed(text))
+            case ToolEvent():
+                self._step(message, now)
+            case Plan(entries=entries):
+                self.plan = tuple(entries)
+                self.structure += 1
+            case Usage():
+                self.usage = message
+            case TurnEnd():
+                self._end(message, now)
+        return True
+
+    def _say(self, pieces: list[tuple[Any, str]]) -> None:
+        for channel, text in pieces:
+            if channel == "reasoning":
+                self._reason(text)
+                continue
+            self.answer.feed(text)
+            if self.state is TurnState.THINKING and not self.answer.empty:
+                self.state = TurnState.STREAMING
+
+    def _reason(self, text: str) -> None:
+        if not text:
+            return
+        self._reasoning.append(text)
+        self._reasoning_size += len(text)
+        if self._reasoning_size > 2 * REASONING_CHARACTERS_MAX:
+            kept = self.reasoning[-REASONING_CHARACTERS_MAX:]
+            self._reasoning, self._reasoning_size = [kept], len(kept)
+        self.structure += 1
+
+    def _step(self, event: ToolEvent, now: float) -> None:
+        self.structure += 1
+        step = self.steps.get(event.call_id)
+        if step is None:
+            step = ToolStep(
+                call_id=event.call_id,
+                name=(event.name or "tool")[:NAME_CHARACTERS_MAX],
+                started_at=now,
+            )
+            self.steps[event.call_id] = step
+            if len(self.steps) > STEPS_MAX:
+                del self.steps[next(iter(self.steps))]
+                self.steps_dropped += 1
+        if event.name is not None:
+            step.name = event.name[:NAME_CHARACTERS_MAX]
+        if event.kind is not None:
+            step.kind = event.kind
+        if event.summary is not None:
+            step.summary = event.summary[:SUMMARY_CHARACTERS_MAX]
+        elif event.input is not None and not step.summary:
+            step.summary = summarise(event.input)
+        if event.parent_id is not None:
+            step.parent_id = event.parent_id
+        if event.duration_ms is not None:
+            step.duration_ms = event.duration_ms
+        if event.status is not None:
+            step.status = event.status
+            if event.status != "running" and step.duration_ms is None:
+                step.duration_ms = round((now - step.started_at) * 1000)
+
+    def _end(self, end: TurnEnd, now: float) -> None:
+        self._say(self._splitter.finish())
+        if end.text:
+            self.answer.feed(end.text)
+        self.error = end.error if end.status == "error" else None
+        self._finish(TurnState(end.status), now)
+
+    # ── what the house decides ──────────────────────────────────────────────
+
+    def stop(self, now: float, note: Text | None = None) -> bool:
+        """Abort; False: it was final already."""
+        return self._cut(TurnState.ABORTED, now, note=note)
+
+    def lose_session(self, now: float) -> bool:
+        """The proxy's connection ended: an error; False: it was final already."""
+        return self._cut(TurnState.ERROR, now, error=SESSION_DISCONNECTED)
+
+    def _cut(
+        self, state: TurnState, now: float, *, note: Text | None = None, error: str | None = None
+    ) -> bool:
+        if self.state.final:
+            return False
+        self._say(self._splitter.finish())
+        self.note, self.error = note, error
+        self._finish(state, now)
+        return True
+
+    def _finish(self, state: TurnState, now: float) -> None:
+        self.answer.finish()
+        self.state = state
+        self.ended_at = now
+        self.structure += 1
+        for step in self.steps.values():
+            if step.status == "running":
+                step.status = "success" if state is TurnState.COMPLETE else "error"
+
+
+def summarise(value: Any) -> str:
+    """Describe a tool's input in one line: its first telling field, or all of it."""
+    if isinstance(value, dict):
+        for key in ("command", "file_path", "path", "pattern", "query", "url", "description"):
+            if isinstance(value.get(key), str) and value[key]:
+                return one_line(value[key])
+    if isinstance(value, str):
+        return one_line(value)
+    try:
+        return one_line(msgspec.json.encode(value).decode())
+    except (TypeError, ValueError, RecursionError):
+        return ""
+
+
+def one_line(text: str) -> str:
+    flat = " ".join(text[: SUMMARY_CHARACTERS_MAX * 4].split())
+    return flat if len(flat) <= SUMMARY_CHARACTERS_MAX else flat[: SUMMARY_CHARACTERS_MAX - 1] + "…"

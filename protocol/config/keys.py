@@ -1,0 +1,280 @@
+"""Every key of the configuration and what may stand there: the page as tables."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, get_args
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from protocol.config.checks import (
+    Problems,
+    Reader,
+    Rejected,
+    boolean,
+    integer,
+    join,
+    list_of,
+    map_of,
+    one_of,
+    or_null,
+    read_map,
+    set_of,
+    text,
+    wrong_kind,
+)
+from protocol.routing.access import DM_POLICIES, GROUP_POLICIES
+
+Language = Literal["en", "zh"]
+FeishuReplyMode = Literal["auto", "streaming", "static"]
+SessionReplyMode = Literal["stream", "final", "verbose"]
+LogFormat = Literal["text", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+FEISHU_URL: Final = "https://open.feishu.cn"
+LARK_URL: Final = "https://open.larksuite.com"
+POLICY_KEYS: Final = (
+    "dmPolicy",
+    "groupPolicy",
+    "requireMention",
+    "allowFrom",
+    "admins",
+    "groups",
+)
+_MERGED_KEYS: Final = ("tuning", "groups")
+_PORT_MAX: Final = 65_535
+_CREDENTIAL_FORMS: Final = 'a string, {"env": "NAME"} or {"file": "path"}'
+_WORD: Final = re.compile(r"[^\s\x00-\x1f\x7f]+")
+_NAMED: Final = re.compile(r"[^\x00-\x1f]{1,4096}")
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_NAME_ALLOWED: Final = "1 to 64 letters, digits, dots, dashes and underscores"
+_DOMAIN_ALLOWED: Final = (
+    "feishu, lark, or a base URL such as https://open.example.com (no path, no credentials)"
+)
+_SECRET_MAX: Final = 4_096
+
+
+class SecretSource(Struct, frozen=True, kw_only=True):
+    """Where a secret is to be had. Resolved only for accounts that are in use."""
+
+    kind: Literal["value", "env", "file"]
+    name: str
+    path: str
+
+    def __repr__(self) -> str:
+        return f"SecretSource({self.kind})"
+
+    def resolve(self, env: Mapping[str, str], read_file: Callable[[str], str]) -> str:
+        """Return the secret.
+
+        Raises:
+            Rejected: it is not there, not readable or not one line of text.
+        """
+        where = self.path if self.kind == "value" else join(self.path, self.kind)
+        secret = self.name
+        if self.kind == "env":
+            secret = env.get(self.name, "").strip()
+            if not secret:
+                raise Rejected(where, f"the environment has no {self.name}; export it")
+        elif self.kind == "file":
+            secret = self._from_file(where, read_file)
+        if len(secret) > _SECRET_MAX or not _WORD.fullmatch(secret):
+            raise Rejected(where, "is not one word of text; it holds the app secret alone")
+        return secret
+
+    def _from_file(self, where: str, read_file: Callable[[str], str]) -> str:
+        try:
+            secret = read_file(self.name).strip()
+        except OSError as failed:
+            reason = failed.strerror or type(failed).__name__
+            raise Rejected(where, f"can't read {self.name}: {reason}") from None
+        except ValueError:
+            raise Rejected(where, f"can't read {self.name}: not a text file") from None
+        if not secret:
+            raise Rejected(where, f"{self.name} is empty; write the app secret into it")
+        return secret
+
+
+def in_snake_case(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of the configuration as field names of our structs."""
+    return {
+        re.sub(r"[A-Z]", lambda upper: "_" + upper[0].lower(), key): value
+        for key, value in values.items()
+    }
+
+
+def overlay(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """An account's options: the shared ones, overlaid by its own.
+
+    ``tuning`` is overlaid key by key and ``groups`` group by group; lists are replaced.
+    """
+    merged = {
+        key: {**shared.get(key, {}), **own.get(key, {})}
+        for key in _MERGED_KEYS
+        if key in shared or key in own
+    }
+    return {**shared, **own, **merged}
+
+
+# ── readers of single keys ──────────────────────────────────────────────────
+
+
+def _secret(value: Any, path: str, problems: Problems) -> SecretSource:
+    if isinstance(value, str) and value.strip():
+        return SecretSource(kind="value", name=value.strip(), path=path)
+    if not isinstance(value, Mapping):
+        raise wrong_kind(path, value, _CREDENTIAL_FORMS)
+    word = text("a string", _NAMED)
+    found = read_map(value, path, {"env": word, "file": word}, problems)
+    if problems.has(path):
+        raise Rejected(path, f"allowed: {_CREDENTIAL_FORMS}")
+    if len(found) != 1:
+        raise Rejected(path, f"is a map with {len(found)} of env, file; allowed: exactly one")
+    ((kind, name),) = found.items()
+    return SecretSource(kind="env" if kind == "env" else "file", name=name, path=path)
+
+
+def _domain(value: Any, path: str, _problems: Problems) -> str:
+    if value == "feishu":
+        return FEISHU_URL
+    if value == "lark":
+        return LARK_URL
+    if not isinstance(value, str) or "://" not in value or not _WORD.fullmatch(value):
+        raise wrong_kind(path, value, _DOMAIN_ALLOWED)
+    try:
+        url = urlsplit(value)
+        host, port = url.hostname, url.port
+    except ValueError as wrong:
+        raise Rejected(path, f"is not a URL ({wrong}); allowed: {_DOMAIN_ALLOWED}") from None
+    if url.scheme not in {"http", "https"} or not host:
+        raise Rejected(path, f"is no http or https URL; allowed: {_DOMAIN_ALLOWED}")
+    if url.username is not None or url.query or url.fragment or url.path not in {"", "/"}:
+        raise Rejected(path, f"is more than scheme, host and port; allowed: {_DOMAIN_ALLOWED}")
+    if url.scheme == "http" and not is_loopback(host):
+        raise Rejected(
+            path,
+            "is plain http, which would send the app secret in the clear; write https://"
+            " (http is for 127.0.0.1, localhost and ::1)",
+        )
+    shown_host = f"[{host}]" if ":" in host else host
+    return f"{url.scheme}://{shown_host}" + ("" if port is None else f":{port}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host* is this machine by its spelling alone; nothing is looked up."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _host_port(value: Any, path: str, _problems: Problems) -> dict[str, Any]:
+    host, colon, port = str(value).rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    if (
+        not (colon and host and port.isascii() and port.isdigit() and _WORD.fullmatch(host))
+        or int(port[:9]) > _PORT_MAX
+        or (":" in host and not str(value).startswith("["))
+    ):
+        raise wrong_kind(
+            path, value, "host:port, such as 127.0.0.1:7345 or [::1]:7345; port 0 picks one"
+        )
+    return {"host": host, "port": int(port)}
+
+
+def _table(readers: Mapping[str, Reader[Any]]) -> Reader[dict[str, Any]]:
+    def read(value: Any, path: str, problems: Problems) -> dict[str, Any]:
+        return read_map(value, path, readers, problems)
+
+    return read
+
+
+def _channels(value: Any, path: str, problems: Problems) -> list[dict[str, Any]]:
+    if not isinstance(value, list | tuple):
+        raise wrong_kind(path, value, "a list of channels ([[channels]] in TOML)")
+    ids: dict[str, int] = {}
+    found = []
+    for at, inner in enumerate(value):
+        here = f"{path}[{at}]"
+        channel = read_map(inner, here, _CHANNEL, problems)
+        name = channel.setdefault("id", "feishu")
+        if name in ids:
+            what = f"is the id of {path}[{ids[name]}] already; give it another one"
+            problems.add(Rejected(f"{here}.id", what))
+        ids.setdefault(name, at)
+        if not isinstance(inner, Mapping):
+            channel["enabled"] = False
+        found.append(channel)
+    return found
+
+
+# ── the tables ──────────────────────────────────────────────────────────────
+
+_DAY_MS: Final = 24 * 60 * 60 * 1000
+_MINUTE_MS: Final = 60 * 1000
+_PLATFORM_IMAGE_BYTES: Final = 10 * 1024 * 1024
+
+_open_ids = set_of(text("an open_id", _WORD))
+
+TUNING: Final[Mapping[str, Reader[Any]]] = {
+    "shutdownDeadlineMs": integer(0, 10 * _MINUTE_MS),
+    "imageResolveTimeoutMs": integer(0, _MINUTE_MS),
+    "imageMaxBytes": integer(0, _PLATFORM_IMAGE_BYTES),
+    "cancelDeadlineMs": integer(0, 10 * _MINUTE_MS),
+    "permissionNotifyCooldownMs": integer(0, _DAY_MS),
+    "monthlyCallBudget": or_null(integer(0, 10**12)),
+}
+_ACCOUNT: Final[Mapping[str, Reader[Any]]] = {
+    "appId": text("an app id such as cli_a1b2c3d4e5f60718", _WORD),
+    "appSecret": _secret,
+    "domain": _domain,
+    "replyMode": one_of(*get_args(FeishuReplyMode)),
+    "requireMention": boolean,
+    "dmPolicy": one_of(*DM_POLICIES),
+    "groupPolicy": one_of(*GROUP_POLICIES),
+    "allowFrom": _open_ids,
+    "admins": _open_ids,
+    "groups": map_of(
+        _WORD, "chat ids", _table({"requireMention": boolean, "allowFrom": _open_ids})
+    ),
+    "tuning": _table(TUNING),
+}
+OPTIONS: Final[Mapping[str, Reader[Any]]] = {
+    **_ACCOUNT,
+    "accounts": map_of(_NAME, _NAME_ALLOWED, _table(_ACCOUNT)),
+}
+_CHANNEL: Final[Mapping[str, Reader[Any]]] = {
+    "id": text(_NAME_ALLOWED, _NAME),
+    "type": one_of("feishu"),
+    "enabled": boolean,
+    "options": _table(OPTIONS),
+}
+AGENT: Final[Mapping[str, Reader[Any]]] = {
+    "command": list_of(text("a word of the command", _NAMED), at_least=1),
+    "cwd": text("a directory", _NAMED),
+    "fs": one_of("none", "read", "write"),
+    "env": list_of(text("the name of a variable", _VARIABLE)),
+}
+TOP: Final[Mapping[str, Reader[Any]]] = {
+    "language": one_of(*get_args(Language)),
+    "listen": _table({"host": text("a host", _WORD), "port": integer(0, _PORT_MAX)}),
+    "channel": _table({"replyMode": one_of(*get_args(SessionReplyMode))}),
+    "channels": _channels,
+    "agents": map_of(_NAME, _NAME_ALLOWED, _table(AGENT)),
+}
+ENV: Final[Mapping[str, Reader[Any]]] = {
+    "LARKD_LANGUAGE": TOP["language"],
+    "LARKD_LISTEN": _host_port,
+    "LARKD_LOG_FORMAT": one_of(*get_args(LogFormat)),
+    "LARKD_LOG_LEVEL": one_of(*get_args(LogLevel)),
+}
+ACCOUNT_ENV: Final = {
+    "LARKD_APP_ID": "appId",
+    "LARKD_APP_SECRET": "appSecret",
+    "LARKD_DOMAIN": "domain",
+    "LARKD_REPLY_MODE": "replyMode",
+}

@@ -1,0 +1,174 @@
+"""Pairing: how a stranger or a group comes to be let in, by a code its operator approves.
+
+What was approved, and the codes that were shown, are one account's :class:`AccessBook`.
+Pure: time and random numbers are arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from protocol.ids import ChatId, OpenId
+from protocol.routing.access import GroupRule, PairingKind, Policy
+
+CODE_ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+"""Nothing that is read as something else: no I, O, 0 or 1."""
+CODE_CHARACTERS: Final = 6
+CODE_VALID_MS: Final = 60 * 60 * 1_000
+SHOWN_MAX: Final = 2
+PENDING_MAX: Final = 10
+"""Of each kind, so that strangers in direct chats can't starve groups."""
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """A code that was shown and not approved yet."""
+
+    code: str
+    kind: PairingKind
+    open_id: OpenId
+    """Who asked; for a group, who mentioned the bot there."""
+    chat_id: ChatId
+    made_at_ms: int
+    shown: int
+
+    @property
+    def subject(self) -> str:
+        """What the code lets in: a person, or a group."""
+        return self.chat_id if self.kind == "group" else self.open_id
+
+
+class AccessBook(Struct, frozen=True, kw_only=True):
+    """What was paired with one account, beside what its configuration allows."""
+
+    users: frozenset[OpenId] = frozenset()
+    groups: frozenset[ChatId] = frozenset()
+    admins: frozenset[OpenId] = frozenset()
+    requests: tuple[Request, ...] = ()
+
+
+class Approved(Struct, frozen=True, kw_only=True):
+    request: Request
+    became_admin: bool
+
+
+class Silence(Struct, frozen=True, kw_only=True):
+    """No code is shown; the reason is for the log."""
+
+    reason: str
+
+
+def mint_code(below: Callable[[int], int]) -> str:
+    """Return a new code; *below* is ``secrets.randbelow``."""
+    return "".join(CODE_ALPHABET[below(len(CODE_ALPHABET))] for _ in range(CODE_CHARACTERS))
+
+
+def in_force(policy: Policy, book: AccessBook) -> Policy:
+    """Return the configured policy with what was paired on top."""
+    return msgspec.structs.replace(
+        policy,
+        allow_from=policy.allow_from | book.users,
+        admins=policy.admins | book.admins,
+        groups={chat_id: GroupRule() for chat_id in book.groups} | dict(policy.groups),
+    )
+
+
+def show(
+    book: AccessBook,
+    kind: PairingKind,
+    open_id: OpenId,
+    chat_id: ChatId,
+    *,
+    now_ms: int,
+    mint: Callable[[], str],
+) -> tuple[AccessBook, Request | Silence]:
+    """Count one showing of a code to a stranger; the code stays the same while it is valid."""
+    book = _current(book, now_ms)
+    subject = chat_id if kind == "group" else open_id
+    for known in book.requests:
+        if (known.kind, known.subject) == (kind, subject):
+            if known.shown >= SHOWN_MAX:
+                return book, Silence(reason=f"pairing code was shown {SHOWN_MAX} times")
+            again = msgspec.structs.replace(known, shown=known.shown + 1)
+            return _with_request(book, again), again
+    if sum(known.kind == kind for known in book.requests) >= PENDING_MAX:
+        return book, Silence(reason=f"{PENDING_MAX} {kind} pairing codes are pending")
+    taken = {known.code for known in book.requests}
+    request = Request(
+        code=next(code for code in iter(mint, None) if code not in taken),
+        kind=kind,
+        open_id=open_id,
+        chat_id=chat_id,
+        made_at_ms=now_ms,
+        shown=1,
+    )
+    return _with_request(book, request), request
+
+
+def not_shown(book: AccessBook, request: Request) -> AccessBook:
+    """Take back one showing: the message with the code was not sent."""
+    for known in book.requests:
+        if known.code == request.code:
+            if known.shown > 1:
+                return _with_request(book, msgspec.structs.replace(known, shown=known.shown - 1))
+            return _without_request(book, known)
+    return book
+
+
+def approve(
+    book: AccessBook, policy: Policy, code: str, *, now_ms: int, makes_first_admin: bool
+) -> tuple[AccessBook, Approved | None]:
+    """Let in whom the code was shown to; None: no valid code like it.
+
+    With *makes_first_admin* a person becomes admin where the account has none.
+    """
+    book = _current(book, now_ms)
+    wanted = code.strip().upper()
+    request = next((each for each in book.requests if each.code == wanted), None)
+    if request is None:
+        return book, None
+    book = _without_request(book, request)
+    if request.kind == "group":
+        book = msgspec.structs.replace(book, groups=book.groups | {request.chat_id})
+        return book, Approved(request=request, became_admin=False)
+    book = msgspec.structs.replace(book, users=book.users | {request.open_id})
+    becomes_admin = makes_first_admin and not (policy.admins or book.admins)
+    if becomes_admin:
+        book = msgspec.structs.replace(book, admins=frozenset({request.open_id}))
+    return book, Approved(request=request, became_admin=becomes_admin)
+
+
+def revoke(book: AccessBook, subject: str) -> tuple[AccessBook, bool]:
+    """Take back what was approved of a person (open_id) or group (chat_id), or a code."""
+    requests = tuple(each for each in book.requests if subject not in (each.subject, each.code))
+    left = AccessBook(
+        users=book.users - {OpenId(subject)},
+        groups=book.groups - {ChatId(subject)},
+        admins=book.admins - {OpenId(subject)},
+        requests=requests,
+    )
+    return left, left != book
+
+
+def pending(book: AccessBook, now_ms: int) -> tuple[Request, ...]:
+    """Return the codes that may still be approved, oldest first."""
+    return _current(book, now_ms).requests
+
+
+def _current(book: AccessBook, now_ms: int) -> AccessBook:
+    valid = tuple(each for each in book.requests if now_ms - each.made_at_ms < CODE_VALID_MS)
+    return book if valid == book.requests else msgspec.structs.replace(book, requests=valid)
+
+
+def _with_request(book: AccessBook, request: Request) -> AccessBook:
+    others = _without_request(book, request).requests
+    ordered = tuple(sorted((*others, request), key=lambda each: each.made_at_ms))
+    return msgspec.structs.replace(book, requests=ordered)
+
+
+def _without_request(book: AccessBook, request: Request) -> AccessBook:
+    left = tuple(each for each in book.requests if each.code != request.code)
+    return msgspec.structs.replace(book, requests=left)

@@ -1,0 +1,116 @@
+"""The sessions people know by name: those that are here, and those that were.
+
+What a chat is told about them, and how a word typed there finds one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from protocol import strings
+from protocol.ids import ChatId, SessionId
+from protocol.routing.command import Ambiguous, Matched, NoMatch, match_alias
+
+ReplyMode = Literal["verbose", "stream", "final"]
+REPLY_MODES: Final[tuple[ReplyMode, ...]] = ("verbose", "stream", "final")
+
+REMEMBERED_MAX: Final = 100
+REMEMBERED_MS: Final = 30 * 24 * 60 * 60 * 1_000
+"""A session that was away for longer, or behind more than so many others, is forgotten."""
+_UNKNOWN: Final = "?"
+
+
+class KnownSession(Struct, frozen=True, kw_only=True):
+    """What is remembered of a session when it is gone."""
+
+    session_id: SessionId
+    alias: str
+    agent: str = ""
+    cwd: str = ""
+    reply_mode: ReplyMode | None = None
+    """None: as configured for all."""
+    seen_at_ms: int = 0
+
+
+class Roster(Struct, frozen=True, kw_only=True):
+    """What the journal keeps: the sessions, the latest seen first, and what is unread."""
+
+    sessions: tuple[KnownSession, ...] = ()
+    unread: frozenset[tuple[SessionId, ChatId]] = frozenset()
+
+
+class Shown(Struct, frozen=True, kw_only=True):
+    """A session as one chat sees it."""
+
+    session: KnownSession
+    live: bool
+    takes_turns: bool = False
+    busy: bool = False
+    """A turn of it is in flight, whatever chat it is of."""
+    marked: bool = False
+    """It has background work of this chat, running or unread."""
+
+
+def reply_mode(word: str | None) -> ReplyMode | None:
+    """Return the mode that *word* names, or None."""
+    return next((mode for mode in REPLY_MODES if mode == word), None)
+
+
+def remembered(metadata: Mapping[str, str]) -> tuple[str, str]:
+    """Return agent and working directory, as the session told them."""
+    return metadata.get("agent", ""), metadata.get("cwd", "")
+
+
+def forgotten(
+    sessions: Iterable[KnownSession], live: Iterable[SessionId], now_ms: int
+) -> list[SessionId]:
+    """Return which sessions need not be remembered any longer; live ones always are."""
+    here = frozenset(live)
+    away = sorted(
+        (one for one in sessions if one.session_id not in here),
+        key=lambda one: one.seen_at_ms,
+        reverse=True,
+    )
+    return [
+        one.session_id
+        for at, one in enumerate(away)
+        if at >= REMEMBERED_MAX or now_ms - one.seen_at_ms > REMEMBERED_MS
+    ]
+
+
+def visible(shown: Iterable[Shown]) -> list[Shown]:
+    """Leave out who can't be addressed: a session away whose alias a live one has now."""
+    listed: dict[str, Shown] = {}
+    for one in sorted(shown, key=lambda one: not one.live):  # a stable sort
+        listed.setdefault(one.session.alias, one)
+    return list(listed.values())
+
+
+def listing(shown: Iterable[Shown], current: SessionId | None) -> strings.Text:
+    """Return the answer to ``/sessions``."""
+    lines = strings.SESSIONS
+    listed = visible(shown)
+    for one in listed:
+        session = one.session
+        mark = "● " if one.marked else ""
+        place = f"{session.agent or _UNKNOWN} @ {session.cwd or _UNKNOWN}"
+        lines = lines.plus(f"\n- {mark}{session.alias} ({place})")
+        if session.session_id == current:
+            lines = lines.joined(strings.SESSION_CURRENT)
+    return lines if listed else strings.NO_SESSIONS
+
+
+def find(query: str, shown: Iterable[Shown]) -> Shown | strings.Text:
+    """Return the session *query* means, or what to answer where it means none or several."""
+    by_alias = {one.session.alias: one for one in visible(shown)}
+    match match_alias(query, by_alias):
+        case Matched(alias=alias):
+            return by_alias[alias]
+        case Ambiguous(candidates=candidates):
+            lines = "".join(f"\n• {alias}" for alias in candidates)
+            return strings.SESSION_AMBIGUOUS.format(query=query).plus(lines)
+        case NoMatch():
+            return strings.SESSION_UNKNOWN.format(query=query)

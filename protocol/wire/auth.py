@@ -1,0 +1,82 @@
+"""The proof of a proxy: that it holds the token of the role it claims.
+
+The token never crosses the connection; a keyed digest over the daemon's nonce does,
+so what is overheard on one connection opens no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from typing import Final
+
+from protocol.wire.messages import Role
+
+WRONG_PROOF_FIRST_S: Final = 0.25
+WRONG_PROOF_MAX_S: Final = 2.0
+WRONG_PROOF_FORGOTTEN_S: Final = 60.0
+
+PROVEN_BY: Final[Mapping[str, tuple[Role, ...]]] = {
+    "dispatcher": ("dispatcher",),
+    "session": ("session", "dispatcher"),
+    "observer": ("observer", "session", "dispatcher"),
+}
+"""Role → the roles whose token proves it: a stronger token also opens weaker doors."""
+
+
+def proof(key: bytes, nonce: bytes, session_id: str, role: str) -> str:
+    """Return the lower-case hex proof that the holder of *key* sends in ``register``."""
+    said = b"\x00".join((nonce, session_id.encode(), role.encode()))
+    return hmac.new(key, said, hashlib.sha256).hexdigest()
+
+
+class Keyring:
+    """The role tokens of one state directory. Its text form shows none of them."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: Mapping[Role, bytes]) -> None:
+        if not all(keys.values()):
+            raise ValueError("an empty key proves nothing; every role needs its token")
+        self._keys = dict(keys)
+
+    def __repr__(self) -> str:
+        return f"Keyring({', '.join(sorted(self._keys))})"
+
+    def verify(self, nonce: bytes, claimed: str, session_id: str, role: str) -> bool:
+        """Say whether *claimed* proves *role* for *session_id* on this nonce.
+
+        Every token that may prove the role is tried, in constant time, so that the
+        answer takes as long whichever of them was right.
+        """
+        given = claimed.encode(errors="replace")
+        holds = False
+        for prover in PROVEN_BY.get(role, ()):
+            key = self._keys.get(prover)
+            if key is not None:
+                expected = proof(key, nonce, session_id, role).encode()
+                holds |= hmac.compare_digest(expected, given)
+        return holds
+
+
+class WrongProofs:
+    """How long the refusal of a wrong proof waits: twice as long each time, then a limit.
+
+    Right proofs are never slowed down, so nobody can lock anybody else out by guessing.
+    A minute without a wrong one forgets them.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Wrong proofs that are not forgotten."""
+        self._last_s = 0.0
+
+    def delay_s(self, now_s: float) -> float:
+        """Count one more at *now_s* of a monotonic clock; return the seconds to wait."""
+        if now_s - self._last_s >= WRONG_PROOF_FORGOTTEN_S:
+            self.count = 0
+        self._last_s = now_s
+        self.count += 1
+        doublings = min(self.count - 1, 16)
+        return min(WRONG_PROOF_FIRST_S * 2.0**doublings, WRONG_PROOF_MAX_S)

@@ -1,0 +1,83 @@
+"""Length-prefixed MessagePack frames, sans I/O: bytes in, bodies out.
+
+A frame is a big-endian ``uint32`` length and that many bytes of body. The claimed
+length is checked before a byte of the body is kept, so a peer cannot make us
+allocate what it has not sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from protocol.errors import RemoteProtocolError
+from protocol.wire.messages import FromDaemon, FromProxy, encode
+
+BODY_BYTES_MAX: Final = 8 * 1024 * 1024
+"""The contract's limit of one body, 8 MiB."""
+HEADER_BYTES: Final = 4
+
+
+def frame(message: FromProxy | FromDaemon) -> bytes:
+    """Return *message* as one frame, ready for the socket.
+
+    Raises:
+        FrameTooLarge: the encoded body passes 8 MiB; nothing can be sent.
+    """
+    body = encode(message)
+    if len(body) > BODY_BYTES_MAX:
+        raise FrameTooLarge(type(message).__name__, len(body))
+    return len(body).to_bytes(HEADER_BYTES, "big") + body
+
+
+class FrameTooLarge(ValueError):
+    """One of our own messages does not fit into a frame."""
+
+    def __init__(self, kind: str, size: int) -> None:
+        super().__init__(f"a {kind} of {size} bytes does not fit into {BODY_BYTES_MAX}")
+
+
+class FrameReader:
+    """Turns what the socket gave into bodies.
+
+    Feed it with :meth:`feed`, then iterate: it yields each complete body and stops
+    where bytes are missing. After it raised it is of no more use: the stream is
+    out of step.
+    """
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes | bytearray) -> None:
+        self._buffer += data
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield complete bodies.
+
+        Raises:
+            RemoteProtocolError: a length of 0 or over 8 MiB (``bad_frame``).
+        """
+        start = 0
+        try:
+            while len(self._buffer) - start >= HEADER_BYTES:
+                size = int.from_bytes(self._buffer[start : start + HEADER_BYTES], "big")
+                if not 0 < size <= BODY_BYTES_MAX:
+                    raise RemoteProtocolError(
+                        f"a frame of {size} bytes; the body is 1 to {BODY_BYTES_MAX} bytes"
+                    )
+                end = start + HEADER_BYTES + size
+                if end > len(self._buffer):
+                    return
+                body = bytes(self._buffer[start + HEADER_BYTES : end])
+                start = end
+                yield body
+        finally:
+            # One cut for all bodies of a read keeps the cost linear.
+            del self._buffer[:start]
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of an unfinished frame; not 0 at end of stream means a torn frame."""
+        return len(self._buffer)

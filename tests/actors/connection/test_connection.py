@@ -1,0 +1,680 @@
+"""The connection actor: event → journal → ack → intake, and a link that is kept open.
+
+The platform's end is a real WebSocket server on loopback; journal, gateway, intake and
+ownership are mailboxes whose answers the test chooses.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from actors import connection as connection_actor
+from actors.connection import ConnectionSettings, Peers
+from actors.feishu.socket import SocketLimits
+from actors.messages import connection, gateway, intake, journal, ownership
+from protocol.ids import AccountId, RowId
+from protocol.platform import longconn
+from protocol.platform.outcomes import (
+    ClientConfig,
+    ConnectionLimit,
+    CredentialsRefused,
+    EndpointFound,
+    NoAnswer,
+    Outcome,
+    Rejected,
+)
+from tests.kit.scripted_platform import (
+    Link,
+    Refusal,
+    ScriptedPlatform,
+    frames_of,
+    message_event,
+    press_event,
+)
+
+ACCOUNT = AccountId("main")
+QUICK_CONFIG = ClientConfig(reconnect_interval_s=0, reconnect_nonce_s=0, ping_interval_s=1)
+SETTINGS = ConnectionSettings(
+    account=ACCOUNT,
+    socket=SocketLimits(
+        connect_within_s=1.0, send_within_s=1.0, close_within_s=0.2, pong_grace_s=0.2
+    ),
+    discover_within_s=0.3,
+    append_within_s=0.4,
+    press_within_s=0.4,
+    slow_retry_s=0.6,  # above the half second of any other second try
+    report_every_s=0.02,
+)
+MAILBOX = 64
+PATIENCE_S = 5.0
+NOW_MS = 1_700_000_000_000
+
+
+class Journal:
+    """Answers appends as the real one does, or as a test wants them answered."""
+
+    def __init__(self) -> None:
+        self.tx, self.rx = trio.open_memory_channel[journal.JournalMessage](MAILBOX)
+        self.appends: list[journal.Append] = []
+        self.rows: dict[str, RowId] = {}
+        self.answer: Callable[[journal.Append], None] = self.commit
+        self._arrived = trio.Event()
+
+    async def run(self) -> None:
+        async for message in self.rx:
+            assert isinstance(message, journal.Append)
+            self.appends.append(message)
+            self.answer(message)
+            self._arrived.set()
+            self._arrived = trio.Event()
+
+    async def wait_appends(self, number: int) -> None:
+        with trio.fail_after(PATIENCE_S):
+            while len(self.appends) < number:
+                await self._arrived.wait()
+
+    def commit(self, append: journal.Append) -> None:
+        key = append.message_key or append.event_id
+        duplicate = key in self.rows
+        row_id = self.rows.setdefault(key, RowId(len(self.rows) + 1))
+        append.reply.send(journal.Appended(row_id=row_id, duplicate=duplicate))
+
+    def hold(self, append: journal.Append) -> None:
+        """Keep the question; the test answers it later, or never."""
+
+    def fail(self, append: journal.Append) -> None:
+        append.reply.send(journal.Failed(reason="disk full"))
+
+    def drop(self, append: journal.Append) -> None:
+        append.reply.close()
+
+    def commit_unheard(self, append: journal.Append) -> None:
+        """Commit, and be too late to say so."""
+        self.rows.setdefault(append.message_key or append.event_id, RowId(len(self.rows) + 1))
+
+
+class Setup:
+    """The actor with its peers."""
+
+    def __init__(self, platform: ScriptedPlatform) -> None:
+        self.platform = platform
+        self.journal = Journal()
+        self.outcomes: deque[Outcome] = deque()
+        """What discovery answers first; then it finds the platform."""
+        self.discoveries: list[float] = []
+        self.gateway_tx, self._gateway_rx = trio.open_memory_channel[gateway.GatewayMessage](
+            MAILBOX
+        )
+        self.intake_tx, self.intake = trio.open_memory_channel[intake.IntakeMessage](MAILBOX)
+        self.ownership_tx, self._ownership = trio.open_memory_channel[ownership.OwnershipMessage](
+            MAILBOX
+        )
+        self.inbox_tx, self._inbox = trio.open_memory_channel[connection.ConnectionMessage](1)
+        self.settings = SETTINGS
+
+    async def run(self) -> None:
+        mailboxes = Peers(
+            gateway=self.gateway_tx,
+            journal=self.journal.tx,
+            intake=self.intake_tx,
+            ownership=self.ownership_tx,
+        )
+        await connection_actor.run(
+            self.settings, self._inbox, mailboxes, rng=random.Random(1), now_ms=lambda: NOW_MS
+        )
+
+    async def run_gateway(self) -> None:
+        async for message in self._gateway_rx:
+            assert isinstance(message, gateway.Call)
+            assert isinstance(message.operation, gateway.DiscoverEndpoint)
+            self.discoveries.append(trio.current_time())
+            message.reply.send(self.outcomes.popleft() if self.outcomes else self.found())
+
+    def found(self) -> EndpointFound:
+        return EndpointFound(url=self.platform.url, client_config=QUICK_CONFIG)
+
+    async def arrived(self) -> intake.Arrived:
+        message = await self._next_for_intake()
+        assert isinstance(message, intake.Arrived)
+        return message
+
+    async def pressed(self) -> intake.CardAction:
+        message = await self._next_for_intake()
+        assert isinstance(message, intake.CardAction)
+        return message
+
+    async def _next_for_intake(self) -> intake.IntakeMessage:
+        with trio.fail_after(PATIENCE_S):
+            return await self.intake.receive()
+
+    async def told(self, state: str) -> ownership.ConnectionState:
+        """Wait until ownership is told *state*."""
+        with trio.fail_after(PATIENCE_S):
+            while True:
+                message = await self._ownership.receive()
+                assert isinstance(message, ownership.ConnectionState)
+                if message.state == state:
+                    return message
+
+    def nothing_for_intake(self) -> bool:
+        return self.intake.statistics().current_buffer_used == 0
+
+
+@pytest.fixture
+async def platform() -> AsyncIterator[ScriptedPlatform]:
+    platform = ScriptedPlatform()
+    platform.client_config = QUICK_CONFIG
+    async with trio.open_nursery() as nursery:
+        await nursery.start(platform.serve)
+        yield platform
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def setup(platform: ScriptedPlatform) -> AsyncIterator[Setup]:
+    setup = Setup(platform)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(setup.journal.run)
+        nursery.start_soon(setup.run_gateway)
+        nursery.start_soon(setup.run)
+        yield setup
+        nursery.cancel_scope.cancel()
+
+
+async def next_ack(link: Link) -> tuple[str, dict[str, Any]]:
+    with trio.fail_after(PATIENCE_S):
+        return await link.next_ack()
+
+
+async def no_ack_yet(link: Link) -> bool:
+    """Whether nothing was acked: what was sent before an answered ping has arrived."""
+    with trio.fail_after(PATIENCE_S):
+        await link.connection.ping()
+    await trio.testing.wait_all_tasks_blocked()
+    return link.acks.statistics().current_buffer_used == 0
+
+
+# ── an event's way ──────────────────────────────────────────────────────────
+
+
+async def test_a_message_is_journaled_then_acked_then_passed_on(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    await link.push_event(message_event(), message_id="push-1")
+    assert await next_ack(link) == ("push-1", {"code": 200})
+    (append,) = setup.journal.appends
+    assert (append.account, append.event_id, append.message_key) == (ACCOUNT, "evt-1", "om_1")
+    assert (append.kind, append.payload) == ("message", message_event())
+    assert append.received_at_ms == NOW_MS
+    inbound = (await setup.arrived()).inbound
+    assert (inbound.row_id, inbound.event_id, inbound.kind) == (1, "evt-1", "message")
+    assert inbound.payload == message_event()
+
+
+async def test_no_ack_before_the_commit(setup: Setup) -> None:
+    setup.journal.answer = setup.journal.hold
+    link = await setup.platform.next_link()
+    await link.push_event(message_event())
+    await setup.journal.wait_appends(1)
+    assert await no_ack_yet(link)
+    assert setup.nothing_for_intake()
+    setup.journal.commit(setup.journal.appends[0])
+    assert (await next_ack(link))[1] == {"code": 200}
+    assert (await setup.arrived()).inbound.event_id == "evt-1"
+
+
+async def test_an_event_in_fragments_is_one_row_and_one_ack(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    await link.push(reversed(frames_of(message_event(), parts=4)))
+    await next_ack(link)
+    assert await no_ack_yet(link)
+    (append,) = setup.journal.appends
+    assert append.payload == message_event()
+
+
+async def test_the_same_event_five_times_is_one_row_and_five_acks(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    pushes = [f"push-{number}" for number in range(5)]
+    for push in pushes:
+        await link.push_event(message_event(), message_id=push)
+    assert [await next_ack(link) for _ in pushes] == [(each, {"code": 200}) for each in pushes]
+    assert len(setup.journal.rows) == 1
+    await setup.arrived()
+    assert setup.nothing_for_intake()
+
+
+async def test_the_same_message_under_another_event_id_is_passed_on_once(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    await link.push_event(message_event(1, event_id="evt-a"))
+    await link.push_event(message_event(1, event_id="evt-b"))
+    await next_ack(link)
+    await next_ack(link)
+    assert (await setup.arrived()).inbound.event_id == "evt-a"
+    assert setup.nothing_for_intake()
+
+
+async def test_an_event_nobody_can_read_is_kept_acked_and_never_loops(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    for number, payload in enumerate([b"junk", b"{}", b""]):
+        await link.push_event(payload, message_id=f"push-{number}")
+        assert await next_ack(link) == (f"push-{number}", {"code": 200})
+        append = setup.journal.appends[number]
+        assert append.event_id.startswith("unreadable-")
+        assert (append.kind, append.message_key, append.payload) == ("other", None, payload)
+        assert (await setup.arrived()).inbound.kind == "other"
+
+
+async def test_commits_under_way_are_many_and_keep_their_order(setup: Setup) -> None:
+    setup.journal.answer = setup.journal.hold
+    link = await setup.platform.next_link()
+    for number in range(50):
+        await link.push_event(message_event(number), message_id=f"push-{number}")
+    await setup.journal.wait_appends(50)
+    for append in reversed(setup.journal.appends):
+        setup.journal.commit(append)
+    assert [(await next_ack(link))[0] for _ in range(50)] == [f"push-{n}" for n in range(50)]
+    received = [(await setup.arrived()).inbound.event_id for _ in range(50)]
+    assert received == [f"evt-{number}" for number in range(50)]
+
+
+async def test_a_slow_intake_holds_up_no_ack(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    for number in range(MAILBOX + 50):
+        await link.push_event(message_event(number), message_id=f"push-{number}")
+    for number in range(MAILBOX + 50):
+        assert (await next_ack(link))[0] == f"push-{number}"
+    assert setup.intake.statistics().current_buffer_used == MAILBOX
+
+
+async def test_status_knows_the_last_event(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    await setup.told("connected")
+    await link.push_event(message_event())
+    assert (await setup.told("connected")).last_event_at_ms == NOW_MS
+
+
+# ── a journal in trouble ────────────────────────────────────────────────────
+
+
+async def test_a_failed_commit_is_not_acked_and_the_next_push_is_new(setup: Setup) -> None:
+    setup.journal.answer = setup.journal.fail
+    link = await setup.platform.next_link()
+    await link.push_event(message_event(), message_id="first")
+    await setup.journal.wait_appends(1)
+    assert await no_ack_yet(link)
+    setup.journal.answer = setup.journal.commit
+    await link.push_event(message_event(), message_id="again")
+    assert await next_ack(link) == ("again", {"code": 200})
+    assert (await setup.arrived()).inbound.event_id == "evt-1"
+
+
+@pytest.mark.parametrize("trouble", ["hold", "drop", "commit_unheard"])
+async def test_an_unconfirmed_commit_is_not_acked_and_not_forgotten(
+    setup: Setup, trouble: str
+) -> None:
+    """The next push may find a duplicate that intake has never heard of."""
+    setup.journal.answer = getattr(setup.journal, trouble)
+    link = await setup.platform.next_link()
+    await link.push_event(message_event(1), message_id="first")
+    await setup.journal.wait_appends(1)
+    setup.journal.answer = setup.journal.commit
+    await link.push_event(message_event(2), message_id="other")
+    assert (await next_ack(link))[0] == "other", "the first one was given up, not acked"
+    await link.push_event(message_event(1), message_id="again")
+    assert (await next_ack(link))[0] == "again"
+    received = [(await setup.arrived()).inbound.event_id for _ in range(2)]
+    assert received == ["evt-2", "evt-1"]
+    await link.push_event(message_event(1), message_id="and again")
+    await next_ack(link)
+    assert setup.nothing_for_intake()
+
+
+async def test_a_journal_that_takes_no_mail_is_not_waited_for(
+    platform: ScriptedPlatform,
+) -> None:
+    setup = Setup(platform)
+    setup.journal.tx, setup.journal.rx = trio.open_memory_channel[journal.JournalMessage](0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(setup.run_gateway)
+        nursery.start_soon(setup.run)
+        link = await platform.next_link()
+        await link.push_event(message_event(1), message_id="first")
+        await trio.sleep(SETTINGS.append_within_s)
+        nursery.start_soon(setup.journal.run)
+        await link.push_event(message_event(2), message_id="other")
+        assert (await next_ack(link))[0] == "other"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_journal_that_is_gone_is_no_crash_here(platform: ScriptedPlatform) -> None:
+    setup = Setup(platform)
+    setup.journal.rx.close()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(setup.run_gateway)
+        nursery.start_soon(setup.run)
+        link = await platform.next_link()
+        await link.push_event(message_event())
+        assert await no_ack_yet(link)
+        nursery.cancel_scope.cancel()
+
+
+# ── presses on cards ────────────────────────────────────────────────────────
+
+
+async def test_a_press_is_answered_with_a_toast(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    await link.push_event(press_event())
+    message = await setup.pressed()
+    assert message.inbound.kind == "card_action"
+    assert message.inbound.row_id == 1
+    message.reply.send(intake.Toast(kind="success", en="Stopped", zh="已停止"))
+    _, answer = await next_ack(link)
+    assert answer["code"] == 200
+    assert json.loads(base64.b64decode(answer["data"])) == {
+        "toast": {
+            "type": "success",
+            "content": "Stopped",
+            "i18n": {"zh_cn": "已停止", "en_us": "Stopped"},
+        }
+    }
+
+
+async def test_a_press_without_a_toast_is_just_acked(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    await link.push_event(press_event())
+    (await setup.pressed()).reply.send(None)
+    assert (await next_ack(link))[1] == {"code": 200}
+
+
+async def test_a_press_is_journaled_first(setup: Setup) -> None:
+    setup.journal.answer = setup.journal.hold
+    link = await setup.platform.next_link()
+    await link.push_event(press_event())
+    await setup.journal.wait_appends(1)
+    assert await no_ack_yet(link)
+    assert setup.nothing_for_intake()
+    setup.journal.commit(setup.journal.appends[0])
+    await setup.pressed()
+
+
+async def test_a_press_waits_for_nobody_too_long(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    since = trio.current_time()
+    await link.push_event(press_event())
+    message = await setup.pressed()
+    assert (await next_ack(link))[1] == {"code": 200}
+    assert trio.current_time() - since < SETTINGS.press_within_s + 0.3
+    message.reply.send(intake.Toast(kind="info", en="late", zh="迟"))
+
+
+async def test_a_press_whose_handler_dies_is_acked_at_once(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    await link.push_event(press_event())
+    (await setup.pressed()).reply.close()
+    assert (await next_ack(link))[1] == {"code": 200}
+
+
+async def test_a_press_that_waits_holds_up_nothing(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    await link.push_event(press_event(), message_id="press")
+    message = await setup.pressed()
+    await link.push_event(message_event(), message_id="message")
+    assert (await next_ack(link))[0] == "message"
+    message.reply.send(None)
+    assert (await next_ack(link))[0] == "press"
+
+
+async def test_a_press_is_not_lost_when_intake_has_no_room(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    for number in range(MAILBOX):
+        await link.push_event(message_event(number))
+        await next_ack(link)
+    await link.push_event(press_event())
+    assert (await next_ack(link))[1] == {"code": 200}, "in time, although nobody has seen it"
+    for _ in range(MAILBOX):
+        await setup.arrived()
+    await setup.pressed()
+
+
+async def test_a_second_push_of_a_press_is_only_acked(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    for push in ("first", "again"):
+        await link.push_event(press_event(), message_id=push)
+    (await setup.pressed()).reply.send(None)
+    assert sorted([(await next_ack(link))[0], (await next_ack(link))[0]]) == ["again", "first"]
+    assert setup.nothing_for_intake()
+
+
+# ── a link that is kept open ────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+async def test_a_link_that_ends_is_replaced_by_a_fresh_one(setup: Setup, end: str) -> None:
+    first = await setup.platform.next_link()
+    await setup.told("connected")
+    await getattr(first, end)()
+    second = await setup.platform.next_link()
+    assert len(setup.discoveries) == 2
+    assert setup.platform.most_open_links == 1
+    await second.push_event(message_event())
+    assert (await next_ack(second))[1] == {"code": 200}
+
+
+async def test_a_link_that_lived_is_replaced_at_once(setup: Setup) -> None:
+    """Each time: only tries that fail in a row are spaced by the interval."""
+    for _ in range(3):
+        link = await setup.platform.next_link()
+        await link.pings.receive()
+        await trio.testing.wait_all_tasks_blocked()  # the pong is on its way
+        await link.close()
+    await setup.platform.next_link()
+    waits = [later - earlier for earlier, later in itertools.pairwise(setup.discoveries)]
+    assert max(waits) < longconn.RETRY_MIN_S
+
+
+async def test_a_half_open_link_is_closed_and_replaced(setup: Setup) -> None:
+    first = await setup.platform.next_link()
+    await first.freeze()
+    with trio.fail_after(PATIENCE_S):
+        second = await setup.platform.next_link()
+        while await first.stream.receive_some():
+            pass  # what was sent before it was given up; then its end
+    await second.push_event(message_event())
+    await next_ack(second)
+
+
+async def test_what_was_committed_on_a_lost_link_is_passed_on(setup: Setup) -> None:
+    setup.journal.answer = setup.journal.hold
+    link = await setup.platform.next_link()
+    await link.push_event(message_event())
+    await setup.journal.wait_appends(1)
+    await link.abort()
+    await setup.platform.next_link()
+    setup.journal.commit(setup.journal.appends[0])
+    assert (await setup.arrived()).inbound.event_id == "evt-1"
+
+
+REFUSED = CredentialsRefused(code=1000040345, message="app_id or app_secret is invalid")
+FULL = ConnectionLimit(code=1000040350, message="the number of connections exceeded the limit")
+
+
+async def test_credentials_refused_at_the_first_try_end_the_actor(
+    platform: ScriptedPlatform,
+) -> None:
+    setup = Setup(platform)
+    setup.outcomes.append(REFUSED)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(setup.run_gateway)
+        with trio.fail_after(PATIENCE_S):
+            with pytest.raises(connection.CredentialsRefusedError, match="check appId") as caught:
+                await setup.run()
+        nursery.cancel_scope.cancel()
+    assert (caught.value.account, caught.value.code) == ("main", 1000040345)
+
+
+@pytest.mark.parametrize(("outcome", "says"), [(REFUSED, "appSecret"), (FULL, "50 long")])
+async def test_a_later_refusal_is_shown_and_tried_again(
+    setup: Setup, outcome: Rejected, says: str
+) -> None:
+    link = await setup.platform.next_link()
+    await setup.told("connected")
+    setup.outcomes.append(outcome)
+    await link.close()
+    refused = await setup.told("refused")
+    assert refused.last_error is not None
+    assert says in refused.last_error
+    assert str(outcome.code) in refused.last_error
+    await setup.platform.next_link()
+    assert setup.discoveries[-1] - setup.discoveries[-2] >= SETTINGS.slow_retry_s
+    assert (await setup.told("connected")).last_error is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "state", "says"),
+    [
+        (
+            {"Handshake_Status": "514", "Handshake_Autherrcode": "1000040350"},
+            "refused",
+            "50 long connections",
+        ),
+        ({"Handshake_Status": "403", "Handshake_Msg": "no"}, "refused", "check appId"),
+        (
+            {"Handshake_Status": "514", "Handshake_Autherrcode": "1000040346"},
+            "reconnecting",
+            "1000040346",
+        ),
+    ],
+    ids=["limit", "forbidden", "ticket"],
+)
+async def test_refused_handshakes_are_told_apart(
+    platform: ScriptedPlatform, setup: Setup, headers: dict[str, str], state: str, says: str
+) -> None:
+    link = await platform.next_link()
+    platform.refusals.append(Refusal(400, **headers))
+    await link.close()
+    told = await setup.told(state)
+    while told.last_error is None or says not in told.last_error:
+        told = await setup.told(state)
+    await platform.next_link()
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        NoAnswer(reason="HTTP 502"),
+        Rejected(code=1, message="system busy"),
+        EndpointFound(url="ws://127.0.0.1:1/", client_config=QUICK_CONFIG),
+    ],
+    ids=["no answer", "busy", "nobody listens"],
+)
+async def test_what_passes_is_tried_again(platform: ScriptedPlatform, outcome: Outcome) -> None:
+    setup = Setup(platform)
+    setup.outcomes.extend([setup.found(), outcome])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(setup.run_gateway)
+        nursery.start_soon(setup.run)
+        await (await platform.next_link()).abort()
+        await platform.next_link()
+        assert len(setup.discoveries) == 3
+        nursery.cancel_scope.cancel()
+
+
+async def test_retries_keep_to_the_platforms_times(autojump_clock: trio.abc.Clock) -> None:
+    """Jitter first, then the interval, again and again."""
+    setup = Setup(ScriptedPlatform())
+    setup.outcomes.extend([NoAnswer(reason="no network")] * 5)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(setup.run_gateway)
+        nursery.start_soon(setup.run)
+        await trio.sleep(450)
+        nursery.cancel_scope.cancel()
+    jitter = random.Random(1).random() * ClientConfig().reconnect_nonce_s
+    waits = [later - earlier for earlier, later in itertools.pairwise(setup.discoveries)]
+    assert waits == pytest.approx([jitter, 120, 120, 120])
+
+
+async def test_a_gateway_that_does_not_answer_is_asked_again(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    setup = Setup(ScriptedPlatform())
+    setup.outcomes.extend([NoAnswer(reason="never used")] * 9)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(setup.run)
+        assert "TooSlowError" in ((await setup.told("reconnecting")).last_error or "")
+        nursery.start_soon(setup.run_gateway)
+        await trio.sleep(200)
+        assert setup.discoveries
+        nursery.cancel_scope.cancel()
+
+
+# ── leaving ─────────────────────────────────────────────────────────────────
+
+
+async def test_leaving_closes_the_socket_and_stays_away(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    await link.pings.receive()
+    setup.inbox_tx.send_nowait(connection.Leave())
+    with trio.fail_after(1):
+        await link.over.wait()
+    assert link.connection.closed is not None
+    assert link.connection.closed.code == 1000
+    await setup.told("closed")
+    await trio.sleep(0.6)  # longer than any pause of this configuration
+    assert len(setup.discoveries) == 1
+
+
+async def test_leaving_acks_what_is_committed_and_nothing_else(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    setup.journal.answer = setup.journal.hold
+    for number in range(2):
+        await link.push_event(message_event(number), message_id=f"push-{number}")
+    await setup.journal.wait_appends(2)
+    setup.inbox_tx.send_nowait(connection.Leave())
+    await trio.testing.wait_all_tasks_blocked()
+    await link.push_event(message_event(9), message_id="too late")
+    setup.journal.commit(setup.journal.appends[0])
+    assert (await next_ack(link))[0] == "push-0"
+    with trio.fail_after(1):
+        await link.over.wait()
+    assert link.acks.statistics().current_buffer_used == 0
+    assert len(setup.journal.appends) == 2
+
+
+async def test_leaving_does_not_wait_for_a_dead_peer(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    await link.pings.receive()
+    await link.freeze()
+    setup.inbox_tx.send_nowait(connection.Leave())
+    with trio.fail_after(1):
+        while await link.stream.receive_some():
+            pass
+
+
+async def test_leaving_while_there_is_no_link(platform: ScriptedPlatform) -> None:
+    setup = Setup(platform)
+    setup.outcomes.append(NoAnswer(reason="no network"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(setup.run_gateway)
+        nursery.start_soon(setup.run)
+        await setup.told("reconnecting")
+        setup.inbox_tx.send_nowait(connection.Leave())
+        await setup.told("closed")
+        assert len(setup.discoveries) == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_leaving_twice_is_leaving(setup: Setup) -> None:
+    await setup.platform.next_link()
+    with trio.fail_after(1):
+        for _ in range(3):
+            await setup.inbox_tx.send(connection.Leave())
+    await setup.told("closed")

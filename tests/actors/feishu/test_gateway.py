@@ -1,0 +1,384 @@
+"""The gateway against a platform that enforces its limits: operations, shares, endings."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from structlog.testing import capture_logs
+from trio.testing import MockClock
+
+from actors.feishu import calls, tokens
+from actors.feishu import gateway as room
+from actors.feishu.monthly import MonthlyCount
+from actors.kit.mailbox import ActorGone, Reply, ask
+from actors.messages import gateway
+from actors.messages.gateway import Api, Priority
+from actors.sandbox.server import RunningSandbox
+from protocol.ids import AccountId, CardId, MessageId
+from protocol.platform.outcomes import (
+    Accepted,
+    BotInfo,
+    CardCreated,
+    EndpointFound,
+    ImageUploaded,
+    MessageSent,
+    MissingScope,
+    RateLimited,
+    ReactionAdded,
+    Rejected,
+    SequenceRefused,
+)
+from tests.kit.gateway_client import (
+    BOT_INFO,
+    CARD_JSON,
+    CARDS,
+    ELEMENT,
+    REACTIONS,
+    Door,
+    content,
+    open_door,
+    patient_clock,
+)
+
+
+@pytest.fixture
+def clock() -> MockClock:
+    return patient_clock()
+
+
+# ── operations ──────────────────────────────────────────────────────────────
+
+
+async def test_a_card_is_created_sent_updated_and_closed() -> None:
+    async with open_door() as door:
+        card_id = await door.card()
+        sent = await door.call(
+            gateway.CreateMessage(
+                chat_id=await door.chat_id(),
+                msg_type="interactive",
+                content_json=msgspec.json.encode(
+                    {"type": "card", "data": {"card_id": card_id}}
+                ).decode(),
+                uuid="send-1",
+            )
+        )
+        assert isinstance(sent, MessageSent)
+        assert sent.chat_id == await door.chat_id()
+        assert await door.call(content(card_id, "ab", 1)) == Accepted()
+        assert isinstance(await door.call(content(card_id, "abc", 1)), Accepted), "same uuid"
+        again = gateway.ElementContent(
+            card_id=card_id, element_id="answer", content="x", sequence=1, uuid="other"
+        )
+        assert isinstance(await door.call(again), SequenceRefused)
+        closed = gateway.CardSettings(
+            card_id=card_id,
+            settings_json='{"config":{"streaming_mode":false}}',
+            sequence=2,
+            uuid="close",
+        )
+        assert await door.call(closed) == Accepted()
+        final = CARD_JSON.replace('"content":"a"', '"content":"whole"').replace("true", "false")
+        replaced = gateway.UpdateCard(card_id=card_id, card_json=final, sequence=3, uuid="final")
+        assert await door.call(replaced) == Accepted()
+        (card,) = await door.platform.cards()
+        assert (card["sequence"], card["streaming"]) == (3, False)
+        assert card["card"]["body"]["elements"][0]["content"] == "whole"
+
+
+async def test_a_message_is_answered_and_gets_a_reaction() -> None:
+    async with open_door() as door:
+        chat = await door.platform.chat()
+        said = await door.platform.say(chat, "hello")
+        message_id = MessageId(said["message_id"])
+        reply = gateway.ReplyMessage(
+            message_id=message_id,
+            msg_type="text",
+            content_json='{"text":"你好 🙂"}',
+            uuid="reply-1",
+            chat_id=await door.chat_id(),
+        )
+        first, second = await door.call(reply), await door.call(reply)
+        assert isinstance(first, MessageSent)
+        assert first == second, "the same uuid is the same message"
+        _, answer = await door.platform.messages(chat)
+        assert answer["message_id"] == first.message_id
+        assert answer["parent_id"] == message_id
+        assert answer["content"] == '{"text":"你好 🙂"}'
+
+        added = await door.call(gateway.AddReaction(message_id=message_id, emoji_type="Typing"))
+        assert isinstance(added, ReactionAdded)
+        removed = gateway.RemoveReaction(message_id=message_id, reaction_id=added.reaction_id)
+        assert await door.call(removed) == Accepted()
+        question, _ = await door.platform.messages(chat)
+        assert question["reactions"] == []
+
+
+async def test_the_bot_its_socket_and_its_images() -> None:
+    async with open_door() as door:
+        state = await door.platform.get("state")
+        bot = await door.call(gateway.GetBotInfo())
+        assert bot == BotInfo(open_id=state["app"]["bot_open_id"], name="larkd")
+        found = await door.call(gateway.DiscoverEndpoint())
+        assert isinstance(found, EndpointFound)
+        assert found.url.startswith("ws://127.0.0.1:")
+        assert found.client_config.ping_interval_s == 120
+        uploaded = await door.call(gateway.UploadImage(image=b"\x89PNG\r\n\x1a\n" + bytes(300_000)))
+        assert isinstance(uploaded, ImageUploaded)
+        assert uploaded.image_key.startswith("img_")
+
+
+async def test_what_comes_from_outside_stays_inside_its_part_of_the_path() -> None:
+    async with open_door() as door:
+        strange = MessageId("om_../../../bot?x=1#y")
+        outcome = await door.call(gateway.AddReaction(message_id=strange, emoji_type="Typing"))
+        assert isinstance(outcome, Rejected)
+        assert await door.arrived(BOT_INFO) == []
+
+
+async def test_a_missing_scope_comes_with_the_page_that_grants_it() -> None:
+    async with open_door() as door:
+        await door.platform.post("scopes", missing=["cardkit:card:write"])
+        outcome = await door.call(gateway.CreateCard(card_json=CARD_JSON))
+        assert isinstance(outcome, MissingScope)
+        assert outcome.scopes == ("cardkit:card:write",)
+        assert outcome.grant_url is not None
+        assert "/auth?q=cardkit:card:write" in outcome.grant_url
+
+
+# ── shares ──────────────────────────────────────────────────────────────────
+
+
+async def test_a_platform_that_counts_exactly_never_has_to_refuse(clock: MockClock) -> None:
+    async with open_door() as door:
+        message_id = MessageId(
+            (await door.platform.say(await door.platform.chat(), "hi"))["message_id"]
+        )
+        reaction = gateway.AddReaction(message_id=message_id, emoji_type="Typing")
+        outcomes = await door.together(*[reaction] * 130)
+        assert {type(outcome) for outcome in outcomes} == {ReactionAdded}
+        assert (await door.state()).rate_limited == 0
+        assert len(await door.arrived(REACTIONS)) == 130
+
+
+async def test_a_rate_limit_is_told_learned_and_logged(clock: MockClock) -> None:
+    async with open_door() as door:
+        await door.call(gateway.GetBotInfo())
+        await door.fault(
+            CARDS, "code", code=99991400, status=429, headers={"x-ogw-ratelimit-reset": "7"}
+        )
+        create = gateway.CreateCard(card_json=CARD_JSON)
+        with capture_logs() as logs:
+            limited = await door.call(create)
+        assert isinstance(limited, RateLimited)
+        assert limited.retry_after_s == 7
+        (said,) = [entry for entry in logs if entry["event"] == "feishu.rate_limited"]
+        assert said["account"] == "main"
+        assert said["retry_after_s"] == 7
+        state = await door.state()
+        assert (state.rate_limited, state.calls) == (1, 2)
+        assert state.last_error is not None
+        assert "99991400" in state.last_error
+
+        told_at = trio.current_time()
+        assert isinstance(await door.call(gateway.GetBotInfo()), BotInfo)
+        assert trio.current_time() - told_at < 1, "another API goes on"
+        assert isinstance(await door.call(create), CardCreated)
+        assert trio.current_time() - told_at >= 6.9
+
+
+async def test_a_limit_of_one_card_pauses_that_card_alone(clock: MockClock) -> None:
+    async with open_door() as door:
+        one, other = await door.card(), await door.card()
+        await door.fault(ELEMENT, "code", code=230020, headers={"retry-after": "5"})
+        assert isinstance(await door.call(content(one, "b", 1)), RateLimited)
+        told_at = trio.current_time()
+        assert await door.call(content(other, "b", 1)) == Accepted()
+        assert trio.current_time() - told_at < 1
+        assert await door.call(content(one, "c", 2)) == Accepted()
+        assert trio.current_time() - told_at >= 4.9
+
+
+async def permit(
+    mailbox: trio.MemorySendChannel[gateway.GatewayMessage], priority: Priority
+) -> gateway.Granted:
+    granted: gateway.Granted = await ask(
+        mailbox,
+        lambda reply: gateway.Permit(
+            api=Api.ELEMENT_CONTENT, priority=priority, card_id=CardId("7"), reply=reply
+        ),
+        within_s=300,
+    )
+    return granted
+
+
+async def test_a_call_with_a_permit_does_not_wait_again(clock: MockClock) -> None:
+    async with open_door() as door:
+        card_id = await door.card()
+        granted = await permit(door.mailbox, Priority.TEXT)
+        assert granted.api is Api.ELEMENT_CONTENT
+        await door.fault(CARDS, "code", code=99991400, status=429)
+        outcome = await door.call(content(card_id, "ab", 1), Priority.TEXT, granted.permit)
+        assert outcome == Accepted()
+
+
+async def test_final_states_get_their_permits_first(clock: MockClock) -> None:
+    async with open_door() as door:
+        order: list[Priority] = []
+
+        async def want(priority: Priority) -> None:
+            await permit(door.mailbox, priority)
+            order.append(priority)
+
+        async with trio.open_nursery() as nursery:
+            for priority in [Priority.TICK, Priority.TEXT, Priority.FINAL, Priority.STRUCTURE] * 9:
+                nursery.start_soon(want, priority)
+        # A second lets 9 calls of one card go, which wake in any order; the first 9 go
+        # as they come, and from then on priority decides.
+        seconds = [order[first : first + 9] for first in range(9, 36, 9)]
+        for earlier, later in itertools.pairwise(seconds):
+            assert max(earlier) <= min(later)
+
+
+async def test_a_permit_nobody_waits_for_costs_nothing(clock: MockClock) -> None:
+    async with open_door() as door:
+        for _ in range(40):
+            tx, rx = trio.open_memory_channel[gateway.Granted](1)
+            rx.close()
+            await door.mailbox.send(
+                gateway.Permit(
+                    api=Api.ELEMENT_CONTENT,
+                    priority=Priority.TEXT,
+                    card_id=CardId("7"),
+                    reply=Reply(tx),
+                )
+            )
+        asked_at = trio.current_time()
+        await permit(door.mailbox, Priority.TEXT)
+        assert trio.current_time() - asked_at < 0.5
+
+
+async def test_a_slow_platform_is_met_by_priority_too(clock: MockClock) -> None:
+    async with open_door() as door:
+        await door.call(gateway.GetBotInfo())
+        # As many as may be under way hang; nothing that waits goes before they end.
+        await door.fault(BOT_INFO, "delay", seconds=5, times=room.CALLS_AT_ONCE_MAX)
+        order: list[str] = []
+
+        async def call(name: str, priority: Priority) -> None:
+            await door.call(gateway.GetBotInfo(), priority)
+            order.append(name)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(room.CALLS_AT_ONCE_MAX):
+                nursery.start_soon(call, "slow", Priority.FINAL)
+            await trio.sleep(3)
+            for _ in range(30):
+                nursery.start_soon(call, "text", Priority.TEXT)
+            await trio.sleep(1)
+            nursery.start_soon(call, "final", Priority.FINAL)
+        # About a dozen slots become free at once, and what they take up ends in any order.
+        late = [name for name in order if name != "slow"]
+        assert late.index("final") < 15
+
+
+# ── endings ─────────────────────────────────────────────────────────────────
+
+
+async def test_who_waits_when_the_gateway_is_cancelled_hears_of_it() -> None:
+    gone: list[str] = []
+
+    async def ask_in_vain(name: str, asking: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await asking()
+        except ActorGone:
+            gone.append(name)
+
+    with trio.fail_after(10):
+        async with open_door() as door, trio.open_nursery() as askers:
+            tx, rx = trio.open_memory_channel[gateway.GatewayMessage](100)
+            other = Door(door.platform, tx)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(room.run, settings_of(door.platform.running), rx)
+                await door.fault(BOT_INFO, "hang")
+                under_way = partial(other.call, gateway.GetBotInfo())
+                askers.start_soon(ask_in_vain, "under way", under_way)
+                while not await door.arrived(BOT_INFO):
+                    await trio.sleep(0.01)
+                for _ in range(30):
+                    asking = partial(permit, tx, Priority.TEXT)
+                    askers.start_soon(ask_in_vain, "waiting", asking)
+                while (await other.state()).waiting < 21:
+                    await trio.sleep(0.01)
+                nursery.cancel_scope.cancel()
+            tx.close()
+    assert gone.count("under way") == 1
+    assert gone.count("waiting") == 21, "the others got a permit in time"
+
+
+async def test_a_gateway_nobody_can_ask_ends() -> None:
+    async with open_door() as door:
+        tx, rx = trio.open_memory_channel[gateway.GatewayMessage](1)
+        tx.close()
+        with trio.fail_after(5):
+            await room.run(settings_of(door.platform.running), rx)
+
+
+class Spent(MonthlyCount):
+    """A month of which so many calls were made."""
+
+    def __init__(self, used: int) -> None:
+        self._used = used
+
+    async def add(self, calls: int) -> int:
+        await trio.lowlevel.checkpoint()
+        self._used += calls
+        return self._used
+
+
+async def test_when_the_month_runs_low_text_waits_and_an_end_does_not() -> None:
+    async with open_door() as door, trio.open_nursery() as nursery:
+        tx, rx = trio.open_memory_channel[gateway.GatewayMessage](100)
+        settings = settings_of(door.platform.running, monthly_calls=100)
+        await nursery.start(room.run, settings, rx, Spent(96))
+        await trio.sleep(0.1)
+        with pytest.raises(trio.TooSlowError):
+            with trio.fail_after(1):
+                await permit(tx, Priority.TEXT)
+        with trio.fail_after(5):
+            await permit(tx, Priority.STRUCTURE)
+            await permit(tx, Priority.FINAL)
+        nursery.cancel_scope.cancel()
+
+
+async def test_secrets_are_in_no_log_repr_or_error() -> None:
+    wrong = "a-secret-that-is-wrong"
+    with capture_logs() as logs:
+        async with open_door(app_secret=wrong) as door:
+            outcomes = [
+                await door.call(gateway.DiscoverEndpoint()),
+                await door.call(gateway.GetBotInfo()),
+            ]
+            state = await door.state()
+            settings = settings_of(door.platform.running, app_secret=wrong)
+    assert all(isinstance(outcome, Rejected) for outcome in outcomes)
+    call = calls.build(gateway.DiscoverEndpoint(), app_id="a", app_secret=wrong)
+    assert call.json is not None
+    assert wrong.encode() in call.json
+    shown = repr((outcomes, state, logs, settings, call, tokens.tenant_token(wrong, 60, 0)))
+    assert wrong not in shown
+
+
+def settings_of(sandbox: RunningSandbox, **other: Any) -> room.GatewaySettings:
+    app: dict[str, Any] = {
+        "app_id": sandbox.settings.app_id,
+        "app_secret": sandbox.settings.app_secret,
+    }
+    return room.GatewaySettings(
+        account=AccountId("other"), base_url=sandbox.base_url, **(app | other)
+    )

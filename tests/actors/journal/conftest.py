@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from actors.journal import Store
+from tests.actors.journal.desk import Desk
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a journal will be."""
+    return tmp_path / "larkd.db"
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    """A desk before an empty journal in memory."""
+    with closing(Store.open(None)) as store:
+        yield Desk(store)

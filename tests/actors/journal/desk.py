@@ -1,0 +1,259 @@
+"""A desk at which a test asks the store, one message to a batch, in plain calls."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Literal
+
+import trio
+
+from actors.journal import Store
+from actors.kit.mailbox import Reply
+from actors.messages import journal
+from protocol.ids import (
+    AccountId,
+    CardId,
+    ChatId,
+    ConnectionId,
+    EventId,
+    MessageId,
+    OpenId,
+    RowId,
+    SessionId,
+    TurnId,
+)
+from protocol.routing.delivery import EventKind, Inbound, Offer, Prepared, RowState
+from protocol.routing.lease import LeaseState
+
+ACCOUNT = AccountId("default")
+NOBODY: Reply[Any] = Reply(trio.open_memory_channel[Any](1)[0])
+"""For messages whose answer is what ``Store.apply`` returns."""
+
+
+def prepared(chat: str = "oc_1", content: str = "hello") -> Prepared:
+    return Prepared(
+        chat_id=ChatId(chat),
+        message_id=MessageId("om_1"),
+        sender_id=OpenId("ou_1"),
+        chat_type="p2p",
+        content=content,
+        meta={"kind": "message"},
+    )
+
+
+def append_message(
+    event: str,
+    *,
+    key: str | None = None,
+    account: str = ACCOUNT,
+    kind: EventKind = "message",
+    payload: bytes = b"{}",
+    at_ms: int = 1_000,
+    reply: Reply[Any] = NOBODY,
+) -> journal.Append:
+    return journal.Append(
+        account=AccountId(account),
+        event_id=EventId(event),
+        message_key=key,
+        kind=kind,
+        payload=payload,
+        received_at_ms=at_ms,
+        reply=reply,
+    )
+
+
+def entry(card: str = "c1", *, at_ms: int = 1, alias: str = "blue") -> journal.LedgerEntry:
+    return journal.LedgerEntry(
+        card_id=CardId(card),
+        account=ACCOUNT,
+        chat_id=ChatId("oc_1"),
+        turn_id=TurnId(f"turn_{card}"),
+        session_id=SessionId("s"),
+        session_alias=alias,
+        opened_at_ms=at_ms,
+    )
+
+
+class Desk:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def ask(self, message: journal.JournalMessage) -> Any:
+        (answer,) = self.store.apply([message])
+        return answer
+
+    def append(self, event: str, **fields: Any) -> journal.Appended:
+        answer: journal.Appended = self.ask(append_message(event, **fields))
+        assert isinstance(answer, journal.Appended), answer
+        return answer
+
+    def ready(self, event: str, chat: str = "oc_1", content: str = "hello") -> RowId:
+        """Append a row and prepare it."""
+        row_id = self.append(event).row_id
+        assert self.prepare(row_id, chat, content=content)
+        return row_id
+
+    def prepare(
+        self,
+        row_id: int,
+        chat: str = "oc_1",
+        room: journal.Room | None = None,
+        content: str = "hello",
+    ) -> bool | None:
+        """Say whether the row became ready; None: there was no room."""
+        message = journal.Prepare(
+            row_id=RowId(row_id), prepared=prepared(chat, content), room=room, reply=NOBODY
+        )
+        answer = self.ask(message)
+        if isinstance(answer, journal.LaneFull):
+            return None
+        assert isinstance(answer, journal.Done), answer
+        return answer.changed
+
+    def dispatch(self, row_id: int, chat: str) -> bool:
+        return self._changed(
+            journal.Dispatch(row_id=RowId(row_id), chat_id=ChatId(chat), reply=NOBODY)
+        )
+
+    def waiting(self, session: str, *, unbound: bool, limit: int = 100) -> list[int]:
+        rows: tuple[journal.WaitingRow, ...] = self.ask(
+            journal.Waiting(
+                session_id=SessionId(session), hears_unbound=unbound, limit=limit, reply=NOBODY
+            )
+        )
+        return [row.row_id for row in rows]
+
+    def drop_waiting(self, row_ids: Collection[int]) -> list[int]:
+        dropped: tuple[RowId, ...] = self.ask(
+            journal.DropWaiting(
+                row_ids=tuple(map(RowId, row_ids)), note="dropped", at_ms=1, reply=NOBODY
+            )
+        )
+        return list(dropped)
+
+    def drop_message(self, account: str, key: str) -> bool:
+        return self._changed(
+            journal.DropMessage(
+                account=AccountId(account), message_key=key, note="recalled", at_ms=1, reply=NOBODY
+            )
+        )
+
+    def unprepared(
+        self, *, account: str = ACCOUNT, after: int = 0, limit: int = 100
+    ) -> tuple[Inbound, ...]:
+        answer: tuple[Inbound, ...] = self.ask(
+            journal.Unprepared(
+                account=AccountId(account), after_row=RowId(after), limit=limit, reply=NOBODY
+            )
+        )
+        assert isinstance(answer, tuple), answer
+        return answer
+
+    def offer(
+        self, session: str = "s", connection: int = 1, *, unbound: bool = True, epoch: int = 1
+    ) -> Offer | None:
+        answer: Offer | None = self.ask(
+            journal.OfferNext(
+                session_id=SessionId(session),
+                hears_unbound=unbound,
+                connection_id=ConnectionId(connection),
+                lease_epoch=epoch,
+                at_ms=2_000,
+                reply=NOBODY,
+            )
+        )
+        assert answer is None or isinstance(answer, Offer), answer
+        return answer
+
+    def offered_rows(self, session: str = "s", connection: int = 1) -> list[int]:
+        """Take all there is for the session."""
+        rows: list[int] = []
+        while offer := self.offer(session, connection):
+            rows.append(offer.row_id)
+        return rows
+
+    def acked(self, event: str, attempt: int = 1, connection: int = 1, at_ms: int = 3_000) -> bool:
+        return self._changed(
+            journal.Acked(
+                event_id=EventId(event),
+                attempt=attempt,
+                connection_id=ConnectionId(connection),
+                at_ms=at_ms,
+                reply=NOBODY,
+            )
+        )
+
+    def release(self, connection: int | None = None, rows: tuple[int, ...] | None = None) -> bool:
+        return self._changed(
+            journal.Release(
+                connection_id=None if connection is None else ConnectionId(connection),
+                row_ids=None if rows is None else tuple(RowId(row) for row in rows),
+                reply=NOBODY,
+            )
+        )
+
+    def close(
+        self, row_id: int, state: RowState = RowState.ANSWERED, note: str | None = None
+    ) -> bool:
+        return self._changed(
+            journal.Close(row_id=RowId(row_id), state=state, note=note, at_ms=4_000, reply=NOBODY)
+        )
+
+    def queue(self) -> journal.QueueState:
+        answer: journal.QueueState = self.ask(journal.Queue(reply=NOBODY))
+        assert isinstance(answer, journal.QueueState), answer
+        return answer
+
+    def prune(self, before_ms: int, limit: int = 100) -> bool:
+        return self._changed(journal.Prune(before_ms=before_ms, limit=limit, reply=NOBODY))
+
+    def lease(self) -> LeaseState:
+        answer: LeaseState = self.ask(journal.LoadLease(reply=NOBODY))
+        assert isinstance(answer, LeaseState), answer
+        return answer
+
+    def save_lease(self, lease: LeaseState, moved: Collection[str] = ()) -> bool:
+        chats = frozenset(map(ChatId, moved))
+        return self._changed(journal.SaveLease(lease=lease, moved=chats, reply=NOBODY))
+
+    def bind(self, bindings: dict[str, str], moved: Collection[str] = ()) -> bool:
+        """Replace all bindings of chats to sessions; rows of *moved* chats follow."""
+        return self.save_lease(
+            LeaseState(
+                bindings={ChatId(chat): SessionId(session) for chat, session in bindings.items()}
+            ),
+            moved,
+        )
+
+    def open_card(self, card: journal.LedgerEntry) -> bool:
+        return self._changed(journal.OpenCard(entry=card, reply=NOBODY))
+
+    def note_card(self, card: str, *, message: str | None = None, text: str | None = None) -> bool:
+        return self._changed(
+            journal.NoteCard(
+                card_id=CardId(card),
+                message_id=None if message is None else MessageId(message),
+                text=text,
+                reply=NOBODY,
+            )
+        )
+
+    def close_card(
+        self,
+        card: str,
+        outcome: Literal["complete", "aborted", "error", "lost"] = "complete",
+        at_ms: int = 10,
+    ) -> bool:
+        return self._changed(
+            journal.CloseCard(card_id=CardId(card), outcome=outcome, at_ms=at_ms, reply=NOBODY)
+        )
+
+    def open_cards(self) -> tuple[journal.LedgerEntry, ...]:
+        answer: tuple[journal.LedgerEntry, ...] = self.ask(journal.OpenCards(reply=NOBODY))
+        assert isinstance(answer, tuple), answer
+        return answer
+
+    def _changed(self, message: journal.JournalMessage) -> bool:
+        answer = self.ask(message)
+        assert isinstance(answer, journal.Done), answer
+        return answer.changed

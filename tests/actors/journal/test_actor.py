@@ -1,0 +1,238 @@
+"""The actor: one commit for all that waits, answers after it, and no question left hanging."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from actors import journal as room
+from actors.kit.mailbox import ActorGone, Reply, ask
+from actors.messages import journal
+from protocol.ids import RowId
+from tests.actors.journal.desk import append_message
+
+MAILBOX_MESSAGES = 64
+WITHIN_S = 10.0
+
+Tx = trio.MemorySendChannel[journal.JournalMessage]
+T = TypeVar("T")
+
+
+async def append(tx: Tx, event: str) -> journal.Appended | journal.Failed:
+    answer: journal.Appended | journal.Failed = await ask(
+        tx, lambda reply: append_message(event, reply=reply), within_s=WITHIN_S
+    )
+    return answer
+
+
+@asynccontextmanager
+async def serving(
+    path: Path | None, *, run_sync: room.RunSync | None = None
+) -> AsyncIterator[tuple[Tx, room.Opened]]:
+    tx, rx = trio.open_memory_channel[journal.JournalMessage](MAILBOX_MESSAGES)
+    with tx, rx:
+        async with trio.open_nursery() as nursery:
+            opened: room.Opened = await nursery.start(
+                lambda task_status: room.run(
+                    path, rx.clone(), run_sync=run_sync, task_status=task_status
+                )
+            )
+            yield tx, opened
+            nursery.cancel_scope.cancel()
+
+
+async def test_it_says_started_with_the_generation_it_has_committed(path: Path) -> None:
+    for expected in (1, 2):
+        async with serving(path) as (_tx, opened):
+            assert opened.generation == expected
+            with closing(sqlite3.connect(path)) as other:
+                stored = other.execute("SELECT value FROM meta WHERE key = 'generation'")
+                assert stored.fetchone() == (expected,)
+
+
+async def test_an_answer_speaks_of_what_is_committed(path: Path) -> None:
+    async with serving(path) as (tx, _opened):
+        for number in range(5):
+            await append(tx, f"e{number}")
+            with closing(sqlite3.connect(path)) as other:
+                rows = other.execute("SELECT count(*) FROM inbound").fetchone()
+            assert rows == (number + 1,)
+
+
+async def test_many_at_once_share_few_commits_and_each_is_answered(path: Path) -> None:
+    producers, each = 50, 10
+    answers: list[journal.Appended | journal.Failed] = []
+
+    async def produce(tx: Tx, producer: int) -> None:
+        answers.extend([await append(tx, f"e{producer}.{number}") for number in range(each)])
+
+    async with serving(path) as (tx, opened):
+        async with trio.open_nursery() as nursery:
+            for producer in range(producers):
+                nursery.start_soon(produce, tx, producer)
+        statistics = opened.statistics()
+    rows = {answer.row_id for answer in answers if isinstance(answer, journal.Appended)}
+    assert rows == set(range(1, producers * each + 1))
+    assert statistics.messages == producers * each
+    assert statistics.commits <= producers * each / 10
+    assert statistics.batch_messages_max >= producers / 2
+
+
+async def test_a_batch_has_a_limit() -> None:
+    many = room.actor.BATCH_MESSAGES_MAX * 2 + 1
+    tx, rx = trio.open_memory_channel[journal.JournalMessage](many)
+    for number in range(many):
+        tx.send_nowait(append_message(f"e{number}"))
+    sizes: list[int] = []
+
+    async def counting(function: Callable[..., T], *args: object) -> T:
+        if function.__name__ == "apply":
+            (batch,) = args
+            assert isinstance(batch, list)
+            sizes.append(len(batch))
+        return await room.inline(function, *args)
+
+    tx.close()
+    await room.run(None, rx, run_sync=counting)
+    assert sizes == [256, 256, 1]
+
+
+async def test_it_ends_when_nobody_can_ask_and_answers_all_before(path: Path) -> None:
+    tx, rx = trio.open_memory_channel[journal.JournalMessage](MAILBOX_MESSAGES)
+    waiting: list[trio.MemoryReceiveChannel[journal.Appended]] = []
+    for number in range(10):
+        answer_tx, answer_rx = trio.open_memory_channel[journal.Appended](1)
+        tx.send_nowait(append_message(f"e{number}", reply=Reply(answer_tx)))
+        waiting.append(answer_rx)
+    tx.close()
+    await room.run(path, rx)
+    assert [answer.receive_nowait().row_id for answer in waiting] == list(range(1, 11))
+
+
+async def test_a_commit_under_way_when_it_is_cancelled_is_still_answered() -> None:
+    in_the_thread = trio.Event()
+    answers: list[journal.Appended | journal.Failed] = []
+
+    async def held_up(function: Callable[..., T], *args: object) -> T:
+        """Like a thread: not cut short by a cancellation, and no checkpoint after it."""
+        if function.__name__ == "apply":
+            in_the_thread.set()
+            with trio.CancelScope(shield=True), trio.fail_after(WITHIN_S):
+                await wait_all_tasks_blocked(0.01)
+        return function(*args)
+
+    async def asker(tx: Tx) -> None:
+        answers.append(await append(tx, "e1"))
+
+    async with trio.open_nursery() as askers, serving(None, run_sync=held_up) as (tx, _opened):
+        askers.start_soon(asker, tx.clone())
+        await in_the_thread.wait()
+    assert answers == [journal.Appended(row_id=RowId(1), duplicate=False)]
+
+
+async def test_who_waits_when_it_ends_hears_that_it_is_gone() -> None:
+    """Those of the batch under way, and those still in the mailbox."""
+    under_way = trio.Event()
+    gone: list[int] = []
+
+    async def never_done(function: Callable[..., T], *args: object) -> T:
+        if function.__name__ == "apply":
+            under_way.set()
+            await trio.sleep_forever()
+        return function(*args)
+
+    async def asker(tx: Tx, number: int) -> None:
+        with tx, pytest.raises(ActorGone):
+            await append(tx, f"e{number}")
+        gone.append(number)
+
+    async with trio.open_nursery() as askers, serving(None, run_sync=never_done) as (tx, _opened):
+        askers.start_soon(asker, tx.clone(), 1)
+        await under_way.wait()
+        for number in (2, 3, 4):
+            askers.start_soon(asker, tx.clone(), number)
+        await wait_all_tasks_blocked()
+    assert sorted(gone) == [1, 2, 3, 4]
+
+
+async def test_a_bug_in_the_middle_of_a_batch_leaves_nobody_waiting() -> None:
+    gone: list[int] = []
+
+    async def crashing(function: Callable[..., T], *args: object) -> T:
+        if function.__name__ == "apply":
+            raise ZeroDivisionError
+        return function(*args)
+
+    async def asker(tx: Tx, number: int) -> None:
+        with pytest.raises(ActorGone):
+            await append(tx, f"e{number}")
+        gone.append(number)
+
+    tx, rx = trio.open_memory_channel[journal.JournalMessage](MAILBOX_MESSAGES)
+    with tx, rx:
+        async with trio.open_nursery() as askers:
+            for number in range(3):
+                askers.start_soon(asker, tx, number)
+            await wait_all_tasks_blocked()
+            with pytest.raises(ZeroDivisionError):
+                await room.run(None, rx.clone(), run_sync=crashing)
+    assert sorted(gone) == [0, 1, 2]
+
+
+async def test_when_it_ends_the_file_is_whole_by_itself(path: Path) -> None:
+    async with serving(path) as (tx, _opened):
+        await append(tx, "e1")
+    assert [file.name for file in await trio.Path(path.parent).iterdir()] == [path.name]
+
+
+async def test_a_failing_commit_is_an_answer_and_the_next_one_succeeds(path: Path) -> None:
+    async with serving(path) as (tx, opened):
+        assert isinstance(await append(tx, "e1"), journal.Appended)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert await append(tx, "e2") == journal.Failed(reason="database is locked")
+            other.execute("ROLLBACK")
+        assert isinstance(await append(tx, "e2"), journal.Appended)
+        assert opened.statistics().failed == 1
+        assert opened.statistics().last_error == "database is locked"
+
+
+async def test_a_journal_that_cannot_be_opened_ends_it_before_it_started(path: Path) -> None:
+    await trio.Path(path).write_bytes(b"something else")
+    tx, rx = trio.open_memory_channel[journal.JournalMessage](MAILBOX_MESSAGES)
+    with tx, rx, pytest.raises(room.JournalForeign):
+        await room.run(path, rx)
+
+
+async def test_in_line_it_serves_under_virtual_time(autojump_clock: MockClock) -> None:
+    before = trio.current_time()
+    async with serving(None, run_sync=room.inline) as (tx, _opened):
+        for number in range(20):
+            await append(tx, f"e{number}")
+    assert trio.current_time() == before, "nobody waited for a thread"
+
+
+async def test_the_loop_goes_on_during_a_commit(path: Path) -> None:
+    """A second writer holds the journal up for a second; the loop must not notice."""
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await trio.sleep(0.01)
+            ticks += 1
+
+    async with serving(path) as (tx, _opened), trio.open_nursery() as nursery:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            nursery.start_soon(tick)
+            await append(tx, "e1")
+            nursery.cancel_scope.cancel()
+    assert ticks > 10

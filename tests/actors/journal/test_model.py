@@ -1,0 +1,304 @@
+"""The journal against a naive model of itself: any order of messages, with restarts.
+
+The model is a list of rows and two dictionaries; it knows no indexes, no SQL and no
+transactions, only what ``actors.messages.journal`` and the contract say.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import msgspec
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from actors.journal import Store
+from actors.messages import journal
+from protocol.ids import ChatId, RowId, SessionId
+from protocol.routing.delivery import CLOSED_STATES, RowState
+from protocol.routing.lease import LeaseState
+from tests.actors.journal.desk import Desk, append_message
+
+EVENTS = st.integers(0, 12).map("e{}".format)
+KEYS = st.none() | st.integers(0, 6).map("om_{}".format)
+ACCOUNTS = st.sampled_from(("a", "b"))
+CHATS = st.sampled_from(("oc_1", "oc_2", "oc_3"))
+SESSIONS = st.sampled_from(("s", "t"))
+CONNECTIONS = st.integers(1, 3)
+ROWS = st.integers(1, 12)
+SAVED_LEASES = st.builds(
+    LeaseState,
+    owner=st.none() | SESSIONS.map(SessionId),
+    epoch=st.integers(0, 5),
+    bindings=st.dictionaries(CHATS.map(ChatId), SESSIONS.map(SessionId)),
+)
+
+
+class ModelRow(msgspec.Struct):
+    row_id: int
+    account: str
+    event: str
+    key: str | None
+    received_at_ms: int
+    state: RowState = RowState.RECEIVED
+    chat: str = ""
+    dispatched: bool = False
+    dispatched_to: str | None = None
+    attempt: int = 0
+    connection: int | None = None
+
+
+class JournalAgainstModel(RuleBasedStateMachine):
+    desk: Desk
+
+    @initialize()
+    def open_first(self) -> None:
+        self.directory = tempfile.TemporaryDirectory()
+        self.path = Path(self.directory.name) / "larkd.db"
+        self.desk = Desk(Store.open(self.path))
+        self.rows: list[ModelRow] = []
+        self.last_row = 0
+        self.lease = LeaseState()
+        self.generation = 1
+
+    def teardown(self) -> None:
+        if hasattr(self, "desk"):
+            self.desk.store.close()
+            self.directory.cleanup()
+
+    # ── what the model would do ─────────────────────────────────────────────
+
+    def row(self, row_id: int) -> ModelRow | None:
+        return next((row for row in self.rows if row.row_id == row_id), None)
+
+    def stored(self, account: str, event: str, key: str | None) -> journal.Appended:
+        same = [row for row in self.rows if row.event == event] or [
+            row for row in self.rows if key is not None and (row.account, row.key) == (account, key)
+        ]
+        if same:
+            return journal.Appended(row_id=RowId(same[0].row_id), duplicate=True)
+        self.last_row += 1
+        at_ms = 1_000 - self.last_row * 10  # so that the oldest is not the first
+        self.rows.append(ModelRow(self.last_row, account, event, key, at_ms))
+        return journal.Appended(row_id=RowId(self.last_row), duplicate=False)
+
+    def offered_next(self, session: str, *, unbound: bool) -> ModelRow | None:
+        return next(iter(self.waiting_for(session, unbound=unbound)), None)
+
+    def waiting_for(self, session: str, *, unbound: bool) -> list[ModelRow]:
+        heard = (session, None) if unbound else (session,)
+        return [
+            row for row in self.rows if row.state is RowState.READY and row.dispatched_to in heard
+        ]
+
+    def dispatched(self, row: ModelRow, chat: str) -> None:
+        if not row.dispatched:
+            row.dispatched_to = self.lease.bindings.get(ChatId(chat))
+        row.dispatched, row.chat = True, chat
+
+    # ── messages ────────────────────────────────────────────────────────────
+
+    @rule(events=st.lists(st.tuples(ACCOUNTS, EVENTS, KEYS), min_size=1, max_size=4))
+    def append_together(self, events: list[tuple[str, str, str | None]]) -> None:
+        expected, batch = [], []
+        for account, event, key in events:
+            expected.append(self.stored(account, event, key))
+            batch.append(
+                append_message(
+                    event,
+                    key=key,
+                    account=account,
+                    at_ms=1_000 - expected[-1].row_id * 10,
+                )
+            )
+        assert self.desk.store.apply(batch) == expected
+
+    @rule(row_id=ROWS, chat=CHATS)
+    def prepare(self, row_id: int, chat: str) -> None:
+        row = self.row(row_id)
+        can = row is not None and row.state is RowState.RECEIVED
+        assert self.desk.prepare(row_id, chat) == can
+        if row is not None and can:
+            self.dispatched(row, chat)
+            row.state = RowState.READY
+
+    @rule(row_id=ROWS, chat=CHATS)
+    def dispatch(self, row_id: int, chat: str) -> None:
+        row = self.row(row_id)
+        can = row is not None and row.state is RowState.RECEIVED and not row.dispatched
+        assert self.desk.dispatch(row_id, chat) == can
+        if row is not None and can:
+            self.dispatched(row, chat)
+
+    @rule(
+        row_id=ROWS,
+        chat=CHATS,
+        session=SESSIONS,
+        unbound=st.booleans(),
+        waiting_max=st.integers(0, 3),
+    )
+    def prepare_where_room_is(
+        self, row_id: int, chat: str, session: str, unbound: bool, waiting_max: int
+    ) -> None:
+        row = self.row(row_id)
+        waiting = self.waiting_for(session, unbound=unbound)
+        room = journal.Room(
+            session_id=SessionId(session), hears_unbound=unbound, waiting_max=waiting_max
+        )
+        if len(waiting) < waiting_max:
+            can = row is not None and row.state is RowState.RECEIVED
+            assert self.desk.prepare(row_id, chat, room) == can
+            if row is not None and can:
+                self.dispatched(row, chat)
+                row.state = RowState.READY
+            return
+        is_new = row is not None and row.state is RowState.RECEIVED
+        assert self.desk.prepare(row_id, chat, room) is (None if is_new else False)
+
+    @rule(session=SESSIONS, unbound=st.booleans(), limit=st.integers(1, 4))
+    def list_waiting(self, session: str, unbound: bool, limit: int) -> None:
+        expected = [row.row_id for row in self.waiting_for(session, unbound=unbound)]
+        assert self.desk.waiting(session, unbound=unbound, limit=limit) == expected[:limit]
+
+    @rule(row_ids=st.lists(ROWS, max_size=3, unique=True))
+    def drop_waiting(self, row_ids: list[int]) -> None:
+        ready = [
+            row_id
+            for row_id in row_ids
+            if (row := self.row(row_id)) is not None and row.state is RowState.READY
+        ]
+        assert self.desk.drop_waiting(row_ids) == ready
+        for row in self.rows:
+            if row.row_id in ready:
+                row.state = RowState.EXPIRED
+
+    @rule(account=ACCOUNTS, key=KEYS.filter(bool))
+    def drop_message(self, account: str, key: str) -> None:
+        waiting = [
+            row
+            for row in self.rows
+            if (row.account, row.key) == (account, key)
+            and row.state in {RowState.RECEIVED, RowState.READY}
+        ]
+        assert self.desk.drop_message(account, key) == bool(waiting)
+        for row in waiting:
+            row.state = RowState.EXPIRED
+
+    @rule(session=SESSIONS, connection=CONNECTIONS, unbound=st.booleans())
+    def offer(self, session: str, connection: int, unbound: bool) -> None:
+        row = self.offered_next(session, unbound=unbound)
+        offer = self.desk.offer(session, connection, unbound=unbound)
+        assert (offer is None) == (row is None)
+        if row is not None and offer is not None:
+            row.state, row.connection = RowState.OFFERED, connection
+            row.attempt += 1
+            assert (offer.row_id, offer.event_id, offer.account, offer.attempt) == (
+                row.row_id,
+                row.event,
+                row.account,
+                row.attempt,
+            )
+            assert offer.prepared.chat_id == row.chat
+
+    @rule(event=EVENTS, connection=CONNECTIONS, attempt=st.integers(1, 3))
+    def ack(self, event: str, connection: int, attempt: int) -> None:
+        held = [
+            row
+            for row in self.rows
+            if row.state is RowState.OFFERED
+            and (row.event, row.connection, row.attempt) == (event, connection, attempt)
+        ]
+        assert self.desk.acked(event, attempt, connection) == bool(held)
+        for row in held:
+            row.state = RowState.DELIVERED
+
+    @rule(
+        connection=st.none() | CONNECTIONS,
+        row_ids=st.none() | st.lists(ROWS, max_size=3).map(tuple),
+    )
+    def release(self, connection: int | None, row_ids: tuple[int, ...] | None) -> None:
+        let_go = [
+            row
+            for row in self.rows
+            if row.state is RowState.OFFERED
+            and connection in (None, row.connection)
+            and (row_ids is None or row.row_id in row_ids)
+        ]
+        assert self.desk.release(connection, row_ids) == bool(let_go)
+        for row in let_go:
+            row.state, row.connection = RowState.READY, None
+
+    @rule(row_id=ROWS, state=st.sampled_from(sorted(CLOSED_STATES)))
+    def close(self, row_id: int, state: RowState) -> None:
+        row = self.row(row_id)
+        can = row is not None and row.state not in CLOSED_STATES
+        assert self.desk.close(row_id, state) == can
+        if row is not None and can:
+            row.state = state
+
+    @rule(before_ms=st.integers(850, 1_000), limit=st.integers(1, 3))
+    def prune(self, before_ms: int, limit: int) -> None:
+        old = [
+            row
+            for row in sorted(self.rows, key=lambda row: row.received_at_ms)
+            if row.state in CLOSED_STATES and row.received_at_ms < before_ms
+        ][:limit]
+        assert self.desk.prune(before_ms, limit) == bool(old)
+        self.rows = [row for row in self.rows if row not in old]
+
+    @rule(lease=SAVED_LEASES, moved=st.frozensets(CHATS))
+    def save_lease(self, lease: LeaseState, moved: frozenset[str]) -> None:
+        assert self.desk.save_lease(lease, moved) == (lease != self.lease)
+        self.lease = lease
+        for row in self.rows:
+            if row.dispatched and row.chat in moved:
+                row.dispatched_to = lease.bindings.get(ChatId(row.chat))
+
+    @rule(account=ACCOUNTS, after=st.integers(0, 5), limit=st.integers(1, 5))
+    def list_unprepared(self, account: str, after: int, limit: int) -> None:
+        expected = [
+            row.row_id
+            for row in self.rows
+            if row.state is RowState.RECEIVED and row.account == account and row.row_id > after
+        ]
+        found = self.desk.unprepared(account=account, after=after, limit=limit)
+        assert [row.row_id for row in found] == expected[:limit]
+
+    @rule(orderly=st.booleans())
+    def restart(self, orderly: bool) -> None:
+        if orderly:
+            self.desk.store.close()
+            self.desk = Desk(Store.open(self.path))
+        else:
+            # Nothing is closed before the next life opens the file, as after a kill.
+            killed, self.desk = self.desk, Desk(Store.open(self.path))
+            killed.store._db.close()
+        self.generation += 1
+        for row in self.rows:
+            if row.state is RowState.OFFERED:
+                row.state, row.connection = RowState.READY, None
+
+    # ── what is always so ───────────────────────────────────────────────────
+
+    @invariant()
+    def the_queue_is_as_the_model_counts_it(self) -> None:
+        pending = [row for row in self.rows if row.state in {RowState.RECEIVED, RowState.READY}]
+        assert self.desk.queue() == journal.QueueState(
+            pending=len(pending),
+            in_flight=sum(row.state is RowState.OFFERED for row in self.rows),
+            oldest_pending_at_ms=min((row.received_at_ms for row in pending), default=None),
+            damaged=sum(row.state is RowState.DAMAGED for row in self.rows),
+        )
+
+    @invariant()
+    def lease_and_generation_are_as_saved(self) -> None:
+        assert self.desk.lease() == self.lease
+        assert self.desk.store.generation == self.generation
+
+
+TestJournalAgainstModel = JournalAgainstModel.TestCase
+TestJournalAgainstModel.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, database=None
+)

@@ -1,0 +1,369 @@
+"""One lane: order of turns, cancellation and its deadline, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from actors import lanes
+from actors.kit.mailbox import Reply, ask
+from actors.lanes.lane import Lane, LaneContext, LaneSettings
+from actors.messages import lane, link, ownership, turn
+from protocol.ids import (
+    AccountId,
+    ChatId,
+    ConnectionId,
+    EventId,
+    MessageId,
+    OpenId,
+    RowId,
+    SessionId,
+    TurnId,
+)
+from protocol.routing.delivery import Offer, Prepared
+from protocol.wire import messages as wire
+
+SESSION = SessionId("s")
+CONNECTION = ConnectionId(1)
+CANCEL_DEADLINE_S = 10.0
+
+
+def row(number: int, chat: str = "oc_1", sender: str = "ou_1", kind: Any = "p2p") -> Offer:
+    return Offer(
+        row_id=RowId(number),
+        account=AccountId("default"),
+        event_id=EventId(f"e{number}"),
+        attempt=1,
+        lease_epoch=1,
+        prepared=Prepared(
+            chat_id=ChatId(chat),
+            message_id=MessageId(f"om_{number}"),
+            sender_id=OpenId(sender),
+            chat_type=kind,
+            content=f"prompt {number}",
+            meta={},
+        ),
+    )
+
+
+class World:
+    """The lane's peers: ownership with rows to give, a link, and turns as they run."""
+
+    def __init__(self) -> None:
+        self.rows: list[Offer] = []
+        self.answered: list[RowId] = []
+        self.unresponsive = False
+        self.marks: list[MessageId] = []
+        self.turns: dict[TurnId, list[turn.TurnInput]] = {}
+        self.openings: list[turn.TurnOpening] = []
+        self.crash_turns = False
+        self.repaired: list[TurnId] = []
+        self.mail: list[link.LinkMessage] = []
+        self.lanes_tx, self.lanes_rx = trio.open_memory_channel[lane.LaneMessage](100)
+        self.ownership_tx, self.ownership_rx = trio.open_memory_channel[ownership.OwnershipMessage](
+            10
+        )
+        self.link_tx, self.link_rx = trio.open_memory_channel[link.LinkMessage](256)
+
+    async def serve_ownership(self) -> None:
+        async for message in self.ownership_rx:
+            match message:
+                case ownership.Next():
+                    with message.reply:
+                        row = self.rows.pop(0) if self.rows else None
+                        message.reply.send(
+                            None if row is None else ownership.NextRow(offer=row, reply_mode=None)
+                        )
+                case ownership.Answered(row_id=row_id):
+                    self.answered.append(row_id)
+                case ownership.Unresponsive(unresponsive=unresponsive):
+                    self.unresponsive = unresponsive
+
+    async def serve_link(self) -> None:
+        async for message in self.link_rx:
+            self.mail.append(message)
+
+    async def mark(self, _account: AccountId, message_id: MessageId, answered: trio.Event) -> None:
+        self.marks.append(message_id)
+        await answered.wait()
+        self.marks.remove(message_id)
+
+    async def show_turn(
+        self,
+        opening: turn.TurnOpening,
+        inbox: trio.MemoryReceiveChannel[turn.TurnInput],
+        own: trio.MemorySendChannel[lane.LaneMessage],
+    ) -> None:
+        """A turn's actor as small as it can be: it ends with the proxy's end or a loss."""
+        self.openings.append(opening)
+        heard = self.turns.setdefault(opening.turn_id, [])
+        if self.crash_turns:
+            raise RuntimeError("a bug in the card")
+        with inbox:
+            async for message in inbox:
+                heard.append(message)
+                match message:
+                    case turn.Said(message=wire.TurnEnd(status=status)):
+                        await own.send(lane.TurnEnded(turn_id=opening.turn_id, status=status))
+                        return
+                    case turn.SessionLost():
+                        return
+
+    async def finish_crashed(self, opening: turn.TurnOpening) -> None:
+        self.repaired.append(opening.turn_id)
+
+    async def attach(self, *capabilities: str, connection: int = 1) -> None:
+        await self.lanes_tx.send(
+            lane.Attached(
+                session_id=SESSION,
+                alias="api",
+                connection_id=ConnectionId(connection),
+                capabilities=frozenset(capabilities or ("turns", "cancel")),
+                link=self.link_tx.clone(),
+            )
+        )
+        await wait_all_tasks_blocked()
+
+    async def give(self, *rows: Offer) -> None:
+        self.rows += rows
+        await self.lanes_tx.send(lane.Wake(session_id=SESSION))
+        await wait_all_tasks_blocked()
+
+    async def stop(self, by: str = "ou_1", chat: str = "oc_1", **more: Any) -> lane.StopAnswer:
+        build: Callable[[Reply[lane.StopAnswer]], lane.LaneMessage] = lambda reply: lane.Stop(  # noqa: E731
+            session_id=SESSION,
+            turn_id=more.get("turn_id"),
+            chat_id=ChatId(chat),
+            by=OpenId(by),
+            by_admin=more.get("by_admin", False),
+            reason="user",
+            reply=reply,
+        )
+        answer = await ask(self.lanes_tx, build, within_s=1)
+        await wait_all_tasks_blocked()
+        return answer
+
+    def offered(self) -> list[str]:
+        return [m.deliver.content for m in self.mail if isinstance(m, link.Offered)]
+
+    def cancels(self) -> list[str]:
+        return [m.cancel.reason for m in self.mail if isinstance(m, link.CancelTurn)]
+
+    async def end(self, number: int, status: wire.TurnStatus = "complete") -> None:
+        """Let the proxy end the turn of the *number*-th offer."""
+        offers = [m for m in self.mail if isinstance(m, link.Offered)]
+        inputs = offers[number].turn
+        assert inputs is not None
+        turn_id = offers[number].deliver.turn_id
+        with inputs:
+            await inputs.send(turn.Said(message=wire.TurnEnd(turn_id=turn_id, status=status)))
+        await wait_all_tasks_blocked()
+
+
+@asynccontextmanager
+async def open_world() -> AsyncIterator[World]:
+    world = World()
+    numbers = iter(range(1000))
+    context = LaneContext(
+        settings=LaneSettings(
+            reply_modes={}, session_reply_mode="verbose", cancel_deadline_s=CANCEL_DEADLINE_S
+        ),
+        ownership_tx=world.ownership_tx,
+        show_turn=world.show_turn,
+        finish_crashed=world.finish_crashed,
+        mark=world.mark,
+        random_bytes=lambda size: next(numbers).to_bytes(size, "big"),
+    )
+
+    async def run_lane(
+        session_id: SessionId,
+        inbox: trio.MemoryReceiveChannel[lane.LaneMessage],
+        own: trio.MemorySendChannel[lane.LaneMessage],
+        retire: Callable[[], None],
+    ) -> None:
+        await Lane(session_id, context, own, retire).serve(inbox)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.serve_ownership)
+        nursery.start_soon(world.serve_link)
+        await nursery.start(lanes.run, world.lanes_rx, run_lane)
+        yield world
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_turns_session_gets_one_row_at_a_time(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.attach()
+        await world.give(row(1), row(2), row(3))
+        assert world.offered() == ["prompt 1"]
+        await world.end(0)
+        assert world.offered() == ["prompt 1", "prompt 2"]
+        await world.end(1, "error")
+        assert world.offered() == ["prompt 1", "prompt 2", "prompt 3"]
+        assert world.answered == [1, 2]
+
+
+async def test_what_a_channel_session_was_given_is_marked_until_it_is_answered_or_lost(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.attach("permission")
+        await world.give(row(1), row(2), row(3))
+        assert sorted(world.marks) == ["om_1", "om_2", "om_3"]
+        await world.lanes_tx.send(lane.Answered(session_id=SESSION, row_id=RowId(2)))
+        await wait_all_tasks_blocked()
+        assert sorted(world.marks) == ["om_1", "om_3"]
+        await world.lanes_tx.send(lane.Detached(session_id=SESSION, connection_id=ConnectionId(1)))
+        await wait_all_tasks_blocked()
+        assert world.marks == []
+
+
+async def test_a_channel_session_gets_rows_as_they_come(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.attach("permission")
+        await world.give(row(1), row(2), row(3))
+        assert world.offered() == ["prompt 1", "prompt 2", "prompt 3"]
+        assert world.openings == []
+
+
+async def test_groups_are_static_and_direct_chats_stream(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.attach()
+        await world.give(row(1), row(2, kind="group"))
+        await world.end(0)
+        assert [opening.mode for opening in world.openings] == ["streaming", "static"]
+
+
+async def test_stop_cancels_at_once_and_the_end_frees_the_lane(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.attach()
+        await world.give(row(1), row(2))
+        assert await world.stop() == lane.Stopped(alias="api", mode="streaming")
+        assert world.cancels() == ["user"]
+        (inputs,) = world.turns.values()
+        assert [type(message) for message in inputs] == [turn.Stop]
+        assert await world.stop() == lane.NothingRunning(), "it is stopped already"
+        assert world.offered() == ["prompt 1"]
+        await world.end(0, "aborted")
+        assert world.offered() == ["prompt 1", "prompt 2"]
+
+
+async def test_an_agent_that_ignores_cancel_holds_the_lane_for_ten_seconds(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.attach()
+        await world.give(row(1), row(2))
+        await world.stop()
+        await trio.sleep(CANCEL_DEADLINE_S - 0.1)
+        assert world.offered() == ["prompt 1"]
+        await trio.sleep(0.2)
+        assert world.offered() == ["prompt 1", "prompt 2"]
+        assert world.unresponsive is True
+        await world.end(0, "aborted")
+        assert world.unresponsive is False, "it has ended at last"
+        assert world.offered() == ["prompt 1", "prompt 2"], "and nothing of the next is touched"
+
+
+async def test_only_those_who_may_can_stop_a_turn(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.attach()
+        await world.give(row(1, chat="oc_team", sender="ou_ann", kind="group"))
+        refused = lane.NotAllowed()
+        assert await world.stop(by="ou_bob", chat="oc_team") == refused
+        assert await world.stop(by="ou_bob", chat="oc_elsewhere") == refused
+        assert world.cancels() == []
+        stopped = await world.stop(by="ou_bob", chat="oc_team", by_admin=True)
+        assert stopped == lane.Stopped(alias="api", mode="static")
+        await world.end(0, "aborted")
+        await world.give(row(2, chat="oc_dm", sender="ou_ann"))
+        stopped = await world.stop(by="ou_bob", chat="oc_dm")
+        assert isinstance(stopped, lane.Stopped), "anyone in its direct chat"
+
+
+async def test_a_stop_that_names_another_turn_stops_nothing(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.attach()
+        await world.give(row(1))
+        assert await world.stop(turn_id=TurnId("turn_old")) == lane.NothingRunning()
+        assert world.cancels() == []
+
+
+async def test_a_lost_session_loses_its_turn_and_the_lane_ends_with_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.attach()
+        await world.give(row(1))
+        await world.lanes_tx.send(lane.Detached(session_id=SESSION, connection_id=CONNECTION))
+        await wait_all_tasks_blocked()
+        (inputs,) = world.turns.values()
+        assert [type(message) for message in inputs] == [turn.SessionLost]
+        assert world.answered == []
+        assert await world.stop() == lane.NothingRunning()
+        await world.attach(connection=2)
+        await world.give(row(2))
+        assert world.offered() == ["prompt 1", "prompt 2"]
+
+
+async def test_the_end_of_an_older_connection_is_no_loss(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.attach()
+        await world.attach(connection=2)
+        await world.lanes_tx.send(lane.Detached(session_id=SESSION, connection_id=CONNECTION))
+        await world.give(row(1))
+        assert world.offered() == ["prompt 1"]
+
+
+async def test_a_row_that_went_to_another_session_stops_its_turn_here(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.attach()
+        await world.give(row(1))
+        await world.lanes_tx.send(lane.Revoked(session_id=SESSION, row_id=RowId(1)))
+        await wait_all_tasks_blocked()
+        assert world.cancels() == ["user"]
+        await world.end(0, "aborted")
+        assert world.answered == [], "the row is the other session's now"
+
+
+async def test_a_recalled_message_stops_its_turn(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.attach()
+        await world.give(row(1))
+        await world.lanes_tx.send(lane.Recalled(message_id=MessageId("om_1")))
+        await wait_all_tasks_blocked()
+        assert world.cancels() == ["recalled"]
+
+
+async def test_leaving_stops_every_turn_and_starts_no_more(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.attach()
+        await world.give(row(1), row(2))
+        await ask(world.lanes_tx, lambda reply: lane.StopAll(reply=reply), within_s=1)
+        await wait_all_tasks_blocked()
+        assert world.cancels() == ["shutdown"]
+        await world.end(0, "aborted")
+        assert world.offered() == ["prompt 1"]
+
+
+async def test_a_turn_whose_actor_crashes_is_finished_and_cancelled(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        world.crash_turns = True
+        await world.attach()
+        await world.give(row(1))
+        assert world.repaired == [world.openings[0].turn_id]
+        assert world.cancels() == ["timeout"]
+        world.crash_turns = False
+        await world.end(0, "aborted")
+        await world.give(row(2))
+        assert world.offered() == ["prompt 1", "prompt 2"]

@@ -1,0 +1,233 @@
+"""Links in virtual time: who registers late, who falls silent, who reads too slowly."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
+
+from actors import links
+from actors.messages import link, ownership, turn
+from protocol.ids import ConnectionId
+from protocol.wire import messages as wire
+
+Map = dict[str, Any]
+
+
+class Listener(trio.abc.Listener[Any]):
+    """Accepts what the test connects."""
+
+    def __init__(self) -> None:
+        self._tx, self._rx = trio.open_memory_channel[Any](10)
+
+    async def connect(self, *, lockstep: bool = False) -> Peer:
+        """*lockstep*: what is sent waits until it is read, as with a closed window."""
+        ours, theirs = lockstep_stream_pair() if lockstep else memory_stream_pair()
+        await self._tx.send(theirs)
+        return Peer(ours)
+
+    async def accept(self) -> Any:
+        return await self._rx.receive()
+
+    async def aclose(self) -> None:
+        self._rx.close()
+
+
+class Peer:
+    """A proxy's end."""
+
+    def __init__(self, stream: trio.StapledStream[Any, Any]) -> None:
+        self.stream = stream
+        self._buffer = b""
+
+    async def send(self, **message: Any) -> None:
+        body = msgspec.msgpack.encode(message)
+        await self.stream.send_all(len(body).to_bytes(4, "big") + body)
+
+    async def receive(self) -> Map | None:
+        """Return the next message, None at the end of the stream."""
+        while True:
+            size = int.from_bytes(self._buffer[:4], "big")
+            if len(self._buffer) >= 4 + size > 4:
+                body, self._buffer = self._buffer[4 : 4 + size], self._buffer[4 + size :]
+                decoded: Map = msgspec.msgpack.decode(body)
+                return decoded
+            data = await self.stream.receive_some()
+            if not data:
+                return None
+            self._buffer += data
+
+    async def register(self) -> None:
+        hello = await self.receive()
+        assert hello is not None
+        assert hello["t"] == "hello"
+        await self.send(
+            t="register",
+            protocol=1,
+            session_id="s",
+            role="session",
+            proof="x",
+            pid=1,
+            proxy_version="1",
+        )
+        registered = await self.receive()
+        assert registered is not None
+        assert registered["t"] == "registered"
+
+
+class World:
+    def __init__(self) -> None:
+        self.listener = Listener()
+        self.heard: list[ownership.OwnershipMessage] = []
+        self.links: dict[ConnectionId, trio.MemorySendChannel[link.LinkMessage]] = {}
+        self.tx, self._rx = trio.open_memory_channel[ownership.OwnershipMessage](10)
+
+    async def own(self) -> None:
+        async for message in self._rx:
+            self.heard.append(message)
+            match message:
+                case ownership.Register():
+                    self.links[message.connection_id] = message.link
+                    with message.reply:
+                        message.reply.send(ownership.Admitted(alias="s", lease_epoch=3))
+                case ownership.CallTool():
+                    with message.reply:
+                        message.reply.send(ownership.ToolDone(result=message.args))
+
+
+@asynccontextmanager
+async def open_world() -> AsyncIterator[World]:
+    world = World()
+    settings = links.LinkSettings(daemon_version="1", generation=1, verify=lambda *_claim: True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(world.own)
+        await nursery.start(links.serve, [world.listener], settings, world.tx)
+        yield world
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_does_not_register_in_ten_seconds_is_refused(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        peer = await world.listener.connect()
+        started = trio.current_time()
+        assert (await peer.receive() or {})["t"] == "hello"
+        refused = await peer.receive()
+        assert refused is not None
+        assert (refused["t"], refused["code"]) == ("refused", "register_timeout")
+        assert trio.current_time() - started == pytest.approx(10)
+        assert await peer.receive() is None
+        assert world.heard == []
+
+
+async def test_a_silent_proxy_is_pinged_and_given_up_after_45_seconds(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        peer = await world.listener.connect()
+        await peer.register()
+        started = trio.current_time()
+        pings = []
+        while (message := await peer.receive()) is not None:
+            assert message["t"] == "ping"
+            pings.append(trio.current_time() - started)
+        assert pings == pytest.approx([15, 30])
+        assert trio.current_time() - started == pytest.approx(45)
+        await wait_all_tasks_blocked()
+        assert isinstance(world.heard[-1], ownership.Disconnected)
+
+
+async def test_a_proxy_that_answers_is_kept_for_ever(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        peer = await world.listener.connect()
+        await peer.register()
+        for _ in range(100):
+            ping = await peer.receive()
+            assert ping is not None
+            await peer.send(t="pong", n=ping["n"])
+        assert trio.current_time() > 1_400
+        assert not any(isinstance(one, ownership.Disconnected) for one in world.heard)
+
+
+async def test_a_proxy_that_does_not_read_is_given_up_with_bounded_memory(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        peer = await world.listener.connect(lockstep=True)
+        await peer.register()
+        sent = 0
+        with pytest.raises((trio.BrokenResourceError, trio.ClosedResourceError)):
+            for sent in range(1_000):
+                await peer.send(t="tool", id=sent, name="n", args={"text": "x" * 1_000_000})
+        assert 16 <= sent <= 18, "16 MiB unsent and no more"
+        await wait_all_tasks_blocked()
+        assert isinstance(world.heard[-1], ownership.Disconnected)
+
+
+async def test_a_proxy_that_reads_no_answers_is_given_up_by_their_number_too(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        peer = await world.listener.connect(lockstep=True)
+        await peer.register()
+        sent = 0
+        with pytest.raises((trio.BrokenResourceError, trio.ClosedResourceError)):
+            for sent in range(10_000):
+                await peer.send(t="ping", n=sent)
+        assert 1_024 <= sent <= 1_030
+
+
+async def test_one_torn_link_leaves_the_others_alone(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        steady, torn = await world.listener.connect(), await world.listener.connect()
+        await steady.register()
+        await torn.register()
+        await torn.stream.send_all(b"\xff\xff\xff\xff")
+        error = await torn.receive()
+        assert error is not None
+        assert (error["t"], error["code"], error["fatal"]) == ("error", "bad_frame", True)
+        assert await torn.receive() is None
+        await steady.send(t="tool", id=1, name="n", args={"k": "v"})
+        answer = await steady.receive()
+        assert answer is not None
+        assert (answer["t"], answer["result"]) == ("tool_result", {"k": "v"})
+
+
+async def test_a_turn_is_routed_to_its_actor_and_deltas_are_joined(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        peer = await world.listener.connect()
+        await peer.register()
+        inputs, outlet = trio.open_memory_channel[turn.TurnInput](64)
+        deliver = wire.Deliver(
+            event_id="e", turn_id="t1", attempt=1, lease_epoch=3, chat_id="c", content="hi", meta={}
+        )
+        (mailbox,) = world.links.values()
+        await mailbox.send(link.Offered(deliver=deliver, turn=inputs))
+        delivered = await peer.receive()
+        assert delivered is not None
+        assert delivered["t"] == "deliver"
+        bodies = [
+            msgspec.msgpack.encode({"t": "delta", "turn_id": "t1", "text": text})
+            for text in ("a", "b", "c")
+        ]
+        bodies.append(
+            msgspec.msgpack.encode({"t": "turn_end", "turn_id": "t1", "status": "complete"})
+        )
+        await peer.stream.send_all(b"".join(len(body).to_bytes(4, "big") + body for body in bodies))
+        said = [
+            one.message
+            for one in [message async for message in outlet]
+            if isinstance(one, turn.Said)
+        ]
+        assert said == [
+            wire.Delta(turn_id="t1", text="abc"),
+            wire.TurnEnd(turn_id="t1", status="complete"),
+        ]

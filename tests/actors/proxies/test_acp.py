@@ -1,0 +1,259 @@
+"""``larkd acp`` over the real daemon: an agent's turns as people see them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from tests.kit.daemon import Platform, environment, open_daemon, open_platform
+from tests.kit.stdio_process import larkd
+
+Map = dict[str, Any]
+AGENT = Path(__file__).parents[2] / "fakes" / "acp_agent.py"
+
+
+class Setup:
+    def __init__(self, platform: Platform, chat: Map, process: trio.Process) -> None:
+        self.platform = platform
+        self.chat = chat
+        self.process = process
+
+    async def say(self, text: str) -> Map:
+        return await self.platform.say(self.chat, text)
+
+    async def card(self, *needles: str) -> Map:
+        (card,) = (await self.platform.wait_cards(1, *needles))[:1]
+        return card
+
+
+@asynccontextmanager
+async def setup(
+    state_dir: Path, tmp_path: Path, *agent: str, options: tuple[str, ...] = (), **env: str
+) -> AsyncIterator[Setup]:
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        chat = await platform.chat()
+        command = agent or (sys.executable, str(AGENT))
+        process = await trio.lowlevel.open_process(
+            larkd(
+                "acp",
+                "--state-dir",
+                str(state_dir),
+                "--role",
+                "dispatcher",
+                "--alias",
+                "robot",
+                "--cwd",
+                str(tmp_path),
+                *options,
+                "--",
+                *command,
+            ),
+            stdin=subprocess.DEVNULL,
+            env=environment() | env,
+        )
+        try:
+            yield Setup(platform, chat, process)
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            with trio.move_on_after(10, shield=True) as patience:
+                await process.wait()
+            if patience.cancelled_caught:
+                process.kill()
+                raise AssertionError("larkd acp did not end by SIGTERM")
+
+
+async def test_an_agent_answers_through_a_card(state_dir: Path, tmp_path: Path) -> None:
+    async with setup(state_dir, tmp_path) as home:
+        await home.say("hello")
+        card = await home.card(
+            "Hello there.", "let me see", "Read a.py", "/w/a.py:7", "look", "6%", "Done · "
+        )
+        assert "not to be shown" not in json.dumps(card)
+
+
+async def test_stop_interrupts_the_agent_and_it_goes_on_after(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    async with setup(state_dir, tmp_path) as home:
+        for number, word in enumerate(("hang", "late"), 1):
+            await home.say(word)
+            await home.card("working", "Processing...")
+            await home.say("stop")
+            await home.platform.wait_cards(number, "working", "🛑 Stopped")
+            await home.say("blocks")
+            await home.card(f"blocks ['text'] run {2 * number}", "Done · ")
+        assert "too late" not in json.dumps(await home.platform.cards())
+
+
+async def test_an_agent_that_is_deaf_is_ended_with_all_its_children(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    async with setup(state_dir, tmp_path) as home:
+        await home.say("deaf")
+        card = await home.card("pids ")
+        found = json.dumps(card).partition("pids ")[2].split()
+        pids = [int("".join(filter(str.isdigit, word))) for word in found[:2]]
+        await home.say("stop")
+        await home.card("🛑 Stopped")
+        with trio.fail_after(20):
+            while any(map(alive, pids)):
+                await trio.sleep(0.05)
+        await home.say("blocks")
+        await home.card("blocks ['text'] run 1")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def test_a_crash_is_told_without_secrets_and_the_agent_is_started_again(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    options = ("--env", "THE_KEY=sk-abcdef123456")
+    async with setup(state_dir, tmp_path, options=options) as home:
+        await home.say("crash")
+        card = await home.card("half", "❌ Error", "the agent ended with status 3")
+        assert "redacted] is wrong" in json.dumps(card)
+        assert "sk-abcdef" not in json.dumps(card)
+        await home.say("blocks")
+        await home.card("blocks ['text'] run 1", "Done · ")
+
+
+async def test_a_session_is_taken_up_again_and_its_history_is_not_shown(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    agent = (sys.executable, str(AGENT), "--loads")
+    async with setup(state_dir, tmp_path, *agent) as home:
+        await home.say("crash")
+        await home.card("❌ Error")
+        await home.say("hello")
+        await home.card("Hello there.", "Done · ")
+        assert "replayed history" not in json.dumps(await home.platform.cards())
+
+
+async def test_rubbish_on_its_output_is_skipped(state_dir: Path, tmp_path: Path) -> None:
+    async with setup(state_dir, tmp_path) as home:
+        await home.say("rubbish")
+        await home.card("still fine", "Done · ")
+
+
+async def test_a_limit_of_the_agent_is_said(state_dir: Path, tmp_path: Path) -> None:
+    async with setup(state_dir, tmp_path) as home:
+        await home.say("tokens")
+        await home.card("❌ Error", "its token limit was reached")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("/nowhere/agent",), "/nowhere/agent can't be started in"),
+        ((sys.executable, str(AGENT), "--needs-login"), "wants you to log in"),
+        (("/bin/false",), "the agent ended with status 1"),
+    ],
+)
+async def test_an_agent_that_can_not_begin_is_told(
+    state_dir: Path, tmp_path: Path, command: tuple[str, ...], said: str
+) -> None:
+    async with setup(state_dir, tmp_path, *command) as home:
+        await home.say("hello")
+        await home.card("❌ Error", said)
+
+
+async def test_a_silent_agent_is_ended(state_dir: Path, tmp_path: Path) -> None:
+    async with setup(state_dir, tmp_path, options=("--idle-timeout", "1")) as home:
+        await home.say("hang")
+        await home.card("working", "❌ Error", "said nothing for 1 s")
+
+
+async def test_a_question_is_decided_by_a_button(state_dir: Path, tmp_path: Path) -> None:
+    async with setup(state_dir, tmp_path) as home:
+        await home.say("question")
+        with trio.fail_after(10):
+            while True:
+                asked = [
+                    message
+                    for message in await home.platform.messages(home.chat)
+                    if "rm -rf build" in message["content"]
+                ]
+                if asked:
+                    break
+                await trio.sleep(0.02)
+        await home.platform.post("click", message_id=asked[0]["message_id"], element_id="option_0")
+        await home.card('\\"optionId\\": \\"a\\"', "Done · ")
+
+
+async def test_stop_answers_an_open_question(state_dir: Path, tmp_path: Path) -> None:
+    async with setup(state_dir, tmp_path) as home:
+        await home.say("question")
+        with trio.fail_after(10):
+            while "rm -rf build" not in str(await home.platform.messages(home.chat)):
+                await trio.sleep(0.02)
+        await home.say("stop")
+        await home.card("🛑 Stopped")
+        await home.say("blocks")
+        await home.card("blocks ['text'] run 2")  # the same agent: it was not ended
+
+
+async def test_files_are_inside_the_working_directory_or_refused(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    async with setup(state_dir, tmp_path, options=("--fs", "write")) as home:
+        target = tmp_path / "new" / "a.txt"
+        await home.say(f"files {target}")
+        await home.card("two", "/etc/hostname is not inside", "-32601", "Done · ")
+        assert target.read_text() == "one\ntwo\nthree\n"
+
+
+async def test_without_leave_no_file_is_touched(state_dir: Path, tmp_path: Path) -> None:
+    async with setup(state_dir, tmp_path) as home:
+        target = tmp_path / "a.txt"
+        await home.say(f"files {target}")
+        await home.card("Method not found: fs/write_text_file", "Done · ")
+        assert not target.exists()
+
+
+async def test_pictures_and_files_of_a_message_come_as_blocks(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    async with setup(state_dir, tmp_path) as home:
+        keys = [
+            (await home.platform.post("upload", kind=kind, base64=data))["key"]
+            for kind, data in (("image", base64.b64encode(b"\x89PNG").decode()), ("file", "aGk="))
+        ]
+        content = {
+            "title": "",
+            "content": [
+                [
+                    {"tag": "text", "text": "blocks "},
+                    {"tag": "img", "image_key": keys[0]},
+                ]
+            ],
+        }
+        await home.platform.say(home.chat, "", message_type="post", content=json.dumps(content))
+        await home.card("blocks ['text', 'image'] run 1")
+
+
+async def test_it_ends_with_its_agent_by_a_signal(state_dir: Path, tmp_path: Path) -> None:
+    pid = 0
+    async with setup(state_dir, tmp_path) as home:
+        await home.say("deaf")
+        card = await home.card("pids ")
+        word = json.dumps(card).partition("pids ")[2].split()[0]
+        pid = int("".join(filter(str.isdigit, word)))
+        home.process.terminate()
+        with trio.fail_after(15):
+            assert await home.process.wait() == 0
+    assert not alive(pid)

@@ -1,0 +1,328 @@
+"""The typed client against a real daemon: its turns, its tools, its reconnects."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from actors.proxies.client import (
+    DaemonNotRunning,
+    Disconnected,
+    Proxy,
+    ProxySettings,
+    Refused,
+    Replaced,
+    ToolFailed,
+    Turn,
+    open_proxy,
+)
+from protocol.wire import messages as wire
+from tests.kit.daemon import Platform, environment, open_daemon, open_platform
+
+README = Path(__file__).resolve().parents[3] / "actors" / "proxies" / "README.md"
+
+
+def settings(state_dir: Path, session_id: str = "boss", **more: object) -> ProxySettings:
+    fields = {"role": "dispatcher"} | more
+    return ProxySettings(session_id=session_id, state_dir=state_dir, **fields)  # type: ignore[arg-type]
+
+
+async def next_turn(proxy: Proxy) -> Turn:
+    with trio.fail_after(10):
+        async for turn in proxy.turns():
+            return turn
+    raise AssertionError("no more turns")
+
+
+async def test_a_turn_is_answered_and_ends_with_its_block(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        open_proxy(settings(state_dir)) as proxy,
+    ):
+        assert proxy.attached is not None
+        assert proxy.attached.alias == "boss"
+        await platform.say(await platform.chat(), "hello")
+        turn = await next_turn(proxy)
+        assert turn.text == "hello"
+        async with turn:
+            await turn.think("hm")
+            await turn.tool("c", name="Read", kind="read", status="running", summary="a.py")
+            await turn.plan([("look", "completed")])
+            await turn.usage(input_tokens=10)
+            await turn.say("answered")
+        await platform.wait_cards(1, "answered", "Done · ", "hm", "a.py", "look", "↑10")
+
+
+async def test_a_block_that_raises_ends_the_turn_as_an_error(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        open_proxy(settings(state_dir)) as proxy,
+    ):
+        await platform.say(await platform.chat(), "hello")
+        async with await next_turn(proxy):
+            raise ValueError("agent broke")
+        await platform.wait_cards(1, "❌ Error · ", "ValueError: agent broke")
+
+
+async def test_cancel_ends_the_block_at_once(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        open_proxy(settings(state_dir)) as proxy,
+    ):
+        chat = await platform.chat()
+        await platform.say(chat, "hello")
+        turn = await next_turn(proxy)
+        reached_the_end = False
+        with trio.fail_after(15):
+            async with turn:
+                await turn.say("working")
+                await platform.wait_cards(1, "working")
+                await platform.say(chat, "停止")
+                await trio.sleep_forever()
+                reached_the_end = True
+        assert not reached_the_end
+        assert turn.cancel_reason == "user"
+        await platform.wait_cards(1, "🛑 Stopped · ", "working")
+
+
+async def test_tools_answer_or_say_why_not(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        open_proxy(settings(state_dir)) as boss,
+        open_proxy(settings(state_dir, "mate", role="session")) as mate,
+    ):
+        status = await mate.call_tool("feishu_channel_status")
+        assert status["owner_session_id"] == "boss"
+        with pytest.raises(ToolFailed, match="was not granted by the dispatcher"):
+            await mate.call_tool("feishu_channel_acquire")
+        assert "owner is now mate" in await boss.call_tool(
+            "feishu_channel_acquire", {"session_id": "mate"}
+        )
+
+
+async def test_a_restart_of_the_daemon_is_survived(state_dir: Path) -> None:
+    async with open_platform() as platform:
+        async with open_daemon(platform, state_dir) as first:
+            async with open_proxy(settings(state_dir)) as proxy:
+                assert proxy.attached is not None
+                await first.kill()
+                with trio.fail_after(5):
+                    while proxy.attached is not None:
+                        await trio.sleep(0.01)
+                with pytest.raises(Disconnected, match="not reachable; reconnecting"):
+                    await proxy.call_tool("feishu_channel_status")
+                async with open_daemon(platform, state_dir):
+                    with trio.fail_after(15):
+                        while proxy.attached is None:
+                            await trio.sleep(0.01)
+                    await platform.say(await platform.chat(), "still there?")
+                    async with await next_turn(proxy) as turn:
+                        await turn.say("yes")
+                    await platform.wait_cards(1, "yes", "Done · ")
+
+
+async def test_a_newer_connection_ends_the_older_for_good(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        open_proxy(settings(state_dir)) as older,
+        open_proxy(settings(state_dir)) as newer,
+    ):
+        with trio.fail_after(5):
+            async for _ in older.turns():
+                raise AssertionError("nothing was sent")
+        assert isinstance(older.ended, Replaced)
+        assert newer.attached is not None
+
+
+async def test_no_daemon_and_a_wrong_token_are_told_apart(state_dir: Path) -> None:
+    await trio.Path(state_dir).mkdir()
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(DaemonNotRunning, match="no larkd serves .*; start it with"),
+        allow_unwrapped=True,
+    ):
+        async with open_proxy(settings(state_dir)):
+            raise AssertionError("attached to nothing")
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        with pytest.RaisesGroup(
+            pytest.RaisesExc(Refused, match="^bad_proof: "), allow_unwrapped=True
+        ):
+            async with open_proxy(settings(state_dir, token=b"x" * 43)):
+                raise AssertionError("let in with a wrong token")
+
+
+async def run_readme_example(platform: Platform, state_dir: Path, folder: Path) -> None:
+    example = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)[0]
+    script = folder / "my_proxy.py"
+    script.write_text(example)
+    async with trio.open_nursery() as nursery:
+        command = [sys.executable, str(script), str(state_dir)]
+        nursery.start_soon(partial(trio.run_process, command, env=environment(), check=False))
+        await platform.say(await platform.chat(), "hi")
+        await platform.wait_cards(1, "Hello from **my agent**.", "Done · ")
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_example_of_the_readme_works_as_it_stands(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        await run_readme_example(platform, state_dir, tmp_path)
+
+
+async def test_a_turn_that_waited_when_the_link_dropped_comes_again(state_dir: Path) -> None:
+    async with open_platform() as platform:
+        chat = await platform.chat()
+        async with open_daemon(platform, state_dir) as first:
+            channel = settings(state_dir, capabilities=())
+            async with open_proxy(channel) as proxy:
+                await platform.say(chat, "one")
+                await platform.say(chat, "two")
+                taken = await next_turn(proxy)
+                with trio.fail_after(5):
+                    while not proxy._turns_rx.statistics().current_buffer_used:
+                        await trio.sleep(0.01)
+                await first.kill()
+                with trio.fail_after(5):
+                    while proxy.attached is not None:
+                        await trio.sleep(0.01)
+                async with taken:
+                    pass  # nothing is raised: the daemon knows it as lost
+                async with open_daemon(platform, state_dir):
+                    again = [await next_turn(proxy) for _ in range(2)]
+                    texts = [(turn.text, turn.deliver.attempt) for turn in again]
+                    assert texts == [("one", 2), ("two", 2)]
+
+
+async def test_a_lost_link_cancels_the_block(state_dir: Path) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir) as daemon:
+        async with open_proxy(settings(state_dir)) as proxy:
+            await platform.say(await platform.chat(), "hello")
+            with trio.fail_after(10):
+                async with await next_turn(proxy) as turn:
+                    await daemon.kill()
+                    await trio.sleep_forever()
+            assert (turn.lost, turn.cancel_reason) == (True, "timeout")
+
+
+async def test_text_of_any_size_and_number_of_pieces_arrives(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        open_proxy(settings(state_dir)) as proxy,
+    ):
+        chat = await platform.chat("group", "Team")  # static: read as messages
+        await platform.say(chat, "hello", mention_bot=True)
+        async with await next_turn(proxy) as turn:
+            for _ in range(5_000):
+                await turn.say("x")
+            await turn.say(" half a pair: \ud83d. ")
+            await turn.say("end")
+        said = ""
+        with trio.fail_after(10):
+            while "half a pair: ?. end" not in said:
+                said = str(await platform.messages(chat))
+                await trio.sleep(0.05)
+        assert "x" * 5_000 in said
+        await platform.say(chat, "more", mention_bot=True)
+        async with await next_turn(proxy) as turn:
+            await turn.think("漢" * (4 * 1024 * 1024))
+            await turn.say("done with that")
+        with trio.fail_after(20):
+            while "done with that" not in str(await platform.messages(chat)):
+                await trio.sleep(0.05)
+
+
+async def test_what_was_said_before_a_cancellation_still_goes_out(state_dir: Path) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        with trio.CancelScope() as scope:
+            async with open_proxy(settings(state_dir)) as proxy:
+                await platform.say(await platform.chat(), "hello")
+                turn = await next_turn(proxy)
+                await turn.ack()
+                await turn.say("the last word")
+                scope.cancel()
+                await turn.end("complete")
+        assert scope.cancel_called
+        await platform.wait_cards(1, "the last word")
+
+
+async def test_a_patient_proxy_waits_for_a_daemon_and_tells_of_its_link(state_dir: Path) -> None:
+    told: list[bool] = []
+    async with (
+        open_platform() as platform,
+        open_proxy(
+            settings(state_dir, patient=True),
+            link_changed=lambda registered, _why: told.append(registered is not None),
+        ) as proxy,
+    ):
+        assert proxy.attached is None
+        with pytest.raises(Disconnected, match="not reachable"):
+            await proxy.call_tool("feishu_channel_status")
+        async with open_daemon(platform, state_dir):
+            with trio.fail_after(15):
+                while proxy.attached is None:
+                    await trio.sleep(0.01)
+    assert told[0] is False
+    assert True in told
+
+
+async def test_a_permission_is_asked_in_the_chat_and_decided_there(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        open_proxy(settings(state_dir, capabilities=("turns", "cancel", "permission"))) as proxy,
+    ):
+        chat = await platform.chat()
+        await platform.say(chat, "hello")
+        async with await next_turn(proxy) as turn:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(press_allow, platform, chat)
+                verdict = await turn.ask_permission(
+                    "Run it?",
+                    [
+                        wire.PermissionOption(id="y", label="Allow", kind="allow_once"),
+                        wire.PermissionOption(id="n", label="Deny", kind="reject_once"),
+                    ],
+                    detail="rm -rf build",
+                )
+        assert (verdict.outcome, verdict.option_id) == ("selected", "y")
+        assert verdict.by == turn.deliver.meta["sender_id"]
+
+
+async def press_allow(platform: Platform, chat: dict[str, Any]) -> None:
+    """Press the first button of the question, as the one who began the turn."""
+    with trio.fail_after(10):
+        while True:
+            for message in await platform.messages(chat):
+                value = find_value(json.loads(message["content"]))
+                if message["msg_type"] == "interactive" and value is not None:
+                    await platform.post(
+                        "click",
+                        message_id=message["message_id"],
+                        value=value,
+                        operator=chat["members"][0],
+                    )
+                    return
+            await trio.sleep(0.05)
+
+
+def find_value(node: object) -> object:
+    if isinstance(node, dict):
+        if node.get("type") == "callback" and "value" in node:
+            return node["value"]
+        node = list(node.values())
+    if isinstance(node, list):
+        return next((found for each in node if (found := find_value(each)) is not None), None)
+    return None

@@ -1,0 +1,132 @@
+"""The official SDKs take the sandbox for the platform: connect, hear, answer, stream.
+
+One scenario for both: a card is created, sent, streamed, closed, updated and replied to,
+an event is received and acked, whole and in three fragments, and a press on the card's
+button is answered by a toast.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from tests.kit.daemon import Platform, open_platform
+
+CLIENTS = Path(__file__).parent / "clients"
+WITHIN_S = 60.0
+"""The Python SDK takes seconds to import, more on a busy machine."""
+
+
+class Client:
+    """An SDK in a process of its own, and what it told so far."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self._process = process
+        self._buffer = b""
+
+    async def told(self, what: str) -> dict[str, Any]:
+        """Return the next line that tells *what*."""
+        assert self._process.stdout is not None
+        with trio.fail_after(WITHIN_S):
+            while True:
+                line, newline, rest = self._buffer.partition(b"\n")
+                if newline:
+                    self._buffer = rest
+                    said: dict[str, Any] = json.loads(line) if line.startswith(b"{") else {}
+                    assert said.get("what") != "failed", said
+                    if said.get("what") == what:
+                        return said
+                    continue
+                data = await self._process.stdout.receive_some(65536)
+                assert data, "the SDK's process has ended"
+                self._buffer += data
+
+
+@asynccontextmanager
+async def open_client(command: list[str], platform: Platform) -> AsyncIterator[Client]:
+    settings = platform.running.settings
+    chat = await platform.chat()
+    process = await trio.lowlevel.open_process(
+        [*command, platform.base_url, settings.app_id, settings.app_secret, chat["chat_id"]],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield Client(process)
+    finally:
+        process.kill()
+        with trio.move_on_after(5, shield=True):
+            await process.wait()
+
+
+async def scenario(command: list[str]) -> None:
+    async with open_platform() as platform, open_client(command, platform) as sdk:
+        card = await sdk.told("card")
+        shown = next(c for c in await platform.cards() if c["card_id"] == card["card_id"])
+        assert shown["card"]["body"]["elements"][0]["content"] == "Hello world, updated"
+        assert (shown["streaming"], shown["sequence"]) == (False, 4)
+        history = await platform.get(f"cards/{card['card_id']}/history")
+        assert [one["op"] for one in history] == ["content", "content", "settings", "update"]
+        said = {one["message_id"]: one for one in await platform.messages(await platform.chat())}
+        assert said[card["message_id"]]["card_id"] == card["card_id"]
+        assert said[card["reply_id"]]["parent_id"] == card["message_id"]
+
+        with trio.fail_after(WITHIN_S):
+            await platform.wait_connected()
+        sent = await platform.say(await platform.chat(), "hello", wait_ack=True)
+        await hears(sdk, sent["message_id"])
+        # Its answer comes when the push was acked, or given up after 3 s.
+        pushed = await platform.post(
+            "push", repeat_event_id=sent["event_id"], frames="split:3", times=1
+        )
+        await hears(sdk, sent["message_id"])
+        assert [push["ack"] for push in pushed["pushes"]] == [200, 200]
+
+        answer = await platform.post("click", card_id=card["card_id"], element_id="go")
+        assert (await sdk.told("pressed"))["value"] == {"key": "value"}
+        assert answer["code"] == 0
+        assert answer["toast"]["content"] == "pressed through the SDK"
+
+
+async def hears(sdk: Client, message_id: str) -> None:
+    event = await sdk.told("event")
+    assert event["message_id"] == message_id
+    assert json.loads(event["content"]) == {"text": "hello"}
+
+
+async def test_the_python_sdk() -> None:
+    await scenario([sys.executable, str(CLIENTS / "python_sdk.py")])
+
+
+@pytest.fixture(scope="session")
+def node_client(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Install the Node SDK as locked, into a place of its own."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("no Node: install Debian's packages nodejs and npm")
+    folder = tmp_path_factory.mktemp("node")
+    for name in ("package.json", "package-lock.json", "node_sdk.mjs"):
+        shutil.copy(CLIENTS / name, folder)
+    subprocess.run(
+        ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        timeout=300,
+        env=dict(os.environ),
+    )
+    return ["node", str(folder / "node_sdk.mjs")]
+
+
+async def test_the_node_sdk(node_client: list[str]) -> None:
+    await scenario(node_client)

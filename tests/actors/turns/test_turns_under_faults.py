@@ -1,0 +1,335 @@
+"""A turn over a platform that fails at random: nothing is lost, nothing stays live.
+
+The platform here keeps cards as the real one does: sequences rise, a repeated call is
+one call, streaming closes. Each seed is one schedule of chunks and of faults, in
+virtual time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from actors.messages import gateway, turn
+from protocol.ids import CardId, MessageId
+from protocol.platform.outcomes import (
+    Accepted,
+    Busy,
+    CardCreated,
+    Gone,
+    MessageSent,
+    NoAnswer,
+    Outcome,
+    RateLimited,
+    ReactionAdded,
+    Rejected,
+    SequenceRefused,
+    StreamingClosed,
+    TokenRefused,
+    TooLarge,
+)
+from tests.actors.turns.test_turns import World
+
+PARAGRAPHS = (
+    "Plain words, 世界 and 🎉.",
+    "```py\nx = '<at id=all></at>'\n\nprint(x)\n```",
+    "| a | b |\n|---|---|\n| 1 | 2 |",
+    "- a list\n- of `code <at>` things",
+    "word " * 300,
+)
+
+
+class Card:
+    """One card entity, as the platform keeps it."""
+
+    def __init__(self, card_json: str) -> None:
+        self.show(card_json)
+        self.sequence = 0
+        self.uuids: set[str] = set()
+        self.gone = False
+
+    def show(self, card_json: str) -> None:
+        card = json.loads(card_json)
+        self.streaming = card["config"]["streaming_mode"]
+        answers = (one for one in card["body"]["elements"] if one.get("element_id") == "answer")
+        self.answer = next(answers, {"content": ""})["content"]
+        self.final = not self.streaming
+
+    def take(self, operation: Any) -> Outcome:
+        if self.gone:
+            return Gone(code=200750, message="gone")
+        if operation.uuid in self.uuids:
+            return Accepted()
+        if operation.sequence <= self.sequence:
+            return SequenceRefused(code=300317, message="sequence")
+        if isinstance(operation, gateway.ElementContent) and not self.streaming:
+            return StreamingClosed(code=300309, message="closed")
+        self.sequence = operation.sequence
+        self.uuids.add(operation.uuid)
+        match operation:
+            case gateway.UpdateCard(card_json=card_json):
+                self.show(card_json)
+            case gateway.CardSettings():
+                self.streaming = True
+            case gateway.ElementContent(element_id="answer", content=content):
+                self.answer = content
+        return Accepted()
+
+
+class FaultyPlatform(World):
+    """Answers by its own cards, and fails as the seed says until *calm*."""
+
+    def __init__(self, rng: random.Random, share: float, *, may_lose_cards: bool) -> None:
+        super().__init__()
+        self.rng = rng
+        self.share = share
+        self.may_lose_cards = may_lose_cards
+        self.cards: dict[CardId, Card] = {}
+        self.sent: dict[str, MessageId] = {}
+        self.messages: list[str] = []
+
+    async def _call(self, call: gateway.Call) -> None:
+        await trio.sleep(self.rng.choice((0.01, 0.05, 0.3)))
+        fault = self.rng.random() < self.share
+        kind = self.rng.choice(("refused", "lost before", "lost after", "hung"))
+        with call.reply:
+            if not fault:
+                call.reply.send(self.take(call.operation))
+            elif kind == "refused":
+                call.reply.send(self.refusal(call.operation))
+            else:
+                if kind == "lost after":
+                    self.take(call.operation)
+                elif kind == "hung":
+                    await trio.sleep(10)
+                call.reply.send(NoAnswer(reason=kind))
+
+    def refusal(self, operation: gateway.Operation) -> Outcome:
+        choices: list[Outcome] = [
+            RateLimited(code=99991400, message="slow down", retry_after_s=1.0),
+            TokenRefused(code=99991663, message="token"),
+            Busy(code=200810, message="busy"),
+        ]
+        if isinstance(operation, gateway.ElementContent | gateway.UpdateCard):
+            card = self.cards[operation.card_id]
+            choices.append(SequenceRefused(code=300317, message="sequence"))
+            choices.append(Rejected(code=11310, message="who knows"))
+            if isinstance(operation, gateway.ElementContent):
+                choices.append(StreamingClosed(code=200850, message="timed out"))
+            if self.may_lose_cards and self.rng.random() < 0.2:
+                card.gone = True
+                return Gone(code=200750, message="gone")
+        chosen = self.rng.choice(choices)
+        if isinstance(chosen, StreamingClosed):
+            self.cards[operation.card_id].streaming = False  # type: ignore[attr-defined]
+        return chosen
+
+    def take(self, operation: gateway.Operation) -> Outcome:
+        match operation:
+            case gateway.CreateCard(card_json=card_json):
+                card_id = CardId(f"card{len(self.cards)}")
+                self.cards[card_id] = Card(card_json)
+                return CardCreated(card_id=card_id)
+            case gateway.UpdateCard() | gateway.CardSettings() | gateway.ElementContent():
+                return self.cards[operation.card_id].take(operation)
+            case gateway.ReplyMessage() | gateway.CreateMessage():
+                if operation.uuid not in self.sent:
+                    self.sent[operation.uuid] = MessageId(f"om_{len(self.sent)}")
+                    body = json.loads(operation.content_json)
+                    if "card_id" not in str(body):
+                        self.messages.append(
+                            body["text"]
+                            if "text" in body
+                            else body["body"]["elements"][0]["content"]
+                        )
+                return MessageSent(message_id=self.sent[operation.uuid])
+            case gateway.AddReaction():
+                return ReactionAdded(reaction_id="re")
+        return Accepted()
+
+
+@asynccontextmanager
+async def served(world: World) -> AsyncIterator[None]:
+    """Run the peers of a turn while the block runs."""
+    async with trio.open_nursery() as nursery:
+        for serve in (
+            world.serve_gateway,
+            world.serve_ownership,
+            world.serve_pictures,
+            world.serve_journal,
+        ):
+            nursery.start_soon(serve)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def one_turn(world: FaultyPlatform, text: str, status: str) -> None:
+    async with served(world):
+        async with trio.open_nursery() as turns:
+            turns.start_soon(world.show)
+            at = 0
+            while at < len(text):
+                size = world.rng.choice((1, 7, 50, 400))
+                await world.say(text[at : at + size])
+                at += size
+                await trio.sleep(world.rng.choice((0.0, 0.02, 0.5)))
+            if status == "stop":
+                await world.inputs.send(turn.Stop(reason="user"))
+            else:
+                await world.end(status)
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_all_that_was_said_can_be_read_and_every_card_is_final(seed: int) -> None:
+    rng = random.Random(seed)
+    count = rng.choice((1, 3, 8, 40))
+    text = "\n\n".join(rng.choice(PARAGRAPHS) for _ in range(count)) + "\n"
+    if count == 40:  # over several cards: without code, which is closed and opened again
+        text = text.replace("```", "")
+    status = rng.choice(("complete", "error", "aborted", "stop"))
+    may_lose_cards = seed % 3 == 0
+    world = FaultyPlatform(rng, rng.choice((0.1, 0.3, 0.6)), may_lose_cards=may_lose_cards)
+    trio.run(one_turn, world, text, status, clock=MockClock(autojump_threshold=0))
+
+    assert all(outcome is not None for outcome in world.ledger.values()), world.ledger
+    read = []
+    for card_id, card in world.cards.items():
+        if world.ledger.get(card_id) in (None, "lost"):
+            continue  # never entered, because never answered; or its text went as messages
+        assert card.final, f"{card_id} is left live"
+        read.append(card.answer)
+    said = text.replace("<at id=all>", "&#60;at id=all>") if count == 40 else text
+    said = said.replace("</at>", "&#60;/at>") if count == 40 else said
+    answers = [one for one in world.messages if not one.startswith(("❌", "Stopped"))]
+    assert squeezed("".join((*read, *answers))) == squeezed(said)
+
+
+class SmallCards(FaultyPlatform):
+    """Takes no card over a size that nobody was told of."""
+
+    def __init__(self, bytes_max: int) -> None:
+        super().__init__(random.Random(1), 0.0, may_lose_cards=False)
+        self.bytes_max = bytes_max
+
+    def take(self, operation: gateway.Operation) -> Outcome:
+        size = 0
+        if isinstance(operation, gateway.CreateCard | gateway.UpdateCard):
+            size = len(operation.card_json.encode())
+        elif isinstance(operation, gateway.ElementContent):
+            size = len(operation.content.encode()) + 1_000
+        if size > self.bytes_max:
+            return TooLarge(code=300305, message="too large")
+        return super().take(operation)
+
+
+@pytest.mark.parametrize("bytes_max", [4_000, 8_000, 16_000])
+def test_a_platform_with_smaller_cards_than_known_still_shows_all_of_it(bytes_max: int) -> None:
+    text = "\n\n".join(f"Paragraph {number}. " + "words " * 40 for number in range(120)) + "\n"
+    world = SmallCards(bytes_max)
+    trio.run(one_turn, world, text, "complete", clock=MockClock(autojump_threshold=0))
+    shown = [world.cards[card_id] for card_id in world.ledger]
+    assert all(card.final for card in shown)
+    assert len(shown) > 1
+    assert squeezed("".join((*(card.answer for card in shown), *world.messages))) == squeezed(text)
+
+
+# ── every small schedule ────────────────────────────────────────────────────
+
+OUTCOMES: tuple[Outcome | None, ...] = (
+    None,  # it goes well
+    NoAnswer(reason="lost before"),
+    NoAnswer(reason="lost after"),
+    RateLimited(code=99991400, message="slow down", retry_after_s=1.0),
+    StreamingClosed(code=200850, message="timed out"),
+    SequenceRefused(code=300317, message="sequence"),
+    Gone(code=200750, message="gone"),
+    Rejected(code=11310, message="who knows"),
+)
+STEPS = 4 if os.environ.get("LARKD_NIGHTLY") else 3
+SAID = ("delta", "wait", "end", "stop", "lost")
+
+
+class OneFault(FaultyPlatform):
+    """Fails one call, the *number*-th, and no other."""
+
+    def __init__(self, number: int, outcome: Outcome | None) -> None:
+        super().__init__(random.Random(0), 0.0, may_lose_cards=False)
+        self.left = number
+        self.outcome = outcome
+
+    async def _call(self, call: gateway.Call) -> None:
+        await trio.sleep(0.05)
+        operation = call.operation
+        is_card = isinstance(operation, gateway.ElementContent | gateway.UpdateCard)
+        self.left -= 1
+        with call.reply:
+            if self.left != 0 or self.outcome is None:
+                call.reply.send(self.take(operation))
+                return
+            if not is_card and not isinstance(self.outcome, NoAnswer | RateLimited):
+                call.reply.send(self.take(operation))
+                return
+            if isinstance(self.outcome, NoAnswer) and self.outcome.reason == "lost after":
+                self.take(operation)
+            if isinstance(operation, gateway.ElementContent | gateway.UpdateCard) and isinstance(
+                self.outcome, StreamingClosed | Gone
+            ):
+                card = self.cards[operation.card_id]
+                card.streaming = False
+                card.gone = isinstance(self.outcome, Gone)
+            call.reply.send(self.outcome)
+
+
+async def scheduled(world: OneFault, steps: tuple[str, ...]) -> None:
+    async with served(world):
+        async with trio.open_nursery() as turns:
+            turns.start_soon(world.show)
+            for step in (*steps, "end"):
+                match step:
+                    case "delta":
+                        await world.say("word ")
+                    case "wait":
+                        await trio.sleep(0.3)
+                    case "end":
+                        await world.end()
+                    case "stop":
+                        await world.inputs.send(turn.Stop(reason="user"))
+                    case "lost":
+                        await world.inputs.send(turn.SessionLost())
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda one: type(one).__name__)
+def test_no_small_schedule_leaves_a_card_live_or_loses_a_word(outcome: Outcome | None) -> None:
+    """All schedules of so many steps, with a fault at each of the first seven calls."""
+    for steps in itertools.product(SAID, repeat=STEPS):
+        words = 0
+        for step in steps:
+            if step in {"end", "stop", "lost"}:
+                break
+            words += step == "delta"
+        for number in range(1, 8) if outcome is not None else (1,):
+            world = OneFault(number, outcome)
+            trio.run(scheduled, world, steps, clock=MockClock(autojump_threshold=0))
+            where = f"{steps} with {outcome} at call {number}"
+            assert all(one is not None for one in world.ledger.values()), where
+            read = []
+            for card_id, card in world.cards.items():
+                if world.ledger.get(card_id) in (None, "lost"):
+                    continue
+                assert card.final, where
+                read.append(card.answer)
+            said = [one for one in world.messages if "word" in one]
+            assert squeezed("".join((*read, *said))) == "word" * words, where

@@ -1,0 +1,238 @@
+"""A whole setup on loopback: the sandbox platform and the daemon as a real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import trio
+
+from actors.sandbox.server import RunningSandbox, SandboxSettings, serve_sandbox
+
+READY_WITHIN_S = 20.0
+"""Generous for a machine that runs other tests beside; the promise is held in bench."""
+
+
+class Platform:
+    """The sandbox, spoken to over its control API as a person and an operator would."""
+
+    def __init__(self, running: RunningSandbox, http: httpx.AsyncClient) -> None:
+        self.running = running
+        self.base_url = running.base_url
+        self.http = http
+
+    async def get(self, path: str, /, **params: Any) -> Any:
+        answer = await self.http.get(f"{self.base_url}/sandbox/{path}", params=params)
+        answer.raise_for_status()
+        return answer.json()
+
+    async def post(self, path: str, /, **body: Any) -> Any:
+        answer = await self.http.post(f"{self.base_url}/sandbox/{path}", json=body)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    async def chat(self, kind: str = "p2p", name: str = "Alice") -> dict[str, Any]:
+        """Return the chat of the fresh sandbox, or make one for a new user."""
+        state = await self.get("state")
+        for chat in state["chats"]:
+            if chat["type"] == kind and chat["name"] == name:
+                found: dict[str, Any] = chat
+                return found
+        user = await self.post("users", name=name)
+        made: dict[str, Any] = await self.post(
+            "chats", type=kind, name=name, members=[user["open_id"]]
+        )
+        return made
+
+    async def say(self, chat: dict[str, Any], text: str, **more: Any) -> dict[str, Any]:
+        sent: dict[str, Any] = await self.post("send", chat_id=chat["chat_id"], text=text, **more)
+        return sent
+
+    async def cards(self) -> list[dict[str, Any]]:
+        state = await self.get("state")
+        cards: list[dict[str, Any]] = state["cards"]
+        return cards
+
+    async def messages(self, chat: dict[str, Any]) -> list[dict[str, Any]]:
+        state = await self.get("state")
+        return [m for m in state["messages"] if m["chat_id"] == chat["chat_id"]]
+
+    async def wait_connected(self) -> None:
+        """Wait until a bot listens: what is pushed before counts as not delivered."""
+        with trio.fail_after(15):
+            while not any(one["pings"] for one in await self.get("connections")):
+                await trio.sleep(0.02)
+
+    async def wait_cards(
+        self, count: int, *needles: str, within_s: float = 15
+    ) -> list[dict[str, Any]]:
+        """Wait until *count* cards hold every one of the *needles* somewhere."""
+        found: list[dict[str, Any]] = []
+        with trio.move_on_after(within_s):
+            while True:
+                found = [
+                    card
+                    for card in await self.cards()
+                    if all(n in json.dumps(card["card"], ensure_ascii=False) for n in needles)
+                ]
+                if len(found) >= count:
+                    return found
+                await trio.sleep(0.05)
+        raise AssertionError(
+            f"{len(found)} of {count} cards hold {needles}; there are: "
+            + json.dumps(await self.cards(), ensure_ascii=False)[:3000]
+        )
+
+
+@asynccontextmanager
+async def open_platform(**settings: Any) -> AsyncIterator[Platform]:
+    async with trio.open_nursery() as nursery:
+        running: RunningSandbox = await nursery.start(
+            serve_sandbox, SandboxSettings(reconnect_interval_s=1, reconnect_nonce_s=0, **settings)
+        )
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as http:
+            yield Platform(running, http)
+        nursery.cancel_scope.cancel()
+
+
+class Daemon:
+    """A daemon process of its own, and the state directory it serves."""
+
+    def __init__(self, process: trio.Process, state_dir: Path, address: str) -> None:
+        self.process = process
+        self.state_dir = state_dir
+        self.address = address
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def wait(self, *, within_s: float) -> int:
+        with trio.fail_after(within_s):
+            return await self.process.wait()
+
+    async def kill(self) -> None:
+        self.process.kill()
+        await self.process.wait()
+
+    async def log(self) -> str:
+        path = self.state_dir / "larkd.log"
+        return path.read_text() if path.exists() else ""
+
+
+def configuration(platform_url: str, app_id: str, app_secret: str, **options: Any) -> str:
+    """Return a configuration; *options* are the channel's, but for those of the top."""
+    top = {key: options.pop(key) for key in ("language", "agents") if key in options}
+    return json.dumps(
+        {
+            **top,
+            "listen": {"host": "127.0.0.1", "port": 0},
+            "channels": [
+                {
+                    "id": "feishu",
+                    "type": "feishu",
+                    "enabled": True,
+                    "options": {
+                        "appId": app_id,
+                        "appSecret": app_secret,
+                        "domain": platform_url,
+                        "dmPolicy": "open",
+                        "groupPolicy": "open",
+                    }
+                    | options,
+                }
+            ],
+        }
+    )
+
+
+def environment() -> dict[str, str]:
+    """The machine's, without anything of larkd's own."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("LARKD_")}
+
+
+@asynccontextmanager
+async def open_daemon(platform: Platform, state_dir: Path, **options: Any) -> AsyncIterator[Daemon]:
+    """Start ``python -m actors.daemon`` and wait for its ready line; kill it at the end."""
+    config = state_dir.parent / f"{state_dir.name}.json"
+    settings = platform.running.settings
+    config.write_text(
+        configuration(platform.base_url, settings.app_id, settings.app_secret, **options)
+    )
+    process = await trio.lowlevel.open_process(
+        [
+            sys.executable,
+            "-m",
+            "actors.daemon",
+            "--config",
+            str(config),
+            "--state-dir",
+            str(state_dir),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    try:
+        address = await _ready(process)
+        await platform.wait_connected()
+        async with trio.open_nursery() as nursery:
+            assert process.stderr is not None
+            nursery.start_soon(_drain, process.stderr)
+            yield Daemon(process, state_dir, address)
+            nursery.cancel_scope.cancel()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        with trio.move_on_after(5, shield=True):
+            await process.wait()
+
+
+async def _ready(process: trio.Process) -> str:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    output = b""
+    with trio.move_on_after(READY_WITHIN_S):
+        async for chunk in process.stdout:
+            output += chunk
+            for line in output.decode().splitlines():
+                if line.startswith("larkd ready on "):
+                    return line.removeprefix("larkd ready on ").strip()
+    process.kill()
+    errors = b""
+    async for chunk in process.stderr:
+        errors += chunk
+    raise AssertionError(
+        f"no ready line; stdout: {output.decode()}\nstderr: {errors.decode()[-4000:]}"
+    )
+
+
+async def _drain(stream: trio.abc.ReceiveStream) -> None:
+    async for _ in stream:
+        pass
+
+
+async def wait_reactions(platform: Platform, sent: list[dict[str, Any]], wanted: list[str]) -> None:
+    """Wait until each of the messages carries just these reactions."""
+    ids = {one["message_id"] for one in sent}
+    found: list[list[str]] = []
+    with trio.move_on_after(10):
+        while True:
+            state = await platform.get("state")
+            found = [
+                [reaction["emoji_type"] for reaction in message["reactions"]]
+                for message in state["messages"]
+                if message["message_id"] in ids
+            ]
+            if found == [wanted] * len(sent):
+                return
+            await trio.sleep(0.02)
+    raise AssertionError(f"{found} instead of {wanted} each")

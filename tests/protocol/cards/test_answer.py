@@ -1,0 +1,152 @@
+"""The answer's text: nothing lost, code byte for byte, and it only grows at its end."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.cards.answer import SEGMENT_BYTES_MAX, AnswerText, json_bytes
+
+WORDS = st.sampled_from(
+    ["hello", "世界", "🎉", "**bold**", "_it_", "`<at id=all></at>`", "<think>", "|", "a\\b", '"q"']
+)
+PROSE = st.lists(WORDS, min_size=1, max_size=12).map(" ".join)
+FENCED = st.lists(
+    st.text(alphabet='ab <>&`|"\\é中', max_size=20).filter(lambda line: "```" not in line),
+    max_size=6,
+).map(lambda lines: "\n".join(["```py", *lines, "```"]))
+TABLE = st.integers(1, 5).map(
+    lambda rows: "\n".join(["| a | b |", "|---|---|", *["| 1 | 2 |"] * rows])
+)
+BLOCKS = st.lists(st.one_of(PROSE, FENCED, TABLE), min_size=1, max_size=8).map("\n\n".join)
+
+
+def feed(text: str, cuts: list[int]) -> AnswerText:
+    answer = AnswerText()
+    at = 0
+    for cut in sorted({min(cut, len(text)) for cut in cuts} | {len(text)}):
+        answer.feed(text[at:cut])
+        at = cut
+    answer.finish()
+    return answer
+
+
+def whole(answer: AnswerText) -> str:
+    return "".join([*answer.sealed, answer.current])
+
+
+@given(BLOCKS, st.lists(st.integers(0, 600), max_size=30))
+def test_any_chunking_shows_the_same_and_short_text_shows_whole(text: str, cuts: list[int]) -> None:
+    assert whole(feed(text, cuts)) == whole(feed(text, [])) == text
+
+
+@given(BLOCKS, st.lists(st.integers(0, 600), max_size=30))
+def test_what_is_shown_only_grows_at_its_end(text: str, cuts: list[int]) -> None:
+    # The odd one out is a code span that is still open: what it holds is not known yet.
+    text = text.replace("`<at id=all></at>`", "code")
+    answer = AnswerText()
+    at, shown, sealed = 0, "", 0
+    for cut in [*sorted({min(cut, len(text)) for cut in cuts}), len(text)]:
+        answer.feed(text[at:cut])
+        at = cut
+        assert answer.current.startswith(shown) or len(answer.sealed) > sealed
+        shown, sealed = answer.current, len(answer.sealed)
+    answer.finish()
+    assert answer.current.startswith(shown) or len(answer.sealed) > sealed
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("hi <at id=all></at> you", "hi &#60;at id=all>&#60;/at> you"),
+        ("<AT user_id='x'>", "&#60;AT user_id='x'>"),
+        ("`<at id=all>` stays", "`<at id=all>` stays"),
+        ("``a ` <at>`` stays", "``a ` <at>`` stays"),
+        ("attitude <attic>", "attitude <attic>"),
+        ("see ![cat](https://x.y/c.png) here", "see [cat](https://x.y/c.png) here"),
+        ("`![cat](https://x.y/c.png)`", "`![cat](https://x.y/c.png)`"),
+        ("![k](img_v3_key)", "![k](img_v3_key)"),
+        ("```\n<at id=all> ![a](http://b)\n```\n", "```\n<at id=all> ![a](http://b)\n```\n"),
+        ("~~~\n```\n<at>\n~~~\n<at>\n", "~~~\n```\n<at>\n~~~\n&#60;at>\n"),
+        ("nul \x00 and \ud800 alone", "nul \ufffd and ? alone"),
+    ],
+)
+def test_only_what_must_change_changes(said: str, shown: str) -> None:
+    assert whole(feed(said, [])) == shown
+    assert whole(feed(said, list(range(len(said))))) == shown
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("line", ["x" * 60_000, "字" * 20_000, "🎉" * 9_000, '"' * 30_000])
+def test_a_line_too_long_for_any_card_is_cut_and_whole(line: str, size: int) -> None:
+    answer = AnswerText()
+    for at in range(0, len(line), 997 * size):
+        answer.feed(line[at : at + 997 * size])
+    answer.finish()
+    assert whole(answer) == line
+    for segment in answer.sealed:
+        assert json_bytes(segment) <= SEGMENT_BYTES_MAX
+
+
+def test_long_prose_is_sealed_at_block_ends() -> None:
+    text = "\n\n".join(f"Paragraph {number}. " + "words " * 60 for number in range(150))
+    answer = feed(text, list(range(0, len(text), 1013)))
+    assert len(answer.sealed) > 2
+    assert whole(answer) == text
+    for segment in answer.sealed:
+        assert json_bytes(segment) <= SEGMENT_BYTES_MAX
+        assert segment.endswith("\n\n"), "at the end of a block"
+
+
+CODE = re.compile(r"^```py\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def test_a_giant_code_block_goes_over_cards_byte_identical() -> None:
+    code = "".join(f'line {number}: <at id=all> `x` "{number}" 中\n' for number in range(3_000))
+    text = f"before\n\n```py\n{code}```\nafter\n"
+    answer = feed(text, list(range(0, len(text), 777)))
+    assert len(answer.sealed) > 3
+    shown = [*answer.sealed, answer.current]
+    assert "".join(part for one in shown for part in CODE.findall(one)) == code
+    assert shown[0].startswith("before\n\n")
+    assert shown[-1].endswith("after\n")
+    for segment in answer.sealed:
+        assert segment.count("```") % 2 == 0, "each card closes what it opens"
+        assert json_bytes(segment) <= SEGMENT_BYTES_MAX + len("```\n") * 2
+
+
+def test_a_giant_table_repeats_its_head() -> None:
+    rows = [f"| {number} | {'cell ' * 20} |" for number in range(600)]
+    text = "\n".join(["| n | text |", "|---|---|", *rows]) + "\n"
+    answer = feed(text, [])
+    shown = [*answer.sealed, answer.current]
+    assert len(shown) > 2
+    assert all(part.startswith("| n | text |\n|---|---|\n") for part in shown)
+    body = [line for part in shown for line in part.splitlines()[2:]]
+    assert body == rows
+
+
+def test_more_tables_than_a_card_takes_go_on_below() -> None:
+    table = "| a | b |\n|---|---|\n| 1 | 2 |\n\n"
+    answer = feed(table * 11, [])
+    shown = [*answer.sealed, answer.current]
+    assert [part.count("|---|---|") for part in shown] == [4, 4, 3]
+    assert whole(answer) == table * 11
+
+
+@settings(max_examples=30)
+@given(st.lists(st.one_of(PROSE, FENCED, TABLE), min_size=60, max_size=120))
+def test_long_mixed_text_keeps_every_character_of_prose(blocks: list[str]) -> None:
+    text = "\n\n".join(
+        block * 3 if "|" not in block and "`" not in block else block for block in blocks
+    )
+    answer = feed(text, list(range(0, len(text), 101)))
+    joined = whole(answer)
+    if not answer.sealed:
+        assert joined == text
+    for number in range(0, len(blocks), 7):
+        if "\n" not in blocks[number]:
+            assert blocks[number] in joined

@@ -1,0 +1,206 @@
+"""The answer's text against a Markdown parser nobody here wrote."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from protocol.cards.answer import AnswerText
+from tests.protocol.cards.test_answer import feed, whole
+
+PARSER = MarkdownIt("commonmark", {"html": True}).enable("table").disable("html_block")
+
+CODE_LINES = st.lists(
+    st.sampled_from(
+        [
+            "x = 1",
+            "<at id=all></at>",
+            "![a](http://x/y.png)",
+            "",
+            "  indented",
+            "`tick`",
+            "> q",
+            "- i",
+        ]
+    ),
+    max_size=4,
+)
+PROSE = st.sampled_from(["words", "hi <at id=all></at>", "see ![a](http://x/y.png)", "`<at>` code"])
+
+
+@st.composite
+def fenced(draw: st.DrawFn) -> list[str]:
+    mark = draw(st.sampled_from(["```", "~~~", "````"]))
+    return [mark + draw(st.sampled_from(["", "py"])), *draw(CODE_LINES), mark]
+
+
+def quoted(lines: list[str]) -> list[str]:
+    return [f"> {line}".rstrip() for line in lines]
+
+
+def listed(lines: list[str], marker: str) -> list[str]:
+    head, *rest = lines
+    indent = " " * len(marker)
+    return [marker + head, *(f"{indent}{line}".rstrip() for line in rest)]
+
+
+@st.composite
+def blocks(draw: st.DrawFn) -> list[str]:
+    lines = draw(st.one_of(fenced(), PROSE.map(lambda line: [line])))
+    for _ in range(draw(st.integers(0, 3))):
+        if draw(st.booleans()):
+            lines = quoted(lines)
+        else:
+            marker = draw(st.sampled_from(["- ", "1. ", "10. ", "* "]))
+            if draw(st.booleans()) and marker:
+                lines = [draw(PROSE), "", *lines]
+            lines = listed(lines, marker)
+    return lines
+
+
+MARKDOWN = st.lists(blocks(), min_size=1, max_size=5).map(
+    lambda listed: "\n\n".join("\n".join(one) for one in listed) + "\n"
+)
+
+
+def walk(tokens: list[Token] | None) -> Iterator[Token]:
+    for token in tokens or []:
+        yield token
+        yield from walk(token.children)
+
+
+def code(text: str) -> list[str]:
+    return [token.content for token in walk(PARSER.parse(text)) if token.type == "fence"]
+
+
+def live(text: str) -> list[str]:
+    """Return what mentions somebody, or draws a picture of the web."""
+    return [
+        token.content
+        for token in walk(PARSER.parse(text))
+        if (token.type == "html_inline" and "<at" in token.content.lower())
+        or (token.type == "image" and str(token.attrs.get("src", "")).startswith("http"))
+    ]
+
+
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@given(MARKDOWN, st.lists(st.integers(0, 300), max_size=10))
+def test_code_is_kept_wherever_it_stands_and_nothing_else_is_live(
+    text: str, cuts: list[int]
+) -> None:
+    shown = whole(feed(text, cuts))
+    assert code(shown) == code(text)
+    assert live(shown) == []
+
+
+def test_code_in_a_list_goes_over_cards_as_it_was() -> None:
+    lines = "".join(f"    line {number}: <at id=all> {'x' * 60}\n" for number in range(600))
+    text = f"10. do this\n\n    ```py\n{lines}    ```\n\n    and that <at id=all>\n"
+    answer = feed(text, list(range(0, len(text), 771)))
+    assert len(answer.sealed) > 2
+    cards = [*answer.sealed, answer.current]
+    assert "".join(one for card in cards for one in code(card)) == code(text)[0]
+    assert all(live(card) == [] for card in cards)
+
+
+def test_code_in_a_quote_goes_over_cards_as_it_was() -> None:
+    lines = "".join(f"> line {number}: {'x' * 60}\n" for number in range(600))
+    text = f"> said\n>\n> ```\n{lines}> ```\nafter <at id=all>\n"
+    answer = feed(text, [])
+    cards = [*answer.sealed, answer.current]
+    assert len(cards) > 3
+    assert "".join(one for card in cards for one in code(card)) == code(text)[0]
+
+
+def test_a_picture_that_arrives_takes_the_place_of_its_link() -> None:
+    answer = AnswerText()
+    answer.feed(
+        "see ![cat](http://x/c.png) and ![cat](http://x/c.png 'a title')\n`![a](http://x/c.png)`\n"
+    )
+    answer.feed("```\n![b](http://x/b.png)\n```\n![d](file.png) ![e](img_v3_known)")
+    assert answer.pictures == ("http://x/c.png",)
+    assert answer.current.startswith(
+        "see [cat](http://x/c.png) and [cat](http://x/c.png 'a title')\n"
+    )
+    assert answer.picture_ready("http://x/c.png", "img_v3_cat")
+    answer.feed(", ![cat](http://x/c.png)\n")
+    answer.finish()
+    assert answer.current == (
+        "see ![cat](img_v3_cat) and ![cat](img_v3_cat)\n`![a](http://x/c.png)`\n"
+        "```\n![b](http://x/b.png)\n```\n[d](file.png) ![e](img_v3_known), ![cat](img_v3_cat)\n"
+    )
+    assert not answer.picture_ready("http://x/other.png", "img_v3_other")
+
+
+SOUP = st.lists(
+    st.sampled_from(
+        [
+            *("`", "``", "```", "```\n", "~~~\n", "<at id=all></at>", "<b", ">", "![a](http://x)"),
+            *(
+                "|",
+                "\\",
+                "\n",
+                "\n",
+                "\n\n",
+                "- ",
+                "> ",
+                "1. ",
+                "2) ",
+                "    ",
+                "  ",
+                "x",
+                '<a href="',
+            ),
+            *('"', "* ", "---\n", "|-|-|\n", "| a | b |\n", "# ", "\t", "=\n", "\\\n"),
+        ]
+    ),
+    max_size=30,
+).map("".join)
+
+
+@settings(max_examples=1_500, derandomize=True, deadline=None, database=None)
+@given(SOUP)
+def test_whatever_an_agent_writes_it_mentions_nobody(text: str) -> None:
+    assert live(whole(feed(text, []))) == []
+
+
+@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(1, 60).map(
+                lambda lines: "```py\n" + "".join(f"x = {n}\n" for n in range(lines)) + "```\n\n"
+            ),
+            st.integers(1, 60).map(
+                lambda lines: (
+                    "- item\n\n  ```\n"
+                    + "".join(f"  y = {n}\n" for n in range(lines))
+                    + "  ```\n\n"
+                )
+            ),
+            st.integers(1, 200).map(lambda words: "word " * words + "\n\n"),
+        ),
+        min_size=4,
+        max_size=40,
+    ),
+    st.integers(1, 3),
+)
+def test_a_card_that_is_to_hold_less_hands_the_rest_on_whole(parts: list[str], times: int) -> None:
+    text = "".join(parts)
+    answer = AnswerText()
+    half = len(text) // 2
+    answer.feed(text[:half])
+    for _ in range(times):
+        answer.shrink()
+    answer.feed(text[half:])
+    answer.finish()
+    cards = [*answer.sealed, answer.current]
+    joined = "".join(one for card in cards for one in code(card))
+    assert joined == "".join(code(text))
+    words = "".join(re.findall(r"word |- item", "".join(cards)))
+    assert words == "".join(re.findall(r"word |- item", text))

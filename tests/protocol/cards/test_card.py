@@ -1,0 +1,282 @@
+"""What a card shows, string by string, and that the platform takes it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from actors.sandbox.cardschema import CARD_BYTES_MAX, check_card
+from protocol import strings
+from protocol.cards.card import Style, View, view_repaired, view_running, view_sealed
+from protocol.cards.turn import Turn, TurnState
+from protocol.ids import SessionId, TurnId
+from protocol.wire.messages import Delta, Plan, PlanEntry, ToolEvent, TurnEnd, Usage
+
+STYLE = Style(session_id=SessionId("s"), turn_id=TurnId("t"))
+
+
+def say(turn: Turn, *texts: str, at: float = 1.0) -> None:
+    for text in texts:
+        turn.apply(Delta(turn_id="t", text=text), at)
+
+
+def card_of(view: View) -> dict[str, Any]:
+    """The card, which the platform must take."""
+    card: dict[str, Any] = json.loads(view.card_json)
+    check_card(card)
+    assert len(view.card_json.encode()) <= CARD_BYTES_MAX
+    return card
+
+
+def elements(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return check_card(card)
+
+
+def text(node: dict[str, Any], language: str = "en_us") -> str:
+    return str(node.get("i18n_content", {}).get(language, node["content"]))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0.0s"),
+        (8.24, "8.2s"),
+        (59.94, "59.9s"),
+        (59.96, "1m 0s"),
+        (125, "2m 5s"),
+        (3_599.4, "59m 59s"),
+        (3_600, "1h 0m"),
+        (3_860, "1h 4m"),
+        (-1, "0.0s"),
+    ],
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert strings.duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        (0, "0"),
+        (800, "800"),
+        (1_000, "1k"),
+        (1_200, "1.2k"),
+        (12_000, "12k"),
+        (200_000, "200k"),
+        (1_500_000, "1.5M"),
+    ],
+)
+def test_amounts(count: int, shown: str) -> None:
+    assert strings.amount(count) == shown
+
+
+def test_a_thinking_card_has_a_footer_and_a_stop_button() -> None:
+    view = view_running(Turn(0.0), STYLE, 8.2)
+    card = card_of(view)
+    assert card["config"]["streaming_mode"] is True
+    assert card["config"]["summary"]["i18n_content"] == {
+        "en_us": "Processing...",
+        "zh_cn": "处理中...",
+    }
+    shown = elements(card)
+    assert shown["footer"]["content"] == "⏳ Processing... 8.2s"
+    assert shown["stop"]["behaviors"][0]["value"] == {"larkd": "stop", "session": "s", "turn": "t"}
+    assert (
+        view_running(
+            Turn(0.0), Style(session_id=SessionId("s"), turn_id=TurnId("t"), language="zh"), 8.2
+        ).footer
+        == "⏳ 处理中... 8.2s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "english", "chinese", "summary"),
+    [
+        ("complete", "Done · 3.4s", "已完成 · 3.4s", "the answer"),
+        ("aborted", "🛑 Stopped · 3.4s", "🛑 已停止 · 3.4s", "Stopped"),
+        ("error", "❌ Error · 3.4s", "❌ 出错 · 3.4s", "Error"),
+    ],
+)
+def test_a_final_card_says_how_it_ended_in_both_languages(
+    status: Any, english: str, chinese: str, summary: str
+) -> None:
+    turn = Turn(0.0)
+    say(turn, "the answer\nand more")
+    turn.apply(TurnEnd(turn_id="t", status=status, error="why" if status == "error" else None), 3.4)
+    card = card_of(view_running(turn, STYLE, 99.0))
+    shown = elements(card)
+    assert text(shown["footer"]) == english
+    assert text(shown["footer"], "zh_cn") == chinese
+    assert text(card["config"]["summary"]) == summary
+    assert card["config"]["streaming_mode"] is False
+    assert "stop" not in shown
+    assert shown["answer"]["content"] == "the answer\nand more"
+    assert ("error" in shown) is (status == "error")
+
+
+def test_usage_follows_the_footer() -> None:
+    turn = Turn(0.0)
+    turn.apply(
+        Usage(turn_id="t", used=12_000, size=200_000, input_tokens=1_200, output_tokens=800), 1
+    )
+    assert view_running(turn, STYLE, 2).footer == (
+        "⏳ Processing... 2.0s · ↑1.2k · ↓800 · ctx 12k/200k 6%"
+    )
+
+
+def test_the_plan_shows_thirty_entries_and_counts_the_rest() -> None:
+    turn = Turn(0.0)
+    entries = [
+        PlanEntry(content="done", status="completed"),
+        PlanEntry(content="now", status="in_progress"),
+        *(PlanEntry(content=f"later {n}", status="pending") for n in range(998)),
+    ]
+    turn.apply(Plan(turn_id="t", entries=entries), 1)
+    shown = elements(card_of(view_running(turn, STYLE, 1)))
+    title = shown["plan_panel"]["header"]["title"]
+    assert (text(title), text(title, "zh_cn")) == ("📋 Plan (1/1000)", "📋 任务清单 (1/1000)")
+    lines = text(shown["plan"]).splitlines()
+    assert lines[:3] == ["✅ ~~done~~", "⏳ now", "⬜ later 0"]
+    assert len(lines) == 30
+    assert text(shown["plan_more"]) == "… 970 more"
+    assert text(shown["plan_more"], "zh_cn") == "… 还有 970 项"
+    assert shown["plan_panel"]["expanded"] is True
+
+
+def test_the_tool_panel_shows_the_latest_and_counts_the_earlier() -> None:
+    turn = Turn(0.0)
+    for number in range(10_000):
+        turn.apply(
+            ToolEvent(
+                turn_id="t",
+                call_id=f"c{number}",
+                name="Read",
+                kind="read",
+                summary=f"file {number}",
+                status="running",
+            ),
+            1,
+        )
+        turn.apply(ToolEvent(turn_id="t", call_id=f"c{number}", status="success"), 2.5)
+    shown = elements(card_of(view_running(turn, STYLE, 3)))
+    assert text(shown["tools_panel"]["header"]["title"]) == "🔧 Tool calls (10000)"
+    lines = text(shown["tools"]).splitlines()
+    assert lines[-1] == "✅ 📖 **Read**: file 9999 _(1.5s)_"
+    assert len(lines) == 50
+    assert text(shown["tools_earlier"]) == "… 9950 earlier"
+    assert text(shown["tools_earlier"], "zh_cn") == "… 更早的 9950 个"
+    quiet = Style(session_id=SessionId("s"), turn_id=TurnId("t"), tools=False)
+    assert "tools" not in elements(card_of(view_running(turn, quiet, 3)))
+
+
+def test_steps_without_summary_are_described_by_their_input_and_children_indented() -> None:
+    turn = Turn(0.0)
+    turn.apply(
+        ToolEvent(
+            turn_id="t",
+            call_id="p",
+            name="Task",
+            kind="other",
+            status="running",
+            input={"x": 1, "command": "make\n  test"},
+        ),
+        1,
+    )
+    turn.apply(
+        ToolEvent(
+            turn_id="t",
+            call_id="c",
+            name="<at id=all>",
+            status="error",
+            parent_id="p",
+            duration_ms=1500,
+        ),
+        1,
+    )
+    lines = text(elements(card_of(view_running(turn, STYLE, 1)))["tools"]).splitlines()
+    assert lines[0] == "⏳ 🔧 **Task**: make test"
+    assert lines[1] == "&emsp;❌ 🔧 **&#60;at id=all&#62;** _(1.5s)_"
+
+
+def test_reasoning_has_its_own_panel_above_a_rule() -> None:
+    turn = Turn(0.0)
+    turn.apply(Delta(turn_id="t", text="I wonder", channel="reasoning"), 1)
+    say(turn, "<think> and think</think>answer")
+    card = card_of(view_running(turn, STYLE, 1))
+    tags = [node["tag"] for node in card["body"]["elements"]]
+    assert tags[:3] == ["collapsible_panel", "hr", "markdown"]
+    shown = elements(card)
+    assert shown["reasoning"]["content"] == "I wonder and think"
+    assert shown["reasoning"]["text_size"] == "notation"
+    assert text(shown["reasoning_panel"]["header"]["title"], "zh_cn") == "🧠 思考过程"
+    assert shown["answer"]["content"] == "answer"
+
+
+def test_the_first_final_state_wins_and_what_comes_later_is_dropped() -> None:
+    turn = Turn(0.0)
+    say(turn, "a")
+    assert turn.stop(1.0)
+    assert not turn.stop(2.0)
+    assert not turn.lose_session(2.0)
+    assert not turn.apply(Delta(turn_id="t", text="b"), 2.0)
+    assert not turn.apply(TurnEnd(turn_id="t", status="complete", text="tail"), 2.0)
+    assert (turn.state, turn.answer.current) == (TurnState.ABORTED, "a")
+
+
+def test_a_lost_session_is_an_error_that_says_so() -> None:
+    turn = Turn(0.0)
+    turn.lose_session(1.0)
+    assert elements(card_of(view_running(turn, STYLE, 1)))["error"]["content"] == (
+        "<font color='red'>session disconnected</font>"
+    )
+
+
+def test_a_repaired_card_keeps_its_text_and_says_why_it_stopped() -> None:
+    shown = elements(card_of(view_repaired(STYLE, "so far", 61)))
+    assert shown["answer"]["content"] == "so far"
+    assert text(shown["note"]) == "Interrupted by a restart."
+    assert text(shown["note"], "zh_cn") == "因重启而中断。"
+    assert text(shown["footer"]) == "🛑 Stopped · 1m 1s"
+
+
+def test_a_sealed_card_says_that_it_goes_on() -> None:
+    turn = Turn(0.0)
+    shown = elements(card_of(view_sealed(turn, STYLE, "part one")))
+    assert text(shown["footer"]) == "Continued below"
+    assert text(shown["footer"], "zh_cn") == "下接"
+
+
+def test_the_fullest_card_is_still_within_the_platforms_limits() -> None:
+    turn = Turn(0.0)
+    for number in range(60):
+        turn.apply(
+            ToolEvent(
+                turn_id="t",
+                call_id=f"c{number}",
+                name="工具" * 40,
+                kind="edit",
+                summary="摘要<>*`" * 60,
+                status="running",
+            ),
+            1,
+        )
+    turn.apply(
+        Plan(turn_id="t", entries=[PlanEntry(content="计划<>" * 80, status="pending")] * 90), 1
+    )
+    turn.apply(Delta(turn_id="t", text="思考" * 20_000, channel="reasoning"), 1)
+    say(turn, *(['字"\\' * 500] * 100))
+    turn.apply(TurnEnd(turn_id="t", status="error", error="错误<>" * 2_000), 2)
+    card_of(view_running(turn, STYLE, 3))
+    for sealed in turn.answer.sealed:
+        card_of(view_sealed(turn, STYLE, sealed))
+
+
+def test_reply_mode_final_shows_nothing_until_the_end() -> None:
+    style = Style(session_id=SessionId("s"), turn_id=TurnId("t"), live=False)
+    turn = Turn(0.0)
+    say(turn, "hidden yet")
+    assert view_running(turn, style, 1).answer == ""
+    turn.apply(TurnEnd(turn_id="t", status="complete"), 2)
+    assert view_running(turn, style, 2).answer == "hidden yet"

@@ -1,0 +1,87 @@
+"""Who may register as what: proofs computed from role tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from itertools import product
+
+import pytest
+
+from protocol.wire.auth import Keyring, WrongProofs, proof
+from protocol.wire.messages import ROLES, Role
+
+NONCE = bytes(range(32))
+KEYS: dict[Role, bytes] = {role: f"{role}-token".encode() for role in ROLES}
+RING = Keyring(KEYS)
+STRENGTH = {"observer": 0, "session": 1, "dispatcher": 2}
+
+
+def test_the_proof_is_hmac_sha256_of_nonce_session_and_role_in_lower_case_hex() -> None:
+    expected = hmac.new(
+        b"key", NONCE + b"\x00" + "会话.1".encode() + b"\x00session", hashlib.sha256
+    ).hexdigest()
+    assert proof(b"key", NONCE, "会话.1", "session") == expected == expected.lower()
+
+
+@pytest.mark.parametrize(("held", "claimed"), list(product(ROLES, ROLES)))
+def test_a_token_proves_its_own_role_and_weaker_ones(held: Role, claimed: Role) -> None:
+    given = proof(KEYS[held], NONCE, "s1", claimed)
+    assert RING.verify(NONCE, given, "s1", claimed) == (STRENGTH[held] >= STRENGTH[claimed])
+
+
+@pytest.mark.parametrize(
+    ("nonce", "session_id", "role"),
+    [(bytes(32), "s1", "session"), (NONCE, "s2", "session"), (NONCE, "s1", "observer")],
+)
+def test_a_proof_opens_no_other_connection_session_or_role(
+    nonce: bytes, session_id: str, role: str
+) -> None:
+    given = proof(KEYS["session"], NONCE, "s1", "session")
+    assert not RING.verify(nonce, given, session_id, role)
+
+
+@pytest.mark.parametrize("wrong", ["", "0" * 64, "é" * 64, "\ud800", "x"])
+def test_rubbish_is_refused_without_an_exception(wrong: str) -> None:
+    assert not RING.verify(NONCE, wrong, "s1", "session")
+
+
+def test_upper_case_hex_is_not_the_proof() -> None:
+    given = proof(KEYS["session"], NONCE, "s1", "session").upper()
+    assert not RING.verify(NONCE, given, "s1", "session")
+
+
+def test_an_unknown_role_has_no_proof() -> None:
+    given = proof(KEYS["dispatcher"], NONCE, "s1", "owner")
+    assert not RING.verify(NONCE, given, "s1", "owner")
+
+
+def test_a_role_without_a_token_is_not_proven_by_an_empty_one() -> None:
+    ring = Keyring({"dispatcher": b"d"})
+    assert not ring.verify(NONCE, proof(b"", NONCE, "s1", "session"), "s1", "session")
+    with pytest.raises(ValueError, match="every role needs its token"):
+        Keyring({"session": b""})
+
+
+def test_the_text_form_shows_no_token() -> None:
+    assert "token" not in repr(RING)
+
+
+def test_each_wrong_proof_waits_twice_as_long_up_to_a_limit() -> None:
+    wrong = WrongProofs()
+    assert [wrong.delay_s(1_000.0 + n) for n in range(6)] == [0.25, 0.5, 1.0, 2.0, 2.0, 2.0]
+
+
+def test_a_quiet_minute_forgets_wrong_proofs() -> None:
+    wrong = WrongProofs()
+    wrong.delay_s(1_000.0)
+    wrong.delay_s(1_059.9)
+    assert wrong.count == 2
+    assert wrong.delay_s(1_119.9) == 0.25
+    assert wrong.count == 1
+
+
+def test_a_million_wrong_proofs_are_no_overflow() -> None:
+    wrong = WrongProofs()
+    wrong.count = 1_000_000
+    assert wrong.delay_s(1.0) == 2.0

@@ -1,0 +1,175 @@
+"""The rules of layout that a reader would otherwise have to check by eye.
+
+Who may import whom, by folder; the size of modules; and what is banned everywhere.
+A folder without a rule fails: a new one gets its place here before it gets any code.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = sorted((ROOT / "protocol").rglob("*.py")) + sorted((ROOT / "actors").rglob("*.py"))
+LINES_MAX = 400
+FUNCTION_LINES_MAX = 60
+OVERSIZE: dict[str, str] = {}
+"""File → why it is one module all the same."""
+
+PURE_LIBRARIES = {"msgspec", "markdown_it"}
+"""What ``protocol/`` may use beside the standard library."""
+STDLIB_WITH_EFFECTS = {"asyncio", "os", "random", "secrets", "socket", "subprocess", "threading"}
+
+PROTOCOL_ORDER = ("wire", "routing", "platform", "cards", "agents", "config")
+"""Each package imports only those to its left."""
+PROTOCOL_TOP = {"", "ids", "errors", "strings"}
+"""The modules at the top of ``protocol/``: of no package, importable by all."""
+
+ACTORS = {
+    "agents",
+    "approvals",
+    "connection",
+    "intake",
+    "lanes",
+    "links",
+    "outbound",
+    "ownership",
+    "turns",
+}
+MAY_IMPORT: dict[str, set[str]] = {
+    "kit": set(),
+    "messages": {"kit"},
+    "journal": {"kit", "messages"},
+    "feishu": {"kit", "messages"},
+    **{actor: {"kit", "messages"} for actor in ACTORS},
+    "connection": {"kit", "messages", "feishu"},
+    "host": {"kit"},
+    "proxies": {"kit", "host"},
+    "sandbox": set(),
+    "app": {"kit", "messages", "journal", "feishu", "host", "sandbox", *ACTORS},
+    "cli": {"kit", "messages", "feishu", "host", "proxies", "sandbox", "journal", "app"},
+    "daemon": {"app", "cli", "host", "journal"},
+}
+"""Folder of ``actors/`` → the folders it may import beside itself."""
+
+ONLY_IMPORTER: dict[str, set[str]] = {
+    "lark_oapi": {"feishu"},
+    "trio_websocket": {"feishu", "sandbox"},
+    "httpx": {"feishu"},
+    "sqlite3": {"journal"},
+}
+"""Library → the folders of ``actors/`` that may import it."""
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Every imported module, also those imported inside functions, as full names."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
+
+
+def folder_of(module: str) -> str:
+    """The part after the top package: ``links`` of ``actors.links.listener``."""
+    return [*module.split("."), ""][1]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_imports_follow_the_layers(path: Path) -> None:
+    here = name_of(path)
+    for imported in imports_of(path):
+        if here.startswith("protocol"):
+            check_protocol(here, imported)
+        else:
+            check_actors(here, imported)
+
+
+def check_protocol(here: str, imported: str) -> None:
+    top = imported.split(".", maxsplit=1)[0]
+    assert top != "actors", f"{here} is pure and must not import {imported}"
+    assert top not in STDLIB_WITH_EFFECTS | {"trio"}, f"{here} is pure: {imported}"
+    if top != "protocol":
+        return
+    folder, other = folder_of(here), folder_of(imported)
+    if other in PROTOCOL_TOP or other.startswith("__") or folder == other:
+        return
+    assert folder in PROTOCOL_ORDER, f"{here} has no rule, or imports a package: {imported}"
+    left = PROTOCOL_ORDER[: PROTOCOL_ORDER.index(folder)]
+    assert other in left, f"{here} may import only {left}, not {imported}"
+
+
+def check_actors(here: str, imported: str) -> None:
+    top, folder = imported.split(".", maxsplit=1)[0], folder_of(here)
+    if folder == "":
+        return
+    assert folder in MAY_IMPORT, f"{here} has no rule: give its folder one"
+    if top in ONLY_IMPORTER:
+        assert folder in ONLY_IMPORTER[top], f"{here}: {imported}"
+    if top == "actors" and folder_of(imported) not in {folder, ""}:
+        assert folder_of(imported) in MAY_IMPORT[folder], f"{here} must not import {imported}"
+    if top == "protocol":
+        assert folder != "sandbox", f"{here} shares no code with the daemon: {imported}"
+
+
+def test_every_folder_has_a_rule() -> None:
+    folders = {path.name for path in (ROOT / "actors").iterdir() if (path / "__init__.py").exists()}
+    assert folders | {"daemon"} == set(MAY_IMPORT)
+    packages = {
+        path.name for path in (ROOT / "protocol").iterdir() if (path / "__init__.py").exists()
+    }
+    assert packages == set(PROTOCOL_ORDER)
+
+
+def test_no_module_imports_in_a_circle() -> None:
+    modules = {name_of(path): path for path in SOURCES}
+    graph = {
+        name: {
+            target
+            for imported in imports_of(path)
+            for target in (imported, imported.rpartition(".")[0])
+            if target in modules and target != name and modules[target].name != "__init__.py"
+        }
+        for name, path in modules.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, naming the circle
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_a_module_is_small_enough_to_read(path: Path) -> None:
+    text = path.read_text()
+    if str(path.relative_to(ROOT)) not in OVERSIZE:
+        assert text.count("\n") <= LINES_MAX, "split it, or write the reason into OVERSIZE"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            size = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert size <= FUNCTION_LINES_MAX, f"{node.name} has {size} lines"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_what_is_banned_is_absent(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute):
+            spelled = ast.unparse(node)
+            assert spelled != "math.inf", "give every buffer and every wait a number"
+            assert spelled != "trio.lowlevel.spawn_system_task", "every task has a nursery"
+            if not name_of(path).startswith("actors.kit"):
+                assert spelled != "trio.Lock", "state has an owner, not a lock"
+        if isinstance(node, ast.ExceptHandler) and node.type is None:
+            raise AssertionError(f"line {node.lineno}: bare except")
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("open_memory_channel"):
+            size = node.args[0]
+            assert not isinstance(size, ast.Constant) or size.value in (0, 1), (
+                f"line {node.lineno}: name the size and give its reason"
+            )
