@@ -44,7 +44,7 @@ async def _run(settings: SandboxSettings) -> int:
         try:
             async with trio.open_nursery() as nursery:
                 running: RunningSandbox = await nursery.start(serve_sandbox, settings)
-                _say_where(running)
+                _print_addresses(running)
                 async for _ in signals:
                     break
                 nursery.cancel_scope.cancel(reason="signal")
@@ -56,7 +56,7 @@ async def _run(settings: SandboxSettings) -> int:
     return return_code
 
 
-def _say_where(running: RunningSandbox) -> None:
+def _print_addresses(running: RunningSandbox) -> None:
     settings = running.settings
     sys.stdout.write(
         f"larkd sandbox: chat page {running.page_url}\n"

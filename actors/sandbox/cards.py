@@ -23,7 +23,7 @@ from actors.sandbox.clock import Clock
 from actors.sandbox.errors import PlatformError, card_error
 
 STREAMING_S: Final = 600.0
-LIFE_S: Final = 14 * 24 * 3600.0
+VALID_S: Final = 14 * 24 * 3600.0
 CONTENT_CHARS_MAX: Final = 100_000
 HISTORY_MAX: Final = 2_000
 UUIDS_MAX: Final = 4_096
@@ -76,7 +76,7 @@ class Entity:
         """Check what every operation checks; False: done before under this uuid."""
         if self.app_id != app_id:
             raise card_error(300311, "no permission to update this card")
-        if self._clock.now() - self._created_at > LIFE_S:
+        if self._clock.now() - self._created_at > VALID_S:
             raise card_error(200750, "the card entity has expired")
         if uuid is not None:
             if not isinstance(uuid, str) or not 1 <= len(uuid) <= UUID_CHARS_MAX:

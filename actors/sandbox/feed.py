@@ -30,7 +30,7 @@ class Subscriber:
 
 
 class Feed:
-    """Tells every subscriber of every change."""
+    """Notifies every subscriber of every change."""
 
     def __init__(self) -> None:
         self.seq = 0

@@ -243,9 +243,9 @@ class LongConnections:
         await self._send(connection, pong)
 
     async def _send(self, connection: Connection, frame: frames.Frame) -> None:
-        with trio.move_on_after(SEND_WITHIN_S) as patience:
+        with trio.move_on_after(SEND_WITHIN_S) as deadline:
             await connection.socket.send_message(frames.encode(frame))
-        if patience.cancelled_caught:
+        if deadline.cancelled_caught:
             await self.abort(connection)
 
     async def abort(self, connection: Connection) -> None:

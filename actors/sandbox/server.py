@@ -101,7 +101,7 @@ async def serve_sandbox(
             *control.routes(),
         ]
         site = Starlette(routes=routes, exception_handlers={404: _no_such_path, 405: _wrong_method})
-        addresses = await nursery.start(_serve_http, _Door(site), settings)
+        addresses = await nursery.start(_serve_http, _SpeltHeaders(site), settings)
         nursery.start_soon(_forget, limits)
         base_url = addresses[0].rstrip("/")
         task_status.started(
@@ -147,7 +147,7 @@ def _refused(status: int, code: int, message: str) -> Response:
     return Response(body, status_code=status, headers={"Content-Type": JSON})
 
 
-class _Door:
+class _SpeltHeaders:
     """Spells headers as the platform does."""
 
     def __init__(self, site: Starlette) -> None:

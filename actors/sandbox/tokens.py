@@ -9,7 +9,7 @@ from actors.sandbox.clock import Clock
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.world import App, World
 
-LIFE_S: Final = 7_200.0
+VALID_S: Final = 7_200.0
 RENEWABLE_S: Final = 1_800.0
 TOKENS_MAX: Final = 1_000
 
@@ -35,7 +35,7 @@ class Tokens:
         return app
 
     def issue(self, app: App) -> tuple[str, int]:
-        """Return a token and the seconds it still lives."""
+        """Return a token and the seconds it is still valid."""
         now = self._clock.now()
         self._tokens = {token: held for token, held in self._tokens.items() if held[1] > now}
         for token, (app_id, until) in self._tokens.items():
@@ -43,14 +43,14 @@ class Tokens:
                 return token, int(until - now)
         token = f"t-g104{self._rng.getrandbits(144):036x}"
         if len(self._tokens) < TOKENS_MAX:
-            self._tokens[token] = (app.app_id, now + LIFE_S)
-        return token, int(LIFE_S)
+            self._tokens[token] = (app.app_id, now + VALID_S)
+        return token, int(VALID_S)
 
     def expire_all(self) -> None:
         self._tokens.clear()
 
     def check(self, header: str | None) -> str:
-        """Return the app id an Authorization header speaks for.
+        """Return the app id an Authorization header belongs to.
 
         Raises:
             PlatformError: 99991661, 99991671 or 99991663.

@@ -1,4 +1,4 @@
-"""Who is there and what was said: users, chats, messages, reactions, card entities."""
+"""Everything the platform holds: users, chats, messages, reactions, card entities."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class App(msgspec.Struct, kw_only=True):
 
 
 class World:
-    """The platform's content. Every change is told to the feed."""
+    """The platform's content. Every change goes to the feed."""
 
     def __init__(self, clock: Clock, feed: Feed, rng: random.Random) -> None:
         self.clock = clock

@@ -115,12 +115,12 @@ def test_stop_stops_the_answer(chat_page: str) -> None:
         wait_text(page, FOOTER, "🛑 Stopped · ", within_s=5)
         card(page, "final")
         assert not page.find_elements(By.CSS_SELECTOR, '[data-element-id="stop"]')
-        said = text_of(page, ANSWER)
+        stopped = text_of(page, ANSWER)
         type_message(page, "short again")
         wait_text(page, ANSWER, "short again")
         wait_text(page, FOOTER, "Done · ")
         first = page.execute_script("return document.querySelector(arguments[0]).innerText", ANSWER)
-        assert first == said, "the stopped card kept what it showed"
+        assert first == stopped, "the stopped card kept what it showed"
 
 
 def test_what_people_type_stays_text(chat_page: str) -> None:

@@ -80,16 +80,16 @@ async def running(camera: Camera, chat: Chat, boss: RawProxy) -> None:
     await chat.say("please do it")
     turn = await take(boss)
     await camera.shoot("1-thinking", "Processing...")
-    said: dict[str, Any] = {"turn_id": turn["turn_id"]}
-    await boss.send(t="delta", text="It may be the cache.", channel="reasoning", **said)
+    of_turn: dict[str, Any] = {"turn_id": turn["turn_id"]}
+    await boss.send(t="delta", text="It may be the cache.", channel="reasoning", **of_turn)
     tool = {"name": "Read", "kind": "read", "status": "success", "summary": "a.py"}
-    await boss.send(t="tool_event", call_id="c", **tool, **said)
+    await boss.send(t="tool_event", call_id="c", **tool, **of_turn)
     entries = [
         {"content": "look", "status": "completed"},
         {"content": "fix it", "status": "in_progress"},
     ]
-    await boss.send(t="plan", entries=entries, **said)
-    await boss.send(t="delta", text="I looked at **a.py**:\n\n```py\nx = 1\n```\n", **said)
+    await boss.send(t="plan", entries=entries, **of_turn)
+    await boss.send(t="delta", text="I looked at **a.py**:\n\n```py\nx = 1\n```\n", **of_turn)
     await camera.shoot("2-streaming", "x = 1", "Plan (1/2)")
     await end(boss, turn, text="\n| a | b |\n|---|---|\n| 1 | 2 |\n\nDone, with 漢字 and 🎉.")
     await camera.shoot("3-complete", "漢字", "Done · ")

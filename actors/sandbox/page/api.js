@@ -10,9 +10,9 @@ export async function get(path) {
 
 export async function post(path, body) {
   const answer = await fetch(`/sandbox/${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-  const said = await answer.json();
-  if (!answer.ok) throw new Error(said.error ?? answer.statusText);
-  return said;
+  const result = await answer.json();
+  if (!answer.ok) throw new Error(result.error ?? answer.statusText);
+  return result;
 }
 
 // Reads the whole state, then follows the feed; after a gap it reads the state again.

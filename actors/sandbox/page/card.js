@@ -1,11 +1,11 @@
 // Card JSON 2.0 as DOM. A card keeps its node over updates: what the reader opened stays
-// open, and text that only grew is typed out, never more than a second behind.
+// open, and text that only grew is typed out, at most a second after it arrived.
 import { element, inline, markdown } from "./markdown.js";
 
 const CATCH_UP_MS = 900;
 const FRAME_MS = 40;
 
-function spoken(node, language) {
+function localized(node, language) {
   return node?.i18n_content?.[language] ?? node?.content ?? "";
 }
 
@@ -27,7 +27,7 @@ export class CardView {
     this.card = card;
     this.node.dataset.state = card.streaming ? "streaming" : "final";
     const answer = find(card.card.body?.elements, "answer");
-    const text = spoken(answer, this.language());
+    const text = localized(answer, this.language());
     const grew = card.streaming && text.startsWith(this.shown.slice(0, this.typed));
     this.shown = text;
     if (!grew) this.typed = text.length;
@@ -48,10 +48,10 @@ export class CardView {
   }
 
   draw() {
-    if (this.spoken !== this.language()) { this.drawn.clear(); this.spoken = this.language(); }
+    if (this.drawnIn !== this.language()) { this.drawn.clear(); this.drawnIn = this.language(); }
     const { header, body } = this.card.card;
     const parts = [];
-    if (header?.title) parts.push(element("div", { class: "card-header" }, spoken(header.title, this.language())));
+    if (header?.title) parts.push(element("div", { class: "card-header" }, localized(header.title, this.language())));
     parts.push(...this.list(body?.elements ?? [], "body"));
     sync(this.node, parts);
   }
@@ -93,7 +93,7 @@ export class CardView {
   build(model, path) {
     switch (model.tag) {
       case "markdown": {
-        let text = spoken(model, this.language());
+        let text = localized(model, this.language());
         const answering = model.element_id === "answer" && this.card.streaming;
         if (model.element_id === "answer") text = text.slice(0, this.typed);
         const node = markdown(text);
@@ -101,13 +101,13 @@ export class CardView {
         return node;
       }
       case "plain_text": case "lark_md":
-        return element("div", {}, ...(model.tag === "lark_md" ? inline(spoken(model, this.language())) : [spoken(model, this.language())]));
+        return element("div", {}, ...(model.tag === "lark_md" ? inline(localized(model, this.language())) : [localized(model, this.language())]));
       case "div":
         return element("div", {}, model.text ? this.one(model.text, `${path}/text`) : "");
       case "hr":
         return element("hr");
       case "img":
-        return element("div", { class: "picture" }, `🖼 ${spoken(model.alt, this.language()) || model.img_key}`);
+        return element("div", { class: "picture" }, `🖼 ${localized(model.alt, this.language()) || model.img_key}`);
       case "collapsible_panel":
         return this.panel(model, path);
       case "column_set": {
@@ -125,9 +125,9 @@ export class CardView {
   }
 
   panel(model, path) {
-    const key = model.element_id ?? spoken(model.header?.title, "en_us");
+    const key = model.element_id ?? localized(model.header?.title, "en_us");
     const open = this.toggled.get(key) ?? model.expanded ?? false;
-    const node = element("details", { class: "panel", open }, element("summary", {}, spoken(model.header?.title, this.language())), element("div", {}, ...this.list(model.elements ?? [], path)));
+    const node = element("details", { class: "panel", open }, element("summary", {}, localized(model.header?.title, this.language())), element("div", {}, ...this.list(model.elements ?? [], path)));
     node.addEventListener("toggle", () => { if (node.isConnected) this.toggled.set(key, node.open); });
     return node;
   }
@@ -135,7 +135,7 @@ export class CardView {
   button(model) {
     const callback = (model.behaviors ?? []).find((behavior) => behavior.type === "callback");
     const link = (model.behaviors ?? []).find((behavior) => behavior.type === "open_url");
-    const node = element("button", { type: "button", disabled: model.disabled === true }, spoken(model.text, this.language()));
+    const node = element("button", { type: "button", disabled: model.disabled === true }, localized(model.text, this.language()));
     if (callback) node.addEventListener("click", async () => { node.disabled = true; try { await this.press(this.cardId, callback.value); } finally { node.disabled = false; } });
     else if (link && /^https?:/.test(link.default_url ?? "")) node.addEventListener("click", () => window.open(link.default_url, "_blank", "noopener"));
     return node;
@@ -174,7 +174,7 @@ export function find(models, elementId) {
 
 export function summary(card, language) {
   const config = card.card.config?.summary;
-  return spoken(config, language) || (card.streaming ? "…" : "");
+  return localized(config, language) || (card.streaming ? "…" : "");
 }
 
 // A message that carries its own card JSON instead of an entity.

@@ -1,4 +1,4 @@
-"""The sandbox does what the platform's pages say, spoken to as any client would."""
+"""The sandbox does what the platform's pages promise; it is called as any client would."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MESSAGES = "/open-apis/im/v1/messages"
 
 
 class Setup:
-    """An app that speaks to the platform's API with its token."""
+    """An app that calls the platform's API with its token."""
 
     def __init__(self, platform: Platform, token: str) -> None:
         self.platform = platform
@@ -257,9 +257,9 @@ async def test_nothing_is_pushed_before_the_first_ping_and_a_pong_configures() -
         assert "?device_id" not in url
         async with ws.open_websocket_url(url) as socket:
             await platform.say(await platform.chat(), "early")
-            with trio.move_on_after(0.1) as patience:
+            with trio.move_on_after(0.1) as deadline:
                 await socket.get_message()
-            assert patience.cancelled_caught
+            assert deadline.cancelled_caught
             pong = await ping(socket)
             assert pong.headers == {"type": "pong"}
             assert set(json.loads(pong.payload)) == {

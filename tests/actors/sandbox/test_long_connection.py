@@ -62,9 +62,9 @@ class Bot:
         return int(ended.value.reason.code)
 
     async def hears_nothing(self) -> bool:
-        with trio.move_on_after(SILENCE_S) as patience:
+        with trio.move_on_after(SILENCE_S) as deadline:
             await self.socket.get_message()
-        return patience.cancelled_caught
+        return deadline.cancelled_caught
 
 
 async def discover(platform: Platform, secret: str | None = None) -> dict[str, Any]:
@@ -293,9 +293,9 @@ async def test_a_frozen_connection_stays_open_and_says_nothing() -> None:
         await platform.post("connections", action="freeze")
         for _ in range(3):  # the first may be read by a receive that had begun
             await bot.socket.send_message(frames.encode(frames.Frame(headers={"type": "ping"})))
-            with trio.move_on_after(SILENCE_S) as patience:
+            with trio.move_on_after(SILENCE_S) as deadline:
                 await bot.socket.ping()
-            assert patience.cancelled_caught, "not even WebSocket pings are answered"
+            assert deadline.cancelled_caught, "not even WebSocket pings are answered"
         await platform.say(await platform.chat(), "hi")
         assert await bot.hears_nothing()
         (state,) = await platform.get("connections")
@@ -382,9 +382,9 @@ async def test_a_call_can_be_late_or_happen_and_never_answer() -> None:
         assert await code(platform, token, "POST", CARDS, **body) == 0
         assert trio.current_time() - before >= 0.15
         await platform.post("faults", match=match, kind="apply_then_hang")
-        with trio.move_on_after(0.3) as patience:
+        with trio.move_on_after(0.3) as deadline:
             await code(platform, token, "POST", CARDS, **body)
-        assert patience.cancelled_caught
+        assert deadline.cancelled_caught
         assert len(await platform.cards()) == 2
         await platform.post("faults", match=match, kind="hang", times=None)
         await platform.http.delete(f"{platform.base_url}/sandbox/faults")

@@ -1,4 +1,4 @@
-"""The official SDKs take the sandbox for the platform: connect, hear, answer, stream.
+"""The official SDKs take the sandbox for the platform: connect, receive, answer, stream.
 
 One scenario for both: a card is created, sent, streamed, closed, updated and replied to,
 an event is received and acked, whole and in three fragments, and a press on the card's
@@ -28,24 +28,24 @@ WITHIN_S = 60.0
 
 
 class Client:
-    """An SDK in a process of its own, and what it told so far."""
+    """An SDK in a process of its own, and what it reported so far."""
 
     def __init__(self, process: trio.Process) -> None:
         self._process = process
         self._buffer = b""
 
-    async def told(self, what: str) -> dict[str, Any]:
-        """Return the next line that tells *what*."""
+    async def reported(self, what: str) -> dict[str, Any]:
+        """Return the next line that reports *what*."""
         assert self._process.stdout is not None
         with trio.fail_after(WITHIN_S):
             while True:
                 line, newline, rest = self._buffer.partition(b"\n")
                 if newline:
                     self._buffer = rest
-                    said: dict[str, Any] = json.loads(line) if line.startswith(b"{") else {}
-                    assert said.get("what") != "failed", said
-                    if said.get("what") == what:
-                        return said
+                    report: dict[str, Any] = json.loads(line) if line.startswith(b"{") else {}
+                    assert report.get("what") != "failed", report
+                    if report.get("what") == what:
+                        return report
                     continue
                 data = await self._process.stdout.receive_some(65536)
                 assert data, "the SDK's process has ended"
@@ -72,35 +72,36 @@ async def open_client(command: list[str], platform: Platform) -> AsyncIterator[C
 
 async def scenario(command: list[str]) -> None:
     async with open_platform() as platform, open_client(command, platform) as sdk:
-        card = await sdk.told("card")
+        card = await sdk.reported("card")
         shown = next(c for c in await platform.cards() if c["card_id"] == card["card_id"])
         assert shown["card"]["body"]["elements"][0]["content"] == "Hello world, updated"
         assert (shown["streaming"], shown["sequence"]) == (False, 4)
         history = await platform.get(f"cards/{card['card_id']}/history")
         assert [one["op"] for one in history] == ["content", "content", "settings", "update"]
-        said = {one["message_id"]: one for one in await platform.messages(await platform.chat())}
-        assert said[card["message_id"]]["card_id"] == card["card_id"]
-        assert said[card["reply_id"]]["parent_id"] == card["message_id"]
+        shown_messages = await platform.messages(await platform.chat())
+        messages = {one["message_id"]: one for one in shown_messages}
+        assert messages[card["message_id"]]["card_id"] == card["card_id"]
+        assert messages[card["reply_id"]]["parent_id"] == card["message_id"]
 
         with trio.fail_after(WITHIN_S):
             await platform.wait_connected()
         sent = await platform.say(await platform.chat(), "hello", wait_ack=True)
-        await hears(sdk, sent["message_id"])
+        await receives(sdk, sent["message_id"])
         # Its answer comes when the push was acked, or given up after 3 s.
         pushed = await platform.post(
             "push", repeat_event_id=sent["event_id"], frames="split:3", times=1
         )
-        await hears(sdk, sent["message_id"])
+        await receives(sdk, sent["message_id"])
         assert [push["ack"] for push in pushed["pushes"]] == [200, 200]
 
         answer = await platform.post("click", card_id=card["card_id"], element_id="go")
-        assert (await sdk.told("pressed"))["value"] == {"key": "value"}
+        assert (await sdk.reported("pressed"))["value"] == {"key": "value"}
         assert answer["code"] == 0
         assert answer["toast"]["content"] == "pressed through the SDK"
 
 
-async def hears(sdk: Client, message_id: str) -> None:
-    event = await sdk.told("event")
+async def receives(sdk: Client, message_id: str) -> None:
+    event = await sdk.reported("event")
     assert event["message_id"] == message_id
     assert json.loads(event["content"]) == {"text": "hello"}
 

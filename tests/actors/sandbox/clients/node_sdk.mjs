@@ -2,7 +2,7 @@
 import * as lark from "@larksuiteoapi/node-sdk";
 
 const [domain, appId, appSecret, chatId] = process.argv.slice(2);
-const tell = (what, more = {}) => console.log(JSON.stringify({ what, ...more }));
+const report = (what, more = {}) => console.log(JSON.stringify({ what, ...more }));
 const quiet = { error: console.error, warn: console.error, info: console.error, debug() {}, trace() {} };
 const client = new lark.Client({ appId, appSecret, domain, logger: quiet });
 
@@ -21,13 +21,13 @@ async function streamACard() {
   await client.cardkit.v1.card.update({ path: { card_id }, data: { card: { type: "card_json", data: JSON.stringify(card) }, sequence: 4 } });
   const { message_id } = sent.data;
   const replied = await client.im.v1.message.reply({ path: { message_id }, data: { msg_type: "text", content: JSON.stringify({ text: "done" }) } });
-  tell("card", { card_id, message_id, reply_id: replied.data.message_id });
+  report("card", { card_id, message_id, reply_id: replied.data.message_id });
 }
 
 const eventDispatcher = new lark.EventDispatcher({ logger: quiet }).register({
-  "im.message.receive_v1": async (data) => { tell("event", { message_id: data.message.message_id, content: data.message.content }); },
-  "card.action.trigger": async (data) => { tell("pressed", { value: data.action.value }); return { toast: { type: "success", content: "pressed through the SDK" } }; },
+  "im.message.receive_v1": async (data) => { report("event", { message_id: data.message.message_id, content: data.message.content }); },
+  "card.action.trigger": async (data) => { report("pressed", { value: data.action.value }); return { toast: { type: "success", content: "pressed through the SDK" } }; },
 });
 const socket = new lark.WSClient({ appId, appSecret, domain, logger: quiet });
 await socket.start({ eventDispatcher });
-streamACard().catch((failed) => tell("failed", { reason: String(failed.response?.data?.msg ?? failed) }));
+streamACard().catch((failed) => report("failed", { reason: String(failed.response?.data?.msg ?? failed) }));

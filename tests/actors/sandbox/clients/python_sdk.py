@@ -33,17 +33,17 @@ from lark_oapi.api.im.v1 import (
 from lark_oapi.event.callback.model.p2_card_action_trigger import P2CardActionTriggerResponse
 
 
-def tell(what: str, **more: object) -> None:
+def report(what: str, **more: object) -> None:
     print(json.dumps({"what": what, **more}), flush=True)
 
 
 def received(event: lark.im.v1.P2ImMessageReceiveV1) -> None:
     message = event.event.message
-    tell("event", message_id=message.message_id, content=message.content)
+    report("event", message_id=message.message_id, content=message.content)
 
 
 def pressed(action: Any) -> P2CardActionTriggerResponse:
-    tell("pressed", value=action.event.action.value)
+    report("pressed", value=action.event.action.value)
     return P2CardActionTriggerResponse(
         {"toast": {"type": "success", "content": "pressed through the SDK"}}
     )
@@ -99,7 +99,7 @@ def stream_a_card(client: lark.Client, chat_id: str) -> None:
     card["config"] = {"streaming_mode": False}
     card["body"]["elements"][0]["content"] = "Hello world, updated"
     update_the_card(client, card_id, card)
-    tell(
+    report(
         "card",
         card_id=card_id,
         message_id=sent.data.message_id,
@@ -138,8 +138,8 @@ def main() -> None:
     def stream() -> None:
         try:
             stream_a_card(client, chat_id)
-        except Exception as failed:  # noqa: BLE001  # told to the test, which fails
-            tell("failed", reason=repr(failed))
+        except Exception as failed:  # noqa: BLE001  # reported to the test, which fails
+            report("failed", reason=repr(failed))
 
     threading.Thread(target=stream, daemon=True).start()
     lark.ws.Client(app_id, secret, event_handler=handler, domain=domain).start()
