@@ -28,7 +28,7 @@ run: $(STAMP)  ## the daemon on its embedded sandbox; prints the chat page's add
 test: $(STAMP)  ## every test
 	$(BIN)/python -m pytest $(ARGS)
 
-faults: $(STAMP)  ## kill a daemon CYCLES times as SEED says, and check what it promised
+faults: $(STAMP)  ## kill a daemon CYCLES times by SEED, and check what it promised
 	$(BIN)/python -m tests.faults --cycles $(or $(CYCLES),20) $(if $(SEED),--seed $(SEED))
 
 nightly: $(STAMP)  ## every test at its full size, and 200 kills with a fresh seed

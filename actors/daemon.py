@@ -1,4 +1,4 @@
-"""``python -m actors.daemon``: from the command line to a running house, and its status.
+"""``python -m actors.daemon``: from the command line to a running daemon, and its exit status.
 
 Exit status: 0 orderly, 1 failed while running, 2 bad usage or configuration, 3 already
 running, 4 credentials refused.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import trio
 
-from actors.app.running import live
+from actors.app.running import run_daemon
 from actors.cli.arguments import parse_daemon_arguments
 from actors.host import config_file, state_dir
 from actors.host.arguments import DaemonArguments
@@ -33,21 +33,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _main(arguments, os.environ)
     except ConfigurationError as wrong:
-        _complain(*wrong.problems)
+        _print_errors(*wrong.problems)
         return ExitStatus.USAGE
     except state_dir.AlreadyRunning as running:
-        _complain(str(running))
+        _print_errors(str(running))
         return ExitStatus.RUNNING
     except BaseExceptionGroup as group:
         return _unopened(group)
 
 
 def _unopened(group: BaseExceptionGroup[BaseException]) -> int:
-    """Say what kept the house from opening; anything else is a bug and keeps its trace."""
+    """Name what kept the daemon from opening; anything else is a bug and keeps its trace."""
     expected, bugs = group.split((JournalError, OSError))
     if bugs is not None or expected is None:
         raise group
-    _complain(*(_reason(one) for one in _leaves(expected)))
+    _print_errors(*(_reason(one) for one in _leaves(expected)))
     return ExitStatus.FAILED
 
 
@@ -68,7 +68,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     ]
 
 
-def _complain(*lines: str) -> None:
+def _print_errors(*lines: str) -> None:
     for line in lines:
         sys.stderr.write(f"larkd: {line}\n")
 
@@ -91,11 +91,11 @@ def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
         return trio.run(check_accounts, settings)
     state = places.state_dir(arguments.state_dir, env, home)
     with opened(state) as tokens:
-        return trio.run(live, settings, state, tokens)
+        return trio.run(run_daemon, settings, state, tokens)
 
 
 def _sandbox_state(arguments: DaemonArguments, env: Mapping[str, str], home: Path) -> StateDir:
-    """A demo keeps out of the real daemon's directory, unless told where to go."""
+    """A demo keeps out of the real daemon's directory, unless it is given one."""
     state = places.state_dir(arguments.state_dir, env, home)
     if arguments.state_dir is None and not env.get("LARKD_STATE_DIR"):
         return StateDir(state.root.with_name(f"{state.root.name}-sandbox"))

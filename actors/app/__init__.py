@@ -1,4 +1,4 @@
 """The application: resources, mailboxes, the supervision tree.
 
-Also the order of leaving and the sandbox mode. No domain logic lives here.
+Also the order of stopping and the sandbox mode. No domain logic lives here.
 """

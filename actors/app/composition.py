@@ -1,4 +1,4 @@
-"""The house: every resource and channel opened, and the supervision tree stated.
+"""The composition: every resource and channel opened, and the supervision tree stated.
 
 No logic lives here. Indentation is lifetime: what stands further left is opened
 earlier and closed later, whatever ends the daemon.
@@ -27,7 +27,7 @@ from actors.app.mailboxes import (
     Mailboxes,
 )
 from actors.app.peers import (
-    approvals_context,
+    approvals_peers,
     daemon_info,
     gateway_settings,
     intake_settings,
@@ -109,20 +109,20 @@ class App:
         self._generation = 0
         self._started_at_ms = now_ms()
 
-    async def live(self, ready: Callable[[str, int], Awaitable[None]]) -> int:
+    async def run(self, ready: Callable[[str, int], Awaitable[None]]) -> int:
         """Run until asked to leave; return the exit status.
 
         *ready* is called with host and port once proxies are accepted.
 
         Raises:
-            JournalError, OSError: what kept the house from opening.
+            JournalError, OSError: what kept the daemon from opening.
         """
-        house = trio.CancelScope()
-        coordinator = shutdown.Coordinator(self._boxes.shutdown.life(), self._cleanup, house)
+        running = trio.CancelScope()
+        coordinator = shutdown.Coordinator(self._boxes.shutdown.receiver(), self._cleanup, running)
         left_open = 0
         failed = False
-        async with trio.open_nursery() as outside:
-            await outside.start(
+        async with trio.open_nursery() as outer:
+            await outer.start(
                 coordinator.run,
                 self._boxes.shutdown.tx,
                 [account.connection.tx for account in self._accounts.values()],
@@ -130,7 +130,7 @@ class App:
                 self._boxes.ownership.tx,
             )
             try:
-                with house:
+                with running:
                     async with open_service_nursery() as services:
                         await self._open_services(services)
                         try:
@@ -142,7 +142,7 @@ class App:
                 failed = True
             finally:
                 state_dir.remove_daemon_info(self._state)
-            outside.cancel_scope.cancel(reason="left")
+            outer.cancel_scope.cancel(reason="left")
         if failed or left_open:
             log.warning("daemon.stopped", cards_left_open=left_open)
             return ExitStatus.FAILED
@@ -151,18 +151,18 @@ class App:
 
     async def _open_services(self, services: trio.Nursery) -> None:
         opened: journal.Opened = await services.start(
-            journal.run, self._state.database, self._boxes.journal.life()
+            journal.run, self._state.database, self._boxes.journal.receiver()
         )
         self._generation = opened.generation
         for account in self._accounts.values():
             await services.start(
                 gateway.run,
                 gateway_settings(account),
-                account.gateway.life(),
+                account.gateway.receiver(),
                 monthly_count(account, self._boxes.journal.tx),
             )
         await services.start(
-            pictures.run, pictures_settings(self._accounts), self._boxes.pictures.life()
+            pictures.run, pictures_settings(self._accounts), self._boxes.pictures.receiver()
         )
 
     async def _serve(self, ready: Callable[[str, int], Awaitable[None]]) -> None:
@@ -203,15 +203,15 @@ class App:
     def _core(self, listeners: list[trio.SocketListener]) -> Supervisor:
         return Supervisor(
             [
-                Child(name="ownership", run=self._live_ownership),
+                Child(name="ownership", run=self._run_ownership),
                 Child(
                     name="lanes",
-                    run=self._live_lanes,
+                    run=self._run_lanes,
                     stop_within_s=self._cleanup.seconds + LANES_MARGIN_S,
                 ),
                 Child(
                     name="edges",
-                    run=lambda *, task_status: self._live_edges(listeners, task_status=task_status),
+                    run=lambda *, task_status: self._run_edges(listeners, task_status=task_status),
                 ),
             ],
             Strategy.REST_FOR_ONE,
@@ -220,10 +220,10 @@ class App:
             rng=self._rng,
         )
 
-    async def _live_edges(
+    async def _run_edges(
         self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[None]
     ) -> None:
-        async def live_links(*, task_status: trio.TaskStatus[None]) -> None:
+        async def run_links(*, task_status: trio.TaskStatus[None]) -> None:
             settings = links.LinkSettings(
                 daemon_version=__version__,
                 generation=self._generation,
@@ -236,17 +236,17 @@ class App:
             )
 
         children = [
-            Child(name="repair", run=self._live_repair, restart=Restart.TEMPORARY),
+            Child(name="repair", run=self._run_repair, restart=Restart.TEMPORARY),
             Child(
                 name="approvals",
-                run=self._live_approvals,
+                run=self._run_approvals,
                 stop_within_s=self._cleanup.seconds + LANES_MARGIN_S,
             ),
-            Child(name="links", run=live_links),
-            Child(name="pruning", run=self._live_pruning),
+            Child(name="links", run=run_links),
+            Child(name="pruning", run=self._run_pruning),
             Child(
                 name="agents",
-                run=self._live_agents,
+                run=self._run_agents,
                 stop_within_s=agents.END_WITHIN_S + LANES_MARGIN_S,
             ),
         ]
@@ -258,35 +258,35 @@ class App:
         await edges.run(task_status=task_status)
 
     def _account_children(self, account: Account) -> list[Child]:
-        async def live_intake(*, task_status: trio.TaskStatus[None]) -> None:
-            await self._live_intake(account, task_status=task_status)
+        async def run_intake(*, task_status: trio.TaskStatus[None]) -> None:
+            await self._run_intake(account, task_status=task_status)
 
-        async def live_connection(*, task_status: trio.TaskStatus[None]) -> None:
-            await self._live_connection(account, task_status=task_status)
+        async def run_connection(*, task_status: trio.TaskStatus[None]) -> None:
+            await self._run_connection(account, task_status=task_status)
 
         name = account.settings.account_id
         return [
-            Child(name=f"intake {name}", run=live_intake, start_within_s=60.0),
-            Child(name=f"connection {name}", run=live_connection),
+            Child(name=f"intake {name}", run=run_intake, start_within_s=60.0),
+            Child(name=f"connection {name}", run=run_connection),
         ]
 
-    # ── one life of each ────────────────────────────────────────────────────
+    # ── one run of each ────────────────────────────────────────────────────
 
-    async def _live_ownership(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _run_ownership(self, *, task_status: trio.TaskStatus[None]) -> None:
         await ownership.run(
             ownership.OwnershipSettings(
                 daemon_version=__version__,
                 generation=self._generation,
                 started_at_ms=self._started_at_ms,
             ),
-            self._boxes.ownership.life(),
+            self._boxes.ownership.receiver(),
             self._boxes.journal.tx,
             self._boxes.lanes.tx,
             now_ms=now_ms,
             task_status=task_status,
         )
 
-    async def _live_lanes(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _run_lanes(self, *, task_status: trio.TaskStatus[None]) -> None:
         context = LaneContext(
             settings=lane_settings(self._settings, self._accounts),
             ownership_tx=self._boxes.ownership.tx,
@@ -304,7 +304,7 @@ class App:
         ) -> None:
             await Lane(session_id, context, own, retire).serve(inbox)
 
-        await lanes.run(self._boxes.lanes.life(), run_lane, task_status=task_status)
+        await lanes.run(self._boxes.lanes.receiver(), run_lane, task_status=task_status)
 
     async def _mark(self, account: AccountId, message_id: MessageId, answered: trio.Event) -> None:
         one = self._accounts[account]
@@ -314,34 +314,34 @@ class App:
     async def _finish_crashed(self, opening: TurnOpening) -> None:
         await turns.finish_crashed(opening, self._turns)
 
-    async def _live_approvals(self, *, task_status: trio.TaskStatus[None]) -> None:
-        context = approvals_context(
+    async def _run_approvals(self, *, task_status: trio.TaskStatus[None]) -> None:
+        context = approvals_peers(
             self._accounts, self._boxes.journal.tx, self._boxes.approvals.tx, self._cleanup
         )
-        await approvals.run(context, self._boxes.approvals.life(), task_status=task_status)
+        await approvals.run(context, self._boxes.approvals.receiver(), task_status=task_status)
 
-    async def _live_repair(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _run_repair(self, *, task_status: trio.TaskStatus[None]) -> None:
         await turns.repair_cards(self._turns, task_status=task_status)
 
-    async def _live_agents(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _run_agents(self, *, task_status: trio.TaskStatus[None]) -> None:
         settings = agents.AgentsSettings(
             commands=self._settings.agents,
             state_dir=self._state.root,
             random_bytes=os.urandom,
         )
         await agents.run(
-            settings, self._boxes.agents.life(), rng=self._rng, task_status=task_status
+            settings, self._boxes.agents.receiver(), rng=self._rng, task_status=task_status
         )
 
-    async def _live_pruning(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _run_pruning(self, *, task_status: trio.TaskStatus[None]) -> None:
         await pruning.run(
             self._boxes.journal.tx, self._state.attachments, now_ms=now_ms, task_status=task_status
         )
 
-    async def _live_intake(self, account: Account, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _run_intake(self, account: Account, *, task_status: trio.TaskStatus[None]) -> None:
         await intake.run(
             intake_settings(self._settings, account, self._state),
-            account.intake.life(),
+            account.intake.receiver(),
             intake.Peers(
                 intake_tx=account.intake.tx,
                 journal_tx=self._boxes.journal.tx,
@@ -356,7 +356,7 @@ class App:
             task_status=task_status,
         )
 
-    async def _live_connection(
+    async def _run_connection(
         self, account: Account, *, task_status: trio.TaskStatus[None]
     ) -> None:
         name = account.settings.account_id
@@ -365,7 +365,7 @@ class App:
         try:
             await connection.run(
                 connection.ConnectionSettings(account=name),
-                account.connection.life(),
+                account.connection.receiver(),
                 connection.Peers(
                     gateway=account.gateway.tx,
                     journal=self._boxes.journal.tx,

@@ -1,4 +1,4 @@
-"""The mailboxes of the house: how large each is, and that it outlives who reads it."""
+"""The mailboxes of the daemon: how large each is, and that it outlives who reads it."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Mailbox(Generic[MessageT]):
     def __init__(self, messages_max: int) -> None:
         self.tx, self._rx = trio.open_memory_channel[MessageT](messages_max)
 
-    def life(self) -> trio.MemoryReceiveChannel[MessageT]:
-        """Return the receiving end for one life, without what an earlier one left."""
+    def receiver(self) -> trio.MemoryReceiveChannel[MessageT]:
+        """Return the receiving end for one run of the actor, without what an earlier run left."""
         drain(self._rx)
         return self._rx.clone()
 

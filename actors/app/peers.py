@@ -1,4 +1,4 @@
-"""What rooms are given of the house: their settings and doors, made from its own."""
+"""What each actor is given: its settings, and the mailboxes of its peers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def turn_context(
     )
 
 
-def approvals_context(
+def approvals_peers(
     accounts: Accounts,
     journal_tx: trio.MemorySendChannel[journal.JournalMessage],
     own_tx: trio.MemorySendChannel[to_approvals.ApprovalsMessage],

@@ -1,4 +1,4 @@
-"""How the supervisors tell of their children, in the log."""
+"""How the supervisors report on their children, in the log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ log = structlog.get_logger()
 
 
 def report(what: str, name: str, crash: BaseException | None) -> None:
-    """Say what happened to a supervised child."""
+    """Log what happened to a supervised child."""
     if crash is None:
         log.warning("actor.slow_to_stop", actor=name)
     else:

@@ -1,4 +1,4 @@
-"""A house with its log open around it, and the line that says it is ready."""
+"""The daemon with its log open around it, and the ready line."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from protocol.config.settings import Settings
 LOGS_WITHIN_S: Final = 1.0
 
 
-async def live(settings: Settings, state: StateDir, tokens: TokenFiles) -> int:
-    """Run the house, with its log open around it; return the exit status."""
+async def run_daemon(settings: Settings, state: StateDir, tokens: TokenFiles) -> int:
+    """Run the daemon, with its log open around it; return the exit status."""
     sinks = open_logs(settings, state)
     try:
-        return await App(settings, state, tokens).live(say_ready)
+        return await App(settings, state, tokens).run(print_ready)
     finally:
         sinks.close(within_s=LOGS_WITHIN_S)
 
@@ -34,7 +34,7 @@ def open_logs(settings: Settings, state: StateDir) -> logs.Logs:
     return sinks
 
 
-async def say_ready(host: str, port: int) -> None:
+async def print_ready(host: str, port: int) -> None:
     """The one line on stdout that starters wait for."""
     await trio.lowlevel.checkpoint()
     sys.stdout.write(f"larkd ready on {host}:{port}\n")

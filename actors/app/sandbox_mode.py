@@ -14,7 +14,7 @@ import trio
 from tricycle import open_service_nursery
 
 from actors.app.composition import App
-from actors.app.running import LOGS_WITHIN_S, open_logs, say_ready
+from actors.app.running import LOGS_WITHIN_S, open_logs, print_ready
 from actors.host.arguments import DaemonArguments
 from actors.host.tokens import TokenFiles
 from actors.sandbox.server import RunningSandbox, SandboxSettings, serve_sandbox
@@ -34,24 +34,24 @@ async def run_in_sandbox(
     tokens: TokenFiles,
 ) -> int:
     """Serve platform, daemon and echo session until asked to leave; return the status."""
-    async with open_service_nursery() as outside:
-        running: RunningSandbox = await outside.start(serve_sandbox, SandboxSettings())
+    async with open_service_nursery() as platform:
+        running: RunningSandbox = await platform.start(serve_sandbox, SandboxSettings())
         settings = _settings(arguments, raw, env, running)
         logs = open_logs(settings, state)
         try:
             async with open_service_nursery() as beside:
 
                 async def ready(host: str, port: int) -> None:
-                    await say_ready(host, port)
+                    await print_ready(host, port)
                     await beside.start(_echo, state.root)
                     sys.stdout.write(f"chat page: {running.page_url}\n")
                     sys.stdout.flush()
 
-                status = await App(settings, state, tokens).live(ready)
+                status = await App(settings, state, tokens).run(ready)
                 beside.cancel_scope.cancel(reason="left")
         finally:
             logs.close(within_s=LOGS_WITHIN_S)
-        outside.cancel_scope.cancel(reason="left")
+        platform.cancel_scope.cancel(reason="left")
     return status
 
 
@@ -102,9 +102,9 @@ async def _echo(
     finally:
         if process.returncode is None:
             process.terminate()
-            with trio.move_on_after(ECHO_ENDS_WITHIN_S, shield=True) as patience:
+            with trio.move_on_after(ECHO_ENDS_WITHIN_S, shield=True) as grace:
                 await process.wait()
-            if patience.cancelled_caught:
+            if grace.cancelled_caught:
                 process.kill()
                 with trio.move_on_after(ECHO_ENDS_WITHIN_S, shield=True):
                     await process.wait()

@@ -1,6 +1,6 @@
-"""Shutdown: the order in which the house is left.
+"""Shutdown: the order in which the daemon stops.
 
-It only says when. That every card becomes final, and that users end before the
+It only decides when. That every card becomes final, and that users end before the
 services they use, holds by construction: the lanes finish their cards on the way
 out whatever ends them, and gateways and journal live in nurseries outside of them.
 """
@@ -20,26 +20,26 @@ from actors.kit.mailbox import ActorGone, ask, offer
 from actors.messages import connection, lane, ownership, shutdown
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-TELL_WITHIN_S: Final = 1.5
+NOTIFY_WITHIN_S: Final = 1.5
 SECOND_SIGNAL_BUDGET_S: Final = 1.0
 WATCHDOG_MARGIN_S: Final = 10.0
-"""Beyond the cards' deadline: telling, closing sockets, the journal's last commit."""
+"""Beyond the cards' deadline: notifying, closing sockets, the journal's last commit."""
 
 log = structlog.get_logger()
 
 
 class Coordinator:
-    """Hears signals and requests to leave; the first one decides, the next ones hurry."""
+    """Receives requests to leave: the first decides, later ones shorten the deadline."""
 
     def __init__(
         self,
         inbox: trio.MemoryReceiveChannel[shutdown.ShutdownMessage],
         cards_budget: CleanupBudget,
-        house: trio.CancelScope,
+        running: trio.CancelScope,
     ) -> None:
         self._inbox = inbox
         self._cards_budget = cards_budget
-        self._house = house
+        self._running = running
         self.exit_status: int | None = None
         """What the first request to leave asked for; None before it."""
 
@@ -52,14 +52,14 @@ class Coordinator:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until cancelled, also while the house is left: a second signal counts."""
+        """Serve until cancelled, also while the daemon stops: a second signal counts."""
         with trio.open_signal_receiver(*SIGNALS) as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_relay, signals, own)
                 task_status.started()
                 async for request in self._inbox:
                     if self.exit_status is not None:
-                        log.info("daemon.hurrying", reason=request.reason)
+                        log.info("daemon.deadline_shortened", reason=request.reason)
                         self._cards_budget.shorten(SECOND_SIGNAL_BUDGET_S)
                         continue
                     self.exit_status = request.exit_status
@@ -73,20 +73,20 @@ class Coordinator:
         lanes_tx: trio.MemorySendChannel[lane.LaneMessage],
         ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
     ) -> None:
-        """Stop accepting; cancel the turns; say bye; then let the house unwind."""
+        """Stop accepting; cancel the turns; send bye; then let the tree unwind."""
         for mailbox in connections:
             offer(mailbox, connection.Leave())
         try:
-            await ask(lanes_tx, lambda reply: lane.StopAll(reply=reply), within_s=TELL_WITHIN_S)
+            await ask(lanes_tx, lambda reply: lane.StopAll(reply=reply), within_s=NOTIFY_WITHIN_S)
             await ask(
                 ownership_tx,
                 lambda reply: ownership.Leaving(reply=reply),
-                within_s=TELL_WITHIN_S,
+                within_s=NOTIFY_WITHIN_S,
             )
         except (trio.TooSlowError, ActorGone) as late:
-            log.warning("daemon.goodbye_unsaid", reason=repr(late))
+            log.warning("daemon.peers_not_notified", reason=repr(late))
         finally:
-            self._house.cancel(reason="leaving")
+            self._running.cancel(reason="leaving")
 
 
 async def _relay(

@@ -18,7 +18,7 @@ DESCRIPTION: Final = """\
 Own the long connection of a Feishu/Lark bot, and give it to coding-agent sessions.
 
 Prints "larkd ready on HOST:PORT" once sessions can connect. Ends on Ctrl-C or SIGTERM,
-bringing every running card to its end first; a second signal hurries it.
+bringing every running card to its end first; a second signal shortens the deadline.
 """
 EPILOG: Final = """\
 examples:
@@ -32,13 +32,13 @@ exit status: 0 left in order, 1 failed while running, 2 bad usage or configurati
 """
 
 HANDOFF_DESCRIPTION: Final = """\
-Say which session hears the user, with the dispatcher's rights. The command is no session
-itself: what it does not name stays as it is.
+Choose which session receives the user's messages, with the dispatcher's rights. The
+command is no session itself: what it does not name stays as it is.
 """
 HANDOFF_EPILOG: Final = """\
 examples:
-  larkd handoff acquire api                    the session with alias (or id) api hears the user
-  larkd handoff acquire --match cwd=/src/api   the one live session that says so of itself
+  larkd handoff acquire api                    give the channel to api (an alias or an id)
+  larkd handoff acquire --match cwd=/src/api   the one live session whose metadata matches
   larkd handoff grant api                      api may take the channel itself, once
   larkd handoff reclaim                        back to the dispatcher, also from a dead session
   larkd handoff reclaim --chats                and every chat follows the channel again
@@ -118,7 +118,7 @@ def add_handoff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add ``larkd handoff`` with its four actions and their selectors."""
     handoff = commands.add_parser(
         "handoff",
-        help="say which session hears the user",
+        help="choose which session receives the messages",
         description=HANDOFF_DESCRIPTION,
         epilog=HANDOFF_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -141,7 +141,7 @@ def add_handoff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
             metavar="KEY=VALUE",
             action="append",
             type=_pair,
-            help="what the session says of itself; may be given several times",
+            help="what the session registered as metadata; may be given several times",
         )
     _action(actions, "return", "give the channel back to the dispatcher")
     reclaim = _action(actions, "reclaim", "take the channel back for the dispatcher")

@@ -96,11 +96,11 @@ def _files(state: StateDir) -> Iterator[Finding]:
 
 def _daemon(state: StateDir, now_ms: int) -> Iterator[Finding]:
     try:
-        told = status.fetch(state)
+        found = status.fetch(state)
     except (Unavailable, ConfigurationError) as why:
-        yield fail("daemon", str(why), "if it ended by itself, larkd.log says why")
+        yield fail("daemon", str(why), "larkd.log holds the reason if it ended by itself")
         return
-    yield from examine_status(told, __version__, now_ms)
+    yield from examine_status(found, __version__, now_ms)
 
 
 # ── the platform ────────────────────────────────────────────────────────────

@@ -23,7 +23,7 @@ def hand_off(state: StateDir, parsed: argparse.Namespace) -> str:
     """Do what was asked; return the daemon's answer.
 
     Raises:
-        Declined: the daemon says no; nothing has changed.
+        Declined: the daemon declined; nothing has changed.
         Unavailable: no daemon serves the directory, or it does not answer.
         ConfigurationError: the dispatcher's token can't be used.
     """

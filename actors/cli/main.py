@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("daemon", help="run the daemon", add_help=False)
     status = commands.add_parser(
         "status",
-        help="show how the running daemon is",
+        help="show the state of the running daemon",
         description="Ask the running daemon who hears the user, what waits and who is connected.",
         allow_abbrev=False,
     )
@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     add_tokens(commands)
     doctor = commands.add_parser(
         "doctor",
-        help="look for what is wrong, and say what to do",
+        help="look for what is wrong, each finding with its remedy",
         description="Check credentials, scopes, connection, queue, disk, tokens, versions and"
         " clock. Works without a running daemon, and never prints a secret.",
         allow_abbrev=False,
@@ -159,8 +159,8 @@ def _doctor(parsed: argparse.Namespace) -> int:
 
     state = places.state_dir(getattr(parsed, "state_dir", None), os.environ, Path.home())
     findings = doctor.examine(state, parsed.config, os.environ, time.time_ns() // 1_000_000)
-    said, exit_status = doctor.report(findings, as_json=parsed.json, verbose=parsed.verbose)
-    print(said)  # noqa: T201  # what the command says
+    text, exit_status = doctor.report(findings, as_json=parsed.json, verbose=parsed.verbose)
+    print(text)  # noqa: T201  # the command's output
     return exit_status
 
 
@@ -172,7 +172,7 @@ def _mcp(parsed: argparse.Namespace) -> int:
     try:
         return mcp.main(state, os.environ)
     except ValueError as wrong:
-        print(f"larkd mcp: {wrong}", file=sys.stderr)  # noqa: T201  # what the command says
+        print(f"larkd mcp: {wrong}", file=sys.stderr)  # noqa: T201  # the command's output
         return BAD_CONFIGURATION
 
 
@@ -184,13 +184,13 @@ def _acp(parsed: argparse.Namespace) -> int:
     try:
         settings = acp_settings(parsed, os.environ)
     except ValueError as wrong:
-        print(f"larkd acp: {wrong}", file=sys.stderr)  # noqa: T201  # what the command says
+        print(f"larkd acp: {wrong}", file=sys.stderr)  # noqa: T201  # the command's output
         return BAD_CONFIGURATION
     return trio.run(acp.run, settings)
 
 
 def _answer(parsed: argparse.Namespace) -> int:
-    """Do what needs the state directory; say what came of it."""
+    """Do what needs the state directory; print the outcome."""
     from actors.cli.operator import Declined, Unavailable  # noqa: PLC0415  # trio, which --help can do without
     from protocol.config import places  # noqa: PLC0415  # likewise
     from protocol.config.settings import ConfigurationError  # noqa: PLC0415  # likewise
@@ -203,11 +203,11 @@ def _answer(parsed: argparse.Namespace) -> int:
         "tokens": _rotate,
     }[parsed.command]
     try:
-        said = command(state, parsed)
+        text = command(state, parsed)
     except (Unavailable, ConfigurationError, Declined) as why:
-        print(f"larkd {parsed.command}: {why}", file=sys.stderr)  # noqa: T201  # what the command says
+        print(f"larkd {parsed.command}: {why}", file=sys.stderr)  # noqa: T201  # the command's output
         return BAD_CONFIGURATION if isinstance(why, ConfigurationError) else FAILED
-    print(said)  # noqa: T201  # likewise
+    print(text)  # noqa: T201  # likewise
     return DONE
 
 

@@ -18,7 +18,7 @@ from protocol.wire.auth import proof
 from protocol.wire.framing import FrameReader, frame
 
 ANSWER_WITHIN_S: Final = 10.0
-"""Beyond what the daemon itself waits for its journal, so that its own words come first."""
+"""Beyond what the daemon itself waits for its journal, so that its own error comes first."""
 _READ_BYTES: Final = 64 * 1024
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # not bound, connected to
 
@@ -27,11 +27,11 @@ OperatorRole = Literal["observer", "dispatcher"]
 
 
 class Unavailable(Exception):
-    """There is no answer to show; the text says why, and what to do."""
+    """There is no answer to show; the text gives the reason and the remedy."""
 
 
 class Declined(Exception):
-    """The daemon says no, in its own words; nothing has changed."""
+    """The daemon declined, with its own text; nothing has changed."""
 
 
 def ask(
@@ -80,7 +80,7 @@ async def _ask(
             daemon = _Daemon(stream)
             session_id = f"operator:{os.getpid()}"
             hello = await daemon.next(wire.Hello)
-            await daemon.say(
+            await daemon.send(
                 wire.Register(
                     protocol=wire.PROTOCOL_VERSION,
                     session_id=session_id,
@@ -92,19 +92,19 @@ async def _ask(
                 )
             )
             await daemon.next(wire.Registered)
-            await daemon.say(tool)
+            await daemon.send(tool)
             return await daemon.next(wire.ToolResult)
 
 
 class _Daemon:
-    """The daemon as seen over one connection: what is said to it, what it says next."""
+    """The daemon as seen over one connection: what is sent to it, what it sends next."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         self._frames = FrameReader()
-        self._said: list[wire.FromDaemon] = []
+        self._received: list[wire.FromDaemon] = []
 
-    async def say(self, message: wire.Register | wire.Tool) -> None:
+    async def send(self, message: wire.Register | wire.Tool) -> None:
         await self._stream.send_all(frame(message))
 
     async def next(self, kind: type[MessageT]) -> MessageT:
@@ -115,8 +115,8 @@ class _Daemon:
             EOFError: it closed the connection.
         """
         while True:
-            while self._said:
-                message = self._said.pop(0)
+            while self._received:
+                message = self._received.pop(0)
                 if isinstance(message, kind):
                     return message
                 if isinstance(message, wire.Refused | wire.Error):
@@ -127,4 +127,4 @@ class _Daemon:
             if not data:
                 raise EOFError
             self._frames.feed(data)
-            self._said += map(wire.decode_from_daemon, self._frames)
+            self._received += map(wire.decode_from_daemon, self._frames)

@@ -44,7 +44,7 @@ def _call(state: StateDir, tool: str, args: Mapping[str, Any]) -> Any:
 
 
 def as_lines(found: Mapping[str, Any], now_ms: int) -> Iterator[str]:
-    """Show what every account's intake told, for a terminal."""
+    """The answer of every account's intake as lines for a terminal."""
     for account, book in found.items():
         yield f"account {account}"
         for request in book["pending"]:

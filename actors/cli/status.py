@@ -1,4 +1,4 @@
-"""``larkd status``: how the running daemon is, for people and for scripts."""
+"""``larkd status``: the state of the running daemon, for people and for scripts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fetch(state: StateDir) -> dict[str, Any]:
     """
     answer = ask(state, lease.STATUS, role="observer")
     if not answer.ok or not isinstance(answer.result, dict):
-        raise Unavailable(f"larkd refused to tell its status: {answer.error or 'no map'}")
+        raise Unavailable(f"larkd refused its status: {answer.error or 'no map'}")
     return answer.result
 
 
@@ -140,5 +140,5 @@ def _duration(milliseconds: int) -> str:
 
 
 def _printable(line: str) -> str:
-    """What proxies say of themselves must not move the cursor."""
+    """The metadata of a proxy must not move the cursor."""
     return "".join(c if c.isprintable() else "�" for c in line)

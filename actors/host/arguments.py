@@ -1,4 +1,4 @@
-"""What a daemon is started with, whichever command line said it."""
+"""What a daemon is started with, whichever command line it came from."""
 
 from __future__ import annotations
 

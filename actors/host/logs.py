@@ -1,4 +1,4 @@
-"""Logging: what is said to the terminal and to ``larkd.log``, and what never is.
+"""Logging: what goes to the terminal and to ``larkd.log``, and what never is.
 
 Text on a terminal, JSON lines otherwise; the file always has JSON lines. Two things
 hold whatever happens: a log call never waits (each sink writes in a thread of its own,

@@ -1,7 +1,7 @@
-"""The state directory of one daemon: made, locked, and what it says of who serves it.
+"""The state directory of one daemon: made, locked, and the record of the daemon that serves it.
 
 What is in it is named by ``protocol.config.places``. All of this runs before the event loop
-starts serving; every refusal says what to do.
+starts serving; every refusal names its remedy.
 """
 
 from __future__ import annotations
@@ -108,18 +108,18 @@ def _pid_in(descriptor: int) -> int | None:
 
 
 def write_daemon_info(state: StateDir, info: DaemonInfo) -> None:
-    """Say where this daemon serves. Call it with the lock held, once it listens."""
+    """Record where this daemon serves. Call it with the lock held, once it listens."""
     write_private(state.daemon_json, msgspec.json.encode(info) + b"\n")
 
 
 def remove_daemon_info(state: StateDir) -> None:
-    """Say that nobody serves any more. Never fails: the way out must go on."""
+    """Remove the record of the daemon. Never fails: the way out must go on."""
     with contextlib.suppress(OSError):
         state.daemon_json.unlink(missing_ok=True)
 
 
 def read_daemon_info(state: StateDir) -> DaemonInfo | None:
-    """Return what the daemon said of itself; None if there is no (readable) word of it."""
+    """Return the daemon's record; None where it is missing or unreadable."""
     try:
         with state.daemon_json.open("rb") as file:
             return msgspec.json.decode(file.read(_SMALL_FILE_BYTES), type=DaemonInfo)

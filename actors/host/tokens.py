@@ -45,7 +45,7 @@ class TokenFiles:
         return f"TokenFiles({self._state.tokens})"
 
     def verify(self, nonce: bytes, claimed: str, session_id: str, role: str) -> bool:
-        """Say whether *claimed* proves *role* with the tokens as they are now.
+        """Whether *claimed* proves *role* with the tokens as they are now.
 
         Looks at three small files of a local directory: some 10 µs, once a registration.
         """

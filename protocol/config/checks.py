@@ -174,7 +174,7 @@ def or_null(reader: Reader[ValueT]) -> Reader[ValueT | None]:
 
 
 def text(allowed: str, pattern: re.Pattern[str]) -> Reader[str]:
-    """A string that matches *pattern* whole; *allowed* says so to people."""
+    """A string that matches *pattern* whole; *allowed* is the wording for people."""
 
     def read(value: Any, path: str, _problems: Problems) -> str:
         if isinstance(value, str) and pattern.fullmatch(value):

@@ -39,7 +39,7 @@ def fail(check: str, found: str, remedy: str) -> Finding:
     return Finding(check=check, state="fail", found=found, remedy=remedy)
 
 
-# ── what the daemon's status tells ──────────────────────────────────────────
+# ── the daemon's status ──────────────────────────────────────────
 
 
 def examine_status(status: Mapping[str, Any], version: str, now_ms: int) -> Iterator[Finding]:
@@ -139,7 +139,7 @@ def _queue(queue: Mapping[str, Any]) -> Iterator[Finding]:
 def _channel(status: Mapping[str, Any]) -> Finding:
     owner, target = status.get("owner_session_id"), status.get("effective_target_session_id")
     if target:
-        return ok("channel", f"{target} hears the user")
+        return ok("channel", f"messages go to {target}")
     if owner:
         return warn(
             "channel",
@@ -147,7 +147,7 @@ def _channel(status: Mapping[str, Any]) -> Finding:
             "start it again, or take the channel back: larkd handoff reclaim",
         )
     return warn(
-        "channel", "no session hears the user", "start a session with LARKD_ROLE=dispatcher"
+        "channel", "no session receives messages", "start a session with LARKD_ROLE=dispatcher"
     )
 
 
@@ -175,7 +175,7 @@ def _sessions(status: Mapping[str, Any]) -> Iterator[Finding]:
         yield ok("sessions", f"{len(sessions)} live")
 
 
-# ── what the machine tells ──────────────────────────────────────────────────
+# ── the machine ──────────────────────────────────────────────────
 
 
 def examine_disk(free_bytes: int) -> Finding:
@@ -190,7 +190,7 @@ def examine_disk(free_bytes: int) -> Finding:
 def examine_clock(check: str, skew_s: float | None) -> Finding:
     """*skew_s*: by how much this clock is ahead of the platform's; None: not known."""
     if skew_s is None:
-        return warn(check, "the platform did not tell its time", "look at the network")
+        return warn(check, "the platform's time is unknown", "look at the network")
     if abs(skew_s) > CLOCK_SKEW_S_MAX:
         return warn(
             check,
@@ -200,7 +200,7 @@ def examine_clock(check: str, skew_s: float | None) -> Finding:
     return ok(check, f"within {max(1, round(abs(skew_s)))} s of the platform's")
 
 
-# ── telling ─────────────────────────────────────────────────────────────────
+# ── printing ────────────────────────────────────────────────────────────────
 
 
 def as_text(findings: Iterable[Finding], *, verbose: bool) -> str:

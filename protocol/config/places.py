@@ -53,7 +53,7 @@ class StateDir(msgspec.Struct, frozen=True):
 
 
 class DaemonInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``daemon.json`` says of the daemon that is serving."""
+    """The content of ``daemon.json``: the daemon that is serving."""
 
     host: str
     port: int

@@ -1,6 +1,6 @@
 """The configuration, typed: read from a map and the environment, all errors at once.
 
-``read_settings`` is the door. It touches nothing: the file's content, the environment
+``read_settings`` is the entry point. It touches nothing: the file's content, the environment
 and a function that reads secret files are its arguments.
 """
 
@@ -29,7 +29,7 @@ DEFAULT_PATH: Final = "~/.config/larkd/config.toml"
 
 
 class ConfigurationError(Exception):
-    """larkd can't start as it is set up; each line says what to change. Exit status 2."""
+    """larkd can't start as it is set up; each line names the change to make. Exit status 2."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
@@ -130,7 +130,7 @@ def read_settings(
 
     *read_file* returns the text of a secret's file, or raises OSError or ValueError.
     *listen* is the command line's ``host:port``; it goes before environment and file.
-    *config_path* is where a configuration would be looked for, to say so.
+    *config_path* is where a configuration would be looked for, for the error text.
 
     Raises:
         ConfigurationError: with everything that is wrong, a line each.

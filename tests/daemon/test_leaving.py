@@ -95,7 +95,9 @@ async def test_a_platform_that_hangs_does_not_keep_the_daemon(state_dir: Path) -
             await platform.post("faults", kind="hang", times=None)
             started = time.monotonic()
             daemon.signal(signal.SIGTERM)
-            assert await daemon.wait(within_s=15) == 1, "cards were left: said by the status"
+            assert await daemon.wait(within_s=15) == 1, (
+                "cards were left open: the exit status shows it"
+            )
             assert 4 < time.monotonic() - started < 12
         await platform.http.delete(f"{platform.base_url}/sandbox/faults")
         async with open_daemon(platform, state_dir):

@@ -1,4 +1,4 @@
-"""Starting: what the command line says when it cannot, and with which status."""
+"""Starting: the errors of the command line when it cannot, and the exit statuses."""
 
 from __future__ import annotations
 
@@ -44,40 +44,40 @@ async def test_every_mistake_of_a_configuration_is_named_at_once(tmp_path: Path)
         ' "channels": [{"id": "f", "type": "feishu", "options":'
         ' {"appId": "cli_a1b2c3d4e5f60718", "appSecret": "hush-hush", "replyMode": "loud"}}]}'
     )
-    status, _, said = await run("--config", str(config), "--state-dir", str(tmp_path / "s"))
+    status, _, errors = await run("--config", str(config), "--state-dir", str(tmp_path / "s"))
     assert status == 2
-    assert "languge: unknown key; did you mean language?" in said
-    assert "listen.port: " in said
-    assert "channels[0].options.replyMode: " in said
-    assert "auto, streaming, static" in said
-    assert "hush-hush" not in said
+    assert "languge: unknown key; did you mean language?" in errors
+    assert "listen.port: " in errors
+    assert "channels[0].options.replyMode: " in errors
+    assert "auto, streaming, static" in errors
+    assert "hush-hush" not in errors
 
 
 async def test_without_any_configuration_it_says_what_to_write(tmp_path: Path) -> None:
-    status, _, said = await run("--state-dir", str(tmp_path / "s"), XDG_CONFIG_HOME=str(tmp_path))
+    status, _, errors = await run("--state-dir", str(tmp_path / "s"), XDG_CONFIG_HOME=str(tmp_path))
     assert status == 2
-    assert "LARKD_APP_ID" in said
-    assert "--sandbox" in said
+    assert "LARKD_APP_ID" in errors
+    assert "--sandbox" in errors
 
 
 async def test_refused_credentials_end_with_status_4(tmp_path: Path) -> None:
     async with open_platform() as platform:
         config = config_file(platform, tmp_path, appSecret="not-the-secret")
-        status, _, said = await run("--config", str(config), "--state-dir", str(tmp_path / "s"))
+        status, _, errors = await run("--config", str(config), "--state-dir", str(tmp_path / "s"))
         assert status == 4
-        assert "not-the-secret" not in said
-        assert "appSecret" in said
-        checked, _, said = await run("--config", str(config), "--check")
+        assert "not-the-secret" not in errors
+        assert "appSecret" in errors
+        checked, _, errors = await run("--config", str(config), "--check")
         assert checked == 4
-        assert "credentials refused" in said
+        assert "credentials refused" in errors
 
 
 async def test_check_says_who_the_bot_is(tmp_path: Path) -> None:
     async with open_platform() as platform:
-        status, said, _ = await run("--config", str(config_file(platform, tmp_path)), "--check")
+        status, output, _ = await run("--config", str(config_file(platform, tmp_path)), "--check")
         assert status == 0
-        assert said.startswith("ok: account default (")
-        assert "bot larkd (ou_" in said
+        assert output.startswith("ok: account default (")
+        assert "bot larkd (ou_" in output
 
 
 async def test_a_port_in_use_is_said_with_the_remedy(tmp_path: Path) -> None:
@@ -87,11 +87,11 @@ async def test_a_port_in_use_is_said_with_the_remedy(tmp_path: Path) -> None:
             taken.listen()
             address = f"127.0.0.1:{taken.getsockname()[1]}"
             config = config_file(platform, tmp_path)
-            status, _, said = await run(
+            status, _, errors = await run(
                 "--config", str(config), "--state-dir", str(tmp_path / "s"), "--listen", address
             )
         assert status == 1
-        assert "--listen" in said
+        assert "--listen" in errors
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
@@ -102,9 +102,9 @@ async def test_a_token_that_others_can_read_is_refused_with_the_remedy(state_dir
         token = state_dir / "tokens" / "session.token"
         token.chmod(0o644)
         config = config_file(platform, state_dir.parent)
-        status, _, said = await run("--config", str(config), "--state-dir", str(state_dir))
+        status, _, errors = await run("--config", str(config), "--state-dir", str(state_dir))
         assert status == 2
-        assert f"chmod 600 {token}" in said
+        assert f"chmod 600 {token}" in errors
 
 
 async def test_a_journal_of_a_newer_larkd_is_refused_and_untouched(state_dir: Path) -> None:
@@ -117,9 +117,9 @@ async def test_a_journal_of_a_newer_larkd_is_refused_and_untouched(state_dir: Pa
         db.close()
         before = journal.read_bytes()
         config = config_file(platform, state_dir.parent)
-        status, _, said = await run("--config", str(config), "--state-dir", str(state_dir))
+        status, _, errors = await run("--config", str(config), "--state-dir", str(state_dir))
         assert status == 1
-        assert "999" in said
+        assert "999" in errors
         assert journal.read_bytes() == before
 
 

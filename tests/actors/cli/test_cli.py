@@ -80,7 +80,7 @@ def test_the_daemons_arguments() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "wanted"),
     [
         ((), "the following arguments are required: COMMAND"),
         (("serve",), "invalid choice: 'serve'"),
@@ -95,10 +95,10 @@ def test_the_daemons_arguments() -> None:
         (("tokens", "rotate", "boss"), "invalid choice: 'boss'"),
     ],
 )
-def test_bad_usage_ends_with_2(arguments: tuple[str, ...], says: str) -> None:
+def test_bad_usage_ends_with_2(arguments: tuple[str, ...], wanted: str) -> None:
     done = larkd(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
-    assert says in done.stderr
+    assert wanted in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("status", "--help"), ("daemon", "--help")])
@@ -306,26 +306,28 @@ def test_status_with_a_token_open_to_others_ends_with_2(state: StateDir) -> None
 
 
 @pytest.mark.parametrize(
-    ("said", "says"),
+    ("sent", "wanted"),
     [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "something else than larkd answers"),
         (b"", "closed the connection"),
     ],
 )
-async def test_status_where_something_else_listens(state: StateDir, said: bytes, says: str) -> None:
+async def test_status_where_something_else_listens(
+    state: StateDir, sent: bytes, wanted: str
+) -> None:
     tokens.open_tokens(state, secrets.token_urlsafe)
 
     async def handler(stream: trio.SocketStream) -> None:
         async with stream:
-            if said:
-                await stream.send_all(said)
+            if sent:
+                await stream.send_all(sent)
 
     async def serve(listeners: list[trio.SocketListener]) -> None:
         await trio.serve_listeners(handler, listeners)
 
     done = await larkd_while(serve, state, "status")
     assert done.returncode == 1
-    assert says in done.stderr.decode()
+    assert wanted in done.stderr.decode()
 
 
 async def test_status_of_a_daemon_that_hangs_gives_up(

@@ -81,8 +81,8 @@ def test_the_level_leaves_out_what_is_below(level: Any, shown: int) -> None:
     stream = io.StringIO()
     configured = logs.configure(stream=stream, level=level)
     log = structlog.get_logger()
-    for say in (log.debug, log.info, log.warning, log.error):
-        say("daemon.ready")
+    for write in (log.debug, log.info, log.warning, log.error):
+        write("daemon.ready")
     configured.close(within_s=CLOSE_S)
     assert len(stream.getvalue().splitlines()) == shown
 
@@ -173,7 +173,7 @@ def test_a_registered_secret_is_hidden_wherever_it_turns_up() -> None:
     redact = Redaction()
     redact.register("hunter2")
     redact.register("hunter2-longer")
-    redact.register("abc")  # too short to tell from a word
+    redact.register("abc")  # too short to be told apart from a word
 
     class Odd:
         def __repr__(self) -> str:

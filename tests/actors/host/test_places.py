@@ -105,7 +105,7 @@ def test_toml_and_json_say_the_same(tmp_path: Path, name: str, text: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "says"),
+    ("name", "content", "wanted"),
     [
         ("c.toml", b'a = "x"\nb = = 1\n', "line 2, column 5: Invalid value"),
         ("c.toml", b'a = 1\nb = "open', "line 2, column 10 (end of file): Unterminated string"),
@@ -120,12 +120,14 @@ def test_toml_and_json_say_the_same(tmp_path: Path, name: str, text: str) -> Non
         ("c.toml", b"#" * (1024 * 1024 + 1), "can't be read: larger than 1048576 bytes"),
     ],
 )
-def test_a_malformed_file_says_where(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+def test_a_malformed_file_is_reported_with_its_place(
+    tmp_path: Path, name: str, content: bytes, wanted: str
+) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ConfigurationError) as caught:
         config_file.load(path)
-    assert the_problem(caught).startswith(f"{path}: {says}")
+    assert the_problem(caught).startswith(f"{path}: {wanted}")
 
 
 def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
@@ -285,7 +287,7 @@ def test_a_line_end_that_an_editor_added_does_no_harm(state: StateDir) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "file_mode", "says"),
+    ("content", "file_mode", "wanted"),
     [
         (b"", 0o600, "is empty; make a new one: larkd tokens rotate session"),
         (b"short", 0o600, "is not 43 URL-safe characters; make a new one"),
@@ -297,14 +299,14 @@ def test_a_line_end_that_an_editor_added_does_no_harm(state: StateDir) -> None:
     ],
 )
 def test_a_token_that_can_not_be_trusted_is_refused(
-    state: StateDir, content: bytes, file_mode: int, says: str
+    state: StateDir, content: bytes, file_mode: int, wanted: str
 ) -> None:
     path = state.token("session")
     path.write_bytes(content)
     path.chmod(file_mode)
     with pytest.raises(ConfigurationError) as caught:
         tokens.open_tokens(state, secrets.token_urlsafe)
-    assert the_problem(caught).startswith(f"{path} {says}")
+    assert the_problem(caught).startswith(f"{path} {wanted}")
     assert "xxx" not in the_problem(caught)
 
 

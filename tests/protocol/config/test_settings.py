@@ -1,4 +1,4 @@
-"""The configuration: what is read, and how every mistake in it is told at once."""
+"""The configuration: what is read, and how every mistake in it is reported at once."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_the_domain_is_a_name_or_an_origin(domain: str, base_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("domain", "says"),
+    ("domain", "wanted"),
     [
         ("http://open.example.com", "write https://"),
         ("http://127.0.0.1.example.com", "write https://"),
@@ -206,10 +206,10 @@ def test_the_domain_is_a_name_or_an_origin(domain: str, base_url: str) -> None:
         (3, "is an integer"),
     ],
 )
-def test_any_other_domain_is_told_what_to_be(domain: object, says: str) -> None:
+def test_any_other_domain_is_refused_with_what_is_allowed(domain: object, wanted: str) -> None:
     (problem,) = problems(with_options(domain=domain))
     assert problem.startswith("channels[0].options.domain: ")
-    assert says in problem
+    assert wanted in problem
 
 
 # ── secrets ─────────────────────────────────────────────────────────────────
@@ -245,21 +245,21 @@ def test_a_secret_that_is_not_there_says_where_it_was_looked_for(form: object, l
 
 
 @pytest.mark.parametrize(
-    ("failure", "says"),
+    ("failure", "wanted"),
     [
         (PermissionError(13, "Permission denied"), "can't read f: Permission denied"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "x"), "can't read f: not a text file"),
         (None, "f is empty; write the app secret into it"),
     ],
 )
-def test_a_secret_file_that_can_not_be_read(failure: Exception | None, says: str) -> None:
+def test_a_secret_file_that_can_not_be_read(failure: Exception | None, wanted: str) -> None:
     def read_file(_path: str) -> str:
         if failure is not None:
             raise failure
         return " \n"
 
     (problem,) = problems(with_options(appSecret={"file": "f"}), read_file=read_file)
-    assert problem == f"channels[0].options.appSecret.file: {says}"
+    assert problem == f"channels[0].options.appSecret.file: {wanted}"
 
 
 def test_a_secret_shows_itself_nowhere() -> None:
@@ -505,11 +505,11 @@ odd_tops = st.dictionaries(
     env=st.dictionaries(st.sampled_from(list(ENVIRONMENT)), st.text(max_size=8)),
 )
 def test_whatever_stands_there_is_read_or_told(raw: dict[str, Any], env: dict[str, str]) -> None:
-    told: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
     accounts: tuple[AccountSettings, ...] = ()
     try:
         accounts = read(raw, env).accounts
     except ConfigurationError as error:
-        told = error.problems
-    assert all(told)
-    assert bool(told) != bool(accounts)
+        problems = error.problems
+    assert all(problems)
+    assert bool(problems) != bool(accounts)
