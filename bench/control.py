@@ -1,4 +1,4 @@
-"""How soon a person is heard while everything streams: commands, and Stop.
+"""How soon a person is answered while everything streams: commands, and Stop.
 
 Commands are answered beside the turns, so 20 streaming turns must not slow them; and a
 stop word must show *Stopped* within a second with 100 of them, whatever the agent does:
@@ -106,12 +106,12 @@ async def _stopped_after_ms(loopback: Loopback, chat_id: str, message_id: str) -
             ]
             card: dict[str, Any] = next(one for one in state["cards"] if one["card_id"] == card_id)
             if "Stopped" in json.dumps(card):
-                said = next(
+                sent_at = next(
                     one["create_time"]
                     for one in state["messages"]
                     if one["message_id"] == message_id
                 )
-                return float(card["updated_at"] - said)
+                return float(card["updated_at"] - sent_at)
             await trio.sleep(0.02)
 
 

@@ -20,7 +20,7 @@ PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 class Process:
-    """A child process, and what the kernel says of it."""
+    """A child process, and the kernel's figures of it."""
 
     def __init__(self, process: trio.Process, started_s: float) -> None:
         self.process = process

@@ -75,7 +75,7 @@ class Coordinator:
     ) -> None:
         """Stop accepting; cancel the turns; send bye; then let the tree unwind."""
         for mailbox in connections:
-            offer(mailbox, connection.Leave())
+            offer(mailbox, connection.Disconnect())
         try:
             await ask(lanes_tx, lambda reply: lane.StopAll(reply=reply), within_s=NOTIFY_WITHIN_S)
             await ask(

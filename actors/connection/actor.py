@@ -46,7 +46,7 @@ log = structlog.get_logger()
 async def run(
     settings: ConnectionSettings,
     inbox: trio.MemoryReceiveChannel[connection.ConnectionMessage],
-    mailboxes: Peers,
+    peers: Peers,
     *,
     rng: random.Random,
     now_ms: Callable[[], int],
@@ -55,11 +55,11 @@ async def run(
     """Serve until cancelled. Started at once: the link may take its time to open.
 
     Raises:
-        CredentialsRefusedError: at the first try of this life the platform said no.
+        CredentialsRefusedError: the platform refused the first try of this run.
     """
-    actor = _Connection(settings, mailboxes, rng, now_ms)
+    actor = _Connection(settings, peers, rng, now_ms)
     with inbox:
-        refused = await actor.live(inbox, task_status)
+        refused = await actor.serve(inbox, task_status)
     raise connection.CredentialsRefusedError(settings.account, refused.code, refused.message)
 
 
@@ -67,51 +67,51 @@ class _Connection:
     def __init__(
         self,
         settings: ConnectionSettings,
-        mailboxes: Peers,
+        peers: Peers,
         rng: random.Random,
         now_ms: Callable[[], int],
     ) -> None:
         self._settings = settings
-        self._mailboxes = mailboxes
+        self._peers = peers
         self._rng = rng
-        self._pipeline = Pipeline(settings, mailboxes, now_ms=now_ms, noticed=self._notice)
+        self._pipeline = Pipeline(settings, peers, now_ms=now_ms, noticed=self._notice)
         self._log = log.bind(account=settings.account)
         self._socket: Socket | None = None
         self._reading = trio.CancelScope()
         self._trying = trio.CancelScope()
         self._config = ClientConfig()
         # Tries that failed in a row. It starts below 0 because the first wait is the
-        # platform's jitter, after a link that lived as after a first try that failed.
+        # platform's jitter, after a link that worked as after a first try that failed.
         self._failures = -1
         self._leaving = False
         self._state = "connecting"
         self._last_error: str | None = None
-        self._news = trio.Event()
+        self._state_changed = trio.Event()
 
-    async def live(
+    async def serve(
         self,
         inbox: trio.MemoryReceiveChannel[connection.ConnectionMessage],
         task_status: trio.TaskStatus[None],
     ) -> CredentialsRefused:
-        """Live until cancelled, or until the platform refuses the app from the start."""
+        """Serve until cancelled, or until the platform refuses the app from the start."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pipeline.run)
             nursery.start_soon(self._report)
-            nursery.start_soon(self._heed, inbox)
-            self._tell("connecting", None)
+            nursery.start_soon(self._obey, inbox)
+            self._set_state("connecting", None)
             task_status.started()
             refused: CredentialsRefused | None = None
             with self._trying:
                 refused = await self._keep_connected()
             if refused is None:
-                self._tell("closed", self._last_error)
+                self._set_state("closed", self._last_error)
                 await trio.sleep_forever()
             nursery.cancel_scope.cancel(reason="credentials refused")
         assert refused is not None
         return refused
 
-    async def _heed(self, inbox: trio.MemoryReceiveChannel[connection.ConnectionMessage]) -> None:
-        async for _leave in inbox:
+    async def _obey(self, inbox: trio.MemoryReceiveChannel[connection.ConnectionMessage]) -> None:
+        async for _disconnect in inbox:
             self._leaving = True
             if self._socket is None:
                 self._trying.cancel(reason="leaving")
@@ -121,7 +121,7 @@ class _Connection:
     # ── keep a link open ────────────────────────────────────────────────────
 
     async def _keep_connected(self) -> CredentialsRefused | None:
-        """Reconnect for ever; return when told to leave, or refused at the first try."""
+        """Reconnect for ever; return when asked to disconnect, or refused at the first try."""
         known = False
         while not self._leaving:
             outcome = await self._discover()
@@ -147,7 +147,7 @@ class _Connection:
         operation = gateway.DiscoverEndpoint()
         try:
             outcome: Outcome = await ask(
-                self._mailboxes.gateway,
+                self._peers.gateway,
                 lambda reply: gateway.Call(
                     operation=operation, priority=gateway.Priority.CREATE, reply=reply
                 ),
@@ -158,7 +158,7 @@ class _Connection:
         return outcome
 
     async def _pause(self, reason: str, refusal: str | None) -> None:
-        """Wait before the next try: by the platform's word, or long after a refusal."""
+        """Wait before the next try: as the platform asks, or long after a refusal."""
         self._failures += 1
         delay_s = longconn.reconnect_delay_s(
             self._config, failures=self._failures, fraction=self._rng.random()
@@ -166,12 +166,12 @@ class _Connection:
         if refusal in REMEDIES:
             slow_s = max(self._settings.slow_retry_s, self._config.reconnect_interval_s)
             delay_s = max(delay_s, slow_s)
-            self._tell("refused", f"{reason}; {REMEDIES[refusal]}")
+            self._set_state("refused", f"{reason}; {REMEDIES[refusal]}")
             self._log.error(
                 "feishu.refused", reason=reason, remedy=REMEDIES[refusal], retry_in_s=delay_s
             )
         else:
-            self._tell("reconnecting", reason)
+            self._set_state("reconnecting", reason)
             self._log.warning("feishu.reconnecting", reason=reason, retry_in_s=delay_s)
         await trio.sleep(delay_s)
 
@@ -179,7 +179,7 @@ class _Connection:
         """Read one link until it ends or we leave."""
         self._socket = socket
         self._reading = trio.CancelScope()
-        self._tell("connected", None)
+        self._set_state("connected", None)
         self._log.info("feishu.connected", service=socket.service)
         try:
             with self._reading:
@@ -193,21 +193,21 @@ class _Connection:
             if socket.pongs:
                 self._failures = -1
 
-    # ── how the link is ─────────────────────────────────────────────────────
+    # ── the state of the link ─────────────────────────────────────────────────────
 
-    def _tell(self, state: str, last_error: str | None) -> None:
+    def _set_state(self, state: str, last_error: str | None) -> None:
         self._state, self._last_error = state, last_error
         self._notice()
 
     def _notice(self) -> None:
-        self._news.set()
+        self._state_changed.set()
 
     async def _report(self) -> None:
         """Keep ownership informed. What changes while it waits is merged into one."""
         while True:
-            await self._news.wait()
-            self._news = trio.Event()
-            await self._mailboxes.ownership.send(
+            await self._state_changed.wait()
+            self._state_changed = trio.Event()
+            await self._peers.ownership.send(
                 ownership.ConnectionState(
                     account=self._settings.account,
                     state=self._state,

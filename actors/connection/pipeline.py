@@ -41,13 +41,13 @@ class Pipeline:
     def __init__(
         self,
         settings: ConnectionSettings,
-        mailboxes: Peers,
+        peers: Peers,
         *,
         now_ms: Callable[[], int],
         noticed: Callable[[], None],
     ) -> None:
         self._settings = settings
-        self._mailboxes = mailboxes
+        self._peers = peers
         self._now_ms = now_ms
         self._noticed = noticed
         self._log = log.bind(account=settings.account)
@@ -65,7 +65,7 @@ class Pipeline:
             nursery.start_soon(self._forward)
             await self._settle(nursery)
 
-    async def take(self, socket: Socket, event: longconn.Event) -> None:
+    async def take(self, socket: Socket, event: longconn.Complete) -> None:
         """Send one event to the journal. The answer is taken in :meth:`_settle`."""
         received_at, received_at_ms = trio.current_time(), self._now_ms()
         envelope = self._read(event.payload)
@@ -82,12 +82,12 @@ class Pipeline:
         sent = False
         try:
             with trio.move_on_at(received_at + self._settings.append_within_s):
-                await self._mailboxes.journal.send(append)
+                await self._peers.journal.send(append)
                 sent = True
         except trio.BrokenResourceError:
             pass
         if not sent:
-            self._not_journaled(envelope, "the journal takes no mail")
+            self._not_journaled(envelope, "the journal's mailbox is full or closed")
             return
         self.last_event_at_ms = received_at_ms
         self._noticed()
@@ -102,7 +102,7 @@ class Pipeline:
         await self._pending_tx.send(pending)
 
     async def drain(self) -> None:
-        """Let commits under way be acked: a mark that has passed the queue says so."""
+        """Let commits under way be acked: a mark that has passed the queue shows it."""
         passed = trio.Event()
         with trio.move_on_after(DRAIN_WITHIN_S):
             await self._pending_tx.send(passed)
@@ -173,7 +173,7 @@ class Pipeline:
                 self._not_journaled(pending.envelope, reason)
             case None:
                 # It may be committed all the same. Then the next push of it finds a
-                # duplicate that intake has not heard of.
+                # duplicate that intake has not received.
                 self._unsure.add(pending.envelope)
                 self._not_journaled(pending.envelope, "the journal did not answer in time")
         return None
@@ -184,19 +184,19 @@ class Pipeline:
     async def _forward(self) -> None:
         """Pass committed events on in order, at intake's pace."""
         async for inbound in self._forward_rx:
-            await self._mailboxes.intake.send(intake.Arrived(inbound=inbound))
+            await self._peers.intake.send(intake.Arrived(inbound=inbound))
 
     async def _press(self, pending: _Pending, inbound: Inbound) -> None:
         """Give a press to intake and answer it in time, with intake's toast if it has one.
 
         The deadline is for the answer only. The press itself is durable and is
-        delivered however long intake has no room.
+        delivered however long intake's mailbox is full.
         """
         try:
             toast_tx, toast_rx = trio.open_memory_channel[intake.Toast | None](1)
             message = intake.CardAction(inbound=inbound, reply=Reply(toast_tx))
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._mailboxes.intake.send, message)
+                nursery.start_soon(self._peers.intake.send, message)
                 toast: intake.Toast | None = None
                 answered = False
                 with toast_rx, trio.move_on_at(pending.received_at + self._settings.press_within_s):
@@ -215,7 +215,7 @@ class Pipeline:
 class _Pending(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One event on its way through the journal."""
 
-    event: longconn.Event
+    event: longconn.Complete
     envelope: events.Envelope
     socket: Socket
     received_at: float
@@ -238,7 +238,7 @@ class _Pending(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class _Unsure:
-    """Events whose commit was not confirmed: committed or not, nobody told intake."""
+    """Events whose commit was not confirmed: committed or not, intake has not received them."""
 
     def __init__(self) -> None:
         self._keys: dict[str, None] = {}
@@ -249,7 +249,7 @@ class _Unsure:
             del self._keys[next(iter(self._keys))]
 
     def resolve(self, envelope: events.Envelope) -> bool:
-        """Say whether the event was among them, and take it out."""
+        """Return whether the event was among them, and take it out."""
         key = self._key(envelope)
         if key not in self._keys:
             return False

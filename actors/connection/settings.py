@@ -14,7 +14,7 @@ from protocol.ids import AccountId
 IN_FLIGHT_EVENTS_MAX: Final = 256
 """Sent to the journal and not answered: two of its group commits at full speed."""
 FORWARDED_EVENTS_MAX: Final = 256
-"""Committed and acked, and intake has no room yet; they are safe in the journal."""
+"""Committed and acked, and intake's mailbox is full; they are safe in the journal."""
 PRESSES_MAX: Final = 64
 """Presses on cards waiting for their toast."""
 UNSURE_EVENTS_MAX: Final = 4_096
@@ -38,7 +38,7 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """Whom the connection speaks to."""
+    """The mailboxes the connection sends to."""
 
     gateway: trio.MemorySendChannel[gateway.GatewayMessage]
     journal: trio.MemorySendChannel[journal.JournalMessage]

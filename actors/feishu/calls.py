@@ -40,7 +40,7 @@ class HttpCall(msgspec.Struct, frozen=True, kw_only=True):
     """The card or chat whose own limit this counts against."""
 
     def __repr__(self) -> str:
-        """Leave out the body: it may hold what users say, or the app's secret."""
+        """Leave out the body: it may hold what users write, or the app's secret."""
         return f"HttpCall({self.method} {self.path})"
 
 
@@ -278,7 +278,7 @@ def _model(
 
 
 def _plain(model: Any) -> Any:
-    """Turn a model into what its JSON says, without the fields that were not set."""
+    """Turn a model into the content of its JSON, without the fields that were not set."""
     if isinstance(model, str | int | float | bool):
         return model
     return {key: _plain(value) for key, value in vars(model).items() if value is not None}

@@ -15,7 +15,7 @@ WITHIN_S: Final = 5.0
 
 
 async def clock_skew_s(base_url: str) -> float | None:
-    """Return by how many seconds this clock is ahead; None where the platform did not say."""
+    """Return by how many seconds this clock is ahead; None: no date came."""
     with trio.move_on_after(WITHIN_S):
         try:
             async with httpx.AsyncClient(trust_env=not is_loopback(base_url)) as http:

@@ -18,7 +18,7 @@ WRITE_BYTES: Final = 256 * 1024
 
 
 def is_file(answer: httpx.Response) -> bool:
-    """Whether this answer is what was asked for, and no envelope that says why not."""
+    """Whether this answer is what was asked for, and not an envelope with an error."""
     if answer.status_code // 100 != 2:
         return False
     is_json = answer.headers.get("content-type", "").startswith("application/json")
@@ -30,7 +30,7 @@ async def save(
 ) -> Downloaded | Oversize | NoAnswer:
     """Write the body to *path*, through a temporary file beside it.
 
-    Cancelled, or failed, it leaves nothing behind.
+    Cancelled, or failed, it leaves no file.
 
     Raises:
         httpx.HTTPError: the connection broke.

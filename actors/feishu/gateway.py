@@ -59,7 +59,7 @@ async def run(
 ) -> None:
     """Serve until cancelled, or nobody can ask any more; calls under way are then cut.
 
-    Whoever waits is told that the question was dropped.
+    Whoever waits gets ``ActorGone``.
     """
     async with Platform(settings.base_url, settings.app_id, settings.app_secret) as platform:
         with inbox:
@@ -119,7 +119,7 @@ class _Gateway:
             case gateway.Statistics():
                 with message.reply:
                     message.reply.send(
-                        gateway.GatewayState(
+                        gateway.GatewayStatistics(
                             calls=self._calls,
                             rate_limited=self._rate_limited,
                             last_error=self._last_error,
@@ -164,7 +164,7 @@ class _Gateway:
         self._changed.set()
 
     def drop_waiting(self) -> None:
-        """Tell those who wait for their share that it will not come."""
+        """Close the replies of those who wait for their share: it will not come."""
         for message in self._waiters.values():
             message.reply.close()
         self._waiters.clear()
@@ -203,7 +203,7 @@ class _Gateway:
 
     async def _perform(self, message: gateway.Call) -> None:
         with message.reply:
-            # Permits given out just before may make it a few more than there is room for.
+            # Permits given out just before may make it a few more than there are connections.
             async with self._at_once:
                 outcome = await self._platform.perform(message.operation)
             self._under_way -= 1
@@ -236,7 +236,7 @@ class _Gateway:
 
 
 def describe(outcome: Outcome) -> str:
-    """Say in a few words what came of a call, for status and log."""
+    """Describe in a few words what came of a call, for status and log."""
     match outcome:
         case Rejected(code=code, message=message):
             return f"{type(outcome).__name__} {code}: {message}"[:300]

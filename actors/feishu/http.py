@@ -70,8 +70,8 @@ class Platform:
         self._tokens = Tokens(self._fetch_token)
         self._http = httpx.AsyncClient(
             base_url=base_url,
-            # HTTPS_PROXY and its like are how some houses reach the outside, so they are
-            # taken from the environment; a sandbox on loopback is never behind them.
+            # HTTPS_PROXY and its like are how some networks reach the outside, so they are
+            # taken from the environment; loopback is never reached through them.
             trust_env=not is_loopback(base_url),
             timeout=httpx.Timeout(
                 connect=CONNECT_WITHIN_S,
@@ -196,10 +196,10 @@ class Platform:
             if isinstance(refused, TokenRefused):
                 return CredentialsRefused(code=refused.code, message=refused.message)
             return refused
-        value, life_s = body.get("tenant_access_token"), body.get("expire")
-        if not isinstance(value, str) or not value or not isinstance(life_s, int):
+        value, valid_s = body.get("tenant_access_token"), body.get("expire")
+        if not isinstance(value, str) or not value or not isinstance(valid_s, int):
             return NoAnswer(reason="a token answer without a token")
-        return tenant_token(value, life_s, asked_at)
+        return tenant_token(value, valid_s, asked_at)
 
 
 def _json_object(content: bytes) -> dict[str, Any] | None:

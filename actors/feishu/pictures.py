@@ -1,6 +1,6 @@
 """Pictures an agent's answer names: fetched from the public web, given to the platform.
 
-An address is an agent's word, and may have been put into its mouth: only public
+An address comes from an agent, which may have been made to write it: only public
 addresses are connected to, which is decided on what the name resolves to and holds for
 that very connection, again after each redirect. A picture is uploaded once for each
 account, by its content.
@@ -50,7 +50,7 @@ class PicturesSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PictureRefused(Exception):
-    """This picture is not to be had; the text says why."""
+    """This picture is not available; the text is the reason."""
 
 
 async def run(
@@ -80,11 +80,11 @@ class _Pictures:
         self._by_content: OrderedDict[tuple[AccountId, bytes], str] = OrderedDict()
         self.waiting = 0
 
-    async def resolve(self, wish: pictures.Resolve) -> None:
+    async def resolve(self, question: pictures.Resolve) -> None:
         self.waiting += 1
-        with wish.reply:
+        with question.reply:
             try:
-                wish.reply.send(await self._key(wish.account, wish.url))
+                question.reply.send(await self._key(question.account, question.url))
             finally:
                 self.waiting -= 1
 
@@ -128,7 +128,7 @@ class _Pictures:
         return outcome.image_key
 
 
-class _Moved(msgspec.Struct, frozen=True):
+class _Redirect(msgspec.Struct, frozen=True):
     location: str
 
 
@@ -156,7 +156,7 @@ async def fetch(
                 raise PictureRefused("it is no http or https address")
             address = await _address(target, allowed, lookup or _look_up)
             answer = await _get(target, address, bytes_max)
-            if not isinstance(answer, _Moved):
+            if not isinstance(answer, _Redirect):
                 return answer
             url = _joined(url, answer.location)
         raise PictureRefused("too many redirects")
@@ -186,7 +186,7 @@ def _joined(url: str, location: str) -> str:
         raise PictureRefused("it has moved to no address") from wrong
 
 
-async def _get(target: Target, address: str, bytes_max: int) -> bytes | _Moved:
+async def _get(target: Target, address: str, bytes_max: int) -> bytes | _Redirect:
     """Return the body, or where a redirect leads. The connection goes to *address* alone."""
     host = f"[{address}]" if ":" in address else address
     url = f"{target.scheme}://{host}:{target.port}{target.path}"
@@ -204,7 +204,7 @@ async def _get(target: Target, address: str, bytes_max: int) -> bytes | _Moved:
             ) as answer,
         ):
             if answer.has_redirect_location:
-                return _Moved(answer.headers["location"])
+                return _Redirect(answer.headers["location"])
             return await _body(answer, bytes_max)
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as failed:
         raise PictureRefused(f"{type(failed).__name__}") from failed

@@ -1,7 +1,7 @@
-"""The one door to lark-oapi: its frame codec and its request models, and nothing else.
+"""The one way to lark-oapi: its frame codec and its request models, and nothing else.
 
 ``import lark_oapi`` executes more than ten thousand modules: 2.8 s and 174 MB for the
-few this house uses. What it needs is in leaf modules that do not need the package
+few used here. What it needs is in leaf modules that do not need the package
 bodies above them. So :func:`load` puts an empty package (a namespace with the right
 ``__path__``) into ``sys.modules`` for each package whose body would pull in the rest,
 and then imports the leaf the usual way: about 0.2 s and 23 MB for codec and models.

@@ -1,14 +1,14 @@
-"""One life of the WebSocket to the platform: connect, read, write, ping, close.
+"""One run of the WebSocket to the platform: connect, read, write, ping, close.
 
 :func:`run_socket` opens the socket, gives it to *serve*, and closes it; what it came
-to is its return value, since the end of a link is everyday life. Inside, nothing
+to is its return value, since links end every day. Inside, nothing
 raises either: :meth:`Socket.receive` gives None and :meth:`Socket.send` False once the
 link is over.
 
 How it works: the body of a service nursery is *serve*; its children are the
 library's reader and our pings. So whatever ends the body, the reader still runs for
 the close handshake. A peer that does not answer (no pong in time, a write that does
-not get through) is cut off at the TCP stream, without a farewell.
+not get through) is cut off at the TCP stream, without a close frame.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class SocketLimits(Struct, frozen=True, kw_only=True):
 
 
 class SocketEnd(Struct, frozen=True, kw_only=True):
-    """How a life ended.
+    """How a run ended.
 
     ``unreachable`` and ``refused`` never got through the handshake. ``closed`` was the
     peer's close frame, ``lost`` the network, ``half_open`` silence, ``left`` *serve*'s
@@ -61,7 +61,7 @@ class SocketEnd(Struct, frozen=True, kw_only=True):
 
     kind: Literal["unreachable", "refused", "closed", "lost", "half_open", "left"]
     reason: str
-    refusal: longconn.Refused | None = None
+    refusal: longconn.Refusal | None = None
 
 
 class Socket:
@@ -80,7 +80,7 @@ class Socket:
         self._receiver = receiver
         self.service = service
         self._limits = limits
-        self._patience_s = self._patience_after_pong_s()
+        self._silence_left_s = self._silence_allowed_s()
         self._next_ping = trio.CancelScope()
         self.pongs = 0
         self.end: SocketEnd | None = None
@@ -88,35 +88,35 @@ class Socket:
 
     @property
     def client_config(self) -> ClientConfig:
-        """As the last pong said, or the endpoint before it."""
+        """From the last pong, or the endpoint before it."""
         return self._receiver.client_config
 
-    async def receive(self) -> longconn.Event | None:
+    async def receive(self) -> longconn.Complete | None:
         """Wait for the next complete event; None when the link is over.
 
-        Only time spent waiting here counts as the peer's silence: what the house
-        itself was late to read says nothing about the peer.
+        Only time spent waiting here counts as the peer's silence: what we
+        were late to read is not the peer's silence.
         """
         while self.end is None:
             since = trio.current_time()
-            with trio.move_on_after(self._patience_s) as patience:
+            with trio.move_on_after(self._silence_left_s) as silence:
                 try:
                     message = await self._connection.get_message()
                 except ws.ConnectionClosed as closed:
                     self._ended(_end_of(closed.reason))
                     return None
-            if patience.cancelled_caught:
+            if silence.cancelled_caught:
                 silent_s = self.client_config.ping_interval_s + self._limits.pong_grace_s
                 await self._cut("half_open", f"no pong for {silent_s:g} s")
                 return None
-            self._patience_s -= trio.current_time() - since
+            self._silence_left_s -= trio.current_time() - since
             event = self._read(message)
             if event is not None:
                 return event
         return None
 
     async def send(self, frame: longconn.Frame) -> bool:
-        """Send *frame*; say whether it was handed to the network."""
+        """Send *frame*; return whether it was handed to the network."""
         if self.end is not None:
             return False
         data = sdk.encode_frame(frame)
@@ -142,13 +142,13 @@ class Socket:
                 await trio.sleep_forever()
 
     async def close(self) -> None:
-        """Say goodbye within the limit, then close whatever the peer does."""
+        """Close with the handshake within the limit, then close whatever the peer does."""
         self._ended(SocketEnd(kind="left", reason="closed by us"))
         with trio.move_on_after(self._limits.close_within_s, shield=True):
             await self._connection.aclose()
         await trio.aclose_forcefully(self._stream)
 
-    def _read(self, message: str | bytes) -> longconn.Event | None:
+    def _read(self, message: str | bytes) -> longconn.Complete | None:
         if isinstance(message, str):
             log.warning("feishu.frame.ignored", reason="a text message")
             return None
@@ -158,24 +158,24 @@ class Socket:
             log.warning("feishu.frame.ignored", reason=str(error))
             return None
         match received:
-            case longconn.Event():
+            case longconn.Complete():
                 return received
             case longconn.Pong():
-                self._alive()
+                self._pong_came()
             case longconn.Ignored(expected=False):
                 log.warning("feishu.frame.ignored", reason=received.reason)
             case _:
                 pass
         return None
 
-    def _alive(self) -> None:
+    def _pong_came(self) -> None:
         self.pongs += 1
-        self._patience_s = self._patience_after_pong_s()
+        self._silence_left_s = self._silence_allowed_s()
         # A shorter interval takes effect now, a longer one after the next ping.
         soon = trio.current_time() + self.client_config.ping_interval_s
         self._next_ping.deadline = min(self._next_ping.deadline, soon)
 
-    def _patience_after_pong_s(self) -> float:
+    def _silence_allowed_s(self) -> float:
         return self.client_config.ping_interval_s + self._limits.pong_grace_s
 
     async def _cut(self, kind: Literal["half_open"], reason: str) -> None:
@@ -195,7 +195,7 @@ async def run_socket(
     *,
     limits: SocketLimits,
 ) -> SocketEnd:
-    """Live one link at *url*, from connect to close, while *serve* uses it.
+    """Run one link at *url*, from connect to close, while *serve* uses it.
 
     Returns after the socket is closed. *url* carries a secret: it is never logged.
     """
@@ -215,13 +215,13 @@ async def run_socket(
         return SocketEnd(kind="unreachable", reason=late)
     receiver = longconn.Receiver(client_config)
     try:
-        end = await _live(stream, address, receiver, serve, limits, until)
+        end = await _shake_hands_and_serve(stream, address, receiver, serve, limits, until)
     finally:
         await trio.aclose_forcefully(stream)
     return end or SocketEnd(kind="unreachable", reason=late)
 
 
-async def _live(
+async def _shake_hands_and_serve(
     stream: _Stream,
     address: _Address,
     receiver: longconn.Receiver,
@@ -252,14 +252,14 @@ async def _live(
     except* (ws.ConnectionClosed, WebSocketProtocolError, h11.ProtocolError) as group:
         # The library's reader failed at what the peer sent, or at answering it (it
         # does not translate the errors of the protocol machines it is built on).
-        # Once we were done ourselves that is no news.
+        # Once we were done ourselves it changes nothing.
         if not served:
             end = SocketEnd(kind="lost", reason=f"broken WebSocket: {_cause(group)}")
     return end or (socket.end if socket else None)
 
 
 class _Address(Struct, frozen=True, kw_only=True):
-    """What a WebSocket URL says."""
+    """The parts of a WebSocket URL."""
 
     host: str
     port: int

@@ -27,12 +27,12 @@ class TenantToken(msgspec.Struct, frozen=True, kw_only=True):
         return f"TenantToken(ends_at={self.ends_at:g})"
 
 
-def tenant_token(value: str, life_s: float, now: float) -> TenantToken:
-    """Return the token that lives *life_s* from *now*, however short that is."""
+def tenant_token(value: str, valid_s: float, now: float) -> TenantToken:
+    """Return the token that is valid for *valid_s* from *now*, however short that is."""
     return TenantToken(
         value=value,
-        renew_at=now + life_s - min(RENEW_AHEAD_S, life_s / 2),
-        ends_at=now + life_s - min(LAST_SECONDS_S, life_s / 2),
+        renew_at=now + valid_s - min(RENEW_AHEAD_S, valid_s / 2),
+        ends_at=now + valid_s - min(LAST_SECONDS_S, valid_s / 2),
     )
 
 
@@ -91,7 +91,7 @@ class Tokens:
         return renewal.outcome
 
     def _keep(self, outcome: Fetched) -> Fetched:
-        """Take up what was fetched; a failed renewal leaves the old token in use."""
+        """Keep what was fetched; a failed renewal leaves the old token in use."""
         if isinstance(outcome, TenantToken):
             self._token = outcome
             return outcome

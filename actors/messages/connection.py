@@ -5,15 +5,15 @@ from __future__ import annotations
 from actors.messages.base import Message
 
 
-class Leave(Message, frozen=True, kw_only=True):
+class Disconnect(Message, frozen=True, kw_only=True):
     """Close the socket and stay away; frames not yet journaled are not acked."""
 
 
-ConnectionMessage = Leave
+ConnectionMessage = Disconnect
 
 
 class CredentialsRefusedError(Exception):
-    """The platform does not know this app id and secret, and never did in this life.
+    """The platform does not know this app id and secret, and never did in this run.
 
     A human has to act, so the daemon ends with the exit status for it.
     """

@@ -212,7 +212,7 @@ class Permit(Message, frozen=True, kw_only=True):
 
 
 class Call(Message, frozen=True, kw_only=True):
-    """Make one call. The gateway's own deadline is 10 s; token renewal is its affair."""
+    """Make one call. The gateway's own deadline is 10 s; it renews the token itself."""
 
     operation: Operation
     priority: Priority
@@ -221,7 +221,7 @@ class Call(Message, frozen=True, kw_only=True):
     reply: Reply[Outcome]
 
 
-class GatewayState(msgspec.Struct, frozen=True, kw_only=True):
+class GatewayStatistics(msgspec.Struct, frozen=True, kw_only=True):
     calls: int
     rate_limited: int
     last_error: str | None
@@ -229,7 +229,7 @@ class GatewayState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Statistics(Message, frozen=True, kw_only=True):
-    reply: Reply[GatewayState]
+    reply: Reply[GatewayStatistics]
 
 
 GatewayMessage = Permit | Call | Statistics

@@ -41,7 +41,7 @@ SLOWER: Final = 0.8
 """What a rate-limit answer leaves of a rate: somebody else's calls count there too."""
 SLOWEST: Final = 0.25
 PAUSE_MIN_S: Final = 0.2
-"""Also when told to wait 0 s: it was too much a moment ago."""
+"""Also when the answer asks for 0 s: it was too much a moment ago."""
 RECOVER_S: Final = 600.0
 """From nothing to the whole rate; so one rate-limit answer is forgotten in 2 minutes."""
 URGENT: Final = 1
@@ -110,7 +110,7 @@ class _Window:
     def slow_down(self, retry_after_s: float, now: float) -> None:
         """Pause, and go on a little slower than before."""
         if now >= self.paused_until:
-            # Calls that were under way too say the same again during the pause.
+            # Calls that were under way too are answered the same during the pause.
             self._share = max(SLOWEST, self._share_at(now) * SLOWER)
             self._slowed_at = now
         self.paused_until = max(self.paused_until, now + max(retry_after_s, PAUSE_MIN_S))
@@ -125,7 +125,7 @@ class _Window:
 
 
 class Budget(Generic[WaiterT]):
-    """Holds those who wait, and says who goes.
+    """Holds those who wait, and chooses who goes.
 
     ``next_ready`` costs a look at the head of each (priority, API) queue, and past
     waiters whose own card or chat has to pause.
@@ -141,7 +141,7 @@ class Budget(Generic[WaiterT]):
         self.waiting = 0
 
     def allow_up_to(self, priority: int) -> None:
-        """Let nobody of a larger priority go, until told otherwise; they wait on."""
+        """Let nobody of a larger priority go, until called again; they wait on."""
         self._allowed = priority
 
     def wait(self, waiter: WaiterT, want: Want) -> bool:
@@ -190,7 +190,7 @@ class Budget(Generic[WaiterT]):
             window.refund()
 
     def limited(self, api: str, retry_after_s: float, now: float) -> None:
-        """The platform said "too many": nothing of this API until then, and less after."""
+        """The platform answered "too many": nothing of this API until then, and less after."""
         self._api(api).slow_down(retry_after_s, now)
 
     def limited_resource(self, resource: str, retry_after_s: float, now: float) -> None:

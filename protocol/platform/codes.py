@@ -47,23 +47,23 @@ CONNECTION_LIMIT: Final = frozenset({1000040350})
 SERVER_FAULT: Final = frozenset(
     {1, 1500, 2200, 5000, 10012, 10013, 10500, 300120, 1000003, 1000040343}
 )
-"""Busy or broken on their side: nobody can say whether it happened."""
+"""Busy or broken on their side: nobody knows whether it happened."""
 CARD_CONTENT_FAILED: Final = 230099
-"""Says why in its text: ``ErrCode: 11310`` is too many elements or tables."""
+"""Its text holds the reason: ``ErrCode: 11310`` is too many elements or tables."""
 _SUB_CODE: Final = re.compile(r"ErrCode:\s*(\d+)")
 _TOO_LARGE_SUB_CODES: Final = frozenset({11310, 200860, 300305})
 _NOT_TOO_LARGE: Final = ("is lock", "not visible")
-"""11310 also says that a card is locked, or a template another app's."""
+"""11310 also means that a card is locked, or a template another app's."""
 _SCOPES: Final = re.compile(r"\[([a-z0-9_:.,\s-]+)\]")
 _GRANT_URL: Final = re.compile(r"https?://[^\s\"'，。]+/app/[^\s\"'，。]+")
 MESSAGE_CHARS_MAX: Final = 500
-"""Enough to say why; what is read out of a message is read before it is cut."""
+"""Enough for the reason; what is read out of a message is read before it is cut."""
 
 
 def classify(
     status: int, headers: Mapping[str, str], body: Mapping[str, Any] | None
 ) -> Rejected | NoAnswer:
-    """Say what an answer means that is not ``code`` 0.
+    """Return what an answer means that is not ``code`` 0.
 
     *headers* must be found whatever their case. *body* is the answer's JSON object, None
     when it is none: a proxy on the way answers so.
@@ -72,8 +72,8 @@ def classify(
     code = answer.get("code")
     if not isinstance(code, int) or isinstance(code, bool):
         if status != HTTP_TOO_MANY:
-            said = "a JSON object" if body is None else "a code"
-            return NoAnswer(reason=f"HTTP {status} without {said}")
+            missing = "a JSON object" if body is None else "a code"
+            return NoAnswer(reason=f"HTTP {status} without {missing}")
         code = HTTP_TOO_MANY
     text, error = str(answer.get("msg", "")), answer.get("error")
     error = error if isinstance(error, dict) else {}

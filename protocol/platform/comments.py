@@ -1,6 +1,6 @@
 """Comments of documents as chats: so that a comment is a message like any other.
 
-The thread of one comment is a chat, whose id says where it is; a reply in it is a
+The thread of one comment is a chat, whose id holds where it is; a reply in it is a
 message. What is sent there goes as a reply to the comment, as plain text.
 """
 

@@ -2,7 +2,7 @@
 
 What has no text form of its own is named in square brackets (``[image]``,
 ``[location: …]``); what can be downloaded is listed beside it. A body that can't be
-read becomes a placeholder that says so: one odd message never stops the chat.
+read becomes a placeholder that names it: one odd message never stops the chat.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class _Reader:
         self._reading = Reading(self._name_of, self._resource)
 
     def read(self, message_type: str) -> Content | None:
-        """Return what the body says, or None where it lacks what its type must have."""
+        """Return the text of the body, or None where it lacks what its type must have."""
         if message_type == "text":
             text = self.body.get("text")
             if not isinstance(text, str):
@@ -130,7 +130,7 @@ class _Reader:
     # ── forms ───────────────────────────────────────────────────────────────
 
     def attach(self, kind: Kind, of: Mapping[str, Any], key: str) -> str:
-        """Note a resource to download; return how the text speaks of it."""
+        """Note a resource to download; return its name in the text."""
         file_key = string(of, key)
         named = _file_name(string(of, "file_name"))
         shown = f"[{kind}: {named}]" if named else f"[{kind}]"
@@ -143,8 +143,8 @@ class _Reader:
         return shown
 
     def of(self, label: str, *details: str) -> str:
-        told = ", ".join(detail for detail in map(_clean, details) if detail)
-        return f"[{label}: {told}]" if told else f"[{label}]"
+        detail_text = ", ".join(detail for detail in map(_clean, details) if detail)
+        return f"[{label}: {detail_text}]" if detail_text else f"[{label}]"
 
     def field(self, key: str) -> str:
         return string(self.body, key)
@@ -181,9 +181,9 @@ class _Reader:
     def todo(self) -> str:
         summary = self.body.get("summary")
         post = locate_post(summary) if isinstance(summary, Mapping) else None
-        told = post_markdown(post, self._reading) if post else ""
+        detail_text = post_markdown(post, self._reading) if post else ""
         due = self.time("due_time")
-        return self.of("task", told.removeprefix("# "), f"due {due}" if due else "")
+        return self.of("task", detail_text.removeprefix("# "), f"due {due}" if due else "")
 
     def vote(self) -> str:
         options = "".join(f"\n- {_clean(it)}" for it in strings(self.body.get("options")))
@@ -196,8 +196,8 @@ class _Reader:
         value = self.body.get(placeholder[1])
         if isinstance(value, Mapping):
             return string(value, "text")[:_LIST_CHARACTERS_MAX]
-        told = value if isinstance(value, str) else ", ".join(strings(value))
-        return told[:_LIST_CHARACTERS_MAX]
+        detail_text = value if isinstance(value, str) else ", ".join(strings(value))
+        return detail_text[:_LIST_CHARACTERS_MAX]
 
 
 def _no_resource(_kind: str, _node: Mapping[str, Any]) -> str:

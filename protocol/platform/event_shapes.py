@@ -140,17 +140,17 @@ class CardActionBody(Struct, frozen=True):
 BodyT = TypeVar("BodyT")
 
 
-class Event(Struct, Generic[BodyT], frozen=True):
+class EventOf(Struct, Generic[BodyT], frozen=True):
     header: EventHeader
     event: BodyT
 
 
 ENVELOPES: Final = msgspec.json.Decoder(RawEnvelope)
 BODIES: Final = msgspec.json.Decoder(Body)
-MESSAGES: Final = msgspec.json.Decoder(Event[MessageBody])
-RECALLS: Final = msgspec.json.Decoder(Event[RecallBody])
-COMMENTS: Final = msgspec.json.Decoder(Event[CommentBody])
-CARD_ACTIONS: Final = msgspec.json.Decoder(Event[CardActionBody])
+MESSAGES: Final = msgspec.json.Decoder(EventOf[MessageBody])
+RECALLS: Final = msgspec.json.Decoder(EventOf[RecallBody])
+COMMENTS: Final = msgspec.json.Decoder(EventOf[CommentBody])
+CARD_ACTIONS: Final = msgspec.json.Decoder(EventOf[CardActionBody])
 
 
 ShapeT = TypeVar("ShapeT")

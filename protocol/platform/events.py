@@ -2,7 +2,7 @@
 
 Two readings of one payload. :func:`read_envelope` takes just what the journal needs,
 so that an event is kept although its body is odd. The ``decode_…`` functions read the
-bodies the house acts upon. Both ignore unknown keys and take ``null`` for a missing
+bodies larkd acts upon. Both ignore unknown keys and take ``null`` for a missing
 optional value, since the platform adds keys and leaves others empty.
 
 Times come as milliseconds in events and microseconds in callbacks, as text; here all
@@ -59,7 +59,7 @@ class Envelope(Struct, frozen=True, kw_only=True):
     event_type: str
     kind: EventKind
     message_key: str | None = None
-    """The message id of a received message: the platform says to de-duplicate by it."""
+    """The message id of a received message: the platform asks to de-duplicate by it."""
     chat_id: ChatId | None = None
     create_time_ms: int | None = None
     app_id: str | None = None
@@ -72,7 +72,7 @@ class Mention(Struct, frozen=True, kw_only=True):
     name: str
     open_id: OpenId | None
     mentioned_type: str | None
-    """``user`` or ``bot``; None where the platform does not say."""
+    """``user`` or ``bot``; None where the platform does not state it."""
 
 
 class MessageReceived(Struct, frozen=True, kw_only=True):
@@ -203,7 +203,7 @@ def decode_recalled(payload: bytes) -> MessageRecalled:
     """Read an ``im.message.recalled_v1``.
 
     Raises:
-        RemoteProtocolError: it does not say which message.
+        RemoteProtocolError: it names no message.
     """
     raw = decode(RECALLS, payload)
     return MessageRecalled(
@@ -219,7 +219,7 @@ def decode_comment(payload: bytes) -> CommentAdded:
     """Read a ``drive.notice.comment_add_v1``.
 
     Raises:
-        RemoteProtocolError: it does not say who commented where.
+        RemoteProtocolError: it does not name who commented where.
     """
     raw = decode(COMMENTS, payload)
     notice = raw.event.notice_meta
@@ -239,7 +239,7 @@ def decode_card_action(payload: bytes) -> CardAction:
     """Read a ``card.action.trigger``.
 
     Raises:
-        RemoteProtocolError: it does not say who did what.
+        RemoteProtocolError: it does not name who did what.
     """
     raw = decode(CARD_ACTIONS, payload)
     event, action = raw.event, raw.event.action

@@ -1,6 +1,6 @@
 """The long connection to the platform, sans I/O: frames in, decisions out.
 
-:class:`Receiver` says what a frame is and joins events that came in fragments.
+:class:`Receiver` decides what a frame is and joins events that came in fragments.
 :func:`ping` and :func:`ack` build what goes back. :func:`reconnect_delay_s`,
 :func:`handshake_refused` and :func:`close_refused` hold what the platform's answers
 mean for the next try. The time is an argument, in seconds of any one steady clock.
@@ -26,14 +26,14 @@ FRAGMENTS_MAX: Final = 1_024
 INCOMPLETE_SETS_MAX: Final = 64
 INCOMPLETE_BYTES_MAX: Final = 16 * 1024 * 1024
 """Over all incomplete events together; past it the oldest are forgotten."""
-FRAGMENT_LIFE_S: Final = 10.0
+FRAGMENT_KEPT_S: Final = 10.0
 """Since its last fragment; the platform's own clients keep 5 to 20 s."""
 
 PING_INTERVAL_MAX_S: Final = 600
-"""Also how late a dead link may be found, so the platform's word has an end."""
+"""Also how late a dead link may be found, so the platform's figure has an end."""
 RECONNECT_MAX_S: Final = 3_600
 RETRY_MIN_S: Final = 0.5
-"""A server that says "at once" and refuses must not be asked in a tight loop."""
+"""A server that asks for 0 s and refuses must not be asked in a tight loop."""
 GIVEN_UP_RETRY_S: Final = 300.0
 """After the platform's reconnect count is used up. A daemon never gives up."""
 
@@ -67,7 +67,7 @@ class Pong(Struct, frozen=True, kw_only=True):
     client_config: ClientConfig
 
 
-class Event(Struct, frozen=True, kw_only=True):
+class Complete(Struct, frozen=True, kw_only=True):
     """An event or callback is complete. *frame* is the one to be acked."""
 
     payload: bytes
@@ -81,13 +81,13 @@ class Incomplete(Struct, frozen=True, kw_only=True):
 
 
 class Ignored(Struct, frozen=True, kw_only=True):
-    """Nothing to do, and no ack. *expected* ones are part of normal life."""
+    """Nothing to do, and no ack. *expected* ones are routine."""
 
     reason: str
     expected: bool = False
 
 
-Received = Pong | Event | Incomplete | Ignored
+Received = Pong | Complete | Incomplete | Ignored
 
 
 class Receiver:
@@ -136,7 +136,7 @@ class Fragments:
     """Joins the frames that carry one event, whatever their order.
 
     Holds at most :data:`INCOMPLETE_SETS_MAX` events and :data:`INCOMPLETE_BYTES_MAX`
-    bytes, each for :data:`FRAGMENT_LIFE_S` since its last fragment. What is forgotten
+    bytes, each for :data:`FRAGMENT_KEPT_S` since its last fragment. What is forgotten
     was never acked, so the platform sends it again.
     """
 
@@ -164,7 +164,7 @@ class Fragments:
             sizes = f"sum={headers.get('sum', '')[:20]!r} seq={headers.get('seq', '')[:20]!r}"
             return Ignored(reason=f"no fragment can have {sizes}")
         if total == 1:
-            return Event(payload=payload, frame=frame)
+            return Complete(payload=payload, frame=frame)
         message_id = headers.get("message_id")
         if not message_id:
             return Ignored(reason="a fragment without message_id")
@@ -175,7 +175,7 @@ class Fragments:
             self._make_room()
             return Incomplete(message_id=message_id)
         self._drop(message_id)
-        return Event(payload=b"".join(waiting.parts[each] for each in range(total)), frame=frame)
+        return Complete(payload=b"".join(waiting.parts[each] for each in range(total)), frame=frame)
 
     def _keep(
         self, message_id: str, total: int, seq: int, payload: bytes, now: float
@@ -196,7 +196,7 @@ class Fragments:
     def _forget_old(self, now: float) -> None:
         while self._sets:
             message_id, oldest = next(iter(self._sets.items()))
-            if now - oldest.seen_at < FRAGMENT_LIFE_S:
+            if now - oldest.seen_at < FRAGMENT_KEPT_S:
                 return
             self._drop(message_id)
 
@@ -249,27 +249,27 @@ _wire_configs: Final = msgspec.json.Decoder(_WireConfig)
 
 
 def client_config_of(payload: bytes | None, current: ClientConfig) -> ClientConfig:
-    """Read a pong's payload. What it does not say, or says badly, stays as it is."""
+    """Read a pong's payload. What it does not name, or names badly, stays as it is."""
     try:
         wire = _wire_configs.decode(payload or b"{}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return current
 
-    def said(value: int | None, otherwise: int) -> int:
+    def given(value: int | None, otherwise: int) -> int:
         return otherwise if value is None else value
 
     return bounded(
         ClientConfig(
-            reconnect_count=said(wire.reconnect_count, current.reconnect_count),
-            reconnect_interval_s=said(wire.reconnect_interval, current.reconnect_interval_s),
-            reconnect_nonce_s=said(wire.reconnect_nonce, current.reconnect_nonce_s),
-            ping_interval_s=said(wire.ping_interval, current.ping_interval_s),
+            reconnect_count=given(wire.reconnect_count, current.reconnect_count),
+            reconnect_interval_s=given(wire.reconnect_interval, current.reconnect_interval_s),
+            reconnect_nonce_s=given(wire.reconnect_nonce, current.reconnect_nonce_s),
+            ping_interval_s=given(wire.ping_interval, current.ping_interval_s),
         )
     )
 
 
 def bounded(config: ClientConfig) -> ClientConfig:
-    """Keep the platform's numbers within what a daemon can live with."""
+    """Keep the platform's numbers within what a daemon can work with."""
     return ClientConfig(
         reconnect_count=config.reconnect_count,
         reconnect_interval_s=min(max(config.reconnect_interval_s, 0), RECONNECT_MAX_S),
@@ -281,7 +281,7 @@ def bounded(config: ClientConfig) -> ClientConfig:
 def reconnect_delay_s(config: ClientConfig, *, failures: int, fraction: float) -> float:
     """How long to wait before the next try.
 
-    *failures* counts tries that failed since the link last lived: the first wait is a
+    *failures* counts tries that failed since the link last worked: the first wait is a
     random *fraction* (0 to 1) of the nonce, so that not all clients come back at once.
     """
     if failures == 0:
@@ -295,7 +295,7 @@ def reconnect_delay_s(config: ClientConfig, *, failures: int, fraction: float) -
 # ── refusals ────────────────────────────────────────────────────────────────
 
 
-class Refused(Struct, frozen=True, kw_only=True):
+class Refusal(Struct, frozen=True, kw_only=True):
     """Why the platform does not want this connection.
 
     ``credentials`` and ``connection_limit`` need a human; ``busy`` passes, with a new
@@ -306,23 +306,23 @@ class Refused(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-def handshake_refused(http_status: int, headers: Mapping[str, str]) -> Refused:
+def handshake_refused(http_status: int, headers: Mapping[str, str]) -> Refusal:
     """Read an answer to the handshake other than 101. Header names are lower case."""
     status = headers.get("handshake-status", "")
     code = headers.get("handshake-autherrcode", "")
     message = headers.get("handshake-msg", "")[:200]
     reason = f"HTTP {http_status}, status {status or '-'}, code {code or '-'}: {message or '-'}"
     if _count(status) == REFUSED_STATUS and _count(code) == CONNECTION_LIMIT_CODE:
-        return Refused(kind="connection_limit", reason=reason)
+        return Refusal(kind="connection_limit", reason=reason)
     if _count(status) == CREDENTIALS_STATUS:
-        return Refused(kind="credentials", reason=reason)
-    return Refused(kind="busy", reason=reason)
+        return Refusal(kind="credentials", reason=reason)
+    return Refusal(kind="busy", reason=reason)
 
 
-def close_refused(code: int, reason: str) -> Refused | None:
-    """Say whether a WebSocket close is a refusal rather than routine."""
+def close_refused(code: int, reason: str) -> Refusal | None:
+    """Return whether a WebSocket close is a refusal rather than routine."""
     if code == CONNECTION_LIMIT_CLOSE:
-        return Refused(kind="connection_limit", reason=f"closed with {code}: {reason[:200]}")
+        return Refusal(kind="connection_limit", reason=f"closed with {code}: {reason[:200]}")
     return None
 
 

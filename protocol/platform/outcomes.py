@@ -1,4 +1,4 @@
-"""What a call to the platform came to, as types, and the codes that say so.
+"""What a call to the platform came to, as types.
 
 The gateway returns one of these for every call; nobody else looks at a code.
 """
@@ -165,7 +165,7 @@ class NoAnswer(Outcome, frozen=True, kw_only=True):
 def again_after_s(outcome: Outcome, pause_s: float) -> float | None:
     """Return when the same call may be made again; None: it would come to the same.
 
-    *pause_s* is how long to wait where the platform does not say.
+    *pause_s* is how long to wait where the platform names no time.
     """
     match outcome:
         case RateLimited(retry_after_s=seconds):

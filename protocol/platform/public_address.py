@@ -1,4 +1,4 @@
-"""Which addresses of the web may be fetched on an agent's word: public ones only."""
+"""Which addresses of the web may be fetched because an agent named them: public ones only."""
 
 from __future__ import annotations
 

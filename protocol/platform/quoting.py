@@ -30,7 +30,7 @@ def forwards(message: MessageReceived) -> bool:
 
 
 def with_quote(markdown: str, quoted: FoundMessage) -> str:
-    """Put what is quoted above what was said."""
+    """Put what is quoted above the message."""
     return quoted_text(_markdown(quoted)) + markdown
 
 
@@ -44,13 +44,13 @@ def quoted_text(text: str) -> str:
 def with_forwarded(markdown: str, found: Iterable[FoundMessage], of: MessageId) -> str:
     """Put the forwarded messages below the words that name them, each a quote of its own."""
     parts = [markdown]
-    room = _FORWARDED_CHARACTERS_MAX
+    left = _FORWARDED_CHARACTERS_MAX
     inner = [one for one in found if one.forwarded_in == of]
     for one in inner[:FORWARDED_MESSAGES_MAX]:
-        text = _cut(_markdown(one), min(room, QUOTE_CHARACTERS_MAX))
-        room -= len(text)
+        text = _cut(_markdown(one), min(left, QUOTE_CHARACTERS_MAX))
+        left -= len(text)
         parts.append("\n".join(f"> {line}".rstrip() for line in text.splitlines()) or ">")
-        if room <= 0:
+        if left <= 0:
             break
     left_out = len(inner) - (len(parts) - 1)
     if left_out:

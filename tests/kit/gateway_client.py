@@ -10,7 +10,7 @@ import msgspec
 import trio
 from trio.testing import MockClock
 
-from actors.feishu import gateway as room
+from actors.feishu import gateway as gateway_actor
 from actors.kit.mailbox import ask
 from actors.messages import gateway
 from actors.messages.gateway import Priority
@@ -20,7 +20,7 @@ from tests.kit.daemon import Platform, open_platform
 
 ACCOUNT = AccountId("main")
 MAILBOX = 1_000
-PATIENCE_S = 300.0
+WITHIN_S = 300.0
 """Of virtual time mostly: what is waited for in vain shows as this."""
 ELEMENT = "/open-apis/cardkit/v1/cards/:card_id/elements/:element_id/content"
 CARDS = "/open-apis/cardkit/v1/cards"
@@ -38,12 +38,12 @@ CARD_JSON = msgspec.json.encode(
 ).decode()
 
 
-def patient_clock() -> MockClock:
+def loopback_clock() -> MockClock:
     """Return a virtual clock that leaves the kernel time to carry bytes on loopback."""
     return MockClock(autojump_threshold=0.03)
 
 
-class Door:
+class GatewayClient:
     """Asks the gateway, and asks the platform what reached it."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Door:
             lambda reply: gateway.Call(
                 operation=operation, priority=priority, permit=permit, reply=reply
             ),
-            within_s=PATIENCE_S,
+            within_s=WITHIN_S,
         )
         return outcome
 
@@ -79,9 +79,9 @@ class Door:
                 nursery.start_soon(one, number)
         return [outcome for outcome in outcomes if outcome is not None]
 
-    async def state(self) -> gateway.GatewayState:
-        state: gateway.GatewayState = await ask(
-            self.mailbox, lambda reply: gateway.Statistics(reply=reply), within_s=PATIENCE_S
+    async def state(self) -> gateway.GatewayStatistics:
+        state: gateway.GatewayStatistics = await ask(
+            self.mailbox, lambda reply: gateway.Statistics(reply=reply), within_s=WITHIN_S
         )
         return state
 
@@ -103,14 +103,16 @@ class Door:
 
 
 @asynccontextmanager
-async def open_door(*, app_secret: str | None = None, **sandbox: Any) -> AsyncIterator[Door]:
+async def open_gateway(
+    *, app_secret: str | None = None, **sandbox: Any
+) -> AsyncIterator[GatewayClient]:
     async with open_platform(**sandbox) as platform, trio.open_nursery() as nursery:
         tx, rx = trio.open_memory_channel[gateway.GatewayMessage](MAILBOX)
         with tx:
             app = platform.running.settings
             await nursery.start(
-                room.run,
-                room.GatewaySettings(
+                gateway_actor.run,
+                gateway_actor.GatewaySettings(
                     account=ACCOUNT,
                     base_url=platform.base_url,
                     app_id=app.app_id,
@@ -118,7 +120,7 @@ async def open_door(*, app_secret: str | None = None, **sandbox: Any) -> AsyncIt
                 ),
                 rx,
             )
-            yield Door(platform, tx)
+            yield GatewayClient(platform, tx)
         nursery.cancel_scope.cancel()
 
 

@@ -56,7 +56,7 @@ SETTINGS = ConnectionSettings(
     report_every_s=0.02,
 )
 MAILBOX = 64
-PATIENCE_S = 5.0
+WITHIN_S = 5.0
 NOW_MS = 1_700_000_000_000
 
 
@@ -79,7 +79,7 @@ class Journal:
             self._arrived = trio.Event()
 
     async def wait_appends(self, number: int) -> None:
-        with trio.fail_after(PATIENCE_S):
+        with trio.fail_after(WITHIN_S):
             while len(self.appends) < number:
                 await self._arrived.wait()
 
@@ -99,7 +99,7 @@ class Journal:
         append.reply.close()
 
     def commit_unheard(self, append: journal.Append) -> None:
-        """Commit, and be too late to say so."""
+        """Commit, and answer too late."""
         self.rows.setdefault(append.message_key or append.event_id, RowId(len(self.rows) + 1))
 
 
@@ -154,12 +154,12 @@ class Setup:
         return message
 
     async def _next_for_intake(self) -> intake.IntakeMessage:
-        with trio.fail_after(PATIENCE_S):
+        with trio.fail_after(WITHIN_S):
             return await self.intake.receive()
 
-    async def told(self, state: str) -> ownership.ConnectionState:
-        """Wait until ownership is told *state*."""
-        with trio.fail_after(PATIENCE_S):
+    async def reported(self, state: str) -> ownership.ConnectionState:
+        """Wait until ownership was sent *state*."""
+        with trio.fail_after(WITHIN_S):
             while True:
                 message = await self._ownership.receive()
                 assert isinstance(message, ownership.ConnectionState)
@@ -192,13 +192,13 @@ async def setup(platform: ScriptedPlatform) -> AsyncIterator[Setup]:
 
 
 async def next_ack(link: Link) -> tuple[str, dict[str, Any]]:
-    with trio.fail_after(PATIENCE_S):
+    with trio.fail_after(WITHIN_S):
         return await link.next_ack()
 
 
 async def no_ack_yet(link: Link) -> bool:
     """Whether nothing was acked: what was sent before an answered ping has arrived."""
-    with trio.fail_after(PATIENCE_S):
+    with trio.fail_after(WITHIN_S):
         await link.connection.ping()
     await trio.testing.wait_all_tasks_blocked()
     return link.acks.statistics().current_buffer_used == 0
@@ -297,9 +297,9 @@ async def test_a_slow_intake_holds_up_no_ack(setup: Setup) -> None:
 
 async def test_status_knows_the_last_event(setup: Setup) -> None:
     link = await setup.platform.next_link()
-    await setup.told("connected")
+    await setup.reported("connected")
     await link.push_event(message_event())
-    assert (await setup.told("connected")).last_event_at_ms == NOW_MS
+    assert (await setup.reported("connected")).last_event_at_ms == NOW_MS
 
 
 # ── a journal in trouble ────────────────────────────────────────────────────
@@ -321,7 +321,7 @@ async def test_a_failed_commit_is_not_acked_and_the_next_push_is_new(setup: Setu
 async def test_an_unconfirmed_commit_is_not_acked_and_not_forgotten(
     setup: Setup, trouble: str
 ) -> None:
-    """The next push may find a duplicate that intake has never heard of."""
+    """The next push may find a duplicate that intake never received."""
     setup.journal.answer = getattr(setup.journal, trouble)
     link = await setup.platform.next_link()
     await link.push_event(message_event(1), message_id="first")
@@ -460,7 +460,7 @@ async def test_a_second_push_of_a_press_is_only_acked(setup: Setup) -> None:
 @pytest.mark.parametrize("end", ["close", "abort"])
 async def test_a_link_that_ends_is_replaced_by_a_fresh_one(setup: Setup, end: str) -> None:
     first = await setup.platform.next_link()
-    await setup.told("connected")
+    await setup.reported("connected")
     await getattr(first, end)()
     second = await setup.platform.next_link()
     assert len(setup.discoveries) == 2
@@ -484,7 +484,7 @@ async def test_a_link_that_lived_is_replaced_at_once(setup: Setup) -> None:
 async def test_a_half_open_link_is_closed_and_replaced(setup: Setup) -> None:
     first = await setup.platform.next_link()
     await first.freeze()
-    with trio.fail_after(PATIENCE_S):
+    with trio.fail_after(WITHIN_S):
         second = await setup.platform.next_link()
         while await first.stream.receive_some():
             pass  # what was sent before it was given up; then its end
@@ -514,32 +514,32 @@ async def test_credentials_refused_at_the_first_try_end_the_actor(
     setup.outcomes.append(REFUSED)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(setup.run_gateway)
-        with trio.fail_after(PATIENCE_S):
+        with trio.fail_after(WITHIN_S):
             with pytest.raises(connection.CredentialsRefusedError, match="check appId") as caught:
                 await setup.run()
         nursery.cancel_scope.cancel()
     assert (caught.value.account, caught.value.code) == ("main", 1000040345)
 
 
-@pytest.mark.parametrize(("outcome", "says"), [(REFUSED, "appSecret"), (FULL, "50 long")])
+@pytest.mark.parametrize(("outcome", "reason"), [(REFUSED, "appSecret"), (FULL, "50 long")])
 async def test_a_later_refusal_is_shown_and_tried_again(
-    setup: Setup, outcome: Rejected, says: str
+    setup: Setup, outcome: Rejected, reason: str
 ) -> None:
     link = await setup.platform.next_link()
-    await setup.told("connected")
+    await setup.reported("connected")
     setup.outcomes.append(outcome)
     await link.close()
-    refused = await setup.told("refused")
+    refused = await setup.reported("refused")
     assert refused.last_error is not None
-    assert says in refused.last_error
+    assert reason in refused.last_error
     assert str(outcome.code) in refused.last_error
     await setup.platform.next_link()
     assert setup.discoveries[-1] - setup.discoveries[-2] >= SETTINGS.slow_retry_s
-    assert (await setup.told("connected")).last_error is None
+    assert (await setup.reported("connected")).last_error is None
 
 
 @pytest.mark.parametrize(
-    ("headers", "state", "says"),
+    ("headers", "state", "reason"),
     [
         (
             {"Handshake_Status": "514", "Handshake_Autherrcode": "1000040350"},
@@ -556,14 +556,14 @@ async def test_a_later_refusal_is_shown_and_tried_again(
     ids=["limit", "forbidden", "ticket"],
 )
 async def test_refused_handshakes_are_told_apart(
-    platform: ScriptedPlatform, setup: Setup, headers: dict[str, str], state: str, says: str
+    platform: ScriptedPlatform, setup: Setup, headers: dict[str, str], state: str, reason: str
 ) -> None:
     link = await platform.next_link()
     platform.refusals.append(Refusal(400, **headers))
     await link.close()
-    told = await setup.told(state)
-    while told.last_error is None or says not in told.last_error:
-        told = await setup.told(state)
+    report = await setup.reported(state)
+    while report.last_error is None or reason not in report.last_error:
+        report = await setup.reported(state)
     await platform.next_link()
 
 
@@ -609,7 +609,7 @@ async def test_a_gateway_that_does_not_answer_is_asked_again(
     setup.outcomes.extend([NoAnswer(reason="never used")] * 9)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(setup.run)
-        assert "TooSlowError" in ((await setup.told("reconnecting")).last_error or "")
+        assert "TooSlowError" in ((await setup.reported("reconnecting")).last_error or "")
         nursery.start_soon(setup.run_gateway)
         await trio.sleep(200)
         assert setup.discoveries
@@ -622,12 +622,12 @@ async def test_a_gateway_that_does_not_answer_is_asked_again(
 async def test_leaving_closes_the_socket_and_stays_away(setup: Setup) -> None:
     link = await setup.platform.next_link()
     await link.pings.receive()
-    setup.inbox_tx.send_nowait(connection.Leave())
+    setup.inbox_tx.send_nowait(connection.Disconnect())
     with trio.fail_after(1):
         await link.over.wait()
     assert link.connection.closed is not None
     assert link.connection.closed.code == 1000
-    await setup.told("closed")
+    await setup.reported("closed")
     await trio.sleep(0.6)  # longer than any pause of this configuration
     assert len(setup.discoveries) == 1
 
@@ -638,7 +638,7 @@ async def test_leaving_acks_what_is_committed_and_nothing_else(setup: Setup) -> 
     for number in range(2):
         await link.push_event(message_event(number), message_id=f"push-{number}")
     await setup.journal.wait_appends(2)
-    setup.inbox_tx.send_nowait(connection.Leave())
+    setup.inbox_tx.send_nowait(connection.Disconnect())
     await trio.testing.wait_all_tasks_blocked()
     await link.push_event(message_event(9), message_id="too late")
     setup.journal.commit(setup.journal.appends[0])
@@ -653,7 +653,7 @@ async def test_leaving_does_not_wait_for_a_dead_peer(setup: Setup) -> None:
     link = await setup.platform.next_link()
     await link.pings.receive()
     await link.freeze()
-    setup.inbox_tx.send_nowait(connection.Leave())
+    setup.inbox_tx.send_nowait(connection.Disconnect())
     with trio.fail_after(1):
         while await link.stream.receive_some():
             pass
@@ -665,9 +665,9 @@ async def test_leaving_while_there_is_no_link(platform: ScriptedPlatform) -> Non
     async with trio.open_nursery() as nursery:
         nursery.start_soon(setup.run_gateway)
         nursery.start_soon(setup.run)
-        await setup.told("reconnecting")
-        setup.inbox_tx.send_nowait(connection.Leave())
-        await setup.told("closed")
+        await setup.reported("reconnecting")
+        setup.inbox_tx.send_nowait(connection.Disconnect())
+        await setup.reported("closed")
         assert len(setup.discoveries) == 1
         nursery.cancel_scope.cancel()
 
@@ -676,5 +676,5 @@ async def test_leaving_twice_is_leaving(setup: Setup) -> None:
     await setup.platform.next_link()
     with trio.fail_after(1):
         for _ in range(3):
-            await setup.inbox_tx.send(connection.Leave())
-    await setup.told("closed")
+            await setup.inbox_tx.send(connection.Disconnect())
+    await setup.reported("closed")

@@ -27,11 +27,11 @@ from protocol.platform import events
 
 ACCOUNT = AccountId("main")
 MAILBOX = 256
-PATIENCE_S = 10.0
+WITHIN_S = 10.0
 
 
 class Setup:
-    """What a test sees: the sandbox's control door, and what reached intake."""
+    """What a test sees: the sandbox's control endpoints, and what reached intake."""
 
     def __init__(self, sandbox: RunningSandbox, http: httpx.AsyncClient) -> None:
         self.sandbox = sandbox
@@ -88,13 +88,13 @@ class Setup:
         return await self.post("send", chat_id=chat_id, text=text, **body)
 
     async def arrived(self) -> intake.Arrived:
-        with trio.fail_after(PATIENCE_S):
+        with trio.fail_after(WITHIN_S):
             message = await self.intake.receive()
         assert isinstance(message, intake.Arrived)
         return message
 
-    async def told(self, state: str) -> ownership.ConnectionState:
-        with trio.fail_after(PATIENCE_S):
+    async def reported(self, state: str) -> ownership.ConnectionState:
+        with trio.fail_after(WITHIN_S):
             while True:
                 message = await self._ownership.receive()
                 assert isinstance(message, ownership.ConnectionState)
@@ -103,7 +103,7 @@ class Setup:
 
     async def link_other_than(self, number: int | None) -> int:
         """Wait for a link the sandbox pushes to, and return its number."""
-        with trio.fail_after(PATIENCE_S):
+        with trio.fail_after(WITHIN_S):
             while True:
                 for link in self.sandbox.sockets.connections.values():
                     if link.listening and link.number != number:
@@ -112,7 +112,7 @@ class Setup:
 
     async def acks(self, event_id: str) -> list[int | None]:
         """What each push of the event was answered with, once the last was answered."""
-        with trio.fail_after(PATIENCE_S):
+        with trio.fail_after(WITHIN_S):
             while True:
                 (event,) = [e for e in await self.get("events") if e["event_id"] == event_id]
                 codes = [push["ack"] for push in event["pushes"]]
@@ -124,7 +124,7 @@ class Setup:
 @pytest.fixture
 async def setup() -> AsyncIterator[Setup]:
     settings = SandboxSettings(ping_interval_s=1, reconnect_interval_s=1, reconnect_nonce_s=0)
-    async with httpx.AsyncClient(timeout=PATIENCE_S) as http, trio.open_nursery() as nursery:
+    async with httpx.AsyncClient(timeout=WITHIN_S) as http, trio.open_nursery() as nursery:
         sandbox: RunningSandbox = await nursery.start(serve_sandbox, settings)
         yield Setup(sandbox, http)
         nursery.cancel_scope.cancel()
@@ -138,7 +138,7 @@ async def connected(setup: Setup, tmp_path: Path) -> AsyncIterator[Setup]:
             await setup.run(tmp_path, app_secret=setup.sandbox.settings.app_secret)
 
         nursery.start_soon(run)
-        await setup.told("connected")
+        await setup.reported("connected")
         yield setup
         nursery.cancel_scope.cancel()
 
@@ -216,11 +216,11 @@ async def test_a_full_house_is_said_so_and_tried_again(connected: Setup) -> None
         times=1,
     )
     await connected.post("connections", action="close", code=1000)
-    assert "50 long connections" in ((await connected.told("refused")).last_error or "")
-    await connected.told("connected")
+    assert "50 long connections" in ((await connected.reported("refused")).last_error or "")
+    await connected.reported("connected")
 
 
 async def test_a_wrong_secret_ends_the_start(setup: Setup, tmp_path: Path) -> None:
     with pytest.RaisesGroup(connection.CredentialsRefusedError):
-        with trio.fail_after(PATIENCE_S):
+        with trio.fail_after(WITHIN_S):
             await setup.run(tmp_path, app_secret="wrong")

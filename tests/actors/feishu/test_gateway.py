@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from actors.feishu import calls, tokens
-from actors.feishu import gateway as room
+from actors.feishu import gateway as gateway_actor
 from actors.feishu.monthly import MonthlyCount
 from actors.kit.mailbox import ActorGone, Reply, ask
 from actors.messages import gateway
@@ -40,27 +40,27 @@ from tests.kit.gateway_client import (
     CARDS,
     ELEMENT,
     REACTIONS,
-    Door,
+    GatewayClient,
     content,
-    open_door,
-    patient_clock,
+    loopback_clock,
+    open_gateway,
 )
 
 
 @pytest.fixture
 def clock() -> MockClock:
-    return patient_clock()
+    return loopback_clock()
 
 
 # ── operations ──────────────────────────────────────────────────────────────
 
 
 async def test_a_card_is_created_sent_updated_and_closed() -> None:
-    async with open_door() as door:
-        card_id = await door.card()
-        sent = await door.call(
+    async with open_gateway() as client:
+        card_id = await client.card()
+        sent = await client.call(
             gateway.CreateMessage(
-                chat_id=await door.chat_id(),
+                chat_id=await client.chat_id(),
                 msg_type="interactive",
                 content_json=msgspec.json.encode(
                     {"type": "card", "data": {"card_id": card_id}}
@@ -69,82 +69,84 @@ async def test_a_card_is_created_sent_updated_and_closed() -> None:
             )
         )
         assert isinstance(sent, MessageSent)
-        assert sent.chat_id == await door.chat_id()
-        assert await door.call(content(card_id, "ab", 1)) == Accepted()
-        assert isinstance(await door.call(content(card_id, "abc", 1)), Accepted), "same uuid"
+        assert sent.chat_id == await client.chat_id()
+        assert await client.call(content(card_id, "ab", 1)) == Accepted()
+        assert isinstance(await client.call(content(card_id, "abc", 1)), Accepted), "same uuid"
         again = gateway.ElementContent(
             card_id=card_id, element_id="answer", content="x", sequence=1, uuid="other"
         )
-        assert isinstance(await door.call(again), SequenceRefused)
+        assert isinstance(await client.call(again), SequenceRefused)
         closed = gateway.CardSettings(
             card_id=card_id,
             settings_json='{"config":{"streaming_mode":false}}',
             sequence=2,
             uuid="close",
         )
-        assert await door.call(closed) == Accepted()
+        assert await client.call(closed) == Accepted()
         final = CARD_JSON.replace('"content":"a"', '"content":"whole"').replace("true", "false")
         replaced = gateway.UpdateCard(card_id=card_id, card_json=final, sequence=3, uuid="final")
-        assert await door.call(replaced) == Accepted()
-        (card,) = await door.platform.cards()
+        assert await client.call(replaced) == Accepted()
+        (card,) = await client.platform.cards()
         assert (card["sequence"], card["streaming"]) == (3, False)
         assert card["card"]["body"]["elements"][0]["content"] == "whole"
 
 
 async def test_a_message_is_answered_and_gets_a_reaction() -> None:
-    async with open_door() as door:
-        chat = await door.platform.chat()
-        said = await door.platform.say(chat, "hello")
-        message_id = MessageId(said["message_id"])
+    async with open_gateway() as client:
+        chat = await client.platform.chat()
+        sent = await client.platform.say(chat, "hello")
+        message_id = MessageId(sent["message_id"])
         reply = gateway.ReplyMessage(
             message_id=message_id,
             msg_type="text",
             content_json='{"text":"你好 🙂"}',
             uuid="reply-1",
-            chat_id=await door.chat_id(),
+            chat_id=await client.chat_id(),
         )
-        first, second = await door.call(reply), await door.call(reply)
+        first, second = await client.call(reply), await client.call(reply)
         assert isinstance(first, MessageSent)
         assert first == second, "the same uuid is the same message"
-        _, answer = await door.platform.messages(chat)
+        _, answer = await client.platform.messages(chat)
         assert answer["message_id"] == first.message_id
         assert answer["parent_id"] == message_id
         assert answer["content"] == '{"text":"你好 🙂"}'
 
-        added = await door.call(gateway.AddReaction(message_id=message_id, emoji_type="Typing"))
+        added = await client.call(gateway.AddReaction(message_id=message_id, emoji_type="Typing"))
         assert isinstance(added, ReactionAdded)
         removed = gateway.RemoveReaction(message_id=message_id, reaction_id=added.reaction_id)
-        assert await door.call(removed) == Accepted()
-        question, _ = await door.platform.messages(chat)
+        assert await client.call(removed) == Accepted()
+        question, _ = await client.platform.messages(chat)
         assert question["reactions"] == []
 
 
 async def test_the_bot_its_socket_and_its_images() -> None:
-    async with open_door() as door:
-        state = await door.platform.get("state")
-        bot = await door.call(gateway.GetBotInfo())
+    async with open_gateway() as client:
+        state = await client.platform.get("state")
+        bot = await client.call(gateway.GetBotInfo())
         assert bot == BotInfo(open_id=state["app"]["bot_open_id"], name="larkd")
-        found = await door.call(gateway.DiscoverEndpoint())
+        found = await client.call(gateway.DiscoverEndpoint())
         assert isinstance(found, EndpointFound)
         assert found.url.startswith("ws://127.0.0.1:")
         assert found.client_config.ping_interval_s == 120
-        uploaded = await door.call(gateway.UploadImage(image=b"\x89PNG\r\n\x1a\n" + bytes(300_000)))
+        uploaded = await client.call(
+            gateway.UploadImage(image=b"\x89PNG\r\n\x1a\n" + bytes(300_000))
+        )
         assert isinstance(uploaded, ImageUploaded)
         assert uploaded.image_key.startswith("img_")
 
 
 async def test_what_comes_from_outside_stays_inside_its_part_of_the_path() -> None:
-    async with open_door() as door:
+    async with open_gateway() as client:
         strange = MessageId("om_../../../bot?x=1#y")
-        outcome = await door.call(gateway.AddReaction(message_id=strange, emoji_type="Typing"))
+        outcome = await client.call(gateway.AddReaction(message_id=strange, emoji_type="Typing"))
         assert isinstance(outcome, Rejected)
-        assert await door.arrived(BOT_INFO) == []
+        assert await client.arrived(BOT_INFO) == []
 
 
 async def test_a_missing_scope_comes_with_the_page_that_grants_it() -> None:
-    async with open_door() as door:
-        await door.platform.post("scopes", missing=["cardkit:card:write"])
-        outcome = await door.call(gateway.CreateCard(card_json=CARD_JSON))
+    async with open_gateway() as client:
+        await client.platform.post("scopes", missing=["cardkit:card:write"])
+        outcome = await client.call(gateway.CreateCard(card_json=CARD_JSON))
         assert isinstance(outcome, MissingScope)
         assert outcome.scopes == ("cardkit:card:write",)
         assert outcome.grant_url is not None
@@ -155,53 +157,53 @@ async def test_a_missing_scope_comes_with_the_page_that_grants_it() -> None:
 
 
 async def test_a_platform_that_counts_exactly_never_has_to_refuse(clock: MockClock) -> None:
-    async with open_door() as door:
+    async with open_gateway() as client:
         message_id = MessageId(
-            (await door.platform.say(await door.platform.chat(), "hi"))["message_id"]
+            (await client.platform.say(await client.platform.chat(), "hi"))["message_id"]
         )
         reaction = gateway.AddReaction(message_id=message_id, emoji_type="Typing")
-        outcomes = await door.together(*[reaction] * 130)
+        outcomes = await client.together(*[reaction] * 130)
         assert {type(outcome) for outcome in outcomes} == {ReactionAdded}
-        assert (await door.state()).rate_limited == 0
-        assert len(await door.arrived(REACTIONS)) == 130
+        assert (await client.state()).rate_limited == 0
+        assert len(await client.arrived(REACTIONS)) == 130
 
 
-async def test_a_rate_limit_is_told_learned_and_logged(clock: MockClock) -> None:
-    async with open_door() as door:
-        await door.call(gateway.GetBotInfo())
-        await door.fault(
+async def test_a_rate_limit_is_reported_learned_and_logged(clock: MockClock) -> None:
+    async with open_gateway() as client:
+        await client.call(gateway.GetBotInfo())
+        await client.fault(
             CARDS, "code", code=99991400, status=429, headers={"x-ogw-ratelimit-reset": "7"}
         )
         create = gateway.CreateCard(card_json=CARD_JSON)
         with capture_logs() as logs:
-            limited = await door.call(create)
+            limited = await client.call(create)
         assert isinstance(limited, RateLimited)
         assert limited.retry_after_s == 7
-        (said,) = [entry for entry in logs if entry["event"] == "feishu.rate_limited"]
-        assert said["account"] == "main"
-        assert said["retry_after_s"] == 7
-        state = await door.state()
+        (sent,) = [entry for entry in logs if entry["event"] == "feishu.rate_limited"]
+        assert sent["account"] == "main"
+        assert sent["retry_after_s"] == 7
+        state = await client.state()
         assert (state.rate_limited, state.calls) == (1, 2)
         assert state.last_error is not None
         assert "99991400" in state.last_error
 
-        told_at = trio.current_time()
-        assert isinstance(await door.call(gateway.GetBotInfo()), BotInfo)
-        assert trio.current_time() - told_at < 1, "another API goes on"
-        assert isinstance(await door.call(create), CardCreated)
-        assert trio.current_time() - told_at >= 6.9
+        answered_at = trio.current_time()
+        assert isinstance(await client.call(gateway.GetBotInfo()), BotInfo)
+        assert trio.current_time() - answered_at < 1, "another API goes on"
+        assert isinstance(await client.call(create), CardCreated)
+        assert trio.current_time() - answered_at >= 6.9
 
 
 async def test_a_limit_of_one_card_pauses_that_card_alone(clock: MockClock) -> None:
-    async with open_door() as door:
-        one, other = await door.card(), await door.card()
-        await door.fault(ELEMENT, "code", code=230020, headers={"retry-after": "5"})
-        assert isinstance(await door.call(content(one, "b", 1)), RateLimited)
-        told_at = trio.current_time()
-        assert await door.call(content(other, "b", 1)) == Accepted()
-        assert trio.current_time() - told_at < 1
-        assert await door.call(content(one, "c", 2)) == Accepted()
-        assert trio.current_time() - told_at >= 4.9
+    async with open_gateway() as client:
+        one, other = await client.card(), await client.card()
+        await client.fault(ELEMENT, "code", code=230020, headers={"retry-after": "5"})
+        assert isinstance(await client.call(content(one, "b", 1)), RateLimited)
+        answered_at = trio.current_time()
+        assert await client.call(content(other, "b", 1)) == Accepted()
+        assert trio.current_time() - answered_at < 1
+        assert await client.call(content(one, "c", 2)) == Accepted()
+        assert trio.current_time() - answered_at >= 4.9
 
 
 async def permit(
@@ -218,21 +220,21 @@ async def permit(
 
 
 async def test_a_call_with_a_permit_does_not_wait_again(clock: MockClock) -> None:
-    async with open_door() as door:
-        card_id = await door.card()
-        granted = await permit(door.mailbox, Priority.TEXT)
+    async with open_gateway() as client:
+        card_id = await client.card()
+        granted = await permit(client.mailbox, Priority.TEXT)
         assert granted.api is Api.ELEMENT_CONTENT
-        await door.fault(CARDS, "code", code=99991400, status=429)
-        outcome = await door.call(content(card_id, "ab", 1), Priority.TEXT, granted.permit)
+        await client.fault(CARDS, "code", code=99991400, status=429)
+        outcome = await client.call(content(card_id, "ab", 1), Priority.TEXT, granted.permit)
         assert outcome == Accepted()
 
 
 async def test_final_states_get_their_permits_first(clock: MockClock) -> None:
-    async with open_door() as door:
+    async with open_gateway() as client:
         order: list[Priority] = []
 
         async def want(priority: Priority) -> None:
-            await permit(door.mailbox, priority)
+            await permit(client.mailbox, priority)
             order.append(priority)
 
         async with trio.open_nursery() as nursery:
@@ -246,11 +248,11 @@ async def test_final_states_get_their_permits_first(clock: MockClock) -> None:
 
 
 async def test_a_permit_nobody_waits_for_costs_nothing(clock: MockClock) -> None:
-    async with open_door() as door:
+    async with open_gateway() as client:
         for _ in range(40):
             tx, rx = trio.open_memory_channel[gateway.Granted](1)
             rx.close()
-            await door.mailbox.send(
+            await client.mailbox.send(
                 gateway.Permit(
                     api=Api.ELEMENT_CONTENT,
                     priority=Priority.TEXT,
@@ -259,30 +261,30 @@ async def test_a_permit_nobody_waits_for_costs_nothing(clock: MockClock) -> None
                 )
             )
         asked_at = trio.current_time()
-        await permit(door.mailbox, Priority.TEXT)
+        await permit(client.mailbox, Priority.TEXT)
         assert trio.current_time() - asked_at < 0.5
 
 
 async def test_a_slow_platform_is_met_by_priority_too(clock: MockClock) -> None:
-    async with open_door() as door:
-        await door.call(gateway.GetBotInfo())
+    async with open_gateway() as client:
+        await client.call(gateway.GetBotInfo())
         # As many as may be under way hang; nothing that waits goes before they end.
-        await door.fault(BOT_INFO, "delay", seconds=5, times=room.CALLS_AT_ONCE_MAX)
+        await client.fault(BOT_INFO, "delay", seconds=5, times=gateway_actor.CALLS_AT_ONCE_MAX)
         order: list[str] = []
 
         async def call(name: str, priority: Priority) -> None:
-            await door.call(gateway.GetBotInfo(), priority)
+            await client.call(gateway.GetBotInfo(), priority)
             order.append(name)
 
         async with trio.open_nursery() as nursery:
-            for _ in range(room.CALLS_AT_ONCE_MAX):
+            for _ in range(gateway_actor.CALLS_AT_ONCE_MAX):
                 nursery.start_soon(call, "slow", Priority.FINAL)
             await trio.sleep(3)
             for _ in range(30):
                 nursery.start_soon(call, "text", Priority.TEXT)
             await trio.sleep(1)
             nursery.start_soon(call, "final", Priority.FINAL)
-        # About a dozen slots become free at once, and what they take up ends in any order.
+        # About a dozen slots become free at once, and what they start ends in any order.
         late = [name for name in order if name != "slow"]
         assert late.index("final") < 15
 
@@ -290,7 +292,7 @@ async def test_a_slow_platform_is_met_by_priority_too(clock: MockClock) -> None:
 # ── endings ─────────────────────────────────────────────────────────────────
 
 
-async def test_who_waits_when_the_gateway_is_cancelled_hears_of_it() -> None:
+async def test_who_waits_when_the_gateway_is_cancelled_is_answered() -> None:
     gone: list[str] = []
 
     async def ask_in_vain(name: str, asking: Callable[[], Awaitable[object]]) -> None:
@@ -300,15 +302,15 @@ async def test_who_waits_when_the_gateway_is_cancelled_hears_of_it() -> None:
             gone.append(name)
 
     with trio.fail_after(10):
-        async with open_door() as door, trio.open_nursery() as askers:
+        async with open_gateway() as client, trio.open_nursery() as askers:
             tx, rx = trio.open_memory_channel[gateway.GatewayMessage](100)
-            other = Door(door.platform, tx)
+            other = GatewayClient(client.platform, tx)
             async with trio.open_nursery() as nursery:
-                await nursery.start(room.run, settings_of(door.platform.running), rx)
-                await door.fault(BOT_INFO, "hang")
+                await nursery.start(gateway_actor.run, settings_of(client.platform.running), rx)
+                await client.fault(BOT_INFO, "hang")
                 under_way = partial(other.call, gateway.GetBotInfo())
                 askers.start_soon(ask_in_vain, "under way", under_way)
-                while not await door.arrived(BOT_INFO):
+                while not await client.arrived(BOT_INFO):
                     await trio.sleep(0.01)
                 for _ in range(30):
                     asking = partial(permit, tx, Priority.TEXT)
@@ -322,11 +324,11 @@ async def test_who_waits_when_the_gateway_is_cancelled_hears_of_it() -> None:
 
 
 async def test_a_gateway_nobody_can_ask_ends() -> None:
-    async with open_door() as door:
+    async with open_gateway() as client:
         tx, rx = trio.open_memory_channel[gateway.GatewayMessage](1)
         tx.close()
         with trio.fail_after(5):
-            await room.run(settings_of(door.platform.running), rx)
+            await gateway_actor.run(settings_of(client.platform.running), rx)
 
 
 class Spent(MonthlyCount):
@@ -342,10 +344,10 @@ class Spent(MonthlyCount):
 
 
 async def test_when_the_month_runs_low_text_waits_and_an_end_does_not() -> None:
-    async with open_door() as door, trio.open_nursery() as nursery:
+    async with open_gateway() as client, trio.open_nursery() as nursery:
         tx, rx = trio.open_memory_channel[gateway.GatewayMessage](100)
-        settings = settings_of(door.platform.running, monthly_calls=100)
-        await nursery.start(room.run, settings, rx, Spent(96))
+        settings = settings_of(client.platform.running, monthly_calls=100)
+        await nursery.start(gateway_actor.run, settings, rx, Spent(96))
         await trio.sleep(0.1)
         with pytest.raises(trio.TooSlowError):
             with trio.fail_after(1):
@@ -359,13 +361,13 @@ async def test_when_the_month_runs_low_text_waits_and_an_end_does_not() -> None:
 async def test_secrets_are_in_no_log_repr_or_error() -> None:
     wrong = "a-secret-that-is-wrong"
     with capture_logs() as logs:
-        async with open_door(app_secret=wrong) as door:
+        async with open_gateway(app_secret=wrong) as client:
             outcomes = [
-                await door.call(gateway.DiscoverEndpoint()),
-                await door.call(gateway.GetBotInfo()),
+                await client.call(gateway.DiscoverEndpoint()),
+                await client.call(gateway.GetBotInfo()),
             ]
-            state = await door.state()
-            settings = settings_of(door.platform.running, app_secret=wrong)
+            state = await client.state()
+            settings = settings_of(client.platform.running, app_secret=wrong)
     assert all(isinstance(outcome, Rejected) for outcome in outcomes)
     call = calls.build(gateway.DiscoverEndpoint(), app_id="a", app_secret=wrong)
     assert call.json is not None
@@ -374,11 +376,11 @@ async def test_secrets_are_in_no_log_repr_or_error() -> None:
     assert wrong not in shown
 
 
-def settings_of(sandbox: RunningSandbox, **other: Any) -> room.GatewaySettings:
+def settings_of(sandbox: RunningSandbox, **other: Any) -> gateway_actor.GatewaySettings:
     app: dict[str, Any] = {
         "app_id": sandbox.settings.app_id,
         "app_secret": sandbox.settings.app_secret,
     }
-    return room.GatewaySettings(
+    return gateway_actor.GatewaySettings(
         account=AccountId("other"), base_url=sandbox.base_url, **(app | other)
     )

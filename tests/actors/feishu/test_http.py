@@ -29,7 +29,7 @@ from protocol.platform.outcomes import (
     Rejected,
     TokenRefused,
 )
-from tests.kit.gateway_client import BOT_INFO, ELEMENT, TOKEN, content, open_door, patient_clock
+from tests.kit.gateway_client import BOT_INFO, ELEMENT, TOKEN, content, loopback_clock, open_gateway
 
 WHO = gateway.GetBotInfo()
 DAY_OF_A_TOKEN_S = 7200
@@ -38,98 +38,98 @@ CREATE = "/open-apis/im/v1/messages"
 
 @pytest.fixture
 def clock() -> MockClock:
-    return patient_clock()
+    return loopback_clock()
 
 
 # ── tenant token ────────────────────────────────────────────────────────────
 
 
 async def test_many_calls_at_once_need_one_token() -> None:
-    async with open_door() as door:
-        await door.fault(TOKEN, "delay", seconds=0.2)
-        outcomes = await door.together(*[WHO] * 10)
+    async with open_gateway() as client:
+        await client.fault(TOKEN, "delay", seconds=0.2)
+        outcomes = await client.together(*[WHO] * 10)
         assert {type(outcome) for outcome in outcomes} == {BotInfo}
-        assert len(await door.arrived(TOKEN)) == 1
-        assert isinstance(await door.call(WHO), BotInfo)
-        assert len(await door.arrived(TOKEN)) == 1, "and later calls use it too"
+        assert len(await client.arrived(TOKEN)) == 1
+        assert isinstance(await client.call(WHO), BotInfo)
+        assert len(await client.arrived(TOKEN)) == 1, "and later calls use it too"
 
 
 async def test_a_token_is_renewed_before_it_ends(clock: MockClock) -> None:
-    async with open_door() as door:
-        await door.call(WHO)
+    async with open_gateway() as client:
+        await client.call(WHO)
         clock.jump(DAY_OF_A_TOKEN_S - 700)
-        await door.call(WHO)
-        assert len(await door.arrived(TOKEN)) == 1, "it lives for more than ten minutes"
+        await client.call(WHO)
+        assert len(await client.arrived(TOKEN)) == 1, "it is valid for more than ten minutes"
         clock.jump(200)
-        outcomes = await door.together(*[WHO] * 10)
+        outcomes = await client.together(*[WHO] * 10)
         assert {type(outcome) for outcome in outcomes} == {BotInfo}
-        assert len(await door.arrived(TOKEN)) == 2
+        assert len(await client.arrived(TOKEN)) == 2
         clock.jump(600)
-        assert isinstance(await door.call(WHO), BotInfo)
-        assert len(await door.arrived(TOKEN)) == 2, "the new one outlives the old"
+        assert isinstance(await client.call(WHO), BotInfo)
+        assert len(await client.arrived(TOKEN)) == 2, "the new one outlives the old"
 
 
 async def test_a_renewal_that_fails_leaves_the_old_token_in_use(clock: MockClock) -> None:
-    async with open_door() as door:
-        await door.call(WHO)
+    async with open_gateway() as client:
+        await client.call(WHO)
         clock.jump(DAY_OF_A_TOKEN_S - 500)
-        await door.fault(TOKEN, "garbage", status=502, times=1)
-        assert isinstance(await door.call(WHO), BotInfo)
-        assert isinstance(await door.call(WHO), BotInfo)
-        assert len(await door.arrived(TOKEN)) == 2, "not tried again at once"
+        await client.fault(TOKEN, "garbage", status=502, times=1)
+        assert isinstance(await client.call(WHO), BotInfo)
+        assert isinstance(await client.call(WHO), BotInfo)
+        assert len(await client.arrived(TOKEN)) == 2, "not tried again at once"
         clock.jump(60)
-        assert isinstance(await door.call(WHO), BotInfo)
-        assert len(await door.arrived(TOKEN)) == 3
+        assert isinstance(await client.call(WHO), BotInfo)
+        assert len(await client.arrived(TOKEN)) == 3
 
 
 async def test_a_token_the_platform_forgot_is_renewed_once_and_the_calls_repeated() -> None:
-    async with open_door() as door:
-        await door.call(WHO)
-        await door.platform.post("expire_token")
-        outcomes = await door.together(*[WHO] * 10)
+    async with open_gateway() as client:
+        await client.call(WHO)
+        await client.platform.post("expire_token")
+        outcomes = await client.together(*[WHO] * 10)
         assert {type(outcome) for outcome in outcomes} == {BotInfo}
-        assert len(await door.arrived(TOKEN)) == 2
+        assert len(await client.arrived(TOKEN)) == 2
 
 
 async def test_a_call_refused_with_a_new_token_too_is_not_repeated_again() -> None:
-    async with open_door() as door:
-        await door.call(WHO)
-        await door.platform.post("expire_token")
-        await door.fault(BOT_INFO, "code", code=99991663, times=2)
-        assert isinstance(await door.call(WHO), TokenRefused)
-        assert len(await door.arrived(BOT_INFO)) == 3
+    async with open_gateway() as client:
+        await client.call(WHO)
+        await client.platform.post("expire_token")
+        await client.fault(BOT_INFO, "code", code=99991663, times=2)
+        assert isinstance(await client.call(WHO), TokenRefused)
+        assert len(await client.arrived(BOT_INFO)) == 3
 
 
 async def test_a_token_that_is_the_same_again_is_not_tried_again() -> None:
-    async with open_door() as door:
-        await door.fault(BOT_INFO, "code", code=99991668, times=1)
-        assert isinstance(await door.call(WHO), TokenRefused)
-        assert len(await door.arrived(BOT_INFO)) == 1
-        assert isinstance(await door.call(WHO), BotInfo)
+    async with open_gateway() as client:
+        await client.fault(BOT_INFO, "code", code=99991668, times=1)
+        assert isinstance(await client.call(WHO), TokenRefused)
+        assert len(await client.arrived(BOT_INFO)) == 1
+        assert isinstance(await client.call(WHO), BotInfo)
 
 
 async def test_wrong_credentials_are_the_outcome_of_every_call_that_waited() -> None:
-    async with open_door(app_secret="wrong") as door:
-        await door.fault(TOKEN, "delay", seconds=0.2)
-        outcomes = await door.together(*[WHO] * 5)
+    async with open_gateway(app_secret="wrong") as client:
+        await client.fault(TOKEN, "delay", seconds=0.2)
+        outcomes = await client.together(*[WHO] * 5)
         assert {type(outcome) for outcome in outcomes} == {CredentialsRefused}
-        assert len(await door.arrived(TOKEN)) == 1
+        assert len(await client.arrived(TOKEN)) == 1
 
 
 async def test_a_token_call_that_hangs_ends_every_call_that_waited(clock: MockClock) -> None:
-    async with open_door() as door:
-        await door.fault(TOKEN, "hang")
+    async with open_gateway() as client:
+        await client.fault(TOKEN, "hang")
         asked_at = trio.current_time()
-        outcomes = await door.together(*[WHO] * 5)
+        outcomes = await client.together(*[WHO] * 5)
         assert {type(outcome) for outcome in outcomes} == {NoAnswer}
         assert trio.current_time() - asked_at <= TOKEN_WITHIN_S + 0.5
-        assert isinstance(await door.call(WHO), BotInfo)
+        assert isinstance(await client.call(WHO), BotInfo)
 
 
 async def test_a_rate_limit_of_the_token_call_is_told() -> None:
-    async with open_door() as door:
-        await door.fault(TOKEN, "code", code=99991400, status=429)
-        assert isinstance(await door.call(WHO), RateLimited)
+    async with open_gateway() as client:
+        await client.fault(TOKEN, "code", code=99991400, status=429)
+        assert isinstance(await client.call(WHO), RateLimited)
 
 
 async def test_when_the_call_that_fetches_is_cut_off_another_fetches() -> None:
@@ -176,15 +176,15 @@ def test_a_token_serves_within_its_life_however_short(life_s: int) -> None:
 
 @pytest.mark.parametrize("kind", ["hang", "apply_then_hang"])
 async def test_a_call_without_an_answer_ends_by_its_deadline(clock: MockClock, kind: str) -> None:
-    async with open_door() as door:
-        card_id = await door.card()
-        await door.fault(ELEMENT, kind)
+    async with open_gateway() as client:
+        card_id = await client.card()
+        await client.fault(ELEMENT, kind)
         asked_at = trio.current_time()
         update = content(card_id, "ab", 1)
-        assert isinstance(await door.call(update), NoAnswer)
+        assert isinstance(await client.call(update), NoAnswer)
         assert trio.current_time() - asked_at <= CALL_WITHIN_S
-        assert await door.call(update) == Accepted(), "the same uuid: applied once at most"
-        (card,) = await door.platform.cards()
+        assert await client.call(update) == Accepted(), "the same uuid: applied once at most"
+        (card,) = await client.platform.cards()
         assert card["sequence"] == 1
 
 
@@ -206,9 +206,9 @@ async def test_an_answer_that_trickles_ends_by_the_deadline_of_the_whole(
 
 async def test_calls_cut_at_any_moment_leave_no_connection_behind() -> None:
     rng = random.Random(7)
-    async with open_door(enforce_limits=False) as door:
-        app = door.platform.running.settings
-        async with Platform(door.platform.base_url, app.app_id, app.app_secret) as platform:
+    async with open_gateway(enforce_limits=False) as client:
+        app = client.platform.running.settings
+        async with Platform(client.platform.base_url, app.app_id, app.app_secret) as platform:
 
             async def cut(after_s: float) -> None:
                 with trio.move_on_after(after_s):
@@ -225,7 +225,7 @@ async def test_calls_cut_at_any_moment_leave_no_connection_behind() -> None:
             async def whole() -> None:
                 outcomes.append(await platform.perform(WHO))
 
-            await door.fault(BOT_INFO, "delay", seconds=0.3, times=CONNECTIONS_MAX)
+            await client.fault(BOT_INFO, "delay", seconds=0.3, times=CONNECTIONS_MAX)
             async with trio.open_nursery() as nursery:
                 for _ in range(CONNECTIONS_MAX):
                     nursery.start_soon(whole)
@@ -236,44 +236,44 @@ async def test_calls_cut_at_any_moment_leave_no_connection_behind() -> None:
 
 
 async def test_a_dropped_connection_is_no_answer_and_the_next_call_finds_another() -> None:
-    async with open_door() as door:
-        await door.call(WHO)
-        await door.fault(BOT_INFO, "drop")
-        assert isinstance(await door.call(WHO), NoAnswer)
-        assert isinstance(await door.call(WHO), BotInfo)
+    async with open_gateway() as client:
+        await client.call(WHO)
+        await client.fault(BOT_INFO, "drop")
+        assert isinstance(await client.call(WHO), NoAnswer)
+        assert isinstance(await client.call(WHO), BotInfo)
 
 
 async def test_a_send_whose_answer_was_lost_is_repeated_without_a_second_message() -> None:
-    async with open_door() as door:
-        chat = await door.platform.chat()
+    async with open_gateway() as client:
+        chat = await client.platform.chat()
         send = gateway.CreateMessage(
-            chat_id=await door.chat_id(),
+            chat_id=await client.chat_id(),
             msg_type="text",
             content_json=msgspec.json.encode({"text": "once"}).decode(),
             uuid="once",
         )
-        await door.fault(CREATE, "apply_then_drop")
-        assert isinstance(await door.call(send), NoAnswer)
-        sent = await door.call(send)
+        await client.fault(CREATE, "apply_then_drop")
+        assert isinstance(await client.call(send), NoAnswer)
+        sent = await client.call(send)
         assert isinstance(sent, MessageSent)
-        assert [m["message_id"] for m in await door.platform.messages(chat)] == [sent.message_id]
+        assert [m["message_id"] for m in await client.platform.messages(chat)] == [sent.message_id]
 
 
 @pytest.mark.parametrize("status", [200, 400, 404, 502, 504])
 async def test_rubbish_is_no_answer_whatever_its_status(status: int) -> None:
-    async with open_door() as door:
-        await door.call(WHO)
-        await door.fault(BOT_INFO, "garbage", status=status)
-        outcome = await door.call(WHO)
+    async with open_gateway() as client:
+        await client.call(WHO)
+        await client.fault(BOT_INFO, "garbage", status=status)
+        outcome = await client.call(WHO)
         assert isinstance(outcome, NoAnswer)
         assert str(status) in outcome.reason
 
 
 async def test_http_200_with_another_code_is_a_failure() -> None:
-    async with open_door() as door:
-        await door.call(WHO)
-        await door.fault(BOT_INFO, "code", code=230013, status=200, message="no availability")
-        outcome = await door.call(WHO)
+    async with open_gateway() as client:
+        await client.call(WHO)
+        await client.fault(BOT_INFO, "code", code=230013, status=200, message="no availability")
+        outcome = await client.call(WHO)
         assert type(outcome) is Rejected
         assert (outcome.code, outcome.message) == (230013, "no availability")
         assert outcome.log_id
@@ -299,11 +299,11 @@ async def test_http_200_with_another_code_is_a_failure() -> None:
 async def test_what_is_not_an_answer_of_the_platform_is_no_answer(
     nursery: trio.Nursery, answer: bytes
 ) -> None:
-    async def say(stream: trio.SocketStream) -> None:
+    async def trickle(stream: trio.SocketStream) -> None:
         await stream.receive_some()
         await stream.send_all(answer)
 
-    outcome, took_s = await ask_a(nursery, say)
+    outcome, took_s = await ask_a(nursery, trickle)
     assert isinstance(outcome, NoAnswer)
     assert took_s < 5
 

@@ -1,4 +1,4 @@
-"""Pictures of the web: only public ones, whatever the name or a redirect says."""
+"""Pictures of the web: only public ones, whatever the name or a redirect leads to."""
 
 from __future__ import annotations
 

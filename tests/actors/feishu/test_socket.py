@@ -1,4 +1,4 @@
-"""One life of the WebSocket, against a real WebSocket server on loopback."""
+"""One run of the WebSocket, against a real WebSocket server on loopback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import trio_websocket as ws
 from actors.feishu import socket as socket_room
 from actors.feishu.socket import Socket, SocketEnd, SocketLimits, run_socket
 from protocol.platform import longconn
-from protocol.platform.longconn import Event, Frame
+from protocol.platform.longconn import Complete, Frame
 from protocol.platform.outcomes import ClientConfig
 from tests.kit.scripted_platform import (
     SERVICE,
@@ -41,14 +41,14 @@ async def platform() -> AsyncIterator[ScriptedPlatform]:
         nursery.cancel_scope.cancel()
 
 
-class Life:
+class Run:
     """One run of the socket: what it received, and how it ended."""
 
     def __init__(self, url: str, config: ClientConfig = CONFIG) -> None:
         self.url, self.config = url, config
         self.socket: Socket | None = None
         self.end: SocketEnd | None = None
-        self.events_tx, self.events = trio.open_memory_channel[Event](64)
+        self.events_tx, self.events = trio.open_memory_channel[Complete](64)
         self.leave = trio.CancelScope()
 
     async def run(self) -> None:
@@ -62,23 +62,23 @@ class Life:
                 await self.events_tx.send(event)
 
 
-async def live(
+async def serve(
     platform: ScriptedPlatform,
-    script: Callable[[Link, Life], Awaitable[None]],
+    script: Callable[[Link, Run], Awaitable[None]],
     config: ClientConfig = CONFIG,
-) -> Life:
-    """Run one life; *script* is the platform's side of it. Returns when it is over."""
-    life = Life(platform.url, config)
+) -> Run:
+    """Run one run; *script* is the platform's side of it. Returns when it is over."""
+    run = Run(platform.url, config)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(life.run)
+        nursery.start_soon(run.run)
         link = await platform.next_link()
-        await script(link, life)
-    return life
+        await script(link, run)
+    return run
 
 
-def end_of(life: Life) -> SocketEnd:
-    assert life.end is not None
-    return life.end
+def end_of(run: Run) -> SocketEnd:
+    assert run.end is not None
+    return run.end
 
 
 # ── pings and pongs ─────────────────────────────────────────────────────────
@@ -87,36 +87,36 @@ def end_of(life: Life) -> SocketEnd:
 async def test_the_first_ping_comes_at_once_and_names_the_service(
     platform: ScriptedPlatform,
 ) -> None:
-    async def script(link: Link, life: Life) -> None:
+    async def script(link: Link, run: Run) -> None:
         assert await link.pings.receive() == longconn.ping(SERVICE)
-        life.leave.cancel()
+        run.leave.cancel()
 
-    assert end_of(await live(platform, script)).kind == "left"
+    assert end_of(await serve(platform, script)).kind == "left"
 
 
 async def test_a_pong_changes_the_ping_interval_at_once(platform: ScriptedPlatform) -> None:
     platform.client_config = ClientConfig(ping_interval_s=1)
 
-    async def script(link: Link, life: Life) -> None:
+    async def script(link: Link, run: Run) -> None:
         await link.pings.receive()
         with trio.fail_after(2):  # and not after the 120 s the endpoint named
             await link.pings.receive()
-        assert life.socket is not None
-        assert life.socket.client_config.ping_interval_s == 1
-        life.leave.cancel()
+        assert run.socket is not None
+        assert run.socket.client_config.ping_interval_s == 1
+        run.leave.cancel()
 
-    await live(platform, script)
+    await serve(platform, script)
 
 
 async def test_a_link_without_pongs_is_given_up(platform: ScriptedPlatform) -> None:
-    async def script(link: Link, life: Life) -> None:
+    async def script(link: Link, run: Run) -> None:
         link.answers_pings = False
         await link.freeze()
 
     since = trio.current_time()
-    life = await live(platform, script, ClientConfig(ping_interval_s=1))
+    run = await serve(platform, script, ClientConfig(ping_interval_s=1))
     took = trio.current_time() - since
-    assert end_of(life) == SocketEnd(kind="half_open", reason="no pong for 1.1 s")
+    assert end_of(run) == SocketEnd(kind="half_open", reason="no pong for 1.1 s")
     # Neither a close handshake nor the network is waited for.
     assert 1.1 <= took < 1.6
 
@@ -124,16 +124,16 @@ async def test_a_link_without_pongs_is_given_up(platform: ScriptedPlatform) -> N
 async def test_a_link_with_events_but_without_pongs_is_given_up(
     platform: ScriptedPlatform,
 ) -> None:
-    async def script(link: Link, life: Life) -> None:
+    async def script(link: Link, run: Run) -> None:
         link.answers_pings = False
         while not link.over.is_set():
             await link.push_event(message_event())
-            await life.events.receive()
+            await run.events.receive()
             with trio.move_on_after(0.2):
                 await link.over.wait()
 
-    life = await live(platform, script, ClientConfig(ping_interval_s=1))
-    assert end_of(life).kind == "half_open"
+    run = await serve(platform, script, ClientConfig(ping_interval_s=1))
+    assert end_of(run).kind == "half_open"
 
 
 async def test_our_own_slowness_is_not_the_peers_silence(platform: ScriptedPlatform) -> None:
@@ -164,31 +164,31 @@ async def test_our_own_slowness_is_not_the_peers_silence(platform: ScriptedPlatf
 
 
 async def test_an_event_comes_in_and_its_ack_goes_out(platform: ScriptedPlatform) -> None:
-    async def script(link: Link, life: Life) -> None:
+    async def script(link: Link, run: Run) -> None:
         await link.push_event(message_event(), message_id="push-7")
-        event = await life.events.receive()
+        event = await run.events.receive()
         assert event.payload == message_event()
-        assert life.socket is not None
-        assert await life.socket.send(longconn.ack(event.frame, took_ms=1))
+        assert run.socket is not None
+        assert await run.socket.send(longconn.ack(event.frame, took_ms=1))
         assert await link.next_ack() == ("push-7", {"code": 200})
-        life.leave.cancel()
+        run.leave.cancel()
 
-    await live(platform, script)
+    await serve(platform, script)
 
 
 async def test_fragments_in_any_order_are_one_event(platform: ScriptedPlatform) -> None:
-    async def script(link: Link, life: Life) -> None:
+    async def script(link: Link, run: Run) -> None:
         await link.push(reversed(frames_of(message_event(), parts=5)))
         await link.push_event(message_event(2))
-        assert (await life.events.receive()).payload == message_event()
-        assert (await life.events.receive()).payload == message_event(2)
-        life.leave.cancel()
+        assert (await run.events.receive()).payload == message_event()
+        assert (await run.events.receive()).payload == message_event(2)
+        run.leave.cancel()
 
-    await live(platform, script)
+    await serve(platform, script)
 
 
 async def test_what_is_no_event_is_passed_over(platform: ScriptedPlatform) -> None:
-    async def script(link: Link, life: Life) -> None:
+    async def script(link: Link, run: Run) -> None:
         await link.connection.send_message("text")
         await link.connection.send_message(b"junk")
         await link.connection.send_message(b"")
@@ -196,10 +196,10 @@ async def test_what_is_no_event_is_passed_over(platform: ScriptedPlatform) -> No
         await link.push([Frame(service=1, method=1, headers=(("type", "card"),))])
         await link.push([Frame(service=1, method=9), Frame(service=1, method=0)])
         await link.push([frame])
-        assert (await life.events.receive()).payload == b"{}"
-        life.leave.cancel()
+        assert (await run.events.receive()).payload == b"{}"
+        run.leave.cancel()
 
-    assert end_of(await live(platform, script)).kind == "left"
+    assert end_of(await serve(platform, script)).kind == "left"
 
 
 # ── ends ────────────────────────────────────────────────────────────────────
@@ -212,31 +212,31 @@ async def test_what_is_no_event_is_passed_over(platform: ScriptedPlatform) -> No
 async def test_the_peer_closes(
     platform: ScriptedPlatform, code: int, reason: str, refusal: str | None
 ) -> None:
-    async def script(link: Link, life: Life) -> None:
+    async def script(link: Link, run: Run) -> None:
         await link.close(code, reason)
 
-    end = end_of(await live(platform, script))
+    end = end_of(await serve(platform, script))
     assert (end.kind, end.refusal.kind if end.refusal else None) == ("closed", refusal)
     assert str(code) in end.reason
     assert reason in end.reason
 
 
 async def test_events_before_the_close_are_not_lost(platform: ScriptedPlatform) -> None:
-    async def script(link: Link, life: Life) -> None:
+    async def script(link: Link, run: Run) -> None:
         for number in range(10):
             await link.push_event(message_event(number))
         await link.close()
         for number in range(10):
-            assert (await life.events.receive()).payload == message_event(number)
+            assert (await run.events.receive()).payload == message_event(number)
 
-    assert end_of(await live(platform, script)).kind == "closed"
+    assert end_of(await serve(platform, script)).kind == "closed"
 
 
 async def test_the_network_goes_away(platform: ScriptedPlatform) -> None:
-    async def script(link: Link, life: Life) -> None:
+    async def script(link: Link, run: Run) -> None:
         await link.abort()
 
-    assert end_of(await live(platform, script)).kind == "lost"
+    assert end_of(await serve(platform, script)).kind == "lost"
 
 
 async def test_sending_on_a_link_that_is_over_says_so(platform: ScriptedPlatform) -> None:
@@ -277,53 +277,53 @@ async def test_a_peer_that_stops_reading_is_given_up(platform: ScriptedPlatform)
 
 
 async def test_a_message_without_end_is_not_kept(platform: ScriptedPlatform) -> None:
-    async def script(link: Link, life: Life) -> None:
+    async def script(link: Link, run: Run) -> None:
         with contextlib.suppress(ws.ConnectionClosed):  # it may hang up before the last byte
             await link.push_event(bytes(5 * 1024 * 1024))
 
-    assert "1009" in end_of(await live(platform, script)).reason
+    assert "1009" in end_of(await serve(platform, script)).reason
 
 
 async def test_leaving_says_goodbye(platform: ScriptedPlatform) -> None:
-    async def script(link: Link, life: Life) -> None:
+    async def script(link: Link, run: Run) -> None:
         await link.pings.receive()
-        life.leave.cancel()
+        run.leave.cancel()
         await link.over.wait()
         assert link.connection.closed is not None
         assert link.connection.closed.code == 1000
 
-    assert end_of(await live(platform, script)).kind == "left"
+    assert end_of(await serve(platform, script)).kind == "left"
 
 
 async def test_leaving_does_not_wait_for_a_dead_peer(platform: ScriptedPlatform) -> None:
-    async def script(link: Link, life: Life) -> None:
+    async def script(link: Link, run: Run) -> None:
         await link.pings.receive()
         await link.freeze()
-        life.leave.cancel()
+        run.leave.cancel()
 
     since = trio.current_time()
-    assert end_of(await live(platform, script)).kind == "left"
+    assert end_of(await serve(platform, script)).kind == "left"
     assert trio.current_time() - since < QUICK.close_within_s + 0.5
 
 
 async def test_a_ping_into_our_goodbye_is_no_crash(platform: ScriptedPlatform) -> None:
     """The library refuses to answer it; the link was over anyway."""
 
-    async def script(link: Link, life: Life) -> None:
+    async def script(link: Link, run: Run) -> None:
         await link.pings.receive()
         await link.freeze()
         await trio.testing.wait_all_tasks_blocked()
-        life.leave.cancel()
+        run.leave.cancel()
         await link.stream.receive_some()
         await link.stream.send_all(b"\x89\x00")
 
-    assert end_of(await live(platform, script)).kind == "left"
+    assert end_of(await serve(platform, script)).kind == "left"
 
 
 async def test_cancellation_says_goodbye_too(platform: ScriptedPlatform) -> None:
-    life = Life(platform.url)
+    run = Run(platform.url)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(life.run)
+        nursery.start_soon(run.run)
         link = await platform.next_link()
         await link.pings.receive()
         nursery.cancel_scope.cancel()
@@ -352,40 +352,40 @@ async def test_refusals_are_told_apart(
     platform: ScriptedPlatform, refusal: Refusal, kind: str
 ) -> None:
     platform.refusals.append(refusal)
-    life = Life(platform.url)
-    await life.run()
-    end = end_of(life)
+    run = Run(platform.url)
+    await run.run()
+    end = end_of(run)
     assert end.kind == "refused"
     assert end.refusal is not None
     assert end.refusal.kind == kind
-    assert life.socket is None
+    assert run.socket is None
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 101 Sure\r\n\r\n"])
 async def test_a_peer_that_is_no_websocket(platform: ScriptedPlatform, answer: bytes) -> None:
     platform.raw_answer = answer
-    life = Life(platform.url)
-    await life.run()
-    assert end_of(life).kind in {"unreachable", "lost"}
-    assert life.socket is None
+    run = Run(platform.url)
+    await run.run()
+    assert end_of(run).kind in {"unreachable", "lost"}
+    assert run.socket is None
 
 
 async def test_nobody_listens() -> None:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
     await listener.aclose()
-    life = Life(f"ws://127.0.0.1:{port}/ws/v2?ticket=secret")
-    await life.run()
-    assert end_of(life).kind == "unreachable"
-    assert "secret" not in end_of(life).reason
+    run = Run(f"ws://127.0.0.1:{port}/ws/v2?ticket=secret")
+    await run.run()
+    assert end_of(run).kind == "unreachable"
+    assert "secret" not in end_of(run).reason
 
 
 async def test_tls_to_a_peer_without_tls(platform: ScriptedPlatform) -> None:
     platform.raw_answer = b"plain text\r\n"
-    life = Life(platform.url.replace("ws://", "wss://"))
-    await life.run()
-    assert end_of(life).kind == "unreachable"
-    assert "SSL" in end_of(life).reason
+    run = Run(platform.url.replace("ws://", "wss://"))
+    await run.run()
+    assert end_of(run).kind == "unreachable"
+    assert "SSL" in end_of(run).reason
 
 
 class TestTls:
@@ -417,16 +417,16 @@ class TestTls:
         self, certificate: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        life = await self.visit(certificate)
-        assert end_of(life).kind == "closed"
-        assert life.socket is not None
+        run = await self.visit(certificate)
+        assert end_of(run).kind == "closed"
+        assert run.socket is not None
 
     async def test_a_peer_nobody_vouches_for(self, certificate: Path) -> None:
-        life = await self.visit(certificate)
-        assert end_of(life).kind == "unreachable"
-        assert "CERTIFICATE_VERIFY_FAILED" in end_of(life).reason
+        run = await self.visit(certificate)
+        assert end_of(run).kind == "unreachable"
+        assert "CERTIFICATE_VERIFY_FAILED" in end_of(run).reason
 
-    async def visit(self, certificate: Path) -> Life:
+    async def visit(self, certificate: Path) -> Run:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(certificate)
 
@@ -441,14 +441,14 @@ class TestTls:
                     greet, "127.0.0.1", 0, context, task_status=task_status
                 )
             )
-            life = Life(f"wss://127.0.0.1:{server.port}/ws/v2")
-            await life.run()
+            run = Run(f"wss://127.0.0.1:{server.port}/ws/v2")
+            await run.run()
             nursery.cancel_scope.cancel()
-        return life
+        return run
 
 
 @pytest.mark.parametrize("url", ["", "https://open.feishu.cn/", "ws://", "ws://[::1", "ws://h:x/"])
 async def test_an_address_that_is_none(url: str) -> None:
-    life = Life(url)
-    await life.run()
-    assert end_of(life).kind == "unreachable"
+    run = Run(url)
+    await run.run()
+    assert end_of(run).kind == "unreachable"

@@ -96,7 +96,7 @@ def test_a_learned_limit_slows_down_for_a_while() -> None:
     def in_a_second(start: float, *, limited: int) -> int:
         budget: Budget[int] = Budget()
         for _ in range(limited):
-            # Of the same pause, so it is one lesson, however many calls were told.
+            # Of the same pause, so it is one lesson, however many calls got it.
             budget.limited("a", 1.0, now=0.0)
         for number in range(100):
             budget.wait(number, Want(api="a", priority=FINAL))

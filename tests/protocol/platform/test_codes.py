@@ -44,7 +44,7 @@ MEANINGS: Mapping[type[Outcome], tuple[int, ...]] = {
     CredentialsRefused: (10003, 10005, 10014, 10015, 20002, 403, 514, 1000040344, 1000040345),
     ConnectionLimit: (1000040350,),
     NoAnswer: (1, 1000040343, 1500, 2200, 5000, 10500, 1000003, 10012, 10013, 300120),
-    # Nothing to be done but to say so: a bad request, a chat that does not let us in.
+    # Nothing to be done but to report it: a bad request, a chat that does not let us in.
     Rejected: (230001, 230002, 230013, 230018, 230099, 10002, 300301, 300311, 200770, 99991403),
 }
 

@@ -123,7 +123,7 @@ class TestEnvelope:
         assert (envelope.kind, envelope.chat_id) == ("other", None)
 
     @pytest.mark.parametrize(
-        ("payload", "says"),
+        ("payload", "reason"),
         [
             (b"", "not a readable event"),
             (b"[]", "not a readable event"),
@@ -138,8 +138,8 @@ class TestEnvelope:
             (b'{"uuid":"u"}', "without event.type"),
         ],
     )
-    def test_what_cannot_be_named_is_said_so(self, payload: bytes, says: str) -> None:
-        with pytest.raises(RemoteProtocolError, match=says) as caught:
+    def test_what_cannot_be_named_is_an_error(self, payload: bytes, reason: str) -> None:
+        with pytest.raises(RemoteProtocolError, match=reason) as caught:
             events.read_envelope(payload)
         assert caught.value.code == "bad_event"
 
@@ -176,10 +176,10 @@ class TestMessage:
         )
 
     @pytest.mark.parametrize(
-        ("said", "meant"), [("p2p", "p2p"), ("group", "group"), ("topic_group", "group")]
+        ("sent", "meant"), [("p2p", "p2p"), ("group", "group"), ("topic_group", "group")]
     )
-    def test_every_chat_that_is_not_direct_is_a_group(self, said: str, meant: str) -> None:
-        payload = v2(events.MESSAGE_RECEIVED, message(chat_type=said))
+    def test_every_chat_that_is_not_direct_is_a_group(self, sent: str, meant: str) -> None:
+        payload = v2(events.MESSAGE_RECEIVED, message(chat_type=sent))
         assert events.decode_message(payload).chat_type == meant
 
     def test_null_and_empty_are_missing(self) -> None:
@@ -267,7 +267,7 @@ json_values = st.recursive(
 
 @pytest.mark.parametrize("read", READERS, ids=lambda each: each.__name__)
 class TestJunk:
-    """Whatever comes, the only error is the one that says whose fault it is."""
+    """Whatever comes, the only error is the one that names whose fault it is."""
 
     @given(junk=st.binary(max_size=64))
     def test_bytes(self, read: Callable[[bytes], object], junk: bytes) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.platform import longconn
-from protocol.platform.longconn import DATA, Event, Frame, Ignored, Incomplete, Pong, Receiver
+from protocol.platform.longconn import DATA, Complete, Frame, Ignored, Incomplete, Pong, Receiver
 from protocol.platform.outcomes import ClientConfig
 
 CONFIG = ClientConfig(
@@ -21,7 +21,7 @@ CONFIG = ClientConfig(
 
 
 def push(payload: bytes | None, **headers: str) -> Frame:
-    """A data frame as the platform sends it, complete unless *headers* say otherwise."""
+    """A data frame as the platform sends it, complete unless *headers* differ."""
     named = {"type": "event", "message_id": "push-1", "sum": "1", "seq": "0", "trace_id": "e"}
     return Frame(
         seq_id=7,
@@ -53,7 +53,7 @@ class TestJoining:
         receiver = Receiver(CONFIG)
         *before, last = [receiver.receive(frame, now=0.0) for frame in frames]
         assert all(isinstance(each, Incomplete) for each in before)
-        assert last == Event(payload=payload, frame=frames[-1])
+        assert last == Complete(payload=payload, frame=frames[-1])
 
     @given(data=st.data())
     def test_events_in_fragments_may_be_interleaved(self, data: st.DataObject) -> None:
@@ -69,7 +69,7 @@ class TestJoining:
         )
         receiver = Receiver(CONFIG)
         received = [receiver.receive(frame, now=0.0) for frame in frames]
-        assert sorted(each.payload for each in received if isinstance(each, Event)) == sorted(
+        assert sorted(each.payload for each in received if isinstance(each, Complete)) == sorted(
             payloads
         )
 
@@ -81,7 +81,7 @@ class TestJoining:
                 fragments.add(first, dict(first.headers), now=0.0), longconn.Incomplete
             )
         assert fragments.pending_bytes == 1
-        assert fragments.add(second, dict(second.headers), now=0.0) == Event(
+        assert fragments.add(second, dict(second.headers), now=0.0) == Complete(
             payload=b"ab", frame=second
         )
         assert (fragments.pending_bytes, fragments.pending_sets) == (0, 0)
@@ -90,15 +90,15 @@ class TestJoining:
         first, second = split(b"ab", [1])
         receiver = Receiver(CONFIG)
         receiver.receive(first, now=0.0)
-        late = receiver.receive(second, now=longconn.FRAGMENT_LIFE_S)
+        late = receiver.receive(second, now=longconn.FRAGMENT_KEPT_S)
         assert isinstance(late, Incomplete), "the first half is forgotten, and was never acked"
 
     def test_every_fragment_gives_the_set_time(self) -> None:
         one, two, three = split(b"abc", [1, 2])
         receiver = Receiver(CONFIG)
         receiver.receive(one, now=0.0)
-        receiver.receive(two, now=longconn.FRAGMENT_LIFE_S - 1)
-        assert isinstance(receiver.receive(three, now=longconn.FRAGMENT_LIFE_S + 1), Event)
+        receiver.receive(two, now=longconn.FRAGMENT_KEPT_S - 1)
+        assert isinstance(receiver.receive(three, now=longconn.FRAGMENT_KEPT_S + 1), Complete)
 
     def test_the_number_of_incomplete_events_has_an_end(self) -> None:
         fragments = longconn.Fragments()
@@ -201,7 +201,7 @@ class TestKinds:
 
     def test_an_event_without_counting_headers_is_whole(self) -> None:
         frame = Frame(service=1, method=DATA, headers=(("type", "event"),), payload=b"{}")
-        assert Receiver(CONFIG).receive(frame, now=0.0) == Event(payload=b"{}", frame=frame)
+        assert Receiver(CONFIG).receive(frame, now=0.0) == Complete(payload=b"{}", frame=frame)
 
 
 def control(kind: str, payload: bytes | None) -> Frame:
@@ -330,4 +330,4 @@ def test_no_frame_is_too_odd_to_be_judged(junk: list[Any]) -> None:
     receiver = Receiver(CONFIG)
     for now, frame in enumerate(junk):
         received = receiver.receive(frame, now=float(now))
-        assert isinstance(received, Pong | Event | Incomplete | Ignored)
+        assert isinstance(received, Pong | Complete | Incomplete | Ignored)
