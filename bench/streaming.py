@@ -48,7 +48,7 @@ class Load:
         next_at = trio.current_time()
         self.first_text_ms[turn.deliver.chat_id] = time.time() * 1000
         while trio.current_time() < until:
-            await turn.say(TOKEN)
+            await turn.send(TOKEN)
             self.deltas += 1
             next_at += 1 / self.rate
             await trio.sleep_until(next_at)

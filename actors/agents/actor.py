@@ -79,16 +79,18 @@ class _Agents:
                         scope.cancel(reason="/close")
                     message.reply.send(scope is not None)
 
-    def _start(self, wish: agents.StartAgent) -> agents.Started | agents.Declined:
+    def _start(self, wish: agents.StartAgent) -> agents.Started | agents.NotStarted:
         command = self._settings.commands.get(wish.agent)
         if command is None:
             known = ", ".join(self._settings.commands) or strings.NOBODY
-            return agents.Declined(why=strings.AGENT_UNKNOWN.format(agent=wish.agent, known=known))
+            return agents.NotStarted(
+                why=strings.AGENT_UNKNOWN.format(agent=wish.agent, known=known)
+            )
         if len(self._running) >= AGENTS_MAX:
-            return agents.Declined(why=strings.AGENTS_FULL.format(count=AGENTS_MAX))
+            return agents.NotStarted(why=strings.AGENTS_FULL.format(count=AGENTS_MAX))
         cwd = Path(wish.cwd or command.cwd or "~").expanduser()
         if not cwd.is_absolute() or not cwd.is_dir():
-            return agents.Declined(why=strings.AGENT_NO_DIRECTORY.format(cwd=str(cwd)))
+            return agents.NotStarted(why=strings.AGENT_NO_DIRECTORY.format(cwd=str(cwd)))
         alias = re.sub(r"[^a-z0-9._-]", "-", (wish.alias or wish.agent).lower())[:64]
         number = self._settings.random_bytes(SESSION_BYTES).hex()
         session_id = SessionId(f"agent-{wish.agent}-{number}")

@@ -139,7 +139,7 @@ def link_tools(
     return links.Tools(
         of_operators=intake.operator_tools({name: one.intake.tx for name, one in accounts.items()}),
         of_sessions=outbound.session_tools(
-            outbound.OutboundContext(
+            outbound.Peers(
                 gateways={name: one.gateway.tx for name, one in accounts.items()},
                 journal_tx=journal_tx,
                 ownership_tx=ownership_tx,

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 async def run(
-    context: Peers,
+    peers: Peers,
     inbox: trio.MemoryReceiveChannel[approvals.ApprovalsMessage],
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -41,8 +41,8 @@ async def run(
     """Serve until cancelled; the cards of open requests are closed on the way out."""
     with inbox:
         async with trio.open_nursery() as nursery:
-            actor = _Approvals(context, nursery)
-            nursery.start_soon(close_what_was_left, context)
+            actor = _Approvals(peers, nursery)
+            nursery.start_soon(close_what_was_left, peers)
             task_status.started()
             async for message in inbox:
                 actor.handle(message)
@@ -59,10 +59,10 @@ class _Open(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class _Approvals:
-    def __init__(self, context: Peers, nursery: trio.Nursery) -> None:
-        self._context = context
+    def __init__(self, peers: Peers, nursery: trio.Nursery) -> None:
+        self._peers = peers
         self._nursery = nursery
-        self._secret = context.random_bytes(SECRET_BYTES)
+        self._secret = peers.random_bytes(SECRET_BYTES)
         self._open: dict[str, _Open] = {}
 
     def handle(self, message: approvals.ApprovalsMessage) -> None:
@@ -80,7 +80,7 @@ class _Approvals:
             case approvals.TurnOver(turn_id=turn_id):
                 for each in self._all():
                     if each.turn_id == turn_id:
-                        self._close(each, strings.APPROVAL_STOPPED, tell=True)
+                        self._close(each, strings.APPROVAL_STOPPED, answer=True)
             case approvals.ConnectionOver(connection_id=connection_id):
                 for each in self._all():
                     if each.connection_id == connection_id:
@@ -88,7 +88,7 @@ class _Approvals:
             case approvals.Expired(key=key, shown=shown):
                 if key in self._open:
                     why = strings.APPROVAL_EXPIRED if shown else strings.APPROVAL_NOT_SHOWN
-                    self._close(self._open[key], why, tell=True)
+                    self._close(self._open[key], why, answer=True)
 
     def _all(self) -> list[_Open]:
         return list(self._open.values())
@@ -107,14 +107,14 @@ class _Approvals:
             offer(ask.link, link.Verdict(verdict=cancelled))
             return
         asked = Approval(
-            key=self._context.random_bytes(KEY_BYTES).hex(),
+            key=self._peers.random_bytes(KEY_BYTES).hex(),
             session_id=ask.session_id,
             alias=ask.alias,
             place=ask.place,
             request=request,
-            expires_at_ms=self._context.now_ms() + int(VALID_S * 1000),
+            expires_at_ms=self._peers.now_ms() + int(VALID_S * 1000),
         )
-        card = ApprovalCard(asked, approval.open_card(asked, self._secret), self._context)
+        card = ApprovalCard(asked, approval.open_card(asked, self._secret), self._peers)
         self._open[asked.key] = _Open(
             approval=asked,
             connection_id=ask.connection_id,
@@ -122,7 +122,7 @@ class _Approvals:
             link=ask.link,
             card=card,
         )
-        self._nursery.start_soon(card.live, VALID_S)
+        self._nursery.start_soon(card.run, VALID_S)
         log.info(
             "approval.asked",
             session=ask.session_id,
@@ -135,7 +135,7 @@ class _Approvals:
         held = self._open.get(press.key)
         if held is None:
             return _toast("info", strings.TOAST_TOO_LATE)
-        match approval.judge(held.approval, press, self._secret, self._context.now_ms()):
+        match approval.judge(held.approval, press, self._secret, self._peers.now_ms()):
             case NotTaken(toast=toast):
                 log.warning("approval.press_refused", request=press.key, by=press.by)
                 return _toast("warning", toast)
@@ -157,9 +157,9 @@ class _Approvals:
                     strings.TOAST_ALLOWED if allowed else strings.TOAST_REJECTED,
                 )
 
-    def _close(self, held: _Open, why: Text, *, tell: bool = False) -> None:
-        """End a request that nobody decided here; *tell* the agent so that it does not wait."""
-        if tell:
+    def _close(self, held: _Open, why: Text, *, answer: bool = False) -> None:
+        """End a request that nobody decided here; *answer* the agent so that it does not wait."""
+        if answer:
             self._verdict(
                 held,
                 wire.PermissionVerdict(

@@ -33,10 +33,10 @@ log = structlog.get_logger()
 class ApprovalCard:
     """One request's message. :meth:`end` may be called at any time, once."""
 
-    def __init__(self, asked: Approval, opening: str, context: Peers) -> None:
+    def __init__(self, asked: Approval, opening: str, peers: Peers) -> None:
         self._approval = asked
         self._opening = opening
-        self._context = context
+        self._peers = peers
         self._ended = trio.Event()
         self._last = approval.closed_card(asked, strings.APPROVAL_STOPPED)
 
@@ -46,33 +46,33 @@ class ApprovalCard:
             self._last = last
             self._ended.set()
 
-    async def live(self, valid_s: float) -> None:
+    async def run(self, valid_s: float) -> None:
         """Send the card, wait for its end, show its end. Cancelled, it is closed all the same."""
         message_id: MessageId | None = None
         closed = False
         try:
             message_id = await self._send()
             if message_id is None:
-                await self._tell_expired(shown=False)
+                await self._report_expired(shown=False)
                 return
             await self._enter(message_id)
             with trio.move_on_after(valid_s):
                 await self._ended.wait()
             if not self._ended.is_set():
-                await self._tell_expired(shown=True)
+                await self._report_expired(shown=True)
                 await self._ended.wait()
             await self._show_last(message_id)
             closed = True
         finally:
             if message_id is not None and not closed:
-                with self._context.cleanup.shielded():
+                with self._peers.cleanup.shielded():
                     await self._show_last(message_id)  # noqa: ASYNC102  # shielded above, with a deadline
 
     async def _show_last(self, message_id: MessageId) -> None:
-        await show_last(self._context, self._approval.place.account, message_id, self._last)
+        await show_last(self._peers, self._approval.place.account, message_id, self._last)
 
-    async def _tell_expired(self, *, shown: bool) -> None:
-        await self._context.own_tx.send(approvals.Expired(key=self._approval.key, shown=shown))
+    async def _report_expired(self, *, shown: bool) -> None:
+        await self._peers.own_tx.send(approvals.Expired(key=self._approval.key, shown=shown))
 
     async def _send(self) -> MessageId | None:
         """Reply to the message the agent works on; None: it can't be shown."""
@@ -94,7 +94,7 @@ class ApprovalCard:
         ]
         outcome: Outcome = NoAnswer(reason="not sent")
         for operation in sends:
-            outcome = await call(self._context, place.account, operation)
+            outcome = await call(self._peers, place.account, operation)
             if isinstance(outcome, MessageSent):
                 return outcome.message_id
             if not isinstance(outcome, Gone):
@@ -112,7 +112,7 @@ class ApprovalCard:
             last_card=approval.closed_card(self._approval, strings.INTERRUPTED),
         )
         answer: journal.Done | journal.Failed = await ask_or(
-            self._context.journal_tx,
+            self._peers.journal_tx,
             lambda reply: journal.EnterApproval(entry=entry, reply=reply),
             within_s=LEDGER_WITHIN_S,
             otherwise=lambda reason: journal.Failed(reason=reason),
@@ -121,10 +121,10 @@ class ApprovalCard:
             log.error("approval.ledger_failed", message=message_id, reason=answer.reason)
 
 
-async def close_what_was_left(context: Peers) -> None:
-    """Close the cards an earlier life left open. What fails stays for the next start."""
+async def close_what_was_left(peers: Peers) -> None:
+    """Close the cards an earlier run left open. What fails stays for the next start."""
     left: tuple[journal.ApprovalLeft, ...] | journal.Failed = await ask_or(
-        context.journal_tx,
+        peers.journal_tx,
         lambda reply: journal.ApprovalsLeft(reply=reply),
         within_s=LEDGER_WITHIN_S,
         otherwise=lambda reason: journal.Failed(reason=reason),
@@ -133,36 +133,36 @@ async def close_what_was_left(context: Peers) -> None:
         log.error("approval.ledger_failed", reason=left.reason)
         return
     for entry in left:
-        if entry.account in context.gateways:
-            await show_last(context, entry.account, entry.message_id, entry.last_card)
+        if entry.account in peers.gateways:
+            await show_last(peers, entry.account, entry.message_id, entry.last_card)
 
 
 async def show_last(
-    context: Peers, account: AccountId, message_id: MessageId, card_json: str
+    peers: Peers, account: AccountId, message_id: MessageId, card_json: str
 ) -> None:
     """Bring a card to its last state, and out of the ledger once it is there."""
     operation = gateway.PatchMessage(message_id=message_id, content_json=card_json)
-    outcome = await call(context, account, operation)
+    outcome = await call(peers, account, operation)
     if isinstance(outcome, NoAnswer | RateLimited):
         log.warning("approval.card_left_open", message=message_id)
         return
     if isinstance(outcome, Rejected) and not isinstance(outcome, Gone):
         log.warning("approval.card_refused", message=message_id, reason=outcome.message)
     await ask_or(
-        context.journal_tx,
+        peers.journal_tx,
         lambda reply: journal.ForgetApproval(message_id=message_id, reply=reply),
         within_s=LEDGER_WITHIN_S,
         otherwise=lambda reason: journal.Failed(reason=reason),
     )
 
 
-async def call(context: Peers, account: AccountId, operation: gateway.Operation) -> Outcome:
+async def call(peers: Peers, account: AccountId, operation: gateway.Operation) -> Outcome:
     """Make one call, again while that may help; every send has its own ``uuid``."""
     pause_s = RETRY_FIRST_S
     until = trio.current_time() + GIVE_UP_AFTER_S
     while True:
         outcome: Outcome = await ask_or(
-            context.gateways[account],
+            peers.gateways[account],
             lambda reply: gateway.Call(
                 operation=operation, priority=gateway.Priority.FINAL, reply=reply
             ),

@@ -24,13 +24,13 @@ class Agents:
         if not 1 <= len(args) <= NEW_ARGUMENTS_MAX:
             return strings.NEW_USAGE.format(known=", ".join(self._names) or strings.NOBODY)
         agent, alias, cwd = (*args, None, None)[:NEW_ARGUMENTS_MAX]
-        started: agents.Started | agents.Declined = await ask_or(
+        started: agents.Started | agents.NotStarted = await ask_or(
             self._to.agents_tx,
             lambda reply: agents.StartAgent(agent=agent or "", alias=alias, cwd=cwd, reply=reply),
             within_s=ASK_WITHIN_S,
-            otherwise=lambda _reason: agents.Declined(why=strings.AGENT_NOT_STARTED),
+            otherwise=lambda _reason: agents.NotStarted(why=strings.AGENT_NOT_STARTED),
         )
-        if isinstance(started, agents.Declined):
+        if isinstance(started, agents.NotStarted):
             return started.why
         session = KnownSession(
             session_id=started.session_id,

@@ -100,7 +100,7 @@ class _Host:
         log.error("lane.crashed", session=session_id, exc_info=crash)
         mailbox = self._links.pop(session_id, None)
         if mailbox is not None:
-            offer(mailbox, link.Leave(reason="shutdown", retry_after_ms=RETRY_AFTER_MS))
+            offer(mailbox, link.LeaveLink(reason="shutdown", retry_after_ms=RETRY_AFTER_MS))
 
     async def _send(self, session_id: SessionId, message: lane.LaneMessage) -> None:
         mailbox = self._lanes.get(session_id)

@@ -1,7 +1,7 @@
 """One link: a proxy's connection, from ``hello`` to its end.
 
 It owns its TCP stream, both ways, and its liveness. It asks ownership to admit
-its session, passes acks and tool calls on, and gives what the proxy says of a turn
+its session, passes acks and tool calls on, and gives what the proxy sends of a turn
 straight to that turn's actor, whose pace becomes the proxy's own through TCP.
 """
 
@@ -19,7 +19,7 @@ from tricycle import open_service_nursery
 from actors.kit.mailbox import ask_or
 from actors.kit.outbox import Outbox, OutboxFull
 from actors.links.permissions import Permissions
-from actors.links.tools import ToolDesk, Tools
+from actors.links.tools import ToolCalls, Tools
 from actors.messages import approvals, link, ownership, turn
 from protocol.errors import RemoteProtocolError
 from protocol.ids import ConnectionId, EventId, SessionId, TurnId
@@ -34,15 +34,14 @@ from protocol.wire.link import (
     ClosePermission,
     LinkMachine,
     LinkState,
-    Say,
+    Send,
     Step,
-    TurnSaid,
     UseTool,
     join_deltas,
 )
 
 MAILBOX_MESSAGES_MAX: Final = 256
-"""A link takes its mail at once; this covers one scheduling round of a busy lane."""
+"""A link takes its messages at once; this covers one scheduling round of a busy lane."""
 READ_BYTES: Final = 256 * 1024
 REGISTER_WITHIN_S: Final = 10.0
 PING_AFTER_S: Final = 15.0
@@ -53,7 +52,7 @@ UNSENT_FRAMES_MAX: Final = 1_024
 UNSENT_BYTES_MAX: Final = 16 * 1024 * 1024
 ASK_WITHIN_S: Final = 5.0
 GOODBYE_WITHIN_S: Final = 1.0
-"""For the last frames to leave, and for ownership to hear that the link is over."""
+"""For the last frames to leave, and for ownership to learn that the link is over."""
 RETRY_AFTER_MS: Final = 1_000
 
 Verify = Callable[[bytes, str, str, str], bool]
@@ -105,22 +104,22 @@ class Link:
         self._admitted = trio.Event()
         self._asked_in = False
         self._reading = trio.CancelScope()
-        self._heard_at = trio.current_time()
+        self._received_at = trio.current_time()
         self._permissions = Permissions(
-            connection_id, settings.approvals_tx, self._mailbox, self._say
+            connection_id, settings.approvals_tx, self._mailbox, self._send
         )
-        self._desk = ToolDesk(connection_id, settings.tools, ownership_tx, self._say)
-        self._hears = True  # False while the reader is busy passing on what it read
+        self._calls = ToolCalls(connection_id, settings.tools, ownership_tx, self._send)
+        self._receiving = True  # False while the reader is busy passing on what it read
 
     async def run(self) -> None:
-        """Live until either side ends it; whatever the end, ownership hears of it."""
+        """Run until either side ends it; whatever the end, ownership is notified."""
         self._outbox.put(frame(self._hello))
         try:
             with self._mailbox, self._inbox:
                 async with open_service_nursery() as nursery:
                     self._nursery = nursery
                     nursery.start_soon(self._write)
-                    nursery.start_soon(self._take_mail)
+                    nursery.start_soon(self._receive_messages)
                     nursery.start_soon(self._watch_liveness)
                     with self._reading:
                         await self._read()
@@ -140,7 +139,7 @@ class Link:
         self._outbox.close(None if last is None else frame(last), drop_unsent=drop_unsent)
         self._reading.cancel(reason="link ends")
 
-    def _say(self, message: wire.FromDaemon) -> None:
+    def _send(self, message: wire.FromDaemon) -> None:
         try:
             self._outbox.put(frame(message))
         except OutboxFull:
@@ -154,37 +153,37 @@ class Link:
     async def _read(self) -> None:
         reader = FrameReader()
         while True:
-            self._hears = True
+            self._receiving = True
             data = await self._stream.receive_some(READ_BYTES)
-            self._hears = False
-            self._heard_at = trio.current_time()
+            self._receiving = False
+            self._received_at = trio.current_time()
             if not data:
                 return
             reader.feed(data)
             await self._take(reader)
 
     async def _take(self, reader: FrameReader) -> None:
-        """Do what one read brought, in order; what is said of turns is joined first."""
-        said: list[Step] = []
+        """Do what one read brought, in order; messages of turns are joined first."""
+        of_turns: list[wire.TurnMessage] = []
         try:
             for body in reader:
-                step = self._machine.receive(body)
-                if isinstance(step, TurnSaid):
-                    said.append(step)
-                elif step is not None:
-                    await self._pass_on(said)
-                    said = []
-                    await self._do(step)
+                received = self._machine.receive(body)
+                if isinstance(received, wire.TurnMessage):
+                    of_turns.append(received)
+                elif received is not None:
+                    await self._pass_on(of_turns)
+                    of_turns = []
+                    await self._do(received)
         except RemoteProtocolError as fault:
-            await self._pass_on(said)
+            await self._pass_on(of_turns)
             await self._do(self._machine.torn(fault))
         else:
-            await self._pass_on(said)
+            await self._pass_on(of_turns)
 
     async def _do(self, step: Step) -> None:
         match step:
-            case Say(message=message):
-                self._say(message)
+            case Send(message=message):
+                self._send(message)
             case Close(message=message):
                 if message.code == "bad_proof":
                     await self._slow_down()
@@ -199,7 +198,7 @@ class Link:
                     )
                 )
             case UseTool(tool=tool):
-                await self._desk.use(tool, self._nursery)
+                await self._calls.use(tool, self._nursery)
             case AskPermission(request=request):
                 await self._permissions.ask(request)
             case ClosePermission(closed=closed):
@@ -218,7 +217,7 @@ class Link:
         await trio.sleep(delay_s)
 
     async def _admit(self, register: wire.Register) -> None:
-        answer: ownership.Admitted | ownership.Declined = await ask_or(
+        answer: ownership.Admitted | ownership.NotAdmitted = await ask_or(
             self._ownership_tx,
             lambda reply: ownership.Register(
                 connection_id=self._id,
@@ -232,18 +231,18 @@ class Link:
                 reply=reply,
             ),
             within_s=ASK_WITHIN_S,
-            otherwise=lambda reason: ownership.Declined(
+            otherwise=lambda reason: ownership.NotAdmitted(
                 code="draining", message=f"the daemon is busy or leaving ({reason}); connect again"
             ),
         )
-        # Also if no answer came: it may have been admitted, and must hear of our end.
+        # Also if no answer came: it may have been admitted, and must learn of our end.
         self._asked_in = True
         match answer:
             case ownership.Admitted():
                 self._machine.admitted()
-                self._desk.admitted(register)
+                self._calls.admitted(register)
                 self._permissions.admitted(SessionId(register.session_id), answer.alias)
-                self._say(
+                self._send(
                     wire.Registered(
                         session_id=register.session_id,
                         alias=answer.alias,
@@ -252,22 +251,21 @@ class Link:
                     )
                 )
                 self._admitted.set()
-            case ownership.Declined():
+            case ownership.NotAdmitted():
                 self._end(wire.Refused(code=answer.code, message=answer.message))
 
-    async def _pass_on(self, said: list[Step]) -> None:
-        """Give it to the turn's actor. Waiting here is the proxy's back-pressure."""
-        for step in join_deltas(said):
-            assert isinstance(step, TurnSaid)
-            turn_id = TurnId(step.message.turn_id)
+    async def _pass_on(self, messages: list[wire.TurnMessage]) -> None:
+        """Give them to the turn's actor. Waiting here is the proxy's back-pressure."""
+        for message in join_deltas(messages):
+            turn_id = TurnId(message.turn_id)
             turn_tx = self._turns.get(turn_id)
             if turn_tx is None:
                 continue
             try:
-                await turn_tx.send(turn.Said(message=step.message))
+                await turn_tx.send(turn.Said(message=message))
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self._close_turn(turn_id)
-            if isinstance(step.message, wire.TurnEnd):
+            if isinstance(message, wire.TurnEnd):
                 self._close_turn(turn_id)
 
     def _close_turn(self, turn_id: TurnId) -> None:
@@ -285,7 +283,7 @@ class Link:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._reading.cancel(reason="the proxy closed its end")
 
-    async def _take_mail(self) -> None:
+    async def _receive_messages(self) -> None:
         # Rows may be offered in the very step that admits the session;
         # ``registered`` goes out before them.
         await self._admitted.wait()
@@ -297,13 +295,13 @@ class Link:
                         self._turns[turn_id] = turn_tx
                         self._machine.open_turn(turn_id)
                     self._permissions.given(deliver)
-                    self._say(deliver)
+                    self._send(deliver)
                 case link.CancelTurn(cancel=cancel):
                     self._permissions.turn_over(TurnId(cancel.turn_id))
-                    self._say(cancel)
+                    self._send(cancel)
                 case link.Verdict(verdict=verdict):
-                    self._say(verdict)
-                case link.Leave(reason=reason, retry_after_ms=retry_after_ms):
+                    self._send(verdict)
+                case link.LeaveLink(reason=reason, retry_after_ms=retry_after_ms):
                     self._end(wire.Bye(reason=reason, retry_after_ms=retry_after_ms))
 
     async def _watch_liveness(self) -> None:
@@ -314,19 +312,19 @@ class Link:
             self._end(self._machine.register_timeout().message)
             return
         n = 0
-        due = self._heard_at + PING_AFTER_S
+        due = self._received_at + PING_AFTER_S
         while True:
             await trio.sleep_until(due)
             now = trio.current_time()
-            silent_s = now - self._heard_at
-            if silent_s < PING_AFTER_S or not self._hears:
-                # It spoke meanwhile, or it is we who have not listened.
-                due = max(self._heard_at + PING_AFTER_S, now + BUSY_AGAIN_S)
+            silent_s = now - self._received_at
+            if silent_s < PING_AFTER_S or not self._receiving:
+                # It sent something meanwhile, or it is we who have not read.
+                due = max(self._received_at + PING_AFTER_S, now + BUSY_AGAIN_S)
             elif silent_s >= GIVE_UP_AFTER_S:
                 log.warning("link.silent", connection=self._id, silent_s=round(silent_s))
                 self._end()
                 return
             else:
                 n += 1
-                self._say(wire.Ping(n=n))
-                due = min(now + PING_AFTER_S, self._heard_at + GIVE_UP_AFTER_S)
+                self._send(wire.Ping(n=n))
+                due = min(now + PING_AFTER_S, self._received_at + GIVE_UP_AFTER_S)

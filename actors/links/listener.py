@@ -17,7 +17,7 @@ from protocol.wire.auth import WrongProofs
 from protocol.wire.framing import frame
 
 CONNECTIONS_MAX: Final = 2_304
-"""Sessions of a daemon at most, and room for observers and proxies still registering."""
+"""Sessions of a daemon at most, and capacity for observers and proxies still registering."""
 
 log = structlog.get_logger()
 

@@ -25,12 +25,12 @@ class Permissions:
         connection_id: ConnectionId,
         approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage] | None,
         mailbox: trio.MemorySendChannel[link.LinkMessage],
-        say: Callable[[wire.FromDaemon], None],
+        send: Callable[[wire.FromDaemon], None],
     ) -> None:
         self._id = connection_id
         self._approvals_tx = approvals_tx
         self._mailbox = mailbox
-        self._say = say
+        self._send = send
         self._session_id = SessionId("")
         self._alias = ""
         self._places: dict[TurnId, Place] = {}
@@ -62,7 +62,7 @@ class Permissions:
         turn_id = None if request.turn_id is None else TurnId(request.turn_id)
         place = self._last_direct if turn_id is None else self._places.get(turn_id)
         if self._approvals_tx is None or place is None:
-            self._say(wire.PermissionVerdict(request_id=request.request_id, outcome="cancelled"))
+            self._send(wire.PermissionVerdict(request_id=request.request_id, outcome="cancelled"))
             return
         self._asked = True
         await self._approvals_tx.send(
@@ -88,11 +88,11 @@ class Permissions:
     def turn_over(self, turn_id: TurnId) -> None:
         """The turn ended, or was cancelled: nothing of it is asked any more."""
         self._places.pop(turn_id, None)
-        self._tell(approvals.TurnOver(turn_id=turn_id))
+        self._notify(approvals.TurnOver(turn_id=turn_id))
 
     def connection_over(self) -> None:
-        self._tell(approvals.ConnectionOver(connection_id=self._id))
+        self._notify(approvals.ConnectionOver(connection_id=self._id))
 
-    def _tell(self, message: approvals.ApprovalsMessage) -> None:
+    def _notify(self, message: approvals.ApprovalsMessage) -> None:
         if self._approvals_tx is not None and self._asked:
             offer(self._approvals_tx, message)

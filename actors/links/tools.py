@@ -1,4 +1,4 @@
-"""Which room answers a tool that a proxy calls, and that every call is answered once.
+"""Which actor answers a tool that a proxy calls, and that every call is answered once.
 
 The channel's own tools go to ownership one after the other, so that a proxy's second
 call sees what its first one did. The rest may take long (a reply waits for the
@@ -38,20 +38,20 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     of_sessions: Mapping[str, SessionTool] = {}
 
 
-class ToolDesk:
-    """Takes the calls of one link; *say* sends the answers."""
+class ToolCalls:
+    """Takes the calls of one link; *send* sends the answers."""
 
     def __init__(
         self,
         connection_id: ConnectionId,
         tools: Tools,
         ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
-        say: Callable[[wire.FromDaemon], None],
+        send: Callable[[wire.FromDaemon], None],
     ) -> None:
         self._id = connection_id
         self._tools = tools
         self._ownership_tx = ownership_tx
-        self._say = say
+        self._send = send
         self._registered: wire.Register | None = None
         self._under_way = 0
 
@@ -112,9 +112,9 @@ class ToolDesk:
     def _answer(self, tool: wire.Tool, answer: ToolAnswer) -> None:
         match answer:
             case ownership.ToolDone(result=result):
-                self._say(wire.ToolResult(id=tool.id, ok=True, result=result))
+                self._send(wire.ToolResult(id=tool.id, ok=True, result=result))
             case ownership.ToolFailed(error=error):
-                self._say(wire.ToolResult(id=tool.id, ok=False, error=error))
+                self._send(wire.ToolResult(id=tool.id, ok=False, error=error))
 
 
 async def _observer() -> ToolAnswer:

@@ -19,7 +19,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     cwd: str
 
 
-class Declined(msgspec.Struct, frozen=True, kw_only=True):
+class NotStarted(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing was started, or ended; *why* is for who asked."""
 
     why: Text
@@ -31,7 +31,7 @@ class StartAgent(Message, frozen=True, kw_only=True):
     agent: str
     alias: str | None
     cwd: str | None
-    reply: Reply[Started | Declined]
+    reply: Reply[Started | NotStarted]
 
 
 class EndAgent(Message, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """What a link, the daemon's end of one proxy connection, accepts.
 
-A link always takes its mail at once and keeps what is unsent within the contract's
+A link always takes its messages at once and keeps what is unsent within the contract's
 bounds; past them it gives the peer up. So these can be sent without waiting.
 """
 
@@ -14,20 +14,20 @@ from protocol.wire.messages import ByeReason, Cancel, Deliver, PermissionVerdict
 
 
 class Offered(Message, frozen=True, kw_only=True):
-    """Send this row. *turn* takes what the proxy says of it; None for a channel session."""
+    """Send this row. *turn* takes what the proxy sends of it; None for a channel session."""
 
     deliver: Deliver
     turn: trio.MemorySendChannel[TurnInput] | None
 
 
 class CancelTurn(Message, frozen=True, kw_only=True):
-    """Ask the proxy to interrupt its agent; what it still says of the turn is dropped."""
+    """Ask the proxy to interrupt its agent; what it still sends of the turn is dropped."""
 
     cancel: Cancel
 
 
-class Leave(Message, frozen=True, kw_only=True):
-    """Say ``bye`` after what is queued, then close."""
+class LeaveLink(Message, frozen=True, kw_only=True):
+    """Send ``bye`` after what is queued, then close."""
 
     reason: ByeReason
     retry_after_ms: int | None = None
@@ -39,4 +39,4 @@ class Verdict(Message, frozen=True, kw_only=True):
     verdict: PermissionVerdict
 
 
-LinkMessage = Offered | CancelTurn | Leave | Verdict
+LinkMessage = Offered | CancelTurn | LeaveLink | Verdict

@@ -26,7 +26,7 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     lease_epoch: int
 
 
-class Declined(msgspec.Struct, frozen=True, kw_only=True):
+class NotAdmitted(msgspec.Struct, frozen=True, kw_only=True):
     code: RefusedCode
     message: str
 
@@ -42,7 +42,7 @@ class Register(Message, frozen=True, kw_only=True):
     metadata: dict[str, str]
     capabilities: frozenset[str]
     link: trio.MemorySendChannel[LinkMessage]
-    reply: Reply[Admitted | Declined]
+    reply: Reply[Admitted | NotAdmitted]
 
 
 class Disconnected(Message, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """What a session says outside of turns: replies, reactions, edits, and its inbox."""
 
-from actors.outbound.context import OutboundContext
+from actors.outbound.peers import Peers
 from actors.outbound.tools import session_tools
 
-__all__ = ["OutboundContext", "session_tools"]
+__all__ = ["Peers", "session_tools"]

@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from actors.messages import gateway
-from actors.outbound.context import OutboundContext, ToolError
+from actors.outbound.peers import Peers, ToolError
 from protocol.ids import AccountId
 from protocol.platform.outcomes import FileUploaded, ImageUploaded
 
@@ -89,19 +89,19 @@ def _read(given: str) -> LocalFile:
     return LocalFile(name=path.name[-NAME_CHARACTERS_MAX:], content=content)
 
 
-async def upload(context: OutboundContext, account: AccountId, file: LocalFile) -> Sendable:
+async def upload(peers: Peers, account: AccountId, file: LocalFile) -> Sendable:
     """Bring a file to the platform.
 
     Raises:
         ToolError: the platform does not take it.
     """
     if file.is_image:
-        outcome = await context.call(account, gateway.UploadImage(image=file.content))
+        outcome = await peers.call(account, gateway.UploadImage(image=file.content))
         if isinstance(outcome, ImageUploaded):
             content = msgspec.json.encode({"image_key": outcome.image_key}).decode()
             return Sendable(msg_type="image", content_json=content)
     file_type = _FILE_TYPES.get(Path(file.name).suffix.lower(), "stream")
-    outcome = await context.call(
+    outcome = await peers.call(
         account, gateway.UploadFile(file_type=file_type, name=file.name, content=file.content)
     )
     if not isinstance(outcome, FileUploaded):

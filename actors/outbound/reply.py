@@ -8,8 +8,8 @@ from typing import Any, Final
 import trio
 
 from actors.messages import gateway, journal, ownership
-from actors.outbound.context import OutboundContext, ToolError, text_argument
 from actors.outbound.files import Sendable, read_files, upload
+from actors.outbound.peers import Peers, ToolError, text_argument
 from protocol.cards.reply import message_card, split
 from protocol.ids import AccountId, ChatId, MessageId, SessionId, idempotency_key
 from protocol.platform.outcomes import Gone, MessageSent, Outcome, Rejected
@@ -20,54 +20,54 @@ CALL_ID_BYTES: Final = 16
 UNANSWERED_ROWS_MAX: Final = 1_000
 
 
-async def reply(context: OutboundContext, session_id: SessionId, args: Mapping[str, Any]) -> str:
-    """Send, and mark what it answers as answered; return what to tell the model.
+async def reply(peers: Peers, session_id: SessionId, args: Mapping[str, Any]) -> str:
+    """Send, and mark what it answers as answered; return the result for the model.
 
     Raises:
         ToolError: refused, or a part was not sent; the text names what was.
     """
     chat_id = ChatId(text_argument(args, "chat_id"))
     text = text_argument(args, "text")
-    to = await _target(context, session_id, chat_id, args.get("message_id"))
-    account = await context.account_of(session_id, chat_id)
+    to = await _target(peers, session_id, chat_id, args.get("message_id"))
+    account = await peers.account_of(session_id, chat_id)
     files = await read_files(args)
-    letter = _Letter(context, account, chat_id, to)
-    with trio.move_on_after(REPLY_WITHIN_S) as patience:
+    messages = _Messages(peers, account, chat_id, to)
+    with trio.move_on_after(REPLY_WITHIN_S) as deadline:
         for part in split(text):
-            await letter.send(Sendable(msg_type="interactive", content_json=message_card(part)))
+            await messages.send(Sendable(msg_type="interactive", content_json=message_card(part)))
         for file in files:
-            await letter.send(await upload(context, account, file))
-    if patience.cancelled_caught:
-        raise ToolError(f"not all was sent within {REPLY_WITHIN_S:g} s; {letter.told()}")
-    await _answered(context, session_id, chat_id, to)
-    return letter.done()
+            await messages.send(await upload(peers, account, file))
+    if deadline.cancelled_caught:
+        raise ToolError(f"not all was sent within {REPLY_WITHIN_S:g} s; {messages.sent_before()}")
+    await _answered(peers, session_id, chat_id, to)
+    return messages.done()
 
 
 async def _target(
-    context: OutboundContext, session_id: SessionId, chat_id: ChatId, message_id: object
+    peers: Peers, session_id: SessionId, chat_id: ChatId, message_id: object
 ) -> MessageId | None:
     """Return the message to reply to. One of another chat would be a way around the gate."""
     if message_id is None or message_id == "":
         return None
     if not isinstance(message_id, str):
         raise ToolError("message_id must be a string")
-    found = await context.message_at(session_id, MessageId(message_id))
+    found = await peers.message_at(session_id, MessageId(message_id))
     if found.chat_id != chat_id:
         raise ToolError(f"message {message_id} is in chat {found.chat_id}, not {chat_id}")
     return MessageId(message_id)
 
 
-class _Letter:
+class _Messages:
     """The messages of one call, sent one after the other."""
 
     def __init__(
-        self, context: OutboundContext, account: AccountId, chat_id: ChatId, to: MessageId | None
+        self, peers: Peers, account: AccountId, chat_id: ChatId, to: MessageId | None
     ) -> None:
-        self._context = context
+        self._peers = peers
         self._account = account
         self._chat_id = chat_id
         self._to = to
-        self._call_id = context.random_bytes(CALL_ID_BYTES).hex()
+        self._call_id = peers.random_bytes(CALL_ID_BYTES).hex()
         self._sent: list[MessageId] = []
         self._landed_in = chat_id
 
@@ -80,15 +80,17 @@ class _Letter:
         outcome = await self._send(content)
         if not isinstance(outcome, MessageSent):
             reason = f"{outcome.message} ({outcome.code})" if isinstance(outcome, Rejected) else ""
-            raise ToolError(f"part {len(self._sent) + 1} was not sent: {reason}; {self.told()}")
+            raise ToolError(
+                f"part {len(self._sent) + 1} was not sent: {reason}; {self.sent_before()}"
+            )
         self._sent.append(outcome.message_id)
         self._landed_in = outcome.chat_id or self._chat_id
-        await self._context.ask_journal(
+        await self._peers.ask_journal(
             lambda reply: journal.NoteSent(
                 message_id=outcome.message_id,
                 account=self._account,
                 chat_id=self._landed_in,
-                at_ms=self._context.now_ms(),
+                at_ms=self._peers.now_ms(),
                 reply=reply,
             )
         )
@@ -96,7 +98,7 @@ class _Letter:
     async def _send(self, content: Sendable) -> Outcome:
         number = len(self._sent)
         if self._to is not None:
-            outcome = await self._context.call(
+            outcome = await self._peers.call(
                 self._account,
                 gateway.ReplyMessage(
                     message_id=self._to,
@@ -108,7 +110,7 @@ class _Letter:
             )
             if not isinstance(outcome, Gone):
                 return outcome
-        return await self._context.call(
+        return await self._peers.call(
             self._account,
             gateway.CreateMessage(
                 chat_id=self._chat_id,
@@ -124,7 +126,7 @@ class _Letter:
             return f"Sent to {self._landed_in} as {self._sent[0]}."
         return f"Sent to {self._landed_in} in {len(self._sent)} messages."
 
-    def told(self) -> str:
+    def sent_before(self) -> str:
         """Say what was sent before it failed."""
         if not self._sent:
             return "nothing was sent"
@@ -132,10 +134,10 @@ class _Letter:
 
 
 async def _answered(
-    context: OutboundContext, session_id: SessionId, chat_id: ChatId, to: MessageId | None
+    peers: Peers, session_id: SessionId, chat_id: ChatId, to: MessageId | None
 ) -> None:
     """Close the row the reply names, or all that this session has of the chat."""
-    rows: tuple[journal.UnansweredRow, ...] = await context.ask_journal(
+    rows: tuple[journal.UnansweredRow, ...] = await peers.ask_journal(
         lambda reply: journal.Unanswered(
             session_id=session_id,
             chat_id=chat_id,
@@ -145,4 +147,4 @@ async def _answered(
         )
     )
     for row in rows:
-        await context.ownership_tx.send(ownership.Answered(row_id=row.row_id, by=session_id))
+        await peers.ownership_tx.send(ownership.Answered(row_id=row.row_id, by=session_id))

@@ -167,7 +167,7 @@ class _Ownership:
         failure = await self._commit(new)
         if failure is not None:
             message.reply.send(
-                ownership.Declined(
+                ownership.NotAdmitted(
                     code="draining",
                     message=f"the lease could not be stored ({failure}); connect again",
                 )
@@ -202,7 +202,7 @@ class _Ownership:
         await self._rows.release(older.connection_id)
         mailbox = self._links.pop(older.connection_id, None)
         if mailbox is not None:
-            offer(mailbox, link.Leave(reason="replaced"))
+            offer(mailbox, link.LeaveLink(reason="replaced"))
         self._lanes.tell(
             lane.Detached(session_id=older.session_id, connection_id=older.connection_id)
         )
@@ -233,7 +233,7 @@ class _Ownership:
     def _leave(self) -> None:
         self._leaving = True
         for mailbox in self._links.values():
-            offer(mailbox, link.Leave(reason="shutdown", retry_after_ms=RETRY_AFTER_MS))
+            offer(mailbox, link.LeaveLink(reason="shutdown", retry_after_ms=RETRY_AFTER_MS))
 
     # ── tools ───────────────────────────────────────────────────────────────
 

@@ -14,14 +14,14 @@ def is_guest(message: ownership.Register) -> bool:
 
 def refusal(
     message: ownership.Register, state: lease.State, *, leaving: bool
-) -> ownership.Declined | None:
+) -> ownership.NotAdmitted | None:
     if leaving:
-        return ownership.Declined(
+        return ownership.NotAdmitted(
             code="draining", message="the daemon is leaving; connect again in a moment"
         )
     known = message.session_id in state.sessions
     if not known and len(state.sessions) >= lease.SESSIONS_MAX:
-        return ownership.Declined(
+        return ownership.NotAdmitted(
             code="too_many_sessions",
             message=f"{lease.SESSIONS_MAX} sessions are live already; close some first",
         )

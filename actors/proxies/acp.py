@@ -1,8 +1,8 @@
 """``larkd acp -- COMMAND…``: any agent that speaks the Agent Client Protocol.
 
 It attaches a session to the daemon and has the agent answer its turns. The agent is
-started with the first turn and started again when it ended; where it can, it takes its
-session up again. It ends with this process, its whole group.
+started with the first turn and started again when it ended; where it can, it resumes its
+session. It ends with this process, its whole group.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ async def serve(settings: AcpSettings) -> None:
     failure: ProxyError | None = None
     async with trio.open_nursery() as nursery:
         runner = _Runner(settings.agent, nursery)
-        async with open_proxy(settings.proxy, link_changed=LinkTeller()) as proxy:
+        async with open_proxy(settings.proxy, link_changed=LinkReporter()) as proxy:
             async for turn in proxy.turns():
                 await runner.answer(turn)
             failure = proxy.ended
@@ -55,23 +55,23 @@ async def serve(settings: AcpSettings) -> None:
         raise failure
 
 
-class LinkTeller:
-    """Says on standard error how the link to the daemon is, where that is news."""
+class LinkReporter:
+    """Reports on standard error how the link to the daemon is, where that is news."""
 
     def __init__(self) -> None:
-        self._said = ""
+        self._reported = ""
 
     def __call__(self, registered: wire.Registered | None, why: ProxyError | None) -> None:
         text = str(why or "the daemon has gone; reconnecting")
         if registered is not None:
             text = f"attached as {registered.alias}"
-        if text != self._said:
-            self._said = text
+        if text != self._reported:
+            self._reported = text
             sys.stderr.write(f"larkd acp: {text}\n")
 
 
 class _Runner:
-    """Answers turns one by one, with an agent that lives."""
+    """Answers turns one by one, with an agent that runs."""
 
     def __init__(self, settings: AgentSettings, nursery: trio.Nursery) -> None:
         self._settings = settings
@@ -86,14 +86,14 @@ class _Runner:
 
     async def _answer(self, turn: Turn) -> acp.Ending:
         try:
-            agent = await self._living()
+            agent = await self._running_agent()
             blocks = await _blocks(turn.deliver, pictures_wanted=agent.abilities.images)
             return await agent.prompt(
                 blocks,
                 Listener(
                     turn_id=turn.deliver.turn_id,
-                    said=turn.tell,
-                    asked=lambda question: turn.ask_permission(
+                    update=turn.send_message,
+                    question=lambda question: turn.ask_permission(
                         question.title, question.options, detail=question.detail
                     ),
                 ),
@@ -109,19 +109,19 @@ class _Runner:
         except Disconnected:
             return  # the daemon has ended it as lost
 
-    async def _living(self) -> Agent:
-        """Return an agent that lives: this one, or the next.
+    async def _running_agent(self) -> Agent:
+        """Return a running agent: this one, or the next.
 
         Raises:
             AgentNotStarted, AgentFailed: there is none.
         """
         if self._agent is None or self._agent.over.is_set():
             self._agent = None
-            self._agent = await self._nursery.start(self._live)
+            self._agent = await self._nursery.start(self._run_agent)
             self._session_id = self._agent.session_id
         return self._agent
 
-    async def _live(self, *, task_status: trio.TaskStatus[Agent]) -> None:
+    async def _run_agent(self, *, task_status: trio.TaskStatus[Agent]) -> None:
         process = await start_agent(
             self._settings.command,
             self._settings.cwd,
@@ -201,7 +201,7 @@ async def run(settings: AcpSettings) -> int:
                     return
 
             async def leave_with_parent() -> None:
-                while os.getppid() == parent:  # noqa: ASYNC110  # nobody tells of it
+                while os.getppid() == parent:  # noqa: ASYNC110  # nothing notifies of it
                     await trio.sleep(PARENT_EVERY_S)
                 nursery.cancel_scope.cancel(reason="the parent is dead")
 

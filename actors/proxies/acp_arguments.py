@@ -115,7 +115,7 @@ def acp_settings(parsed: argparse.Namespace, environment: Mapping[str, str]) -> 
                 wire.CAPABILITY_CANCEL,
                 wire.CAPABILITY_PERMISSION,
             ),
-            patient=True,
+            waits_for_daemon=True,
         ),
         agent=AgentSettings(
             command=tuple(command),

@@ -1,6 +1,6 @@
 """One agent over ACP: its process, its session, its prompts, and how it is stopped.
 
-Only what it says while a prompt is in flight is shown: the history it replays on
+Only what it reports while a prompt is in flight is shown: the history it replays on
 loading a session is not.
 """
 
@@ -43,11 +43,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listener(msgspec.Struct, frozen=True):
-    """Who hears what the agent says of the prompt in flight. Both may raise Disconnected."""
+    """Who is sent what the agent reports of the prompt in flight. Both may raise Disconnected."""
 
     turn_id: str
-    said: Callable[[acp.Said], Awaitable[None]]
-    asked: Callable[[acp.Question], Awaitable[wire.PermissionVerdict]]
+    update: Callable[[acp.Update], Awaitable[None]]
+    question: Callable[[acp.Question], Awaitable[wire.PermissionVerdict]]
 
 
 class _Prompt:
@@ -60,7 +60,7 @@ class _Prompt:
 
 
 class Agent:
-    """One life of the agent."""
+    """One run of the agent."""
 
     def __init__(
         self, settings: AgentSettings, process: AgentProcess, nursery: trio.Nursery
@@ -69,7 +69,12 @@ class Agent:
         self._process = process
         self._nursery = nursery
         self._files = AgentFiles(settings.cwd)
-        self._peer = Peer(process.stdin, process.stdout, heard=self._heard, asked=self._asked)
+        self._peer = Peer(
+            process.stdin,
+            process.stdout,
+            on_notification=self._notified,
+            on_request=self._requested,
+        )
         self._listener: Listener | None = None
         self._asking: set[trio.CancelScope] = set()
         self._prompt: _Prompt | None = None
@@ -79,14 +84,14 @@ class Agent:
         """It closed its output, or is of no more use: its process is to be ended."""
 
     async def read(self) -> None:
-        """Hear the agent until it closes its output."""
+        """Read from the agent until it closes its output."""
         await self._peer.run()
         self.over.set()
 
     # ── its session ─────────────────────────────────────────────────────────
 
     async def begin(self, earlier_session: str) -> None:
-        """Say hello, and open a session or take up the earlier one.
+        """Initialize, and open a session or resume the earlier one.
 
         Raises:
             AgentFailed: it does not answer, or refuses.
@@ -96,7 +101,7 @@ class Agent:
         )
         self.abilities = acp.read_abilities(await self._start("initialize", params))
         place = {"cwd": self._settings.cwd, "mcpServers": []}
-        if earlier_session and await self._take_up(earlier_session, place):
+        if earlier_session and await self._resume(earlier_session, place):
             self.session_id = earlier_session
             return
         session_id = (await self._start("session/new", place)).get("sessionId")
@@ -104,7 +109,7 @@ class Agent:
             raise AgentFailed("the agent opened a session without an id")
         self.session_id = session_id
 
-    async def _take_up(self, session_id: str, place: Mapping[str, Any]) -> bool:
+    async def _resume(self, session_id: str, place: Mapping[str, Any]) -> bool:
         for able, method in (
             (self.abilities.resume_session, "session/resume"),
             (self.abilities.load_session, "session/load"),
@@ -143,7 +148,7 @@ class Agent:
     ) -> acp.Ending:
         """Have one prompt answered.
 
-        Cancelled, it is called off: the agent is told once, its open questions are
+        Cancelled, it is called off: the agent is notified once, its open questions are
         answered, and it has five seconds, or as many as *grace_s* says then; one that
         goes on after that is ended.
 
@@ -188,7 +193,7 @@ class Agent:
     async def _wait(self, prompt: _Prompt) -> None:
         idle_s = self._settings.idle_within_s
         while not prompt.done.is_set():
-            quiet_until = self._peer.heard_at + idle_s
+            quiet_until = self._peer.received_at + idle_s
             if trio.current_time() >= quiet_until and not self._asking:
                 self.over.set()
                 raise AgentFailed(f"the agent said nothing for {idle_s:g} s and was ended")
@@ -205,9 +210,9 @@ class Agent:
             return
         await prompt.done.wait()
 
-    # ── what it says and asks ───────────────────────────────────────────────
+    # ── what it reports and asks ───────────────────────────────────────────────
 
-    async def _heard(self, method: str, params: Mapping[str, Any]) -> None:
+    async def _notified(self, method: str, params: Mapping[str, Any]) -> None:
         update = params.get("update")
         if (
             method != "session/update"
@@ -219,12 +224,12 @@ class Agent:
         if listener is None:
             return
         try:
-            for said in acp.translate(update, listener.turn_id):
-                await listener.said(said)
+            for one in acp.translate(update, listener.turn_id):
+                await listener.update(one)
         except Disconnected:
             self._listener = None  # the daemon has ended the turn
 
-    async def _asked(self, method: str, params: Mapping[str, Any]) -> Any:
+    async def _requested(self, method: str, params: Mapping[str, Any]) -> Any:
         if method == "session/request_permission":
             return acp.outcome(await self._ask_permission(params))
         if method == "fs/read_text_file" and self._settings.reads_files:
@@ -243,7 +248,7 @@ class Agent:
         self._asking.add(scope)
         try:
             with scope:
-                verdict = await listener.asked(question)
+                verdict = await listener.question(question)
         except Disconnected:
             return None
         finally:

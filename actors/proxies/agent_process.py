@@ -97,7 +97,7 @@ class AgentProcess:
 
     async def _gone(self) -> None:
         await self._process.wait()
-        while self._signal(0):  # noqa: ASYNC110  # nobody tells of a group's end
+        while self._signal(0):  # noqa: ASYNC110  # nothing notifies of a group's end
             await trio.sleep(0.02)
 
     def _signal(self, number: int) -> bool:

@@ -46,7 +46,7 @@ _OF_THE_SESSION: Final = frozenset({"LARKD_ROLE", "LARKD_SESSION_ID", "LARKD_TEA
 
 
 class Autostart:
-    """Starts the daemon of one state directory when told that nobody serves it."""
+    """Starts the daemon of one state directory when it is notified that nobody serves it."""
 
     def __init__(self, state: StateDir, environment: Mapping[str, str]) -> None:
         self._state = state

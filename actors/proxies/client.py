@@ -6,13 +6,13 @@ and gives its turns one after another::
     async with open_proxy(settings) as proxy:
         async for turn in proxy.turns():
             async with turn:                      # acked; the daemon's cancel ends it
-                await turn.say("Hello ")
-                await turn.say("world")
+                await turn.send("Hello ")
+                await turn.send("world")
             # left without an end it is complete; with an exception it is an error
 
 How it works: one task keeps a link to the daemon for as long as the proxy is open.
-Each life of the link has a reader and a writer; what is said waits in a bounded
-outbox, so that a slow daemon slows the agent, and nothing is ever sent twice.
+Each run of the link has a reader and a writer; what is sent waits in a bounded
+queue, so that a slow daemon slows the agent, and nothing is ever sent twice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any, Final, Self
 import trio
 from tricycle import open_service_nursery
 
-from actors.proxies.door import Door, find_door
+from actors.proxies.endpoint import Endpoint, find_endpoint
 from actors.proxies.errors import (
     DaemonNotRunning,
     Disconnected,
@@ -72,7 +72,7 @@ async def open_proxy(
 ) -> AsyncIterator[Proxy]:
     """Attach a session and keep it attached until the block is left.
 
-    The first attach is waited for, unless the settings are *patient*. What was said
+    The first attach is waited for, unless *waits_for_daemon* is set. What was said
     before the block was left still goes out, for a second at most, also when the block
     was cancelled.
 
@@ -133,7 +133,7 @@ class Proxy:
 
     @property
     def attached(self) -> wire.Registered | None:
-        """What the daemon said at registration; None while it is away."""
+        """What the daemon answered at registration; None while it is away."""
         return self._link.registered if self._link is not None else None
 
     def turns(self) -> Turns:
@@ -189,14 +189,14 @@ class Proxy:
                 started = True
                 task_status.started()
 
-        if self._settings.patient:
+        if self._settings.waits_for_daemon:
             start()
         with self._turns_tx:
             while True:
                 after_s: float | None = None
                 why: ProxyError | None = None
                 try:
-                    after_s = await self._live(find_door(self._settings), start)
+                    after_s = await self._run_link(find_endpoint(self._settings), start)
                     pause_s = BACKOFF_FIRST_S
                 except Disconnected as lost:
                     why = lost if started else DaemonNotRunning(str(lost))
@@ -212,22 +212,22 @@ class Proxy:
                 await trio.sleep((after_s or pause_s) * (1 + self._rng.random() / 4))
                 pause_s = min(BACKOFF_MAX_S, pause_s * 2)
 
-    async def _live(self, door: Door, start: Callable[[], None]) -> float | None:
-        """Live one link; return after how many seconds the daemon wants to see us again."""
+    async def _run_link(self, endpoint: Endpoint, start: Callable[[], None]) -> float | None:
+        """Run one link; return after how many seconds the daemon wants to see us again."""
         stream: trio.SocketStream | None = None
         with trio.move_on_after(CONNECT_WITHIN_S):
             try:
-                stream = await trio.open_tcp_stream(door.host, door.port)
+                stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
             except OSError as failed:
                 raise Disconnected(
-                    f"nobody listens on {door.host}:{door.port} ({failed})"
+                    f"nobody listens on {endpoint.host}:{endpoint.port} ({failed})"
                 ) from failed
         if stream is None:
             raise Disconnected(
-                f"no connection to {door.host}:{door.port} in {CONNECT_WITHIN_S:g} s"
+                f"no connection to {endpoint.host}:{endpoint.port} in {CONNECT_WITHIN_S:g} s"
             )
         async with stream:
-            link = Link(stream, self._settings, door.token, self._take)
+            link = Link(stream, self._settings, endpoint.token, self._take)
 
             def registered() -> None:
                 self._link = link

@@ -114,7 +114,7 @@ async def answer(turn: Turn, tokens_per_s: float) -> None:
         await _work(turn, script, rng, pace_s)
     spoken = 0
     for token in tokens(script.answer()):
-        await turn.say(token)
+        await turn.send(token)
         spoken += 1
         await trio.sleep(pace_s * rng.uniform(0.5, 1.5))
     if not script.short:

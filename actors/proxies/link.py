@@ -42,7 +42,7 @@ class Link:
         self._turns: dict[str, Turn] = {}
         self._asked: dict[int, trio.MemorySendChannel[wire.ToolResult]] = {}
         self._permissions: dict[str, trio.MemorySendChannel[wire.PermissionVerdict]] = {}
-        self._heard_at = trio.current_time()
+        self._received_at = trio.current_time()
         self._retry_after_s: float | None = None
         self.over = False
         self.registered: wire.Registered | None = None
@@ -87,7 +87,7 @@ class Link:
 
     # ── to the daemon ───────────────────────────────────────────────────────
 
-    async def say(self, message: wire.FromProxy) -> None:
+    async def send(self, message: wire.FromProxy) -> None:
         """Send, waiting while too much is unsent.
 
         Raises:
@@ -106,7 +106,7 @@ class Link:
         tx, rx = trio.open_memory_channel[wire.ToolResult](1)
         self._asked[tool.id] = tx
         with tx, rx:
-            await self.say(tool)
+            await self.send(tool)
             try:
                 with trio.fail_after(ANSWER_WITHIN_S):
                     return await rx.receive()
@@ -124,7 +124,7 @@ class Link:
     async def ask_permission(self, request: wire.PermissionRequest) -> wire.PermissionVerdict:
         """Ask, and wait for the verdict; the daemon's own deadline ends it.
 
-        Cancelled, it tells the daemon that the question is not open any more.
+        Cancelled, it notifies the daemon that the question is not open any more.
 
         Raises:
             Disconnected: the link dropped.
@@ -134,7 +134,7 @@ class Link:
         answered = False
         with tx, rx:
             try:
-                await self.say(request)
+                await self.send(request)
                 verdict = await rx.receive()
                 answered = True
             except (trio.EndOfChannel, trio.ClosedResourceError):
@@ -142,16 +142,16 @@ class Link:
             finally:
                 self._permissions.pop(request.request_id, None)
                 if not answered:
-                    self._say_nowait(
+                    self._send_nowait(
                         wire.PermissionClosed(request_id=request.request_id, reason="withdrawn")
                     )
         return verdict
 
     def close_permission(self, request_id: str, reason: str) -> None:
         """Say that a request was decided elsewhere. Lost where the link is over."""
-        self._say_nowait(wire.PermissionClosed(request_id=request_id, reason=reason))
+        self._send_nowait(wire.PermissionClosed(request_id=request_id, reason=reason))
 
-    def _say_nowait(self, message: wire.FromProxy) -> None:
+    def _send_nowait(self, message: wire.FromProxy) -> None:
         if not self.over:
             with suppress(Congested):
                 self._outgoing.put_nowait(message)
@@ -168,16 +168,16 @@ class Link:
             whole.cancel(reason="the daemon closed the connection")
 
     async def _watch(self, whole: trio.CancelScope) -> None:
-        """Ask a silent daemon whether it lives; give it up after a while."""
+        """Ping a silent daemon; give it up after a while."""
         n = 0
         while True:
             await trio.sleep(PING_AFTER_S)
-            silent_s = trio.current_time() - self._heard_at
+            silent_s = trio.current_time() - self._received_at
             if silent_s >= GIVE_UP_AFTER_S:
                 whole.cancel(reason="the daemon is silent")
             elif silent_s >= PING_AFTER_S:
                 n += 1
-                self._say_nowait(wire.Ping(n=n))
+                self._send_nowait(wire.Ping(n=n))
 
     # ── from the daemon ─────────────────────────────────────────────────────
 
@@ -187,12 +187,12 @@ class Link:
             data = await self._stream.receive_some(READ_BYTES)
             if not data:
                 return
-            self._heard_at = trio.current_time()
+            self._received_at = trio.current_time()
             reader.feed(data)
             try:
                 for body in reader:
                     message = self._decoded(body)
-                    if message is not None and await self._hear(message, registered):
+                    if message is not None and await self._receive(message, registered):
                         return
             except RemoteProtocolError:
                 return  # out of step: begin again
@@ -203,13 +203,13 @@ class Link:
         except (wire.UnknownMessage, wire.InvalidMessage):
             return None  # of a newer daemon
 
-    async def _hear(self, message: wire.FromDaemon, registered: Callable[[], None]) -> bool:
-        """Take one message; say whether the link is over."""
+    async def _receive(self, message: wire.FromDaemon, registered: Callable[[], None]) -> bool:
+        """Take one message; return whether the link is over."""
         match message:
             case wire.Ping(n=n):
-                self._say_nowait(wire.Pong(n=n))
+                self._send_nowait(wire.Pong(n=n))
             case wire.Hello():
-                await self.say(self._register(message))
+                await self.send(self._register(message))
             case wire.Registered():
                 self.registered = message
                 registered()

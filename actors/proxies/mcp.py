@@ -50,7 +50,7 @@ async def serve(settings: ProxySettings, autostart: Autostart, stdio: PrivateStd
         lines = jsonrpc.Lines(LINE_BYTES_MAX)
         while chunk := await stdio.read():
             for line in lines.feed(chunk):
-                await server.hear(line)
+                await server.take(line)
         server.close()
         with trio.move_on_after(GOODBYE_S):
             await written.wait()
@@ -72,7 +72,7 @@ async def _write_all(
 
 
 async def _watch_parent(parent: int, whole: trio.CancelScope) -> None:
-    while os.getppid() == parent:  # noqa: ASYNC110  # nobody tells of it
+    while os.getppid() == parent:  # noqa: ASYNC110  # nothing notifies of it
         await trio.sleep(PARENT_EVERY_S)
     whole.cancel(reason="the parent is dead")
 
@@ -106,42 +106,42 @@ class _Server:
 
     # ── from the client ─────────────────────────────────────────────────────
 
-    async def hear(self, line: bytes | jsonrpc.LineTooLong) -> None:
+    async def take(self, line: bytes | jsonrpc.LineTooLong) -> None:
         """Take one line; what takes time is done in a task of its own."""
         if isinstance(line, jsonrpc.LineTooLong):
-            await self._say(jsonrpc.error(None, jsonrpc.PARSE_ERROR, str(line)))
+            await self._send(jsonrpc.error(None, jsonrpc.PARSE_ERROR, str(line)))
             return
         try:
             message = jsonrpc.decode(line)
         except jsonrpc.NotAnObject as wrong:
-            await self._say(jsonrpc.error(None, jsonrpc.PARSE_ERROR, f"no JSON object: {wrong}"))
+            await self._send(jsonrpc.error(None, jsonrpc.PARSE_ERROR, f"no JSON object: {wrong}"))
             return
         method, number = message.get("method"), message.get("id")
         if not isinstance(method, str):
             if "result" not in message and "error" not in message:
-                await self._say(jsonrpc.error(None, jsonrpc.INVALID_REQUEST, "no method"))
+                await self._send(jsonrpc.error(None, jsonrpc.INVALID_REQUEST, "no method"))
             return
         params = jsonrpc.params_of(message)
         if number is None:
-            self._hear_notification(method, params)
+            self._take_notification(method, params)
         elif not isinstance(number, int | str) or isinstance(number, bool):
             wrong_id = "id must be a string or an integer"
-            await self._say(jsonrpc.error(None, jsonrpc.INVALID_REQUEST, wrong_id))
+            await self._send(jsonrpc.error(None, jsonrpc.INVALID_REQUEST, wrong_id))
         else:
-            await self._hear_request(number, method, params)
+            await self._take_request(number, method, params)
 
-    async def _hear_request(self, number: Id, method: str, params: Mapping[str, Any]) -> None:
+    async def _take_request(self, number: Id, method: str, params: Mapping[str, Any]) -> None:
         if method == "tools/call":
             await self._begin_call(number, params)
             return
         answer = self._requests.get(method)
         if answer is None:
             unknown = f"Method not found: {method[:100]}"
-            await self._say(jsonrpc.error(number, jsonrpc.METHOD_NOT_FOUND, unknown))
+            await self._send(jsonrpc.error(number, jsonrpc.METHOD_NOT_FOUND, unknown))
             return
-        await self._say(jsonrpc.result(number, answer(params)))
+        await self._send(jsonrpc.result(number, answer(params)))
 
-    def _hear_notification(self, method: str, params: Mapping[str, Any]) -> None:
+    def _take_notification(self, method: str, params: Mapping[str, Any]) -> None:
         match method:
             case "notifications/initialized":
                 self._attach()
@@ -154,12 +154,12 @@ class _Server:
                 if request is not None and request.request_id not in self._permissions:
                     self._nursery.start_soon(self._ask_permission, request)
 
-    async def _say(self, message: Message) -> None:
+    async def _send(self, message: Message) -> None:
         with suppress(trio.ClosedResourceError):  # the client has gone
             await self._tx.send(message)
 
     def close(self) -> None:
-        """Say nothing more than what is on its way."""
+        """Send nothing more than what is on its way."""
         self._tx.close()
 
     # ── tools ───────────────────────────────────────────────────────────────
@@ -183,7 +183,7 @@ class _Server:
         self._nursery.start_soon(self._call, number, name, args or {})
 
     async def _refuse(self, number: Id, why: str) -> None:
-        await self._say(jsonrpc.error(number, jsonrpc.INVALID_PARAMS, why))
+        await self._send(jsonrpc.error(number, jsonrpc.INVALID_PARAMS, why))
 
     async def _call(self, number: Id, name: str, args: dict[str, Any]) -> None:
         scope = self._calls[number]
@@ -192,7 +192,7 @@ class _Server:
             answer = await self._answer(name, args)
         del self._calls[number]
         if answer is not None:  # else it was cancelled, and nobody waits for it
-            await self._say(jsonrpc.result(number, answer))
+            await self._send(jsonrpc.result(number, answer))
 
     async def _answer(self, name: str, args: dict[str, Any]) -> Message:
         if name == mcp.DOCTOR:
@@ -221,7 +221,7 @@ class _Server:
             async for turn in proxy.turns():
                 if await self._take_verdict(proxy, turn.deliver):
                     continue
-                await self._say(mcp.channel_notification(turn.deliver))
+                await self._send(mcp.channel_notification(turn.deliver))
                 try:
                     await turn.ack()
                 except Disconnected:
@@ -244,19 +244,19 @@ class _Server:
                 pass  # it can still be answered at the terminal
         del self._permissions[request.request_id]
         if verdict is not None and verdict.option_id is not None:
-            await self._say(mcp.permission_notification(request.request_id, verdict.option_id))
+            await self._send(mcp.permission_notification(request.request_id, verdict.option_id))
 
     async def _take_verdict(self, proxy: Proxy, deliver: wire.Deliver) -> bool:
         """Take a typed answer to an open question, in a direct chat only."""
-        said = mcp.verdict_words(deliver.content)
-        if said is None or deliver.meta.get("chat_type") != "p2p":
+        typed = mcp.verdict_words(deliver.content)
+        if typed is None or deliver.meta.get("chat_type") != "p2p":
             return False
-        request_id, option_id = said
+        request_id, option_id = typed
         asked = self._permissions.get(request_id)
         if asked is None:
             return False
         asked.cancel(reason="it was answered by a word")
-        await self._say(mcp.permission_notification(request_id, option_id))
+        await self._send(mcp.permission_notification(request_id, option_id))
         self._nursery.start_soon(self._acknowledge_word, proxy, deliver, option_id)
         return True
 
@@ -286,7 +286,7 @@ def main(state: StateDir, environment: Mapping[str, str]) -> int:
         role=role,
         metadata=mcp.metadata_of(environment, cwd),
         capabilities=(wire.CAPABILITY_PERMISSION,),
-        patient=True,
+        waits_for_daemon=True,
         goodbye_s=GOODBYE_S,
     )
     stdio = PrivateStdio()

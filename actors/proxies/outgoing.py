@@ -1,7 +1,7 @@
-"""What a proxy still has to say: bounded, joined, and written by one task.
+"""What a proxy still has to send: bounded, joined, and written by one task.
 
-Text that is said faster than it can be written is joined to fewer, larger deltas, and
-whoever says more than fits waits. So a slow daemon slows the agent, a fast one gets
+Text that is sent faster than it can be written is joined to fewer, larger deltas, and
+whoever sends more than fits waits. So a slow daemon slows the agent, a fast one gets
 each token at once, and memory is bounded either way.
 """
 
@@ -23,14 +23,14 @@ DELTA_BYTES_MAX: Final = 1024 * 1024
 """Of the text of one delta; an eighth of what a frame may hold."""
 ROOM_BYTES: Final = 256 * 1024
 ROOM_FRAMES: Final = 256
-"""Who speaks waits while more than this is unsent."""
+"""Who sends waits while more than this is unsent."""
 UNSENT_FRAMES_MAX: Final = 1_024
 UNSENT_BYTES_MAX: Final = 16 * 1024 * 1024
 """What does not wait (pongs, the ends of turns) may go this far, as on the daemon's side."""
 
 
 class Congested(Exception):
-    """The daemon takes nothing, and what cannot wait has filled the room that is left."""
+    """The daemon takes nothing, and what cannot wait has filled the space that is left."""
 
 
 class _Text:
@@ -57,7 +57,7 @@ class _Text:
 
 
 class Outgoing:
-    """The messages waiting for one stream, in the order they were said."""
+    """The messages waiting for one stream, in the order they were sent."""
 
     def __init__(self, stream: trio.abc.SendStream) -> None:
         self._stream = stream
@@ -70,15 +70,15 @@ class Outgoing:
         self._done = trio.Event()
 
     async def put(self, message: wire.FromProxy) -> None:
-        """Say it once there is room."""
+        """Queue it once there is space."""
         await trio.lowlevel.checkpoint()
         while self._full and not self._done.is_set():
             await self._progress.wait()
-        # No checkpoint from the look at the room to the entry: one message over at most.
+        # No checkpoint from the look at the space to the entry: one message over at most.
         self.put_nowait(message)
 
     def put_nowait(self, message: wire.FromProxy) -> None:
-        """Say it without waiting. After :meth:`close` it is dropped.
+        """Queue it without waiting. After :meth:`close` it is dropped.
 
         Raises:
             Congested: the limits of what may be unsent are passed.

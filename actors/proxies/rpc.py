@@ -15,7 +15,7 @@ LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 READ_BYTES: Final = 256 * 1024
 REQUESTS_AT_ONCE_MAX: Final = 64
 UNSENT_MAX: Final = 64
-"""Messages the peer has not read yet; who says more waits."""
+"""Messages the peer has not read yet; who sends more waits."""
 
 log = structlog.get_logger()
 
@@ -37,36 +37,36 @@ class MethodUnknown(Exception):
 
 
 class Peer:
-    """One connection. Notifications are heard in order; requests beside each other."""
+    """One connection. Notifications are taken in order; requests beside each other."""
 
     def __init__(
         self,
         to_peer: trio.abc.SendStream,
         from_peer: trio.abc.ReceiveStream,
         *,
-        heard: Callable[[str, Mapping[str, Any]], Awaitable[None]],
-        asked: Callable[[str, Mapping[str, Any]], Awaitable[Any]],
+        on_notification: Callable[[str, Mapping[str, Any]], Awaitable[None]],
+        on_request: Callable[[str, Mapping[str, Any]], Awaitable[Any]],
     ) -> None:
         self._to_peer = to_peer
         self._from_peer = from_peer
-        self._heard = heard
-        self._asked = asked
+        self._on_notification = on_notification
+        self._on_request = on_request
         self._numbers = 0
         self._waiting: dict[Id, trio.MemorySendChannel[Message]] = {}
         self._unsent_tx, self._unsent_rx = trio.open_memory_channel[Message](UNSENT_MAX)
         self._requests = trio.CapacityLimiter(REQUESTS_AT_ONCE_MAX)
-        self.heard_at = trio.current_time()
+        self.received_at = trio.current_time()
         self.skipped_lines = 0
         """Lines that were no JSON object: some agents print to their output."""
 
     async def run(self) -> None:
-        """Read until the other side closes its stream. Who waits then hears so."""
+        """Read until the other side closes its stream. Who waits then gets PeerGone."""
         lines = jsonrpc.Lines(LINE_BYTES_MAX)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
                 while data := await self._from_peer.receive_some(READ_BYTES):
-                    self.heard_at = trio.current_time()
+                    self.received_at = trio.current_time()
                     for line in lines.feed(bytes(data)):
                         await self._take(line, nursery)
                 nursery.cancel_scope.cancel(reason="the peer has gone")
@@ -129,7 +129,7 @@ class Peer:
             if isinstance(number, int | str):
                 nursery.start_soon(self._answer, number, method, params)
             else:
-                await self._heard(method, params)
+                await self._on_notification(method, params)
             return
         waiting = self._waiting.get(number) if isinstance(number, int | str) else None
         if waiting is not None and not waiting.statistics().current_buffer_used:
@@ -138,7 +138,7 @@ class Peer:
     async def _answer(self, number: Id, method: str, params: Mapping[str, Any]) -> None:
         async with self._requests:
             try:
-                message = jsonrpc.result(number, await self._asked(method, params))
+                message = jsonrpc.result(number, await self._on_request(method, params))
             except MethodUnknown:
                 unknown = f"Method not found: {method[:100]}"
                 message = jsonrpc.error(number, jsonrpc.METHOD_NOT_FOUND, unknown)

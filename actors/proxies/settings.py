@@ -30,7 +30,7 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     version: str = __version__
     goodbye_s: float = 1.0
     """How long what was said last may take to go out when the proxy is left."""
-    patient: bool = False
+    waits_for_daemon: bool = False
     """Open at once and keep trying, also where no daemon runs yet."""
 
     def __repr__(self) -> str:

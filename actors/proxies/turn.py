@@ -16,13 +16,13 @@ TEXT_CHARACTERS_MAX: Final = 256 * 1024
 """Of one delta; longer texts go as several."""
 
 
-class Speaker(Protocol):
-    """What a turn speaks through."""
+class TurnLink(Protocol):
+    """What a turn is sent through."""
 
     @property
     def over(self) -> bool: ...
 
-    async def say(self, message: wire.FromProxy) -> None:
+    async def send(self, message: wire.FromProxy) -> None:
         """Send, waiting while the daemon is slow. Raises Disconnected."""
 
     async def ask_permission(self, request: wire.PermissionRequest) -> wire.PermissionVerdict:
@@ -38,7 +38,7 @@ class Turn:
     to the daemon drops, the block is cancelled too; the daemon has ended the turn then.
     """
 
-    def __init__(self, deliver: wire.Deliver, link: Speaker, *, ends: bool) -> None:
+    def __init__(self, deliver: wire.Deliver, link: TurnLink, *, ends: bool) -> None:
         self.deliver = deliver
         self._link = link
         self._ends = ends
@@ -48,7 +48,7 @@ class Turn:
 
     @property
     def lost(self) -> bool:
-        """Whether the link that brought it is over: nothing said of it arrives any more."""
+        """Whether the link that brought it is over: nothing sent of it arrives any more."""
         return self._link.over
 
     @property
@@ -57,14 +57,18 @@ class Turn:
         return self.deliver.content
 
     async def ack(self) -> None:
-        """Tell the daemon that the session has the message."""
-        await self._link.say(wire.Ack(event_id=self.deliver.event_id, attempt=self.deliver.attempt))
+        """Acknowledge to the daemon that the session has the message."""
+        await self._link.send(
+            wire.Ack(event_id=self.deliver.event_id, attempt=self.deliver.attempt)
+        )
 
-    async def tell(self, message: wire.Delta | wire.ToolEvent | wire.Plan | wire.Usage) -> None:
-        """Say what was put into a message of this turn already."""
-        await self._link.say(message)
+    async def send_message(
+        self, message: wire.Delta | wire.ToolEvent | wire.Plan | wire.Usage
+    ) -> None:
+        """Send a message of this turn as it is."""
+        await self._link.send(message)
 
-    async def say(self, text: str) -> None:
+    async def send(self, text: str) -> None:
         """Append to the answer, verbatim. Waits while the daemon is slow."""
         await self._delta(text, "answer")
 
@@ -75,7 +79,7 @@ class Turn:
     async def _delta(self, text: str, channel: wire.DeltaChannel) -> None:
         for at in range(0, len(text), TEXT_CHARACTERS_MAX):
             piece = text[at : at + TEXT_CHARACTERS_MAX]
-            await self._link.say(
+            await self._link.send(
                 wire.Delta(turn_id=self.deliver.turn_id, text=piece, channel=channel)
             )
 
@@ -92,7 +96,7 @@ class Turn:
         duration_ms: int | None = None,
     ) -> None:
         """Open a tool step, or update what is given of it."""
-        await self._link.say(
+        await self._link.send(
             wire.ToolEvent(
                 turn_id=self.deliver.turn_id,
                 call_id=call_id,
@@ -111,7 +115,7 @@ class Turn:
     ) -> None:
         """Replace the plan."""
         listed = [wire.PlanEntry(content=content, status=status) for content, status in entries]
-        await self._link.say(wire.Plan(turn_id=self.deliver.turn_id, entries=listed))
+        await self._link.send(wire.Plan(turn_id=self.deliver.turn_id, entries=listed))
 
     async def usage(
         self,
@@ -122,7 +126,7 @@ class Turn:
         output_tokens: int | None = None,
     ) -> None:
         """Replace the usage figures."""
-        await self._link.say(
+        await self._link.send(
             wire.Usage(
                 turn_id=self.deliver.turn_id,
                 used=used,
@@ -168,7 +172,7 @@ class Turn:
         if self.ended or not self._ends:
             return
         self.ended = True
-        await self._link.say(
+        await self._link.send(
             wire.TurnEnd(turn_id=self.deliver.turn_id, status=status, text=text, error=error)
         )
 

@@ -48,7 +48,7 @@ _OPTION_KINDS: Final[tuple[_OptionKind, ...]] = (
     "reject_always",
 )
 
-Said = wire.Delta | wire.ToolEvent | wire.Plan | wire.Usage
+Update = wire.Delta | wire.ToolEvent | wire.Plan | wire.Usage
 
 
 class Abilities(Struct, frozen=True, kw_only=True):
@@ -72,12 +72,12 @@ def initialize_params(*, read_files: bool, write_files: bool) -> dict[str, Any]:
 
 
 def read_abilities(result: Mapping[str, Any]) -> Abilities:
-    told = _map(result.get("agentCapabilities"))
+    capabilities = _map(result.get("agentCapabilities"))
     methods = result.get("authMethods")
     return Abilities(
-        load_session=told.get("loadSession") is True,
-        resume_session="resume" in _map(told.get("sessionCapabilities")),
-        images=_map(told.get("promptCapabilities")).get("image") is True,
+        load_session=capabilities.get("loadSession") is True,
+        resume_session="resume" in _map(capabilities.get("sessionCapabilities")),
+        images=_map(capabilities.get("promptCapabilities")).get("image") is True,
         auth_methods=tuple(
             _text(one, "name") or _text(one, "id")
             for one in (methods if isinstance(methods, list) else [])
@@ -89,7 +89,7 @@ def read_abilities(result: Mapping[str, Any]) -> Abilities:
 # ── from the agent ──────────────────────────────────────────────────────────
 
 
-def translate(update: Mapping[str, Any], turn_id: str) -> Iterator[Said]:
+def translate(update: Mapping[str, Any], turn_id: str) -> Iterator[Update]:
     """Return what one ``session/update`` means for the turn in flight."""
     match update.get("sessionUpdate"):
         case "agent_message_chunk":

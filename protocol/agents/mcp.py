@@ -1,4 +1,4 @@
-"""The MCP server that is a Claude Code channel, without its I/O: what it says of itself.
+"""The MCP server that is a Claude Code channel, without its I/O: its side of the protocol.
 
 Facts of the protocol as Claude Code speaks it: a server that answers ``server/discover``
 is not taken for a channel, so nothing newer than 2025-11-25 is ever agreed to; content
@@ -190,7 +190,7 @@ def tool_result(value: Any, *, is_error: bool = False) -> dict[str, Any]:
 
 
 def channel_notification(deliver: wire.Deliver) -> jsonrpc.Message:
-    """Return what the session is told of a message."""
+    """Return the notification of a message."""
     meta = {key: value for key, value in deliver.meta.items() if _META_KEY.fullmatch(key)}
     meta.pop("source", None)
     if deliver.attempt > 1:
@@ -272,5 +272,5 @@ def session_id_of(role: wire.Role, environment: Mapping[str, str], real_cwd: str
 
 def metadata_of(environment: Mapping[str, str], cwd: str) -> dict[str, str]:
     name = environment.get("LARKD_TEAMMATE_NAME") or environment.get("CLAUDEMUX_TEAMMATE_NAME")
-    told = {"agent": "claude", "cwd": cwd} | ({"teammate_name": name} if name else {})
-    return {key: value[:1024] for key, value in told.items()}
+    metadata = {"agent": "claude", "cwd": cwd} | ({"teammate_name": name} if name else {})
+    return {key: value[:1024] for key, value in metadata.items()}

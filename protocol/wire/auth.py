@@ -22,13 +22,13 @@ PROVEN_BY: Final[Mapping[str, tuple[Role, ...]]] = {
     "session": ("session", "dispatcher"),
     "observer": ("observer", "session", "dispatcher"),
 }
-"""Role → the roles whose token proves it: a stronger token also opens weaker doors."""
+"""Role → the roles whose token proves it: a stronger token also proves weaker roles."""
 
 
 def proof(key: bytes, nonce: bytes, session_id: str, role: str) -> str:
     """Return the lower-case hex proof that the holder of *key* sends in ``register``."""
-    said = b"\x00".join((nonce, session_id.encode(), role.encode()))
-    return hmac.new(key, said, hashlib.sha256).hexdigest()
+    signed = b"\x00".join((nonce, session_id.encode(), role.encode()))
+    return hmac.new(key, signed, hashlib.sha256).hexdigest()
 
 
 class Keyring:

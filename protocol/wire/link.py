@@ -2,11 +2,12 @@
 
 It starts in ``opening``. A valid ``register`` is handed up to be admitted; the
 answer brings it to ``registered`` or to its end. It knows which turns the session
-may speak of, and answers everything else the contract names an answer for.
+may send messages of, and answers everything else the contract names an answer for.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
@@ -36,7 +37,7 @@ class Step(Struct, frozen=True, kw_only=True):
     """One thing the link has to do because of what was received."""
 
 
-class Say(Step, frozen=True, kw_only=True):
+class Send(Step, frozen=True, kw_only=True):
     message: wire.FromDaemon
 
 
@@ -60,12 +61,6 @@ class UseTool(Step, frozen=True, kw_only=True):
     tool: wire.Tool
 
 
-class TurnSaid(Step, frozen=True, kw_only=True):
-    """Something about a turn that this session was given and has not ended."""
-
-    message: wire.TurnMessage
-
-
 class AskPermission(Step, frozen=True, kw_only=True):
     request: wire.PermissionRequest
 
@@ -74,6 +69,10 @@ class ClosePermission(Step, frozen=True, kw_only=True):
     """The agent's question was decided elsewhere."""
 
     closed: wire.PermissionClosed
+
+
+Received = Step | wire.TurnMessage
+"""What one frame comes to: a step, or a message of a turn, which is passed on as it is."""
 
 
 class LinkMachine:
@@ -85,7 +84,7 @@ class LinkMachine:
         self._reported: OrderedDict[TurnId, None] = OrderedDict()
         self.state = LinkState.OPENING
 
-    # ── what the rest of the house decided ──────────────────────────────────
+    # ── what the other actors decided ──────────────────────────────────
 
     def admitted(self) -> None:
         """The session is in."""
@@ -94,7 +93,7 @@ class LinkMachine:
         self.state = LinkState.REGISTERED
 
     def open_turn(self, turn_id: TurnId) -> None:
-        """The session may speak of this turn until it ends it or :meth:`close_turn`."""
+        """The session may send messages of this turn until it ends it or :meth:`close_turn`."""
         self._turns.add(turn_id)
 
     def close_turn(self, turn_id: TurnId) -> None:
@@ -102,7 +101,7 @@ class LinkMachine:
 
     # ── what the peer sent ──────────────────────────────────────────────────
 
-    def receive(self, body: bytes) -> Step | None:
+    def receive(self, body: bytes) -> Received | None:
         """Take the body of one frame; return what is to be done about it.
 
         Never raises for anything a peer can send.
@@ -112,7 +111,7 @@ class LinkMachine:
         except wire.BadFrame as torn:
             return self._over(torn)
         except (wire.UnknownMessage, wire.InvalidMessage) as wrong:
-            return Say(
+            return Send(
                 message=wire.Error(
                     code="unknown_message"
                     if isinstance(wrong, wire.UnknownMessage)
@@ -123,7 +122,7 @@ class LinkMachine:
             )
         match message:
             case wire.Ping():
-                return Say(message=wire.Pong(n=message.n))
+                return Send(message=wire.Pong(n=message.n))
             case wire.Pong():
                 return None
             case wire.Register():
@@ -151,7 +150,7 @@ class LinkMachine:
 
     def _register(self, register: wire.Register) -> Step:
         if self.state is not LinkState.OPENING:
-            return Say(
+            return Send(
                 message=wire.Error(
                     code="already_registered",
                     message="this connection is registered; open another for another session",
@@ -187,10 +186,10 @@ class LinkMachine:
         return None
 
     @staticmethod
-    def _too_early(message: wire.FromProxy) -> Say:
+    def _too_early(message: wire.FromProxy) -> Send:
         if isinstance(message, wire.Tool):
-            return Say(message=wire.ToolResult(id=message.id, ok=False, error=wire.NOT_REGISTERED))
-        return Say(
+            return Send(message=wire.ToolResult(id=message.id, ok=False, error=wire.NOT_REGISTERED))
+        return Send(
             message=wire.Error(
                 code="not_registered",
                 message=f"{message.__struct_config__.tag} before register; send register first",
@@ -199,7 +198,7 @@ class LinkMachine:
             )
         )
 
-    def _registered(self, message: wire.FromProxy) -> Step | None:
+    def _registered(self, message: wire.FromProxy) -> Received | None:
         match message:
             case wire.Ack():
                 return Acknowledge(ack=message)
@@ -210,22 +209,22 @@ class LinkMachine:
             case wire.PermissionClosed():
                 return ClosePermission(closed=message)
             case wire.Delta() | wire.ToolEvent() | wire.Plan() | wire.Usage() | wire.TurnEnd():
-                return self._turn_said(message)
+                return self._of_turn(message)
             case _:
                 return None
 
-    def _turn_said(self, message: wire.TurnMessage) -> Step | None:
+    def _of_turn(self, message: wire.TurnMessage) -> Received | None:
         turn_id = TurnId(message.turn_id)
         if turn_id in self._turns:
             if isinstance(message, wire.TurnEnd):
                 self._turns.discard(turn_id)
-            return TurnSaid(message=message)
+            return message
         if turn_id in self._reported:
             return None
         self._reported[turn_id] = None
         if len(self._reported) > REPORTED_TURNS_MAX:
             self._reported.popitem(last=False)
-        return Say(
+        return Send(
             message=wire.Error(
                 code="unknown_turn",
                 message="this turn has ended, or was never given to this session",
@@ -235,45 +234,22 @@ class LinkMachine:
         )
 
 
-def join_deltas(steps: Iterable[Step]) -> list[Step]:
+def join_deltas(messages: Iterable[wire.TurnMessage]) -> list[wire.TurnMessage]:
     """Join consecutive deltas of one turn and channel into one, keeping all order.
 
     One read of the socket often brings many; the card then takes them as one.
     """
-    joined: list[Step] = []
-    texts: list[str] = []
-
-    def flush() -> None:
-        if len(texts) > 1:
-            last = joined[-1]
-            assert isinstance(last, TurnSaid)
-            assert isinstance(last.message, wire.Delta)
-            joined[-1] = TurnSaid(
-                message=wire.Delta(
-                    turn_id=last.message.turn_id,
-                    text="".join(texts),
-                    channel=last.message.channel,
-                )
-            )
-        texts.clear()
-
-    for step in steps:
-        delta = step.message if isinstance(step, TurnSaid) else None
-        if not isinstance(delta, wire.Delta):
-            flush()
-            joined.append(step)
+    joined: list[wire.TurnMessage] = []
+    for key, group in itertools.groupby(messages, _delta_key):
+        run = list(group)
+        if key is None or len(run) == 1:
+            joined += run
             continue
-        last = joined[-1] if joined else None
-        before = last.message if isinstance(last, TurnSaid) else None
-        if (
-            texts
-            and isinstance(before, wire.Delta)
-            and (before.turn_id, before.channel) == (delta.turn_id, delta.channel)
-        ):
-            texts.append(delta.text)
-            continue
-        flush()
-        joined.append(step)
-        texts.append(delta.text)
-    flush()
+        turn_id, channel = key
+        text = "".join(one.text for one in run if isinstance(one, wire.Delta))
+        joined.append(wire.Delta(turn_id=turn_id, text=text, channel=channel))
     return joined
+
+
+def _delta_key(message: wire.TurnMessage) -> tuple[str, wire.DeltaChannel] | None:
+    return (message.turn_id, message.channel) if isinstance(message, wire.Delta) else None

@@ -4,7 +4,7 @@ A message is one MessagePack map whose key ``t`` names its type. Unknown keys ar
 ignored, so a newer peer can talk to an older one; new fields have defaults and a
 field never changes its type.
 
-``decode_from_proxy`` and ``decode_from_daemon`` are the two doors. What they raise:
+``decode_from_proxy`` and ``decode_from_daemon`` are the two ways in. What they raise:
 :class:`BadFrame` (not a MessagePack map: the link is over), :class:`UnknownMessage`
 and :class:`InvalidMessage` (the link goes on).
 """

@@ -1,4 +1,4 @@
-"""An agent asks, a person decides by a press: over the wire and the platform's own door."""
+"""An agent asks, a person decides by a press: over the wire and the platform's own route."""
 
 from __future__ import annotations
 

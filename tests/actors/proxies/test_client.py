@@ -57,7 +57,7 @@ async def test_a_turn_is_answered_and_ends_with_its_block(state_dir: Path) -> No
             await turn.tool("c", name="Read", kind="read", status="running", summary="a.py")
             await turn.plan([("look", "completed")])
             await turn.usage(input_tokens=10)
-            await turn.say("answered")
+            await turn.send("answered")
         await platform.wait_cards(1, "answered", "Done · ", "hm", "a.py", "look", "↑10")
 
 
@@ -85,7 +85,7 @@ async def test_cancel_ends_the_block_at_once(state_dir: Path) -> None:
         reached_the_end = False
         with trio.fail_after(15):
             async with turn:
-                await turn.say("working")
+                await turn.send("working")
                 await platform.wait_cards(1, "working")
                 await platform.say(chat, "停止")
                 await trio.sleep_forever()
@@ -128,7 +128,7 @@ async def test_a_restart_of_the_daemon_is_survived(state_dir: Path) -> None:
                             await trio.sleep(0.01)
                     await platform.say(await platform.chat(), "still there?")
                     async with await next_turn(proxy) as turn:
-                        await turn.say("yes")
+                        await turn.send("yes")
                     await platform.wait_cards(1, "yes", "Done · ")
 
 
@@ -226,9 +226,9 @@ async def test_text_of_any_size_and_number_of_pieces_arrives(state_dir: Path) ->
         await platform.say(chat, "hello", mention_bot=True)
         async with await next_turn(proxy) as turn:
             for _ in range(5_000):
-                await turn.say("x")
-            await turn.say(" half a pair: \ud83d. ")
-            await turn.say("end")
+                await turn.send("x")
+            await turn.send(" half a pair: \ud83d. ")
+            await turn.send("end")
         said = ""
         with trio.fail_after(10):
             while "half a pair: ?. end" not in said:
@@ -238,7 +238,7 @@ async def test_text_of_any_size_and_number_of_pieces_arrives(state_dir: Path) ->
         await platform.say(chat, "more", mention_bot=True)
         async with await next_turn(proxy) as turn:
             await turn.think("漢" * (4 * 1024 * 1024))
-            await turn.say("done with that")
+            await turn.send("done with that")
         with trio.fail_after(20):
             while "done with that" not in str(await platform.messages(chat)):
                 await trio.sleep(0.05)
@@ -251,19 +251,19 @@ async def test_what_was_said_before_a_cancellation_still_goes_out(state_dir: Pat
                 await platform.say(await platform.chat(), "hello")
                 turn = await next_turn(proxy)
                 await turn.ack()
-                await turn.say("the last word")
+                await turn.send("the last word")
                 scope.cancel()
                 await turn.end("complete")
         assert scope.cancel_called
         await platform.wait_cards(1, "the last word")
 
 
-async def test_a_patient_proxy_waits_for_a_daemon_and_tells_of_its_link(state_dir: Path) -> None:
+async def test_a_proxy_that_waits_for_its_daemon_reports_its_link(state_dir: Path) -> None:
     told: list[bool] = []
     async with (
         open_platform() as platform,
         open_proxy(
-            settings(state_dir, patient=True),
+            settings(state_dir, waits_for_daemon=True),
             link_changed=lambda registered, _why: told.append(registered is not None),
         ) as proxy,
     ):

@@ -19,9 +19,7 @@ from protocol.wire.link import (
     Close,
     LinkMachine,
     LinkState,
-    Say,
-    Step,
-    TurnSaid,
+    Send,
     UseTool,
     join_deltas,
 )
@@ -53,8 +51,8 @@ def registered() -> LinkMachine:
     return link
 
 
-def error_of(step: Step | None) -> wire.Error:
-    assert isinstance(step, Say | Close)
+def error_of(step: object) -> wire.Error:
+    assert isinstance(step, Send | Close)
     assert isinstance(step.message, wire.Error)
     return step.message
 
@@ -113,18 +111,18 @@ def test_a_second_register_is_an_error_that_ends_nothing(registered: LinkMachine
     assert registered.state is LinkState.REGISTERED
 
 
-def test_before_registration_only_the_door_is_open() -> None:
+def test_before_registration_little_is_answered() -> None:
     link = machine()
-    assert isinstance(link.receive(body(t="ping", n=1)), Say)
+    assert isinstance(link.receive(body(t="ping", n=1)), Send)
     assert link.receive(body(t="pong", n=1)) is None
     early = error_of(link.receive(body(t="ack", event_id="e", attempt=1)))
     assert (early.code, early.fatal) == ("not_registered", False)
     tool = link.receive(body(t="tool", id=3, name="x", args={}))
-    assert isinstance(tool, Say)
+    assert isinstance(tool, Send)
     assert tool.message == wire.ToolResult(id=3, ok=False, error="channel proxy is not registered")
 
 
-def test_what_a_registered_session_may_say(registered: LinkMachine) -> None:
+def test_what_a_registered_session_may_send(registered: LinkMachine) -> None:
     assert isinstance(registered.receive(body(t="ack", event_id="e", attempt=1)), Acknowledge)
     assert isinstance(registered.receive(body(t="tool", id=1, name="x")), UseTool)
     asked = registered.receive(body(t="permission_request", request_id="r", title="rm", options=[]))
@@ -134,10 +132,9 @@ def test_what_a_registered_session_may_say(registered: LinkMachine) -> None:
 def test_a_turn_is_known_until_its_end_and_unknown_once(registered: LinkMachine) -> None:
     delta = body(t="delta", turn_id="t1", text="x")
     registered.open_turn(TurnId("t1"))
-    assert isinstance(registered.receive(delta), TurnSaid)
-    assert isinstance(
-        registered.receive(body(t="turn_end", turn_id="t1", status="complete")), TurnSaid
-    )
+    assert isinstance(registered.receive(delta), wire.Delta)
+    end = registered.receive(body(t="turn_end", turn_id="t1", status="complete"))
+    assert isinstance(end, wire.TurnEnd)
     late = error_of(registered.receive(delta))
     assert (late.code, late.turn_id, late.fatal) == ("unknown_turn", "t1", False)
     assert registered.receive(delta) is None
@@ -151,35 +148,35 @@ def test_admitting_what_did_not_register_is_our_own_bug() -> None:
 @given(st.binary(max_size=200))
 def test_any_body_is_answered_and_never_raises(junk: bytes) -> None:
     step = machine().receive(junk)
-    assert step is None or isinstance(step, Say | Close | Admit)
+    assert step is None or isinstance(step, Send | Close | Admit)
 
 
-def said(text: str, turn: str = "t", channel: Any = "answer") -> Step:
-    return TurnSaid(message=wire.Delta(turn_id=turn, text=text, channel=channel))
+def delta(text: str, turn: str = "t", channel: Any = "answer") -> wire.TurnMessage:
+    return wire.Delta(turn_id=turn, text=text, channel=channel)
 
 
-END = TurnSaid(message=wire.TurnEnd(turn_id="t", status="complete"))
+END: wire.TurnMessage = wire.TurnEnd(turn_id="t", status="complete")
 
 
 def test_consecutive_deltas_of_one_turn_and_channel_become_one() -> None:
-    steps = [said("a"), said("b"), said("c", channel="reasoning"), said("d"), END, said("e")]
+    steps = [delta("a"), delta("b"), delta("c", channel="reasoning"), delta("d"), END, delta("e")]
     assert join_deltas(steps) == [
-        said("ab"),
-        said("c", channel="reasoning"),
-        said("d"),
+        delta("ab"),
+        delta("c", channel="reasoning"),
+        delta("d"),
         END,
-        said("e"),
+        delta("e"),
     ]
-    assert join_deltas([said("a", "t1"), said("b", "t2"), said("c", "t2")]) == [
-        said("a", "t1"),
-        said("bc", "t2"),
+    assert join_deltas([delta("a", "t1"), delta("b", "t2"), delta("c", "t2")]) == [
+        delta("a", "t1"),
+        delta("bc", "t2"),
     ]
 
 
 @given(
     st.lists(
         st.builds(
-            said,
+            delta,
             st.text(max_size=3),
             st.sampled_from(["t1", "t2"]),
             st.sampled_from(["answer", "reasoning"]),
@@ -187,15 +184,15 @@ def test_consecutive_deltas_of_one_turn_and_channel_become_one() -> None:
         | st.just(END)
     )
 )
-def test_joining_keeps_every_character_in_order(steps: list[Step]) -> None:
-    def spoken(of: list[Step]) -> list[tuple[str, str, str]]:
+def test_joining_keeps_every_character_in_order(steps: list[wire.TurnMessage]) -> None:
+    def characters(of: list[wire.TurnMessage]) -> list[tuple[str, str, str]]:
         return [
-            (step.message.turn_id, step.message.channel, character)
-            for step in of
-            if isinstance(step, TurnSaid) and isinstance(step.message, wire.Delta)
-            for character in step.message.text
+            (one.turn_id, one.channel, character)
+            for one in of
+            if isinstance(one, wire.Delta)
+            for character in one.text
         ]
 
     joined = join_deltas(steps)
-    assert spoken(joined) == spoken(steps)
+    assert characters(joined) == characters(steps)
     assert joined.count(END) == steps.count(END)

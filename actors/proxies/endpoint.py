@@ -9,7 +9,7 @@ from actors.proxies.settings import ProxySettings
 from protocol.config.places import DaemonInfo, StateDir
 
 
-class Door(msgspec.Struct, frozen=True):
+class Endpoint(msgspec.Struct, frozen=True):
     """The daemon's address and the key of our role."""
 
     host: str
@@ -17,10 +17,10 @@ class Door(msgspec.Struct, frozen=True):
     token: bytes
 
     def __repr__(self) -> str:
-        return f"Door({self.host}:{self.port})"
+        return f"Endpoint({self.host}:{self.port})"
 
 
-def find_door(settings: ProxySettings) -> Door:
+def find_endpoint(settings: ProxySettings) -> Endpoint:
     """Return where to connect and what proves the role.
 
     Raises:
@@ -30,7 +30,7 @@ def find_door(settings: ProxySettings) -> Door:
     token = settings.token
     if token is None:
         token = _token(_state(settings, "a token"), settings)
-    return Door(host, port, token)
+    return Endpoint(host, port, token)
 
 
 def _state(settings: ProxySettings, missing: str) -> StateDir:

@@ -1,4 +1,4 @@
-"""The TCP door: what the contract says of bad frames, proofs and early messages."""
+"""The TCP connection: what the contract says of bad frames, proofs and early messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.kit.daemon import open_daemon, open_platform
 from tests.kit.raw_proxy import Closed, connect, registration, session
 
 
-async def test_the_door_says_what_is_wrong_and_stays_open(state_dir: Path) -> None:
+async def test_errors_say_what_is_wrong_and_the_connection_stays_open(state_dir: Path) -> None:
     async with open_platform() as platform, open_daemon(platform, state_dir):
         async with connect(state_dir) as proxy:
             hello = await proxy.expect("hello")

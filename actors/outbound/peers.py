@@ -1,7 +1,7 @@
-"""The doors of the outbound room, and the rule of where a session may speak.
+"""What the outbound tools send to, and the rule of where a session may speak.
 
 A session may reply, react or edit only in a chat from which it was given a message, or
-whose messages it would hear now (the specification's access page, "Outbound").
+whose messages are routed to it now (the specification's access page, "Outbound").
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ NO_ANSWER_AGAIN_S: Final = 0.5
 NO_ANSWER_AGAIN_MAX_S: Final = 8.0
 
 
-class OutboundContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What the tools need of the house."""
+class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What the tools send to, and what else they are given."""
 
     gateways: Mapping[AccountId, trio.MemorySendChannel[gateway.GatewayMessage]]
     journal_tx: trio.MemorySendChannel[journal.JournalMessage]
@@ -83,20 +83,20 @@ class OutboundContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         known: journal.Correspondence = await self.ask_journal(
             lambda reply: journal.Correspondent(session_id=session_id, chat_id=chat_id, reply=reply)
         )
-        allowed = known.given or await self._hears(session_id, chat_id)
+        allowed = known.given or await self._is_routed_to(session_id, chat_id)
         if known.account is None or known.account not in self.gateways or not allowed:
             raise ToolError(f"session {session_id} was never given a message from chat {chat_id}")
         return known.account
 
-    async def _hears(self, session_id: SessionId, chat_id: ChatId) -> bool:
+    async def _is_routed_to(self, session_id: SessionId, chat_id: ChatId) -> bool:
         nobody = ownership.ChatSession(session_id=None, alias=None, live=False)
-        heard: ownership.ChatSession = await ask_or(
+        routed: ownership.ChatSession = await ask_or(
             self.ownership_tx,
             lambda reply: ownership.WhoHears(chat_id=chat_id, reply=reply),
             within_s=ASK_WITHIN_S,
             otherwise=lambda _reason: nobody,
         )
-        return heard.live and heard.session_id == session_id
+        return routed.live and routed.session_id == session_id
 
     async def message_at(self, session_id: SessionId, message_id: MessageId) -> journal.MessageAt:
         """Return where a message is, in a chat in which this session may speak.
