@@ -84,7 +84,7 @@ def prepare(row_id: RowId, reply: Reply[Any]) -> journal.Prepare:
 def offer_next(reply: Reply[Any]) -> journal.OfferNext:
     return journal.OfferNext(
         session_id=SessionId("s"),
-        hears_unbound=True,
+        takes_unbound=True,
         connection_id=ConnectionId(1),
         lease_epoch=1,
         at_ms=1_700_000_000_001,
@@ -167,7 +167,7 @@ async def throughput(path: Path, producers: int, seconds: float) -> str:
 
 
 async def everyday(path: Path, events: int, name: str = "") -> dict[str, list[float]]:
-    """Return what the steps of events' lives took, in milliseconds each."""
+    """Return what the steps of events took, in milliseconds each."""
     waits: dict[str, list[float]] = {}
 
     async def timed(what: str, tx: Tx, build: Build) -> Any:
@@ -253,7 +253,7 @@ def measure(options: argparse.Namespace, directory: Path) -> int:
         if stored:
             print(f"({stored:,} rows stored in {time.perf_counter() - began:.0f} s)", flush=True)
     sizes = {stored: size_of(path) for stored, path in paths.items()}
-    lives: dict[int, list[float]] = {stored: [] for stored in paths}
+    whole: dict[int, list[float]] = {stored: [] for stored in paths}
     steps: dict[int, dict[str, list[float]]] = {stored: {} for stored in paths}
     appends: dict[int, list[float]] = {stored: [] for stored in paths}
     for number in range(ROUNDS):
@@ -261,7 +261,7 @@ def measure(options: argparse.Namespace, directory: Path) -> int:
             waits = trio.run(everyday, path, options.events // ROUNDS, f"r{number}.")
             for what, values in waits.items():
                 steps[stored].setdefault(what, []).extend(values)
-            lives[stored] += [sum(life) for life in zip(*waits.values(), strict=True)]
+            whole[stored] += [sum(whole_event) for whole_event in zip(*waits.values(), strict=True)]
             appends[stored].append(in_store(path, options.events, f"s{number}."))
     for stored, path in paths.items():
         row(f"{stored:,} answered rows stored", medians(steps[stored]))
@@ -271,12 +271,13 @@ def measure(options: argparse.Namespace, directory: Path) -> int:
             f"{statistics.median(appends[stored]):.0f} µs   {per_row}",
         )
         row("  start", f"{start_up(path):.1f} ms")
-    life = {stored: statistics.median(values) for stored, values in lives.items()}
+    whole_event = {stored: statistics.median(values) for stored, values in whole.items()}
     fewest, most = min(paths), max(paths)
-    ratio = life[most] / life[fewest]
+    ratio = whole_event[most] / whole_event[fewest]
     row(
-        f"one event's life, {most:,} to {fewest:,}",
-        f"{life[most]:.2f} / {life[fewest]:.2f} ms = {ratio:.2f}   (at most {FLAT_WITHIN})",
+        f"one event, all its steps, {most:,} to {fewest:,}",
+        f"{whole_event[most]:.2f} / {whole_event[fewest]:.2f} ms = {ratio:.2f}"
+        f"   (at most {FLAT_WITHIN})",
     )
     path = directory / "pending.db"
     fill(path, options.pending, RowState.READY)

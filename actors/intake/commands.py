@@ -210,7 +210,7 @@ class Commands:
             self._to.journal_tx,
             lambda reply: journal.Waiting(
                 session_id=current,
-                hears_unbound=current == state.owner,
+                takes_unbound=current == state.owner,
                 limit=QUEUE_LISTED_MAX,
                 reply=reply,
             ),

@@ -72,7 +72,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     prepared: Prepared
     dispatched_to: SessionId | None = None
     """The session its chat was on when it came, where that is some time ago."""
-    room: journal.Room | None = None
+    room: journal.Capacity | None = None
 
 
 PrepareAnswer = journal.Done | journal.LaneFull | journal.Failed
@@ -116,7 +116,7 @@ def _prepare(prompt: Prompt, reply: Reply[PrepareAnswer]) -> journal.Prepare:
     return journal.Prepare(
         row_id=prompt.row_id,
         prepared=prompt.prepared,
-        room=prompt.room,
+        capacity=prompt.room,
         reply=reply,
     )
 

@@ -14,7 +14,7 @@ log = structlog.get_logger()
 
 
 def load_access(db: sqlite3.Connection, message: journal.LoadAccess) -> AccessBook:
-    """Return the account's book; a damaged one lets nobody in and is said aloud."""
+    """Return the account's book; a damaged one lets nobody in and is logged."""
     row = db.execute("SELECT book FROM access WHERE account = ?", (message.account,)).fetchone()
     if row is None:
         return AccessBook()

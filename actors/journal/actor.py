@@ -67,7 +67,7 @@ async def run(
             finally:
                 drain(inbox)
     finally:
-        # The thread itself can't be cut short; the deadline says what it should take.
+        # The thread itself can't be cut short; the deadline is what it should take.
         with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
             await in_thread(store.close)
 
@@ -99,7 +99,7 @@ async def _commit(
     store: Store,
     in_thread: RunSync,
 ) -> None:
-    """Commit *first* and all that waits behind it, then answer."""
+    """Commit *first* and all that waits after it, then answer."""
     with contextlib.ExitStack() as replies:
         batch = [first]
         replies.enter_context(first.reply)

@@ -31,7 +31,7 @@ def note_given(db: sqlite3.Connection, session_id: SessionId, offer: Offer) -> N
 
 
 def correspondent(db: sqlite3.Connection, message: journal.Correspondent) -> journal.Correspondence:
-    """Say whose chat it is, and whether this session was given a message of it."""
+    """Return whose chat it is, and whether this session was given a message of it."""
     own = db.execute(
         "SELECT account FROM given WHERE chat_id = ? AND session_id = ?",
         (message.chat_id, message.session_id),

@@ -15,7 +15,7 @@ _PRIMARY: Final = 0xFF
 
 
 class JournalError(Exception):
-    """The journal can't be opened. The text says why and what to do."""
+    """The journal can't be opened. The text names the cause and the remedy."""
 
 
 class JournalNewer(JournalError):
@@ -41,7 +41,7 @@ def result_code(failed: sqlite3.Error) -> int | None:
 
 
 def explained(path: Path | None, failed: sqlite3.Error) -> JournalError:
-    """Say what an error of SQLite while opening means, and what to do about it."""
+    """Return what an error of SQLite while opening means, and what to do about it."""
     match result_code(failed):
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return JournalDamaged(f"{path} is damaged ({failed}); {START_ANEW}")

@@ -33,7 +33,7 @@ from actors.journal.errors import (
 BUSY_TIMEOUT_MS: Final = 1_000
 """Another process may read the file; nobody else writes it for long."""
 WAL_KEPT_BYTES_MAX: Final = 16 * 1024 * 1024
-"""A -wal that grew beyond it, behind a long reader, is cut back to it."""
+"""A -wal that grew beyond it, while a long reader held it, is cut back to it."""
 CHECKED_WHOLE_PAGES_MAX: Final = 4_096
 """16 MiB: some 25 ms when the file is cached, of the second a start may take."""
 SMALL_TABLES: Final = ("meta", "lease", "binding")

@@ -17,7 +17,7 @@ KEPT_MS: Final = 30 * 24 * 3_600 * 1_000
 ATTACHMENTS_KEPT_S: Final = 7 * 24 * 3_600
 EVERY_S: Final = 3_600.0
 ROWS_MAX: Final = 1_000
-"""Of one commit, so that no event waits behind a long one."""
+"""Of one commit, so that no event waits for a long one."""
 PAUSE_S: Final = 0.5
 ASK_WITHIN_S: Final = 30.0
 
@@ -45,7 +45,7 @@ async def run(
 async def _prune_some(
     journal_tx: trio.MemorySendChannel[journal.JournalMessage], before_ms: int
 ) -> bool:
-    """Prune a few rows; say whether there may be more."""
+    """Prune a few rows; return whether there may be more."""
     answer: journal.Done | journal.Failed = await ask_or(
         journal_tx,
         lambda reply: journal.Prune(before_ms=before_ms, limit=ROWS_MAX, reply=reply),

@@ -114,7 +114,10 @@ def dispatch(db: sqlite3.Connection, message: journal.Dispatch) -> journal.Done:
 
 def prepare(db: sqlite3.Connection, message: journal.Prepare) -> journal.Done | journal.LaneFull:
     """Make the row ready. What can't be stored as it is would fail for ever: set it aside."""
-    if message.room is not None and _waiting(db, message.room) >= message.room.waiting_max:
+    if (
+        message.capacity is not None
+        and _waiting(db, message.capacity) >= message.capacity.waiting_max
+    ):
         state = db.execute(
             "SELECT 1 FROM inbound WHERE row_id = ? AND state = 'received'", (message.row_id,)
         ).fetchone()
@@ -138,21 +141,21 @@ def prepare(db: sqlite3.Connection, message: journal.Prepare) -> journal.Done | 
     return done
 
 
-def _waiting(db: sqlite3.Connection, room: journal.Room) -> int:
-    """Count no further than the room goes."""
+def _waiting(db: sqlite3.Connection, capacity: journal.Capacity) -> int:
+    """Count no further than the capacity."""
     return sum(
         count
-        for queue in _queues(room.session_id, hears_unbound=room.hears_unbound)
+        for queue in _queues(capacity.session_id, takes_unbound=capacity.takes_unbound)
         for (count,) in db.execute(
             "SELECT count(*) FROM (SELECT 1 FROM inbound WHERE state = 'ready'"
             " AND heard_by = ? LIMIT ?)",
-            (queue, room.waiting_max),
+            (queue, capacity.waiting_max),
         )
     )
 
 
 def waiting(db: sqlite3.Connection, message: journal.Waiting) -> tuple[journal.WaitingRow, ...]:
-    first, second = (*_queues(message.session_id, hears_unbound=message.hears_unbound), None)[:2]
+    first, second = (*_queues(message.session_id, takes_unbound=message.takes_unbound), None)[:2]
     found: list[journal.WaitingRow] = []
     for row_id, received_at, blob in db.execute(
         "SELECT row_id, received_at, prepared FROM inbound JOIN content USING (row_id)"
@@ -249,8 +252,8 @@ def offer_next(db: sqlite3.Connection, message: journal.OfferNext) -> Offer | No
 
 
 def _oldest_for(db: sqlite3.Connection, message: journal.OfferNext) -> RowId | None:
-    """One step into the index for each of the one or two queues this session hears."""
-    queues = _queues(message.session_id, hears_unbound=message.hears_unbound)
+    """One step into the index for each of the one or two queues routed to this session."""
+    queues = _queues(message.session_id, takes_unbound=message.takes_unbound)
     oldest = [
         row[0]
         for queue in queues
@@ -263,8 +266,8 @@ def _oldest_for(db: sqlite3.Connection, message: journal.OfferNext) -> RowId | N
     return min(oldest, default=None)
 
 
-def _queues(session_id: SessionId, *, hears_unbound: bool) -> tuple[str, ...]:
-    return (session_id, "") if hears_unbound else (session_id,)
+def _queues(session_id: SessionId, *, takes_unbound: bool) -> tuple[str, ...]:
+    return (session_id, "") if takes_unbound else (session_id,)
 
 
 def _offer(row_id: RowId, lease_epoch: int, row: tuple[Any, ...]) -> Offer:

@@ -1,7 +1,7 @@
 """The journal's store: SQLite in WAL with synchronous FULL, one commit for a batch.
 
 All of it is synchronous and belongs to one thread at a time; the actor beside it
-brings the thread, and tests of the house call it in line.
+brings the thread, and tests in virtual time call it in line.
 """
 
 from __future__ import annotations

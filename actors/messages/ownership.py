@@ -10,7 +10,7 @@ import trio
 
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
-from actors.messages.journal import Room
+from actors.messages.journal import Capacity
 from actors.messages.link import LinkMessage
 from protocol.ids import AccountId, ChatId, ConnectionId, EventId, RowId, SessionId
 from protocol.routing.delivery import Offer
@@ -206,7 +206,7 @@ class ChatSession(msgspec.Struct, frozen=True, kw_only=True):
     session_id: SessionId | None
     alias: str | None
     live: bool
-    room: Room | None = None
+    room: Capacity | None = None
     """How much may wait for it; None: it is given rows as they come, or it is away."""
     busy: bool = False
     """A turn of it is in flight: a prompt has to wait."""

@@ -286,7 +286,7 @@ class _Ownership:
         row = await self._rows.next(
             session,
             epoch,
-            hears_unbound=lease.effective_target(self._state) == session.session_id,
+            takes_unbound=lease.effective_target(self._state) == session.session_id,
         )
         if row is None:
             return None

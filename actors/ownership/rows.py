@@ -71,7 +71,7 @@ class Rows:
         self._now_ms = now_ms
         self._held: dict[ConnectionId, dict[EventId, _Held]] = {}
 
-    async def next(self, session: Session, epoch: int, *, hears_unbound: bool) -> Offer | None:
+    async def next(self, session: Session, epoch: int, *, takes_unbound: bool) -> Offer | None:
         """Offer the session its next row, committed as offered; None: nothing for it now."""
         held = self._held.setdefault(session.connection_id, {})
         if len(held) >= UNACKED_ROWS_MAX:
@@ -79,7 +79,7 @@ class Rows:
         answer: Offer | journal.Failed | None = await self._door.ask(
             lambda reply: journal.OfferNext(
                 session_id=session.session_id,
-                hears_unbound=hears_unbound,
+                takes_unbound=takes_unbound,
                 connection_id=session.connection_id,
                 lease_epoch=epoch,
                 at_ms=self._now_ms(),

@@ -165,9 +165,9 @@ class Sessions:
         if live is None:
             return ownership.ChatSession(session_id=session_id, alias=None, live=False)
         busy = live.session_id in self._in_flight
-        room = journal.Room(
+        room = journal.Capacity(
             session_id=live.session_id,
-            hears_unbound=lease.effective_target(state) == live.session_id,
+            takes_unbound=lease.effective_target(state) == live.session_id,
             # One more while none is on its way yet, or about to be.
             waiting_max=ownership.WAITING_ROWS_MAX
             + (0 if busy or live.session_id in self._asking else 1),

@@ -50,16 +50,16 @@ class Unprepared(Message, frozen=True, kw_only=True):
     reply: Reply[tuple[Inbound, ...] | Failed]
 
 
-class Room(msgspec.Struct, frozen=True, kw_only=True):
+class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     """How many rows may wait for a session that runs its turns one by one."""
 
     session_id: SessionId
-    hears_unbound: bool
+    takes_unbound: bool
     waiting_max: int
 
 
 class LaneFull(msgspec.Struct, frozen=True, kw_only=True):
-    """There was no room: the row stays ``received`` until its sender was told so."""
+    """Too many wait already: the row stays ``received`` until its sender was told so."""
 
 
 class Dispatch(Message, frozen=True, kw_only=True):
@@ -78,7 +78,7 @@ class Prepare(Message, frozen=True, kw_only=True):
 
     row_id: RowId
     prepared: Prepared
-    room: Room | None = None
+    capacity: Capacity | None = None
     """None: as many may wait as come."""
     reply: Reply[Done | LaneFull | Failed]
 
@@ -93,7 +93,7 @@ class Waiting(Message, frozen=True, kw_only=True):
     """Ask for the rows that wait for a session, in the order it will be given them."""
 
     session_id: SessionId
-    hears_unbound: bool
+    takes_unbound: bool
     limit: int
     reply: Reply[tuple[WaitingRow, ...] | Failed]
 
@@ -128,14 +128,14 @@ class Close(Message, frozen=True, kw_only=True):
 
 
 class OfferNext(Message, frozen=True, kw_only=True):
-    """Take the oldest ready row this session hears, and commit it as offered.
+    """Take the oldest ready row that is routed to this session, and commit it as offered.
 
-    A chat with a binding is heard by its bound session only; any other by the
-    session that *hears_unbound*. Answers None when there is no such row.
+    A chat with a binding is routed to its bound session only; any other to the
+    session that *takes_unbound*. Answers None when there is no such row.
     """
 
     session_id: SessionId
-    hears_unbound: bool
+    takes_unbound: bool
     connection_id: ConnectionId
     lease_epoch: int
     at_ms: int

@@ -1,6 +1,6 @@
-"""A process that appends as fast as it can and says what was answered, until it is killed.
+"""A process that appends as fast as it can and reports what was answered, until it is killed.
 
-``python appender.py JOURNAL ROUND PRODUCERS``: prints the generation, then the id of
+``python appender.py JOURNAL NAME PRODUCERS``: prints the generation, then the id of
 each event when its answer is there.
 """
 
@@ -15,19 +15,19 @@ import trio
 from actors.journal import run
 from actors.kit.mailbox import ask
 from actors.messages import journal
-from tests.actors.journal.desk import append_message
+from tests.actors.journal.client import append_message
 
 STDOUT = 1
 
 
-async def main(path: Path, life: str, producers: int) -> None:
+async def main(path: Path, name: str, producers: int) -> None:
     tx, rx = trio.open_memory_channel[journal.JournalMessage](producers)
     with tx, rx:
         async with trio.open_nursery() as nursery:
             opened = await nursery.start(run, path, rx.clone())
-            say(str(opened.generation))
+            report(str(opened.generation))
             for producer in range(producers):
-                nursery.start_soon(produce, tx, f"{life}.{producer}")
+                nursery.start_soon(produce, tx, f"{name}.{producer}")
 
 
 async def produce(tx: trio.MemorySendChannel[journal.JournalMessage], name: str) -> None:
@@ -42,11 +42,11 @@ async def produce(tx: trio.MemorySendChannel[journal.JournalMessage], name: str)
             within_s=10.0,
         )
         assert isinstance(answer, journal.Appended), answer
-        say(event)
+        report(event)
         number += 1
 
 
-def say(text: str) -> None:
+def report(text: str) -> None:
     """Write it at once and whole; a buffer of ours would die with us."""
     os.write(STDOUT, f"{text}\n".encode())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actors.journal import Store
-from tests.actors.journal.desk import Desk
+from tests.actors.journal.client import JournalClient
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
-    """A desk before an empty journal in memory."""
+def client() -> Iterator[JournalClient]:
+    """A client of an empty journal in memory."""
     with closing(Store.open(None)) as store:
-        yield Desk(store)
+        yield JournalClient(store)

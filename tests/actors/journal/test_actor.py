@@ -12,11 +12,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import journal as room
+from actors import journal as journal_actor
 from actors.kit.mailbox import ActorGone, Reply, ask
 from actors.messages import journal
 from protocol.ids import RowId
-from tests.actors.journal.desk import append_message
+from tests.actors.journal.client import append_message
 
 MAILBOX_MESSAGES = 64
 WITHIN_S = 10.0
@@ -34,13 +34,13 @@ async def append(tx: Tx, event: str) -> journal.Appended | journal.Failed:
 
 @asynccontextmanager
 async def serving(
-    path: Path | None, *, run_sync: room.RunSync | None = None
-) -> AsyncIterator[tuple[Tx, room.Opened]]:
+    path: Path | None, *, run_sync: journal_actor.RunSync | None = None
+) -> AsyncIterator[tuple[Tx, journal_actor.Opened]]:
     tx, rx = trio.open_memory_channel[journal.JournalMessage](MAILBOX_MESSAGES)
     with tx, rx:
         async with trio.open_nursery() as nursery:
-            opened: room.Opened = await nursery.start(
-                lambda task_status: room.run(
+            opened: journal_actor.Opened = await nursery.start(
+                lambda task_status: journal_actor.run(
                     path, rx.clone(), run_sync=run_sync, task_status=task_status
                 )
             )
@@ -48,7 +48,7 @@ async def serving(
             nursery.cancel_scope.cancel()
 
 
-async def test_it_says_started_with_the_generation_it_has_committed(path: Path) -> None:
+async def test_it_reports_started_with_the_generation_it_has_committed(path: Path) -> None:
     for expected in (1, 2):
         async with serving(path) as (_tx, opened):
             assert opened.generation == expected
@@ -86,7 +86,7 @@ async def test_many_at_once_share_few_commits_and_each_is_answered(path: Path) -
 
 
 async def test_a_batch_has_a_limit() -> None:
-    many = room.actor.BATCH_MESSAGES_MAX * 2 + 1
+    many = journal_actor.actor.BATCH_MESSAGES_MAX * 2 + 1
     tx, rx = trio.open_memory_channel[journal.JournalMessage](many)
     for number in range(many):
         tx.send_nowait(append_message(f"e{number}"))
@@ -97,10 +97,10 @@ async def test_a_batch_has_a_limit() -> None:
             (batch,) = args
             assert isinstance(batch, list)
             sizes.append(len(batch))
-        return await room.inline(function, *args)
+        return await journal_actor.inline(function, *args)
 
     tx.close()
-    await room.run(None, rx, run_sync=counting)
+    await journal_actor.run(None, rx, run_sync=counting)
     assert sizes == [256, 256, 1]
 
 
@@ -112,7 +112,7 @@ async def test_it_ends_when_nobody_can_ask_and_answers_all_before(path: Path) ->
         tx.send_nowait(append_message(f"e{number}", reply=Reply(answer_tx)))
         waiting.append(answer_rx)
     tx.close()
-    await room.run(path, rx)
+    await journal_actor.run(path, rx)
     assert [answer.receive_nowait().row_id for answer in waiting] == list(range(1, 11))
 
 
@@ -137,7 +137,7 @@ async def test_a_commit_under_way_when_it_is_cancelled_is_still_answered() -> No
     assert answers == [journal.Appended(row_id=RowId(1), duplicate=False)]
 
 
-async def test_who_waits_when_it_ends_hears_that_it_is_gone() -> None:
+async def test_who_waits_when_it_ends_is_answered_that_it_is_gone() -> None:
     """Those of the batch under way, and those still in the mailbox."""
     under_way = trio.Event()
     gone: list[int] = []
@@ -182,7 +182,7 @@ async def test_a_bug_in_the_middle_of_a_batch_leaves_nobody_waiting() -> None:
                 askers.start_soon(asker, tx, number)
             await wait_all_tasks_blocked()
             with pytest.raises(ZeroDivisionError):
-                await room.run(None, rx.clone(), run_sync=crashing)
+                await journal_actor.run(None, rx.clone(), run_sync=crashing)
     assert sorted(gone) == [0, 1, 2]
 
 
@@ -207,13 +207,13 @@ async def test_a_failing_commit_is_an_answer_and_the_next_one_succeeds(path: Pat
 async def test_a_journal_that_cannot_be_opened_ends_it_before_it_started(path: Path) -> None:
     await trio.Path(path).write_bytes(b"something else")
     tx, rx = trio.open_memory_channel[journal.JournalMessage](MAILBOX_MESSAGES)
-    with tx, rx, pytest.raises(room.JournalForeign):
-        await room.run(path, rx)
+    with tx, rx, pytest.raises(journal_actor.JournalForeign):
+        await journal_actor.run(path, rx)
 
 
 async def test_in_line_it_serves_under_virtual_time(autojump_clock: MockClock) -> None:
     before = trio.current_time()
-    async with serving(None, run_sync=room.inline) as (tx, _opened):
+    async with serving(None, run_sync=journal_actor.inline) as (tx, _opened):
         for number in range(20):
             await append(tx, f"e{number}")
     assert trio.current_time() == before, "nobody waited for a thread"

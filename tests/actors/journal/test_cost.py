@@ -15,7 +15,7 @@ import pytest
 from actors.journal import Store
 from actors.journal.schema import GROWING_TABLES
 from protocol.routing.delivery import RowState
-from tests.actors.journal.desk import Desk, append_message, entry
+from tests.actors.journal.client import JournalClient, append_message, entry
 
 FEW, MANY = 200, 20_000
 BATCH = 1_000
@@ -25,9 +25,9 @@ WALKED_WHOLE = {"inbound_pending", "inbound_offered", "inbound_damaged", "card_o
 """Partial indexes a statement may walk from end to end: they hold what is under way."""
 
 
-def append_many(desk: Desk, count: int, name: str) -> None:
+def append_many(client: JournalClient, count: int, name: str) -> None:
     for start in range(0, count, BATCH):
-        desk.store.apply(
+        client.store.apply(
             [
                 append_message(f"{name}{number}", key=f"om_{name}{number}")
                 for number in range(start, min(start + BATCH, count))
@@ -35,58 +35,58 @@ def append_many(desk: Desk, count: int, name: str) -> None:
         )
 
 
-def with_closed_rows(desk: Desk, count: int) -> None:
-    append_many(desk, count, "closed")
-    desk.store._db.execute("UPDATE inbound SET state = 'answered', chat_id = 'oc_1'")
+def with_closed_rows(client: JournalClient, count: int) -> None:
+    append_many(client, count, "closed")
+    client.store._db.execute("UPDATE inbound SET state = 'answered', chat_id = 'oc_1'")
 
 
-def with_delivered_rows(desk: Desk, count: int) -> None:
-    append_many(desk, count, "delivered")
-    desk.store._db.execute("UPDATE inbound SET state = 'delivered', chat_id = 'oc_1'")
+def with_delivered_rows(client: JournalClient, count: int) -> None:
+    append_many(client, count, "delivered")
+    client.store._db.execute("UPDATE inbound SET state = 'delivered', chat_id = 'oc_1'")
 
 
-def with_rows_of_a_session_that_is_away(desk: Desk, count: int) -> None:
-    desk.bind({"oc_away": "away"})
-    append_many(desk, count, "away")
-    desk.store._db.execute(
+def with_rows_of_a_session_that_is_away(client: JournalClient, count: int) -> None:
+    client.bind({"oc_away": "away"})
+    append_many(client, count, "away")
+    client.store._db.execute(
         "UPDATE inbound SET state = 'ready', chat_id = 'oc_away', heard_by = 'away'"
     )
 
 
-def with_closed_cards(desk: Desk, count: int) -> None:
-    desk.store._db.executemany(
+def with_closed_cards(client: JournalClient, count: int) -> None:
+    client.store._db.executemany(
         "INSERT INTO card VALUES"
         " (?, 'default', 'oc_1', 'turn', 's', 'blue', NULL, '', 1, 2, 'lost')",
         ((f"closed{number}",) for number in range(count)),
     )
 
 
-def everyday(desk: Desk) -> None:
+def everyday(client: JournalClient) -> None:
     """One of everything that happens to one event, and to one turn."""
     for number in (1, 2, 3):
-        desk.append(f"e{number}", key=f"om_{number}")
-    desk.append("e1")
-    desk.append("e9", key="om_1")
-    first, *_ = desk.unprepared(limit=2)
+        client.append(f"e{number}", key=f"om_{number}")
+    client.append("e1")
+    client.append("e9", key="om_1")
+    first, *_ = client.unprepared(limit=2)
     for row_id in range(first.row_id, first.row_id + 3):
-        desk.prepare(row_id)
+        client.prepare(row_id)
     for connection in (1, 2):
-        offer = desk.offer("s", connection)
+        offer = client.offer("s", connection)
         assert offer is not None
-    desk.acked("e1", 1, 1)
-    desk.release(2, (first.row_id + 1,))
-    desk.release(2)
-    desk.release()
+    client.acked("e1", 1, 1)
+    client.release(2, (first.row_id + 1,))
+    client.release(2)
+    client.release()
     for row_id in range(first.row_id, first.row_id + 3):
-        desk.close(row_id)
-    desk.lease()
-    desk.open_card(entry("c1"))
-    desk.note_card("c1", message="om_1", text="so far")
-    desk.open_cards()
-    desk.close_card("c1")
+        client.close(row_id)
+    client.lease()
+    client.open_card(entry("c1"))
+    client.note_card("c1", message="om_1", text="so far")
+    client.open_cards()
+    client.close_card("c1")
 
 
-def steps_of(desk: Desk, act: Callable[[Desk], object]) -> int:
+def steps_of(client: JournalClient, act: Callable[[JournalClient], object]) -> int:
     steps = 0
 
     def count() -> int:
@@ -94,9 +94,9 @@ def steps_of(desk: Desk, act: Callable[[Desk], object]) -> int:
         steps += STEPS_COUNTED_BY
         return 0
 
-    desk.store._db.set_progress_handler(count, STEPS_COUNTED_BY)
-    act(desk)
-    desk.store._db.set_progress_handler(None, 0)
+    client.store._db.set_progress_handler(count, STEPS_COUNTED_BY)
+    act(client)
+    client.store._db.set_progress_handler(None, 0)
     return steps
 
 
@@ -110,28 +110,28 @@ def steps_of(desk: Desk, act: Callable[[Desk], object]) -> int:
     ],
 )
 def test_an_event_costs_the_same_however_much_is_stored(
-    fill: Callable[[Desk, int], None],
+    fill: Callable[[JournalClient, int], None],
 ) -> None:
     steps = {}
     for count in (FEW, MANY):
         with closing(Store.open(None)) as store:
-            desk = Desk(store)
-            fill(desk, count)
-            steps[count] = steps_of(desk, everyday)
+            client = JournalClient(store)
+            fill(client, count)
+            steps[count] = steps_of(client, everyday)
     assert steps[MANY] <= steps[FEW] * 1.05, steps
 
 
 @pytest.mark.parametrize("fill", [with_closed_rows, with_delivered_rows])
 def test_counting_what_waits_does_not_count_what_is_done(
-    fill: Callable[[Desk, int], None],
+    fill: Callable[[JournalClient, int], None],
 ) -> None:
     steps = {}
     for count in (FEW, MANY):
         with closing(Store.open(None)) as store:
-            desk = Desk(store)
-            fill(desk, count)
-            desk.append("waiting")
-            steps[count] = steps_of(desk, Desk.queue)
+            client = JournalClient(store)
+            fill(client, count)
+            client.append("waiting")
+            steps[count] = steps_of(client, JournalClient.queue)
     assert steps[MANY] <= steps[FEW] * 1.05, steps
 
 
@@ -139,9 +139,9 @@ def test_pruning_costs_what_it_deletes() -> None:
     steps = {}
     for count in (FEW, MANY):
         with closing(Store.open(None)) as store:
-            desk = Desk(store)
-            with_closed_rows(desk, count)
-            steps[count] = steps_of(desk, lambda desk: desk.prune(10**15, limit=50))
+            client = JournalClient(store)
+            with_closed_rows(client, count)
+            steps[count] = steps_of(client, lambda client: client.prune(10**15, limit=50))
     assert steps[MANY] <= steps[FEW] * 1.05, steps
 
 
@@ -149,26 +149,26 @@ def test_an_offer_costs_the_same_however_many_chats_are_bound() -> None:
     steps = {}
     for count in (FEW, MANY):
         with closing(Store.open(None)) as store:
-            desk = Desk(store)
-            desk.bind({f"oc_b{number}": f"s{number % 7}" for number in range(count)})
-            desk.ready("e1")
-            steps[count] = steps_of(desk, Desk.offer)
+            client = JournalClient(store)
+            client.bind({f"oc_b{number}": f"s{number % 7}" for number in range(count)})
+            client.ready("e1")
+            steps[count] = steps_of(client, JournalClient.offer)
     assert steps[MANY] <= steps[FEW] * 1.05, steps
 
 
 def test_no_statement_scans_a_table_that_grows() -> None:
     with closing(Store.open(None)) as store:
-        db, desk = store._db, Desk(store)
+        db, client = store._db, JournalClient(store)
         issued: set[str] = set()
         db.set_trace_callback(issued.add)
-        everyday(desk)
-        desk.bind({"oc_1": "s"})
-        desk.bind({})
-        desk.queue()
-        desk.append("damaged")
-        desk.prepare(4, content="\ud800")
-        desk.close(1, RowState.REFUSED)
-        desk.prune(1)
+        everyday(client)
+        client.bind({"oc_1": "s"})
+        client.bind({})
+        client.queue()
+        client.append("damaged")
+        client.prepare(4, content="\ud800")
+        client.close(1, RowState.REFUSED)
+        client.prune(1)
         db.set_trace_callback(None)
         planned = [sql for sql in issued if re.match("SELECT|INSERT|UPDATE|DELETE", sql)]
         scans = {

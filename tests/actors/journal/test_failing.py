@@ -14,30 +14,30 @@ from actors.journal import Store
 from actors.messages import journal
 from protocol.ids import ConnectionId, EventId, RowId
 from protocol.routing.delivery import RowState
-from tests.actors.journal.desk import NOBODY, Desk, append_message, entry, prepared
+from tests.actors.journal.client import NOBODY, JournalClient, append_message, entry, prepared
 
 
 @pytest.fixture
-def on_disk(path: Path) -> Iterator[Desk]:
+def on_disk(path: Path) -> Iterator[JournalClient]:
     with closing(Store.open(path)) as store:
-        yield Desk(store)
+        yield JournalClient(store)
 
 
-def fill(desk: Desk, *, pages_left: int) -> None:
+def fill(client: JournalClient, *, pages_left: int) -> None:
     """Let the disk be as good as full."""
-    db = desk.store._db
+    db = client.store._db
     (pages,) = db.execute("PRAGMA page_count").fetchone()
     db.execute(f"PRAGMA max_page_count = {pages + pages_left}")
 
 
-def make_room(desk: Desk) -> None:
-    desk.store._db.execute("PRAGMA max_page_count = 1000000")
+def free_space(client: JournalClient) -> None:
+    client.store._db.execute("PRAGMA max_page_count = 1000000")
 
 
 # ── the commit fails ────────────────────────────────────────────────────────
 
 
-def test_a_full_disk_fails_what_needs_space_and_nothing_else(on_disk: Desk) -> None:
+def test_a_full_disk_fails_what_needs_space_and_nothing_else(on_disk: JournalClient) -> None:
     on_disk.ready("e1")
     on_disk.offer()
     fill(on_disk, pages_left=1)
@@ -58,24 +58,24 @@ def test_a_full_disk_fails_what_needs_space_and_nothing_else(on_disk: Desk) -> N
     assert "full" in too_large.reason
     assert ack == journal.Done()
     assert queue.in_flight == 0
-    make_room(on_disk)
+    free_space(on_disk)
     assert not on_disk.append("e2", payload=bytes(100_000)).duplicate, "nothing of it happened"
 
 
 def test_a_batch_that_finds_the_disk_full_fails_whole_and_the_next_one_succeeds(
-    on_disk: Desk,
+    on_disk: JournalClient,
 ) -> None:
     fill(on_disk, pages_left=0)
     batch = [append_message(f"e{number}", payload=bytes(20_000)) for number in range(5)]
     answers = on_disk.store.apply(batch)
     assert [type(answer) for answer in answers] == [journal.Failed] * 5
     assert on_disk.queue().pending == 0
-    make_room(on_disk)
+    free_space(on_disk)
     assert [answer.duplicate for answer in on_disk.store.apply(batch)] == [False] * 5
 
 
 def test_a_writer_in_the_way_fails_the_batch_after_a_bounded_wait(
-    on_disk: Desk, path: Path
+    on_disk: JournalClient, path: Path
 ) -> None:
     on_disk.store._db.execute("PRAGMA busy_timeout = 10")
     batch = [append_message("e1"), append_message("e2")]
@@ -87,7 +87,7 @@ def test_a_writer_in_the_way_fails_the_batch_after_a_bounded_wait(
     assert on_disk.store.statistics().reopened == 0
 
 
-def test_a_reader_is_never_in_the_way(on_disk: Desk, path: Path) -> None:
+def test_a_reader_is_never_in_the_way(on_disk: JournalClient, path: Path) -> None:
     on_disk.append("e1")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN")
@@ -96,7 +96,7 @@ def test_a_reader_is_never_in_the_way(on_disk: Desk, path: Path) -> None:
         assert other.execute("SELECT count(*) FROM inbound").fetchone() == (1,)
 
 
-def test_a_connection_that_broke_is_replaced_for_the_next_batch(on_disk: Desk) -> None:
+def test_a_connection_that_broke_is_replaced_for_the_next_batch(on_disk: JournalClient) -> None:
     on_disk.ready("e1")
     on_disk.offer()
     on_disk.store._db.close()
@@ -107,7 +107,9 @@ def test_a_connection_that_broke_is_replaced_for_the_next_batch(on_disk: Desk) -
     assert (statistics.reopened, on_disk.store.generation) == (1, 1)
 
 
-def test_when_the_file_itself_fails_the_rest_of_a_batch_is_not_tried(on_disk: Desk) -> None:
+def test_when_the_file_itself_fails_the_rest_of_a_batch_is_not_tried(
+    on_disk: JournalClient,
+) -> None:
     """A disk that hangs before it fails must not be asked once for each message."""
     db, issued = on_disk.store._db, [""]
     db.set_trace_callback(issued.append)
@@ -121,7 +123,7 @@ def test_when_the_file_itself_fails_the_rest_of_a_batch_is_not_tried(on_disk: De
 
 
 def test_a_journal_that_was_moved_away_is_used_again_when_it_is_back(
-    on_disk: Desk, path: Path, tmp_path: Path
+    on_disk: JournalClient, path: Path, tmp_path: Path
 ) -> None:
     on_disk.append("e1")
     on_disk.store._db.close()  # orderly: its -wal is gone
@@ -146,21 +148,23 @@ def test_a_journal_that_was_moved_away_is_used_again_when_it_is_back(
     ],
     ids=["no text", "no time", "no payload"],
 )
-def test_a_message_that_cannot_be_stored_fails_alone(desk: Desk, poison: journal.Append) -> None:
-    before, bad, after = desk.store.apply([append_message("e1"), poison, append_message("e2")])
+def test_a_message_that_cannot_be_stored_fails_alone(
+    client: JournalClient, poison: journal.Append
+) -> None:
+    before, bad, after = client.store.apply([append_message("e1"), poison, append_message("e2")])
     assert isinstance(bad, journal.Failed)
     assert bad.reason
     assert (before.row_id, after.duplicate) == (1, False)
-    assert desk.queue().pending == 2
-    assert desk.store.statistics().failed == 1
+    assert client.queue().pending == 2
+    assert client.store.statistics().failed == 1
 
 
-def test_half_of_a_failing_message_is_undone(desk: Desk) -> None:
-    desk.bind({"oc_1": "a"})
-    lease = replace(desk.lease(), epoch=5, bindings={"oc_1": "\ud800"})
-    answer = desk.ask(journal.SaveLease(lease=lease, reply=NOBODY))
+def test_half_of_a_failing_message_is_undone(client: JournalClient) -> None:
+    client.bind({"oc_1": "a"})
+    lease = replace(client.lease(), epoch=5, bindings={"oc_1": "\ud800"})
+    answer = client.ask(journal.SaveLease(lease=lease, reply=NOBODY))
     assert isinstance(answer, journal.Failed)
-    assert (desk.lease().epoch, desk.lease().bindings) == (0, {"oc_1": "a"})
+    assert (client.lease().epoch, client.lease().bindings) == (0, {"oc_1": "a"})
 
 
 # ── one row is damaged ──────────────────────────────────────────────────────
@@ -178,15 +182,17 @@ def test_half_of_a_failing_message_is_undone(desk: Desk) -> None:
         "UPDATE inbound SET account = cast(x'ff' AS TEXT)",
     ],
 )
-def test_a_damaged_row_is_set_aside_and_the_next_one_offered(desk: Desk, damage: str) -> None:
+def test_a_damaged_row_is_set_aside_and_the_next_one_offered(
+    client: JournalClient, damage: str
+) -> None:
     for number in range(1, 4):
-        desk.ready(f"e{number}")
-    desk.store._db.execute(f"{damage} WHERE row_id IN (1, 2)")
-    assert desk.offered_rows() == [3]
-    queue = desk.queue()
+        client.ready(f"e{number}")
+    client.store._db.execute(f"{damage} WHERE row_id IN (1, 2)")
+    assert client.offered_rows() == [3]
+    queue = client.queue()
     assert (queue.pending, queue.in_flight, queue.damaged) == (0, 1, 2)
-    assert desk.append("e1").duplicate
-    notes = desk.store._db.execute("SELECT note FROM inbound WHERE state = 'damaged'").fetchall()
+    assert client.append("e1").duplicate
+    notes = client.store._db.execute("SELECT note FROM inbound WHERE state = 'damaged'").fetchall()
     assert all(note for (note,) in notes)
 
 
@@ -195,47 +201,49 @@ def test_a_damaged_row_is_set_aside_and_the_next_one_offered(desk: Desk, damage:
     [
         "UPDATE content SET payload = 'text'",
         "DELETE FROM content",
-        "UPDATE inbound SET kind = 'unheard of'",
+        "UPDATE inbound SET kind = 'unknown'",
         "UPDATE inbound SET received_at = 'noon'",
         "UPDATE inbound SET event_id = x'ff' || row_id",
     ],
 )
 def test_a_row_damaged_before_it_was_prepared_does_not_hide_the_others(
-    desk: Desk, damage: str
+    client: JournalClient, damage: str
 ) -> None:
     for number in range(1, 6):
-        desk.append(f"e{number}")
-    desk.store._db.execute(f"{damage} WHERE row_id IN (1, 2, 4)")
-    assert [row.row_id for row in desk.unprepared(limit=2)] == [3, 5]
-    assert desk.queue().damaged == 3
-    assert desk.queue().pending == 2
+        client.append(f"e{number}")
+    client.store._db.execute(f"{damage} WHERE row_id IN (1, 2, 4)")
+    assert [row.row_id for row in client.unprepared(limit=2)] == [3, 5]
+    assert client.queue().damaged == 3
+    assert client.queue().pending == 2
 
 
-def test_what_cannot_be_stored_as_prepared_is_set_aside_not_tried_for_ever(desk: Desk) -> None:
-    row_id = desk.append("e1").row_id
-    assert not desk.prepare(row_id, content="\ud800")
-    assert desk.unprepared() == ()
-    assert desk.queue().damaged == 1
+def test_what_cannot_be_stored_as_prepared_is_set_aside_not_tried_for_ever(
+    client: JournalClient,
+) -> None:
+    row_id = client.append("e1").row_id
+    assert not client.prepare(row_id, content="\ud800")
+    assert client.unprepared() == ()
+    assert client.queue().damaged == 1
 
 
-def test_only_a_row_being_prepared_is_set_aside_for_it(desk: Desk) -> None:
-    row_id = desk.ready("e1")
+def test_only_a_row_being_prepared_is_set_aside_for_it(client: JournalClient) -> None:
+    row_id = client.ready("e1")
     bad = prepared(content="\ud800")
-    answer = desk.ask(journal.Prepare(row_id=RowId(row_id), prepared=bad, reply=NOBODY))
+    answer = client.ask(journal.Prepare(row_id=RowId(row_id), prepared=bad, reply=NOBODY))
     assert answer == journal.Done(changed=False)
-    assert desk.offered_rows() == [row_id]
+    assert client.offered_rows() == [row_id]
 
 
-def test_a_damaged_row_is_pruned_like_any_closed_one(desk: Desk) -> None:
-    desk.close(desk.append("e1").row_id, RowState.DAMAGED)
-    assert desk.queue().damaged == 1
-    desk.prune(before_ms=10**15)
-    assert desk.queue().damaged == 0
+def test_a_damaged_row_is_pruned_like_any_closed_one(client: JournalClient) -> None:
+    client.close(client.append("e1").row_id, RowState.DAMAGED)
+    assert client.queue().damaged == 1
+    client.prune(before_ms=10**15)
+    assert client.queue().damaged == 0
 
 
-def test_a_damaged_card_is_closed_as_lost_and_the_others_are_listed(desk: Desk) -> None:
+def test_a_damaged_card_is_closed_as_lost_and_the_others_are_listed(client: JournalClient) -> None:
     for card in ("c1", "c2"):
-        desk.open_card(entry(card))
-    desk.store._db.execute("UPDATE card SET text = cast(x'ff' AS TEXT) WHERE card_id = 'c1'")
-    assert [card.card_id for card in desk.open_cards()] == ["c2"]
-    assert not desk.close_card("c1"), "closed already"
+        client.open_card(entry(card))
+    client.store._db.execute("UPDATE card SET text = cast(x'ff' AS TEXT) WHERE card_id = 'c1'")
+    assert [card.card_id for card in client.open_cards()] == ["c2"]
+    assert not client.close_card("c1"), "closed already"

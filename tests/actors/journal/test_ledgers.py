@@ -6,14 +6,14 @@ from msgspec.structs import replace
 
 from protocol.ids import ChatId, MessageId, SessionId
 from protocol.routing.lease import LeaseState
-from tests.actors.journal.desk import Desk, entry
+from tests.actors.journal.client import JournalClient, entry
 
 
-def test_a_new_journal_holds_the_empty_lease(desk: Desk) -> None:
-    assert desk.lease() == LeaseState()
+def test_a_new_journal_holds_the_empty_lease(client: JournalClient) -> None:
+    assert client.lease() == LeaseState()
 
 
-def test_a_lease_comes_back_as_it_was_saved(desk: Desk) -> None:
+def test_a_lease_comes_back_as_it_was_saved(client: JournalClient) -> None:
     lease = LeaseState(
         owner=SessionId("o"),
         dispatcher=SessionId("d"),
@@ -21,12 +21,12 @@ def test_a_lease_comes_back_as_it_was_saved(desk: Desk) -> None:
         epoch=41,
         bindings={ChatId("oc_1"): SessionId("a"), ChatId("oc_2"): SessionId("b")},
     )
-    assert desk.save_lease(lease)
-    assert desk.lease() == lease
+    assert client.save_lease(lease)
+    assert client.lease() == lease
 
 
-def test_saving_replaces_lease_and_bindings(desk: Desk) -> None:
-    desk.save_lease(
+def test_saving_replaces_lease_and_bindings(client: JournalClient) -> None:
+    client.save_lease(
         LeaseState(
             owner=SessionId("o"),
             epoch=1,
@@ -36,61 +36,61 @@ def test_saving_replaces_lease_and_bindings(desk: Desk) -> None:
     later = LeaseState(
         epoch=2, bindings={ChatId("oc_2"): SessionId("c"), ChatId("oc_3"): SessionId("a")}
     )
-    desk.save_lease(later)
-    assert desk.lease() == later
+    client.save_lease(later)
+    assert client.lease() == later
 
 
-def test_saving_what_is_there_changes_nothing(desk: Desk) -> None:
+def test_saving_what_is_there_changes_nothing(client: JournalClient) -> None:
     lease = LeaseState(owner=SessionId("o"), bindings={ChatId("oc_1"): SessionId("a")})
-    assert desk.save_lease(lease)
-    assert not desk.save_lease(lease)
-    assert desk.save_lease(replace(lease, bindings={}))
+    assert client.save_lease(lease)
+    assert not client.save_lease(lease)
+    assert client.save_lease(replace(lease, bindings={}))
 
 
-def test_open_cards_are_listed_oldest_first(desk: Desk) -> None:
+def test_open_cards_are_listed_oldest_first(client: JournalClient) -> None:
     late, early = entry("c1", at_ms=20), entry("c2", at_ms=10, alias="多")
-    assert desk.open_card(late)
-    assert desk.open_card(early)
-    assert desk.open_cards() == (early, late)
+    assert client.open_card(late)
+    assert client.open_card(early)
+    assert client.open_cards() == (early, late)
 
 
-def test_opening_a_card_twice_changes_nothing(desk: Desk) -> None:
-    desk.open_card(entry("c1", alias="first"))
-    assert not desk.open_card(entry("c1", alias="second"))
-    assert [card.session_alias for card in desk.open_cards()] == ["first"]
+def test_opening_a_card_twice_changes_nothing(client: JournalClient) -> None:
+    client.open_card(entry("c1", alias="first"))
+    assert not client.open_card(entry("c1", alias="second"))
+    assert [card.session_alias for card in client.open_cards()] == ["first"]
 
 
-def test_a_note_changes_what_it_names_and_nothing_else(desk: Desk) -> None:
-    desk.open_card(entry("c1"))
-    assert desk.note_card("c1", message="om_9")
-    assert desk.note_card("c1", text="so far")
+def test_a_note_changes_what_it_names_and_nothing_else(client: JournalClient) -> None:
+    client.open_card(entry("c1"))
+    assert client.note_card("c1", message="om_9")
+    assert client.note_card("c1", text="so far")
     expected = replace(entry("c1"), message_id=MessageId("om_9"), text="so far")
-    assert desk.open_cards() == (expected,)
-    assert desk.note_card("c1", text="")
-    assert desk.open_cards() == (replace(expected, text=""),)
+    assert client.open_cards() == (expected,)
+    assert client.note_card("c1", text="")
+    assert client.open_cards() == (replace(expected, text=""),)
 
 
-def test_a_closed_card_is_closed_for_good(desk: Desk) -> None:
-    desk.open_card(entry("c1"))
-    assert desk.close_card("c1")
-    assert not desk.close_card("c1", "lost")
-    assert not desk.note_card("c1", text="late")
-    assert not desk.open_card(entry("c1"))
-    assert desk.open_cards() == ()
+def test_a_closed_card_is_closed_for_good(client: JournalClient) -> None:
+    client.open_card(entry("c1"))
+    assert client.close_card("c1")
+    assert not client.close_card("c1", "lost")
+    assert not client.note_card("c1", text="late")
+    assert not client.open_card(entry("c1"))
+    assert client.open_cards() == ()
 
 
-def test_cards_nobody_knows_change_nothing(desk: Desk) -> None:
-    assert not desk.note_card("c1", text="x")
-    assert not desk.close_card("c1")
+def test_cards_nobody_knows_change_nothing(client: JournalClient) -> None:
+    assert not client.note_card("c1", text="x")
+    assert not client.close_card("c1")
 
 
-def test_old_closed_cards_are_pruned_and_open_ones_stay(desk: Desk) -> None:
+def test_old_closed_cards_are_pruned_and_open_ones_stay(client: JournalClient) -> None:
     for number in range(1, 4):
-        desk.open_card(entry(f"c{number}"))
-    desk.close_card("c1", at_ms=10)
-    desk.close_card("c2", at_ms=20)
-    assert desk.prune(before_ms=20)
-    assert not desk.prune(before_ms=20)
-    assert desk.open_card(entry("c1")), "forgotten"
-    assert not desk.open_card(entry("c2")), "still known"
-    assert {card.card_id for card in desk.open_cards()} == {"c1", "c3"}
+        client.open_card(entry(f"c{number}"))
+    client.close_card("c1", at_ms=10)
+    client.close_card("c2", at_ms=20)
+    assert client.prune(before_ms=20)
+    assert not client.prune(before_ms=20)
+    assert client.open_card(entry("c1")), "forgotten"
+    assert not client.open_card(entry("c2")), "still known"
+    assert {card.card_id for card in client.open_cards()} == {"c1", "c3"}

@@ -1,7 +1,7 @@
 """The journal against a naive model of itself: any order of messages, with restarts.
 
 The model is a list of rows and two dictionaries; it knows no indexes, no SQL and no
-transactions, only what ``actors.messages.journal`` and the contract say.
+transactions, only what ``actors.messages.journal`` and the contract state.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from actors.messages import journal
 from protocol.ids import ChatId, RowId, SessionId
 from protocol.routing.delivery import CLOSED_STATES, RowState
 from protocol.routing.lease import LeaseState
-from tests.actors.journal.desk import Desk, append_message
+from tests.actors.journal.client import JournalClient, append_message
 
 EVENTS = st.integers(0, 12).map("e{}".format)
 KEYS = st.none() | st.integers(0, 6).map("om_{}".format)
@@ -51,21 +51,21 @@ class ModelRow(msgspec.Struct):
 
 
 class JournalAgainstModel(RuleBasedStateMachine):
-    desk: Desk
+    client: JournalClient
 
     @initialize()
     def open_first(self) -> None:
         self.directory = tempfile.TemporaryDirectory()
         self.path = Path(self.directory.name) / "larkd.db"
-        self.desk = Desk(Store.open(self.path))
+        self.client = JournalClient(Store.open(self.path))
         self.rows: list[ModelRow] = []
         self.last_row = 0
         self.lease = LeaseState()
         self.generation = 1
 
     def teardown(self) -> None:
-        if hasattr(self, "desk"):
-            self.desk.store.close()
+        if hasattr(self, "client"):
+            self.client.store.close()
             self.directory.cleanup()
 
     # ── what the model would do ─────────────────────────────────────────────
@@ -88,9 +88,9 @@ class JournalAgainstModel(RuleBasedStateMachine):
         return next(iter(self.waiting_for(session, unbound=unbound)), None)
 
     def waiting_for(self, session: str, *, unbound: bool) -> list[ModelRow]:
-        heard = (session, None) if unbound else (session,)
+        sources = (session, None) if unbound else (session,)
         return [
-            row for row in self.rows if row.state is RowState.READY and row.dispatched_to in heard
+            row for row in self.rows if row.state is RowState.READY and row.dispatched_to in sources
         ]
 
     def dispatched(self, row: ModelRow, chat: str) -> None:
@@ -113,13 +113,13 @@ class JournalAgainstModel(RuleBasedStateMachine):
                     at_ms=1_000 - expected[-1].row_id * 10,
                 )
             )
-        assert self.desk.store.apply(batch) == expected
+        assert self.client.store.apply(batch) == expected
 
     @rule(row_id=ROWS, chat=CHATS)
     def prepare(self, row_id: int, chat: str) -> None:
         row = self.row(row_id)
         can = row is not None and row.state is RowState.RECEIVED
-        assert self.desk.prepare(row_id, chat) == can
+        assert self.client.prepare(row_id, chat) == can
         if row is not None and can:
             self.dispatched(row, chat)
             row.state = RowState.READY
@@ -128,7 +128,7 @@ class JournalAgainstModel(RuleBasedStateMachine):
     def dispatch(self, row_id: int, chat: str) -> None:
         row = self.row(row_id)
         can = row is not None and row.state is RowState.RECEIVED and not row.dispatched
-        assert self.desk.dispatch(row_id, chat) == can
+        assert self.client.dispatch(row_id, chat) == can
         if row is not None and can:
             self.dispatched(row, chat)
 
@@ -144,23 +144,23 @@ class JournalAgainstModel(RuleBasedStateMachine):
     ) -> None:
         row = self.row(row_id)
         waiting = self.waiting_for(session, unbound=unbound)
-        room = journal.Room(
-            session_id=SessionId(session), hears_unbound=unbound, waiting_max=waiting_max
+        capacity = journal.Capacity(
+            session_id=SessionId(session), takes_unbound=unbound, waiting_max=waiting_max
         )
         if len(waiting) < waiting_max:
             can = row is not None and row.state is RowState.RECEIVED
-            assert self.desk.prepare(row_id, chat, room) == can
+            assert self.client.prepare(row_id, chat, capacity) == can
             if row is not None and can:
                 self.dispatched(row, chat)
                 row.state = RowState.READY
             return
         is_new = row is not None and row.state is RowState.RECEIVED
-        assert self.desk.prepare(row_id, chat, room) is (None if is_new else False)
+        assert self.client.prepare(row_id, chat, capacity) is (None if is_new else False)
 
     @rule(session=SESSIONS, unbound=st.booleans(), limit=st.integers(1, 4))
     def list_waiting(self, session: str, unbound: bool, limit: int) -> None:
         expected = [row.row_id for row in self.waiting_for(session, unbound=unbound)]
-        assert self.desk.waiting(session, unbound=unbound, limit=limit) == expected[:limit]
+        assert self.client.waiting(session, unbound=unbound, limit=limit) == expected[:limit]
 
     @rule(row_ids=st.lists(ROWS, max_size=3, unique=True))
     def drop_waiting(self, row_ids: list[int]) -> None:
@@ -169,7 +169,7 @@ class JournalAgainstModel(RuleBasedStateMachine):
             for row_id in row_ids
             if (row := self.row(row_id)) is not None and row.state is RowState.READY
         ]
-        assert self.desk.drop_waiting(row_ids) == ready
+        assert self.client.drop_waiting(row_ids) == ready
         for row in self.rows:
             if row.row_id in ready:
                 row.state = RowState.EXPIRED
@@ -182,14 +182,14 @@ class JournalAgainstModel(RuleBasedStateMachine):
             if (row.account, row.key) == (account, key)
             and row.state in {RowState.RECEIVED, RowState.READY}
         ]
-        assert self.desk.drop_message(account, key) == bool(waiting)
+        assert self.client.drop_message(account, key) == bool(waiting)
         for row in waiting:
             row.state = RowState.EXPIRED
 
     @rule(session=SESSIONS, connection=CONNECTIONS, unbound=st.booleans())
     def offer(self, session: str, connection: int, unbound: bool) -> None:
         row = self.offered_next(session, unbound=unbound)
-        offer = self.desk.offer(session, connection, unbound=unbound)
+        offer = self.client.offer(session, connection, unbound=unbound)
         assert (offer is None) == (row is None)
         if row is not None and offer is not None:
             row.state, row.connection = RowState.OFFERED, connection
@@ -210,7 +210,7 @@ class JournalAgainstModel(RuleBasedStateMachine):
             if row.state is RowState.OFFERED
             and (row.event, row.connection, row.attempt) == (event, connection, attempt)
         ]
-        assert self.desk.acked(event, attempt, connection) == bool(held)
+        assert self.client.acked(event, attempt, connection) == bool(held)
         for row in held:
             row.state = RowState.DELIVERED
 
@@ -226,7 +226,7 @@ class JournalAgainstModel(RuleBasedStateMachine):
             and connection in (None, row.connection)
             and (row_ids is None or row.row_id in row_ids)
         ]
-        assert self.desk.release(connection, row_ids) == bool(let_go)
+        assert self.client.release(connection, row_ids) == bool(let_go)
         for row in let_go:
             row.state, row.connection = RowState.READY, None
 
@@ -234,7 +234,7 @@ class JournalAgainstModel(RuleBasedStateMachine):
     def close(self, row_id: int, state: RowState) -> None:
         row = self.row(row_id)
         can = row is not None and row.state not in CLOSED_STATES
-        assert self.desk.close(row_id, state) == can
+        assert self.client.close(row_id, state) == can
         if row is not None and can:
             row.state = state
 
@@ -245,12 +245,12 @@ class JournalAgainstModel(RuleBasedStateMachine):
             for row in sorted(self.rows, key=lambda row: row.received_at_ms)
             if row.state in CLOSED_STATES and row.received_at_ms < before_ms
         ][:limit]
-        assert self.desk.prune(before_ms, limit) == bool(old)
+        assert self.client.prune(before_ms, limit) == bool(old)
         self.rows = [row for row in self.rows if row not in old]
 
     @rule(lease=SAVED_LEASES, moved=st.frozensets(CHATS))
     def save_lease(self, lease: LeaseState, moved: frozenset[str]) -> None:
-        assert self.desk.save_lease(lease, moved) == (lease != self.lease)
+        assert self.client.save_lease(lease, moved) == (lease != self.lease)
         self.lease = lease
         for row in self.rows:
             if row.dispatched and row.chat in moved:
@@ -263,17 +263,17 @@ class JournalAgainstModel(RuleBasedStateMachine):
             for row in self.rows
             if row.state is RowState.RECEIVED and row.account == account and row.row_id > after
         ]
-        found = self.desk.unprepared(account=account, after=after, limit=limit)
+        found = self.client.unprepared(account=account, after=after, limit=limit)
         assert [row.row_id for row in found] == expected[:limit]
 
     @rule(orderly=st.booleans())
     def restart(self, orderly: bool) -> None:
         if orderly:
-            self.desk.store.close()
-            self.desk = Desk(Store.open(self.path))
+            self.client.store.close()
+            self.client = JournalClient(Store.open(self.path))
         else:
-            # Nothing is closed before the next life opens the file, as after a kill.
-            killed, self.desk = self.desk, Desk(Store.open(self.path))
+            # Nothing is closed before the next run opens the file, as after a kill.
+            killed, self.client = self.client, JournalClient(Store.open(self.path))
             killed.store._db.close()
         self.generation += 1
         for row in self.rows:
@@ -285,7 +285,7 @@ class JournalAgainstModel(RuleBasedStateMachine):
     @invariant()
     def the_queue_is_as_the_model_counts_it(self) -> None:
         pending = [row for row in self.rows if row.state in {RowState.RECEIVED, RowState.READY}]
-        assert self.desk.queue() == journal.QueueState(
+        assert self.client.queue() == journal.QueueState(
             pending=len(pending),
             in_flight=sum(row.state is RowState.OFFERED for row in self.rows),
             oldest_pending_at_ms=min((row.received_at_ms for row in pending), default=None),
@@ -294,8 +294,8 @@ class JournalAgainstModel(RuleBasedStateMachine):
 
     @invariant()
     def lease_and_generation_are_as_saved(self) -> None:
-        assert self.desk.lease() == self.lease
-        assert self.desk.store.generation == self.generation
+        assert self.client.lease() == self.lease
+        assert self.client.store.generation == self.generation
 
 
 TestJournalAgainstModel = JournalAgainstModel.TestCase

@@ -26,13 +26,13 @@ from actors.journal import (
 )
 from protocol.ids import SessionId
 from protocol.routing.lease import LeaseState
-from tests.actors.journal.desk import Desk, entry
+from tests.actors.journal.client import JournalClient, entry
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Desk]:
+def opened(path: Path) -> Iterator[JournalClient]:
     with closing(Store.open(path)) as store:
-        yield Desk(store)
+        yield JournalClient(store)
 
 
 def bytes_of(path: Path) -> dict[str, bytes]:
@@ -45,7 +45,7 @@ def bytes_of(path: Path) -> dict[str, bytes]:
 
 
 def kill_while_open(path: Path, *statements: str) -> None:
-    """Let another process write to the file and die, leaving its -wal behind."""
+    """Let another process write to the file and die, leaving its -wal."""
     code = (
         "import os, sqlite3, sys\n"
         "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
@@ -64,8 +64,8 @@ def kill_while_open(path: Path, *statements: str) -> None:
 def test_generation_counts_the_opens_from_one(path: Path) -> None:
     generations = []
     for _ in range(3):
-        with opened(path) as desk:
-            generations.append(desk.store.generation)
+        with opened(path) as client:
+            generations.append(client.store.generation)
     assert generations == [1, 2, 3]
 
 
@@ -86,39 +86,39 @@ def test_a_start_counts_even_if_the_daemon_is_killed_at_once(path: Path) -> None
 
 def test_everything_is_there_after_a_restart(path: Path) -> None:
     lease = LeaseState(owner=SessionId("o"), epoch=3)
-    with opened(path) as desk:
-        desk.append("received")
-        desk.ready("ready")
-        desk.save_lease(lease)
-        desk.open_card(entry("c1"))
-    with opened(path) as desk:
-        assert [row.event_id for row in desk.unprepared()] == ["received"]
-        assert desk.offered_rows() == [2]
-        assert desk.lease() == lease
-        assert desk.open_cards() == (entry("c1"),)
+    with opened(path) as client:
+        client.append("received")
+        client.ready("ready")
+        client.save_lease(lease)
+        client.open_card(entry("c1"))
+    with opened(path) as client:
+        assert [row.event_id for row in client.unprepared()] == ["received"]
+        assert client.offered_rows() == [2]
+        assert client.lease() == lease
+        assert client.open_cards() == (entry("c1"),)
 
 
 def test_offered_rows_wait_again_after_a_restart_and_count_on(path: Path) -> None:
-    with opened(path) as desk:
-        desk.ready("acked")
-        desk.ready("not acked")
-        desk.offer()
-        desk.offer()
-        desk.acked("acked")
-    with opened(path) as desk:
-        assert desk.queue().pending == 1
-        assert not desk.acked("not acked", attempt=1, connection=1)
-        offer = desk.offer()
+    with opened(path) as client:
+        client.ready("acked")
+        client.ready("not acked")
+        client.offer()
+        client.offer()
+        client.acked("acked")
+    with opened(path) as client:
+        assert client.queue().pending == 1
+        assert not client.acked("not acked", attempt=1, connection=1)
+        offer = client.offer()
         assert offer is not None
         assert (offer.event_id, offer.attempt) == ("not acked", 2)
-        assert desk.offer() is None
+        assert client.offer() is None
 
 
 def test_the_files_are_private_whatever_the_umask(path: Path) -> None:
     before = os.umask(0)
     try:
-        with opened(path) as desk:
-            desk.append("e1")
+        with opened(path) as client:
+            client.append("e1")
             modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     finally:
         os.umask(before)
@@ -134,23 +134,23 @@ def test_a_journal_others_could_read_is_made_private(path: Path) -> None:
 
 
 def test_every_commit_is_synced_to_the_disk(path: Path) -> None:
-    with opened(path) as desk:
-        db = desk.store._db
+    with opened(path) as client:
+        db = client.store._db
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert db.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
 
 
 def test_an_orderly_close_leaves_one_file(path: Path) -> None:
-    with opened(path) as desk:
-        desk.append("e1")
+    with opened(path) as client:
+        client.append("e1")
     assert [file.name for file in path.parent.iterdir()] == ["larkd.db"]
 
 
 def test_a_path_may_hold_what_means_something_in_a_uri(tmp_path: Path) -> None:
     path = tmp_path / "50% off? #1 日志.db"
     for expected in (1, 2):
-        with opened(path) as desk:
-            assert desk.store.generation == expected
+        with opened(path) as client:
+            assert client.store.generation == expected
     assert problems_of(path) == ()
 
 
@@ -158,13 +158,13 @@ def test_a_path_may_hold_what_means_something_in_a_uri(tmp_path: Path) -> None:
 
 
 def test_an_older_journal_is_brought_up_to_date_and_keeps_what_it_holds(path: Path) -> None:
-    with opened(path) as desk:
-        desk.append("e1")
+    with opened(path) as client:
+        client.append("e1")
     newer = (*schema.MIGRATIONS, "CREATE TABLE added (x); INSERT INTO added VALUES (7)")
     with closing(Store.open(path, migrations=newer)) as store:
         assert store._db.execute("SELECT x FROM added").fetchone() == (7,)
         assert store._db.execute("PRAGMA user_version").fetchone() == (len(newer),)
-        assert Desk(store).append("e1").duplicate
+        assert JournalClient(store).append("e1").duplicate
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
@@ -173,9 +173,9 @@ def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
     broken = (*schema.MIGRATIONS, "CREATE TABLE added (x); INSERT INTO nowhere VALUES (1)")
     with pytest.raises(JournalError, match="nowhere"):
         Store.open(path, migrations=broken)
-    with opened(path) as desk:
-        assert desk.store.generation == 2
-        assert not desk.store._db.execute(
+    with opened(path) as client:
+        assert client.store.generation == 2
+        assert not client.store._db.execute(
             "SELECT 1 FROM sqlite_schema WHERE name = 'added'"
         ).fetchall()
 
@@ -224,8 +224,8 @@ def test_a_database_of_another_program_is_refused_and_left_as_it_is(path: Path) 
 
 def test_a_start_that_was_killed_before_its_tables_were_made_is_no_obstacle(path: Path) -> None:
     kill_while_open(path, "PRAGMA user_version = 0")
-    with opened(path) as desk:
-        assert desk.store.generation == 1
+    with opened(path) as client:
+        assert client.store.generation == 1
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -245,8 +245,8 @@ def test_a_journal_another_process_writes_to_is_refused_after_a_bounded_wait(pat
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(JournalUnavailable, match="end that process"):
             Store.open(path)
-    with opened(path) as desk:
-        assert desk.store.generation == 2
+    with opened(path) as client:
+        assert client.store.generation == 2
 
 
 # ── damage ──────────────────────────────────────────────────────────────────
@@ -257,9 +257,9 @@ PAGE = 4_096
 
 
 def with_rows(path: Path, count: int) -> None:
-    with opened(path) as desk:
+    with opened(path) as client:
         for number in range(count):
-            desk.append(f"e{number}", payload=PAYLOAD)
+            client.append(f"e{number}", payload=PAYLOAD)
 
 
 def overwrite(path: Path, offset: int, content: bytes) -> None:
@@ -300,19 +300,19 @@ def test_a_large_journal_is_checked_in_its_small_tables_only(
 
 
 def test_a_sound_journal_has_no_problems_also_while_it_is_open(path: Path) -> None:
-    with opened(path) as desk:
-        desk.append("e1")
+    with opened(path) as client:
+        client.append("e1")
         assert problems_of(path) == ()
 
 
 def test_half_a_transaction_left_by_a_crash_is_as_if_it_never_was(path: Path) -> None:
-    with opened(path) as desk:
-        desk.append("e1")
+    with opened(path) as client:
+        client.append("e1")
         log = path.with_name("larkd.db-wal")
-        desk.append("e2")
+        client.append("e2")
         torn = path.with_name("copy.db")
         torn.write_bytes(path.read_bytes())
         torn.with_name("copy.db-wal").write_bytes(log.read_bytes()[:-100])
-    with opened(torn) as desk:
-        assert desk.append("e1").duplicate
-        assert not desk.append("e2").duplicate
+    with opened(torn) as client:
+        assert client.append("e1").duplicate
+        assert not client.append("e2").duplicate

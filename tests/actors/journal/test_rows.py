@@ -7,13 +7,13 @@ import pytest
 from actors.messages import journal
 from protocol.ids import RowId
 from protocol.routing.delivery import CLOSED_STATES, RowState
-from tests.actors.journal.desk import NOBODY, Desk, append_message, prepared
+from tests.actors.journal.client import NOBODY, JournalClient, append_message, prepared
 
 # ── append ──────────────────────────────────────────────────────────────────
 
 
-def test_rows_are_numbered_in_order_of_receipt(desk: Desk) -> None:
-    answers = [desk.append(f"e{number}") for number in range(3)]
+def test_rows_are_numbered_in_order_of_receipt(client: JournalClient) -> None:
+    answers = [client.append(f"e{number}") for number in range(3)]
     assert [(answer.row_id, answer.duplicate) for answer in answers] == [
         (1, False),
         (2, False),
@@ -21,58 +21,58 @@ def test_rows_are_numbered_in_order_of_receipt(desk: Desk) -> None:
     ]
 
 
-def test_the_same_event_is_the_same_row(desk: Desk) -> None:
-    first = desk.append("e1", key="om_1")
-    assert desk.append("e1", key="om_other") == journal.Appended(
+def test_the_same_event_is_the_same_row(client: JournalClient) -> None:
+    first = client.append("e1", key="om_1")
+    assert client.append("e1", key="om_other") == journal.Appended(
         row_id=first.row_id, duplicate=True
     )
-    assert desk.queue().pending == 1
-    assert desk.append("e2").row_id == first.row_id + 1, "a duplicate takes no number"
+    assert client.queue().pending == 1
+    assert client.append("e2").row_id == first.row_id + 1, "a duplicate takes no number"
 
 
-def test_the_same_message_under_another_event_id_is_the_same_row(desk: Desk) -> None:
-    first = desk.append("e1", key="om_1")
-    assert desk.append("e2", key="om_1") == journal.Appended(row_id=first.row_id, duplicate=True)
+def test_the_same_message_under_another_event_id_is_the_same_row(client: JournalClient) -> None:
+    first = client.append("e1", key="om_1")
+    assert client.append("e2", key="om_1") == journal.Appended(row_id=first.row_id, duplicate=True)
 
 
-def test_two_accounts_may_see_the_same_message_each(desk: Desk) -> None:
-    assert not desk.append("e1", key="om_1", account="a").duplicate
-    assert not desk.append("e2", key="om_1", account="b").duplicate
+def test_two_accounts_may_see_the_same_message_each(client: JournalClient) -> None:
+    assert not client.append("e1", key="om_1", account="a").duplicate
+    assert not client.append("e2", key="om_1", account="b").duplicate
 
 
-def test_events_without_a_message_key_are_told_apart_by_their_id(desk: Desk) -> None:
-    assert not desk.append("e1").duplicate
-    assert not desk.append("e2").duplicate
+def test_events_without_a_message_key_are_told_apart_by_their_id(client: JournalClient) -> None:
+    assert not client.append("e1").duplicate
+    assert not client.append("e2").duplicate
 
 
-def test_duplicates_within_one_batch_are_seen(desk: Desk) -> None:
-    answers = desk.store.apply([append_message("e1"), append_message("e1")])
+def test_duplicates_within_one_batch_are_seen(client: JournalClient) -> None:
+    answers = client.store.apply([append_message("e1"), append_message("e1")])
     assert [answer.duplicate for answer in answers] == [False, True]
 
 
 @pytest.mark.parametrize("state", sorted(CLOSED_STATES))
-def test_a_closed_row_is_still_a_duplicate(desk: Desk, state: RowState) -> None:
-    row = desk.append("e1", key="om_1")
-    desk.close(row.row_id, state)
-    assert desk.append("e1").duplicate
-    assert desk.append("e2", key="om_1").duplicate
+def test_a_closed_row_is_still_a_duplicate(client: JournalClient, state: RowState) -> None:
+    row = client.append("e1", key="om_1")
+    client.close(row.row_id, state)
+    assert client.append("e1").duplicate
+    assert client.append("e2", key="om_1").duplicate
 
 
 # ── unprepared, prepare ─────────────────────────────────────────────────────
 
 
-def test_unprepared_pages_through_one_account_oldest_first(desk: Desk) -> None:
+def test_unprepared_pages_through_one_account_oldest_first(client: JournalClient) -> None:
     for number in range(1, 8):
-        desk.append(f"e{number}", account="a" if number % 2 else "b", payload=b"%d" % number)
-    first = desk.unprepared(account="a", limit=3)
+        client.append(f"e{number}", account="a" if number % 2 else "b", payload=b"%d" % number)
+    first = client.unprepared(account="a", limit=3)
     assert [(row.row_id, row.payload) for row in first] == [(1, b"1"), (3, b"3"), (5, b"5")]
-    assert [row.row_id for row in desk.unprepared(account="a", after=5)] == [7]
-    assert desk.unprepared(account="c") == ()
+    assert [row.row_id for row in client.unprepared(account="a", after=5)] == [7]
+    assert client.unprepared(account="c") == ()
 
 
-def test_an_unprepared_row_is_what_was_appended(desk: Desk) -> None:
-    desk.append("e1", kind="card_action", payload=b"\x00\xff", at_ms=77)
-    (row,) = desk.unprepared()
+def test_an_unprepared_row_is_what_was_appended(client: JournalClient) -> None:
+    client.append("e1", kind="card_action", payload=b"\x00\xff", at_ms=77)
+    (row,) = client.unprepared()
     assert (row.event_id, row.kind, row.payload, row.received_at_ms) == (
         "e1",
         "card_action",
@@ -81,21 +81,21 @@ def test_an_unprepared_row_is_what_was_appended(desk: Desk) -> None:
     )
 
 
-def test_prepare_makes_a_received_row_ready_once(desk: Desk) -> None:
-    row_id = desk.append("e1").row_id
-    assert desk.prepare(row_id)
-    assert desk.unprepared() == ()
-    assert not desk.prepare(row_id)
-    assert not desk.prepare(999)
+def test_prepare_makes_a_received_row_ready_once(client: JournalClient) -> None:
+    row_id = client.append("e1").row_id
+    assert client.prepare(row_id)
+    assert client.unprepared() == ()
+    assert not client.prepare(row_id)
+    assert not client.prepare(999)
 
 
-def test_a_row_being_prepared_is_not_offered(desk: Desk) -> None:
-    desk.append("e1")
-    assert desk.offer() is None
+def test_a_row_being_prepared_is_not_offered(client: JournalClient) -> None:
+    client.append("e1")
+    assert client.offer() is None
 
 
-def test_reads_of_a_batch_see_the_writes_before_them(desk: Desk) -> None:
-    _, done, queue = desk.store.apply(
+def test_reads_of_a_batch_see_the_writes_before_them(client: JournalClient) -> None:
+    _, done, queue = client.store.apply(
         [
             append_message("e1"),
             journal.Prepare(row_id=RowId(1), prepared=prepared(), reply=NOBODY),
@@ -109,160 +109,168 @@ def test_reads_of_a_batch_see_the_writes_before_them(desk: Desk) -> None:
 # ── offers ──────────────────────────────────────────────────────────────────
 
 
-def test_an_offer_carries_what_was_prepared(desk: Desk) -> None:
-    desk.ready("e1", "oc_1", "多语言 🎉")
-    offer = desk.offer(epoch=7)
+def test_an_offer_carries_what_was_prepared(client: JournalClient) -> None:
+    client.ready("e1", "oc_1", "多语言 🎉")
+    offer = client.offer(epoch=7)
     assert offer is not None
     assert offer.prepared == prepared("oc_1", "多语言 🎉")
     assert (offer.row_id, offer.event_id, offer.attempt, offer.lease_epoch) == (1, "e1", 1, 7)
 
 
-def test_rows_are_offered_in_order_of_receipt_whatever_the_order_of_preparing(desk: Desk) -> None:
+def test_rows_are_offered_in_order_of_receipt_whatever_the_order_of_preparing(
+    client: JournalClient,
+) -> None:
     for number in range(1, 4):
-        desk.append(f"e{number}")
+        client.append(f"e{number}")
     for row_id in (3, 1, 2):
-        desk.prepare(row_id, f"oc_{row_id}")
-    assert desk.offered_rows() == [1, 2, 3]
+        client.prepare(row_id, f"oc_{row_id}")
+    assert client.offered_rows() == [1, 2, 3]
 
 
-def test_a_row_is_offered_to_one_connection_at_a_time(desk: Desk) -> None:
-    desk.ready("e1")
-    assert desk.offer("s", 1) is not None
-    assert desk.offer("s", 2) is None
-    assert desk.offer("t", 3) is None
+def test_a_row_is_offered_to_one_connection_at_a_time(client: JournalClient) -> None:
+    client.ready("e1")
+    assert client.offer("s", 1) is not None
+    assert client.offer("s", 2) is None
+    assert client.offer("t", 3) is None
 
 
-def test_each_offer_of_a_row_counts_one_attempt_more(desk: Desk) -> None:
-    desk.ready("e1")
+def test_each_offer_of_a_row_counts_one_attempt_more(client: JournalClient) -> None:
+    client.ready("e1")
     attempts = []
     for connection in (1, 2, 3):
-        offer = desk.offer("s", connection)
+        offer = client.offer("s", connection)
         assert offer is not None
         attempts.append(offer.attempt)
-        desk.release(connection)
+        client.release(connection)
     assert attempts == [1, 2, 3]
 
 
-def test_who_does_not_hear_unbound_chats_gets_none_of_them(desk: Desk) -> None:
-    desk.ready("e1")
-    assert desk.offer(unbound=False) is None
+def test_who_takes_no_unbound_chats_gets_none_of_them(client: JournalClient) -> None:
+    client.ready("e1")
+    assert client.offer(unbound=False) is None
 
 
-def test_a_bound_chat_is_heard_by_its_session_only(desk: Desk) -> None:
-    desk.bind({"oc_1": "bound"})
-    desk.ready("e1", "oc_1")
-    desk.ready("e2", "oc_2")
-    assert desk.offered_rows("owner") == [2]
-    offer = desk.offer("bound", 2, unbound=False)
+def test_a_bound_chat_is_routed_to_its_session_only(client: JournalClient) -> None:
+    client.bind({"oc_1": "bound"})
+    client.ready("e1", "oc_1")
+    client.ready("e2", "oc_2")
+    assert client.offered_rows("owner") == [2]
+    offer = client.offer("bound", 2, unbound=False)
     assert offer is not None
     assert offer.row_id == 1
 
 
-def test_a_bound_session_that_also_owns_hears_all_its_chats_in_one_order(desk: Desk) -> None:
-    desk.bind({"oc_2": "s", "oc_4": "other"})
+def test_a_bound_session_that_also_owns_is_routed_all_its_chats_in_one_order(
+    client: JournalClient,
+) -> None:
+    client.bind({"oc_2": "s", "oc_4": "other"})
     for number in range(1, 5):
-        desk.ready(f"e{number}", f"oc_{number}")
-    assert desk.offered_rows("s") == [1, 2, 3]
+        client.ready(f"e{number}", f"oc_{number}")
+    assert client.offered_rows("s") == [1, 2, 3]
 
 
-def test_a_row_stays_with_the_session_it_was_dispatched_to(desk: Desk) -> None:
-    desk.ready("e1", "oc_1")
-    desk.bind({"oc_1": "bound"})
-    desk.ready("e2", "oc_1")
-    desk.bind({"oc_1": "other"})
-    assert desk.offered_rows("owner") == [1]
-    assert desk.offer("other", unbound=False) is None
-    assert desk.offer("bound", unbound=False) is not None
+def test_a_row_stays_with_the_session_it_was_dispatched_to(client: JournalClient) -> None:
+    client.ready("e1", "oc_1")
+    client.bind({"oc_1": "bound"})
+    client.ready("e2", "oc_1")
+    client.bind({"oc_1": "other"})
+    assert client.offered_rows("owner") == [1]
+    assert client.offer("other", unbound=False) is None
+    assert client.offer("bound", unbound=False) is not None
 
 
-def test_the_rows_of_a_chat_that_is_moved_follow_its_binding(desk: Desk) -> None:
-    desk.ready("e1", "oc_1")
-    desk.bind({"oc_1": "bound"}, moved={"oc_1"})
-    assert desk.offer("owner") is None
-    desk.bind({"oc_1": "other"}, moved={"oc_1"})
-    assert desk.offer("bound", unbound=False) is None
-    desk.bind({}, moved={"oc_1"})
-    assert desk.offered_rows("owner") == [1]
+def test_the_rows_of_a_chat_that_is_moved_follow_its_binding(client: JournalClient) -> None:
+    client.ready("e1", "oc_1")
+    client.bind({"oc_1": "bound"}, moved={"oc_1"})
+    assert client.offer("owner") is None
+    client.bind({"oc_1": "other"}, moved={"oc_1"})
+    assert client.offer("bound", unbound=False) is None
+    client.bind({}, moved={"oc_1"})
+    assert client.offered_rows("owner") == [1]
 
 
-def test_a_row_on_its_way_when_its_chat_is_moved_follows_once_it_is_released(desk: Desk) -> None:
-    desk.ready("e1", "oc_1")
-    desk.offer("owner", 1)
-    desk.bind({"oc_1": "bound"}, moved={"oc_1"})
-    desk.release(1)
-    assert desk.offer("owner", 1) is None
-    assert desk.offer("bound", 2, unbound=False) is not None
+def test_a_row_on_its_way_when_its_chat_is_moved_follows_once_it_is_released(
+    client: JournalClient,
+) -> None:
+    client.ready("e1", "oc_1")
+    client.offer("owner", 1)
+    client.bind({"oc_1": "bound"}, moved={"oc_1"})
+    client.release(1)
+    assert client.offer("owner", 1) is None
+    assert client.offer("bound", 2, unbound=False) is not None
 
 
 # ── acks and releases ───────────────────────────────────────────────────────
 
 
-def test_an_ack_delivers_the_row_once(desk: Desk) -> None:
-    desk.ready("e1")
-    desk.offer()
-    assert desk.acked("e1")
-    assert not desk.acked("e1")
-    assert not desk.release(1)
-    assert desk.offer() is None
+def test_an_ack_delivers_the_row_once(client: JournalClient) -> None:
+    client.ready("e1")
+    client.offer()
+    assert client.acked("e1")
+    assert not client.acked("e1")
+    assert not client.release(1)
+    assert client.offer() is None
 
 
 @pytest.mark.parametrize(("attempt", "connection"), [(2, 1), (1, 2)])
 def test_an_ack_of_another_attempt_or_connection_is_ignored(
-    desk: Desk, attempt: int, connection: int
+    client: JournalClient, attempt: int, connection: int
 ) -> None:
-    desk.ready("e1")
-    desk.offer("s", 1)
-    assert not desk.acked("e1", attempt, connection)
-    assert desk.queue().in_flight == 1
+    client.ready("e1")
+    client.offer("s", 1)
+    assert not client.acked("e1", attempt, connection)
+    assert client.queue().in_flight == 1
 
 
-def test_a_late_ack_after_a_handoff_is_ignored(desk: Desk) -> None:
-    desk.ready("e1")
-    desk.offer("old", 1)
-    desk.release(1)
-    desk.offer("new", 2)
-    assert not desk.acked("e1", attempt=1, connection=1)
-    assert desk.acked("e1", attempt=2, connection=2)
+def test_a_late_ack_after_a_handoff_is_ignored(client: JournalClient) -> None:
+    client.ready("e1")
+    client.offer("old", 1)
+    client.release(1)
+    client.offer("new", 2)
+    assert not client.acked("e1", attempt=1, connection=1)
+    assert client.acked("e1", attempt=2, connection=2)
 
 
-def test_released_rows_keep_their_place_before_later_ones_of_the_chat(desk: Desk) -> None:
+def test_released_rows_keep_their_place_before_later_ones_of_the_chat(
+    client: JournalClient,
+) -> None:
     for number in range(1, 4):
-        desk.ready(f"e{number}")
-    desk.offer()
-    desk.offer()
-    desk.release(1)
-    assert desk.offered_rows("t", 2) == [1, 2, 3]
+        client.ready(f"e{number}")
+    client.offer()
+    client.offer()
+    client.release(1)
+    assert client.offered_rows("t", 2) == [1, 2, 3]
 
 
-def test_release_takes_from_the_connection_only_what_it_was_named(desk: Desk) -> None:
+def test_release_takes_from_the_connection_only_what_it_was_named(client: JournalClient) -> None:
     for number in range(1, 5):
-        desk.ready(f"e{number}")
+        client.ready(f"e{number}")
     for connection in (1, 1, 2, 2):
-        desk.offer("s", connection)
-    assert desk.release(1, (2, 3))
-    assert desk.offered_rows("t", 3) == [2]
-    assert desk.release(2)
-    assert desk.offered_rows("t", 4) == [3, 4]
-    assert not desk.release(9)
-    assert not desk.release(1, ())
+        client.offer("s", connection)
+    assert client.release(1, (2, 3))
+    assert client.offered_rows("t", 3) == [2]
+    assert client.release(2)
+    assert client.offered_rows("t", 4) == [3, 4]
+    assert not client.release(9)
+    assert not client.release(1, ())
 
 
-def test_release_of_every_connection(desk: Desk) -> None:
+def test_release_of_every_connection(client: JournalClient) -> None:
     for number in range(1, 4):
-        desk.ready(f"e{number}")
-        desk.offer("s", number)
-    assert desk.release(None, (2,))
-    assert desk.queue().in_flight == 2
-    assert desk.release()
-    assert desk.queue().in_flight == 0
-    assert not desk.release()
+        client.ready(f"e{number}")
+        client.offer("s", number)
+    assert client.release(None, (2,))
+    assert client.queue().in_flight == 2
+    assert client.release()
+    assert client.queue().in_flight == 0
+    assert not client.release()
 
 
-def test_an_acked_row_is_not_released(desk: Desk) -> None:
-    desk.ready("e1")
-    desk.offer()
-    desk.acked("e1")
-    assert not desk.release()
+def test_an_acked_row_is_not_released(client: JournalClient) -> None:
+    client.ready("e1")
+    client.offer()
+    client.acked("e1")
+    assert not client.release()
 
 
 # ── closing ─────────────────────────────────────────────────────────────────
@@ -271,73 +279,75 @@ def test_an_acked_row_is_not_released(desk: Desk) -> None:
 @pytest.mark.parametrize("before", ["received", "ready", "offered", "delivered"])
 @pytest.mark.parametrize("state", sorted(CLOSED_STATES))
 def test_any_open_row_can_be_closed_and_stays_closed(
-    desk: Desk, before: str, state: RowState
+    client: JournalClient, before: str, state: RowState
 ) -> None:
-    row_id = desk.append("e1").row_id
+    row_id = client.append("e1").row_id
     if before != "received":
-        desk.prepare(row_id)
+        client.prepare(row_id)
     if before in {"offered", "delivered"}:
-        desk.offer()
+        client.offer()
     if before == "delivered":
-        desk.acked("e1")
-    assert desk.close(row_id, state, "why")
-    assert not desk.close(row_id, RowState.EXPIRED)
-    assert not desk.prepare(row_id)
-    assert not desk.acked("e1")
-    assert not desk.release()
-    assert desk.offer() is None
-    assert desk.queue() == journal.QueueState(
+        client.acked("e1")
+    assert client.close(row_id, state, "why")
+    assert not client.close(row_id, RowState.EXPIRED)
+    assert not client.prepare(row_id)
+    assert not client.acked("e1")
+    assert not client.release()
+    assert client.offer() is None
+    assert client.queue() == journal.QueueState(
         pending=0, in_flight=0, oldest_pending_at_ms=None, damaged=state == RowState.DAMAGED
     )
 
 
-def test_closing_a_row_that_is_not_there_changes_nothing(desk: Desk) -> None:
-    assert not desk.close(5)
+def test_closing_a_row_that_is_not_there_changes_nothing(client: JournalClient) -> None:
+    assert not client.close(5)
 
 
-def test_a_row_is_not_closed_into_an_open_state(desk: Desk) -> None:
-    row_id = desk.append("e1").row_id
-    answer = desk.ask(
+def test_a_row_is_not_closed_into_an_open_state(client: JournalClient) -> None:
+    row_id = client.append("e1").row_id
+    answer = client.ask(
         journal.Close(row_id=row_id, state=RowState.READY, note=None, at_ms=1, reply=NOBODY)
     )
     assert answer == journal.Failed(reason="a row can't be closed as ready")
-    assert len(desk.unprepared()) == 1
+    assert len(client.unprepared()) == 1
 
 
-def test_an_answered_row_keeps_no_text_and_a_damaged_one_keeps_its_own(desk: Desk) -> None:
+def test_an_answered_row_keeps_no_text_and_a_damaged_one_keeps_its_own(
+    client: JournalClient,
+) -> None:
     for number, state in enumerate((RowState.ANSWERED, RowState.DAMAGED), start=1):
-        row_id = desk.append(f"e{number}", payload=b"what was said").row_id
-        desk.prepare(row_id)
-        desk.close(row_id, state)
-    kept = desk.store._db.execute(
+        row_id = client.append(f"e{number}", payload=b"the text").row_id
+        client.prepare(row_id)
+        client.close(row_id, state)
+    kept = client.store._db.execute(
         "SELECT row_id, payload, prepared IS NOT NULL FROM content"
     ).fetchall()
-    assert kept == [(2, b"what was said", 1)]
-    desk.prune(before_ms=10**15)
-    assert desk.store._db.execute("SELECT count(*) FROM content").fetchone() == (0,)
+    assert kept == [(2, b"the text", 1)]
+    client.prune(before_ms=10**15)
+    assert client.store._db.execute("SELECT count(*) FROM content").fetchone() == (0,)
 
 
 # ── the queue's state ───────────────────────────────────────────────────────
 
 
-def test_the_queue_counts_what_waits_and_since_when(desk: Desk) -> None:
+def test_the_queue_counts_what_waits_and_since_when(client: JournalClient) -> None:
     for number, at_ms in ((1, 300), (2, 100), (3, 200), (4, 400)):
-        desk.append(f"e{number}", at_ms=at_ms)
-    desk.prepare(2)
-    desk.prepare(3)
-    assert desk.queue() == journal.QueueState(
+        client.append(f"e{number}", at_ms=at_ms)
+    client.prepare(2)
+    client.prepare(3)
+    assert client.queue() == journal.QueueState(
         pending=4, in_flight=0, oldest_pending_at_ms=100, damaged=0
     )
-    desk.offer()  # row 2, the oldest that is ready
-    assert desk.queue() == journal.QueueState(
+    client.offer()  # row 2, the oldest that is ready
+    assert client.queue() == journal.QueueState(
         pending=3, in_flight=1, oldest_pending_at_ms=200, damaged=0
     )
-    desk.acked("e2")
-    assert desk.queue().in_flight == 0
+    client.acked("e2")
+    assert client.queue().in_flight == 0
 
 
-def test_an_empty_queue_has_no_oldest(desk: Desk) -> None:
-    assert desk.queue() == journal.QueueState(
+def test_an_empty_queue_has_no_oldest(client: JournalClient) -> None:
+    assert client.queue() == journal.QueueState(
         pending=0, in_flight=0, oldest_pending_at_ms=None, damaged=0
     )
 
@@ -345,36 +355,38 @@ def test_an_empty_queue_has_no_oldest(desk: Desk) -> None:
 # ── pruning ─────────────────────────────────────────────────────────────────
 
 
-def test_prune_deletes_old_closed_rows_a_few_at_a_time(desk: Desk) -> None:
+def test_prune_deletes_old_closed_rows_a_few_at_a_time(client: JournalClient) -> None:
     for number in range(1, 6):
-        desk.close(desk.append(f"e{number}", at_ms=number).row_id, RowState.REFUSED)
-    assert desk.prune(before_ms=5, limit=3)
-    assert desk.append("e4").duplicate, "the oldest go first"
-    assert desk.prune(before_ms=5, limit=3)
-    assert not desk.prune(before_ms=5, limit=3)
-    assert desk.append("e5").duplicate, "received at the limit, not before it"
-    assert not desk.append("e1").duplicate
+        client.close(client.append(f"e{number}", at_ms=number).row_id, RowState.REFUSED)
+    assert client.prune(before_ms=5, limit=3)
+    assert client.append("e4").duplicate, "the oldest go first"
+    assert client.prune(before_ms=5, limit=3)
+    assert not client.prune(before_ms=5, limit=3)
+    assert client.append("e5").duplicate, "received at the limit, not before it"
+    assert not client.append("e1").duplicate
 
 
-def test_prune_leaves_open_rows_however_old(desk: Desk) -> None:
-    desk.append("e1", at_ms=0)
-    desk.ready("e2")
-    assert not desk.prune(before_ms=10**15)
-    assert desk.queue().pending == 2
+def test_prune_leaves_open_rows_however_old(client: JournalClient) -> None:
+    client.append("e1", at_ms=0)
+    client.ready("e2")
+    assert not client.prune(before_ms=10**15)
+    assert client.queue().pending == 2
 
 
-def test_prune_deletes_what_was_delivered_long_ago_and_never_answered(desk: Desk) -> None:
+def test_prune_deletes_what_was_delivered_long_ago_and_never_answered(
+    client: JournalClient,
+) -> None:
     for number in (1, 2):
-        desk.ready(f"e{number}")
-        desk.offer()
-        desk.acked(f"e{number}", at_ms=number)
-    assert desk.prune(before_ms=2)
-    assert not desk.prune(before_ms=2)
-    assert [desk.append(f"e{number}").duplicate for number in (1, 2)] == [False, True]
+        client.ready(f"e{number}")
+        client.offer()
+        client.acked(f"e{number}", at_ms=number)
+    assert client.prune(before_ms=2)
+    assert not client.prune(before_ms=2)
+    assert [client.append(f"e{number}").duplicate for number in (1, 2)] == [False, True]
 
 
-def test_the_id_of_a_pruned_row_is_never_given_again(desk: Desk) -> None:
-    row_id = desk.append("e1").row_id
-    desk.close(row_id)
-    desk.prune(before_ms=10**15)
-    assert desk.append("e2").row_id > row_id
+def test_the_id_of_a_pruned_row_is_never_given_again(client: JournalClient) -> None:
+    row_id = client.append("e1").row_id
+    client.close(row_id)
+    client.prune(before_ms=10**15)
+    assert client.append("e2").row_id > row_id

@@ -1,4 +1,4 @@
-"""A desk at which a test asks the store, one message to a batch, in plain calls."""
+"""What a test asks the store, one message to a batch, in plain calls."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def entry(card: str = "c1", *, at_ms: int = 1, alias: str = "blue") -> journal.L
     )
 
 
-class Desk:
+class JournalClient:
     def __init__(self, store: Store) -> None:
         self.store = store
 
@@ -97,12 +97,12 @@ class Desk:
         self,
         row_id: int,
         chat: str = "oc_1",
-        room: journal.Room | None = None,
+        capacity: journal.Capacity | None = None,
         content: str = "hello",
     ) -> bool | None:
-        """Say whether the row became ready; None: there was no room."""
+        """Say whether the row became ready; None: too many wait."""
         message = journal.Prepare(
-            row_id=RowId(row_id), prepared=prepared(chat, content), room=room, reply=NOBODY
+            row_id=RowId(row_id), prepared=prepared(chat, content), capacity=capacity, reply=NOBODY
         )
         answer = self.ask(message)
         if isinstance(answer, journal.LaneFull):
@@ -118,7 +118,7 @@ class Desk:
     def waiting(self, session: str, *, unbound: bool, limit: int = 100) -> list[int]:
         rows: tuple[journal.WaitingRow, ...] = self.ask(
             journal.Waiting(
-                session_id=SessionId(session), hears_unbound=unbound, limit=limit, reply=NOBODY
+                session_id=SessionId(session), takes_unbound=unbound, limit=limit, reply=NOBODY
             )
         )
         return [row.row_id for row in rows]
@@ -155,7 +155,7 @@ class Desk:
         answer: Offer | None = self.ask(
             journal.OfferNext(
                 session_id=SessionId(session),
-                hears_unbound=unbound,
+                takes_unbound=unbound,
                 connection_id=ConnectionId(connection),
                 lease_epoch=epoch,
                 at_ms=2_000,
