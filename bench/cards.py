@@ -42,16 +42,16 @@ lark.logger.setLevel(60)
 opened, go, started = 0, asyncio.Event(), [0.0]
 failed = []
 
-async def produce(say):
+async def produce(append):
     global opened
     opened += 1
     await go.wait()
-    said = 0
+    sent = 0
     while (elapsed := time.time() - started[0]) < seconds:
         due = int(elapsed * rate)
-        while said < due:
-            await say(token)
-            said += 1
+        while sent < due:
+            await append(token)
+            sent += 1
         await asyncio.sleep(1 / rate)
 
 def card(text, streaming):
@@ -84,11 +84,11 @@ async def fixed(client, chat):
         while not done:
             await asyncio.sleep(0.8)
             await update(False)
-    async def say(piece):
+    async def append(piece):
         nonlocal text
         text += piece
     task = asyncio.create_task(throttle())
-    await produce(say)
+    await produce(append)
     done = True
     await task
     if not await update(True):
@@ -184,7 +184,7 @@ async def ours(turns: int, rate: float, seconds: float) -> Figures:
 
 async def others(kind: str, turns: int, rate: float, seconds: float) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
-        async with open_loopback(Path(folder)) as loopback, _platform_alone(loopback) as app:
+        async with open_loopback(Path(folder)) as loopback, _platform_only(loopback) as app:
             chats = await loopback.chats(turns)
             process = await trio.lowlevel.open_process(
                 [sys.executable, "-c", OTHERS],
@@ -194,28 +194,28 @@ async def others(kind: str, turns: int, rate: float, seconds: float) -> Figures:
             )
             assert process.stdin is not None
             assert process.stdout is not None
-            told = [loopback.base_url, *app, kind, chats, rate, seconds, TOKEN]
-            await process.stdin.send_all(json.dumps(told).encode())
+            given = [loopback.base_url, *app, kind, chats, rate, seconds, TOKEN]
+            await process.stdin.send_all(json.dumps(given).encode())
             await process.stdin.aclose()
             output = b""
             with trio.fail_after(seconds + 180):
-                while not _told(output):  # their library prints, too
+                while not _marked(output):  # their library prints, too
                     output += await process.stdout.receive_some(1024)
                 before = (await loopback.get("calls"))[-1]["n"]
                 while chunk := await process.stdout.receive_some(1024):
                     output += chunk
                 await process.wait()
-            started_ms = _told(output)[0] * 1000
+            started_ms = _marked(output)[0] * 1000
             return await figures_of(loopback, started_ms, rate, seconds, before)
 
 
-def _told(output: bytes) -> list[float]:
+def _marked(output: bytes) -> list[float]:
     lines = output.split(b"\n")[:-1]
     return [float(line[1:]) for line in lines if line.startswith(b"@")]
 
 
 @asynccontextmanager
-async def _platform_alone(loopback: Loopback) -> AsyncIterator[tuple[str, str]]:
+async def _platform_only(loopback: Loopback) -> AsyncIterator[tuple[str, str]]:
     """End the daemon; the platform stays for another bot. Gives the app's id and secret."""
     loopback.daemon.process.terminate()
     await loopback.daemon.process.wait()

@@ -36,7 +36,7 @@ from actors.app.peers import (
     monthly_count,
     now_ms,
     pictures_settings,
-    turn_context,
+    turn_peers,
 )
 from actors.app.reporting import report
 from actors.feishu import gateway, pictures
@@ -97,7 +97,7 @@ class App:
         }
         tuning = [account.tuning for account in settings.accounts]
         self._cleanup = CleanupBudget(max(one.shutdown_deadline_ms for one in tuning) / 1000)
-        self._turns = turn_context(
+        self._turns = turn_peers(
             settings,
             self._accounts,
             self._boxes.journal.tx,

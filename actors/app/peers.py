@@ -18,7 +18,7 @@ from actors.kit.cleanup import CleanupBudget
 from actors.lanes.lane import LaneSettings
 from actors.messages import approvals as to_approvals
 from actors.messages import journal, ownership, pictures
-from actors.turns.context import GrantNotices
+from actors.turns.peers import GrantNotices
 from protocol import __version__
 from protocol.config.places import DaemonInfo, StateDir
 from protocol.config.settings import Settings
@@ -44,16 +44,16 @@ def daemon_info(host: str, port: int, generation: int, started_at_ms: int) -> Da
     )
 
 
-def turn_context(
+def turn_peers(
     settings: Settings,
     accounts: Accounts,
     journal_tx: trio.MemorySendChannel[journal.JournalMessage],
     ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
     pictures_tx: trio.MemorySendChannel[pictures.PicturesMessage],
     cleanup: CleanupBudget,
-) -> turns.TurnContext:
+) -> turns.Peers:
     cooldowns = [one.tuning.permission_notify_cooldown_ms for one in settings.accounts]
-    return turns.TurnContext(
+    return turns.Peers(
         gateways={name: one.gateway.tx for name, one in accounts.items()},
         intakes={name: one.intake.tx for name, one in accounts.items()},
         journal_tx=journal_tx,

@@ -279,9 +279,9 @@ class Lane:
                 await self._context.finish_crashed(opening)
             await self._own.send(lane.Shown(turn_id=opening.turn_id, crashed=crash is not None))
             async for message in outlet:
-                if isinstance(message, turn.Said) and isinstance(message.message, wire.TurnEnd):
+                if isinstance(message, wire.TurnEnd):
                     await self._own.send(
-                        lane.TurnEnded(turn_id=opening.turn_id, status=message.message.status)
+                        lane.TurnEnded(turn_id=opening.turn_id, status=message.status)
                     )
 
     # ── turns end ───────────────────────────────────────────────────────────

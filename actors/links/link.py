@@ -262,7 +262,7 @@ class Link:
             if turn_tx is None:
                 continue
             try:
-                await turn_tx.send(turn.Said(message=message))
+                await turn_tx.send(message)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self._close_turn(turn_id)
             if isinstance(message, wire.TurnEnd):

@@ -1,7 +1,7 @@
 """What the actor that shows a turn accepts: a card, or static replies.
 
-From the link: what the proxy says of the turn, already joined. From the lane: the
-end it decided itself.
+From the link: the proxy's own messages about the turn, as they came, consecutive deltas
+joined. From the lane: the end that the daemon decided.
 """
 
 from __future__ import annotations
@@ -13,13 +13,7 @@ import msgspec
 from actors.messages.base import Message
 from protocol.ids import AccountId, ChatId, MessageId, OpenId, SessionId, TurnId
 from protocol.routing.roster import ReplyMode
-from protocol.wire.messages import Delta, Plan, ToolEvent, TurnEnd, Usage
-
-
-class Said(Message, frozen=True, kw_only=True):
-    """One message of the proxy about this turn, in order."""
-
-    message: Delta | ToolEvent | Plan | Usage | TurnEnd
+from protocol.wire.messages import TurnMessage
 
 
 class Stop(Message, frozen=True, kw_only=True):
@@ -29,10 +23,10 @@ class Stop(Message, frozen=True, kw_only=True):
 
 
 class SessionLost(Message, frozen=True, kw_only=True):
-    """The proxy's connection ended with the turn in flight: an error, said so."""
+    """The proxy's connection ended with the turn in flight: an error that is shown."""
 
 
-TurnInput = Said | Stop | SessionLost
+TurnInput = TurnMessage | Stop | SessionLost
 
 Mode = Literal["streaming", "static"]
 

@@ -1,12 +1,12 @@
-"""Turns: what a person sees of one, as a live card or as plain replies."""
+"""Turns: each is shown as a live card or as plain replies, and brought to its end."""
 
 from actors.turns.actor import show_turn
-from actors.turns.context import TurnContext
+from actors.turns.peers import Peers
 from actors.turns.repair import finish_crashed, repair_cards
 from actors.turns.typing_mark import TypingMark, mark_until
 
 __all__ = [
-    "TurnContext",
+    "Peers",
     "TypingMark",
     "finish_crashed",
     "mark_until",

@@ -1,7 +1,7 @@
-"""One turn's actor: hears what the proxy says, and shows it until its end is accepted.
+"""One turn's actor: receives what the proxy sends, and shows it until its end is accepted.
 
-What is shown is a presenter's affair, a card's or plain replies'; one that the
-platform refuses gives way to the other. Whatever ends this actor, a cancellation or a
+A presenter shows it, as a card or as plain replies; a card that the platform refuses
+gives way to plain replies. Whatever ends this actor, a cancellation or a
 crash beside it, the turn is brought to its end under a shield with a deadline.
 """
 
@@ -14,9 +14,10 @@ import trio
 
 from actors.kit.mailbox import offer
 from actors.messages import lane, turn
-from actors.turns.background import is_behind, say_ended
+from actors.turns.background import is_background, send_background_notice
 from actors.turns.card import CardPresenter, CardRefused
-from actors.turns.context import TurnContext, TurnDoors
+from actors.turns.client import TurnClient
+from actors.turns.peers import Peers
 from actors.turns.pictures import TurnPictures
 from actors.turns.static import StaticPresenter
 from actors.turns.typing_mark import TypingMark
@@ -31,7 +32,7 @@ log = structlog.get_logger()
 class Presenter(Protocol):
     """Shows a turn. Both methods may be called again after they were cancelled."""
 
-    def hurry(self) -> None:
+    def notify(self) -> None:
         """The turn has changed: what is waiting to be shown may be out of date."""
 
     async def show(self) -> None:
@@ -46,10 +47,10 @@ async def show_turn(
     opening: turn.TurnOpening,
     inbox: trio.MemoryReceiveChannel[turn.TurnInput],
     lane_tx: trio.MemorySendChannel[lane.LaneMessage],
-    context: TurnContext,
+    peers: Peers,
 ) -> None:
     """Run one turn from its opening to its accepted end."""
-    await _TurnActor(opening, lane_tx, context).run(inbox)
+    await _TurnActor(opening, lane_tx, peers).run(inbox)
 
 
 class _TurnActor:
@@ -57,21 +58,23 @@ class _TurnActor:
         self,
         opening: turn.TurnOpening,
         lane_tx: trio.MemorySendChannel[lane.LaneMessage],
-        context: TurnContext,
+        peers: Peers,
     ) -> None:
         self._opening = opening
         self._lane_tx = lane_tx
-        self._context = context
-        self._doors = TurnDoors(opening, context)
+        self._peers = peers
+        self._client = TurnClient(opening, peers)
         self._turn = Turn(trio.current_time())
-        self._typing = TypingMark(opening.message_id, self._doors.gateway_tx, self._doors.intake_tx)
+        self._typing = TypingMark(
+            opening.message_id, self._client.gateway_tx, self._client.intake_tx
+        )
         self._stopped_by_user = False
-        self._behind: bool | None = None  # until the turn has ended
-        self._pictures = TurnPictures(self._turn, self._doors, self._pictured)
+        self._background: bool | None = None  # until the turn has ended
+        self._pictures = TurnPictures(self._turn, self._client, self._pictured)
         self._pictured_late = False
-        self._doors.settle_pictures = self._pictures.settle_for_good
+        self._client.settle_pictures = self._pictures.settle_for_good
         self._presenter: Presenter = (
-            CardPresenter(self._turn, self._doors)
+            CardPresenter(self._turn, self._client)
             if opening.mode == "streaming"
             else self._static()
         )
@@ -79,10 +82,10 @@ class _TurnActor:
 
     def _pictured(self) -> None:
         self._pictured_late = self._shown
-        self._presenter.hurry()
+        self._presenter.notify()
 
     def _static(self) -> StaticPresenter:
-        return StaticPresenter(self._turn, self._doors, lambda: self._stopped_by_user)
+        return StaticPresenter(self._turn, self._client, lambda: self._stopped_by_user)
 
     async def run(self, inbox: trio.MemoryReceiveChannel[turn.TurnInput]) -> None:
         try:
@@ -92,26 +95,26 @@ class _TurnActor:
                     nursery.start_soon(self._typing.run)
                     await self._show()
                     await self._typing.clear()
-                    await self._tell_if_behind()
+                    await self._notify_if_background()
                     # A picture that comes later still takes its place on the card.
                     await self._pictures.settle(LATE_PICTURES_S)
                     if self._pictured_late:
                         await self._show()
                     nursery.cancel_scope.cancel(reason="turn shown")
         finally:
-            with self._context.cleanup.shielded() as patience:
+            with self._peers.cleanup.shielded() as scope:
                 if not self._shown:
                     self._turn.stop(trio.current_time())
                     await self._show()  # noqa: ASYNC102  # shielded above, with a deadline
                 await self._typing.clear()  # noqa: ASYNC102  # shielded above, with a deadline
-            if patience.cancelled_caught and not self._shown:
+            if scope.cancelled_caught and not self._shown:
                 log.error("turn.not_finished", turn=self._opening.turn_id)
 
-    async def _tell_if_behind(self) -> None:
-        if self._behind is None:
-            self._behind = await is_behind(self._doors, self._turn.state)
-        if self._behind:
-            await say_ended(self._doors, self._turn.state)
+    async def _notify_if_background(self) -> None:
+        if self._background is None:
+            self._background = await is_background(self._client, self._turn.state)
+        if self._background:
+            await send_background_notice(self._client, self._turn.state)
 
     async def _show(self) -> None:
         try:
@@ -126,7 +129,7 @@ class _TurnActor:
             )
             self._presenter = self._static()
             if refused.missing is not None:
-                await self._doors.tell_grant(refused.missing)
+                await self._client.send_grant_notice(refused.missing)
             await self._presenter.show()
         self._shown = True
 
@@ -134,30 +137,30 @@ class _TurnActor:
         self, inbox: trio.MemoryReceiveChannel[turn.TurnInput], nursery: trio.Nursery
     ) -> None:
         async for message in inbox:
-            self._hear(message)
+            self._receive(message)
             self._pictures.look(nursery)
             await self._changed()
         self._turn.lose_session(trio.current_time())
         await self._changed()
 
     async def _changed(self) -> None:
-        self._presenter.hurry()
-        if self._turn.state.final and self._behind is None:
-            self._behind = await is_behind(self._doors, self._turn.state)
+        self._presenter.notify()
+        if self._turn.state.final and self._background is None:
+            self._background = await is_background(self._client, self._turn.state)
 
-    def _hear(self, message: turn.TurnInput) -> None:
+    def _receive(self, message: turn.TurnInput) -> None:
         now = trio.current_time()
         match message:
-            case turn.Said(message=said):
-                self._turn.apply(said, now)
-                if isinstance(said, wire.TurnEnd):
-                    # Also of a turn that was stopped: the lane waits for it.
-                    offer(
-                        self._lane_tx,
-                        lane.TurnEnded(turn_id=self._opening.turn_id, status=said.status),
-                    )
             case turn.Stop(reason=reason):
                 self._stopped_by_user = reason == "user"
                 self._turn.stop(now)
             case turn.SessionLost():
                 self._turn.lose_session(now)
+            case _:
+                self._turn.apply(message, now)
+                if isinstance(message, wire.TurnEnd):
+                    # Also of a turn that was stopped: the lane waits for it.
+                    offer(
+                        self._lane_tx,
+                        lane.TurnEnded(turn_id=self._opening.turn_id, status=message.status),
+                    )

@@ -1,4 +1,4 @@
-"""A turn that ended while its chat was on another session: a short word, once."""
+"""A turn that ended while its chat was on another session: a short message, once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import trio
 
 from actors.kit.mailbox import ask_or
 from actors.messages import gateway, ownership
-from actors.turns.context import TurnDoors
+from actors.turns.client import TurnClient
 from protocol import strings
 from protocol.cards.turn import TurnState
 from protocol.ids import idempotency_key
@@ -18,23 +18,23 @@ from protocol.platform.outcomes import again_after_s
 ASK_WITHIN_S: Final = 5.0
 SAY_WITHIN_S: Final = 60.0
 SAY_AGAIN_S: Final = 0.5
-_WORDS: Final = {
+_NOTICES: Final = {
     TurnState.COMPLETE: strings.BACKGROUND_DONE,
     TurnState.ERROR: strings.BACKGROUND_FAILED,
 }
 
 
-async def is_behind(doors: TurnDoors, state: TurnState) -> bool:
+async def is_background(client: TurnClient, state: TurnState) -> bool:
     """Ask, as the turn ends, whether its chat is on another session now.
 
-    If so there is something unread, and :func:`say_ended` tells it once the card holds
-    the result. Nothing is said of a turn that was stopped.
+    If so there is something unread, and :func:`send_background_notice` tells it once the card holds
+    the result. A stopped turn sends nothing.
     """
-    if state not in _WORDS:
+    if state not in _NOTICES:
         return False
-    opening = doors.opening
+    opening = client.opening
     return await ask_or(
-        doors.context.ownership_tx,
+        client.peers.ownership_tx,
         lambda reply: ownership.TurnOver(
             session_id=opening.session_id, chat_id=opening.chat_id, reply=reply
         ),
@@ -43,11 +43,11 @@ async def is_behind(doors: TurnDoors, state: TurnState) -> bool:
     )
 
 
-async def say_ended(doors: TurnDoors, state: TurnState) -> None:
-    """Say in the chat that the turn is done, or failed; within a minute, or not at all."""
-    opening, words = doors.opening, _WORDS[state]
-    text = words.format(alias=opening.alias).speak(doors.context.language)
-    said = gateway.CreateMessage(
+async def send_background_notice(client: TurnClient, state: TurnState) -> None:
+    """Send to the chat that the turn is done, or failed; within a minute, or not at all."""
+    opening, form = client.opening, _NOTICES[state]
+    text = form.format(alias=opening.alias).speak(client.peers.language)
+    notice = gateway.CreateMessage(
         chat_id=opening.chat_id,
         msg_type="text",
         content_json=msgspec.json.encode({"text": text}).decode(),
@@ -55,7 +55,7 @@ async def say_ended(doors: TurnDoors, state: TurnState) -> None:
     )
     with trio.move_on_after(SAY_WITHIN_S):
         while True:
-            outcome = await doors.call(said, gateway.Priority.CREATE)
+            outcome = await client.call(notice, gateway.Priority.CREATE)
             again_s = again_after_s(outcome, SAY_AGAIN_S)
             if again_s is None:
                 return

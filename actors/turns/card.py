@@ -14,7 +14,7 @@ import structlog
 import trio
 
 from actors.messages import gateway, journal
-from actors.turns.context import TurnDoors
+from actors.turns.client import TurnClient
 from actors.turns.static import StaticPresenter
 from protocol.cards.card import View, view_running, view_sealed
 from protocol.cards.cardplan import CardPlan, Kind, Lost, Shrink, Step
@@ -84,10 +84,10 @@ class _Entity:
 class CardPresenter:
     """Shows one turn as cards, and what no card takes as messages."""
 
-    def __init__(self, turn: Turn, doors: TurnDoors) -> None:
+    def __init__(self, turn: Turn, client: TurnClient) -> None:
         self._turn = turn
-        self._doors = doors
-        self._style = doors.style()
+        self._client = client
+        self._style = client.style()
         self._number = 0  # of the card that is shown, from 0
         self._entity: _Entity | None = None
         self._changed = trio.Event()
@@ -98,14 +98,14 @@ class CardPresenter:
         self._call_scope = trio.CancelScope()
         self._rest: StaticPresenter | None = None
 
-    def hurry(self) -> None:
+    def notify(self) -> None:
         """Something changed: what waits with less urgency than it now has waits anew."""
         self._changed.set()
         if self._turn.state.final and not self._turn_final.is_set():
             self._turn_final.set()
             self._call_scope.deadline = trio.current_time() + OVERTAKEN_AFTER_S
         if self._rest is not None:
-            self._rest.hurry()
+            self._rest.notify()
         if self._waiting_for is not None and self._urgency() < self._waiting_for:
             self._wait_scope.cancel(reason="more urgent now")
 
@@ -169,7 +169,7 @@ class CardPresenter:
             self._entity = _Entity(outcome.card_id, view)
         entity = self._entity
         if not entity.entered:
-            opening = self._doors.opening
+            opening = self._client.opening
             entry = journal.LedgerEntry(
                 card_id=entity.card_id,
                 account=opening.account,
@@ -177,16 +177,16 @@ class CardPresenter:
                 turn_id=opening.turn_id,
                 session_id=opening.session_id,
                 session_alias=opening.alias,
-                opened_at_ms=self._doors.context.now_ms(),
+                opened_at_ms=self._client.peers.now_ms(),
             )
-            await self._doors.ledger(lambda reply: journal.OpenCard(entry=entry, reply=reply))
+            await self._client.ledger(lambda reply: journal.OpenCard(entry=entry, reply=reply))
             entity.entered = True
         sent = await self._send(entity)
         if not isinstance(sent, MessageSent):
             await self._close(entity, "lost")
             return self._refused(sent)
         entity.message_id = sent.message_id
-        await self._doors.ledger(
+        await self._client.ledger(
             lambda reply: journal.NoteCard(
                 card_id=entity.card_id, message_id=sent.message_id, reply=reply
             )
@@ -195,7 +195,7 @@ class CardPresenter:
         return None
 
     async def _send(self, entity: _Entity) -> Outcome:
-        opening = self._doors.opening
+        opening = self._client.opening
         content = msgspec.json.encode(
             {"type": "card", "data": {"card_id": entity.card_id}}
         ).decode()
@@ -226,7 +226,7 @@ class CardPresenter:
         pause_s = BACKOFF_FIRST_S
         until = trio.current_time() + OPEN_RETRY_S
         while True:
-            outcome = await self._doors.call(operation, gateway.Priority.CREATE)
+            outcome = await self._client.call(operation, gateway.Priority.CREATE)
             if isinstance(outcome, wanted) or trio.current_time() > until:
                 return outcome
             again_s = again_after_s(outcome, pause_s)
@@ -251,7 +251,7 @@ class CardPresenter:
         permit: int | None = None
         self._waiting_for = priority
         with trio.CancelScope() as self._wait_scope:
-            permit = await self._doors.permit(
+            permit = await self._client.permit(
                 lambda reply: gateway.Permit(
                     api=api, priority=priority, card_id=entity.card_id, reply=reply
                 )
@@ -262,7 +262,7 @@ class CardPresenter:
             return
         outcome: Outcome = NoAnswer(reason="overtaken by the turn's end")
         with trio.CancelScope() as self._call_scope:
-            outcome = await self._doors.call(
+            outcome = await self._client.call(
                 _operation(entity.card_id, step), _PRIORITIES[step.kind], permit
             )
         if not isinstance(outcome, Rejected | NoAnswer):
@@ -292,22 +292,22 @@ class CardPresenter:
         """No card shows the rest: send it as messages once it is whole."""
         log.warning(
             "feishu.streaming.fallback",
-            account=self._doors.opening.account,
-            chat=self._doors.opening.chat_id,
-            turn=self._doors.opening.turn_id,
+            account=self._client.opening.account,
+            chat=self._client.opening.chat_id,
+            turn=self._client.opening.turn_id,
             reason=reason[:300],
         )
         self._rest = StaticPresenter(
-            self._turn, self._doors, lambda: False, from_segment=self._number
+            self._turn, self._client, lambda: False, from_segment=self._number
         )
 
     async def _note_text(self, entity: _Entity, step: Step) -> None:
-        """Let the ledger know now and then what is shown, for a repair to keep it."""
+        """Note in the ledger what is shown, now and then, so that a repair keeps it."""
         now = trio.current_time()
         if step.kind is not Kind.TEXT or now - entity.noted_at < NOTE_TEXT_EVERY_S:
             return
         entity.noted_at = now
-        await self._doors.ledger(
+        await self._client.ledger(
             lambda reply: journal.NoteCard(
                 card_id=entity.card_id,
                 text=entity.plan.shown_answer[:NOTE_TEXT_CHARACTERS_MAX],
@@ -318,11 +318,11 @@ class CardPresenter:
     async def _close(self, entity: _Entity, outcome: journal.CardOutcome) -> None:
         if entity.closed:
             return  # a picture came later
-        await self._doors.ledger(
+        await self._client.ledger(
             lambda reply: journal.CloseCard(
                 card_id=entity.card_id,
                 outcome=outcome,
-                at_ms=self._doors.context.now_ms(),
+                at_ms=self._client.peers.now_ms(),
                 reply=reply,
             )
         )
@@ -330,7 +330,7 @@ class CardPresenter:
         log.info("feishu.card.closed", **self._ids(entity), outcome=outcome)
 
     def _ids(self, entity: _Entity) -> dict[str, str]:
-        opening = self._doors.opening
+        opening = self._client.opening
         return {
             "account": opening.account,
             "chat": opening.chat_id,

@@ -9,7 +9,7 @@ import trio
 
 from actors.kit.mailbox import ask_or
 from actors.messages import pictures
-from actors.turns.context import TurnDoors
+from actors.turns.client import TurnClient
 from protocol.cards.turn import Turn
 
 RESOLVE_WITHIN_S: Final = 45.0
@@ -19,9 +19,9 @@ RESOLVE_WITHIN_S: Final = 45.0
 class TurnPictures:
     """Asks for each picture once; *changed* is called when one has taken its place."""
 
-    def __init__(self, turn: Turn, doors: TurnDoors, changed: Callable[[], None]) -> None:
+    def __init__(self, turn: Turn, client: TurnClient, changed: Callable[[], None]) -> None:
         self._turn = turn
-        self._doors = doors
+        self._client = client
         self._changed = changed
         self._asked: set[str] = set()
         self._pending: set[str] = set()
@@ -37,9 +37,9 @@ class TurnPictures:
 
     async def _resolve(self, url: str) -> None:
         image_key: str | None = await ask_or(
-            self._doors.context.pictures_tx,
+            self._client.peers.pictures_tx,
             lambda reply: pictures.Resolve(
-                account=self._doors.opening.account, url=url, reply=reply
+                account=self._client.opening.account, url=url, reply=reply
             ),
             within_s=RESOLVE_WITHIN_S,
             otherwise=_stays_a_link,
@@ -61,7 +61,7 @@ class TurnPictures:
 
     async def settle_for_good(self) -> None:
         """Wait a moment; what has not come then stays a link: its text is sent for good."""
-        await self.settle(self._doors.context.picture_wait_s)
+        await self.settle(self._client.peers.picture_wait_s)
         self._pending.clear()
         self._settled.set()
 

@@ -10,7 +10,8 @@ import trio
 from actors.kit.mailbox import ask_or
 from actors.messages import gateway, journal
 from actors.messages.turn import TurnOpening
-from actors.turns.context import CALL_WITHIN_S, LEDGER_WITHIN_S, PERMIT_WITHIN_S, TurnContext
+from actors.turns.client import CALL_WITHIN_S, LEDGER_WITHIN_S, PERMIT_WITHIN_S
+from actors.turns.peers import Peers
 from protocol.cards.card import Style, view_repaired
 from protocol.cards.cardplan import SEQUENCE_JUMP, repair_sequence
 from protocol.ids import SessionId, idempotency_key
@@ -35,23 +36,23 @@ log = structlog.get_logger()
 
 
 async def repair_cards(
-    context: TurnContext,
+    peers: Peers,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Repair every card a crash left open; return when all are done or given up.
 
     Started when they are done, or after 3 s: a platform that is away does not keep
-    the house from opening.
+    the daemon from starting.
     """
-    entries = await _open_cards(context)
+    entries = await _open_cards(peers)
     at_once = trio.CapacityLimiter(AT_ONCE_MAX)
     async with trio.open_nursery() as nursery:
         finished = trio.Event()
         nursery.start_soon(_start_soon_enough, finished, task_status)
         async with trio.open_nursery() as repairs:
             for entry in entries:
-                repairs.start_soon(_repair, entry, context, at_once)
+                repairs.start_soon(_repair, entry, peers, at_once)
         finished.set()
 
 
@@ -61,19 +62,19 @@ async def _start_soon_enough(finished: trio.Event, task_status: trio.TaskStatus[
     task_status.started()
 
 
-async def finish_crashed(opening: TurnOpening, context: TurnContext) -> None:
+async def finish_crashed(opening: TurnOpening, peers: Peers) -> None:
     """Bring the cards of a turn whose actor crashed to their end, within the budget."""
-    with context.cleanup.shielded():
+    with peers.cleanup.shielded():
         at_once = trio.CapacityLimiter(AT_ONCE_MAX)
         async with trio.open_nursery() as nursery:
-            for entry in await _open_cards(context):
+            for entry in await _open_cards(peers):
                 if entry.turn_id == opening.turn_id:
-                    nursery.start_soon(_repair, entry, context, at_once)
+                    nursery.start_soon(_repair, entry, peers, at_once)
 
 
-async def _open_cards(context: TurnContext) -> tuple[journal.LedgerEntry, ...]:
+async def _open_cards(peers: Peers) -> tuple[journal.LedgerEntry, ...]:
     answer: tuple[journal.LedgerEntry, ...] | journal.Failed = await ask_or(
-        context.journal_tx,
+        peers.journal_tx,
         lambda reply: journal.OpenCards(reply=reply),
         within_s=LEDGER_WITHIN_S,
         otherwise=lambda reason: journal.Failed(reason=reason),
@@ -84,21 +85,19 @@ async def _open_cards(context: TurnContext) -> tuple[journal.LedgerEntry, ...]:
     return answer
 
 
-async def _repair(
-    entry: journal.LedgerEntry, context: TurnContext, at_once: trio.CapacityLimiter
-) -> None:
-    gateway_tx = context.gateways.get(entry.account)
+async def _repair(entry: journal.LedgerEntry, peers: Peers, at_once: trio.CapacityLimiter) -> None:
+    gateway_tx = peers.gateways.get(entry.account)
     if gateway_tx is None:
         log.warning("feishu.card.account_gone", card=entry.card_id, account=entry.account)
         return
     # Also a card that may never have been sent: once too often rather than once too few.
-    outcome = await _bring_to_end(entry, context, gateway_tx, at_once)
+    outcome = await _bring_to_end(entry, peers, gateway_tx, at_once)
     if outcome is None:
         return
     await ask_or(
-        context.journal_tx,
+        peers.journal_tx,
         lambda reply: journal.CloseCard(
-            card_id=entry.card_id, outcome=outcome, at_ms=context.now_ms(), reply=reply
+            card_id=entry.card_id, outcome=outcome, at_ms=peers.now_ms(), reply=reply
         ),
         within_s=LEDGER_WITHIN_S,
         otherwise=lambda reason: journal.Failed(reason=reason),
@@ -115,13 +114,13 @@ async def _repair(
 
 async def _bring_to_end(
     entry: journal.LedgerEntry,
-    context: TurnContext,
+    peers: Peers,
     gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage],
     at_once: trio.CapacityLimiter,
 ) -> journal.CardOutcome | None:
     """Update the card until it is accepted, gone, or given up (None)."""
-    now_ms = context.now_ms()
-    style = Style(session_id=SessionId(""), turn_id=entry.turn_id, language=context.language)
+    now_ms = peers.now_ms()
+    style = Style(session_id=SessionId(""), turn_id=entry.turn_id, language=peers.language)
     view = view_repaired(style, entry.text, max(0, now_ms - entry.opened_at_ms) / 1000)
     sequence = repair_sequence(entry.opened_at_ms, now_ms)
     pause_s = RETRY_FIRST_S

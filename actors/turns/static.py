@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from actors.messages import gateway
-from actors.turns.context import TurnDoors
+from actors.turns.client import TurnClient
 from protocol import strings
 from protocol.cards.card import tool_line
 from protocol.cards.reply import message_card
@@ -32,30 +32,30 @@ class StaticPresenter:
     def __init__(
         self,
         turn: Turn,
-        doors: TurnDoors,
+        client: TurnClient,
         stopped_by_user: Callable[[], bool],
         *,
         from_segment: int = 0,
     ) -> None:
         self._turn = turn
-        self._doors = doors
+        self._client = client
         self._stopped_by_user = stopped_by_user
         self._changed = trio.Event()
         self._segment = from_segment
         self._offset = 0
-        self._told_steps: set[str] = set()
+        self._sent_steps: set[str] = set()
         self._outbox: list[str] = []
         self._sent = 0
         self._ended = False
 
-    def hurry(self) -> None:
+    def notify(self) -> None:
         self._changed.set()
 
     async def show(self) -> None:
         """Send until the turn has ended and all of it was sent."""
         while True:
             self._changed = trio.Event()
-            await self._doors.settle_pictures()
+            await self._client.settle_pictures()
             self._collect()
             if not self._outbox:
                 if self._ended:
@@ -83,25 +83,25 @@ class StaticPresenter:
         self._outbox += [part for part in (first, *parts[1:]) if part.strip()]
         if final and not self._ended:
             self._ended = True
-            self._outbox += self._last_words()
+            self._outbox += self._closing_messages()
 
     def _finished_steps(self) -> list[str]:
-        if not self._doors.style().tools:
+        if not self._client.style().tools:
             return []
         lines = []
         for call_id, step in self._turn.steps.items():
-            if step.status != "running" and call_id not in self._told_steps:
-                self._told_steps.add(call_id)
+            if step.status != "running" and call_id not in self._sent_steps:
+                self._sent_steps.add(call_id)
                 lines.append(tool_line(step))
         return lines
 
-    def _last_words(self) -> list[str]:
-        language = self._doors.context.language
+    def _closing_messages(self) -> list[str]:
+        language = self._client.peers.language
         turn = self._turn
         if turn.state is TurnState.ERROR:
             footer = strings.FOOTER_ERROR.format(time=strings.duration(turn.elapsed_s(0)))
-            said = footer.speak(language)
-            return [f"{said}\n{turn.error}" if turn.error else said]
+            shown = footer.speak(language)
+            return [f"{shown}\n{turn.error}" if turn.error else shown]
         if turn.state is TurnState.ABORTED and not self._stopped_by_user():
             return [strings.STOPPED_TASK.speak(language)]
         return []
@@ -110,14 +110,14 @@ class StaticPresenter:
         """Send one message; the same uuid makes a repetition harmless.
 
         One that is not taken as a reply goes to the chat, and one that is not taken as
-        Markdown goes as plain text: what was said is to be read, whatever it looks like.
+        Markdown goes as plain text: the words matter more than how they look.
         """
         ways = self._ways(text)
         way = next(ways)
         pause_s = RETRY_FIRST_S
         until = trio.current_time() + GIVE_UP_AFTER_S
         while trio.current_time() < until:
-            outcome = await self._doors.call(way, gateway.Priority.CREATE)
+            outcome = await self._client.call(way, gateway.Priority.CREATE)
             if isinstance(outcome, MessageSent):
                 break
             again_s = again_after_s(outcome, pause_s)
@@ -127,14 +127,14 @@ class StaticPresenter:
                 continue
             another = next(ways, None)
             if another is None:
-                log.error("feishu.text_not_taken", turn=self._doors.opening.turn_id)
+                log.error("feishu.text_not_taken", turn=self._client.opening.turn_id)
                 break
             way = another
         self._sent += 1
 
     def _ways(self, text: str) -> Iterator[gateway.ReplyMessage | gateway.CreateMessage]:
         """Return the ways to send a text, the best first, each under a uuid of its own."""
-        opening = self._doors.opening
+        opening = self._client.opening
         forms: tuple[tuple[gateway.MessageType, str], ...] = (
             ("interactive", message_card(text)),
             ("text", msgspec.json.encode({"text": text}).decode()),

@@ -32,7 +32,7 @@ class TypingMark:
         self._reaction_id: str | None = None
 
     async def run(self) -> None:
-        """Put the mark; a failure is nobody's concern. It takes the place of a waiting mark."""
+        """Put the mark; a failure is ignored. It takes the place of a waiting mark."""
         offer(self._intake_tx, intake.Began(message_id=self._message_id))
         outcome = await self._call(
             gateway.AddReaction(message_id=self._message_id, emoji_type=EMOJI),

@@ -24,7 +24,7 @@ from protocol.cards.code_spans import LINES_BEFORE_MAX, sure_spans
 from protocol.cards.fences import Fence, Lines
 
 SEGMENT_BYTES_MAX: Final = 14_000
-"""Of the 30 KB of a card, as JSON in UTF-8; the rest is for panels, footer and room."""
+"""Of the 30 KB of a card, as JSON in UTF-8; the rest is for panels, footer and a reserve."""
 SEGMENT_BYTES_MIN: Final = 1_000
 """Less than this is no card any more."""
 SEGMENT_TABLES_MAX: Final = 4
@@ -59,7 +59,7 @@ class _Line(Struct):
     fence: Fence | None = None
     """The fence that is open after it."""
     pictured: tuple[str, tuple[str, ...]] | None = None
-    """Where it holds pictures: as it was said, and the lines of its paragraph before it."""
+    """Where it holds pictures: as it came, and the lines of its paragraph before it."""
 
 
 class AnswerText:
@@ -106,7 +106,7 @@ class AnswerText:
     def picture_ready(self, url: str, image_key: str) -> bool:
         """The platform has this picture: show it where its link stood.
 
-        Only in what is not sealed yet. Say whether anything changed.
+        Only in what is not sealed yet. Return whether anything changed.
         """
         self._picture_keys[url] = image_key
         changed = False
@@ -138,7 +138,7 @@ class AnswerText:
     def shrink(self) -> bool:
         """Put half as much on a card from here on, and what is too much on the next one.
 
-        Say whether there is less on this one now.
+        Return whether there is less on this one now.
         """
         if self._bytes <= SEGMENT_BYTES_MIN:
             return False
@@ -216,7 +216,7 @@ class AnswerText:
         return line, self._paragraph
 
     def _follow_table(self, line: str) -> bool:
-        """Keep the head of the table we are in; say whether *line* is its rule."""
+        """Keep the head of the table we are in; return whether *line* is its rule."""
         if self._in_table and "|" in line:
             return False
         self._in_table = False
@@ -287,11 +287,11 @@ class AnswerText:
 
     def _cut(self, shown: str) -> tuple[str, int]:
         """Put as much of a line that fits no card into this one, and seal it."""
-        room = self._bytes_max - self._bytes
+        left = self._bytes_max - self._bytes
         low, high = 1, len(shown)
         while low < high:  # the longest piece that fits
             middle = (low + high + 1) // 2
-            if json_bytes(shown[:middle]) <= room:
+            if json_bytes(shown[:middle]) <= left:
                 low = middle
             else:
                 high = middle - 1

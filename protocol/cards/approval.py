@@ -26,7 +26,7 @@ PRESS: Final = "approve"
 """What ``larkd`` is in the value of our buttons."""
 OPTIONS_MAX: Final = 10
 DETAIL_BYTES_MAX: Final = 16_000
-"""As JSON; a command longer than this is cut, and says so."""
+"""As JSON; a command longer than this is cut, with a note of it."""
 LABEL_CHARACTERS_MAX: Final = 80
 TITLE_CHARACTERS_MAX: Final = 300
 _SIGNATURE_CHARACTERS: Final = 32
@@ -57,7 +57,7 @@ class Approval(Struct, frozen=True, kw_only=True):
 
 
 class Press(Struct, frozen=True, kw_only=True):
-    """A press on a button, as the platform told of it."""
+    """A press on a button, as the platform reported it."""
 
     key: str
     option_id: str
@@ -72,7 +72,7 @@ class Chosen(Struct, frozen=True, kw_only=True):
 
 
 class NotTaken(Struct, frozen=True, kw_only=True):
-    """The press changes nothing; *toast* says why."""
+    """The press changes nothing; *toast* is why."""
 
     toast: Text
 
@@ -113,10 +113,10 @@ def judge(approval: Approval, press: Press, secret: bytes, now_ms: int) -> Chose
 def signature(approval: Approval, option_id: str, secret: bytes) -> str:
     """Return what a button's value carries: request, person, chat and epoch, bound together."""
     place = approval.place
-    said = "\0".join(
+    bound = "\0".join(
         (approval.key, option_id, place.sender_id, place.chat_id, str(place.lease_epoch))
     )
-    digest = hmac.new(secret, said.encode(errors="replace"), hashlib.sha256).hexdigest()
+    digest = hmac.new(secret, bound.encode(errors="replace"), hashlib.sha256).hexdigest()
     return digest[:_SIGNATURE_CHARACTERS]
 
 
@@ -154,14 +154,14 @@ def open_card(approval: Approval, secret: bytes) -> str:
 
 
 def chosen_card(approval: Approval, option: PermissionOption, by: OpenId) -> str:
-    """Return the card that says who decided what."""
+    """Return the card that shows who decided what."""
     form = strings.APPROVAL_ALLOWED if allows(option) else strings.APPROVAL_REJECTED
-    said = form.format(label=_short(option.label, LABEL_CHARACTERS_MAX))
-    return _card(approval, [_note(said.plus(f" <at id={by}></at>"))], said)
+    verdict = form.format(label=_short(option.label, LABEL_CHARACTERS_MAX))
+    return _card(approval, [_note(verdict.plus(f" <at id={by}></at>"))], verdict)
 
 
 def closed_card(approval: Approval, why: Text) -> str:
-    """Return the card of a request that nobody decided here."""
+    """Return the card of a request that was decided by no press."""
     return _card(approval, [_note(why)], why)
 
 

@@ -46,7 +46,7 @@ _TYPEWRITER: Final = {
 
 
 class View(Struct, frozen=True, kw_only=True):
-    """What one card should say now."""
+    """What one card should show now."""
 
     card_json: str
     """The whole card."""

@@ -34,7 +34,7 @@ REPAIR_SEQUENCE_BASE: Final = 1_000_000
 BACKOFF_FIRST_S: Final = 0.25
 BACKOFF_MAX_S: Final = 10.0
 REFUSALS_MAX: Final = 5
-"""Calls in a row, for reasons nobody here knows; then only the card's end is tried."""
+"""Calls in a row, for reasons no code names; then only the card's end is tried."""
 
 STREAMING_ON: Final = '{"config":{"streaming_mode":true}}'
 
@@ -163,7 +163,7 @@ class CardPlan:
                 self._shown = step.view
 
     def failed(self, step: Step, outcome: Outcome) -> Verdict:
-        """The platform did not do it, or nobody knows: say what to do about it."""
+        """The platform did not do it, or may have: return what to do about it."""
         match outcome:
             case RateLimited(retry_after_s=seconds):
                 return Wait(seconds=seconds)

@@ -58,7 +58,7 @@ class Lines:
         self._in_paragraph = False
 
     def take(self, line: str) -> bool:
-        """Take one line, with or without its end; say whether it is code or a fence's mark."""
+        """Take one line, with or without its end; return whether it is code or a fence's mark."""
         line = line.rstrip("\n")
         if "\t" in line:
             line = line.expandtabs(4)

@@ -78,7 +78,7 @@ class Turn:
     def elapsed_s(self, now: float) -> float:
         return (self.ended_at if self.ended_at is not None else now) - self.started_at
 
-    # ── what the proxy says ─────────────────────────────────────────────────
+    # ── from the proxy ─────────────────────────────────────────────────
 
     def apply(self, message: TurnMessage, now: float) -> bool:
         """Take a message about this turn; False: it is final, and the message is dropped."""
@@ -88,7 +88,7 @@ class Turn:
             case Delta(channel="reasoning", text=text):
                 self._reason(text)
             case Delta(text=text):
-                self._say(self._splitter.feed(text))
+                self._append(self._splitter.feed(text))
             case ToolEvent():
                 self._step(message, now)
             case Plan(entries=entries):
@@ -100,7 +100,7 @@ class Turn:
                 self._end(message, now)
         return True
 
-    def _say(self, pieces: list[tuple[Any, str]]) -> None:
+    def _append(self, pieces: list[tuple[Any, str]]) -> None:
         for channel, text in pieces:
             if channel == "reasoning":
                 self._reason(text)
@@ -150,13 +150,13 @@ class Turn:
                 step.duration_ms = round((now - step.started_at) * 1000)
 
     def _end(self, end: TurnEnd, now: float) -> None:
-        self._say(self._splitter.finish())
+        self._append(self._splitter.finish())
         if end.text:
             self.answer.feed(end.text)
         self.error = end.error if end.status == "error" else None
         self._finish(TurnState(end.status), now)
 
-    # ── what the house decides ──────────────────────────────────────────────
+    # ── from the daemon ──────────────────────────────────────────────
 
     def stop(self, now: float, note: Text | None = None) -> bool:
         """Abort; False: it was final already."""
@@ -171,7 +171,7 @@ class Turn:
     ) -> bool:
         if self.state.final:
             return False
-        self._say(self._splitter.finish())
+        self._append(self._splitter.finish())
         self.note, self.error = note, error
         self._finish(state, now)
         return True

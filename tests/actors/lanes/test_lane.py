@@ -107,7 +107,7 @@ class World:
             async for message in inbox:
                 heard.append(message)
                 match message:
-                    case turn.Said(message=wire.TurnEnd(status=status)):
+                    case wire.TurnEnd(status=status):
                         await own.send(lane.TurnEnded(turn_id=opening.turn_id, status=status))
                         return
                     case turn.SessionLost():
@@ -160,7 +160,7 @@ class World:
         assert inputs is not None
         turn_id = offers[number].deliver.turn_id
         with inputs:
-            await inputs.send(turn.Said(message=wire.TurnEnd(turn_id=turn_id, status=status)))
+            await inputs.send(wire.TurnEnd(turn_id=turn_id, status=status))
         await wait_all_tasks_blocked()
 
 

@@ -14,8 +14,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.kit.cleanup import CleanupBudget
 from actors.messages import gateway, intake, journal, lane, ownership, pictures, turn
 from actors.sandbox.cardschema import check_card
-from actors.turns import TurnContext, show_turn
-from actors.turns.context import GrantNotices
+from actors.turns import Peers, show_turn
+from actors.turns.peers import GrantNotices
 from protocol.ids import AccountId, CardId, ChatId, MessageId, OpenId, SessionId, TurnId
 from protocol.platform.outcomes import (
     Accepted,
@@ -66,7 +66,7 @@ class World:
         self.ledger: dict[CardId, str | None] = {}
         self.picture_after_s = 1.0
         self.answers_after_s: dict[type[gateway.Operation], float] = {}
-        self.behind = False
+        self.background = False
         """Whether the chat has gone to another session."""
         self.gateway_tx, self._gateway_rx = trio.open_memory_channel[gateway.GatewayMessage](100)
         self.journal_tx, self._journal_rx = trio.open_memory_channel[journal.JournalMessage](100)
@@ -79,7 +79,7 @@ class World:
         )
         self.lane_tx, self.lane_rx = trio.open_memory_channel[lane.LaneMessage](100)
         self.inputs, self._outlet = trio.open_memory_channel[turn.TurnInput](64)
-        self.context = TurnContext(
+        self.peers = Peers(
             gateways={ACCOUNT: self.gateway_tx},
             intakes={ACCOUNT: self.intake_tx},
             journal_tx=self.journal_tx,
@@ -114,7 +114,7 @@ class World:
     async def serve_ownership(self) -> None:
         async for message in self._ownership_rx:
             assert isinstance(message, ownership.TurnOver)
-            message.reply.send(self.behind)
+            message.reply.send(self.background)
 
     async def _call(self, call: gateway.Call) -> None:
         self.tried.append(call.operation)
@@ -152,14 +152,14 @@ class World:
                     message.reply.send(journal.Done())
 
     async def show(self, mode: turn.Mode = "streaming") -> None:
-        await show_turn(opening(mode), self._outlet.clone(), self.lane_tx, self.context)
+        await show_turn(opening(mode), self._outlet.clone(), self.lane_tx, self.peers)
 
     async def say(self, text: str) -> None:
-        await self.inputs.send(turn.Said(message=Delta(turn_id="t", text=text)))
+        await self.inputs.send(Delta(turn_id="t", text=text))
 
     async def end(self, status: Any = "complete", **more: Any) -> None:
         end = TurnEnd(turn_id="t", status=status, **more)
-        await self.inputs.send(turn.Said(message=end))
+        await self.inputs.send(end)
 
     # ── what a person would see ─────────────────────────────────────────────
 

@@ -1,4 +1,4 @@
-"""What every turn's actor is given, and its questions to gateway and journal."""
+"""One turn's questions to the gateway and to the ledger."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import msgspec
 import structlog
 import trio
 
-from actors.kit.cleanup import CleanupBudget
 from actors.kit.mailbox import Reply, ask_or
-from actors.messages import gateway, intake, journal, ownership, pictures
+from actors.messages import gateway, journal
 from actors.messages.turn import TurnOpening
+from actors.turns.peers import Peers
 from protocol.cards.card import Style
-from protocol.ids import AccountId, idempotency_key
+from protocol.ids import idempotency_key
 from protocol.platform.outcomes import MissingScope, NoAnswer, Outcome
-from protocol.strings import GRANT_NEEDED, Language
+from protocol.strings import GRANT_NEEDED
 
 PERMIT_WITHIN_S: Final = 300.0
 CALL_WITHIN_S: Final = 20.0
@@ -26,48 +26,14 @@ LEDGER_WITHIN_S: Final = 4.0
 log = structlog.get_logger()
 
 
-class GrantNotices(msgspec.Struct):
-    """When the grant page was last told, by account, chat and scopes; one a daemon.
+class TurnClient:
+    """Asks gateway and journal for one turn. Nothing here raises but a cancellation."""
 
-    Read and written in one step, so that it needs no owner of its own.
-    """
-
-    cooldown_ms: int
-    told_at_ms: dict[tuple[str, str, tuple[str, ...]], int] = {}
-
-    def due(self, key: tuple[str, str, tuple[str, ...]], now_ms: int) -> bool:
-        """Say whether to tell now; if so it counts as told."""
-        self.told_at_ms = {
-            known: at for known, at in self.told_at_ms.items() if now_ms - at < self.cooldown_ms
-        }
-        if key in self.told_at_ms:
-            return False
-        self.told_at_ms[key] = now_ms
-        return True
-
-
-class TurnContext(msgspec.Struct, frozen=True, kw_only=True):
-    gateways: dict[AccountId, trio.MemorySendChannel[gateway.GatewayMessage]]
-    intakes: dict[AccountId, trio.MemorySendChannel[intake.IntakeMessage]]
-    journal_tx: trio.MemorySendChannel[journal.JournalMessage]
-    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]
-    pictures_tx: trio.MemorySendChannel[pictures.PicturesMessage]
-    picture_wait_s: float
-    """How long plain replies wait for a picture before they are sent with a link."""
-    cleanup: CleanupBudget
-    language: Language
-    now_ms: Callable[[], int]
-    grants: GrantNotices
-
-
-class TurnDoors:
-    """One turn's way to the platform and to the ledger. Nothing here raises."""
-
-    def __init__(self, opening: TurnOpening, context: TurnContext) -> None:
+    def __init__(self, opening: TurnOpening, peers: Peers) -> None:
         self.opening = opening
-        self.context = context
-        self.gateway_tx = context.gateways[opening.account]
-        self.intake_tx = context.intakes[opening.account]
+        self.peers = peers
+        self.gateway_tx = peers.gateways[opening.account]
+        self.intake_tx = peers.intakes[opening.account]
         self.settle_pictures: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         """Waits for the pictures of what is about to be sent for good."""
 
@@ -75,7 +41,7 @@ class TurnDoors:
         return Style(
             session_id=self.opening.session_id,
             turn_id=self.opening.turn_id,
-            language=self.context.language,
+            language=self.peers.language,
             tools=self.opening.reply_mode == "verbose",
             live=self.opening.reply_mode != "final",
         )
@@ -103,9 +69,9 @@ class TurnDoors:
         self,
         build: Callable[[Reply[journal.Done | journal.Failed]], journal.JournalMessage],
     ) -> bool:
-        """Write to the card ledger; say whether it was committed."""
+        """Write to the card ledger; return whether it was committed."""
         answer: journal.Done | journal.Failed = await ask_or(
-            self.context.journal_tx,
+            self.peers.journal_tx,
             build,
             within_s=LEDGER_WITHIN_S,
             otherwise=lambda reason: journal.Failed(reason=reason),
@@ -115,13 +81,13 @@ class TurnDoors:
             return False
         return True
 
-    async def tell_grant(self, missing: MissingScope) -> None:
+    async def send_grant_notice(self, missing: MissingScope) -> None:
         """Send the page that grants a missing scope to the chat, once in a while."""
         opening = self.opening
         key = (opening.account, opening.chat_id, missing.scopes)
-        if missing.grant_url is None or not self.context.grants.due(key, self.context.now_ms()):
+        if missing.grant_url is None or not self.peers.grants.due(key, self.peers.now_ms()):
             return
-        text = GRANT_NEEDED.format(url=missing.grant_url).speak(self.context.language)
+        text = GRANT_NEEDED.format(url=missing.grant_url).speak(self.peers.language)
         await self.call(
             gateway.ReplyMessage(
                 message_id=opening.message_id,
