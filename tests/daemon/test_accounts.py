@@ -32,7 +32,7 @@ async def test_two_apps_are_served_side_by_side(state_dir: Path) -> None:
         ):
             await both_connected(boss)
             main = Chat(platform, await platform.chat())
-            await main.say("hello")
+            await main.send("hello")
             turn = await take(boss)
             assert turn["meta"]["account"] == "main"
             await end(boss, turn, text="from a card")
@@ -43,8 +43,8 @@ async def test_two_apps_are_served_side_by_side(state_dir: Path) -> None:
                 "chats", type="p2p", name="Carol", members=[carol["open_id"]], app_id=SECOND[0]
             )
             legacy = Chat(platform, made)
-            await legacy.say("let me in")
-            await main.say("again")
+            await legacy.send("let me in")
+            await main.send("again")
             second = await take(boss)
             assert second["content"] == "again", "Carol is on nobody's list there"
             await end(boss, second)
@@ -70,7 +70,7 @@ async def test_an_account_has_a_reply_mode_of_its_own(state_dir: Path) -> None:
             made = await platform.post(
                 "chats", type="p2p", name="Carol", members=[carol["open_id"]], app_id=SECOND[0]
             )
-            await Chat(platform, made).say("hello")
+            await Chat(platform, made).send("hello")
             turn = await take(boss)
             assert turn["meta"]["account"] == "legacy"
             await end(boss, turn, text="plainly")

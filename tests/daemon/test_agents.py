@@ -20,7 +20,9 @@ AGENT = Path(__file__).parents[1] / "fakes" / "acp_agent.py"
 
 
 @asynccontextmanager
-async def setup(state_dir: Path, tmp_path: Path) -> AsyncIterator[tuple[Platform, Daemon, Chat]]:
+async def open_with_agents(
+    state_dir: Path, tmp_path: Path
+) -> AsyncIterator[tuple[Platform, Daemon, Chat]]:
     agents = {"fake": {"command": [sys.executable, str(AGENT)], "cwd": str(tmp_path)}}
     async with (
         open_platform() as platform,
@@ -31,25 +33,27 @@ async def setup(state_dir: Path, tmp_path: Path) -> AsyncIterator[tuple[Platform
 
 async def test_an_agent_is_started_answers_and_is_closed(state_dir: Path, tmp_path: Path) -> None:
     async with (
-        setup(state_dir, tmp_path) as (platform, _, chat),
+        open_with_agents(state_dir, tmp_path) as (platform, _, chat),
         session(state_dir, "boss", "dispatcher") as boss,
     ):
         assert await chat.ask("/new fake Robot") == (
             f"Started fake as robot in {tmp_path}. This chat is on it now."
         )
-        await chat.say("hello")
+        await chat.send("hello")
         await platform.wait_cards(1, "Hello there.", "Done · ")
         listed = await chat.ask_skipping_notices("/sessions")
         assert f"- robot ({Path(sys.executable).name} @ {tmp_path}) [current]" in listed
         assert await chat.ask("/close robot") == "Closed robot."
-        await chat.say("for boss again")
+        await chat.send("for boss again")
         assert (await boss.until("deliver"))["content"] == "for boss again"
         assert "robot" not in await chat.ask("/sessions")
 
 
-async def test_what_can_not_be_started_or_closed_is_said(state_dir: Path, tmp_path: Path) -> None:
+async def test_what_can_not_be_started_or_closed_is_answered(
+    state_dir: Path, tmp_path: Path
+) -> None:
     async with (
-        setup(state_dir, tmp_path) as (platform, _, chat),
+        open_with_agents(state_dir, tmp_path) as (platform, _, chat),
         session(state_dir, "boss", "dispatcher"),
     ):
         assert await chat.ask("/new") == ("Usage: /new <agent> [alias] [directory]. Agents: fake.")
@@ -68,9 +72,9 @@ async def test_what_can_not_be_started_or_closed_is_said(state_dir: Path, tmp_pa
 async def test_agents_end_with_the_daemon_however_it_ends(
     state_dir: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    async with setup(state_dir, tmp_path) as (platform, daemon, chat):
+    async with open_with_agents(state_dir, tmp_path) as (platform, daemon, chat):
         await chat.ask("/new fake")
-        await chat.say("deaf")
+        await chat.send("deaf")
         (card,) = await platform.wait_cards(1, "pids ")
         words = json.dumps(card).partition("pids ")[2].split()
         pid = int("".join(filter(str.isdigit, words[0])))

@@ -33,7 +33,7 @@ async def asking(
         ) as boss,
     ):
         chat = await platform.chat(kind, "Alice" if kind == "p2p" else "Team")
-        await platform.say(chat, "clean up", mention_bot=True)
+        await platform.send(chat, "clean up", mention_bot=True)
         deliver = await boss.until("deliver")
         await boss.send(t="ack", event_id=deliver["event_id"], attempt=1)
         await ask(boss, deliver["turn_id"])
@@ -134,7 +134,7 @@ async def test_an_end_of_the_turn_ends_the_question(state_dir: Path) -> None:
 async def test_a_stop_ends_the_question(state_dir: Path) -> None:
     async with asking(state_dir) as (platform, _, boss, chat, _):
         await approval_card(platform, chat, "Allow once")
-        await platform.say(chat, "stop")
+        await platform.send(chat, "stop")
         assert (await boss.until("permission_verdict"))["outcome"] == "cancelled"
         await approval_card(platform, chat, "No longer needed.")
 
@@ -165,12 +165,12 @@ async def test_a_question_without_a_turn_goes_to_a_direct_chat_or_nowhere(state_
         ) as boss,
     ):
         group = await platform.chat("group", "Team")
-        await platform.say(group, "hello", mention_bot=True)
+        await platform.send(group, "hello", mention_bot=True)
         await boss.until("deliver")
         await ask(boss, None)
         assert (await boss.until("permission_verdict"))["outcome"] == "cancelled"
         chat = await platform.chat()
-        await platform.say(chat, "hello")
+        await platform.send(chat, "hello")
         await boss.until("deliver")
         await ask(boss, None, "r2")
         card = await approval_card(platform, chat, "Allow once")
@@ -192,7 +192,7 @@ async def test_a_crash_leaves_no_button_after_the_next_start(state_dir: Path) ->
             open_daemon(platform, state_dir) as daemon,
             session(state_dir, "boss", "dispatcher") as boss,
         ):
-            await platform.say(chat, "clean up")
+            await platform.send(chat, "clean up")
             deliver = await boss.until("deliver")
             await ask(boss, deliver["turn_id"])
             await approval_card(platform, chat, "Allow once")

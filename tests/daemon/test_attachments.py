@@ -16,7 +16,7 @@ Map = dict[str, Any]
 
 
 @asynccontextmanager
-async def setup(state_dir: Path) -> AsyncIterator[tuple[Platform, Map, Any]]:
+async def channel_session(state_dir: Path) -> AsyncIterator[tuple[Platform, Map, Any]]:
     async with (
         open_platform() as platform,
         open_daemon(platform, state_dir),
@@ -32,7 +32,7 @@ async def upload(platform: Platform, kind: str, data: bytes) -> str:
 
 
 async def send(platform: Platform, chat: Map, kind: str, **content: Any) -> Map:
-    return await platform.say(chat, "", message_type=kind, content=json.dumps(content))
+    return await platform.send(chat, "", message_type=kind, content=json.dumps(content))
 
 
 async def slow_downloads(platform: Platform, seconds: float) -> None:
@@ -41,7 +41,7 @@ async def slow_downloads(platform: Platform, seconds: float) -> None:
 
 
 async def test_a_file_is_saved_where_only_the_session_can_read_it(state_dir: Path) -> None:
-    async with setup(state_dir) as (platform, chat, proxy):
+    async with channel_session(state_dir) as (platform, chat, proxy):
         data = bytes(range(256)) * 4_000
         key = await upload(platform, "file", data)
         await send(platform, chat, "file", file_key=key, file_name="../../etc/report.pdf")
@@ -61,33 +61,33 @@ async def test_a_file_is_saved_where_only_the_session_can_read_it(state_dir: Pat
 async def test_what_comes_after_a_slow_picture_waits_for_it_and_other_chats_do_not(
     state_dir: Path,
 ) -> None:
-    async with setup(state_dir) as (platform, chat, proxy):
+    async with channel_session(state_dir) as (platform, chat, proxy):
         other = await platform.chat(name="Bob")
         key = await upload(platform, "image", b"png")
         await slow_downloads(platform, 2)
         await send(platform, chat, "image", image_key=key)
-        await platform.say(chat, "look at that")
-        await platform.say(chat, "and that")
-        await platform.say(other, "hello from elsewhere")
+        await platform.send(chat, "look at that")
+        await platform.send(chat, "and that")
+        await platform.send(other, "hello from elsewhere")
         contents = [(await proxy.until("deliver"))["content"] for _ in range(4)]
         assert contents == ["hello from elsewhere", "[image]", "look at that", "and that"]
 
 
 async def test_a_command_does_not_wait_for_a_picture(state_dir: Path) -> None:
-    async with setup(state_dir) as (platform, chat, proxy):
+    async with channel_session(state_dir) as (platform, chat, proxy):
         async with session(state_dir, "mate", capabilities=[]) as mate:
             key = await upload(platform, "image", b"png")
             await slow_downloads(platform, 1.5)
             await send(platform, chat, "image", image_key=key)
-            await platform.say(chat, "/use mate")
-            await platform.say(chat, "for mate")
+            await platform.send(chat, "/use mate")
+            await platform.send(chat, "for mate")
             deliver = await proxy.until("deliver")
             assert deliver["content"] == "[image]", "sent while the chat was on boss"
             assert (await mate.until("deliver"))["content"] == "for mate"
 
 
-async def test_what_can_not_be_had_is_said_in_the_text(state_dir: Path) -> None:
-    async with setup(state_dir) as (platform, chat, proxy):
+async def test_what_can_not_be_had_is_named_in_the_text(state_dir: Path) -> None:
+    async with channel_session(state_dir) as (platform, chat, proxy):
         await send(platform, chat, "image", image_key="img_nowhere")
         deliver = await proxy.until("deliver")
         assert deliver["content"] == (
@@ -107,28 +107,28 @@ async def test_what_can_not_be_had_is_said_in_the_text(state_dir: Path) -> None:
 
 
 async def test_a_quoted_message_comes_along_as_a_quote(state_dir: Path) -> None:
-    async with setup(state_dir) as (platform, chat, proxy):
-        first = await platform.say(chat, "line one\nline two")
+    async with channel_session(state_dir) as (platform, chat, proxy):
+        first = await platform.send(chat, "line one\nline two")
         await proxy.until("deliver")
-        await platform.say(chat, "what is that?", parent_id=first["message_id"])
+        await platform.send(chat, "what is that?", parent_id=first["message_id"])
         deliver = await proxy.until("deliver")
         assert deliver["content"] == "> line one\n> line two\n\nwhat is that?"
         assert deliver["meta"]["parent_id"] == first["message_id"]
 
 
 async def test_a_quote_nobody_hands_out_does_not_keep_the_message_back(state_dir: Path) -> None:
-    async with setup(state_dir) as (platform, chat, proxy):
-        first = await platform.say(chat, "one")
+    async with channel_session(state_dir) as (platform, chat, proxy):
+        first = await platform.send(chat, "one")
         await proxy.until("deliver")
         message = {"method": "GET", "template": "/open-apis/im/v1/messages/:message_id"}
         await platform.post("faults", kind="hang", match=message, times=None)
-        await platform.say(chat, "what is that?", parent_id=first["message_id"])
+        await platform.send(chat, "what is that?", parent_id=first["message_id"])
         deliver = await proxy.until("deliver", within_s=8)
         assert deliver["content"] == "what is that?"
 
 
 async def test_forwarded_messages_come_along(state_dir: Path) -> None:
-    async with setup(state_dir) as (platform, chat, proxy):
+    async with channel_session(state_dir) as (platform, chat, proxy):
         await send(platform, chat, "merge_forward", content="Merged and Forwarded Message")
         deliver = await proxy.until("deliver")
         assert deliver["content"].startswith("[merged and forwarded messages]")
@@ -147,7 +147,7 @@ async def test_prompts_held_at_a_crash_are_taken_up_again(state_dir: Path) -> No
                 content=json.dumps({"image_key": key}),
                 wait_ack=True,
             )
-            await platform.say(chat, "and text", wait_ack=True)
+            await platform.send(chat, "and text", wait_ack=True)
             await daemon.kill()
         await platform.http.delete(f"{platform.base_url}/sandbox/faults")
         async with (

@@ -17,18 +17,18 @@ Map = dict[str, Any]
 
 
 class Chat:
-    """One chat, and what the bot says there as plain text."""
+    """One chat, and what the bot writes there as plain text."""
 
     def __init__(self, platform: Platform, chat: Map) -> None:
         self.platform = platform
         self.chat = chat
         self._read = 0
 
-    async def say(self, text: str, **more: Any) -> Map:
-        return await self.platform.say(self.chat, text, **more)
+    async def send(self, text: str, **more: Any) -> Map:
+        return await self.platform.send(self.chat, text, **more)
 
     async def texts(self) -> list[str]:
-        """Return all that the bot said as text so far."""
+        """Return all that the bot wrote as text so far."""
         return [
             json.loads(message["content"])["text"]
             for message in await self.platform.messages(self.chat)
@@ -36,7 +36,7 @@ class Chat:
         ]
 
     async def next_text(self) -> str:
-        """Return the next thing the bot says as text."""
+        """Return the next text of the bot."""
         with trio.fail_after(10):
             while True:
                 texts = await self.texts()
@@ -46,19 +46,19 @@ class Chat:
                 await trio.sleep(0.01)
 
     async def ask_skipping_notices(self, text: str) -> str:
-        """Send a command; return its answer, whatever the bot has said meanwhile."""
+        """Send a command; return its answer, whatever the bot has written meanwhile."""
         while len(await self.texts()) > self._read:
             await self.next_text()
         return await self.ask(text)
 
     async def ask(self, text: str, **more: Any) -> str:
         """Send a command; return its answer."""
-        await self.say(text, **more)
+        await self.send(text, **more)
         return await self.next_text()
 
 
 @asynccontextmanager
-async def setup(state_dir: Path, **options: Any) -> AsyncIterator[tuple[Platform, Chat]]:
+async def open_chat(state_dir: Path, **options: Any) -> AsyncIterator[tuple[Platform, Chat]]:
     async with open_platform() as platform, open_daemon(platform, state_dir, **options):
         yield platform, Chat(platform, await platform.chat())
 
@@ -83,7 +83,7 @@ async def end(proxy: RawProxy, deliver: Map, status: str = "complete", **fields:
 
 
 async def test_no_session_was_ever_here(state_dir: Path) -> None:
-    async with setup(state_dir) as (_, chat):
+    async with open_chat(state_dir) as (_, chat):
         assert await chat.ask("/sessions") == "No sessions yet."
         assert await chat.ask("/use api") == (
             'No session matching "api". Send /sessions to see all.'
@@ -95,7 +95,7 @@ async def test_no_session_was_ever_here(state_dir: Path) -> None:
 async def test_sessions_are_listed_live_ones_first_and_found_by_a_part_of_their_name(
     state_dir: Path,
 ) -> None:
-    async with setup(state_dir) as (_, chat), worker(state_dir, "boss", "dispatcher"):
+    async with open_chat(state_dir) as (_, chat), worker(state_dir, "boss", "dispatcher"):
         async with worker(state_dir, "api"), worker(state_dir, "web-app"):
             assert await chat.ask("/sessions") == (
                 "Sessions:\n"
@@ -130,7 +130,7 @@ async def test_a_chat_waits_for_its_session_that_is_away_also_over_a_restart(
             chat = Chat(platform, await platform.chat())
             async with worker(state_dir, "boss", "dispatcher"), worker(state_dir, "api"):
                 await chat.ask("/use api")
-            await chat.say("for api")
+            await chat.send("for api")
             assert await chat.next_text() == (
                 "No session is connected. Your message is kept and will be delivered."
             )
@@ -148,7 +148,7 @@ async def test_a_chat_waits_for_its_session_that_is_away_also_over_a_restart(
 
 
 async def test_both_languages(state_dir: Path) -> None:
-    async with setup(state_dir) as (_, chat):
+    async with open_chat(state_dir) as (_, chat):
         assert await chat.ask("/help") != ""
     async with open_platform() as platform:
         chinese = open_daemon(platform, state_dir.with_name("zh"), language="zh")
@@ -170,15 +170,15 @@ async def test_a_prompt_runs_on_the_session_its_chat_was_on_and_ends_in_the_back
     state_dir: Path,
 ) -> None:
     async with (
-        setup(state_dir) as (platform, chat),
+        open_chat(state_dir) as (platform, chat),
         worker(state_dir, "boss", "dispatcher") as boss,
         worker(state_dir, "api") as api,
     ):
-        await chat.say("first")
+        await chat.send("first")
         first = await take(boss)
-        await chat.say("second")
+        await chat.send("second")
         assert await chat.ask("/use api") == "Switched to api (previous: boss)"
-        await chat.say("third")
+        await chat.send("third")
         assert (await take(api))["content"] == "third", "it does not wait for boss"
         assert await chat.ask("/ss") == (
             "Sessions:\n- ● boss (claude @ /w/boss)\n- api (claude @ /w/api) [current]"
@@ -196,16 +196,16 @@ async def test_a_prompt_runs_on_the_session_its_chat_was_on_and_ends_in_the_back
         await platform.wait_cards(1, "the answer", "Done · ")
 
 
-async def test_switching_to_a_session_at_work_says_so_and_stopping_it_is_no_news(
+async def test_switching_to_a_session_at_work_mentions_it_and_stopping_it_is_no_news(
     state_dir: Path,
 ) -> None:
     async with (
-        setup(state_dir) as (_, chat),
+        open_chat(state_dir) as (_, chat),
         worker(state_dir, "boss", "dispatcher"),
         worker(state_dir, "api") as api,
     ):
         await chat.ask("/use api")
-        await chat.say("work")
+        await chat.send("work")
         turn = await take(api)
         await chat.ask("/use -")
         assert await chat.ask("/use api") == (
@@ -225,32 +225,32 @@ async def test_switching_to_a_session_at_work_says_so_and_stopping_it_is_no_news
 
 async def test_a_stop_word_that_quotes_a_card_stops_its_turn(state_dir: Path) -> None:
     async with (
-        setup(state_dir) as (platform, chat),
+        open_chat(state_dir) as (platform, chat),
         worker(state_dir, "boss", "dispatcher"),
         worker(state_dir, "api") as api,
     ):
         await chat.ask("/use api")
-        await chat.say("work")
+        await chat.send("work")
         turn = await take(api)
         await api.send(t="delta", turn_id=turn["turn_id"], text="going")
         await platform.wait_cards(1, "going")
         (card,) = [one for one in await platform.messages(chat.chat) if one["card_id"]]
         await chat.ask("/use -")
         assert await chat.ask("stop") == "Nothing is running.", "boss is idle"
-        await chat.say("Stop!", parent_id=card["message_id"])
+        await chat.send("Stop!", parent_id=card["message_id"])
         assert (await api.until("cancel"))["reason"] == "user"
         await platform.wait_cards(1, "🛑 Stopped")
 
 
 async def test_a_recalled_message_never_starts_or_is_stopped(state_dir: Path) -> None:
     async with (
-        setup(state_dir) as (platform, chat),
+        open_chat(state_dir) as (platform, chat),
         worker(state_dir, "boss", "dispatcher") as boss,
     ):
-        running = await chat.say("one")
+        running = await chat.send("one")
         first = await take(boss)
-        waiting = await chat.say("two")
-        await chat.say("three")
+        waiting = await chat.send("two")
+        await chat.send("three")
         await platform.post("recall", message_id=waiting["message_id"])
         await platform.post("recall", message_id=running["message_id"])
         assert (await boss.until("cancel"))["reason"] == "recalled"
@@ -263,12 +263,12 @@ async def test_a_recalled_message_never_starts_or_is_stopped(state_dir: Path) ->
 
 async def test_what_waits_is_marked_listed_and_can_be_taken_back(state_dir: Path) -> None:
     async with (
-        setup(state_dir) as (platform, chat),
+        open_chat(state_dir) as (platform, chat),
         worker(state_dir, "boss", "dispatcher") as boss,
     ):
-        await chat.say("one")
+        await chat.send("one")
         first = await take(boss)
-        sent = [await chat.say(word) for word in ("two", "three", "four")]
+        sent = [await chat.send(word) for word in ("two", "three", "four")]
         await wait_reactions(platform, sent, ["OneSecond"])
         assert await chat.ask("/queue") == "Waiting for boss (3):\n1. two\n2. three\n3. four"
         assert await chat.ask("/queue drop 2") == "Dropped from the queue: three"
@@ -286,34 +286,34 @@ async def test_what_waits_is_marked_listed_and_can_be_taken_back(state_dir: Path
         assert await chat.ask("/queue clear") == "Dropped 1 from the queue."
         assert await chat.ask("/queue") == "Nothing is waiting."
         await end(boss, second)
-        await chat.say("five")
+        await chat.send("five")
         assert (await take(boss))["content"] == "five"
 
 
 async def test_twenty_may_wait_and_the_next_is_told(state_dir: Path) -> None:
     async with (
-        setup(state_dir) as (_, chat),
+        open_chat(state_dir) as (_, chat),
         worker(state_dir, "boss", "dispatcher") as boss,
     ):
         for number in range(22):
-            await chat.say(f"prompt {number}")
+            await chat.send(f"prompt {number}")
         assert await chat.next_text() == "Session boss already has 20 messages waiting."
         for number in range(21):
             deliver = await take(boss)
             assert deliver["content"] == f"prompt {number}"
             await end(boss, deliver)
-        await chat.say("prompt 22")
+        await chat.send("prompt 22")
         assert (await take(boss))["content"] == "prompt 22"
         assert len(await chat.texts()) == 1
 
 
 async def test_a_channel_session_has_no_turns_to_wait_for(state_dir: Path) -> None:
     async with (
-        setup(state_dir) as (_, chat),
+        open_chat(state_dir) as (_, chat),
         session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
     ):
         for number in range(25):
-            await chat.say(f"prompt {number}")
+            await chat.send(f"prompt {number}")
         assert [(await boss.until("deliver"))["content"] for _ in range(25)] == [
             f"prompt {number}" for number in range(25)
         ]
@@ -337,7 +337,7 @@ async def test_the_reply_mode_is_of_the_session_and_survives_a_restart(state_dir
             worker(state_dir, "boss", "dispatcher") as boss,
         ):
             assert await chat.ask("/replymode") == "Current reply mode: final"
-            await chat.say("work")
+            await chat.send("work")
             turn = await take(boss)
             await boss.send(t="delta", turn_id=turn["turn_id"], text="half of it")
             await boss.barrier()
@@ -348,9 +348,9 @@ async def test_the_reply_mode_is_of_the_session_and_survives_a_restart(state_dir
             assert await chat.ask("/replymode reset") == "Reply mode set to: verbose"
 
 
-async def test_status_says_who_hears_the_chat(state_dir: Path) -> None:
+async def test_status_names_who_receives_the_chat(state_dir: Path) -> None:
     async with (
-        setup(state_dir) as (_, chat),
+        open_chat(state_dir) as (_, chat),
         worker(state_dir, "boss", "dispatcher"),
         worker(state_dir, "api"),
     ):
@@ -363,11 +363,11 @@ async def test_status_says_who_hears_the_chat(state_dir: Path) -> None:
         )
 
 
-async def test_a_command_in_a_group_is_heard_behind_the_mention_of_the_bot(
+async def test_a_command_in_a_group_is_obeyed_after_the_mention_of_the_bot(
     state_dir: Path,
 ) -> None:
     async with (
-        setup(state_dir) as (platform, _),
+        open_chat(state_dir) as (platform, _),
         worker(state_dir, "boss", "dispatcher"),
         worker(state_dir, "api"),
     ):
@@ -380,15 +380,15 @@ async def test_who_did_not_start_a_turn_in_a_group_can_neither_stop_nor_drop(
     state_dir: Path,
 ) -> None:
     async with (
-        setup(state_dir, groupPolicy="open") as (platform, _),
+        open_chat(state_dir, groupPolicy="open") as (platform, _),
         worker(state_dir, "boss", "dispatcher") as boss,
     ):
         chat = await platform.chat("group", "Team")
         other = (await platform.post("users", name="Mallory"))["open_id"]
         group = Chat(platform, chat)
-        await group.say("one", mention_bot=True)
+        await group.send("one", mention_bot=True)
         await take(boss)
-        await group.say("two", mention_bot=True)
+        await group.send("two", mention_bot=True)
         refused = "Only who started this task, or an admin, can stop it."
         assert await group.ask("/stop", mention_bot=True, sender=other) == refused
         assert await group.ask("/stop boss", mention_bot=True, sender=other) == refused

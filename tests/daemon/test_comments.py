@@ -1,4 +1,4 @@
-"""Comments of documents that mention the bot: messages like any other, behind one gate."""
+"""Comments of documents that mention the bot: messages like any other, gated alike."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_a_comment_is_a_turn_whose_answer_is_a_reply_to_it(state_dir: Path
         assert "no idea" in (await thread(platform, comment, 4))[-1]
 
 
-async def test_who_is_not_let_in_or_means_nobody_is_not_heard(state_dir: Path) -> None:
+async def test_who_is_not_admitted_or_mentions_nobody_is_not_delivered(state_dir: Path) -> None:
     async with (
         open_platform() as platform,
         open_daemon(platform, state_dir, dmPolicy="pairing", allowFrom=["ou_friend"]),
@@ -63,7 +63,9 @@ async def test_who_is_not_let_in_or_means_nobody_is_not_heard(state_dir: Path) -
         assert (await take(boss))["content"] == "hello"
         delivered = [one["content"] for one in boss.seen if one["t"] == "deliver"]
         assert delivered == ["hello"]
-        assert await thread(platform, stranger, 1) == ["let me in"], "nothing is said to strangers"
+        assert await thread(platform, stranger, 1) == ["let me in"], (
+            "nothing is written to strangers"
+        )
         status = (await boss.tool("feishu_channel_status"))["result"]
         assert status["connection"]["default"]["refused"] == {"sender not on allowlist": 1}
 

@@ -1,4 +1,4 @@
-"""Nothing is lost, nothing is doubled, and only the holder hears."""
+"""Nothing is lost, nothing is doubled, and only the holder receives it."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ async def wait_acked(platform: Platform, event_id: str, pushes: int) -> list[dic
             await trio.sleep(0.02)
 
 
-async def test_a_message_with_no_session_waits_for_the_first_that_may_hear_it(
+async def test_a_message_with_no_session_waits_for_the_first_that_may_receive_it(
     state_dir: Path,
 ) -> None:
     async with open_platform() as platform, open_daemon(platform, state_dir):
-        sent = await platform.say(await platform.chat(), "anybody?")
+        sent = await platform.send(await platform.chat(), "anybody?")
         await wait_acked(platform, sent["event_id"], 1)
         async with session(state_dir, "mate") as mate:
             await wait_pending(mate, 1)
@@ -56,11 +56,11 @@ async def test_the_same_event_pushed_five_times_is_delivered_once(state_dir: Pat
         session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
     ):
         chat = await platform.chat()
-        sent = await platform.say(chat, "once")
+        sent = await platform.send(chat, "once")
         await boss.until("deliver")
         await platform.post("push", repeat_event_id=sent["event_id"], times=4)
         await wait_acked(platform, sent["event_id"], 5)
-        await platform.say(chat, "a later one")
+        await platform.send(chat, "a later one")
         later = await boss.until("deliver")
         assert later["content"] == "a later one"
 
@@ -70,7 +70,7 @@ async def test_an_unacked_row_comes_again_marked_and_a_late_ack_is_ignored(
 ) -> None:
     async with open_platform() as platform, open_daemon(platform, state_dir):
         async with session(state_dir, "boss", "dispatcher", capabilities=[]) as boss:
-            await platform.say(await platform.chat(), "take it")
+            await platform.send(await platform.chat(), "take it")
             first = await boss.until("deliver")
             assert first["attempt"] == 1
         async with session(state_dir, "boss", "dispatcher", capabilities=[]) as boss:
@@ -92,7 +92,7 @@ async def test_an_unacked_row_follows_a_handoff(state_dir: Path) -> None:
         session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
         session(state_dir, "mate", capabilities=[]) as mate,
     ):
-        await platform.say(await platform.chat(), "whose?")
+        await platform.send(await platform.chat(), "whose?")
         first = await boss.until("deliver")
         assert (await boss.tool("feishu_channel_acquire", session_id="mate"))["ok"]
         second = await mate.until("deliver")
@@ -116,7 +116,7 @@ async def test_the_owner_offline_keeps_its_rows_and_gets_them_once_in_order(
             assert (await boss.tool("feishu_channel_acquire", session_id="mate"))["ok"]
         chat = await platform.chat()
         for text in ("one", "two", "three"):
-            await platform.say(chat, text)
+            await platform.send(chat, text)
         await wait_pending(boss, 3)
         status = (await boss.tool("feishu_channel_status"))["result"]
         assert status["effective_target_session_id"] is None
@@ -138,8 +138,8 @@ async def test_a_crash_keeps_lease_and_rows(state_dir: Path) -> None:
             ):
                 await boss.tool("feishu_channel_acquire", session_id="mate")
                 chat = await platform.chat()
-                await platform.say(chat, "delivered")
-                await platform.say(chat, "offered")
+                await platform.send(chat, "delivered")
+                await platform.send(chat, "offered")
                 delivered = await mate.until("deliver")
                 await mate.send(t="ack", event_id=delivered["event_id"], attempt=1)
                 await mate.until("deliver")

@@ -49,7 +49,7 @@ async def test_a_journal_locked_by_another_process_is_used_again_when_it_is_free
         chat = await platform.chat()
         with closing(sqlite3.connect(state_dir / "larkd.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            sent = await platform.say(chat, "while it is locked")
+            sent = await platform.send(chat, "while it is locked")
             await wait_for_error(boss, "locked")
             assert not any(push["ack"] == 200 for push in await pushes_of(platform, sent))
             text = (await boss.tool("feishu_channel_grant", session_id="boss"))["error"]
@@ -66,14 +66,14 @@ async def test_a_full_disk_refuses_what_needs_space_until_there_is_some(state_di
         session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
     ):
         chat = await platform.chat()
-        await platform.say(chat, "before")
+        await platform.send(chat, "before")
         first = await boss.until("deliver")
         pid = daemon.process.pid
         no_limit = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         full_at = (state_dir / "larkd.db-wal").stat().st_size
         # Files of this process can't grow beyond it: to SQLite, a disk that takes no more.
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (full_at, no_limit[1]))
-        sent = await platform.say(chat, "no room for this")
+        sent = await platform.send(chat, "no room for this")
         with trio.fail_after(15):
             while (await queue_of(boss))["last_error"] is None:
                 await trio.sleep(0.05)

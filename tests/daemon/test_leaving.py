@@ -28,7 +28,7 @@ async def stream_cards(
         mates.append(mate)
         assert (await boss.tool("feishu_channel_acquire", number, session_id=name))["ok"]
         chat = await platform.chat("p2p", f"User {number}")
-        await platform.say(chat, f"question {number}")
+        await platform.send(chat, f"question {number}")
         deliver = await mate.until("deliver")
         await mate.send(t="ack", event_id=deliver["event_id"], attempt=1)
         await mate.send(t="delta", turn_id=deliver["turn_id"], text=f"answer {number} so far")

@@ -1,4 +1,4 @@
-"""Connections that end, are replaced, or stop: their rows go on, once, to whoever may hear them."""
+"""Connections that end, are replaced, or stop: their rows go on, once, to whoever may have them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_a_newer_connection_takes_over_the_row_the_older_one_did_not_ack(
         open_daemon(platform, state_dir),
         session(state_dir, "boss", "dispatcher", capabilities=[]) as older,
     ):
-        await platform.say(await platform.chat(), "once more")
+        await platform.send(await platform.chat(), "once more")
         first = await older.until("deliver")
         async with session(state_dir, "boss", "dispatcher", capabilities=[]) as newer:
             second = await newer.until("deliver")
@@ -75,7 +75,7 @@ async def test_a_stopped_proxy_is_found_within_45_seconds_and_comes_back(state_d
                     await trio.sleep(0.05)
             echo.send_signal(signal.SIGSTOP)
             chat = await platform.chat()
-            await platform.say(chat, "are you there? short")
+            await platform.send(chat, "are you there? short")
             with trio.fail_after(50):
                 while await live(watch):
                     await trio.sleep(0.2)

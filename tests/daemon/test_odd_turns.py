@@ -1,4 +1,4 @@
-"""What an agent may say that no card was made for: shown as far as it goes, and ended."""
+"""What an agent may send that no card was made for: shown as far as it goes, and ended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def test_odd_input_of_every_kind_ends_in_a_card(state_dir: Path) -> None:
         worker(state_dir, "boss", "dispatcher") as boss,
     ):
         chat = Chat(platform, await platform.chat())
-        await chat.say("go")
+        await chat.send("go")
         turn = await take(boss)
         turn_id = turn["turn_id"]
         for _ in range(100):

@@ -24,7 +24,7 @@ async def larkd(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess
         )
 
 
-async def said(state_dir: Path, *arguments: str) -> str:
+async def output_of(state_dir: Path, *arguments: str) -> str:
     done = await larkd(state_dir, *arguments)
     assert (done.returncode, done.stderr) == (0, b"")
     return done.stdout.decode().strip()
@@ -48,7 +48,7 @@ async def test_an_operator_hands_the_channel_over_and_is_no_session(state_dir: P
         session(state_dir, "boss", "dispatcher") as boss,
         session(state_dir, "mate:1", metadata={"alias": "API", "cwd": "/src/api"}) as mate,
     ):
-        assert await said(state_dir, "handoff", "acquire", "api") == (
+        assert await output_of(state_dir, "handoff", "acquire", "api") == (
             "Feishu channel owner is now mate:1 (session, epoch 2)."
         )
         found = await lease(boss)
@@ -56,21 +56,21 @@ async def test_an_operator_hands_the_channel_over_and_is_no_session(state_dir: P
         assert found["dispatcher_session_id"] == "boss"
         assert [one["sessionId"] for one in found["sessions"]] == ["boss", "mate:1"]
 
-        assert await said(state_dir, "handoff", "reclaim", "--chats") == (
+        assert await output_of(state_dir, "handoff", "reclaim", "--chats") == (
             "Feishu channel owner reclaimed by dispatcher boss (epoch 3)."
         )
-        assert await said(state_dir, "handoff", "grant", "--match", "cwd=/src/api") == (
+        assert await output_of(state_dir, "handoff", "grant", "--match", "cwd=/src/api") == (
             "Feishu channel acquire grant issued to mate:1."
         )
         taken = await mate.tool("feishu_channel_acquire")
         assert taken["result"] == "Feishu channel owner is now mate:1 (session, epoch 4)."
-        assert await said(state_dir, "handoff", "return") == (
+        assert await output_of(state_dir, "handoff", "return") == (
             "Feishu channel owner returned to dispatcher boss (epoch 5)."
         )
-        assert "hears now   boss" in await said(state_dir, "status")
+        assert "hears now   boss" in await output_of(state_dir, "status")
 
 
-async def test_an_operators_mistakes_change_nothing_and_say_so(state_dir: Path) -> None:
+async def test_an_operators_mistakes_change_nothing_and_are_named(state_dir: Path) -> None:
     async with open_platform() as platform, open_daemon(platform, state_dir):
         async with session(state_dir, "mate") as mate:
             assert await refused(state_dir, "handoff", "acquire", "nobody") == (
@@ -92,10 +92,10 @@ async def test_a_rotated_token_is_in_force_without_a_restart(state_dir: Path) ->
     old = (await _token_after_start(state_dir)).encode()
     async with open_platform() as platform, open_daemon(platform, state_dir):
         async with session(state_dir, "mate") as mate:
-            told = await said(state_dir, "tokens", "rotate", "session")
+            output = await output_of(state_dir, "tokens", "rotate", "session")
             new = (state_dir / "tokens" / "session.token").read_text()
             assert new.encode() != old
-            assert new not in told
+            assert new not in output
             await mate.barrier()  # who is in stays in
 
             async with connect(state_dir) as late:
@@ -121,8 +121,8 @@ async def test_wrong_proofs_wait_longer_each_time_and_right_ones_never(state_dir
         await refuse_one(state_dir)
         async with session(state_dir, "mate") as mate:
             await mate.barrier()
-        told = map(json.loads, (await daemon.log()).splitlines())
-        waited = [one["refused_after_s"] for one in told if one["event"] == "link.bad_proof"]
+        entries = map(json.loads, (await daemon.log()).splitlines())
+        waited = [one["refused_after_s"] for one in entries if one["event"] == "link.bad_proof"]
         assert waited == [0.25, 0.5]
 
 

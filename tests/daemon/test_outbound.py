@@ -1,4 +1,4 @@
-"""What a channel session says through its tools: where it may, what arrives, what is answered."""
+"""What a channel session sends through its tools: where it may, what arrives, what is answered."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ async def channel(state_dir: Path, **settings: Any) -> AsyncIterator[tuple[Platf
 
 
 async def given(platform: Platform, boss: RawProxy, chat: Map, text: str) -> Map:
-    """Say something in the chat; return what was delivered of it, acked."""
-    await platform.say(chat, text)
+    """Write in the chat; return what was delivered of it, acked."""
+    await platform.send(chat, text)
     deliver = await boss.until("deliver", lambda message: message["content"] == text)
     await boss.send(t="ack", event_id=deliver["event_id"], attempt=deliver["attempt"])
     return deliver
@@ -110,7 +110,7 @@ async def test_files_are_sent_as_what_they_are(state_dir: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("files", "says"),
+    ("files", "expected"),
     [
         (["/nowhere/x"], "/nowhere/x: can't be read: No such file or directory"),
         (["relative.txt"], "relative.txt: give the absolute path"),
@@ -120,12 +120,12 @@ async def test_files_are_sent_as_what_they_are(state_dir: Path, tmp_path: Path) 
         (["/etc/hostname"] * 11, "10 files a reply at most, not 11"),
     ],
 )
-async def test_a_bad_file_sends_nothing(state_dir: Path, files: object, says: str) -> None:
+async def test_a_bad_file_sends_nothing(state_dir: Path, files: object, expected: str) -> None:
     async with channel(state_dir) as (platform, boss):
         chat = await platform.chat()
         await given(platform, boss, chat, "send it")
         answer = await boss.tool("reply", chat_id=chat["chat_id"], text="Here.", files=files)
-        assert (answer["ok"], answer["error"]) == (False, says)
+        assert (answer["ok"], answer["error"]) == (False, expected)
         assert await bots(platform, chat) == []
         assert await inbox(boss) == ["send it"]
 
@@ -196,15 +196,15 @@ async def test_own_messages_are_edited_and_any_is_reacted_to(state_dir: Path) ->
         ]
         reacted = await boss.tool("react", message_id=asked, emoji="THUMBSUP")
         assert reacted["result"] == f"Reacted to {asked} with THUMBSUP."
-        for name, args, says in (
+        for name, args, expected in (
             ("edit_message", {"message_id": asked, "text": "x"}, "is not one you sent"),
             ("react", {"message_id": asked, "emoji": "NO_SUCH"}, "the platform refused"),
         ):
             answer = await boss.tool(name, **args)
-            assert says in answer["error"]
+            assert expected in answer["error"]
 
 
-async def test_a_platform_that_fails_half_way_says_what_was_sent(state_dir: Path) -> None:
+async def test_a_platform_that_fails_half_way_reports_what_was_sent(state_dir: Path) -> None:
     async with channel(state_dir) as (platform, boss):
         chat = await platform.chat()
         await given(platform, boss, chat, "go")

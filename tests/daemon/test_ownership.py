@@ -16,7 +16,7 @@ Map = dict[str, Any]
 
 
 @asynccontextmanager
-async def setup(state_dir: Path) -> AsyncIterator[Platform]:
+async def open_both(state_dir: Path) -> AsyncIterator[Platform]:
     async with open_platform() as platform, open_daemon(platform, state_dir):
         yield platform
 
@@ -35,10 +35,10 @@ async def call(proxy: RawProxy, tool: str, **args: Any) -> str:
     return text
 
 
-def held(told: Map) -> tuple[Any, ...]:
+def held(report: Map) -> tuple[Any, ...]:
     """Return owner, dispatcher, grant, target and epoch."""
     names = ("owner", "dispatcher", "granted", "effective_target")
-    return (*(told[f"{name}_session_id"] for name in names), told["lease_epoch"])
+    return (*(report[f"{name}_session_id"] for name in names), report["lease_epoch"])
 
 
 async def deliveries(proxy: RawProxy) -> list[tuple[str, int]]:
@@ -58,11 +58,11 @@ def alone(state_dir: Path, session_id: str, role: str = "session", **fields: Any
 async def test_1_the_dispatcher_is_the_target_though_a_teammate_came_first(
     state_dir: Path,
 ) -> None:
-    async with setup(state_dir) as platform, alone(state_dir, "mate") as mate:
+    async with open_both(state_dir) as platform, alone(state_dir, "mate") as mate:
         assert held(await status(mate)) == (None, None, None, None, 0)
         async with alone(state_dir, "boss", "dispatcher") as boss:
             assert held(await status(boss)) == ("boss", "boss", None, "boss", 1)
-            await platform.say(await platform.chat(), "hello")
+            await platform.send(await platform.chat(), "hello")
             assert (await boss.until("deliver"))["content"] == "hello"
         assert await deliveries(mate) == []
 
@@ -70,7 +70,7 @@ async def test_1_the_dispatcher_is_the_target_though_a_teammate_came_first(
 async def test_2_a_dispatcher_that_registers_anew_changes_no_epoch_and_gets_each_row_once(
     state_dir: Path,
 ) -> None:
-    async with setup(state_dir) as platform:
+    async with open_both(state_dir) as platform:
         async with alone(state_dir, "boss", "dispatcher") as older:
             async with alone(state_dir, "boss", "dispatcher") as boss:
                 assert (await older.until("bye"))["reason"] == "replaced"
@@ -80,7 +80,7 @@ async def test_2_a_dispatcher_that_registers_anew_changes_no_epoch_and_gets_each
         async with alone(state_dir, "mate") as mate:
             chat = await platform.chat()
             for text in ("one", "two"):
-                await platform.say(chat, text)
+                await platform.send(chat, text)
             while (await status(mate))["queue"]["pending"] < 2:
                 pass
             async with alone(state_dir, "boss", "dispatcher") as boss:
@@ -96,7 +96,7 @@ async def test_2_a_dispatcher_that_registers_anew_changes_no_epoch_and_gets_each
 async def test_3_a_second_dispatcher_that_leaves_does_not_lock_the_first_one_out(
     state_dir: Path,
 ) -> None:
-    async with setup(state_dir), alone(state_dir, "first", "dispatcher") as first:
+    async with open_both(state_dir), alone(state_dir, "first", "dispatcher") as first:
         async with alone(state_dir, "second", "dispatcher") as second:
             assert held(await status(second)) == ("second", "second", None, "second", 2)
         while held(await status(first))[1] != "first":
@@ -113,7 +113,7 @@ async def test_3_a_second_dispatcher_that_leaves_does_not_lock_the_first_one_out
 
 
 async def test_5_nothing_can_be_returned_to_a_dispatcher_that_is_away(state_dir: Path) -> None:
-    async with setup(state_dir), alone(state_dir, "mate") as mate:
+    async with open_both(state_dir), alone(state_dir, "mate") as mate:
         async with alone(state_dir, "boss", "dispatcher") as boss:
             await call(boss, "acquire", session_id="mate")
         while len((await status(mate))["sessions"]) > 1:
@@ -126,7 +126,7 @@ async def test_5_nothing_can_be_returned_to_a_dispatcher_that_is_away(state_dir:
 
 async def test_6_a_grant_is_one_slot(state_dir: Path) -> None:
     async with (
-        setup(state_dir),
+        open_both(state_dir),
         alone(state_dir, "boss", "dispatcher") as boss,
         alone(state_dir, "a") as a,
         alone(state_dir, "b") as b,
@@ -148,7 +148,7 @@ async def test_6_a_grant_is_one_slot(state_dir: Path) -> None:
 
 async def test_7_an_assignment_takes_another_ones_grant_away(state_dir: Path) -> None:
     async with (
-        setup(state_dir),
+        open_both(state_dir),
         alone(state_dir, "boss", "dispatcher") as boss,
         alone(state_dir, "t") as t,
         alone(state_dir, "u"),
@@ -241,7 +241,7 @@ REFUSALS: list[tuple[str, str, Map, str]] = [
 
 async def test_8_and_9_every_refusal_in_its_order_and_it_changes_nothing(state_dir: Path) -> None:
     async with (
-        setup(state_dir),
+        open_both(state_dir),
         alone(state_dir, "boss", "dispatcher") as boss,
         alone(state_dir, "mate", metadata={"team": "red", "cwd": "/a"}) as mate,
         alone(state_dir, "twin", metadata={"team": "red", "cwd": "/b", "more": "x"}) as twin,
@@ -265,28 +265,28 @@ async def test_8_and_9_every_refusal_in_its_order_and_it_changes_nothing(state_d
 
 async def test_an_observer_sees_the_status_and_nothing_else(state_dir: Path) -> None:
     async with (
-        setup(state_dir),
+        open_both(state_dir),
         alone(state_dir, "boss", "dispatcher"),
         alone(state_dir, "watcher", "observer") as watcher,
     ):
-        told = await status(watcher)
-        assert [one["sessionId"] for one in told["sessions"]] == ["boss"]
+        report = await status(watcher)
+        assert [one["sessionId"] for one in report["sessions"]] == ["boss"]
         for tool in ("grant", "acquire", "return_to_dispatcher", "reclaim"):
             answer = await watcher.tool(f"feishu_channel_{tool}", 5)
             assert not answer["ok"], tool
-        assert held(await status(watcher)) == held(told)
+        assert held(await status(watcher)) == held(report)
 
 
 async def test_the_status_has_every_field(state_dir: Path) -> None:
     async with (
-        setup(state_dir),
+        open_both(state_dir),
         alone(state_dir, "boss", "dispatcher"),
         session(
             state_dir, "mate-1", metadata={"teammate_name": "Mate", "cwd": "/w/x"}, pid=77
         ) as mate,
     ):
-        told = await status(mate)
-        boss, listed = told["sessions"]
+        report = await status(mate)
+        boss, listed = report["sessions"]
         assert boss["sessionId"] == "boss"
         assert listed["connected_at"] >= boss["connected_at"] > 1_700_000_000_000
         ours = {"connected_at", "unanswered", "unresponsive"}
@@ -300,14 +300,14 @@ async def test_the_status_has_every_field(state_dir: Path) -> None:
             "alias": "mate",
             "capabilities": ["cancel", "turns"],
         }
-        assert told["bindings"] == {}
-        assert told["daemon"]["generation"] == 1
-        assert isinstance(told["daemon"]["version"], str)
-        assert isinstance(told["daemon"]["pid"], int)
-        assert told["daemon"]["started_at"] > 1_700_000_000_000
-        queue = told["queue"]
+        assert report["bindings"] == {}
+        assert report["daemon"]["generation"] == 1
+        assert isinstance(report["daemon"]["version"], str)
+        assert isinstance(report["daemon"]["pid"], int)
+        assert report["daemon"]["started_at"] > 1_700_000_000_000
+        queue = report["queue"]
         assert (queue["pending"], queue["in_flight"], queue["oldest_pending_ms"]) == (0, 0, None)
-        (connection,) = told["connection"].values()
+        (connection,) = report["connection"].values()
         assert {"state", "last_event_at", "last_error"} <= connection.keys()
 
 
@@ -324,7 +324,7 @@ async def test_oversized_metadata_is_an_invalid_message_and_may_be_sent_again(
         {"key": 1},
     ]
     as_much_as_may_be = {f"{number:->64}": "v" * 1_024 for number in range(32)}
-    async with setup(state_dir), connect(state_dir) as proxy:
+    async with open_both(state_dir), connect(state_dir) as proxy:
         hello = await proxy.expect("hello")
         for metadata in too_much:
             message = registration(hello, state_dir, "m", "session", None, {"metadata": metadata})

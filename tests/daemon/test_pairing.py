@@ -9,15 +9,15 @@ from typing import Any
 
 import trio
 
-from tests.daemon.test_operator import refused, said
+from tests.daemon.test_operator import output_of, refused
 from tests.kit.daemon import Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy, session
 
 CODE = re.compile(r"larkd pair approve ([A-HJ-NP-Z2-9]{6})")
 
 
-async def told(platform: Platform, chat: dict[str, Any], needle: str, times: int = 1) -> str:
-    """Wait until the bot has said *needle* that often in the chat; return the last."""
+async def bot_wrote(platform: Platform, chat: dict[str, Any], needle: str, times: int = 1) -> str:
+    """Wait until the bot has written *needle* that often in the chat; return the last."""
     with trio.fail_after(10):
         while True:
             texts = [
@@ -33,7 +33,7 @@ async def told(platform: Platform, chat: dict[str, Any], needle: str, times: int
 
 
 async def code_in(platform: Platform, chat: dict[str, Any], times: int = 1) -> str:
-    match = CODE.search(await told(platform, chat, "larkd pair approve", times))
+    match = CODE.search(await bot_wrote(platform, chat, "larkd pair approve", times))
     assert match is not None
     return match[1]
 
@@ -50,39 +50,39 @@ async def test_a_stranger_is_paired_by_the_operator_and_becomes_admin(state_dir:
             open_daemon(platform, state_dir, dmPolicy="pairing") as daemon,
             session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
         ):
-            await platform.say(chat, "let me in")
+            await platform.send(chat, "let me in")
             code = await code_in(platform, chat)
-            await platform.say(chat, "please")
+            await platform.send(chat, "please")
             assert await code_in(platform, chat, times=2) == code
-            await platform.say(chat, "PLEASE")  # shown twice, and then no more
+            await platform.send(chat, "PLEASE")  # shown twice, and then no more
             await nothing_was_delivered(boss)
-            assert code in await said(state_dir, "pair", "list")
+            assert code in await output_of(state_dir, "pair", "list")
 
             assert await refused(state_dir, "pair", "approve", "AAAAAA") == (
                 "larkd pair: no pairing code AAAAAA is waiting;"
                 " codes are valid for an hour: larkd pair list"
             )
-            open_id = json.loads(await said(state_dir, "pair", "list", "--json"))["default"][
+            open_id = json.loads(await output_of(state_dir, "pair", "list", "--json"))["default"][
                 "pending"
             ][0]["open_id"]
-            assert await said(state_dir, "pair", "approve", code.lower()) == (
+            assert await output_of(state_dir, "pair", "approve", code.lower()) == (
                 f"paired {open_id}, and is now an admin"
             )
-            await told(platform, chat, "You are paired. Send a message to begin.")
-            await platform.say(chat, "hello")
+            await bot_wrote(platform, chat, "You are paired. Send a message to begin.")
+            await platform.send(chat, "hello")
             assert (await boss.until("deliver"))["content"] == "hello"
             await daemon.kill()
         async with (
             open_daemon(platform, state_dir, dmPolicy="pairing"),
             session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
         ):
-            await platform.say(chat, "still in?")
+            await platform.send(chat, "still in?")
             await boss.until("deliver", lambda message: message["content"] == "still in?")
-            assert f"paired {open_id} (admin)" in await said(state_dir, "pair", "list")
-            assert await said(state_dir, "pair", "revoke", open_id) == f"revoked {open_id}"
-            await platform.say(chat, "and now?")
+            assert f"paired {open_id} (admin)" in await output_of(state_dir, "pair", "list")
+            assert await output_of(state_dir, "pair", "revoke", open_id) == f"revoked {open_id}"
+            await platform.send(chat, "and now?")
             await code_in(platform, chat, times=3)
-            assert await said(state_dir, "pair", "revoke", open_id) == f"revoked {open_id}"
+            assert await output_of(state_dir, "pair", "revoke", open_id) == f"revoked {open_id}"
             assert await refused(state_dir, "pair", "revoke", open_id) == (
                 f"larkd pair: {open_id} is not paired, and no code: larkd pair list"
             )
@@ -101,22 +101,22 @@ async def test_an_admin_pairs_others_from_a_direct_chat_and_nobody_else_can(
             open_daemon(platform, state_dir, dmPolicy="pairing", admins=[admin_id]),
             session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
         ):
-            await platform.say(bob, "hi")
+            await platform.send(bob, "hi")
             code = await code_in(platform, bob)
-            await platform.say(bob, f"/pair {code}")
+            await platform.send(bob, f"/pair {code}")
             assert await code_in(platform, bob, times=2) == code, "a stranger can't pair himself"
-            await platform.say(admin, "/pair")
-            await told(platform, admin, "Usage: /pair <code>")
-            await platform.say(admin, "/pair ZZZZZZ")
-            await told(platform, admin, "No pairing code ZZZZZZ is waiting.")
-            await platform.say(admin, f"/pair {code}")
-            await told(platform, admin, "Paired ou_")
-            await told(platform, bob, "You are paired.")
+            await platform.send(admin, "/pair")
+            await bot_wrote(platform, admin, "Usage: /pair <code>")
+            await platform.send(admin, "/pair ZZZZZZ")
+            await bot_wrote(platform, admin, "No pairing code ZZZZZZ is waiting.")
+            await platform.send(admin, f"/pair {code}")
+            await bot_wrote(platform, admin, "Paired ou_")
+            await bot_wrote(platform, bob, "You are paired.")
             await nothing_was_delivered(boss)
-            await platform.say(bob, "hello")
+            await platform.send(bob, "hello")
             assert (await boss.until("deliver"))["content"] == "hello"
-            await platform.say(bob, f"/pair {code}")
-            await told(platform, bob, "Only an admin can approve a pairing")
+            await platform.send(bob, f"/pair {code}")
+            await bot_wrote(platform, bob, "Only an admin can approve a pairing")
 
 
 async def test_a_session_is_no_operator(state_dir: Path) -> None:
@@ -126,7 +126,7 @@ async def test_a_session_is_no_operator(state_dir: Path) -> None:
         session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
     ):
         chat = await platform.chat()
-        await platform.say(chat, "hi")
+        await platform.send(chat, "hi")
         code = await code_in(platform, chat)
         answer = await boss.tool("larkd_pair_approve", code=code)
         assert (answer["ok"], answer["error"]) == (False, "Unknown tool: larkd_pair_approve")
@@ -142,24 +142,26 @@ async def test_a_group_is_paired_by_a_mention_and_lets_every_member_in(state_dir
             open_daemon(platform, state_dir, groupPolicy="allowlist"),
             session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
         ):
-            await platform.say(group, "just chatting")
-            await platform.say(group, "hello bot", mention_bot=True)
+            await platform.send(group, "just chatting")
+            await platform.send(group, "hello bot", mention_bot=True)
             code = await code_in(platform, group)
-            assert f"group {group['chat_id']}, asked by ou_" in await said(
+            assert f"group {group['chat_id']}, asked by ou_" in await output_of(
                 state_dir, "pair", "list"
             )
-            assert await said(state_dir, "pair", "approve", code) == f"paired {group['chat_id']}"
-            await told(platform, group, "This group is paired. Mention me to begin.")
+            assert (
+                await output_of(state_dir, "pair", "approve", code) == f"paired {group['chat_id']}"
+            )
+            await bot_wrote(platform, group, "This group is paired. Mention me to begin.")
             await nothing_was_delivered(boss)
-            await platform.say(group, "not for the bot")
-            await platform.say(group, "now", mention_bot=True)
+            await platform.send(group, "not for the bot")
+            await platform.send(group, "now", mention_bot=True)
             assert "now" in (await boss.until("deliver"))["content"]
             status = (await boss.tool("feishu_channel_status"))["result"]
             assert status["connection"]["default"]["refused"] == {
                 "bot not mentioned": 2,
                 "group pairing required": 1,
             }
-            assert "    refused 2: bot not mentioned" in await said(state_dir, "status")
+            assert "    refused 2: bot not mentioned" in await output_of(state_dir, "status")
 
 
 async def test_a_group_waits_until_the_bot_knows_its_own_name(state_dir: Path) -> None:
@@ -171,9 +173,9 @@ async def test_a_group_waits_until_the_bot_knows_its_own_name(state_dir: Path) -
             open_daemon(platform, state_dir, groupPolicy="open"),
             session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
         ):
-            await platform.say(group, "not for the bot")
-            await platform.say(group, "hello bot", mention_bot=True)
-            await platform.say(direct, "meanwhile")
+            await platform.send(group, "not for the bot")
+            await platform.send(group, "hello bot", mention_bot=True)
+            await platform.send(direct, "meanwhile")
             assert (await boss.until("deliver"))["content"] == "meanwhile"
             await platform.http.delete(f"{platform.base_url}/sandbox/faults")
             assert "hello bot" in (await boss.until("deliver", within_s=15))["content"]

@@ -77,7 +77,7 @@ async def test_each_state_in_both_languages(state_dir: Path, tmp_path: Path) -> 
 
 
 async def running(camera: Camera, chat: Chat, boss: RawProxy) -> None:
-    await chat.say("please do it")
+    await chat.send("please do it")
     turn = await take(boss)
     await camera.shoot("1-thinking", "Processing...")
     of_turn: dict[str, Any] = {"turn_id": turn["turn_id"]}
@@ -96,18 +96,18 @@ async def running(camera: Camera, chat: Chat, boss: RawProxy) -> None:
 
 
 async def ended(camera: Camera, chat: Chat, boss: RawProxy) -> None:
-    await chat.say("and this")
+    await chat.send("and this")
     turn = await take(boss)
     await boss.send(t="delta", turn_id=turn["turn_id"], text="half of it")
     await camera.shoot("4-half", "half of it")
-    await chat.say("stop")
+    await chat.send("stop")
     await boss.until("cancel")
     await end(boss, turn, "aborted")
     await camera.shoot("5-stopped", "🛑 Stopped")
-    await chat.say("fail, please")
+    await chat.send("fail, please")
     await end(boss, await take(boss), "error", text="I tried.", error="the disk is full")
     await camera.shoot("6-error", "❌ Error", "the disk is full")
-    await chat.say("write a lot")
+    await chat.send("write a lot")
     turn = await take(boss)
     for at in range(0, len(LONG), 2_000):
         await boss.send(t="delta", turn_id=turn["turn_id"], text=LONG[at : at + 2_000])
@@ -116,7 +116,7 @@ async def ended(camera: Camera, chat: Chat, boss: RawProxy) -> None:
 
 
 async def asked(camera: Camera, chat: Chat, boss: RawProxy) -> None:
-    await chat.say("is it allowed?")
+    await chat.send("is it allowed?")
     turn = await take(boss)
     await boss.send(
         t="permission_request",

@@ -1,4 +1,4 @@
-"""A day of a team in one bot, through the platform's doors and the wire alone.
+"""A day of a team in one bot, through the platform's API and the wire alone.
 
 Three sessions, two direct chats, a group, a stranger and a bot. What each chat saw is
 compared with the texts of the pages, in both languages.
@@ -112,10 +112,10 @@ async def test_a_day(state_dir: Path, language: str, texts: dict[str, list[str]]
 
 async def morning(alice: Chat, boss: RawProxy, api: RawProxy) -> None:
     """Switching while a task runs, a background end, stopping by name."""
-    await alice.say("long task")
+    await alice.send("long task")
     first = await take(boss)
     await alice.ask("/use api")
-    await alice.say("quick question")
+    await alice.send("quick question")
     second = await take(api)
     await alice.ask("/sessions")
     await end(api, second, text="quick answer")
@@ -125,7 +125,7 @@ async def morning(alice: Chat, boss: RawProxy, api: RawProxy) -> None:
     await boss.barrier()
     # A task of boss that is stopped from a chat that is elsewhere.
     await alice.ask("/use boss")
-    await alice.say("another")
+    await alice.send("another")
     third = await take(boss)
     await alice.ask("/use api")
     await alice.ask("/stop boss")
@@ -136,8 +136,8 @@ async def morning(alice: Chat, boss: RawProxy, api: RawProxy) -> None:
 
 async def a_stranger(platform: Platform, state_dir: Path, bob: Chat, web: RawProxy) -> None:
     """Bob is shown a code, let in by the operator, and works with a session of his own."""
-    told = await bob.ask("hello?")
-    code = told.rpartition("approve ")[2].split()[0].rstrip("。.")
+    answer = await bob.ask("hello?")
+    code = answer.rpartition("approve ")[2].split()[0].rstrip("。.")
     done = await trio.run_process(
         larkd("pair", "approve", code, "--state-dir", str(state_dir)), capture_stdout=True
     )
@@ -145,7 +145,7 @@ async def a_stranger(platform: Platform, state_dir: Path, bob: Chat, web: RawPro
     await bob.next_text()
     await bob.ask("/use web")
     await bob.ask("/use zzz")
-    await bob.say("try this")
+    await bob.send("try this")
     task = await take(web)
     await bob.ask("/use boss")
     await end(web, task, "error", error="it broke")
@@ -154,11 +154,11 @@ async def a_stranger(platform: Platform, state_dir: Path, bob: Chat, web: RawPro
 
 async def the_group(platform: Platform, group: Chat, boss: RawProxy) -> None:
     """Only whom the policy lets in is heard, and only when the bot is mentioned."""
-    await group.say("nobody is meant")
-    await group.say("do it", mention_bot=True)
+    await group.send("nobody is meant")
+    await group.send("do it", mention_bot=True)
     task = await take(boss)
     assert task["content"].endswith("do it")
-    await group.say("停止", mention_bot=True)
+    await group.send("停止", mention_bot=True)
     await boss.until("cancel")
     await group.next_text()
     await end(boss, task, "aborted")
@@ -168,12 +168,12 @@ async def the_group(platform: Platform, group: Chat, boss: RawProxy) -> None:
 
 async def evening(state_dir: Path, alice: Chat) -> None:
     """A session that is away: its message is kept, and comes when it is back."""
-    await alice.say("for api, later")
+    await alice.send("for api, later")
     await alice.next_text()
     async with sessions(state_dir, "boss", "api") as (boss, api):
         later = await take(api)
         assert (later["content"], later["attempt"]) == ("for api, later", 1)
         await end(api, later)
         await alice.ask("/use boss")
-        await alice.say("good night")
+        await alice.send("good night")
         await end(boss, await take(boss))

@@ -38,7 +38,7 @@ async def test_a_message_becomes_a_turn_whose_answer_streams_into_a_card(
         session(state_dir, "boss", "dispatcher") as proxy,
     ):
         chat = await platform.chat()
-        sent = await platform.say(chat, "hello **agent**")
+        sent = await platform.send(chat, "hello **agent**")
         deliver = await proxy.until("deliver")
         assert deliver["content"] == "hello **agent**"
         assert deliver["event_id"] == sent["event_id"]
@@ -107,7 +107,7 @@ async def test_stop_on_the_card_cancels_the_turn_and_shows_stopped(state_dir: Pa
         session(state_dir, "boss", "dispatcher") as proxy,
     ):
         chat = await platform.chat()
-        await platform.say(chat, "count to a million")
+        await platform.send(chat, "count to a million")
         deliver = await proxy.until("deliver")
         await proxy.send(t="ack", event_id=deliver["event_id"], attempt=1)
         await proxy.send(t="delta", turn_id=deliver["turn_id"], text="1, 2, 3")
@@ -129,7 +129,7 @@ async def test_stop_on_the_card_cancels_the_turn_and_shows_stopped(state_dir: Pa
         # What the agent still says is dropped; its end frees the lane for the next turn.
         await proxy.send(t="delta", turn_id=deliver["turn_id"], text=", 4")
         await proxy.send(t="turn_end", turn_id=deliver["turn_id"], status="aborted")
-        await platform.say(chat, "next")
+        await platform.send(chat, "next")
         following = await proxy.until("deliver")
         assert following["content"] == "next"
         (stopped,) = await platform.wait_cards(1, "🛑 Stopped · ")
@@ -153,7 +153,7 @@ async def test_turns_of_one_session_run_one_at_a_time_in_order(state_dir: Path) 
     ):
         chat = await platform.chat()
         for text in ("one", "two", "three"):
-            await platform.say(chat, text)
+            await platform.send(chat, text)
         for text in ("one", "two", "three"):
             deliver = await proxy.until("deliver")
             assert deliver["content"] == text
@@ -176,7 +176,7 @@ async def test_a_session_that_disconnects_in_a_turn_leaves_an_error_on_its_card(
     async with open_platform() as platform, open_daemon(platform, state_dir):
         chat = await platform.chat()
         async with session(state_dir, "boss", "dispatcher") as proxy:
-            await platform.say(chat, "hello")
+            await platform.send(chat, "hello")
             deliver = await proxy.until("deliver")
             await proxy.send(t="ack", event_id=deliver["event_id"], attempt=1)
             await proxy.send(t="delta", turn_id=deliver["turn_id"], text="half an ans")
@@ -185,13 +185,13 @@ async def test_a_session_that_disconnects_in_a_turn_leaves_an_error_on_its_card(
         assert element(card, "answer") == "half an ans"
 
 
-async def test_an_error_of_the_agent_is_shown_below_what_it_said(state_dir: Path) -> None:
+async def test_an_error_of_the_agent_is_shown_below_its_text(state_dir: Path) -> None:
     async with (
         open_platform() as platform,
         open_daemon(platform, state_dir),
         session(state_dir, "boss", "dispatcher") as proxy,
     ):
-        await platform.say(await platform.chat(), "hello")
+        await platform.send(await platform.chat(), "hello")
         deliver = await proxy.until("deliver")
         await proxy.send(t="ack", event_id=deliver["event_id"], attempt=1)
         await proxy.send(t="delta", turn_id=deliver["turn_id"], text="so far")
@@ -209,7 +209,7 @@ async def test_a_group_gets_static_replies_by_default(state_dir: Path) -> None:
         session(state_dir, "boss", "dispatcher") as proxy,
     ):
         group = await platform.chat("group", "Team")
-        sent = await platform.say(group, "hello all", mention_bot=True)
+        sent = await platform.send(group, "hello all", mention_bot=True)
         deliver = await proxy.until("deliver")
         assert deliver["meta"]["chat_type"] == "group"
         await proxy.send(t="ack", event_id=deliver["event_id"], attempt=1)

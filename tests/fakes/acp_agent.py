@@ -25,7 +25,7 @@ def update(session_update: str, /, **fields: Any) -> None:
     write({"method": "session/update", "params": params})
 
 
-def say(text: str) -> None:
+def send_text(text: str) -> None:
     update("agent_message_chunk", content={"type": "text", "text": text})
 
 
@@ -66,20 +66,20 @@ def hello(_args: list[str]) -> str:
     update("tool_call_update", toolCallId="c1", status="completed")
     update("usage_update", used=12_000, size=200_000)
     for word in ("Hello ", "", "there."):
-        say(word)
+        send_text(word)
     return "end_turn"
 
 
 def hang(_args: list[str]) -> str:
-    say("working")
+    send_text("working")
     wait_cancel()
     return "cancelled"
 
 
 def late(_args: list[str]) -> str:
-    say("working")
+    send_text("working")
     wait_cancel()
-    say("too late")
+    send_text("too late")
     return "end_turn"
 
 
@@ -87,13 +87,13 @@ def deaf(_args: list[str]) -> str:
     """Ignores what it is told, and leaves a child that does too."""
     ignoring = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(300)"
     child = subprocess.Popen([sys.executable, "-c", ignoring])
-    say(f"pids {os.getpid()} {child.pid}")
+    send_text(f"pids {os.getpid()} {child.pid}")
     while True:
         time.sleep(1)
 
 
 def crash(_args: list[str]) -> str:
-    say("half")
+    send_text("half")
     sys.stderr.write("a line\nfatal: key=" + os.environ.get("THE_KEY", "none") + " is wrong\n")
     sys.stderr.flush()
     os._exit(3)
@@ -106,7 +106,7 @@ def rubbish(_args: list[str]) -> str:
     update("tool_call", title="without an id")
     update("plan", entries=[{"content": "odd", "status": "odd"}, 7])
     write({"id": 77, "result": {}})
-    say("still fine")
+    send_text("still fine")
     return "end_turn"
 
 
@@ -120,7 +120,7 @@ def question(_args: list[str]) -> str:
             {"optionId": "odd", "name": "Odd", "kind": "who knows"},
         ],
     )
-    say("outcome " + json.dumps(answer["result"]["outcome"], sort_keys=True))
+    send_text("outcome " + json.dumps(answer["result"]["outcome"], sort_keys=True))
     return "end_turn"
 
 
@@ -129,13 +129,13 @@ def files(args: list[str]) -> str:
     got = ask("fs/read_text_file", path=args[0], line=2, limit=1)
     outside = ask("fs/read_text_file", path="/etc/hostname")
     terminal = ask("terminal/create", command="ls")
-    told = [
+    blocks = [
         wrote.get("result", wrote.get("error")),
         got.get("result", got.get("error")),
         outside.get("error", {}).get("message", outside),
         terminal.get("error", {}).get("code"),
     ]
-    say(json.dumps(told))
+    send_text(json.dumps(blocks))
     return "end_turn"
 
 
@@ -172,14 +172,14 @@ def main() -> None:
             case "session/new":
                 result = {"sessionId": SESSION}
             case "session/load":
-                say("replayed history, not to be shown")
+                send_text("replayed history, not to be shown")
             case "session/prompt":
                 runs += 1
                 blocks = message["params"]["prompt"]
                 word, *args = blocks[0]["text"].split()
                 if word == "blocks":
                     kinds = [block["type"] for block in blocks]
-                    say(f"blocks {kinds} run {runs}")
+                    send_text(f"blocks {kinds} run {runs}")
                     result = {"stopReason": "end_turn"}
                 else:
                     result = {"stopReason": PROMPTS[word](args)}

@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def run(seed: int, cycles: int) -> bool:
-    """Make one run and say what came of it."""
+    """Make one run and print what came of it."""
     with tempfile.TemporaryDirectory() as directory:
         history = trio.run(drive, seed, cycles, Path(directory) / "state")
     broken = violations(history)

@@ -1,7 +1,7 @@
 """Kill a daemon again and again while people write and the channel changes hands.
 
 The daemon is a real process; so are its journal and its sockets. Everything is chosen
-by one seed: who says what, which pushes come twice or late, who owns, who leaves, which
+by one seed: who writes what, which pushes come twice or late, who owns, who leaves, which
 acks come late, twice, wrong or never, and at which point SIGKILL comes. Operating
 systems do not schedule by seed, so a seed gives like runs, not the same one.
 """
@@ -22,8 +22,8 @@ from tests.faults.history import (
     Delivered,
     Leased,
     Refused,
-    Said,
     Seen,
+    Sent,
     Settled,
     Started,
     Stored,
@@ -63,31 +63,31 @@ class Driver:
         self._state_dir = state_dir
         self._kill = trio.Event()
         self._kill_at: KillAt = "any time"
-        self._patience = 0
-        self._said = 0
+        self._points_left = 0
+        self._messages = 0
         self._events: dict[str, str] = {}  # by message
         self._chats: list[Map] = []
 
     async def run(self, cycles: int) -> None:
-        """Live and die so often, then let everything come to rest and write it down."""
+        """Run and be killed so often, then let everything come to rest and write it down."""
         self._chats = [
             await self._platform.chat(),
             await self._platform.chat("group", "Team"),
             await self._platform.chat("p2p", "Zoë"),
         ]
         for _ in range(cycles):
-            await self._live_and_die()
+            await self._run_and_kill()
         self.calm = True
         async with self._daemon() as (_, watch):
             await self._come_to_rest(watch)
         await self._write_down()
 
-    # ── one life ────────────────────────────────────────────────────────────
+    # ── one run of the daemon ────────────────────────────────────────────────────────────
 
-    async def _live_and_die(self) -> None:
+    async def _run_and_kill(self) -> None:
         self._kill = trio.Event()
         self._kill_at = self.chance.choice(KILL_POINTS)
-        self._patience = self.chance.randrange(1, 6)
+        self._points_left = self.chance.randrange(1, 6)
         async with self._daemon() as (daemon, watch), trio.open_nursery() as nursery:
             nursery.start_soon(self._write)
             nursery.start_soon(self._hand_over, watch)
@@ -101,8 +101,8 @@ class Driver:
     def point(self, reached: KillAt) -> None:
         """The daemon has just come to such a point; kill it there if this is the time."""
         if reached == self._kill_at and not self.calm:
-            self._patience -= 1
-            if self._patience == 0:
+            self._points_left -= 1
+            if self._points_left == 0:
                 self._kill.set()
 
     @asynccontextmanager
@@ -111,9 +111,9 @@ class Driver:
             async with trio.open_nursery() as nursery:
                 watch = Peer(self, "watch", "observer", [])
                 await nursery.start(watch.run)
-                told = await watch.tool("feishu_channel_status")
-                self.history.append(Started(told["result"]["daemon"]["generation"]))
-                self._leased(told["result"])
+                answer = await watch.tool("feishu_channel_status")
+                self.history.append(Started(answer["result"]["daemon"]["generation"]))
+                self._leased(answer["result"])
                 for name, (role, capabilities) in SESSIONS.items():
                     nursery.start_soon(self._attend, name, role, capabilities, watch)
                 yield daemon, watch
@@ -131,13 +131,13 @@ class Driver:
     async def _write(self) -> None:
         while True:
             chat = self.chance.choice(self._chats)
-            self._said += 1
-            with trio.CancelScope(shield=True):  # what was said is known to have been said
-                sent = await self._platform.say(
-                    chat, f"message {self._said}", mention_bot=chat["type"] == "group"
+            self._messages += 1
+            with trio.CancelScope(shield=True):  # what was sent is known to have been sent
+                sent = await self._platform.send(
+                    chat, f"message {self._messages}", mention_bot=chat["type"] == "group"
                 )
             self._events[sent["message_id"]] = sent["event_id"]
-            self.history.append(Said(sent["event_id"], chat["chat_id"]))
+            self.history.append(Sent(sent["event_id"], chat["chat_id"]))
             self.point("push")
             if self.chance.random() < 0.3:
                 await self._platform.post(
@@ -152,8 +152,8 @@ class Driver:
 
     def _unaccepted(self) -> list[str]:
         accepted = {one.event for one in self.history if isinstance(one, Accepted)}
-        said = [one.event for one in self.history if isinstance(one, Said)]
-        return [event for event in said if event not in accepted]
+        sent = [one.event for one in self.history if isinstance(one, Sent)]
+        return [event for event in sent if event not in accepted]
 
     async def _note_accepted(self) -> None:
         unaccepted = self._unaccepted()
@@ -240,7 +240,7 @@ class Driver:
                 self.history.append(Stored(event, chat, state))
 
     async def _note_refused(self) -> None:
-        """Note whom the bot told that there is no room."""
+        """Note to whom the bot wrote that there is no room."""
         for message in (await self._platform.get("state"))["messages"]:
             if "already has 20 messages waiting" in message["content"]:
                 self.history.append(Refused(self._events[message["parent_id"]]))
@@ -261,7 +261,7 @@ class Peer:
         self._answers: dict[int, trio.MemorySendChannel[Map]] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Register, say started, and take what comes until the connection ends."""
+        """Register, report started, and take what comes until the connection ends."""
         driver = self._driver
         try:
             async with connect(driver._state_dir) as self._proxy:
@@ -362,7 +362,7 @@ MANNERS: Final = ("once", "once", "once", "twice", "wrong", "late", "never")
 
 
 async def drive(seed: int, cycles: int, state_dir: Path) -> list[Seen]:
-    """Run so many lives and return what was seen of them."""
+    """Run and kill so often; return what was seen."""
     async with open_platform(clock_scale=PUSHED_AGAIN_QUICKLY, seed=seed) as platform:
         driver = Driver(seed, platform, state_dir)
         await driver.run(cycles)

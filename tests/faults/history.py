@@ -20,13 +20,13 @@ class Started(Seen, frozen=True):
 
 
 class Leased(Seen, frozen=True):
-    """A status told the lease."""
+    """The lease as a status gave it."""
 
     epoch: int
     owner: str | None
 
 
-class Said(Seen, frozen=True):
+class Sent(Seen, frozen=True):
     """Somebody has written; the platform pushes it from now on."""
 
     event: str
@@ -53,7 +53,7 @@ class Settled(Seen, frozen=True):
 
 
 class Refused(Seen, frozen=True):
-    """The sender was told that too many messages wait."""
+    """The sender was answered that too many messages wait."""
 
     event: str
 
@@ -133,7 +133,7 @@ def _order(history: Sequence[Seen]) -> Iterator[str]:
         one.event: number
         for number, one in enumerate(one for one in history if isinstance(one, Stored))
     }
-    chat_of = {one.event: one.chat for one in history if isinstance(one, Said)}
+    chat_of = {one.event: one.chat for one in history if isinstance(one, Sent)}
     delivered: dict[str, str] = {}
     accepted: dict[str, set[str]] = {}
     met: set[str] = set()
@@ -141,10 +141,10 @@ def _order(history: Sequence[Seen]) -> Iterator[str]:
         match one:
             case Accepted(event=event):
                 accepted.setdefault(chat_of[event], set()).add(event)
-            case Said(event=event, chat=chat):
+            case Sent(event=event, chat=chat):
                 for earlier in accepted.get(chat, ()):
                     if {event, earlier} <= place.keys() and place[earlier] > place[event]:
-                        yield f"{earlier} was accepted before {event} was said, and stored after"
+                        yield f"{earlier} was accepted before {event} was sent, and stored after"
             case Delivered(event=event) if event in place and event not in met:
                 met.add(event)
                 chat = chat_of[event]
@@ -159,10 +159,10 @@ def _losses(history: Sequence[Seen]) -> Iterator[str]:
     stored = {one.event for one in rows}
     if len(stored) != len(rows):
         yield "an event has two rows"
-    said = {one.event for one in history if isinstance(one, Said)}
+    sent = {one.event for one in history if isinstance(one, Sent)}
     delivered = {one.event for one in history if isinstance(one, Delivered)}
     accepted = {one.event for one in history if isinstance(one, Accepted)}
-    for event in sorted(said - accepted):
+    for event in sorted(sent - accepted):
         yield f"{event} was never accepted, though the platform pushed it to the end"
     for event in sorted(accepted - stored):
         yield f"{event} was accepted and is not in the journal"

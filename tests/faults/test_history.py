@@ -8,8 +8,8 @@ from tests.faults.history import (
     Accepted,
     Delivered,
     Leased,
-    Said,
     Seen,
+    Sent,
     Settled,
     Started,
     Stored,
@@ -19,9 +19,9 @@ from tests.faults.history import (
 KEPT: list[Seen] = [
     Started(1),
     Leased(1, "boss"),
-    Said("e1", "oc_1"),
+    Sent("e1", "oc_1"),
     Accepted("e1"),
-    Said("e2", "oc_1"),
+    Sent("e2", "oc_1"),
     Delivered("boss", "e1", 1, 1),
     Settled("e1"),
     Delivered("boss", "e2", 1, 1),
@@ -70,11 +70,11 @@ def without(*unwanted: Seen) -> list[Seen]:
         ),
         (
             [*KEPT[:-2], KEPT[-1], KEPT[-2]],
-            "e1 was accepted before e2 was said, and stored after",
+            "e1 was accepted before e2 was sent, and stored after",
         ),
         (
             [
-                *with_it(5, Said("e3", "oc_1"), Delivered("boss", "e3", 1, 1), Accepted("e3")),
+                *with_it(5, Sent("e3", "oc_1"), Delivered("boss", "e3", 1, 1), Accepted("e3")),
                 Stored("e3", "oc_1", "answered"),
             ],
             "e1 was received before e3 and first delivered after it",

@@ -1,4 +1,4 @@
-"""A whole setup on loopback: the sandbox platform and the daemon as a real process."""
+"""Platform and daemon on loopback: the sandbox platform and the daemon as a real process."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Platform:
         )
         return made
 
-    async def say(self, chat: dict[str, Any], text: str, **more: Any) -> dict[str, Any]:
+    async def send(self, chat: dict[str, Any], text: str, **more: Any) -> dict[str, Any]:
         sent: dict[str, Any] = await self.post("send", chat_id=chat["chat_id"], text=text, **more)
         return sent
 

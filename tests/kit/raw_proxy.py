@@ -114,7 +114,7 @@ class RawProxy:
         token_role: str | None = None,
         **fields: Any,
     ) -> Map:
-        """Say who we are with a proper proof; return the daemon's answer."""
+        """Register with a proper proof; return the daemon's answer."""
         hello = await self.expect("hello")
         await self.send(**registration(hello, state_dir, session_id, role, token_role, fields))
         with trio.fail_after(10):

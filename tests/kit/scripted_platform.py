@@ -1,4 +1,4 @@
-"""The platform's end of a long connection on loopback, which does what a test says.
+"""The platform's end of a long connection on loopback, which does what a test asks.
 
 A real WebSocket server with real frames. Unlike the sandbox it has no behaviour of
 its own beyond answering pings, so a test can be exact about what comes when.
@@ -179,7 +179,7 @@ class ScriptedPlatform:
         self.most_open_links = 0
         self.refusals: list[Refusal] = []
         self.raw_answer: bytes | None = None
-        """Instead of a handshake; empty bytes say nothing at all."""
+        """Instead of a handshake; empty bytes: no answer at all."""
         self.client_config: ClientConfig | None = None
         self._links_tx, self._links = trio.open_memory_channel[Link](LINKS_MAX)
 

@@ -83,7 +83,7 @@ class StdioProcess:
 async def open_stdio(
     command: Sequence[str], env: Mapping[str, str], cwd: Path | None = None
 ) -> AsyncIterator[StdioProcess]:
-    """Start the process; kill it at the end. What it says on standard error is shown."""
+    """Start the process; kill it at the end. Its standard error is shown."""
     process = await trio.lowlevel.open_process(
         list(command),
         stdin=subprocess.PIPE,

@@ -94,7 +94,7 @@ async def test_a_card_is_created_sent_updated_and_closed() -> None:
 async def test_a_message_is_answered_and_gets_a_reaction() -> None:
     async with open_gateway() as client:
         chat = await client.platform.chat()
-        sent = await client.platform.say(chat, "hello")
+        sent = await client.platform.send(chat, "hello")
         message_id = MessageId(sent["message_id"])
         reply = gateway.ReplyMessage(
             message_id=message_id,
@@ -159,7 +159,7 @@ async def test_a_missing_scope_comes_with_the_page_that_grants_it() -> None:
 async def test_a_platform_that_counts_exactly_never_has_to_refuse(clock: MockClock) -> None:
     async with open_gateway() as client:
         message_id = MessageId(
-            (await client.platform.say(await client.platform.chat(), "hi"))["message_id"]
+            (await client.platform.send(await client.platform.chat(), "hi"))["message_id"]
         )
         reaction = gateway.AddReaction(message_id=message_id, emoji_type="Typing")
         outcomes = await client.together(*[reaction] * 130)

@@ -28,7 +28,7 @@ class Setup:
         self.process = process
 
     async def say(self, text: str) -> Map:
-        return await self.platform.say(self.chat, text)
+        return await self.platform.send(self.chat, text)
 
     async def card(self, *needles: str) -> Map:
         (card,) = (await self.platform.wait_cards(1, *needles))[:1]
@@ -242,7 +242,7 @@ async def test_pictures_and_files_of_a_message_come_as_blocks(
                 ]
             ],
         }
-        await home.platform.say(home.chat, "", message_type="post", content=json.dumps(content))
+        await home.platform.send(home.chat, "", message_type="post", content=json.dumps(content))
         await home.card("blocks ['text', 'image'] run 1")
 
 

@@ -49,7 +49,7 @@ async def test_a_turn_is_answered_and_ends_with_its_block(state_dir: Path) -> No
     ):
         assert proxy.attached is not None
         assert proxy.attached.alias == "boss"
-        await platform.say(await platform.chat(), "hello")
+        await platform.send(await platform.chat(), "hello")
         turn = await next_turn(proxy)
         assert turn.text == "hello"
         async with turn:
@@ -67,7 +67,7 @@ async def test_a_block_that_raises_ends_the_turn_as_an_error(state_dir: Path) ->
         open_daemon(platform, state_dir),
         open_proxy(settings(state_dir)) as proxy,
     ):
-        await platform.say(await platform.chat(), "hello")
+        await platform.send(await platform.chat(), "hello")
         async with await next_turn(proxy):
             raise ValueError("agent broke")
         await platform.wait_cards(1, "❌ Error · ", "ValueError: agent broke")
@@ -80,14 +80,14 @@ async def test_cancel_ends_the_block_at_once(state_dir: Path) -> None:
         open_proxy(settings(state_dir)) as proxy,
     ):
         chat = await platform.chat()
-        await platform.say(chat, "hello")
+        await platform.send(chat, "hello")
         turn = await next_turn(proxy)
         reached_the_end = False
         with trio.fail_after(15):
             async with turn:
                 await turn.send("working")
                 await platform.wait_cards(1, "working")
-                await platform.say(chat, "停止")
+                await platform.send(chat, "停止")
                 await trio.sleep_forever()
                 reached_the_end = True
         assert not reached_the_end
@@ -126,7 +126,7 @@ async def test_a_restart_of_the_daemon_is_survived(state_dir: Path) -> None:
                     with trio.fail_after(15):
                         while proxy.attached is None:
                             await trio.sleep(0.01)
-                    await platform.say(await platform.chat(), "still there?")
+                    await platform.send(await platform.chat(), "still there?")
                     async with await next_turn(proxy) as turn:
                         await turn.send("yes")
                     await platform.wait_cards(1, "yes", "Done · ")
@@ -169,7 +169,7 @@ async def run_readme_example(platform: Platform, state_dir: Path, folder: Path) 
     async with trio.open_nursery() as nursery:
         command = [sys.executable, str(script), str(state_dir)]
         nursery.start_soon(partial(trio.run_process, command, env=environment(), check=False))
-        await platform.say(await platform.chat(), "hi")
+        await platform.send(await platform.chat(), "hi")
         await platform.wait_cards(1, "Hello from **my agent**.", "Done · ")
         nursery.cancel_scope.cancel()
 
@@ -187,8 +187,8 @@ async def test_a_turn_that_waited_when_the_link_dropped_comes_again(state_dir: P
         async with open_daemon(platform, state_dir) as first:
             channel = settings(state_dir, capabilities=())
             async with open_proxy(channel) as proxy:
-                await platform.say(chat, "one")
-                await platform.say(chat, "two")
+                await platform.send(chat, "one")
+                await platform.send(chat, "two")
                 taken = await next_turn(proxy)
                 with trio.fail_after(5):
                     while not proxy._turns_rx.statistics().current_buffer_used:
@@ -208,7 +208,7 @@ async def test_a_turn_that_waited_when_the_link_dropped_comes_again(state_dir: P
 async def test_a_lost_link_cancels_the_block(state_dir: Path) -> None:
     async with open_platform() as platform, open_daemon(platform, state_dir) as daemon:
         async with open_proxy(settings(state_dir)) as proxy:
-            await platform.say(await platform.chat(), "hello")
+            await platform.send(await platform.chat(), "hello")
             with trio.fail_after(10):
                 async with await next_turn(proxy) as turn:
                     await daemon.kill()
@@ -223,7 +223,7 @@ async def test_text_of_any_size_and_number_of_pieces_arrives(state_dir: Path) ->
         open_proxy(settings(state_dir)) as proxy,
     ):
         chat = await platform.chat("group", "Team")  # static: read as messages
-        await platform.say(chat, "hello", mention_bot=True)
+        await platform.send(chat, "hello", mention_bot=True)
         async with await next_turn(proxy) as turn:
             for _ in range(5_000):
                 await turn.send("x")
@@ -235,7 +235,7 @@ async def test_text_of_any_size_and_number_of_pieces_arrives(state_dir: Path) ->
                 said = str(await platform.messages(chat))
                 await trio.sleep(0.05)
         assert "x" * 5_000 in said
-        await platform.say(chat, "more", mention_bot=True)
+        await platform.send(chat, "more", mention_bot=True)
         async with await next_turn(proxy) as turn:
             await turn.think("漢" * (4 * 1024 * 1024))
             await turn.send("done with that")
@@ -248,7 +248,7 @@ async def test_what_was_said_before_a_cancellation_still_goes_out(state_dir: Pat
     async with open_platform() as platform, open_daemon(platform, state_dir):
         with trio.CancelScope() as scope:
             async with open_proxy(settings(state_dir)) as proxy:
-                await platform.say(await platform.chat(), "hello")
+                await platform.send(await platform.chat(), "hello")
                 turn = await next_turn(proxy)
                 await turn.ack()
                 await turn.send("the last word")
@@ -285,7 +285,7 @@ async def test_a_permission_is_asked_in_the_chat_and_decided_there(state_dir: Pa
         open_proxy(settings(state_dir, capabilities=("turns", "cancel", "permission"))) as proxy,
     ):
         chat = await platform.chat()
-        await platform.say(chat, "hello")
+        await platform.send(chat, "hello")
         async with await next_turn(proxy) as turn:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(press_allow, platform, chat)

@@ -147,7 +147,7 @@ async def test_a_message_arrives_and_its_reply_is_answered_in_the_chat(state_dir
         assert one["sessionId"] == "dispatcher-one"
         assert one["metadata"] == {"agent": "claude", "cwd": "/w/api", "teammate_name": "Ann"}
         chat = await platform.chat()
-        sent = await platform.say(chat, "hello")
+        sent = await platform.send(chat, "hello")
         params = await client.notified(CHANNEL)
         assert params["content"] == "hello"
         meta = params["meta"]
@@ -198,12 +198,12 @@ async def test_a_restart_of_the_daemon_is_survived_and_what_was_not_written_come
         chat = await platform.chat()
         async with open_daemon(platform, state_dir) as daemon, mcp(state_dir) as client:
             await attached(client)
-            await platform.say(chat, "one")
+            await platform.send(chat, "one")
             assert (await client.notified(CHANNEL))["content"] == "one"
             await daemon.kill()
             async with open_daemon(platform, state_dir):
                 assert (await attached(client))["daemon"]["generation"] == 2
-                await platform.say(chat, "two")
+                await platform.send(chat, "two")
                 assert (await client.notified(CHANNEL))["content"] == "two"
 
 
@@ -215,7 +215,7 @@ async def test_a_cancelled_call_is_not_answered(state_dir: Path) -> None:
     ):
         await attached(client)
         chat = await platform.chat()
-        await platform.say(chat, "hello")
+        await platform.send(chat, "hello")
         await client.notified(CHANNEL)
         template = "/open-apis/im/v1/messages"
         await platform.post("faults", kind="delay", match={"template": template}, seconds=2)
@@ -258,7 +258,7 @@ async def test_a_permission_is_decided_by_a_button_of_its_card(state_dir: Path) 
     ):
         await attached(client)
         chat = await platform.chat()
-        await platform.say(chat, "do it")
+        await platform.send(chat, "do it")
         await client.notified(CHANNEL)
         card = await asked(client, platform, chat)
         assert "Bash: Run the tests" in card["content"]
@@ -275,12 +275,12 @@ async def test_a_permission_is_decided_by_words_and_is_no_message_then(state_dir
     ):
         await attached(client)
         chat = await platform.chat()
-        await platform.say(chat, "do it")
+        await platform.send(chat, "do it")
         await client.notified(CHANNEL)
-        await platform.say(chat, "yes abcde")
+        await platform.send(chat, "yes abcde")
         assert (await client.notified(CHANNEL))["content"] == "yes abcde", "nothing is open"
         card = await asked(client, platform, chat)
-        await platform.say(chat, " No ABCDE ")
+        await platform.send(chat, " No ABCDE ")
         params = await client.notified("notifications/claude/channel/permission")
         assert params == {"request_id": "abcde", "behavior": "deny"}
         late = await platform.post("click", message_id=card["message_id"], element_id="option_0")

@@ -67,7 +67,7 @@ async def drive(state_dir: Path, command: Sequence[str], *, hears_channels: bool
         for number in (1, 2):  # the daemon is another one the second time
             async with open_daemon(platform, state_dir) as daemon:
                 await attached(client)
-                sent = await platform.say(chat, f"hello {number}")
+                sent = await platform.send(chat, f"hello {number}")
                 if hears_channels:
                     heard = await client.until(lambda one: "notified" in one)
                     assert heard["notified"] == "notifications/claude/channel"
@@ -118,7 +118,7 @@ async def test_the_example_agent_of_the_typescript_acp_sdk(
         open_stdio([*command, str(tmp_path), "--", "node", str(agent)], environment()),
     ):
         chat = await platform.chat()
-        await platform.say(chat, "improve my project")
+        await platform.send(chat, "improve my project")
         await platform.wait_cards(1, "Reading project files", "I'll help you with that")
         question = await permission_card(platform, chat)
         assert "Modifying critical configuration file" in question["content"]
@@ -126,9 +126,9 @@ async def test_the_example_agent_of_the_typescript_acp_sdk(
         await platform.wait_cards(
             1, "The changes have been applied.", "🔧 Tool calls (2)", "Done · ", within_s=30
         )
-        await platform.say(chat, "once more")
+        await platform.send(chat, "once more")
         await platform.wait_cards(1, "Processing... ", "I'll help you with that")
-        await platform.say(chat, "stop")
+        await platform.send(chat, "stop")
         await platform.wait_cards(1, "🛑 Stopped")
 
 
@@ -163,7 +163,7 @@ async def test_the_example_agents_of_the_python_acp_sdk(
         open_stdio([*command, str(tmp_path), "--", *agent], environment()),
     ):
         chat = await platform.chat()
-        await platform.say(chat, "say this again")
+        await platform.send(chat, "say this again")
         await platform.wait_cards(1, "say this again", "Done · ", within_s=20)
 
 

@@ -192,7 +192,7 @@ async def test_an_entity_is_sent_once() -> None:
 async def test_the_same_uuid_is_the_same_message() -> None:
     async with open_app() as app:
         chat = await app.platform.chat()
-        sent = await app.platform.say(chat, "hi")
+        sent = await app.platform.send(chat, "hi")
         reply = f"{MESSAGES}/{sent['message_id']}/reply"
         body = {"msg_type": "text", "content": '{"text":"yes"}', "uuid": "u"}
         first, second = [(await app.call("POST", reply, **body)).json() for _ in range(2)]
@@ -256,7 +256,7 @@ async def test_nothing_is_pushed_before_the_first_ping_and_a_pong_configures() -
         url = await address_of(platform)
         assert "?device_id" not in url
         async with ws.open_websocket_url(url) as socket:
-            await platform.say(await platform.chat(), "early")
+            await platform.send(await platform.chat(), "early")
             with trio.move_on_after(0.1) as deadline:
                 await socket.get_message()
             assert deadline.cancelled_caught
@@ -278,7 +278,7 @@ async def test_an_event_that_is_not_acked_comes_again_on_the_schedule() -> None:
     async with open_platform(clock_scale=10_000) as platform:
         async with ws.open_websocket_url(await address_of(platform)) as socket:
             await ping(socket)
-            sent = await platform.say(await platform.chat(), "again")
+            sent = await platform.send(await platform.chat(), "again")
             pushes = []
             with trio.fail_after(25):
                 for _ in range(2):

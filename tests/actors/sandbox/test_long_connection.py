@@ -152,7 +152,7 @@ async def test_a_push_in_fragments(kind: str, numbers: list[str]) -> None:
 
 async def test_an_event_refused_by_the_bot_comes_again_with_its_own_id() -> None:
     async with open_platform(clock_scale=10_000) as platform, open_bot(platform) as bot:
-        sent = await platform.say(await platform.chat(), "hi")
+        sent = await platform.send(await platform.chat(), "hi")
         first = await bot.frame()
         await bot.answer(first, code=500)
         second = await bot.frame()
@@ -165,7 +165,7 @@ async def test_an_event_refused_by_the_bot_comes_again_with_its_own_id() -> None
 
 async def test_an_event_refused_five_times_is_lost() -> None:
     async with open_platform(clock_scale=1_000_000) as platform, open_bot(platform) as bot:
-        sent = await platform.say(await platform.chat(), "hi")
+        sent = await platform.send(await platform.chat(), "hi")
         for _ in range(5):
             await bot.answer(await bot.frame(), code=500)
         event = await event_when(platform, sent["event_id"], "lost")
@@ -296,7 +296,7 @@ async def test_a_frozen_connection_stays_open_and_says_nothing() -> None:
             with trio.move_on_after(SILENCE_S) as deadline:
                 await bot.socket.ping()
             assert deadline.cancelled_caught, "not even WebSocket pings are answered"
-        await platform.say(await platform.chat(), "hi")
+        await platform.send(await platform.chat(), "hi")
         assert await bot.hears_nothing()
         (state,) = await platform.get("connections")
         assert (state["state"], state["pings"]) == ("frozen", 1)

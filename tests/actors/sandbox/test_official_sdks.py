@@ -85,7 +85,7 @@ async def scenario(command: list[str]) -> None:
 
         with trio.fail_after(WITHIN_S):
             await platform.wait_connected()
-        sent = await platform.say(await platform.chat(), "hello", wait_ack=True)
+        sent = await platform.send(await platform.chat(), "hello", wait_ack=True)
         await receives(sdk, sent["message_id"])
         # Its answer comes when the push was acked, or given up after 3 s.
         pushed = await platform.post(
