@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 from starlette.routing import Route
 
-from actors.sandbox.cards import Entity
+from actors.sandbox.cards import Entity, Operation
 from actors.sandbox.cardschema import parse_card
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.limits import Limits
 from actors.sandbox.rest import Api, Call, Handler
 from actors.sandbox.world import World
 
+CREATE_CHARS_MAX: Final = 3_000_000
+UPDATE_CHARS_MAX: Final = 1_000_000
 _CARDS: Final = "/open-apis/cardkit/v1/cards"
 
 
@@ -39,38 +42,46 @@ class CardApi:
     async def _create_card(self, call: Call) -> Any:
         if call.body.get("type") != "card_json":
             raise PlatformError(10002, "only card_json is known here")
-        card = parse_card(_string(call.body.get("data"), "data"))
+        card = parse_card(_string(call.body.get("data"), "data", CREATE_CHARS_MAX))
         return {"card_id": self._world.add_card(call.app_id, card).card_id}
 
-    def _entity(self, call: Call) -> Entity:
+    def is_exempt(self, template: str, path: Mapping[str, Any]) -> bool:
+        """Whether this call updates a card that streams, so that no API limit counts it."""
+        if not template.startswith(f"{_CARDS}/:card_id") or template.endswith("/settings"):
+            return False
+        entity = self._world.cards.get(str(path.get("card_id")))
+        return entity is not None and entity.streaming
+
+    def _begin(self, call: Call, name: str, content: Any) -> tuple[Entity, Operation]:
         entity = self._world.card(call.path["card_id"])
         self._limits.check_card(entity.card_id)
-        return entity
+        return entity, Operation(
+            name=name,
+            app_id=call.app_id,
+            sequence=call.body.get("sequence"),
+            uuid=call.body.get("uuid"),
+            content=content,
+            element_id=call.path.get("element_id"),
+        )
 
     async def _update_card(self, call: Call) -> Any:
         wanted = call.body.get("card")
         if not isinstance(wanted, dict) or wanted.get("type") != "card_json":
             raise PlatformError(10002, "card must be {type: card_json, data}")
-        entity = self._entity(call)
         data = _string(wanted.get("data"), "data")
-        entity.update(call.app_id, data, call.body.get("sequence"), call.body.get("uuid"))
+        entity, operation = self._begin(call, "update", data)
+        entity.update(operation)
         self._world.card_changed(entity)
 
     async def _card_settings(self, call: Call) -> Any:
-        entity = self._entity(call)
         settings = _string(call.body.get("settings"), "settings")
-        entity.set_config(call.app_id, settings, call.body.get("sequence"), call.body.get("uuid"))
+        entity, operation = self._begin(call, "settings", settings)
+        entity.set_config(operation)
         self._world.card_changed(entity)
 
     async def _content(self, call: Call) -> Any:
-        entity = self._entity(call)
-        entity.stream(
-            call.app_id,
-            call.path["element_id"],
-            call.body.get("content"),
-            call.body.get("sequence"),
-            call.body.get("uuid"),
-        )
+        entity, operation = self._begin(call, "content", call.body.get("content"))
+        entity.stream(operation)
         self._world.card_changed(entity)
 
     async def _batch_update(self, call: Call) -> Any:
@@ -105,17 +116,17 @@ class CardApi:
         params = {"element_ids": [call.path["element_id"]]}
         self._change(call, "delete", [{"action": "delete_elements", "params": params}])
 
-    def _change(self, call: Call, operation: str, actions: list[Any]) -> None:
-        entity = self._entity(call)
-        entity.change_elements(
-            call.app_id, call.body.get("sequence"), call.body.get("uuid"), operation, actions
-        )
+    def _change(self, call: Call, name: str, actions: list[Any]) -> None:
+        entity, operation = self._begin(call, name, actions)
+        entity.change_elements(operation, actions)
         self._world.card_changed(entity)
 
 
-def _string(value: object, name: str) -> str:
+def _string(value: object, name: str, chars_max: int = UPDATE_CHARS_MAX) -> str:
     if not isinstance(value, str):
         raise PlatformError(10002, f"{name} must be a string")
+    if len(value) > chars_max:
+        raise PlatformError(10002, f"{name} is over {chars_max} characters")
     return value
 
 

@@ -7,18 +7,14 @@ callback of the card is not answered yet.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from typing import Any, Final
 
 import msgspec
 
-from actors.sandbox.cardschema import (
-    CARD_BYTES_MAX,
-    card_bytes,
-    check_card,
-    check_elements,
-    parse_card,
-)
+from actors.sandbox.card_actions import apply_action, merge_settings
+from actors.sandbox.cardschema import CARD_BYTES_MAX, card_bytes, check_card, parse_card
 from actors.sandbox.clock import Clock
 from actors.sandbox.errors import PlatformError, card_error
 
@@ -28,7 +24,25 @@ CONTENT_CHARS_MAX: Final = 100_000
 HISTORY_MAX: Final = 2_000
 UUIDS_MAX: Final = 4_096
 UUID_CHARS_MAX: Final = 64
-_TYPED_TAGS: Final = ("markdown", "plain_text", "lark_md")
+SETTINGS_CHARS_MAX: Final = 100_000
+_TYPED_TAGS: Final = ("markdown", "plain_text")
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One call on a card: who makes it, its place in the order, and what it carries."""
+
+    name: str
+    app_id: str
+    sequence: Any
+    uuid: Any
+    content: Any
+    """Text of an element, or JSON; as it came, not yet checked."""
+    element_id: str | None = None
+
+    def digest(self) -> bytes:
+        """What makes two calls under one uuid the same call."""
+        same = msgspec.json.encode([self.name, self.element_id, self.content])
+        return hashlib.sha256(same).digest()
 
 
 class Entity:
@@ -48,8 +62,9 @@ class Entity:
         self._opened_at = 0.0
         self._elements: dict[str, dict[str, Any]] = {}
         self._bytes = 0
-        self._uuids: dict[str, str] = {}
+        self._uuids: dict[str, bytes] = {}
         self._timed_out = False
+        self._typed: dict[str, int] = {}
         self._replace(card)
 
     @property
@@ -68,21 +83,29 @@ class Entity:
             "message_id": self.message_id,
             "updated_at": self.updated_at,
             "history_len": len(self.history),
+            "typed": self._typed,
         }
 
     # ── operations ──────────────────────────────────────────────────────────
 
-    def begin(self, app_id: str, sequence: Any, uuid: Any, operation: str) -> bool:
-        """Check what every operation checks; False: done before under this uuid."""
-        if self.app_id != app_id:
+    def begin(self, operation: Operation) -> bool:
+        """Check what every operation checks; False: done before under this uuid.
+
+        Raises:
+            PlatformError: 300311 not this app's, 200750 expired, 200770 the uuid was used
+                for something else, 200810 a press is unanswered, 300317 the sequence did
+                not rise, 10002 malformed.
+        """
+        if self.app_id != operation.app_id:
             raise card_error(300311, "no permission to update this card")
         if self._clock.now() - self._created_at > VALID_S:
             raise card_error(200750, "the card entity has expired")
+        uuid, sequence = operation.uuid, operation.sequence
         if uuid is not None:
             if not isinstance(uuid, str) or not 1 <= len(uuid) <= UUID_CHARS_MAX:
                 raise PlatformError(10002, "invalid uuid")
             seen = self._uuids.get(uuid)
-            if seen == operation:
+            if seen == operation.digest():
                 return False
             if seen is not None:
                 raise card_error(200770, "uuid conflict", uuid)
@@ -94,50 +117,56 @@ class Entity:
             raise card_error(300317, "sequence number compare failed", sequence)
         return True
 
-    def _done(self, sequence: int, uuid: str | None, operation: str, **what: Any) -> None:
-        self.sequence = sequence
+    def _done(self, operation: Operation, **what: Any) -> None:
+        self.sequence = operation.sequence
         self.updated_at = self._clock.wall_ms()
-        if uuid is not None:
+        if operation.uuid is not None:
             if len(self._uuids) >= UUIDS_MAX:
                 self._uuids.pop(next(iter(self._uuids)))
-            self._uuids[uuid] = operation
+            self._uuids[operation.uuid] = operation.digest()
         self.history.append(
             {
                 "at_ms": self.updated_at,
-                "sequence": sequence,
-                "op": operation.partition(" ")[0],
-                "element_id": None,
+                "sequence": operation.sequence,
+                "op": operation.name,
+                "element_id": operation.element_id,
                 "streaming": self.streaming,
                 **what,
             }
         )
 
-    def update(self, app_id: str, data: str, sequence: Any, uuid: Any) -> None:
-        if not self.begin(app_id, sequence, uuid, "update"):
+    def update(self, operation: Operation) -> None:
+        """Replace the card by the JSON in the operation's content."""
+        if not self.begin(operation):
             return
-        self._replace(parse_card(data))
-        self._done(sequence, uuid, "update", card=self.card)
+        self._replace(parse_card(operation.content))
+        self._done(operation, card=self.card)
 
-    def set_config(self, app_id: str, settings: str, sequence: Any, uuid: Any) -> None:
-        if not self.begin(app_id, sequence, uuid, "settings"):
+    def set_config(self, operation: Operation) -> None:
+        """Merge the settings in the operation's content, JSON, into the card."""
+        if not self.begin(operation):
             return
+        if not 1 <= len(operation.content) <= SETTINGS_CHARS_MAX:
+            raise PlatformError(10002, "settings must be 1 to 100000 characters")
         try:
-            wanted = msgspec.json.decode(settings.encode())
-        except (msgspec.DecodeError, AttributeError, UnicodeError) as wrong:
+            settings = msgspec.json.decode(operation.content.encode())
+        except (msgspec.DecodeError, UnicodeError) as wrong:
             raise PlatformError(10002, f"settings is not JSON: {wrong}") from wrong
-        if not isinstance(wanted, dict):
-            raise PlatformError(10002, "settings is not an object")
-        config = wanted.get("config", wanted)
-        card = {**self.card, "config": {**self.card.get("config", {}), **config}}
-        if "card_link" in wanted:
-            card["card_link"] = wanted["card_link"]
+        card = dict(self.card)
+        config = merge_settings(card, settings)
         self._replace(card, opens=config.get("streaming_mode") is True)
-        self._done(sequence, uuid, "settings", card=config)
+        self._done(operation, card=config)
 
-    def stream(self, app_id: str, element_id: str, content: Any, sequence: Any, uuid: Any) -> None:
-        """Set the whole text of one element while streaming."""
-        if not self.begin(app_id, sequence, uuid, f"content {element_id}"):
+    def stream(self, operation: Operation) -> None:
+        """Set the whole text of one element while streaming; clients type what is new of it.
+
+        Raises:
+            PlatformError: 200850 streaming has just timed out, 300309 it is closed, 300313
+                no such element, 300310 it holds no text, 200860 over 30 KB, 10002.
+        """
+        if not self.begin(operation):
             return
+        element_id, content = operation.element_id or "", operation.content
         if not isinstance(content, str) or not 1 <= len(content) <= CONTENT_CHARS_MAX:
             raise PlatformError(10002, "content must be 1 to 100000 characters")
         if not self.streaming:
@@ -158,20 +187,23 @@ class Entity:
             raise card_error(200860, "card content exceeds limit", self._bytes + grown)
         self._bytes += grown
         element["content"] = content
-        element.pop("i18n_content", None) if element.get("tag") == "markdown" else None
-        self._done(sequence, uuid, f"content {element_id}", element_id=element_id, content=content)
+        element.pop("i18n_content", None)
+        self._typed = {**self._typed, element_id: operation.sequence}
+        self._done(operation, content=content)
 
-    def change_elements(
-        self, app_id: str, sequence: Any, uuid: Any, operation: str, actions: list[Any]
-    ) -> None:
-        """Apply element actions (as of batch_update), all or none."""
-        if not self.begin(app_id, sequence, uuid, operation):
+    def change_elements(self, operation: Operation, actions: list[Any]) -> None:
+        """Apply element actions (as of ``batch_update``), all or none."""
+        if not self.begin(operation):
             return
+        if not actions:
+            raise PlatformError(10002, "actions is empty")
         card = msgspec.json.decode(msgspec.json.encode(self.card))
+        opens = False
         for action in actions:
-            _act(card, action)
-        self._replace(card, opens=False)
-        self._done(sequence, uuid, operation, card=self.card)
+            config = apply_action(card, action)
+            opens = config.get("streaming_mode", opens) is True
+        self._replace(card, opens=opens)
+        self._done(operation, card=self.card)
 
     def _replace(self, card: dict[str, Any], *, opens: bool | None = None) -> None:
         elements = check_card(card)
@@ -179,6 +211,11 @@ class Entity:
         if size > CARD_BYTES_MAX:
             raise card_error(200860, "card content exceeds limit", size)
         was_on = self.streaming if self.card else False
+        self._typed = {
+            element_id: sequence
+            for element_id, sequence in self._typed.items()
+            if _text(self._elements.get(element_id)) == _text(elements.get(element_id))
+        }
         self.card, self._elements, self._bytes = card, elements, size
         is_on = bool(card.get("config", {}).get("streaming_mode", False))
         if is_on and (opens or (opens is None and not was_on)):
@@ -186,70 +223,5 @@ class Entity:
             self._timed_out = False
 
 
-def _act(card: dict[str, Any], action: Any) -> None:
-    if not isinstance(action, dict) or not isinstance(action.get("params"), dict):
-        raise PlatformError(10002, "an action is {action, params}")
-    params = action["params"]
-    elements = card.setdefault("body", {}).setdefault("elements", [])
-    match action.get("action"):
-        case "partial_update_setting":
-            settings = params.get("settings", {})
-            card.setdefault("config", {}).update(settings.get("config", {}))
-        case "add_elements":
-            _add(elements, params)
-        case "delete_elements":
-            for element_id in params.get("element_ids", []):
-                place = _find(elements, element_id)
-                if place is None:
-                    raise card_error(300314, f"not find elementID : {element_id}")
-                del place[0][place[1]]
-        case "partial_update_element" | "update_element" as kind:
-            place = _find(elements, params.get("element_id"))
-            if place is None:
-                raise card_error(300313, f"not find elementID : {params.get('element_id')}")
-            siblings, at = place
-            if kind == "update_element":
-                siblings[at] = params.get("element")
-                return
-            change = params.get("partial_element", {})
-            if change.get("tag", siblings[at].get("tag")) != siblings[at].get("tag"):
-                raise card_error(300312, "the tag of an element cannot change")
-            siblings[at].update(change)
-        case other:
-            raise PlatformError(10002, f"unknown action {other}")
-
-
-def _add(elements: list[Any], params: dict[str, Any]) -> None:
-    fresh = params.get("elements")
-    if not isinstance(fresh, list):
-        raise card_error(300315, "elements is not a list")
-    check_elements(fresh, {})
-    target = params.get("target_element_id")
-    place = _find(elements, target) if target else None
-    if target and place is None:
-        raise card_error(300315, f"not find elementID : {target}")
-    match params.get("type", "append"), place:
-        case "append", None:
-            elements.extend(fresh)
-        case "append", (siblings, at):
-            siblings[at].setdefault("elements", []).extend(fresh)
-        case "insert_before", (siblings, at):
-            siblings[at:at] = fresh
-        case "insert_after", (siblings, at):
-            siblings[at + 1 : at + 1] = fresh
-        case _:
-            raise card_error(300315, "insert needs a target_element_id")
-
-
-def _find(siblings: list[Any], element_id: Any) -> tuple[list[Any], int] | None:
-    for at, node in enumerate(siblings):
-        if not isinstance(node, dict):
-            continue
-        if node.get("element_id") == element_id:
-            return siblings, at
-        for key in ("elements", "columns"):
-            if isinstance(node.get(key), list):
-                found = _find(node[key], element_id)
-                if found is not None:
-                    return found
-    return None
+def _text(element: dict[str, Any] | None) -> Any:
+    return None if element is None else (element.get("content"), element.get("i18n_content"))

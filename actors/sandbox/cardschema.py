@@ -150,7 +150,7 @@ TAGS: Final[dict[str, frozenset[str] | None]] = {
     ),
 }
 _ROOT: Final = {"schema", "config", "card_link", "header", "body"}
-_CONFIG: Final = {
+CONFIG_KEYS: Final = {
     "streaming_mode",
     "streaming_config",
     "summary",
@@ -206,7 +206,7 @@ def check_card(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
         raise card_error(300303, "only schema 2.0 is supported")
     _only(card, _ROOT, "card")
     config = card.get("config", {})
-    _only(config, _CONFIG, "config")
+    _only(config, CONFIG_KEYS, "config")
     if config.get("update_multi") is False:
         raise card_error(300302, "update_multi is false")
     if "header" in card:

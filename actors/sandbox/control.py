@@ -19,6 +19,7 @@ from actors.sandbox import events
 from actors.sandbox.documents import Documents
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.faults import FaultRule
+from actors.sandbox.limits import LimitSettings
 from actors.sandbox.longconn import ACK_WITHIN_S, Event, LongConnections, Refusal
 from actors.sandbox.presses import Presses
 from actors.sandbox.rest import Api
@@ -62,12 +63,14 @@ class Control:
             "faults": self._add_fault,
             "connections": self._act_on_connections,
             "scopes": self._scopes,
+            "limits": self._set_limits,
             "expire_token": self._expire_token,
         }
         views: dict[str, Callable[[Request], Any]] = {
             "state": self._state,
             "events": lambda _request: [one.describe() for one in self._sockets.events.values()],
             "calls": self._calls,
+            "limits": self._limits,
             "faults": lambda _request: self._api.faults.rules(),
             "connections": lambda _request: [
                 one.describe() for one in self._sockets.connections.values()
@@ -297,6 +300,15 @@ class Control:
             case other:
                 raise PlatformError(9499, f"unknown action {other}")
         return {"connections": len(live)}
+
+    async def _set_limits(self, body: dict[str, Any]) -> Any:
+        """Change what is given of the limits; the rest stays."""
+        limits = self._api.limits
+        limits.settings = _convert({**msgspec.to_builtins(limits.settings), **body}, LimitSettings)
+        return limits.settings
+
+    def _limits(self, _request: Request) -> dict[str, Any]:
+        return {"settings": self._api.limits.settings, "usage": self._api.limits.usage()}
 
     async def _scopes(self, body: dict[str, Any]) -> Any:
         self._api.missing_scopes = set(body.get("missing", []))

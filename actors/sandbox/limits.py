@@ -8,52 +8,90 @@ per card entity 10 operations in a second.
 from __future__ import annotations
 
 import math
-from collections import deque
-from typing import Final
+from collections import Counter, deque
+from typing import Annotated, Any, Final
 
+import msgspec
 import trio
 
 from actors.sandbox.errors import PlatformError
 
-PER_SECOND: Final = 50
-PER_MINUTE: Final = 1_000
-PER_CHAT_SECOND: Final = 5
-PER_MESSAGE_SECOND: Final = 5
-PER_CARD_SECOND: Final = 10
 MINUTE_S: Final = 60.0
+CALLS_MAX: Final = 10_000
+"""The largest limit that can be set, which bounds what a window remembers."""
+
+
+class Quota(msgspec.Struct, frozen=True, kw_only=True):
+    """What one API takes from one app."""
+
+    per_second: Annotated[int, msgspec.Meta(ge=1, le=CALLS_MAX)] = 50
+    per_minute: Annotated[int, msgspec.Meta(ge=1, le=CALLS_MAX)] = 1_000
+
+
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The platform's documented limits, unless a test asks for others."""
+
+    enforce: bool = True
+    streaming_exempt: bool = False
+    """Whether updates of a card in streaming mode count towards no API's quota. The
+    platform's pages say so in one place and give numbers in another."""
+    quota: Quota = Quota()
+    apis: dict[str, Quota] = {}
+    """``"METHOD /template"`` → its own quota."""
+    per_chat_second: int = 5
+    per_message_second: int = 5
+    per_card_second: int = 10
 
 
 class Limits:
-    """Counts the calls of all apps. Refused calls do not count."""
+    """Counts the calls of all apps, each API by itself. Refused calls do not count."""
 
-    def __init__(self, *, enforce: bool) -> None:
-        self._enforce = enforce
+    def __init__(self, settings: LimitSettings) -> None:
+        self.settings = settings
         self._calls: dict[tuple[str, ...], deque[float]] = {}
+        self._refused: Counter[tuple[str, str]] = Counter()
 
-    def check_api(self, app_id: str, template: str) -> None:
-        """Count one call of an API, or refuse it.
+    def check_api(self, app_id: str, api: str) -> None:
+        """Count one call of an API, ``"METHOD /template"``, or refuse it.
 
         Raises:
             PlatformError: 99991400 with ``x-ogw-ratelimit-limit`` and ``-reset``.
         """
-        if not self._enforce:
+        if not self.settings.enforce:
             return
-        calls, now = self._window("api", app_id, template), trio.current_time()
-        for limit, span_s in ((PER_SECOND, 1.0), (PER_MINUTE, MINUTE_S)):
+        quota = self.settings.apis.get(api, self.settings.quota)
+        calls, now = self._window("api", app_id, api), trio.current_time()
+        for limit, span_s in ((quota.per_second, 1.0), (quota.per_minute, MINUTE_S)):
             if len(calls) >= limit and calls[-limit] > now - span_s:
+                self._refused[app_id, api] += 1
                 raise _frequency_limit(limit, calls[-limit] + span_s - now)
         calls.append(now)
 
+    def usage(self) -> list[dict[str, Any]]:
+        """How much of each API's windows is used at this moment, and what was refused."""
+        now = trio.current_time()
+        return [
+            {
+                "app_id": key[1],
+                "api": key[2],
+                "last_second": sum(at > now - 1 for at in calls),
+                "last_minute": sum(at > now - MINUTE_S for at in calls),
+                "refused": self._refused[key[1], key[2]],
+            }
+            for key, calls in self._calls.items()
+            if key[0] == "api"
+        ]
+
     def check_card(self, card_id: str) -> None:
-        if self._over("card", card_id, PER_CARD_SECOND):
-            raise _frequency_limit(PER_CARD_SECOND, 1.0)
+        if self._over("card", card_id, self.settings.per_card_second):
+            raise _frequency_limit(self.settings.per_card_second, 1.0)
 
     def check_send(self, chat_id: str) -> None:
-        if self._over("chat", chat_id, PER_CHAT_SECOND):
+        if self._over("chat", chat_id, self.settings.per_chat_second):
             raise _triggers_limit()
 
     def check_patch(self, message_id: str) -> None:
-        if self._over("message", message_id, PER_MESSAGE_SECOND):
+        if self._over("message", message_id, self.settings.per_message_second):
             raise _triggers_limit()
 
     def forget_idle(self) -> None:
@@ -63,7 +101,7 @@ class Limits:
             del self._calls[key]
 
     def _over(self, kind: str, name: str, limit: int) -> bool:
-        if not self._enforce:
+        if not self.settings.enforce:
             return False
         calls, now = self._window(kind, name), trio.current_time()
         if len(calls) >= limit and calls[-limit] > now - 1:
@@ -74,7 +112,7 @@ class Limits:
     def _window(self, *key: str) -> deque[float]:
         calls = self._calls.get(key)
         if calls is None:
-            calls = self._calls[key] = deque(maxlen=PER_MINUTE)
+            calls = self._calls[key] = deque(maxlen=CALLS_MAX)
         return calls
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -97,6 +97,8 @@ class Api:
         self.limits = limits
         self.faults = faults
         self.missing_scopes: set[str] = set()
+        self.is_exempt: Callable[[str, Mapping[str, Any]], bool] = lambda _template, _path: False
+        """Whether a call counts towards no API's quota."""
         self.calls: deque[Record] = deque(maxlen=CALLS_MAX)
         self._numbers = itertools.count(1)
         self._seed = seed
@@ -165,7 +167,8 @@ class Api:
                 app_id = self.tokens.check(request.headers.get("authorization"))
                 record.app_id = app_id
                 self._check_scope(record.template, app_id)
-                self.limits.check_api(app_id, f"{record.method} {record.template}")
+                if not self.is_exempt(record.template, request.path_params):
+                    self.limits.check_api(app_id, f"{record.method} {record.template}")
             answer = await handler(Call(request, body, app_id))
         except PlatformError as refused:
             record.status, record.code = refused.status, refused.code

@@ -21,7 +21,7 @@ from actors.sandbox.control import Control
 from actors.sandbox.documents import Documents
 from actors.sandbox.faults import Faults
 from actors.sandbox.feed import Feed
-from actors.sandbox.limits import MINUTE_S, Limits
+from actors.sandbox.limits import MINUTE_S, Limits, LimitSettings
 from actors.sandbox.longconn import FRAGMENT_BYTES, LongConnections
 from actors.sandbox.platform_api import PlatformApi
 from actors.sandbox.rest import JSON, Api
@@ -78,7 +78,7 @@ async def serve_sandbox(
     alice, bob = world.add_user("Alice"), world.add_user("Bob")
     world.add_chat("p2p", "Alice", [alice.open_id], app.app_id)
     world.add_chat("group", "Team", [alice.open_id, bob.open_id], app.app_id)
-    limits = Limits(enforce=settings.enforce_limits)
+    limits = Limits(LimitSettings(enforce=settings.enforce_limits))
     config = {
         "ReconnectCount": -1,
         "ReconnectInterval": settings.reconnect_interval_s,
@@ -93,11 +93,15 @@ async def serve_sandbox(
         sockets.url = f"ws://{settings.host}:{server.port}"
         tokens = Tokens(world, clock, rng)
         api = Api(tokens, limits, Faults(), settings.seed)
+        cards = CardApi(world, limits)
+        api.is_exempt = lambda template, path: (
+            limits.settings.streaming_exempt and cards.is_exempt(template, path)
+        )
         documents = Documents(world, sockets)
         control = Control(world, api, sockets, documents, app)
         routes = [
             *PlatformApi(world, tokens, limits, sockets, documents).routes(api),
-            *CardApi(world, limits).routes(api),
+            *cards.routes(api),
             *control.routes(),
         ]
         site = Starlette(routes=routes, exception_handlers={404: _no_such_path, 405: _wrong_method})

@@ -27,6 +27,12 @@ WITHIN_S = 60.0
 """The Python SDK takes seconds to import, more on a busy machine."""
 
 
+OPERATIONS = (
+    *("content", "content", "batch", "patch", "replace", "add", "delete"),
+    *("settings", "update"),
+)
+
+
 class Client:
     """An SDK in a process of its own, and what it reported so far."""
 
@@ -75,9 +81,12 @@ async def scenario(command: list[str]) -> None:
         card = await sdk.reported("card")
         shown = next(c for c in await platform.cards() if c["card_id"] == card["card_id"])
         assert shown["card"]["body"]["elements"][0]["content"] == "Hello world, updated"
-        assert (shown["streaming"], shown["sequence"]) == (False, 4)
+        assert (shown["streaming"], shown["sequence"]) == (False, 9)
         history = await platform.get(f"cards/{card['card_id']}/history")
-        assert [one["op"] for one in history] == ["content", "content", "settings", "update"]
+        assert tuple(one["op"] for one in history) == OPERATIONS
+        elements = history[6]["card"]["body"]["elements"]
+        assert [one["element_id"] for one in elements] == ["text", "go", "more"]
+        assert [elements[0]["content"], elements[2]["content"]] == ["Hello in a batch", "replaced"]
         shown_messages = await platform.messages(await platform.chat())
         messages = {one["message_id"]: one for one in shown_messages}
         assert messages[card["message_id"]]["card_id"] == card["card_id"]

@@ -13,17 +13,27 @@ import threading
 from typing import Any
 
 import lark_oapi as lark
-from lark_oapi.api.cardkit.v1 import Card as CardData
 from lark_oapi.api.cardkit.v1 import (
+    BatchUpdateCardRequest,
+    BatchUpdateCardRequestBody,
     ContentCardElementRequest,
     ContentCardElementRequestBody,
+    CreateCardElementRequest,
+    CreateCardElementRequestBody,
     CreateCardRequest,
     CreateCardRequestBody,
+    DeleteCardElementRequest,
+    DeleteCardElementRequestBody,
+    PatchCardElementRequest,
+    PatchCardElementRequestBody,
     SettingsCardRequest,
     SettingsCardRequestBody,
+    UpdateCardElementRequest,
+    UpdateCardElementRequestBody,
     UpdateCardRequest,
     UpdateCardRequestBody,
 )
+from lark_oapi.api.cardkit.v1 import Card as CardData
 from lark_oapi.api.im.v1 import (
     CreateMessageRequest,
     CreateMessageRequestBody,
@@ -86,10 +96,11 @@ def stream_a_card(client: lark.Client, chat_id: str) -> None:
             .build()
         )
         assert done.success(), done.msg
+    change_elements(client, card_id)
     settings = (
         SettingsCardRequestBody.builder()
         .settings(json.dumps({"config": {"streaming_mode": False}}))
-        .sequence(3)
+        .sequence(8)
         .build()
     )
     closed = client.cardkit.v1.card.settings(
@@ -107,9 +118,39 @@ def stream_a_card(client: lark.Client, chat_id: str) -> None:
     )
 
 
+def change_elements(client: lark.Client, card_id: str) -> None:
+    """Use every call there is for elements, sequences 3 to 7."""
+    batch, element = client.cardkit.v1.card.batch_update, client.cardkit.v1.card_element
+    partial = {"element_id": "text", "partial_element": {"content": "Hello in a batch"}}
+    added = {"type": "append", "elements": [{"tag": "markdown", "element_id": "more"}]}
+    actions = [
+        {"action": "partial_update_element", "params": partial},
+        {"action": "add_elements", "params": added},
+    ]
+    body = BatchUpdateCardRequestBody.builder().actions(json.dumps(actions)).sequence(3).build()
+    done = [batch(BatchUpdateCardRequest.builder().card_id(card_id).request_body(body).build())]
+    patch = json.dumps({"content": "patched"})
+    patch_body = PatchCardElementRequestBody.builder().partial_element(patch).sequence(4).build()
+    patched = PatchCardElementRequest.builder().card_id(card_id).element_id("more")
+    done.append(element.patch(patched.request_body(patch_body).build()))
+    whole = json.dumps({"tag": "markdown", "element_id": "more", "content": "replaced"})
+    whole_body = UpdateCardElementRequestBody.builder().element(whole).sequence(5).build()
+    replaced = UpdateCardElementRequest.builder().card_id(card_id).element_id("more")
+    done.append(element.update(replaced.request_body(whole_body).build()))
+    line = json.dumps([{"tag": "hr", "element_id": "line"}])
+    line_body = CreateCardElementRequestBody.builder().type("insert_before")
+    line_body = line_body.target_element_id("more").elements(line).sequence(6)
+    made = CreateCardElementRequest.builder().card_id(card_id).request_body(line_body.build())
+    done.append(element.create(made.build()))
+    gone_body = DeleteCardElementRequestBody.builder().sequence(7).build()
+    gone = DeleteCardElementRequest.builder().card_id(card_id).element_id("line")
+    done.append(element.delete(gone.request_body(gone_body).build()))
+    assert all(one.success() for one in done), [one.msg for one in done]
+
+
 def update_the_card(client: lark.Client, card_id: str, card: dict[str, Any]) -> None:
     whole = CardData.builder().type("card_json").data(json.dumps(card)).build()
-    body = UpdateCardRequestBody.builder().card(whole).sequence(4).build()
+    body = UpdateCardRequestBody.builder().card(whole).sequence(9).build()
     updated = client.cardkit.v1.card.update(
         UpdateCardRequest.builder().card_id(card_id).request_body(body).build()
     )
