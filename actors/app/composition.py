@@ -54,7 +54,6 @@ from actors.kit.supervisor import (
     Strategy,
     Supervisor,
 )
-from actors.lanes.lane import Lane, LaneContext
 from actors.messages import connection as to_connection
 from actors.messages import intake as to_intake
 from actors.messages import journal as to_journal
@@ -287,13 +286,12 @@ class App:
         )
 
     async def _run_lanes(self, *, task_status: trio.TaskStatus[None]) -> None:
-        context = LaneContext(
-            settings=lane_settings(self._settings, self._accounts),
+        settings = lane_settings(self._settings, self._accounts)
+        peers = lanes.Peers(
             ownership_tx=self._boxes.ownership.tx,
             show_turn=lambda opening, inbox, own: turns.show_turn(opening, inbox, own, self._turns),
             finish_crashed=self._finish_crashed,
             mark=self._mark,
-            random_bytes=os.urandom,
         )
 
         async def run_lane(
@@ -302,7 +300,7 @@ class App:
             own: trio.MemorySendChannel[to_lane.LaneMessage],
             retire: Callable[[], None],
         ) -> None:
-            await Lane(session_id, context, own, retire).serve(inbox)
+            await lanes.Lane(session_id, settings, peers, own, retire).serve(inbox)
 
         await lanes.run(self._boxes.lanes.receiver(), run_lane, task_status=task_status)
 
@@ -361,7 +359,7 @@ class App:
     ) -> None:
         name = account.settings.account_id
         # A connection that crashed may have committed events it did not bring to intake.
-        offer(account.intake.tx, to_intake.TakeUp())
+        offer(account.intake.tx, to_intake.Recover())
         try:
             await connection.run(
                 connection.ConnectionSettings(account=name),

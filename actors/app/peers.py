@@ -101,6 +101,7 @@ def lane_settings(settings: Settings, accounts: Accounts) -> LaneSettings:
         reply_modes={name: account.settings.reply_mode for name, account in accounts.items()},
         session_reply_mode=settings.reply_mode,
         cancel_deadline_s=max(deadlines) / 1000,
+        random_bytes=os.urandom,
     )
 
 

@@ -2,10 +2,10 @@
 
 One per account. It owns the order of inbound events: they are taken one by one in
 order of receipt, so per-chat order holds by itself. The gate decides who may speak;
-a stop word or command is the daemon's own affair; everything else becomes ready in
-the journal, and ownership is told.
+a stop word or command is the daemon's own; everything else becomes ready in
+the journal, and ownership is notified.
 
-At start, and when the bot has learnt who it is, it takes up what is still
+At start, and when the bot has learnt who it is, it takes what is still
 ``received`` in the journal. Every step can be repeated without harm.
 """
 
@@ -21,18 +21,14 @@ import msgspec
 import structlog
 import trio
 
+from actors.intake.answers import Answers
 from actors.intake.attachments import Fetcher
 from actors.intake.commands import Commands
-from actors.intake.doors import (
-    Answers,
-    Peers,
-    call,
-    close_row,
-    store,
-)
 from actors.intake.marks import WaitingMarks
 from actors.intake.pairing import Pairing
+from actors.intake.peers import Peers, call
 from actors.intake.prompts import Prompts
+from actors.intake.rows import close_row, store
 from actors.intake.stop import Stopper
 from actors.kit.mailbox import offer
 from actors.messages import gateway, intake, journal, lane, ownership
@@ -165,9 +161,9 @@ class _Intake:
         )
 
     async def open(self) -> None:
-        """Know who was paired, then take up what an earlier life left."""
+        """Know who was paired, then take what an earlier run left."""
         await self._pairing.load()
-        await self.take_up_unprepared()
+        await self.recover_unprepared()
 
     async def handle_waiting(self, inbox: trio.MemoryReceiveChannel[intake.IntakeMessage]) -> None:
         """Take what else has arrived, then make all prompts among it ready together."""
@@ -189,25 +185,25 @@ class _Intake:
                 await self._close(inbound.row_id, RowState.COMMAND, "card action")
             case intake.BotKnown(open_id=open_id):
                 self._bot = open_id
-                await self.take_up_unprepared()
-            case intake.TakeUp():
-                await self.take_up_unprepared()
-            case intake.Completed():
+                await self.recover_unprepared()
+            case intake.Recover():
+                await self.recover_unprepared()
+            case intake.ContentFetched():
                 if self._prompts.completed(message):
-                    await self.take_up_unprepared()
-            case intake.Refused():
+                    await self.recover_unprepared()
+            case intake.RefusalSent():
                 if await self._prompts.refused(message):
-                    await self.take_up_unprepared()
-            case intake.Marked():
+                    await self.recover_unprepared()
+            case intake.MarkPlaced():
                 self._marks.was_put(message)
-            case intake.Began(message_id=message_id):
+            case intake.TurnBegan(message_id=message_id):
                 self._marks.clear(message_id)
             case intake.CodeSent():
                 await self._pairing.code_sent(message)
             case intake.ListPairings() | intake.ApprovePairing() | intake.RevokePairing():
                 await self._pairing.operate(message)
 
-    async def take_up_unprepared(self) -> None:
+    async def recover_unprepared(self) -> None:
         """Take every row still ``received``, oldest first."""
         after = RowId(0)
         while True:
@@ -283,7 +279,7 @@ class _Intake:
         if isinstance(wanted, command.Prompt):
             await self._prompts.take(inbound, message, content)
             return
-        await self._prompts.make_ready()  # what was said before is not to come after it
+        await self._prompts.make_ready()  # what came before it stays before it
         if isinstance(wanted, command.Command):
             await self._commands.run(message, wanted)
         else:
@@ -322,7 +318,7 @@ class _Intake:
         assert isinstance(answer, journal.Done)
         self._marks.clear(message_id)
         if not answer.changed:
-            await self._to.lanes_tx.send(lane.Recalled(message_id=message_id))
+            await self._to.lanes_tx.send(lane.MessageRecalled(message_id=message_id))
 
     def _decide(self, message: MessageReceived) -> access.Decision:
         mentioned = {each.open_id for each in message.mentions if each.open_id}
@@ -346,7 +342,7 @@ class _Intake:
     async def _refuse(
         self,
         inbound: Inbound,
-        said: MessageReceived | CommentAdded,
+        source: MessageReceived | CommentAdded,
         chat_id: ChatId,
         reason: str,
     ) -> None:
@@ -355,11 +351,11 @@ class _Intake:
             account=self._settings.account,
             chat=chat_id,
             event_id=inbound.event_id,
-            sender=said.sender_id,
+            sender=source.sender_id,
             reason=reason,
         )
         self._refusals[reason] += 1
-        offer(  # dropped when full: the next one says everything
+        offer(  # dropped when full: the next one has all of it
             self._to.ownership_tx,
             ownership.Refusals(account=self._settings.account, by_reason=dict(self._refusals)),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.intake.doors import ASK_WITHIN_S, Peers
+from actors.intake.peers import ASK_WITHIN_S, Peers
 from actors.kit.mailbox import ask_or
 from actors.messages import agents, ownership
 from protocol import strings
@@ -20,7 +20,7 @@ class Agents:
         self._names = names
 
     async def new(self, chat_id: ChatId, args: tuple[str, ...]) -> Text:
-        """Start an agent and put the chat on it; what is said meanwhile waits for it."""
+        """Start an agent and put the chat on it; what is sent there meanwhile waits for it."""
         if not 1 <= len(args) <= NEW_ARGUMENTS_MAX:
             return strings.NEW_USAGE.format(known=", ".join(self._names) or strings.NOBODY)
         agent, alias, cwd = (*args, None, None)[:NEW_ARGUMENTS_MAX]

@@ -1,7 +1,7 @@
 """What a message carries and refers to, fetched before a session is given it.
 
-Each fetch runs in a task of its own. Whatever fails is said in the text: a message
-never stays behind because of what it carries.
+Each fetch runs in a task of its own. Whatever fails is named in the text: a message
+is never left waiting because of what it carries.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 import structlog
 import trio
 
-from actors.intake.doors import Peers, call
+from actors.intake.peers import Peers, call
 from actors.messages import gateway
 from protocol.ids import MessageId
 from protocol.platform import quoting
@@ -86,16 +86,16 @@ class Fetcher:
         )
 
     async def comment(self, comment: CommentAdded) -> str | None:
-        """Return what a comment says; None: it can't be read."""
+        """Return the text of a comment; None: it can't be read."""
         place = Place(comment.file_type, comment.file_token, comment.comment_id)
         outcome = await self._call(gateway.GetComment(place=place))
         if not isinstance(outcome, CommentFound) or not outcome.replies:
             log.info("feishu.comment_not_found", outcome=type(outcome).__name__)
             return None
         by_id = {reply.reply_id: reply.markdown for reply in outcome.replies}
-        said = by_id.get(comment.reply_id or "", outcome.replies[-1].markdown)
+        text = by_id.get(comment.reply_id or "", outcome.replies[-1].markdown)
         first = outcome.replies[0].markdown
-        return said if said == first else quoting.quoted_text(first) + said
+        return text if text == first else quoting.quoted_text(first) + text
 
     # ── messages it refers to ───────────────────────────────────────────────
 

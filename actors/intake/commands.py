@@ -8,8 +8,9 @@ from typing import Final
 import structlog
 
 from actors.intake.agents import Agents
-from actors.intake.doors import ASK_WITHIN_S, Answers, Peers
+from actors.intake.answers import Answers
 from actors.intake.marks import WaitingMarks
+from actors.intake.peers import ASK_WITHIN_S, Peers
 from actors.intake.stop import Stopper
 from actors.kit.mailbox import ask_or
 from actors.messages import journal, ownership
@@ -18,7 +19,7 @@ from protocol.ids import ChatId, RowId, SessionId
 from protocol.platform.events import MessageReceived
 from protocol.routing import roster
 from protocol.routing.command import Command, Name
-from protocol.routing.roster import ReplyMode, Shown
+from protocol.routing.roster import ReplyMode, SessionView
 from protocol.strings import Text
 
 QUEUE_LISTED_MAX: Final = 50
@@ -30,7 +31,7 @@ log = structlog.get_logger()
 class Commands:
     """Carries out what a chat asks of the daemon itself."""
 
-    def __init__(  # noqa: PLR0913  # its peers in the room
+    def __init__(  # noqa: PLR0913  # the other parts of the intake
         self,
         peers: Peers,
         answers: Answers,
@@ -50,7 +51,7 @@ class Commands:
         self._now_ms = now_ms
 
     async def run(self, message: MessageReceived, command: Command) -> None:
-        """Do it, and answer. ``/pair`` is not here: it is heard before the gate."""
+        """Do it, and answer. ``/pair`` is not here: it is carried out before the gate."""
         if command.name is Name.CANCEL and not command.args:
             await self._stopper.word(message, always_answer=True)
             return
@@ -108,7 +109,7 @@ class Commands:
         if not args:
             return strings.USE_USAGE
         query = " ".join(args)
-        wanted = _shown(state, state.owner) if query == "-" else roster.find(query, state.sessions)
+        wanted = _view(state, state.owner) if query == "-" else roster.find(query, state.sessions)
         if isinstance(wanted, Text):
             return wanted
         bound_to = wanted.session.session_id if wanted and query != "-" else None
@@ -121,7 +122,7 @@ class Commands:
         if not stored.done:
             return strings.NOT_STORED
         alias = _alias(wanted)
-        text = strings.SWITCHED.format(alias=alias, previous=_alias(_shown(state, state.current)))
+        text = strings.SWITCHED.format(alias=alias, previous=_alias(_view(state, state.current)))
         if wanted is not None and wanted.busy:
             text = text.joined(strings.STILL_RUNNING.format(alias=alias))
         return text
@@ -129,13 +130,13 @@ class Commands:
     # ── /status ─────────────────────────────────────────────────────────────
 
     async def _status(self, state: ownership.ChatState) -> Text:
-        current = _shown(state, state.current)
+        current = _view(state, state.current)
         text = strings.STATUS_CHAT.format(alias=_alias(current))
         if current is not None and not current.live:
             text = text.joined(strings.STATUS_OFFLINE)
         if state.bound:
             text = text.joined(strings.STATUS_BOUND)
-        text = text.joined(strings.STATUS_OWNER.format(alias=_alias(_shown(state, state.owner))))
+        text = text.joined(strings.STATUS_OWNER.format(alias=_alias(_view(state, state.owner))))
         text = text.joined(strings.STATUS_EPOCH.format(epoch=state.lease_epoch))
         queue: journal.QueueState | journal.Failed = await ask_or(
             self._to.journal_tx,
@@ -151,7 +152,7 @@ class Commands:
     # ── /replymode ──────────────────────────────────────────────────────────
 
     async def _set_reply_mode(self, args: tuple[str, ...], state: ownership.ChatState) -> Text:
-        current = _shown(state, state.current)
+        current = _view(state, state.current)
         if current is None:
             return strings.NO_CURRENT_SESSION
         if not args:
@@ -181,7 +182,7 @@ class Commands:
         waiting = await self._waiting(state)
         match [word.lower() for word in args]:
             case []:
-                return _queue_list(message.chat_id, _shown(state, state.current), waiting)
+                return _queue_list(message.chat_id, _view(state, state.current), waiting)
             case ["clear"]:
                 mine = [row for row in waiting if self._may_drop(message, row)]
                 dropped = await self._drop(mine)
@@ -251,16 +252,16 @@ class Commands:
         return len(answer)
 
 
-def _shown(state: ownership.ChatState, session_id: SessionId | None) -> Shown | None:
+def _view(state: ownership.ChatState, session_id: SessionId | None) -> SessionView | None:
     return next((one for one in state.sessions if one.session.session_id == session_id), None)
 
 
-def _alias(shown: Shown | None) -> str | Text:
+def _alias(shown: SessionView | None) -> str | Text:
     return strings.NOBODY if shown is None else shown.session.alias
 
 
 def _queue_list(
-    chat_id: ChatId, current: Shown | None, waiting: tuple[journal.WaitingRow, ...]
+    chat_id: ChatId, current: SessionView | None, waiting: tuple[journal.WaitingRow, ...]
 ) -> Text:
     if not waiting:
         return strings.QUEUE_EMPTY

@@ -11,7 +11,8 @@ from typing import Final
 
 import trio
 
-from actors.intake.doors import Answers, Peers, call
+from actors.intake.answers import Answers
+from actors.intake.peers import Peers, call
 from actors.messages import gateway, intake
 from protocol.ids import MessageId
 from protocol.platform.outcomes import ReactionAdded
@@ -44,9 +45,11 @@ class WaitingMarks:
             gateway.Priority.CREATE,
         )
         reaction_id = outcome.reaction_id if isinstance(outcome, ReactionAdded) else None
-        await self._to.intake_tx.send(intake.Marked(message_id=message_id, reaction_id=reaction_id))
+        await self._to.intake_tx.send(
+            intake.MarkPlaced(message_id=message_id, reaction_id=reaction_id)
+        )
 
-    def was_put(self, marked: intake.Marked) -> None:
+    def was_put(self, marked: intake.MarkPlaced) -> None:
         """The platform has answered; the prompt may have begun meanwhile."""
         if marked.reaction_id is None:
             self._marked.pop(marked.message_id, None)

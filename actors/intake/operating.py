@@ -1,6 +1,6 @@
 """What the command line may ask of every account's intake: the ``larkd pair`` tools.
 
-They are for operators only; a session that names one hears that there is no such tool.
+They are for operators only; a session that names one is refused: there is no such tool.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from protocol.wire import operating
 ASK_WITHIN_S: Final = 4.0
 """Of each account; an intake that waits for its journal answers late."""
 
-IntakeDoors = Mapping[AccountId, trio.MemorySendChannel[intake.IntakeMessage]]
+IntakeSenders = Mapping[AccountId, trio.MemorySendChannel[intake.IntakeMessage]]
 ToolAnswer = ownership.ToolDone | ownership.ToolFailed
 OperatorTool = Callable[[Mapping[str, Any]], Awaitable[ToolAnswer]]
 
 
-def operator_tools(intakes: IntakeDoors) -> dict[str, OperatorTool]:
+def operator_tools(intakes: IntakeSenders) -> dict[str, OperatorTool]:
     """Return the tools by name."""
 
     async def list_pairings(_args: Mapping[str, Any]) -> ToolAnswer:
@@ -35,7 +35,9 @@ def operator_tools(intakes: IntakeDoors) -> dict[str, OperatorTool]:
             return ownership.ToolFailed(error="code must be a non-empty string")
         return await _first(
             intakes,
-            lambda door: _told(door, lambda reply: intake.ApprovePairing(code=code, reply=reply)),
+            lambda intake_tx: _ask(
+                intake_tx, lambda reply: intake.ApprovePairing(code=code, reply=reply)
+            ),
             f"no pairing code {code} is waiting; codes are valid for an hour: larkd pair list",
         )
 
@@ -45,8 +47,8 @@ def operator_tools(intakes: IntakeDoors) -> dict[str, OperatorTool]:
             return ownership.ToolFailed(error="subject must be a non-empty string")
         return await _first(
             intakes,
-            lambda door: _told(
-                door, lambda reply: intake.RevokePairing(subject=subject, reply=reply)
+            lambda intake_tx: _ask(
+                intake_tx, lambda reply: intake.RevokePairing(subject=subject, reply=reply)
             ),
             f"{subject} is not paired, and no code: larkd pair list",
         )
@@ -58,11 +60,11 @@ def operator_tools(intakes: IntakeDoors) -> dict[str, OperatorTool]:
     }
 
 
-async def _list(intakes: IntakeDoors) -> ToolAnswer:
+async def _list(intakes: IntakeSenders) -> ToolAnswer:
     found: dict[str, Any] = {}
-    for account, door in intakes.items():
+    for account, intake_tx in intakes.items():
         answer: intake.Pairings | str = await ask_or(
-            door,
+            intake_tx,
             lambda reply: intake.ListPairings(reply=reply),
             within_s=ASK_WITHIN_S,
             otherwise=lambda reason: reason,
@@ -89,25 +91,27 @@ async def _list(intakes: IntakeDoors) -> ToolAnswer:
     return ownership.ToolDone(result=found)
 
 
-Door = trio.MemorySendChannel[intake.IntakeMessage]
+IntakeSender = trio.MemorySendChannel[intake.IntakeMessage]
 
 
-async def _told(door: Door, build: Callable[[Any], intake.IntakeMessage]) -> intake.Told | str:
-    answer: intake.Told | str = await ask_or(
-        door, build, within_s=ASK_WITHIN_S, otherwise=lambda reason: reason
+async def _ask(
+    intake_tx: IntakeSender, build: Callable[[Any], intake.IntakeMessage]
+) -> intake.PairingResult | str:
+    answer: intake.PairingResult | str = await ask_or(
+        intake_tx, build, within_s=ASK_WITHIN_S, otherwise=lambda reason: reason
     )
     return answer
 
 
 async def _first(
-    intakes: IntakeDoors,
-    put: Callable[[Door], Awaitable[intake.Told | str]],
+    intakes: IntakeSenders,
+    put: Callable[[IntakeSender], Awaitable[intake.PairingResult | str]],
     otherwise: str,
 ) -> ToolAnswer:
     """Ask one account after the other until one knows what is meant."""
     silent: list[str] = []
-    for account, door in intakes.items():
-        answer = await put(door)
+    for account, intake_tx in intakes.items():
+        answer = await put(intake_tx)
         if isinstance(answer, str):
             silent.append(f"account {account} did not answer: {answer}")
         elif answer.text is not None:

@@ -1,7 +1,7 @@
 """Who is let in beside the configuration: pairing codes, approvals, and the account's book.
 
 Part of the intake, which alone changes the book of its account. A change is stored
-before anybody is told of it.
+before anybody is notified of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections.abc import Callable
 import structlog
 import trio
 
-from actors.intake.doors import Answers, Peers, call, store
+from actors.intake.answers import Answers
+from actors.intake.peers import Peers, call
+from actors.intake.rows import store
 from actors.messages import gateway, intake, journal
 from protocol import strings
 from protocol.ids import AccountId, idempotency_key
@@ -105,7 +107,7 @@ class Pairing:
     # ── approvals ───────────────────────────────────────────────────────────
 
     def may_pair(self, message: MessageReceived) -> bool:
-        """Whether this is an admin's direct chat, where ``/pair`` is heard."""
+        """Whether this is an admin's direct chat, where ``/pair`` is accepted."""
         return message.chat_type == "p2p" and message.sender_id in self.policy.admins
 
     async def command(self, message: MessageReceived, args: tuple[str, ...]) -> None:
@@ -133,10 +135,14 @@ class Pairing:
             case intake.ApprovePairing(code=code, reply=reply):
                 with reply:
                     approved = await self._approve(code, makes_first_admin=True)
-                    reply.send(intake.Told(text=None if approved is None else _told(approved)))
+                    reply.send(
+                        intake.PairingResult(
+                            text=None if approved is None else _approved_text(approved)
+                        )
+                    )
             case intake.RevokePairing(subject=subject, reply=reply):
                 with reply:
-                    reply.send(intake.Told(text=await self._revoke(subject)))
+                    reply.send(intake.PairingResult(text=await self._revoke(subject)))
 
     async def _approve(self, code: str, *, makes_first_admin: bool) -> pairing.Approved | None:
         book, approved = pairing.approve(
@@ -190,6 +196,6 @@ def _with(book: AccessBook, requests: tuple[pairing.Request, ...]) -> AccessBook
     return AccessBook(users=book.users, groups=book.groups, admins=book.admins, requests=requests)
 
 
-def _told(approved: pairing.Approved) -> str:
+def _approved_text(approved: pairing.Approved) -> str:
     tail = ", and is now an admin" if approved.became_admin else ""
     return f"paired {approved.request.subject}{tail}"

@@ -1,7 +1,7 @@
-"""Prompts on their way to a session: prepared, committed as ready, and what senders hear.
+"""Prompts on their way to a session: prepared, committed as ready, or refused for a full lane.
 
-Part of the intake. A batch of prompts is committed together; whoever has no room for
-one more, or is not there, is told of to the sender.
+Part of the intake. A batch of prompts is committed together; the
+sender is notified where a lane is full or no session is there.
 
 What a message carries is fetched in a task of its own. Until it is there, the message
 and all that follow it in its chat are held here, in order; other chats go on, and so do
@@ -17,17 +17,11 @@ from typing import Final
 import msgspec
 import trio
 
+from actors.intake.answers import Answers
 from actors.intake.attachments import Fetcher, needs_fetching
-from actors.intake.doors import (
-    Answers,
-    Peers,
-    Prompt,
-    close_row,
-    prepare_rows,
-    store,
-    who_hears,
-)
 from actors.intake.marks import WaitingMarks
+from actors.intake.peers import Peers, find_target
+from actors.intake.rows import Prompt, close_row, prepare_rows, store
 from actors.messages import intake, journal, ownership
 from protocol import strings
 from protocol.ids import AccountId, ChatId, RowId
@@ -41,11 +35,11 @@ NOTICED_CHATS_MAX: Final = 4_096
 HELD_MAX: Final = 256
 """Prompts held here; past it they stay in the journal until these are gone."""
 
-Heard = Mapping[ChatId, ownership.ChatSession | None]
+Targets = Mapping[ChatId, ownership.ChatTarget | None]
 
 
 class _Held(msgspec.Struct):
-    """A prompt that waits for what it carries, or behind one that does."""
+    """A prompt that waits for what it carries, or for one before it."""
 
     prompt: Prompt
     complete: bool
@@ -54,7 +48,7 @@ class _Held(msgspec.Struct):
 class Prompts:
     """The prompts taken and not ready yet, in order of receipt in each chat."""
 
-    def __init__(  # noqa: PLR0913  # its peers in the room
+    def __init__(  # noqa: PLR0913  # the other parts of the intake
         self,
         account: AccountId,
         peers: Peers,
@@ -107,7 +101,7 @@ class Prompts:
         return self._left_some
 
     def _drained(self) -> bool:
-        """Whether those left in the journal can be taken up now."""
+        """Whether those left in the journal can be taken now."""
         if self._held_rows or self._refused or not self._left_some:
             return False
         self._left_some = False
@@ -115,7 +109,7 @@ class Prompts:
 
     async def _hold(self, row_id: RowId, prepared: Prepared, *, complete: bool) -> None:
         chat_id = prepared.chat_id
-        heard = await who_hears(self._to.ownership_tx, chat_id)
+        target = await find_target(self._to.ownership_tx, chat_id)
         await store(
             self._to.journal_tx,
             lambda reply: journal.Dispatch(row_id=row_id, chat_id=chat_id, reply=reply),
@@ -123,13 +117,13 @@ class Prompts:
         prompt = Prompt(
             row_id=row_id,
             prepared=prepared,
-            dispatched_to=heard.session_id if heard else None,
+            dispatched_to=target.session_id if target else None,
         )
         self._held.setdefault(chat_id, deque()).append(_Held(prompt, complete))
         self._held_rows.add(row_id)
 
     async def take_comment(self, inbound: Inbound, comment: CommentAdded) -> None:
-        """Take a comment of a document; what it says is fetched first."""
+        """Take a comment of a document; its text is fetched first."""
         if self._has(inbound.row_id) or self._leaves():
             return
         prepared = _prepared_comment(self._account, comment)
@@ -139,20 +133,20 @@ class Prompts:
     async def _fetch_comment(
         self, row_id: RowId, comment: CommentAdded, prepared: Prepared
     ) -> None:
-        said = await self._fetcher.comment(comment)
-        content = "[comment that could not be read]" if said is None else said
+        text = await self._fetcher.comment(comment)
+        content = "[comment that could not be read]" if text is None else text
         whole = msgspec.structs.replace(prepared, content=content)
-        await self._to.intake_tx.send(intake.Completed(row_id=row_id, prepared=whole))
+        await self._to.intake_tx.send(intake.ContentFetched(row_id=row_id, prepared=whole))
 
     async def _fetch(self, row_id: RowId, message: MessageReceived, content: Content) -> None:
         whole = await self._fetcher.complete(message, content)
         prepared = _prepared(self._account, message, whole)
-        await self._to.intake_tx.send(intake.Completed(row_id=row_id, prepared=prepared))
+        await self._to.intake_tx.send(intake.ContentFetched(row_id=row_id, prepared=prepared))
 
-    def completed(self, message: intake.Completed) -> bool:
+    def completed(self, message: intake.ContentFetched) -> bool:
         """What a prompt carries is here: let go what can go, in order.
 
-        Say whether the journal has prompts that were left in it meanwhile.
+        Return whether the journal has prompts that were left in it meanwhile.
         """
         chat_id = message.prepared.chat_id
         held = self._held.get(chat_id, deque())
@@ -169,23 +163,23 @@ class Prompts:
         return self._drained()
 
     async def make_ready(self) -> None:
-        """Commit the prompts taken so far as ready, and tell whom it concerns."""
+        """Commit the prompts taken so far as ready, and notify ownership."""
         taken, self._taken = self._taken, []
         if not taken:
             return
         chats = {prompt.prepared.chat_id for prompt in taken}
-        heard = {chat_id: await who_hears(self._to.ownership_tx, chat_id) for chat_id in chats}
-        rooms = {chat_id: one.room for chat_id, one in heard.items() if one is not None}
+        targets = {chat_id: await find_target(self._to.ownership_tx, chat_id) for chat_id in chats}
+        capacities = {chat_id: one.capacity for chat_id, one in targets.items() if one is not None}
         prompts = [
-            msgspec.structs.replace(prompt, room=rooms.get(prompt.prepared.chat_id))
+            msgspec.structs.replace(prompt, capacity=capacities.get(prompt.prepared.chat_id))
             for prompt in taken
         ]
         full = await prepare_rows(self._to.journal_tx, prompts)
         ready = [prompt for prompt in prompts if prompt not in full]
-        self._mark_waiting(ready, heard)
+        self._mark_waiting(ready, targets)
         for prompt in full:
             self._refused.add(prompt.row_id)
-            self._nursery.start_soon(self._refuse, prompt, heard[prompt.prepared.chat_id])
+            self._nursery.start_soon(self._refuse, prompt, targets[prompt.prepared.chat_id])
         last = {(one.prepared.chat_id, one.dispatched_to): one for one in ready}
         for (chat_id, _), prompt in last.items():
             await self._to.ownership_tx.send(
@@ -196,47 +190,49 @@ class Prompts:
                     dispatched_to=prompt.dispatched_to,
                 )
             )
-            self._tell_if_nobody_hears(prompt.prepared, heard[chat_id])
+            self._notify_if_nobody_is_there(prompt.prepared, targets[chat_id])
 
-    def _mark_waiting(self, ready: list[Prompt], heard: Heard) -> None:
+    def _mark_waiting(self, ready: list[Prompt], targets: Targets) -> None:
         """Whoever has to wait for a turn in flight, or for one before it here, sees it landed."""
-        busy = {one.session_id for one in heard.values() if one is not None and one.busy}
+        busy = {one.session_id for one in targets.values() if one is not None and one.busy}
         for prompt in ready:
-            hearer = heard[prompt.prepared.chat_id]
-            if hearer is None or hearer.room is None:
+            target = targets[prompt.prepared.chat_id]
+            if target is None or target.capacity is None:
                 continue
-            if hearer.session_id in busy:
+            if target.session_id in busy:
                 self._marks.put(prompt.prepared.message_id)
-            busy.add(hearer.session_id)
+            busy.add(target.session_id)
 
-    async def _refuse(self, prompt: Prompt, heard: ownership.ChatSession | None) -> None:
-        """Tell the sender that there is no room. Until that is done the row is not closed."""
+    async def _refuse(self, prompt: Prompt, target: ownership.ChatTarget | None) -> None:
+        """Notify the sender that the lane is full. Until that is done the row is not closed."""
         text = strings.LANE_FULL.format(
-            alias=heard.alias if heard else "", count=ownership.WAITING_ROWS_MAX
+            alias=target.alias if target else "", count=ownership.WAITING_ROWS_MAX
         )
         message = prompt.prepared
-        told = await self._answers.tell(message.message_id, message.chat_id, text, "full")
-        await self._to.intake_tx.send(intake.Refused(row_id=prompt.row_id, told=told))
+        delivered = await self._answers.deliver(message.message_id, message.chat_id, text, "full")
+        await self._to.intake_tx.send(intake.RefusalSent(row_id=prompt.row_id, delivered=delivered))
 
-    async def refused(self, message: intake.Refused) -> bool:
-        """Close the row of who was told.
+    async def refused(self, message: intake.RefusalSent) -> bool:
+        """Close the row whose sender was notified.
 
-        Say whether rows in the journal are to be taken up: those left in it, and one whose
-        sender could not be told, which is tried anew.
+        Return whether rows in the journal are to be taken: those left in it, and one whose
+        sender could not be notified, which is tried anew.
         """
-        if message.told:
+        if message.delivered:
             await close_row(
                 self._to.journal_tx,
                 message.row_id,
                 RowState.ANSWERED,
-                "no room in the lane",
+                "the lane is full",
                 self._now_ms(),
             )
         self._refused.discard(message.row_id)
-        return self._drained() or not message.told
+        return self._drained() or not message.delivered
 
-    def _tell_if_nobody_hears(self, message: Prepared, heard: ownership.ChatSession | None) -> None:
-        if heard is None or heard.live:
+    def _notify_if_nobody_is_there(
+        self, message: Prepared, target: ownership.ChatTarget | None
+    ) -> None:
+        if target is None or target.live:
             return
         now = self._now_ms()
         if now - self._noticed.get(message.chat_id, -NOTICE_EVERY_MS) < NOTICE_EVERY_MS:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import structlog
 
-from actors.intake.doors import ASK_WITHIN_S, Answers, Peers, who_hears
+from actors.intake.answers import Answers
+from actors.intake.peers import ASK_WITHIN_S, Peers, find_target
 from actors.kit.mailbox import ask_or
 from actors.messages import approvals, intake, journal, lane
 from protocol import strings
@@ -20,7 +21,7 @@ log = structlog.get_logger()
 
 
 class Stopper:
-    """Asks lanes to stop, and tells people what came of it."""
+    """Asks lanes to stop, and answers people."""
 
     def __init__(
         self,
@@ -38,7 +39,7 @@ class Stopper:
     async def word(self, message: MessageReceived, *, always_answer: bool) -> None:
         """Stop what runs in the chat, or the turn of the card that is quoted.
 
-        Where a card says that it stopped, only a command is answered.
+        Where a card shows that it stopped, only a command is answered.
         """
         quoted = await self._quoted_turn(message)
         if quoted is not None:
@@ -46,9 +47,9 @@ class Stopper:
                 quoted.session_id, quoted.turn_id, message.chat_id, message.sender_id
             )
         else:
-            heard = await who_hears(self._to.ownership_tx, message.chat_id)
+            target = await find_target(self._to.ownership_tx, message.chat_id)
             answer = await self._ask_to_stop(
-                heard.session_id if heard else None, None, message.chat_id, message.sender_id
+                target.session_id if target else None, None, message.chat_id, message.sender_id
             )
         match answer:
             case lane.Stopped(mode=mode) if mode == "streaming" and not always_answer:
@@ -76,7 +77,7 @@ class Stopper:
     async def session(
         self, message: MessageReceived, session_id: SessionId, alias: str
     ) -> strings.Text:
-        """Stop what runs in the named session; return what to say."""
+        """Stop what runs in the named session; return the answer."""
         answer = await self._ask_to_stop(session_id, None, message.chat_id, message.sender_id)
         match answer:
             case lane.Stopped():
@@ -86,7 +87,7 @@ class Stopper:
         return strings.NOTHING_RUNNING
 
     async def press(self, inbound: Inbound) -> intake.Toast | None:
-        """Somebody pressed a button of a card: say at once what it did."""
+        """Somebody pressed a button of a card: answer at once what it did."""
         try:
             action = decode_card_action(inbound.payload)
         except RemoteProtocolError as unreadable:
@@ -138,7 +139,7 @@ class Stopper:
             return lane.NothingRunning()
         return await ask_or(
             self._to.lanes_tx,
-            lambda reply: lane.Stop(
+            lambda reply: lane.StopTurn(
                 session_id=session_id,
                 turn_id=turn_id,
                 chat_id=chat_id,

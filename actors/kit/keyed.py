@@ -55,7 +55,7 @@ class KeyedChildren(Generic[KeyT, MessageT]):
         if mailbox is None:
             mailbox, inbox = trio.open_memory_channel[MessageT](self._mailbox_messages_max)
             self._by_key[key] = mailbox
-            self._nursery.start_soon(self._live, key, mailbox, inbox, name=f"{key}")
+            self._nursery.start_soon(self._run_one, key, mailbox, inbox, name=f"{key}")
         return mailbox
 
     def forget(self, key: KeyT, mailbox: trio.MemorySendChannel[MessageT]) -> None:
@@ -66,7 +66,7 @@ class KeyedChildren(Generic[KeyT, MessageT]):
         if self._by_key.get(key) is mailbox:
             del self._by_key[key]
 
-    async def _live(
+    async def _run_one(
         self,
         key: KeyT,
         mailbox: trio.MemorySendChannel[MessageT],

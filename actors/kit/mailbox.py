@@ -1,4 +1,4 @@
-"""How actors talk: bounded mailboxes, and questions with one answer and a deadline."""
+"""How actors communicate: bounded mailboxes, and questions with one answer and a deadline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Reply(Generic[AnswerT]):
     """The one way back for a question.
 
     Its holder enters it as a context manager: a handler that crashes closes it on
-    the way out, so the asker is told instead of left to wait.
+    the way out, so the asker is notified instead of left to wait.
     """
 
     __slots__ = ("_tx",)
@@ -65,7 +65,7 @@ async def ask(
     """Send ``build(reply)`` and return its answer.
 
     Raises:
-        trio.TooSlowError: no room, or no answer, within *within_s* seconds.
+        trio.TooSlowError: no capacity, or no answer, within *within_s* seconds.
         ActorGone: the actor is gone or dropped the question.
     """
     tx, rx = trio.open_memory_channel[AnswerT](1)
@@ -100,7 +100,7 @@ async def ask_or(
 
 
 def offer(mailbox: trio.MemorySendChannel[MessageT], message: MessageT) -> bool:
-    """Send without waiting; say whether it was taken. For messages that go upwards."""
+    """Send without waiting; return whether it was taken. For messages that go upwards."""
     try:
         mailbox.send_nowait(message)
     except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
@@ -109,9 +109,9 @@ def offer(mailbox: trio.MemorySendChannel[MessageT], message: MessageT) -> bool:
 
 
 def drain(inbox: trio.MemoryReceiveChannel[MessageT]) -> int:
-    """Drop what an earlier life of an actor left unread; return how much that was.
+    """Drop what an earlier run of an actor left unread; return how much that was.
 
-    Who asked is told that the question was dropped.
+    Who asked is notified that the question was dropped.
     """
     dropped = 0
     while True:

@@ -2,9 +2,9 @@
 
 The semantics are Erlang/OTP's, with what structured concurrency changes: nothing
 can kill a task. A child is asked to stop; one that is late is named, and waited
-for, because two lives would be two owners of one state.
+for, because two runs would be two owners of one state.
 
-How it works: each child lives in a scope of its own inside one service nursery,
+How it works: each child runs in a scope of its own inside one service nursery,
 so that a cancellation from outside reaches the supervisor first, which then stops
 its children in the reverse of their order. All decisions are taken in one task.
 """
@@ -23,7 +23,7 @@ from tricycle import open_service_nursery
 
 
 class Restart(Enum):
-    """When the end of a child calls for a new life."""
+    """When the end of a child calls for a new run."""
 
     PERMANENT = auto()  # whenever it ends
     TRANSIENT = auto()  # when it crashed
@@ -48,7 +48,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(Protocol):
-    """One life of a child: builds its state afresh and says when it is ready."""
+    """One run of a child: builds its state afresh and reports when it is ready."""
 
     async def __call__(self, *, task_status: trio.TaskStatus[None]) -> None: ...
 
@@ -62,26 +62,26 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Report = Callable[[str, str, BaseException | None], None]
-"""Told ``(what, child name, crash)``; must not block or raise."""
+"""Called with ``(what, child name, crash)``; must not block or raise."""
 
 
 class RestartsExhausted(Exception):
     """A supervisor has spent its budget. The last crash is the cause."""
 
 
-class _Life:
-    """One run of one child: the scope that ends it and the event that says it has."""
+class _Running:
+    """One run of one child: the scope that ends it and the event that is set when it has."""
 
-    __slots__ = ("ended", "scope", "told_to_stop")
+    __slots__ = ("ended", "scope", "stopping")
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
         self.ended = trio.Event()
-        self.told_to_stop = False
+        self.stopping = False
 
 
 class _Started(trio.TaskStatus[None]):
-    """Remembers whether the child said it was ready."""
+    """Remembers whether the child reported to be ready."""
 
     def __init__(self, inner: trio.TaskStatus[None]) -> None:
         self._inner = inner
@@ -109,8 +109,8 @@ class Supervisor:
         self._budget = budget
         self._report = report
         self._rng = rng
-        self._lives: dict[str, _Life] = {}
-        self._crashes: dict[str, Exception | None] = {}  # ended lives not yet looked at
+        self._running: dict[str, _Running] = {}
+        self._crashes: dict[str, Exception | None] = {}  # ended runs not yet looked at
         self._someone_ended = trio.Event()
         self._restarts: deque[float] = deque()
 
@@ -138,7 +138,7 @@ class Supervisor:
             await self._someone_ended.wait()
             self._someone_ended = trio.Event()
             for child in self._children:
-                if child.name not in self._crashes or child.name in self._lives:
+                if child.name not in self._crashes or child.name in self._running:
                     continue
                 crash = self._crashes.pop(child.name)
                 if child.restart is Restart.PERMANENT or (
@@ -150,26 +150,26 @@ class Supervisor:
 
     async def _start(self, nursery: trio.Nursery, child: Child) -> None:
         with trio.fail_after(child.start_within_s):
-            await nursery.start(self._live, child, name=child.name)
+            await nursery.start(self._run_child, child, name=child.name)
 
-    async def _live(self, child: Child, *, task_status: trio.TaskStatus[None]) -> None:
-        """One life. A crash becomes a note for the supervisor; a cancellation goes on."""
-        life = self._lives[child.name] = _Life()
+    async def _run_child(self, child: Child, *, task_status: trio.TaskStatus[None]) -> None:
+        """One run. A crash becomes a note for the supervisor; a cancellation goes on."""
+        run = self._running[child.name] = _Running()
         started = _Started(task_status)
         crash: ExceptionGroup[Exception] | None = None
         try:
-            with life.scope:
+            with run.scope:
                 await child.run(task_status=started)
         except* Exception as group:  # noqa: BLE001  # whatever it was, it is this child's end
-            # Said here: a Cancelled beside it leaves as soon as this block ends.
+            # Reported here: a Cancelled beside it leaves as soon as this block ends.
             self._report("crashed", child.name, group)
             crash = group
         finally:
-            del self._lives[child.name]
-            life.ended.set()
+            del self._running[child.name]
+            run.ended.set()
         if not started.called:
             raise crash or RuntimeError(f"{child.name} ended before it was ready")
-        if not life.told_to_stop:
+        if not run.stopping:
             self._crashes[child.name] = crash
             self._someone_ended.set()
 
@@ -182,7 +182,7 @@ class Supervisor:
             await trio.sleep(self._pause_s())
             try:
                 for child in group:
-                    if child.name not in self._lives:
+                    if child.name not in self._running:
                         await self._start(nursery, child)
             except Exception as failure:  # noqa: BLE001  # a failed start spends the same budget
                 self._report("start failed", ended.name, failure)
@@ -198,16 +198,16 @@ class Supervisor:
     async def _stop(self, group: tuple[Child, ...]) -> None:
         """Stop in reverse order. Shielded, with the sum of the deadlines as its bound."""
         for child in reversed(group):
-            life = self._lives.get(child.name)
-            if life is None:
+            run = self._running.get(child.name)
+            if run is None:
                 continue
-            life.told_to_stop = True
-            life.scope.cancel(reason=f"supervisor stops {child.name}")
-            with trio.move_on_after(child.stop_within_s, shield=True) as patience:
-                await life.ended.wait()
-            if patience.cancelled_caught:
+            run.stopping = True
+            run.scope.cancel(reason=f"supervisor stops {child.name}")
+            with trio.move_on_after(child.stop_within_s, shield=True) as limit:
+                await run.ended.wait()
+            if limit.cancelled_caught:
                 self._report("slow to stop", child.name, None)
-                await life.ended.wait()
+                await run.ended.wait()
 
     def _spend(self, child: Child, cause: Exception | None) -> None:
         now = trio.current_time()

@@ -1,6 +1,6 @@
-"""The lanes' host: opens a lane per session on demand and brings each its mail.
+"""The lanes' host: opens a lane per session on demand and passes each its messages.
 
-A lane that crashes is its session's trouble only: its cards are brought to a final
+A lane that crashes is its session's failure only: its cards are brought to a final
 state on the way out, and its proxy is asked to connect again, which opens a new one.
 """
 
@@ -18,7 +18,7 @@ from actors.messages import lane, link
 from protocol.ids import SessionId
 
 LANE_MAILBOX_MESSAGES_MAX: Final = 256
-"""A lane handles its mail without waiting, so this is one scheduling round of it."""
+"""A lane handles its messages without waiting, so this is one scheduling round of it."""
 STOP_ALL_WITHIN_S: Final = 1.0
 RETRY_AFTER_MS: Final = 1_000
 
@@ -33,7 +33,7 @@ RunLane = Callable[
     ],
     Awaitable[None],
 ]
-"""``run(session_id, inbox, own, retire)``: one life of one lane."""
+"""``run(session_id, inbox, own, retire)``: one run of one lane."""
 
 
 async def run(
@@ -67,18 +67,18 @@ class _Host:
             case lane.Attached(session_id=session_id):
                 self._links[session_id] = message.link
                 await self._lanes.open(session_id).send(message)
-            case lane.Stop(session_id=session_id):
+            case lane.StopTurn(session_id=session_id):
                 if self._lanes.get(session_id) is None:
                     message.reply.send(lane.NothingRunning())
                 await self._send(session_id, message)
             case (
                 lane.Detached(session_id=session_id)
                 | lane.Wake(session_id=session_id)
-                | lane.Answered(session_id=session_id)
-                | lane.Revoked(session_id=session_id)
+                | lane.RowClosed(session_id=session_id)
+                | lane.RowRevoked(session_id=session_id)
             ):
                 await self._send(session_id, message)
-            case lane.Recalled():
+            case lane.MessageRecalled():
                 for mailbox in self._lanes.mailboxes():
                     await self._post(mailbox, message)
             case lane.StopAll():

@@ -1,6 +1,6 @@
 """A lane: the order of one session's turns, the one in flight, and its cancellation.
 
-A lane pulls: when it has room it asks ownership for its session's next row, so a
+A lane pulls: when it is free it asks ownership for its session's next row, so a
 row waits in the journal, where it is safe and can still follow the lease, and not
 here. A ``turns`` session runs one turn at a time; a channel session, which answers
 through tools, is given rows as they come.
@@ -27,7 +27,7 @@ from protocol.routing.roster import ReplyMode
 from protocol.wire import messages as wire
 
 TURN_INPUTS_MAX: Final = 64
-"""Joined messages a turn's actor may be behind; past it the proxy's TCP pushes back."""
+"""Joined messages a turn's actor may have unread; past it the proxy's TCP pushes back."""
 ASK_WITHIN_S: Final = 5.0
 ASK_AGAIN_S: Final = 1.0
 MARKED_MAX: Final = 64
@@ -43,7 +43,7 @@ ShowTurn = Callable[
     ],
     Awaitable[None],
 ]
-"""Shows one turn until its final state was accepted; tells the lane of its end."""
+"""Shows one turn until its final state was accepted; notifies the lane of its end."""
 FinishCrashed = Callable[[turn.TurnOpening], Awaitable[None]]
 """Brings the cards of a turn whose actor crashed to error, by what the ledger knows."""
 MarkMessage = Callable[[AccountId, MessageId, trio.Event], Awaitable[None]]
@@ -55,17 +55,17 @@ class LaneSettings(msgspec.Struct, frozen=True, kw_only=True):
     reply_modes: dict[AccountId, FeishuReplyMode]
     session_reply_mode: ReplyMode
     cancel_deadline_s: float
+    random_bytes: Callable[[int], bytes]
+    """Of which turn ids are made."""
 
 
-class LaneContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What every lane is given; the same for all."""
+class Peers(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom every lane asks, and who shows its turns; the same for all."""
 
-    settings: LaneSettings
     ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]
     show_turn: ShowTurn
     finish_crashed: FinishCrashed
     mark: MarkMessage
-    random_bytes: Callable[[int], bytes]
 
 
 class _Turn:
@@ -90,12 +90,14 @@ class Lane:
     def __init__(
         self,
         session_id: SessionId,
-        context: LaneContext,
+        settings: LaneSettings,
+        peers: Peers,
         own: trio.MemorySendChannel[lane.LaneMessage],
         retire: Callable[[], None],
     ) -> None:
         self._session_id = session_id
-        self._context = context
+        self._settings = settings
+        self._to = peers
         self._own = own
         self._retire = retire
         self._peer: lane.Attached | None = None
@@ -131,18 +133,18 @@ class Lane:
                     self._peer = None
             case lane.Wake():
                 self._more = True
-            case lane.Answered(row_id=row_id):
+            case lane.RowClosed(row_id=row_id):
                 self._unmark(row_id)
             case lane.Fetched():
                 self._fetched(message)
-            case lane.Stop():
+            case lane.StopTurn():
                 with message.reply:
                     message.reply.send(self._stop(message))
-            case lane.Revoked(row_id=row_id):
+            case lane.RowRevoked(row_id=row_id):
                 if self._turn is not None and self._turn.row_id == row_id:
                     self._turn.revoked = True
                     self._cancel(self._turn, "user")
-            case lane.Recalled(message_id=message_id):
+            case lane.MessageRecalled(message_id=message_id):
                 if self._turn is not None and self._turn.opening.message_id == message_id:
                     self._cancel(self._turn, "recalled")
             case lane.StopAll():
@@ -155,7 +157,7 @@ class Lane:
                 self._turn_ended(turn_id)
             case lane.CancelExpired(turn_id=turn_id):
                 self._cancel_expired(turn_id)
-            case lane.Shown(turn_id=turn_id, crashed=crashed):
+            case lane.TurnActorEnded(turn_id=turn_id, crashed=crashed):
                 self._showing -= 1
                 if crashed and self._turn is not None and self._turn.opening.turn_id == turn_id:
                     self._cancel(self._turn, "timeout")
@@ -176,7 +178,7 @@ class Lane:
         failed = False
         try:
             row = await ask(
-                self._context.ownership_tx,
+                self._to.ownership_tx,
                 lambda reply: ownership.Next(
                     session_id=self._session_id, connection_id=peer.connection_id, reply=reply
                 ),
@@ -198,7 +200,7 @@ class Lane:
 
     def _begin(self, peer: lane.Attached, fetched: ownership.NextRow) -> None:
         row = fetched.offer
-        turn_id = ids.turn_id(self._context.random_bytes(ids.TURN_ID_BYTES))
+        turn_id = ids.turn_id(self._settings.random_bytes(ids.TURN_ID_BYTES))
         inputs: trio.MemorySendChannel[turn.TurnInput] | None = None
         if wire.CAPABILITY_TURNS in peer.capabilities:
             inputs = self._open_turn(peer, row, turn_id, fetched.reply_mode)
@@ -229,7 +231,7 @@ class Lane:
     async def _show_mark(self, row: Offer) -> None:
         answered = self._marked[row.row_id] = trio.Event()
         try:
-            await self._context.mark(row.account, row.prepared.message_id, answered)
+            await self._to.mark(row.account, row.prepared.message_id, answered)
         finally:
             self._marked.pop(row.row_id, None)
 
@@ -242,7 +244,7 @@ class Lane:
         self, peer: lane.Attached, row: Offer, turn_id: TurnId, mode: ReplyMode | None
     ) -> trio.MemorySendChannel[turn.TurnInput]:
         prepared = row.prepared
-        wanted = self._context.settings.reply_modes.get(row.account, "auto")
+        wanted = self._settings.reply_modes.get(row.account, "auto")
         streams = wanted == "streaming" or (wanted == "auto" and prepared.chat_type == "p2p")
         if place_of(prepared.chat_id) is not None:
             streams = False  # the thread of a comment shows no cards
@@ -256,7 +258,7 @@ class Lane:
             sender_id=prepared.sender_id,
             chat_type=prepared.chat_type,
             mode="streaming" if streams else "static",
-            reply_mode=mode or self._context.settings.session_reply_mode,
+            reply_mode=mode or self._settings.session_reply_mode,
         )
         inputs, outlet = trio.open_memory_channel[turn.TurnInput](TURN_INPUTS_MAX)
         self._turn = _Turn(opening, row.row_id, inputs)
@@ -271,13 +273,15 @@ class Lane:
         crash: Exception | None = None
         with outlet:
             try:
-                await self._context.show_turn(opening, outlet.clone(), self._own)
+                await self._to.show_turn(opening, outlet.clone(), self._own)
             except* Exception as group:  # its crash is that turn's failure, no more
                 log.exception("turn.crashed", turn=opening.turn_id, session=self._session_id)
                 crash = group
             if crash is not None:
-                await self._context.finish_crashed(opening)
-            await self._own.send(lane.Shown(turn_id=opening.turn_id, crashed=crash is not None))
+                await self._to.finish_crashed(opening)
+            await self._own.send(
+                lane.TurnActorEnded(turn_id=opening.turn_id, crashed=crash is not None)
+            )
             async for message in outlet:
                 if isinstance(message, wire.TurnEnd):
                     await self._own.send(
@@ -292,13 +296,13 @@ class Lane:
         if self._turn is None or self._turn.opening.turn_id != turn_id:
             return
         if not self._turn.revoked:
-            self._nursery.start_soon(self._tell_ownership, self._turn.row_id)
+            self._nursery.start_soon(self._close_row, self._turn.row_id)
         self._drop_turn()
 
-    async def _tell_ownership(self, row_id: RowId) -> None:
-        await self._context.ownership_tx.send(ownership.Answered(row_id=row_id))
+    async def _close_row(self, row_id: RowId) -> None:
+        await self._to.ownership_tx.send(ownership.RowAnswered(row_id=row_id))
 
-    def _stop(self, stop: lane.Stop) -> lane.StopAnswer:
+    def _stop(self, stop: lane.StopTurn) -> lane.StopAnswer:
         running = self._turn
         if (
             running is None
@@ -324,11 +328,11 @@ class Lane:
                 self._peer.link,
                 link.CancelTurn(cancel=wire.Cancel(turn_id=turn_id, reason=reason)),
             )
-        self._tell_turn(running, turn.Stop(reason=reason))
+        self._send_turn(running, turn.Stop(reason=reason))
         self._nursery.start_soon(self._expire_cancel, turn_id)
 
     async def _expire_cancel(self, turn_id: TurnId) -> None:
-        await trio.sleep(self._context.settings.cancel_deadline_s)
+        await trio.sleep(self._settings.cancel_deadline_s)
         await self._own.send(lane.CancelExpired(turn_id=turn_id))
 
     def _cancel_expired(self, turn_id: TurnId) -> None:
@@ -342,7 +346,7 @@ class Lane:
         """The session still owes the end of this turn, or owes none any more."""
         if (self._unresponsive is None) is not (turn_id is None):
             self._nursery.start_soon(
-                self._context.ownership_tx.send,
+                self._to.ownership_tx.send,
                 ownership.Unresponsive(
                     session_id=self._session_id, unresponsive=turn_id is not None
                 ),
@@ -350,12 +354,12 @@ class Lane:
         self._unresponsive = turn_id
 
     def _lose_turn(self) -> None:
-        """The connection that ran the turn is over. Its row is ownership's affair."""
+        """The connection that ran the turn is over. Ownership decides about its row."""
         for row_id in list(self._marked):
             self._unmark(row_id)
         self._owe_end(None)
         if self._turn is not None:
-            self._tell_turn(self._turn, turn.SessionLost())
+            self._send_turn(self._turn, turn.SessionLost())
             self._drop_turn()
 
     def _drop_turn(self) -> None:
@@ -364,7 +368,7 @@ class Lane:
             self._turn = None
             self._more = True
 
-    def _tell_turn(self, running: _Turn, message: turn.TurnInput) -> None:
+    def _send_turn(self, running: _Turn, message: turn.TurnInput) -> None:
         self._nursery.start_soon(self._send_input, running.inputs.clone(), message)
 
     @staticmethod

@@ -193,7 +193,7 @@ class Link:
                 await self._admit(register)
             case Acknowledge(ack=ack):
                 await self._ownership_tx.send(
-                    ownership.Acked(
+                    ownership.RowAcked(
                         connection_id=self._id, event_id=EventId(ack.event_id), attempt=ack.attempt
                     )
                 )

@@ -41,32 +41,32 @@ class BotKnown(Message, frozen=True, kw_only=True):
     open_id: OpenId
 
 
-class TakeUp(Message, frozen=True, kw_only=True):
-    """There may be committed events nobody has brought: look into the journal."""
+class Recover(Message, frozen=True, kw_only=True):
+    """There may be committed events nobody has forwarded: look into the journal."""
 
 
-class Completed(Message, frozen=True, kw_only=True):
+class ContentFetched(Message, frozen=True, kw_only=True):
     """From the intake's own child: what a message carries was fetched, or was not."""
 
     row_id: RowId
     prepared: Prepared
 
 
-class Refused(Message, frozen=True, kw_only=True):
-    """From the intake's own child: whether a sender was told that there is no room."""
+class RefusalSent(Message, frozen=True, kw_only=True):
+    """From the intake's own child: whether a sender was notified that the lane is full."""
 
     row_id: RowId
-    told: bool
+    delivered: bool
 
 
-class Marked(Message, frozen=True, kw_only=True):
+class MarkPlaced(Message, frozen=True, kw_only=True):
     """From the intake's own child: the waiting mark is on this message, or is not."""
 
     message_id: MessageId
     reaction_id: str | None
 
 
-class Began(Message, frozen=True, kw_only=True):
+class TurnBegan(Message, frozen=True, kw_only=True):
     """The turn of this message began: it waits no longer. May be dropped."""
 
     message_id: MessageId
@@ -85,8 +85,8 @@ class Pairings(msgspec.Struct, frozen=True, kw_only=True):
     book: AccessBook
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of an operator's wish; None: it concerns nothing of this account."""
+class PairingResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an operator's request; None: it concerns nothing of this account."""
 
     text: str | None
 
@@ -99,25 +99,25 @@ class ApprovePairing(Message, frozen=True, kw_only=True):
     """The operator lets in whom this code was shown to."""
 
     code: str
-    reply: Reply[Told]
+    reply: Reply[PairingResult]
 
 
 class RevokePairing(Message, frozen=True, kw_only=True):
     """The operator takes back what was approved of an open_id or chat_id, or a code."""
 
     subject: str
-    reply: Reply[Told]
+    reply: Reply[PairingResult]
 
 
 IntakeMessage = (
     Arrived
     | CardAction
     | BotKnown
-    | TakeUp
-    | Completed
-    | Refused
-    | Marked
-    | Began
+    | Recover
+    | ContentFetched
+    | RefusalSent
+    | MarkPlaced
+    | TurnBegan
     | CodeSent
     | ListPairings
     | ApprovePairing

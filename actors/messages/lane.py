@@ -37,7 +37,7 @@ class Wake(Message, frozen=True, kw_only=True):
     session_id: SessionId
 
 
-class Answered(Message, frozen=True, kw_only=True):
+class RowClosed(Message, frozen=True, kw_only=True):
     """A row this session was given was answered."""
 
     session_id: SessionId
@@ -47,7 +47,7 @@ class Answered(Message, frozen=True, kw_only=True):
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):
     alias: str
     mode: Mode
-    """In streaming mode the turn's card shows it; in static mode somebody has to say it."""
+    """In streaming mode the turn's card shows it; in static mode it needs an answer of its own."""
 
 
 class NothingRunning(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,8 +61,8 @@ class NotAllowed(msgspec.Struct, frozen=True, kw_only=True):
 StopAnswer = Stopped | NothingRunning | NotAllowed
 
 
-class Stop(Message, frozen=True, kw_only=True):
-    """Stop the turn in flight (or the one named), as *by* asked in *chat_id*."""
+class StopTurn(Message, frozen=True, kw_only=True):
+    """StopTurn the turn in flight (or the one named), as *by* asked in *chat_id*."""
 
     session_id: SessionId
     turn_id: TurnId | None
@@ -73,14 +73,14 @@ class Stop(Message, frozen=True, kw_only=True):
     reply: Reply[StopAnswer]
 
 
-class Revoked(Message, frozen=True, kw_only=True):
+class RowRevoked(Message, frozen=True, kw_only=True):
     """A row offered to this session and not acked went to another; its turn stops here."""
 
     session_id: SessionId
     row_id: RowId
 
 
-class Recalled(Message, frozen=True, kw_only=True):
+class MessageRecalled(Message, frozen=True, kw_only=True):
     """The user took the message back: its turn stops, in whichever lane it runs."""
 
     message_id: MessageId
@@ -89,7 +89,7 @@ class Recalled(Message, frozen=True, kw_only=True):
 class StopAll(Message, frozen=True, kw_only=True):
     """The daemon leaves: no new turn, every turn in flight to Stopped.
 
-    Answered when every lane was told; cards reach their final state on their own
+    Answered when every lane has it; cards reach their final state on their own
     and are waited for by the nurseries.
     """
 
@@ -111,7 +111,7 @@ class Fetched(Message, frozen=True, kw_only=True):
     failed: bool = False
 
 
-class Shown(Message, frozen=True, kw_only=True):
+class TurnActorEnded(Message, frozen=True, kw_only=True):
     """From the lane's own child: this turn's actor has nothing left to do."""
 
     turn_id: TurnId
@@ -128,13 +128,13 @@ LaneMessage = (
     Attached
     | Detached
     | Wake
-    | Answered
-    | Stop
-    | Revoked
-    | Recalled
+    | RowClosed
+    | StopTurn
+    | RowRevoked
+    | MessageRecalled
     | StopAll
     | TurnEnded
     | Fetched
-    | Shown
+    | TurnActorEnded
     | CancelExpired
 )

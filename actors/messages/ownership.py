@@ -14,7 +14,7 @@ from actors.messages.journal import Capacity
 from actors.messages.link import LinkMessage
 from protocol.ids import AccountId, ChatId, ConnectionId, EventId, RowId, SessionId
 from protocol.routing.delivery import Offer
-from protocol.routing.roster import KnownSession, ReplyMode, Shown
+from protocol.routing.roster import KnownSession, ReplyMode, SessionView
 from protocol.wire.messages import RefusedCode, Role
 
 WAITING_ROWS_MAX: Final = 20
@@ -71,12 +71,12 @@ class CallTool(Message, frozen=True, kw_only=True):
 class ChatState(msgspec.Struct, frozen=True, kw_only=True):
     """What commands need to know of a chat: who is there, and whom it is on."""
 
-    sessions: tuple[Shown, ...]
+    sessions: tuple[SessionView, ...]
     """Live ones in order of connection, then those remembered, the latest seen first."""
     current: SessionId | None
     bound: bool
     owner: SessionId | None
-    """Of the channel: who hears chats that are on no session of their own."""
+    """Of the channel: the target of chats that are on no session of their own."""
     lease_epoch: int
 
 
@@ -92,7 +92,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bind(Message, frozen=True, kw_only=True):
-    """Let a chat be heard by a session, live or remembered; None: by the owner again."""
+    """Route a chat to a session, live or remembered; None: to the owner again."""
 
     chat_id: ChatId
     session_id: SessionId | None
@@ -121,7 +121,7 @@ class SetReplyMode(Message, frozen=True, kw_only=True):
     reply: Reply[Stored]
 
 
-class TurnOver(Message, frozen=True, kw_only=True):
+class TurnShown(Message, frozen=True, kw_only=True):
     """A turn that nobody stopped was shown to its end.
 
     Answers whether its chat is on another session; if so there is something unread.
@@ -149,25 +149,25 @@ class NextRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Next(Message, frozen=True, kw_only=True):
-    """A lane with room asks for its session's next row; None: nothing for it now."""
+    """A lane that is free asks for its session's next row; None: nothing for it now."""
 
     session_id: SessionId
     connection_id: ConnectionId
     reply: Reply[NextRow | None]
 
 
-class Acked(Message, frozen=True, kw_only=True):
+class RowAcked(Message, frozen=True, kw_only=True):
     connection_id: ConnectionId
     event_id: EventId
     attempt: int
 
 
-class Answered(Message, frozen=True, kw_only=True):
+class RowAnswered(Message, frozen=True, kw_only=True):
     """The turn of this row ended, or a reply named it: the row is closed."""
 
     row_id: RowId
     by: SessionId | None = None
-    """The session whose reply it was; its lane is told."""
+    """The session whose reply it was; its lane is notified."""
 
 
 class ConnectionState(Message, frozen=True, kw_only=True):
@@ -195,26 +195,26 @@ class Unresponsive(Message, frozen=True, kw_only=True):
 
 
 class Leaving(Message, frozen=True, kw_only=True):
-    """The daemon leaves: registrations are refused as ``draining``, links say bye."""
+    """The daemon leaves: registrations are refused as ``draining``, links send bye."""
 
     reply: Reply[None]
 
 
-class ChatSession(msgspec.Struct, frozen=True, kw_only=True):
-    """Who hears a chat: the session it is on, and whether that one is live."""
+class ChatTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a chat is routed: the session it is on, and whether that one is live."""
 
     session_id: SessionId | None
     alias: str | None
     live: bool
-    room: Capacity | None = None
+    capacity: Capacity | None = None
     """How much may wait for it; None: it is given rows as they come, or it is away."""
     busy: bool = False
     """A turn of it is in flight: a prompt has to wait."""
 
 
-class WhoHears(Message, frozen=True, kw_only=True):
+class FindTarget(Message, frozen=True, kw_only=True):
     chat_id: ChatId
-    reply: Reply[ChatSession]
+    reply: Reply[ChatTarget]
 
 
 OwnershipMessage = (
@@ -226,16 +226,16 @@ OwnershipMessage = (
     | Expect
     | Remove
     | SetReplyMode
-    | TurnOver
+    | TurnShown
     | RowReady
     | Next
-    | Acked
-    | Answered
+    | RowAcked
+    | RowAnswered
     | ConnectionState
     | Refusals
     | Unresponsive
     | Leaving
-    | WhoHears
+    | FindTarget
 )
 BuildStored = Callable[[Reply[Stored]], OwnershipMessage]
 """A question that is answered by whether it stands."""

@@ -89,10 +89,10 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return known.account
 
     async def _is_routed_to(self, session_id: SessionId, chat_id: ChatId) -> bool:
-        nobody = ownership.ChatSession(session_id=None, alias=None, live=False)
-        routed: ownership.ChatSession = await ask_or(
+        nobody = ownership.ChatTarget(session_id=None, alias=None, live=False)
+        routed: ownership.ChatTarget = await ask_or(
             self.ownership_tx,
-            lambda reply: ownership.WhoHears(chat_id=chat_id, reply=reply),
+            lambda reply: ownership.FindTarget(chat_id=chat_id, reply=reply),
             within_s=ASK_WITHIN_S,
             otherwise=lambda _reason: nobody,
         )

@@ -147,4 +147,4 @@ async def _answered(
         )
     )
     for row in rows:
-        await peers.ownership_tx.send(ownership.Answered(row_id=row.row_id, by=session_id))
+        await peers.ownership_tx.send(ownership.RowAnswered(row_id=row.row_id, by=session_id))

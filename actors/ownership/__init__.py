@@ -1,4 +1,4 @@
-"""Ownership: the single writer of who hears whom, and of which row is with whom."""
+"""Ownership: the single writer of the lease, and of which row is with which connection."""
 
 from actors.ownership.actor import JournalUnreadable, run
 from actors.ownership.status import OwnershipSettings

@@ -1,11 +1,11 @@
-"""Ownership: the single writer of who hears whom, and of which row is with whom.
+"""Ownership: the single writer of the lease, and of which row is with which connection.
 
 It owns the lease (owner, dispatcher, grant, epoch, bindings), the roster of live
 sessions, and the rows that are offered and not acked. It decides with
-``protocol.routing.lease``, commits to the journal, and only then answers and tells lanes.
+``protocol.routing.lease``, commits to the journal, and only then answers and notifies lanes.
 
-Lanes are below it in the order of waiting, so they are told without waiting: what a
-lane's host has no room for is kept here, in order, and told again.
+Lanes wait for ownership and never the other way round, so what they are sent is sent
+without waiting: what the lanes' host has no capacity for is kept here and sent again.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import trio
 from actors.kit.mailbox import offer
 from actors.messages import journal, lane, link, ownership
 from actors.ownership import admission
-from actors.ownership.lanes import RETRY_TELLING_S, Lanes
+from actors.ownership.lanes import SEND_AGAIN_S, Lanes
 from actors.ownership.people import People
-from actors.ownership.rows import JournalDoor, Rows
+from actors.ownership.rows import JournalClient, Rows
 from actors.ownership.sessions import Sessions
 from actors.ownership.status import OwnershipSettings, StatusBoard
 from protocol.ids import ChatId, ConnectionId, RowId
@@ -68,20 +68,20 @@ class _Ownership:
         lanes_tx: trio.MemorySendChannel[lane.LaneMessage],
         now_ms: Callable[[], int],
     ) -> None:
-        self._door = JournalDoor(journal_tx)
-        self._status = StatusBoard(settings, self._door)
-        self._rows = Rows(self._door, now_ms)
-        self._sessions = Sessions(self._door, now_ms)
+        self._journal = JournalClient(journal_tx)
+        self._status = StatusBoard(settings, self._journal)
+        self._rows = Rows(self._journal, now_ms)
+        self._sessions = Sessions(self._journal, now_ms)
         self._people = People(self._sessions, lambda: self._state, self._change)
         self._lanes = Lanes(lanes_tx)
         self._now_ms = now_ms
         self._state = lease.State()
         self._links: dict[ConnectionId, trio.MemorySendChannel[link.LinkMessage]] = {}
-        self._guests: dict[ConnectionId, lease.Session] = {}  # observers and operators
+        self._sessionless: dict[ConnectionId, lease.Session] = {}  # observers and operators
         self._leaving = False
 
     async def load(self) -> None:
-        answer: lease.LeaseState | journal.Failed = await self._door.ask(
+        answer: lease.LeaseState | journal.Failed = await self._journal.ask(
             lambda reply: journal.LoadLease(reply=reply)
         )
         if isinstance(answer, journal.Failed):
@@ -99,12 +99,12 @@ class _Ownership:
     ) -> None:
         self._offering = nursery
         while True:
-            if not self._lanes.behind:
+            if not self._lanes.backlogged:
                 await self._handle(await inbox.receive())
                 continue
-            with trio.move_on_after(RETRY_TELLING_S):
+            with trio.move_on_after(SEND_AGAIN_S):
                 await self._handle(await inbox.receive())
-            self._lanes.tell_again()
+            self._lanes.send_again()
 
     async def _handle(self, message: ownership.OwnershipMessage) -> None:
         match message:
@@ -117,19 +117,19 @@ class _Ownership:
                 with message.reply:
                     message.reply.send(await self._call_tool(message))
             case ownership.RowReady():
-                self._tell_listener(message.chat_id)
+                self._wake_target(message.chat_id)
                 if message.dispatched_to is not None:
-                    self._lanes.tell(lane.Wake(session_id=message.dispatched_to))
+                    self._lanes.send(lane.Wake(session_id=message.dispatched_to))
             case ownership.Next():
                 # Beside the loop: offers of many sessions share one commit.
                 self._offering.start_soon(self._offer_next, message)
-            case ownership.Acked():
+            case ownership.RowAcked():
                 if await self._rows.acked(message):
                     self._wake(message.connection_id)
-            case ownership.Answered():
+            case ownership.RowAnswered():
                 self._sessions.ended(message.row_id)
                 if message.by is not None:
-                    self._lanes.tell(lane.Answered(session_id=message.by, row_id=message.row_id))
+                    self._lanes.send(lane.RowClosed(session_id=message.by, row_id=message.row_id))
                 await self._rows.answered(message.row_id)
             case ownership.ConnectionState() | ownership.Refusals() | ownership.Unresponsive():
                 self._status.note(message)
@@ -147,8 +147,8 @@ class _Ownership:
         if refusal is not None:
             message.reply.send(refusal)
             return
-        if admission.is_guest(message):
-            self._guests[message.connection_id] = admission.session(
+        if admission.is_sessionless(message):
+            self._sessionless[message.connection_id] = admission.session(
                 message, message.session_id, self._now_ms()
             )
             self._links[message.connection_id] = message.link
@@ -186,7 +186,7 @@ class _Ownership:
             connection=session.connection_id,
             pid=session.pid,
         )
-        self._lanes.tell(
+        self._lanes.send(
             lane.Attached(
                 session_id=session.session_id,
                 alias=session.alias,
@@ -198,17 +198,17 @@ class _Ownership:
         await self._follow(self._state, new)
 
     async def _replace(self, older: lease.Session) -> None:
-        """A newer connection speaks for the session: let the older one go."""
+        """A newer connection speaks for the session: close the older one."""
         await self._rows.release(older.connection_id)
         mailbox = self._links.pop(older.connection_id, None)
         if mailbox is not None:
             offer(mailbox, link.LeaveLink(reason="replaced"))
-        self._lanes.tell(
+        self._lanes.send(
             lane.Detached(session_id=older.session_id, connection_id=older.connection_id)
         )
 
     async def _disconnected(self, connection_id: ConnectionId) -> None:
-        self._guests.pop(connection_id, None)
+        self._sessionless.pop(connection_id, None)
         self._links.pop(connection_id, None)
         new, gone = lease.disconnect(self._state, connection_id)
         if gone is None:
@@ -221,7 +221,7 @@ class _Ownership:
             alias=gone.alias,
             connection=connection_id,
         )
-        self._lanes.tell(lane.Detached(session_id=gone.session_id, connection_id=connection_id))
+        self._lanes.send(lane.Detached(session_id=gone.session_id, connection_id=connection_id))
         failure = await self._commit(new)
         if failure is not None:
             # Liveness is a fact: the roster moves on. Which dispatcher is current is
@@ -240,7 +240,7 @@ class _Ownership:
     async def _call_tool(
         self, call: ownership.CallTool
     ) -> ownership.ToolDone | ownership.ToolFailed:
-        caller = lease.by_connection(self._state, call.connection_id) or self._guests.get(
+        caller = lease.by_connection(self._state, call.connection_id) or self._sessionless.get(
             call.connection_id
         )
         if caller is None:
@@ -290,49 +290,49 @@ class _Ownership:
         )
         if row is None:
             return None
-        if not self._still_hears(session, epoch, row.row_id):
+        if not self._still_routed(session, epoch, row.row_id):
             await self._rows.release(session.connection_id, (row.row_id,))
-            self._tell_listener(row.prepared.chat_id)
+            self._wake_target(row.prepared.chat_id)
             return None
         if wire.CAPABILITY_TURNS in session.capabilities:
             self._sessions.began(session.session_id, row)
         mode = self._sessions.reply_mode(session.session_id)
         return ownership.NextRow(offer=row, reply_mode=mode)
 
-    def _still_hears(self, session: lease.Session, epoch: int, row_id: RowId) -> bool:
+    def _still_routed(self, session: lease.Session, epoch: int, row_id: RowId) -> bool:
         current = self._state.sessions.get(session.session_id)
         same = current is not None and current.connection_id == session.connection_id
-        hears = any(
-            lease.may_hear(self._state, dispatched_to) == session.session_id
+        routed = any(
+            lease.row_target(self._state, dispatched_to) == session.session_id
             for held, dispatched_to in self._rows.held(session.connection_id)
             if held == row_id
         )
-        return same and hears and self._state.lease.epoch == epoch and not self._leaving
+        return same and routed and self._state.lease.epoch == epoch and not self._leaving
 
-    def _tell_listener(self, chat_id: ChatId) -> None:
-        target = lease.listener(self._state, chat_id)
+    def _wake_target(self, chat_id: ChatId) -> None:
+        target = lease.target_of(self._state, chat_id)
         if target is not None:
-            self._lanes.tell(lane.Wake(session_id=target))
+            self._lanes.send(lane.Wake(session_id=target))
 
     def _wake(self, connection_id: ConnectionId) -> None:
         session = lease.by_connection(self._state, connection_id)
         if session is not None:
-            self._lanes.tell(lane.Wake(session_id=session.session_id))
+            self._lanes.send(lane.Wake(session_id=session.session_id))
 
     async def _change(self, new: lease.State, moved: frozenset[ChatId]) -> bool:
-        """Let *new* stand, if it can be stored; say whether it does."""
+        """Let *new* stand, if it can be stored; return whether it does."""
         if await self._commit(new, moved) is not None:
             return False
         await self._follow(self._state, new, moved)
         return True
 
-    # ── commit, then tell ───────────────────────────────────────────────────
+    # ── commit, then notify ───────────────────────────────────────────────────
 
     async def _commit(self, new: lease.State, moved: frozenset[ChatId] = frozenset()) -> str | None:
         """Store the lease if it changed; return why it could not be stored."""
         if new.lease == self._state.lease:
             return None
-        answer: journal.Done | journal.Failed = await self._door.ask(
+        answer: journal.Done | journal.Failed = await self._journal.ask(
             lambda reply: journal.SaveLease(lease=new.lease, moved=moved, reply=reply)
         )
         return answer.reason if isinstance(answer, journal.Failed) else None
@@ -353,21 +353,21 @@ class _Ownership:
         if new.lease != old.lease:
             await self._revoke()
         target = lease.effective_target(new)
-        listeners = {target, *new.lease.bindings.values(), *old.lease.bindings.values()}
-        for session_id in listeners:
+        targets = {target, *new.lease.bindings.values(), *old.lease.bindings.values()}
+        for session_id in targets:
             if session_id is not None and session_id in new.sessions:
-                self._lanes.tell(lane.Wake(session_id=session_id))
+                self._lanes.send(lane.Wake(session_id=session_id))
 
     async def _revoke(self) -> None:
-        """Take unacked rows from sessions that no longer hear their chats."""
+        """Take unacked rows from sessions they are no longer routed to."""
         for session in list(self._state.sessions.values()):
             lost = tuple(
                 row_id
                 for row_id, dispatched_to in self._rows.held(session.connection_id)
-                if lease.may_hear(self._state, dispatched_to) != session.session_id
+                if lease.row_target(self._state, dispatched_to) != session.session_id
             )
             if not lost:
                 continue
             await self._rows.release(session.connection_id, lost)
             for row_id in lost:
-                self._lanes.tell(lane.Revoked(session_id=session.session_id, row_id=row_id))
+                self._lanes.send(lane.RowRevoked(session_id=session.session_id, row_id=row_id))

@@ -7,7 +7,7 @@ from protocol.routing import lease
 from protocol.wire import messages as wire
 
 
-def is_guest(message: ownership.Register) -> bool:
+def is_sessionless(message: ownership.Register) -> bool:
     """Whether it comes to ask or to operate, and is no session."""
     return message.role == "observer" or wire.is_operator(message.role, message.capabilities)
 

@@ -1,4 +1,4 @@
-"""Telling lanes without waiting: what their host has no room for is told again, in order."""
+"""Messages to lanes without waiting: what their host has no capacity for is sent again."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import trio
 from actors.kit.mailbox import offer
 from actors.messages import lane
 
-RETRY_TELLING_S: Final = 0.05
+SEND_AGAIN_S: Final = 0.05
 
 
 class Lanes:
     def __init__(self, lanes_tx: trio.MemorySendChannel[lane.LaneMessage]) -> None:
         self._lanes_tx = lanes_tx
-        self._untold: deque[lane.LaneMessage] = deque()
+        self._unsent: deque[lane.LaneMessage] = deque()
 
     @property
-    def behind(self) -> bool:
-        """Whether something waits to be told again."""
-        return bool(self._untold)
+    def backlogged(self) -> bool:
+        """Whether something waits to be sent again."""
+        return bool(self._unsent)
 
-    def tell(self, message: lane.LaneMessage) -> None:
-        if self._untold or not offer(self._lanes_tx, message):
-            self._untold.append(message)
+    def send(self, message: lane.LaneMessage) -> None:
+        if self._unsent or not offer(self._lanes_tx, message):
+            self._unsent.append(message)
 
-    def tell_again(self) -> None:
-        while self._untold and offer(self._lanes_tx, self._untold[0]):
-            self._untold.popleft()
+    def send_again(self) -> None:
+        while self._unsent and offer(self._lanes_tx, self._unsent[0]):
+            self._unsent.popleft()

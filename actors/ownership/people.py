@@ -1,6 +1,6 @@
-"""What people in chats ask of ownership, and what is told them.
+"""What people in chats ask of ownership.
 
-Part of the ownership actor: it alone changes the state, through the door it gives here.
+Part of the ownership actor: it alone changes the state, through the journal_client it gives here.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ class People:
 
     async def handle(self, message: ownership.OwnershipMessage) -> None:
         match message:
-            case ownership.WhoHears(chat_id=chat_id):
+            case ownership.FindTarget(chat_id=chat_id):
                 with message.reply:
-                    message.reply.send(self._sessions.heard_by(self._state(), chat_id))
+                    message.reply.send(self._sessions.target(self._state(), chat_id))
             case ownership.LookUp(chat_id=chat_id):
                 with message.reply:
                     message.reply.send(self._sessions.chat_state(self._state(), chat_id))
-            case ownership.TurnOver(session_id=session_id, chat_id=chat_id):
+            case ownership.TurnShown(session_id=session_id, chat_id=chat_id):
                 with message.reply:
-                    behind = lease.assigned(self._state(), chat_id) != session_id
-                    message.reply.send(behind)
-                    if behind:
+                    background = lease.assigned(self._state(), chat_id) != session_id
+                    message.reply.send(background)
+                    if background:
                         await self._sessions.mark(session_id, chat_id, unread=True)
             case ownership.Bind():
                 with message.reply:

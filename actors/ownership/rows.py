@@ -1,4 +1,4 @@
-"""Which row is with whom: the rows offered to a connection and not acked yet.
+"""Which row is with which connection: the rows offered to a connection and not acked yet.
 
 Part of the ownership actor, which alone uses it. What is kept here is bounded by
 :data:`UNACKED_ROWS_MAX` for each live connection; everything else waits in the journal.
@@ -20,7 +20,7 @@ from protocol.routing.delivery import Offer, RowState
 from protocol.routing.lease import Session
 
 COMMIT_WITHIN_S: Final = 4.0
-"""Below the 5 s a link waits for its answer, so that it hears why."""
+"""Below the 5 s a link waits for its answer, so that it learns why."""
 UNACKED_ROWS_MAX: Final = 64
 """Rows one connection may hold unacked; the rest waits in the journal."""
 
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 AnswerT = TypeVar("AnswerT")
 
 
-class JournalDoor:
+class JournalClient:
     """Questions to the journal; one that is late or gone is a failure like any other."""
 
     def __init__(self, journal_tx: trio.MemorySendChannel[journal.JournalMessage]) -> None:
@@ -45,7 +45,7 @@ class JournalDoor:
             otherwise=lambda reason: journal.Failed(reason=f"journal: {reason}"),
         )
 
-    async def tell(
+    async def send(
         self, build: Callable[[Reply[journal.Done | journal.Failed]], journal.JournalMessage]
     ) -> None:
         """Send what needs no answer; its order among the questions is kept."""
@@ -66,8 +66,8 @@ class _Held(msgspec.Struct, frozen=True, kw_only=True):
 class Rows:
     """Offers rows, takes acks, and lets go of what a connection will not ack."""
 
-    def __init__(self, door: JournalDoor, now_ms: Callable[[], int]) -> None:
-        self._door = door
+    def __init__(self, journal_client: JournalClient, now_ms: Callable[[], int]) -> None:
+        self._journal = journal_client
         self._now_ms = now_ms
         self._held: dict[ConnectionId, dict[EventId, _Held]] = {}
 
@@ -76,7 +76,7 @@ class Rows:
         held = self._held.setdefault(session.connection_id, {})
         if len(held) >= UNACKED_ROWS_MAX:
             return None  # an ack wakes the lane again
-        answer: Offer | journal.Failed | None = await self._door.ask(
+        answer: Offer | journal.Failed | None = await self._journal.ask(
             lambda reply: journal.OfferNext(
                 session_id=session.session_id,
                 takes_unbound=takes_unbound,
@@ -110,8 +110,8 @@ class Rows:
         )
         return answer
 
-    async def acked(self, ack: ownership.Acked) -> bool:
-        """Take an ack; say whether the connection has room for more because of it.
+    async def acked(self, ack: ownership.RowAcked) -> bool:
+        """Take an ack; return whether the connection may hold more because of it.
 
         Only the connection that holds this attempt of the row can ack it.
         """
@@ -120,7 +120,7 @@ class Rows:
         if row is None or row.attempt != ack.attempt:
             return False
         # Not waited for: if it is not committed the row comes again, marked by its attempt.
-        await self._door.tell(
+        await self._journal.send(
             lambda reply: journal.Acked(
                 event_id=ack.event_id,
                 attempt=ack.attempt,
@@ -146,7 +146,7 @@ class Rows:
             for event_id, row in list(held.items()):
                 if row.row_id == row_id:
                     del held[event_id]
-        answer: journal.Done | journal.Failed = await self._door.ask(
+        answer: journal.Done | journal.Failed = await self._journal.ask(
             lambda reply: journal.Close(
                 row_id=row_id,
                 state=RowState.ANSWERED,
@@ -161,7 +161,7 @@ class Rows:
     async def release(
         self, connection_id: ConnectionId, row_ids: tuple[RowId, ...] | None = None
     ) -> None:
-        """Rows this connection did not ack wait again, for whoever hears them now."""
+        """Rows this connection did not ack wait again, for whoever they are routed to now."""
         held = self._held.get(connection_id, {})
         if row_ids is None:
             self._held.pop(connection_id, None)
@@ -170,7 +170,7 @@ class Rows:
                 del held[event_id]
         if not held and row_ids is None:
             return
-        answer: journal.Done | journal.Failed = await self._door.ask(
+        answer: journal.Done | journal.Failed = await self._journal.ask(
             lambda reply: journal.Release(connection_id=connection_id, row_ids=row_ids, reply=reply)
         )
         if isinstance(answer, journal.Failed):
@@ -192,7 +192,7 @@ class Rows:
 
     async def release_all(self) -> None:
         """Nobody is connected: whatever was offered before waits again."""
-        answer: journal.Done | journal.Failed = await self._door.ask(
+        answer: journal.Done | journal.Failed = await self._journal.ask(
             lambda reply: journal.Release(connection_id=None, row_ids=None, reply=reply)
         )
         if isinstance(answer, journal.Failed):

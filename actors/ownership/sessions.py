@@ -1,6 +1,6 @@
 """Who was here, who is at work, and what is unread: the part people see of sessions.
 
-Part of the ownership actor, which alone uses it. What is told to people survives a
+Part of the ownership actor, which alone uses it. What people are shown survives a
 restart; which turns are in flight does not, and neither do the turns.
 """
 
@@ -12,11 +12,11 @@ import msgspec
 import structlog
 
 from actors.messages import journal, ownership
-from actors.ownership.rows import JournalDoor
+from actors.ownership.rows import JournalClient
 from protocol.ids import ChatId, RowId, SessionId
 from protocol.routing import lease, roster
 from protocol.routing.delivery import Offer
-from protocol.routing.roster import KnownSession, ReplyMode, Shown
+from protocol.routing.roster import KnownSession, ReplyMode, SessionView
 from protocol.wire import messages as wire
 
 log = structlog.get_logger()
@@ -30,8 +30,8 @@ class _InFlight(msgspec.Struct, frozen=True):
 class Sessions:
     """The roster of everybody known, and the turn in flight of each."""
 
-    def __init__(self, door: JournalDoor, now_ms: Callable[[], int]) -> None:
-        self._door = door
+    def __init__(self, journal_client: JournalClient, now_ms: Callable[[], int]) -> None:
+        self._journal = journal_client
         self._now_ms = now_ms
         self._known: dict[SessionId, KnownSession] = {}
         self._unread: set[tuple[SessionId, ChatId]] = set()
@@ -40,7 +40,7 @@ class Sessions:
 
     async def load(self) -> str | None:
         """Take what the journal keeps; return why it could not be read."""
-        answer: roster.Roster | journal.Failed = await self._door.ask(
+        answer: roster.Roster | journal.Failed = await self._journal.ask(
             lambda reply: journal.LoadRoster(reply=reply)
         )
         if isinstance(answer, journal.Failed):
@@ -89,12 +89,12 @@ class Sessions:
             await self._save(msgspec.structs.replace(known, seen_at_ms=self._now_ms()))
 
     async def set_reply_mode(self, session_id: SessionId, mode: ReplyMode | None) -> bool:
-        """Store how much of its turns a session shows; say whether that stands."""
+        """Store how much of its turns a session shows; return whether that stands."""
         known = self._known.get(session_id)
         if known is None:
             return False
         changed = msgspec.structs.replace(known, reply_mode=mode)
-        answer: journal.Done | journal.Failed = await self._door.ask(
+        answer: journal.Done | journal.Failed = await self._journal.ask(
             lambda reply: journal.SaveSession(session=changed, reply=reply)
         )
         if isinstance(answer, journal.Failed):
@@ -115,14 +115,14 @@ class Sessions:
 
     async def _forget(self, session_id: SessionId) -> None:
         del self._known[session_id]
-        await self._door.tell(
+        await self._journal.send(
             lambda reply: journal.ForgetSession(session_id=session_id, reply=reply)
         )
 
     async def _save(self, session: KnownSession) -> None:
         # Not waited for: if it is not stored, it is a name that is missing from a list.
         self._known[session.session_id] = session
-        await self._door.tell(lambda reply: journal.SaveSession(session=session, reply=reply))
+        await self._journal.send(lambda reply: journal.SaveSession(session=session, reply=reply))
 
     # ── who is at work ──────────────────────────────────────────────────────
 
@@ -150,7 +150,7 @@ class Sessions:
         if (key in self._unread) is unread or not self.knows(session_id):
             return
         (self._unread.add if unread else self._unread.discard)(key)
-        await self._door.tell(
+        await self._journal.send(
             lambda reply: journal.SaveUnread(
                 session_id=session_id, chat_id=chat_id, unread=unread, reply=reply
             )
@@ -158,14 +158,14 @@ class Sessions:
 
     # ── what a chat sees ────────────────────────────────────────────────────
 
-    def heard_by(self, state: lease.State, chat_id: ChatId) -> ownership.ChatSession:
+    def target(self, state: lease.State, chat_id: ChatId) -> ownership.ChatTarget:
         """Return the session the chat is on, and whether a prompt has to wait for it."""
         session_id = lease.assigned(state, chat_id)
         live = state.sessions.get(session_id) if session_id else None
         if live is None:
-            return ownership.ChatSession(session_id=session_id, alias=None, live=False)
+            return ownership.ChatTarget(session_id=session_id, alias=None, live=False)
         busy = live.session_id in self._in_flight
-        room = journal.Capacity(
+        capacity = journal.Capacity(
             session_id=live.session_id,
             takes_unbound=lease.effective_target(state) == live.session_id,
             # One more while none is on its way yet, or about to be.
@@ -173,11 +173,11 @@ class Sessions:
             + (0 if busy or live.session_id in self._asking else 1),
         )
         takes_turns = wire.CAPABILITY_TURNS in live.capabilities
-        return ownership.ChatSession(
+        return ownership.ChatTarget(
             session_id=session_id,
             alias=live.alias,
             live=True,
-            room=room if takes_turns else None,
+            capacity=capacity if takes_turns else None,
             busy=busy,
         )
 
@@ -194,24 +194,24 @@ class Sessions:
             for live in state.sessions.values()
         ]
         return ownership.ChatState(
-            sessions=tuple(self._shown(one, state, chat_id, current) for one in (*here, *away)),
+            sessions=tuple(self._view(one, state, chat_id, current) for one in (*here, *away)),
             current=current,
             bound=chat_id in state.lease.bindings,
             owner=state.lease.owner or state.lease.dispatcher,
             lease_epoch=state.lease.epoch,
         )
 
-    def _shown(
+    def _view(
         self, known: KnownSession, state: lease.State, chat_id: ChatId, current: SessionId | None
-    ) -> Shown:
+    ) -> SessionView:
         session_id = known.session_id
         live = state.sessions.get(session_id)
         turn = self._in_flight.get(session_id)
-        at_work_behind = turn is not None and turn.chat_id == chat_id and session_id != current
-        return Shown(
+        in_background = turn is not None and turn.chat_id == chat_id and session_id != current
+        return SessionView(
             session=known,
             live=live is not None,
             takes_turns=live is not None and wire.CAPABILITY_TURNS in live.capabilities,
             busy=turn is not None,
-            marked=at_work_behind or (session_id, chat_id) in self._unread,
+            marked=in_background or (session_id, chat_id) in self._unread,
         )

@@ -1,4 +1,4 @@
-"""What ``feishu_channel_status`` tells: lease, sessions, queue, connections, the daemon."""
+"""What ``feishu_channel_status`` answers: lease, sessions, queue, connections, the daemon."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from actors.messages import journal, ownership
-from actors.ownership.rows import JournalDoor
+from actors.ownership.rows import JournalClient
 from protocol.ids import AccountId, SessionId
 from protocol.routing import lease
 
@@ -23,11 +23,11 @@ class OwnershipSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StatusBoard:
-    """What other actors last said of themselves, and how to tell it together."""
+    """What other actors last reported of themselves, and the whole of it."""
 
-    def __init__(self, settings: OwnershipSettings, door: JournalDoor) -> None:
+    def __init__(self, settings: OwnershipSettings, journal_client: JournalClient) -> None:
         self._settings = settings
-        self._door = door
+        self._journal = journal_client
         self._connections: dict[AccountId, ownership.ConnectionState] = {}
         self._refusals: dict[AccountId, dict[str, int]] = {}
         self._unresponsive: set[SessionId] = set()
@@ -47,18 +47,18 @@ class StatusBoard:
 
     async def describe(self, state: lease.State, now: int) -> dict[str, Any]:
         """Return the whole status; *now* is wall time in milliseconds."""
-        overdue: dict[SessionId, int] | journal.Failed = await self._door.ask(
+        overdue: dict[SessionId, int] | journal.Failed = await self._journal.ask(
             lambda reply: journal.Overdue(delivered_before_ms=now - ANSWER_EXPECTED_MS, reply=reply)
         )
-        queue: journal.QueueState | journal.Failed = await self._door.ask(
+        queue: journal.QueueState | journal.Failed = await self._journal.ask(
             lambda reply: journal.Queue(reply=reply)
         )
-        told = lease.describe(state)
-        for session in told["sessions"]:
+        found = lease.describe(state)
+        for session in found["sessions"]:
             session["unresponsive"] = session["sessionId"] in self._unresponsive
             if not isinstance(overdue, journal.Failed):
                 session["unanswered"] = overdue.get(session["sessionId"], 0)
-        return told | {
+        return found | {
             "daemon": {
                 "version": self._settings.daemon_version,
                 "pid": os.getpid(),

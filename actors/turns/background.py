@@ -35,7 +35,7 @@ async def is_background(client: TurnClient, state: TurnState) -> bool:
     opening = client.opening
     return await ask_or(
         client.peers.ownership_tx,
-        lambda reply: ownership.TurnOver(
+        lambda reply: ownership.TurnShown(
             session_id=opening.session_id, chat_id=opening.chat_id, reply=reply
         ),
         within_s=ASK_WITHIN_S,

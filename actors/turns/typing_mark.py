@@ -33,7 +33,7 @@ class TypingMark:
 
     async def run(self) -> None:
         """Put the mark; a failure is ignored. It takes the place of a waiting mark."""
-        offer(self._intake_tx, intake.Began(message_id=self._message_id))
+        offer(self._intake_tx, intake.TurnBegan(message_id=self._message_id))
         outcome = await self._call(
             gateway.AddReaction(message_id=self._message_id, emoji_type=EMOJI),
             gateway.Priority.CREATE,

@@ -1,7 +1,7 @@
 """The gate: who may put text in front of an agent, decided for one message at a time.
 
 It knows nothing of owners and leases. A dropped message carries the reason that is
-logged and counted; strangers are told nothing, except a pairing code.
+logged and counted; strangers get no answer, except a pairing code.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class GroupRule(Struct, frozen=True, kw_only=True):
     """What is configured for one group. An empty ``allow_from`` admits any member."""
 
     require_mention: bool | None = None
-    """None: as the account says."""
+    """None: as configured for the account."""
     allow_from: frozenset[OpenId] = frozenset()
 
 

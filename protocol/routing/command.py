@@ -64,7 +64,7 @@ class Name(StrEnum):
 
 
 class StopWord(Struct, frozen=True):
-    """Cancel what runs in this chat; say nothing where its card says it."""
+    """Cancel what runs in this chat; no answer where its card shows it."""
 
 
 class Command(Struct, frozen=True):
@@ -92,9 +92,9 @@ def parse(text: str, *, bot_keys: Collection[str] | None = None) -> StopWord | C
         command = _command(own[0].lower(), own[1].split() if len(own) > 1 else [])
         if command is not None:
             return command
-    said = _normalised(_without_mentions(text, None))
-    if said in STOP_WORDS:
-        name = _NAMES.get(said)
+    words = _normalised(_without_mentions(text, None))
+    if words in STOP_WORDS:
+        name = _NAMES.get(words)
         return StopWord() if name is None else Command(name)
     return Prompt()
 

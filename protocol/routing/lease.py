@@ -1,8 +1,8 @@
-"""Who hears the user: the lease of the channel, decided in one place without waiting.
+"""Who chats are routed to: the lease of the channel, decided in one place without waiting.
 
 The state is the persisted lease (owner, dispatcher, grant, epoch, bindings) and the
 roster of live sessions. Each function takes a state and returns the next one with
-the answer; the ownership actor commits what changed before it tells anyone.
+the answer; the ownership actor commits what changed before it answers anyone.
 
 Rules that hold in every state:
 
@@ -24,7 +24,7 @@ from protocol.ids import ChatId, ConnectionId, SessionId
 from protocol.wire.messages import Role
 
 SESSIONS_MAX: Final = 2_048
-"""Live sessions of one daemon; twice what the house is built for."""
+"""Live sessions of one daemon; twice what the daemon is built for."""
 
 STATUS: Final = "feishu_channel_status"
 GRANT: Final = "feishu_channel_grant"
@@ -121,7 +121,7 @@ def by_connection(state: State, connection_id: ConnectionId) -> Session | None:
 
 
 def effective_target(state: State) -> SessionId | None:
-    """Return who hears chats without a binding: the owner if live, else nobody.
+    """Return the target of chats without a binding: the owner if live, else nobody.
 
     Only while nobody owns the channel it is the live dispatcher.
     """
@@ -140,8 +140,8 @@ def live_dispatcher(state: State) -> Session | None:
     return session if session is not None and session.role == "dispatcher" else None
 
 
-def listener(state: State, chat_id: ChatId) -> SessionId | None:
-    """Return the live session that hears this chat now, or None: its rows wait."""
+def target_of(state: State, chat_id: ChatId) -> SessionId | None:
+    """Return the live session this chat is routed to now, or None: its rows wait."""
     bound = state.lease.bindings.get(chat_id)
     if bound is None:
         return effective_target(state)
@@ -154,8 +154,8 @@ def assigned(state: State, chat_id: ChatId) -> SessionId | None:
     return held.bindings.get(chat_id) or held.owner or held.dispatcher
 
 
-def may_hear(state: State, dispatched_to: SessionId | None) -> SessionId | None:
-    """Return the live session that hears a row, or None: it waits.
+def row_target(state: State, dispatched_to: SessionId | None) -> SessionId | None:
+    """Return the live session a row is routed to, or None: it waits.
 
     A row stays with the session its chat was bound to when it was dispatched; any
     other follows the owner.
@@ -174,7 +174,7 @@ def moved_chats(old: State, new: State, *, all_of_them: bool) -> frozenset[ChatI
     """
     before, after = old.lease.bindings, new.lease.bindings
     changed = {chat for chat in before.keys() | after.keys() if before.get(chat) != after.get(chat)}
-    return frozenset(chat for chat in changed if all_of_them or listener(old, chat) is None)
+    return frozenset(chat for chat in changed if all_of_them or target_of(old, chat) is None)
 
 
 def bind(state: State, chat_id: ChatId, session_id: SessionId | None) -> State:
@@ -216,7 +216,7 @@ def call_tool(
     *caller* may be no session of the roster: an operator, who has the dispatcher's
     rights and can't hold the channel.
 
-    ``feishu_channel_status`` is not here: it changes nothing and tells more than
+    ``feishu_channel_status`` is not here: it changes nothing and shows more than
     the lease knows (see :func:`describe`).
 
     Raises:

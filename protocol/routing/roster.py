@@ -1,6 +1,6 @@
 """The sessions people know by name: those that are here, and those that were.
 
-What a chat is told about them, and how a word typed there finds one of them.
+What a chat is shown of them, and how a word typed there finds one of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ REPLY_MODES: Final[tuple[ReplyMode, ...]] = ("verbose", "stream", "final")
 
 REMEMBERED_MAX: Final = 100
 REMEMBERED_MS: Final = 30 * 24 * 60 * 60 * 1_000
-"""A session that was away for longer, or behind more than so many others, is forgotten."""
+"""A session that was away for longer, or after more than so many others, is forgotten."""
 _UNKNOWN: Final = "?"
 
 
@@ -42,7 +42,7 @@ class Roster(Struct, frozen=True, kw_only=True):
     unread: frozenset[tuple[SessionId, ChatId]] = frozenset()
 
 
-class Shown(Struct, frozen=True, kw_only=True):
+class SessionView(Struct, frozen=True, kw_only=True):
     """A session as one chat sees it."""
 
     session: KnownSession
@@ -60,7 +60,7 @@ def reply_mode(word: str | None) -> ReplyMode | None:
 
 
 def remembered(metadata: Mapping[str, str]) -> tuple[str, str]:
-    """Return agent and working directory, as the session told them."""
+    """Return agent and working directory, as the session stated them."""
     return metadata.get("agent", ""), metadata.get("cwd", "")
 
 
@@ -81,15 +81,15 @@ def forgotten(
     ]
 
 
-def visible(shown: Iterable[Shown]) -> list[Shown]:
+def visible(shown: Iterable[SessionView]) -> list[SessionView]:
     """Leave out who can't be addressed: a session away whose alias a live one has now."""
-    listed: dict[str, Shown] = {}
+    listed: dict[str, SessionView] = {}
     for one in sorted(shown, key=lambda one: not one.live):  # a stable sort
         listed.setdefault(one.session.alias, one)
     return list(listed.values())
 
 
-def listing(shown: Iterable[Shown], current: SessionId | None) -> strings.Text:
+def listing(shown: Iterable[SessionView], current: SessionId | None) -> strings.Text:
     """Return the answer to ``/sessions``."""
     lines = strings.SESSIONS
     listed = visible(shown)
@@ -103,7 +103,7 @@ def listing(shown: Iterable[Shown], current: SessionId | None) -> strings.Text:
     return lines if listed else strings.NO_SESSIONS
 
 
-def find(query: str, shown: Iterable[Shown]) -> Shown | strings.Text:
+def find(query: str, shown: Iterable[SessionView]) -> SessionView | strings.Text:
     """Return the session *query* means, or what to answer where it means none or several."""
     by_alias = {one.session.alias: one for one in visible(shown)}
     match match_alias(query, by_alias):

@@ -21,28 +21,28 @@ Body = Callable[[], Awaitable[None]]
 
 
 class Story:
-    """Children that tell what happens to them."""
+    """Children that record what happens to them."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.log: list[str] = []
         self.crash = {name: trio.Event() for name in "abc"}
 
     def child(self, name: str, restart: Restart = Restart.PERMANENT) -> Child:
         async def run(*, task_status: trio.TaskStatus[None]) -> None:
-            self.told.append(f"+{name}")
+            self.log.append(f"+{name}")
             self.crash[name] = trio.Event()
             task_status.started()
             try:
                 await self.crash[name].wait()
                 raise RuntimeError(name)
             finally:
-                self.told.append(f"-{name}")
+                self.log.append(f"-{name}")
 
         return Child(name=name, run=run, restart=restart)
 
     def report(self, what: str, name: str, _crash: BaseException | None) -> None:
         if what != "crashed":
-            self.told.append(f"{what} {name}")
+            self.log.append(f"{what} {name}")
 
     def supervisor(self, strategy: Strategy, **budget: float) -> Supervisor:
         return Supervisor(
@@ -61,7 +61,7 @@ async def test_children_start_in_order_and_stop_in_reverse(
     async with trio.open_nursery() as nursery:
         await nursery.start(story.supervisor(Strategy.ONE_FOR_ONE).run)
         nursery.cancel_scope.cancel()
-    assert story.told == ["+a", "+b", "+c", "-c", "-b", "-a"]
+    assert story.log == ["+a", "+b", "+c", "-c", "-b", "-a"]
 
 
 async def test_one_for_one_restarts_the_crashed_one_alone(
@@ -72,7 +72,7 @@ async def test_one_for_one_restarts_the_crashed_one_alone(
         await nursery.start(story.supervisor(Strategy.ONE_FOR_ONE).run)
         story.crash["b"].set()
         await trio.sleep(10)
-        assert story.told == ["+a", "+b", "+c", "-b", "+b"]
+        assert story.log == ["+a", "+b", "+c", "-b", "+b"]
         nursery.cancel_scope.cancel()
 
 
@@ -84,7 +84,7 @@ async def test_rest_for_one_restarts_what_was_started_after_it(
         await nursery.start(story.supervisor(Strategy.REST_FOR_ONE).run)
         story.crash["b"].set()
         await trio.sleep(10)
-        assert story.told == ["+a", "+b", "+c", "-b", "-c", "+b", "+c"]
+        assert story.log == ["+a", "+b", "+c", "-b", "-c", "+b", "+c"]
         nursery.cancel_scope.cancel()
 
 
@@ -101,13 +101,13 @@ async def test_a_spent_budget_stops_the_others_and_fails_upwards(
             for _ in range(3):
                 story.crash["b"].set()
                 await trio.sleep(5)
-    assert story.told[-2:] == ["-c", "-a"]
+    assert story.log[-2:] == ["-c", "-a"]
 
 
 async def test_a_child_that_is_late_to_stop_is_named_and_waited_for(
     autojump_clock: trio.abc.Clock,
 ) -> None:
-    told: list[str] = []
+    log: list[str] = []
 
     async def stubborn(*, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
@@ -116,29 +116,29 @@ async def test_a_child_that_is_late_to_stop_is_named_and_waited_for(
         finally:
             with trio.move_on_after(9, shield=True):
                 await trio.sleep(8)
-            told.append("ended")
+            log.append("ended")
 
     supervisor = Supervisor(
         [Child(name="s", run=stubborn, stop_within_s=2)],
         Strategy.ONE_FOR_ONE,
         Budget(),
-        report=lambda what, name, _crash: told.append(f"{what}: {name}"),
+        report=lambda what, name, _crash: log.append(f"{what}: {name}"),
         rng=random.Random(1),
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(supervisor.run)
         nursery.cancel_scope.cancel()
-    assert told == ["slow to stop: s", "ended"]
+    assert log == ["slow to stop: s", "ended"]
 
 
 async def test_a_transient_child_that_ends_well_stays_ended(
     autojump_clock: trio.abc.Clock,
 ) -> None:
-    lives = 0
+    runs = 0
 
     async def once(*, task_status: trio.TaskStatus[None]) -> None:
-        nonlocal lives
-        lives += 1
+        nonlocal runs
+        runs += 1
         task_status.started()
         await trio.sleep(1)
 
@@ -150,7 +150,7 @@ async def test_a_transient_child_that_ends_well_stays_ended(
         rng=random.Random(1),
     )
     await supervisor.run()
-    assert lives == 1
+    assert runs == 1
 
 
 async def test_a_child_that_cannot_start_is_an_error_at_once(

@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import lanes
 from actors.kit.mailbox import Reply, ask
-from actors.lanes.lane import Lane, LaneContext, LaneSettings
+from actors.lanes.lane import Lane, LaneSettings, Peers
 from actors.messages import lane, link, ownership, turn
 from protocol.ids import (
     AccountId,
@@ -62,7 +62,7 @@ class World:
         self.openings: list[turn.TurnOpening] = []
         self.crash_turns = False
         self.repaired: list[TurnId] = []
-        self.mail: list[link.LinkMessage] = []
+        self.sent: list[link.LinkMessage] = []
         self.lanes_tx, self.lanes_rx = trio.open_memory_channel[lane.LaneMessage](100)
         self.ownership_tx, self.ownership_rx = trio.open_memory_channel[ownership.OwnershipMessage](
             10
@@ -78,14 +78,14 @@ class World:
                         message.reply.send(
                             None if row is None else ownership.NextRow(offer=row, reply_mode=None)
                         )
-                case ownership.Answered(row_id=row_id):
+                case ownership.RowAnswered(row_id=row_id):
                     self.answered.append(row_id)
                 case ownership.Unresponsive(unresponsive=unresponsive):
                     self.unresponsive = unresponsive
 
     async def serve_link(self) -> None:
         async for message in self.link_rx:
-            self.mail.append(message)
+            self.sent.append(message)
 
     async def mark(self, _account: AccountId, message_id: MessageId, answered: trio.Event) -> None:
         self.marks.append(message_id)
@@ -100,12 +100,12 @@ class World:
     ) -> None:
         """A turn's actor as small as it can be: it ends with the proxy's end or a loss."""
         self.openings.append(opening)
-        heard = self.turns.setdefault(opening.turn_id, [])
+        received = self.turns.setdefault(opening.turn_id, [])
         if self.crash_turns:
             raise RuntimeError("a bug in the card")
         with inbox:
             async for message in inbox:
-                heard.append(message)
+                received.append(message)
                 match message:
                     case wire.TurnEnd(status=status):
                         await own.send(lane.TurnEnded(turn_id=opening.turn_id, status=status))
@@ -134,7 +134,7 @@ class World:
         await wait_all_tasks_blocked()
 
     async def stop(self, by: str = "ou_1", chat: str = "oc_1", **more: Any) -> lane.StopAnswer:
-        build: Callable[[Reply[lane.StopAnswer]], lane.LaneMessage] = lambda reply: lane.Stop(  # noqa: E731
+        build: Callable[[Reply[lane.StopAnswer]], lane.LaneMessage] = lambda reply: lane.StopTurn(  # noqa: E731
             session_id=SESSION,
             turn_id=more.get("turn_id"),
             chat_id=ChatId(chat),
@@ -148,14 +148,14 @@ class World:
         return answer
 
     def offered(self) -> list[str]:
-        return [m.deliver.content for m in self.mail if isinstance(m, link.Offered)]
+        return [m.deliver.content for m in self.sent if isinstance(m, link.Offered)]
 
     def cancels(self) -> list[str]:
-        return [m.cancel.reason for m in self.mail if isinstance(m, link.CancelTurn)]
+        return [m.cancel.reason for m in self.sent if isinstance(m, link.CancelTurn)]
 
     async def end(self, number: int, status: wire.TurnStatus = "complete") -> None:
         """Let the proxy end the turn of the *number*-th offer."""
-        offers = [m for m in self.mail if isinstance(m, link.Offered)]
+        offers = [m for m in self.sent if isinstance(m, link.Offered)]
         inputs = offers[number].turn
         assert inputs is not None
         turn_id = offers[number].deliver.turn_id
@@ -168,15 +168,17 @@ class World:
 async def open_world() -> AsyncIterator[World]:
     world = World()
     numbers = iter(range(1000))
-    context = LaneContext(
-        settings=LaneSettings(
-            reply_modes={}, session_reply_mode="verbose", cancel_deadline_s=CANCEL_DEADLINE_S
-        ),
+    settings = LaneSettings(
+        reply_modes={},
+        session_reply_mode="verbose",
+        cancel_deadline_s=CANCEL_DEADLINE_S,
+        random_bytes=lambda size: next(numbers).to_bytes(size, "big"),
+    )
+    peers = Peers(
         ownership_tx=world.ownership_tx,
         show_turn=world.show_turn,
         finish_crashed=world.finish_crashed,
         mark=world.mark,
-        random_bytes=lambda size: next(numbers).to_bytes(size, "big"),
     )
 
     async def run_lane(
@@ -185,7 +187,7 @@ async def open_world() -> AsyncIterator[World]:
         own: trio.MemorySendChannel[lane.LaneMessage],
         retire: Callable[[], None],
     ) -> None:
-        await Lane(session_id, context, own, retire).serve(inbox)
+        await Lane(session_id, settings, peers, own, retire).serve(inbox)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.serve_ownership)
@@ -214,7 +216,7 @@ async def test_what_a_channel_session_was_given_is_marked_until_it_is_answered_o
         await world.attach("permission")
         await world.give(row(1), row(2), row(3))
         assert sorted(world.marks) == ["om_1", "om_2", "om_3"]
-        await world.lanes_tx.send(lane.Answered(session_id=SESSION, row_id=RowId(2)))
+        await world.lanes_tx.send(lane.RowClosed(session_id=SESSION, row_id=RowId(2)))
         await wait_all_tasks_blocked()
         assert sorted(world.marks) == ["om_1", "om_3"]
         await world.lanes_tx.send(lane.Detached(session_id=SESSION, connection_id=ConnectionId(1)))
@@ -327,7 +329,7 @@ async def test_a_row_that_went_to_another_session_stops_its_turn_here(
     async with open_world() as world:
         await world.attach()
         await world.give(row(1))
-        await world.lanes_tx.send(lane.Revoked(session_id=SESSION, row_id=RowId(1)))
+        await world.lanes_tx.send(lane.RowRevoked(session_id=SESSION, row_id=RowId(1)))
         await wait_all_tasks_blocked()
         assert world.cancels() == ["user"]
         await world.end(0, "aborted")
@@ -338,7 +340,7 @@ async def test_a_recalled_message_stops_its_turn(autojump_clock: MockClock) -> N
     async with open_world() as world:
         await world.attach()
         await world.give(row(1))
-        await world.lanes_tx.send(lane.Recalled(message_id=MessageId("om_1")))
+        await world.lanes_tx.send(lane.MessageRecalled(message_id=MessageId("om_1")))
         await wait_all_tasks_blocked()
         assert world.cancels() == ["recalled"]
 

@@ -84,11 +84,11 @@ async def follow(actions: list[tuple[Any, ...]]) -> None:
                     model.cancel(trio.current_time())
                 case ("recall",) if model.in_flight is not None:
                     message_id = MessageId(f"om_{model.in_flight}")
-                    await world.lanes_tx.send(lane.Recalled(message_id=message_id))
+                    await world.lanes_tx.send(lane.MessageRecalled(message_id=message_id))
                     model.cancel(trio.current_time())
                 case ("revoke",) if model.in_flight is not None:
                     await world.lanes_tx.send(
-                        lane.Revoked(session_id=SESSION, row_id=RowId(model.in_flight))
+                        lane.RowRevoked(session_id=SESSION, row_id=RowId(model.in_flight))
                     )
                     model.cancel(trio.current_time())
                     model.revoked = True
@@ -115,7 +115,7 @@ async def follow(actions: list[tuple[Any, ...]]) -> None:
 
 
 def check(world: World, model: Model) -> None:
-    offered = [one.deliver.content for one in world.mail if isinstance(one, link.Offered)]
+    offered = [one.deliver.content for one in world.sent if isinstance(one, link.Offered)]
     assert offered == [f"prompt {number}" for number in model.given]
     assert len(world.cancels()) == model.cancels, "each stopped turn is cancelled once"
     assert world.answered == [RowId(number) for number in model.answered]

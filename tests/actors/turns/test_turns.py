@@ -113,7 +113,7 @@ class World:
 
     async def serve_ownership(self) -> None:
         async for message in self._ownership_rx:
-            assert isinstance(message, ownership.TurnOver)
+            assert isinstance(message, ownership.TurnShown)
             message.reply.send(self.background)
 
     async def _call(self, call: gateway.Call) -> None:

@@ -25,7 +25,7 @@ from protocol.routing.access import (
 BOT = OpenId("ou_bot")
 ANN = OpenId("ou_ann")
 BOB = OpenId("ou_bob")
-ROOM = ChatId("oc_room")
+GROUP = ChatId("oc_group")
 OTHER = ChatId("oc_other")
 
 PASS = Admitted()
@@ -43,7 +43,7 @@ def direct(sender: OpenId | None, **fields: Any) -> Approach:
     return Approach(sender_id=sender, chat_id=ChatId("oc_p2p"), chat_type="p2p", **fields)
 
 
-def group(sender: OpenId, *mentions: OpenId, chat: ChatId = ROOM, **fields: Any) -> Approach:
+def group(sender: OpenId, *mentions: OpenId, chat: ChatId = GROUP, **fields: Any) -> Approach:
     return Approach(
         sender_id=sender,
         chat_id=chat,
@@ -59,7 +59,7 @@ def group(sender: OpenId, *mentions: OpenId, chat: ChatId = ROOM, **fields: Any)
 @pytest.mark.parametrize("sender", [None, OpenId("")])
 @pytest.mark.parametrize("chat_type", ["p2p", "group"])
 def test_nobody_passes_without_an_id(sender: OpenId | None, chat_type: str) -> None:
-    nobody = Approach(sender_id=sender, chat_id=ROOM, chat_type=chat_type)
+    nobody = Approach(sender_id=sender, chat_id=GROUP, chat_type=chat_type)
     rules = policy(dm_policy="open", group_policy="open", require_mention=False)
     assert decide(rules, nobody, BOT) == Dropped(reason="missing sender id")
 
@@ -100,8 +100,8 @@ def test_an_admin_is_not_admitted_by_that_alone() -> None:
 
 # ── groups ──────────────────────────────────────────────────────────────────
 
-CONFIGURED = {ROOM: GroupRule()}
-FOR_BOB = {ROOM: GroupRule(allow_from=frozenset({BOB}))}
+CONFIGURED = {GROUP: GroupRule()}
+FOR_BOB = {GROUP: GroupRule(allow_from=frozenset({BOB}))}
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_groups_own_word_on_mentions_goes_before_the_accounts(
     rules = policy(
         group_policy="open",
         require_mention=account_says,
-        groups={ROOM: GroupRule(require_mention=group_says)},
+        groups={GROUP: GroupRule(require_mention=group_says)},
     )
     assert decide(rules, group(ANN), BOT) == expected
     elsewhere = NOT_MENTIONED if account_says else PASS

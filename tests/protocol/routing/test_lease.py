@@ -166,12 +166,12 @@ def test_reclaim_by_the_owner_keeps_the_epoch_and_can_end_bindings(setup: Setup)
     setup.join("boss", "dispatcher")
     setup.join("mate")
     setup.state = lease.bind(setup.state, ChatId("oc_1"), SessionId("mate"))
-    assert lease.listener(setup.state, ChatId("oc_1")) == "mate"
+    assert lease.target_of(setup.state, ChatId("oc_1")) == "mate"
     setup.call("boss", "reclaim")
-    assert lease.listener(setup.state, ChatId("oc_1")) == "mate"
+    assert lease.target_of(setup.state, ChatId("oc_1")) == "mate"
     text = setup.call("boss", "reclaim", chats=True)
     assert text == "Feishu channel owner reclaimed by dispatcher boss (epoch 1)."
-    assert lease.listener(setup.state, ChatId("oc_1")) == "boss"
+    assert lease.target_of(setup.state, ChatId("oc_1")) == "boss"
 
 
 def test_a_bound_chat_waits_for_its_session(setup: Setup) -> None:
@@ -179,8 +179,8 @@ def test_a_bound_chat_waits_for_its_session(setup: Setup) -> None:
     setup.join("mate")
     setup.state = lease.bind(setup.state, ChatId("oc_1"), SessionId("mate"))
     setup.leave("mate")
-    assert lease.listener(setup.state, ChatId("oc_1")) is None
-    assert lease.listener(setup.state, ChatId("oc_2")) == "boss"
+    assert lease.target_of(setup.state, ChatId("oc_1")) is None
+    assert lease.target_of(setup.state, ChatId("oc_2")) == "boss"
 
 
 def test_return_with_the_dispatcher_offline_changes_nothing(setup: Setup) -> None:

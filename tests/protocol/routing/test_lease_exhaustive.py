@@ -209,14 +209,14 @@ def check_state(state: State) -> None:
     if held.owner is None:
         assert held.dispatcher is None, "a dispatcher would own what nobody owns"
     if dispatchers(state):
-        assert held.dispatcher in dispatchers(state), "the current one lives if any does"
+        assert held.dispatcher in dispatchers(state), "the current one is live if any is"
     for chat in CHATS:
         bound = held.bindings.get(chat)
         wanted = target if bound is None else bound if bound in live else None
-        assert lease.listener(state, chat) == wanted
-    told = lease.describe(state)
-    assert told["effective_target_session_id"] == target
-    assert [one["sessionId"] for one in told["sessions"]] == list(live)
+        assert lease.target_of(state, chat) == wanted
+    shown = lease.describe(state)
+    assert shown["effective_target_session_id"] == target
+    assert [one["sessionId"] for one in shown["sessions"]] == list(live)
 
 
 # ── what each command may do ────────────────────────────────────────────────
@@ -309,11 +309,11 @@ def called(
             raise
         return
     assert allowed, text
-    said = TEXTS.fullmatch(text)
-    assert said, text
+    found = TEXTS.fullmatch(text)
+    assert found, text
     assert after.sessions is state.sessions
     check_change(state.lease, after.lease)
-    check(state, caller, args, after.lease, said)
+    check(state, caller, args, after.lease, found)
     yield after
 
 
@@ -344,21 +344,21 @@ def may(state: State, caller: Session, tool: str, args: dict[str, Any]) -> bool:
 
 
 def check_grant(
-    state: State, _: Session, args: dict[str, Any], after: LeaseState, said: re.Match[str]
+    state: State, _: Session, args: dict[str, Any], after: LeaseState, found: re.Match[str]
 ) -> None:
     target = selected(state, args)
-    assert said["granted"] == target
+    assert found["granted"] == target
     assert after == msgspec.structs.replace(state.lease, granted=target)
 
 
 def check_acquire(
-    state: State, caller: Session, args: dict[str, Any], after: LeaseState, said: re.Match[str]
+    state: State, caller: Session, args: dict[str, Any], after: LeaseState, found: re.Match[str]
 ) -> None:
     before = state.lease
     target = selected(state, args) if args else caller.session_id
     assert target is not None
-    assert (said["owner"], said["role"]) == (target, state.sessions[target].role)
-    assert int(said["e1"]) == after.epoch
+    assert (found["owner"], found["role"]) == (target, state.sessions[target].role)
+    assert int(found["e1"]) == after.epoch
     spent = target == before.granted or target != before.owner
     assert after == msgspec.structs.replace(
         before, owner=target, epoch=after.epoch, granted=None if spent else before.granted
@@ -366,18 +366,18 @@ def check_acquire(
 
 
 def check_return(
-    state: State, _: Session, _args: dict[str, Any], after: LeaseState, said: re.Match[str]
+    state: State, _: Session, _args: dict[str, Any], after: LeaseState, found: re.Match[str]
 ) -> None:
-    assert (said["back"], int(said["e2"])) == (state.lease.dispatcher, after.epoch)
+    assert (found["back"], int(found["e2"])) == (state.lease.dispatcher, after.epoch)
     assert after == msgspec.structs.replace(
         state.lease, owner=state.lease.dispatcher, granted=None, epoch=after.epoch
     )
 
 
 def check_reclaim(
-    state: State, _: Session, args: dict[str, Any], after: LeaseState, said: re.Match[str]
+    state: State, _: Session, args: dict[str, Any], after: LeaseState, found: re.Match[str]
 ) -> None:
-    assert (said["by"], int(said["e3"])) == (state.lease.dispatcher, after.epoch)
+    assert (found["by"], int(found["e3"])) == (state.lease.dispatcher, after.epoch)
     assert after == msgspec.structs.replace(
         state.lease,
         owner=state.lease.dispatcher,

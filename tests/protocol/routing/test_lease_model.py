@@ -57,7 +57,7 @@ class Refused(Exception):
 
 
 class Model:
-    """Ownership as the page tells it."""
+    """Ownership as the page states it."""
 
     def __init__(self) -> None:
         self.live: list[Map] = []
@@ -105,7 +105,7 @@ class Model:
         found = self.live_dispatcher() if self.owner is None else self.find(self.owner)
         return found["id"] if found else None
 
-    def hears(self, chat: str) -> str | None:
+    def target_of(self, chat: str) -> str | None:
         if chat not in self.bindings:
             return self.target()
         found = self.find(self.bindings[chat])
@@ -305,30 +305,30 @@ class LeaseAgainstModel(RuleBasedStateMachine):
         before = self.state
         model_caller = self.live(who)
         session = before.sessions[SessionId(model_caller["id"])]
-        expected = refusal = told = None
+        expected = refusal = answered = None
         try:
             expected = getattr(self.model, tool)(model_caller, args)
         except Refused as refused:
             refusal = str(refused)
         try:
-            self.state, told = lease.call_tool(before, session, f"feishu_channel_{tool}", args)
+            self.state, answered = lease.call_tool(before, session, f"feishu_channel_{tool}", args)
         except ToolError as refused:
-            told = str(refused)
+            answered = str(refused)
             assert self.state is before
-        assert told == (expected if refusal is None else refusal)
+        assert answered == (expected if refusal is None else refusal)
 
     @invariant()
     def the_lease_is_as_the_model_has_it(self) -> None:
         if not hasattr(self, "model"):
             return
-        told = lease.describe(self.state)
+        answered = lease.describe(self.state)
         assert (
-            told["owner_session_id"],
-            told["dispatcher_session_id"],
-            told["granted_session_id"],
-            told["effective_target_session_id"],
-            told["lease_epoch"],
-            told["bindings"],
+            answered["owner_session_id"],
+            answered["dispatcher_session_id"],
+            answered["granted_session_id"],
+            answered["effective_target_session_id"],
+            answered["lease_epoch"],
+            answered["bindings"],
         ) == (
             self.model.owner,
             self.model.dispatcher,
@@ -339,12 +339,12 @@ class LeaseAgainstModel(RuleBasedStateMachine):
         )
         assert [
             {"id": one["sessionId"], "role": one["role"], "metadata": one["metadata"]}
-            for one in told["sessions"]
+            for one in answered["sessions"]
         ] == self.model.live
-        aliases = [one["alias"] for one in told["sessions"]]
+        aliases = [one["alias"] for one in answered["sessions"]]
         assert len(set(aliases)) == len(aliases)
         for chat in ("oc_1", "oc_2"):
-            assert lease.listener(self.state, ChatId(chat)) == self.model.hears(chat)
+            assert lease.target_of(self.state, ChatId(chat)) == self.model.target_of(chat)
 
 
 TestLeaseAgainstModel = LeaseAgainstModel.TestCase

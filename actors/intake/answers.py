@@ -1,0 +1,111 @@
+"""The intake's answers to people."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import structlog
+import trio
+
+from actors.intake.peers import call
+from actors.messages import gateway
+from protocol import strings
+from protocol.ids import ChatId, MessageId, idempotency_key
+from protocol.platform.outcomes import NoAnswer, Outcome, Rejected, again_after_s
+
+ANSWER_WITHIN_S: Final = 60.0
+ANSWER_AGAIN_S: Final = 0.5
+ANSWERS_MAX: Final = 64
+"""Answers to people under way at once; past it they are dropped, and logged."""
+
+log = structlog.get_logger()
+
+
+class Answers:
+    """Plain text replies to people, each in a task of its own; nobody waits for one."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage],
+        language: strings.Language,
+    ) -> None:
+        self._nursery = nursery
+        self._gateway_tx = gateway_tx
+        self._language = language
+        self._under_way = 0
+
+    def send(self, message_id: MessageId, chat_id: ChatId, text: strings.Text, what: str) -> None:
+        """Reply to a message. *what* distinguishes this answer from others to the same message."""
+        if self._under_way >= ANSWERS_MAX:
+            log.warning("feishu.answer_dropped", message=message_id, what=what)
+            return
+        self._start(self.reply(message_id, chat_id, text, what))
+
+    async def deliver(
+        self, message_id: MessageId, chat_id: ChatId, text: strings.Text, what: str
+    ) -> bool:
+        """Reply to a message, and wait; return whether there is nothing more to be done.
+
+        That is when it is out, or can't be: the message is gone, for example.
+        """
+        operation = self.reply(message_id, chat_id, text, what)
+        return not isinstance(await self._until_answered(operation), NoAnswer)
+
+    def post(self, chat_id: ChatId, text: strings.Text, uuid: str) -> None:
+        """Send a text to a chat, not as a reply; *uuid* makes a repeat harmless."""
+        if self._under_way >= ANSWERS_MAX:
+            log.warning("feishu.answer_dropped", chat=chat_id)
+            return
+        self._start(
+            gateway.CreateMessage(
+                chat_id=chat_id, msg_type="text", content_json=self._json(text), uuid=uuid
+            )
+        )
+
+    def reply(
+        self, message_id: MessageId, chat_id: ChatId, text: strings.Text, what: str
+    ) -> gateway.ReplyMessage:
+        """Return the call that replies to a message."""
+        return gateway.ReplyMessage(
+            message_id=message_id,
+            chat_id=chat_id,
+            msg_type="text",
+            content_json=self._json(text),
+            uuid=idempotency_key(message_id, what),
+        )
+
+    def start(self, operation: gateway.Operation) -> None:
+        """Make a call whose outcome matters to nobody."""
+        if self._under_way < ANSWERS_MAX:
+            self._start(operation)
+
+    def _json(self, text: strings.Text) -> str:
+        return msgspec.json.encode({"text": text.speak(self._language)}).decode()
+
+    def _start(self, operation: gateway.Operation) -> None:
+        self._under_way += 1
+        self._nursery.start_soon(self._send, operation)
+
+    async def _until_answered(self, operation: gateway.Operation) -> Outcome:
+        """Make the call again while there is a chance; its uuid makes that harmless."""
+        until = trio.current_time() + ANSWER_WITHIN_S
+        while True:
+            outcome = await call(self._gateway_tx, operation, gateway.Priority.FINAL)
+            again_s = again_after_s(outcome, ANSWER_AGAIN_S)
+            if again_s is None or trio.current_time() + again_s > until:
+                return outcome
+            await trio.sleep(again_s)
+
+    async def _send(self, operation: gateway.Operation) -> None:
+        try:
+            outcome = await self._until_answered(operation)
+            if isinstance(outcome, Rejected | NoAnswer):
+                log.warning(
+                    "feishu.answer_failed",
+                    what=type(operation).__name__,
+                    outcome=type(outcome).__name__,
+                )
+        finally:
+            self._under_way -= 1

@@ -1,0 +1,57 @@
+"""The intake's peers, and the two questions it asks of many places."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import trio
+
+from actors.kit.mailbox import ActorGone, ask, ask_or
+from actors.messages import agents, approvals, gateway, intake, journal, lane, ownership
+from protocol.ids import ChatId
+from protocol.platform.outcomes import NoAnswer, Outcome
+
+ASK_WITHIN_S: Final = 1.2
+"""A person is waiting; the platform gives a press 3 s, for two questions at most."""
+CALL_WITHIN_S: Final = 30.0
+
+
+class Peers(msgspec.Struct, frozen=True, kw_only=True):
+    """The intake's own mailbox, for its children, and those of the actors it writes to."""
+
+    intake_tx: trio.MemorySendChannel[intake.IntakeMessage]
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage]
+    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]
+    lanes_tx: trio.MemorySendChannel[lane.LaneMessage]
+    gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage]
+    approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage]
+    agents_tx: trio.MemorySendChannel[agents.AgentsMessage]
+
+
+async def find_target(
+    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage], chat_id: ChatId
+) -> ownership.ChatTarget | None:
+    """Ask which session a chat is routed to; None where ownership does not answer in time."""
+    try:
+        target: ownership.ChatTarget = await ask(
+            ownership_tx,
+            lambda reply: ownership.FindTarget(chat_id=chat_id, reply=reply),
+            within_s=ASK_WITHIN_S,
+        )
+    except (trio.TooSlowError, ActorGone):
+        return None
+    return target
+
+
+async def call(
+    gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage],
+    operation: gateway.Operation,
+    priority: gateway.Priority,
+) -> Outcome:
+    return await ask_or(
+        gateway_tx,
+        lambda reply: gateway.Call(operation=operation, priority=priority, reply=reply),
+        within_s=CALL_WITHIN_S,
+        otherwise=lambda reason: NoAnswer(reason=reason),
+    )

@@ -1,0 +1,124 @@
+"""Rows of the journal as the intake moves them: made ready, closed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+import structlog
+import trio
+
+from actors.kit.mailbox import Reply, ask_or
+from actors.messages import journal
+from protocol.ids import RowId, SessionId
+from protocol.routing.delivery import Prepared, RowState
+
+JOURNAL_WITHIN_S: Final = 5.0
+JOURNAL_AGAIN_S: Final = 1.0
+
+log = structlog.get_logger()
+
+AnswerT = TypeVar("AnswerT")
+
+
+async def store(
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+    build: Callable[[Reply[AnswerT]], journal.JournalMessage],
+) -> AnswerT:
+    """Ask the journal until it answers: nothing can go on without it.
+
+    What waits meanwhile waits in our mailbox, and then in Feishu's own retries.
+    """
+    while True:
+        answer: AnswerT | journal.Failed = await ask_or(
+            journal_tx,
+            build,
+            within_s=JOURNAL_WITHIN_S,
+            otherwise=lambda reason: journal.Failed(reason=reason),
+        )
+        if not isinstance(answer, journal.Failed):
+            return answer
+        log.error("journal.failed", reason=answer.reason)
+        await trio.sleep(JOURNAL_AGAIN_S)
+
+
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
+    """A row on its way to ``ready``, and the capacity there is where it goes."""
+
+    row_id: RowId
+    prepared: Prepared
+    dispatched_to: SessionId | None = None
+    """The session its chat was on when it came, where that is some time ago."""
+    capacity: journal.Capacity | None = None
+
+
+PrepareAnswer = journal.Done | journal.LaneFull | journal.Failed
+
+
+async def prepare_rows(
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+    prompts: Sequence[Prompt],
+) -> list[Prompt]:
+    """Make rows ready, in order and in as few commits as the journal makes of them.
+
+    Return those the lane had no capacity for; nothing has become of them.
+    """
+    waiting: list[tuple[trio.MemoryReceiveChannel[PrepareAnswer], Prompt]] = []
+    failed: list[Prompt] = []
+    full: list[Prompt] = []
+    with trio.move_on_after(JOURNAL_WITHIN_S):
+        for prompt in prompts:
+            tx, rx = trio.open_memory_channel[PrepareAnswer](1)
+            waiting.append((rx, prompt))
+            await journal_tx.send(_prepare(prompt, Reply(tx)))
+    for rx, prompt in waiting:
+        answer: PrepareAnswer | None = None
+        with rx, trio.move_on_after(JOURNAL_WITHIN_S), contextlib.suppress(trio.EndOfChannel):
+            answer = await rx.receive()
+        match answer:
+            case journal.Done():
+                continue
+            case journal.LaneFull():
+                full.append(prompt)
+            case _:
+                failed.append(prompt)
+    # Again, one by one, until they are: an order that holds is worth a wait.
+    for prompt in (*failed, *prompts[len(waiting) :]):
+        stored = await _prepare_until_stored(journal_tx, prompt)
+        full += [prompt] if isinstance(stored, journal.LaneFull) else []
+    return full
+
+
+def _prepare(prompt: Prompt, reply: Reply[PrepareAnswer]) -> journal.Prepare:
+    return journal.Prepare(
+        row_id=prompt.row_id,
+        prepared=prompt.prepared,
+        capacity=prompt.capacity,
+        reply=reply,
+    )
+
+
+async def _prepare_until_stored(
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage], prompt: Prompt
+) -> PrepareAnswer:
+    answer: PrepareAnswer = await store(journal_tx, lambda reply: _prepare(prompt, reply))
+    return answer
+
+
+async def close_row(
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+    row_id: RowId,
+    state: RowState,
+    note: str | None,
+    at_ms: int,
+) -> None:
+    """Bring a row to a state nothing moves it out of."""
+    done: journal.Done | journal.Failed = await store(
+        journal_tx,
+        lambda reply: journal.Close(
+            row_id=row_id, state=state, note=note, at_ms=at_ms, reply=reply
+        ),
+    )
+    assert isinstance(done, journal.Done)
