@@ -15,6 +15,7 @@ from pathlib import Path
 
 import trio
 
+from actors.app.listening import CannotListen
 from actors.app.running import run_daemon
 from actors.cli.arguments import parse_daemon_arguments
 from actors.host import config_file, state_dir
@@ -44,20 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _unopened(group: BaseExceptionGroup[BaseException]) -> int:
     """Name what kept the daemon from opening; anything else is a bug and keeps its trace."""
-    expected, bugs = group.split((JournalError, OSError))
+    expected, bugs = group.split((JournalError, CannotListen, ConfigurationError, OSError))
     if bugs is not None or expected is None:
         raise group
-    _print_errors(*(_reason(one) for one in _leaves(expected)))
-    return ExitStatus.FAILED
-
-
-def _reason(failure: BaseException) -> str:
-    if isinstance(failure, OSError):
-        return (
-            f"{failure.strerror or failure}; is another program at that address?"
-            " Choose one with --listen HOST:PORT"
-        )
-    return str(failure)
+    failures = _leaves(expected)
+    _print_errors(*(line for one in failures for line in str(one).splitlines()))
+    usage = any(isinstance(one, ConfigurationError) for one in failures)
+    return ExitStatus.USAGE if usage else ExitStatus.FAILED
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
@@ -85,6 +79,9 @@ def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
         with opened(state) as tokens:
             return trio.run(run_in_sandbox, arguments, raw, env, state, tokens)
     settings = config_file.settings(raw, env, path, listen=arguments.listen)
+    _print_errors(*settings.notices)
+    if settings.cluster is not None:
+        raise ConfigurationError("cluster: this larkd serves one machine; remove the key")
     if arguments.check:
         from actors.cli.check import check_accounts  # noqa: PLC0415  # not for a running daemon
 

@@ -18,6 +18,7 @@ from tricycle import open_service_nursery
 
 from actors import agents, approvals, connection, intake, journal, lanes, links, ownership, turns
 from actors.app import shutdown
+from actors.app.listening import open_listeners
 from actors.app.mailboxes import (
     GATEWAY_MAILBOX,
     INTAKE_MAILBOX,
@@ -67,7 +68,6 @@ from protocol.ids import AccountId, MessageId, SessionId
 
 CORE_BUDGET: Final = Budget(restarts_max=3, window_s=60.0)
 EDGES_BUDGET: Final = Budget(restarts_max=10, window_s=60.0, backoff_max_s=30.0)
-ACCEPT_BACKLOG: Final = 1_024
 REFUSED_AGAIN_S: Final = 30.0
 LEDGER_WITHIN_S: Final = 2.0
 LANES_MARGIN_S: Final = 3.0
@@ -114,7 +114,7 @@ class App:
         *ready* is called with host and port once proxies are accepted.
 
         Raises:
-            JournalError, OSError: what kept the daemon from opening.
+            JournalError, CannotListen, OSError: what kept the daemon from opening.
         """
         running = trio.CancelScope()
         coordinator = shutdown.Coordinator(self._boxes.shutdown.receiver(), self._cleanup, running)
@@ -166,9 +166,7 @@ class App:
 
     async def _serve(self, ready: Callable[[str, int], Awaitable[None]]) -> None:
         listen = self._settings.listen
-        listeners = await trio.open_tcp_listeners(
-            listen.port, host=listen.host, backlog=ACCEPT_BACKLOG
-        )
+        listeners = await open_listeners(listen.host, listen.port, option="--listen HOST:PORT")
         port = listeners[0].socket.getsockname()[1]
         try:
             async with trio.open_nursery() as nursery:

@@ -19,7 +19,8 @@ from actors.host.arguments import DaemonArguments
 from actors.host.tokens import TokenFiles
 from actors.sandbox.server import RunningSandbox, SandboxSettings, serve_sandbox
 from protocol.config.places import StateDir
-from protocol.config.settings import Listen, Settings, read_settings, sandbox_configuration
+from protocol.config.reading import read_settings, sandbox_configuration
+from protocol.config.settings import Listen, Settings
 
 ECHO_ENDS_WITHIN_S: Final = 1.0
 

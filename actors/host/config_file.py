@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from protocol.config import places
-from protocol.config.settings import ConfigurationError, Settings, read_settings
+from protocol.config.reading import read_settings
+from protocol.config.settings import ConfigurationError, Settings
 
 CONFIG_BYTES_MAX: Final = 1024 * 1024
 """A configuration of a thousand accounts is smaller."""
@@ -55,7 +56,11 @@ def load(path: Path) -> dict[str, Any]:
         before = raw[: wrong.start].decode("utf-8-sig", errors="replace")
         where = _line_and_column(before, len(before))
         raise ConfigurationError(f"{path}: {where}: not UTF-8 text; save it as UTF-8") from None
-    return _parse_json(path, text) if path.suffix == ".json" else _parse_toml(path, text)
+    if path.suffix == ".json":
+        _check_form(path, text, is_other=_is_toml, other="TOML", ending=".toml")
+        return _parse_json(path, text)
+    _check_form(path, text, is_other=_is_json, other="JSON", ending=".json")
+    return _parse_toml(path, text)
 
 
 def read_secret(path: str, *, beside: Path | None) -> str:
@@ -80,6 +85,32 @@ def _read_bytes(path: Path, limit: int) -> bytes:
     if len(raw) > limit:
         raise ValueError(f"larger than {limit} bytes")
     return raw
+
+
+def _check_form(
+    path: Path, text: str, *, is_other: Callable[[str], bool], other: str, ending: str
+) -> None:
+    """Refuse a file whose name promises the other form."""
+    if is_other(text):
+        named = f"ends with {path.suffix}" if path.suffix else "has no ending"
+        raise ConfigurationError(
+            f"{path}: holds {other}, its name {named}; rename it to {path.with_suffix(ending).name}"
+        )
+
+
+def _is_json(text: str) -> bool:
+    """Whether *text* opens as a JSON object does; no TOML document begins with a brace."""
+    return text.lstrip().startswith("{")
+
+
+def _is_toml(text: str) -> bool:
+    """Whether *text* is a TOML document of one key at least."""
+    if text.lstrip().startswith(("{", '"')):
+        return False
+    try:
+        return bool(tomllib.loads(text))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _parse_json(path: Path, text: str) -> dict[str, Any]:

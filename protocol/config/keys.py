@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from protocol.config.checks import (
     Problems,
@@ -48,12 +48,20 @@ _MERGED_KEYS: Final = ("tuning", "groups")
 _PORT_MAX: Final = 65_535
 _CREDENTIAL_FORMS: Final = 'a string, {"env": "NAME"} or {"file": "path"}'
 _WORD: Final = re.compile(r"[^\s\x00-\x1f\x7f]+")
+_LINE: Final = re.compile(r"[^\x00-\x1f\x7f]+")
+_APP_ID: Final = re.compile(r"cli_[0-9a-f]{16}")
+_CLUSTER: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_ADVERTISED: Final = re.compile(r"tls://(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 _NAMED: Final = re.compile(r"[^\x00-\x1f]{1,4096}")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _NAME_ALLOWED: Final = "1 to 64 letters, digits, dots, dashes and underscores"
 _DOMAIN_ALLOWED: Final = (
     "feishu, lark, or a base URL such as https://open.example.com (no path, no credentials)"
+)
+_APP_ID_ALLOWED: Final = (
+    "an App ID as the developer console shows it: cli_ and 16 hex digits,"
+    " such as cli_a1b2c3d4e5f60718"
 )
 _SECRET_MAX: Final = 4_096
 
@@ -64,6 +72,8 @@ class SecretSource(Struct, frozen=True, kw_only=True):
     kind: Literal["value", "env", "file"]
     name: str
     path: str
+    what: str = "app secret"
+    pattern: Literal["word", "line"] = "word"
 
     def __repr__(self) -> str:
         return f"SecretSource({self.kind})"
@@ -82,8 +92,10 @@ class SecretSource(Struct, frozen=True, kw_only=True):
                 raise Rejected(where, f"the environment has no {self.name}; export it")
         elif self.kind == "file":
             secret = self._from_file(where, read_file)
-        if len(secret) > _SECRET_MAX or not _WORD.fullmatch(secret):
-            raise Rejected(where, "is not one word of text; it holds the app secret alone")
+        form = _WORD if self.pattern == "word" else _LINE
+        if len(secret) > _SECRET_MAX or not form.fullmatch(secret):
+            form_name = f"one {self.pattern} of text"
+            raise Rejected(where, f"is not {form_name}; it holds the {self.what} alone")
         return secret
 
     def _from_file(self, where: str, read_file: Callable[[str], str]) -> str:
@@ -95,7 +107,7 @@ class SecretSource(Struct, frozen=True, kw_only=True):
         except ValueError:
             raise Rejected(where, f"can't read {self.name}: not a text file") from None
         if not secret:
-            raise Rejected(where, f"{self.name} is empty; write the app secret into it")
+            raise Rejected(where, f"{self.name} is empty; write the {self.what} into it")
         return secret
 
 
@@ -123,6 +135,13 @@ def overlay(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
 # ── readers of single keys ──────────────────────────────────────────────────
 
 
+def _app_id(value: Any, path: str, _problems: Problems) -> str:
+    """The platform's own form; its hex digits are lower case."""
+    if isinstance(value, str) and _APP_ID.fullmatch(value.strip()):
+        return value.strip()
+    raise wrong_kind(path, value, _APP_ID_ALLOWED)
+
+
 def _secret(value: Any, path: str, problems: Problems) -> SecretSource:
     if isinstance(value, str) and value.strip():
         return SecretSource(kind="value", name=value.strip(), path=path)
@@ -136,6 +155,16 @@ def _secret(value: Any, path: str, problems: Problems) -> SecretSource:
         raise Rejected(path, f"is a map with {len(found)} of env, file; allowed: exactly one")
     ((kind, name),) = found.items()
     return SecretSource(kind="env" if kind == "env" else "file", name=name, path=path)
+
+
+def _database(value: Any, path: str, problems: Problems) -> SecretSource:
+    """A connection string of PostgreSQL, which may hold spaces and a password."""
+    source = _secret(value, path, problems)
+    return structs.replace(source, what="connection string", pattern="line")
+
+
+def _ignored(value: Any, _path: str, _problems: Problems) -> Any:
+    return value
 
 
 def _domain(value: Any, path: str, _problems: Problems) -> str:
@@ -227,12 +256,19 @@ TUNING: Final[Mapping[str, Reader[Any]]] = {
     "cancelDeadlineMs": integer(0, 10 * _MINUTE_MS),
     "permissionNotifyCooldownMs": integer(0, _DAY_MS),
     "monthlyCallBudget": or_null(integer(0, 10**12)),
+    "apiPerMinute": or_null(integer(1, 1_000_000)),
+    "apiPerSecond": or_null(integer(1, 10_000)),
+    "probeLimits": boolean,
+    "stallNoticeMs": integer(0, _DAY_MS),
 }
 _ACCOUNT: Final[Mapping[str, Reader[Any]]] = {
-    "appId": text("an app id such as cli_a1b2c3d4e5f60718", _WORD),
+    "appId": _app_id,
     "appSecret": _secret,
     "domain": _domain,
     "replyMode": one_of(*get_args(FeishuReplyMode)),
+    "groupReplyMode": one_of(*get_args(FeishuReplyMode)),
+    "topicSessions": boolean,
+    "topicAgent": text("the name of one of the agents", _NAME),
     "requireMention": boolean,
     "dmPolicy": one_of(*DM_POLICIES),
     "groupPolicy": one_of(*GROUP_POLICIES),
@@ -256,21 +292,53 @@ _CHANNEL: Final[Mapping[str, Reader[Any]]] = {
 AGENT: Final[Mapping[str, Reader[Any]]] = {
     "command": list_of(text("a word of the command", _NAMED), at_least=1),
     "cwd": text("a directory", _NAMED),
+    "roots": list_of(text("a directory", _NAMED)),
     "fs": one_of("none", "read", "write"),
     "env": list_of(text("the name of a variable", _VARIABLE)),
+    "restore": boolean,
 }
+_host = text("a host, such as 127.0.0.1", _WORD)
+_port = integer(0, _PORT_MAX)
+_file = text("the path of a file", _NAMED)
+CERTIFICATE: Final[Mapping[str, Reader[Any]]] = {
+    "certFile": _file,
+    "keyFile": _file,
+    "clientCaFile": or_null(_file),
+}
+LISTEN: Final[Mapping[str, Reader[Any]]] = {
+    "host": _host,
+    "port": _port,
+    "insecure": boolean,
+    "tls": _table({"host": _host, "port": _port, **CERTIFICATE}),
+}
+HTTP_LISTEN: Final[Mapping[str, Reader[Any]]] = {**LISTEN, "tls": _table(CERTIFICATE)}
+CLUSTER: Final[Mapping[str, Reader[Any]]] = {
+    "name": text("a lower-case letter, then up to 31 letters, digits and underscores", _CLUSTER),
+    "node": text(_NAME_ALLOWED, _NAME),
+    "database": _database,
+    "advertise": list_of(text("an address such as tls://a.example:7346", _ADVERTISED)),
+}
+IGNORED: Final = ("plugins",)
+"""Keys of the systems this one replaces; they are accepted, with a line each."""
 TOP: Final[Mapping[str, Reader[Any]]] = {
     "language": one_of(*get_args(Language)),
-    "listen": _table({"host": text("a host", _WORD), "port": integer(0, _PORT_MAX)}),
+    "listen": _table(LISTEN),
     "channel": _table({"replyMode": one_of(*get_args(SessionReplyMode))}),
     "channels": _channels,
     "agents": map_of(_NAME, _NAME_ALLOWED, _table(AGENT)),
+    "agentsPerPerson": integer(0, 1_000),
+    "metrics": _table(HTTP_LISTEN),
+    "console": _table(HTTP_LISTEN),
+    "cluster": _table(CLUSTER),
+    **dict.fromkeys(IGNORED, _ignored),
 }
 ENV: Final[Mapping[str, Reader[Any]]] = {
     "LARKD_LANGUAGE": TOP["language"],
     "LARKD_LISTEN": _host_port,
     "LARKD_LOG_FORMAT": one_of(*get_args(LogFormat)),
     "LARKD_LOG_LEVEL": one_of(*get_args(LogLevel)),
+    "LARKD_NODE": CLUSTER["node"],
+    "LARKD_DATABASE": CLUSTER["database"],
 }
 ACCOUNT_ENV: Final = {
     "LARKD_APP_ID": "appId",

@@ -10,7 +10,7 @@ from tests.daemon.test_commands import Chat, end, take, worker
 from tests.kit.daemon import open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy
 
-SECOND = ("cli_second0123456789", "second-secret")
+SECOND = ("cli_5ec0000123456789", "second-secret")
 
 
 async def test_two_apps_are_served_side_by_side(state_dir: Path) -> None:
@@ -27,7 +27,7 @@ async def test_two_apps_are_served_side_by_side(state_dir: Path) -> None:
             },
         }
         async with (
-            open_daemon(platform, state_dir, appId="cli_unused", accounts=accounts),
+            open_daemon(platform, state_dir, appId="cli_0000000000000000", accounts=accounts),
             worker(state_dir, "boss", "dispatcher") as boss,
         ):
             await both_connected(boss)
@@ -62,7 +62,7 @@ async def test_an_account_has_a_reply_mode_of_its_own(state_dir: Path) -> None:
             "legacy": {"appId": SECOND[0], "appSecret": SECOND[1], "replyMode": "static"},
         }
         async with (
-            open_daemon(platform, state_dir, appId="cli_unused", accounts=accounts),
+            open_daemon(platform, state_dir, appId="cli_0000000000000000", accounts=accounts),
             worker(state_dir, "boss", "dispatcher") as boss,
         ):
             await both_connected(boss)

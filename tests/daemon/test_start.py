@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sqlite3
@@ -91,7 +92,41 @@ async def test_a_port_in_use_is_said_with_the_remedy(tmp_path: Path) -> None:
                 "--config", str(config), "--state-dir", str(tmp_path / "s"), "--listen", address
             )
         assert status == 1
-        assert "--listen" in errors
+        assert errors.splitlines()[-1] == (
+            f"larkd: can't listen on {address}: Address already in use; another program listens"
+            " there; stop it, or choose another address with --listen HOST:PORT"
+        )
+        assert "Traceback" not in errors
+        (logged,) = [
+            line
+            for line in (tmp_path / "s" / "larkd.log").read_text().splitlines()
+            if "daemon.cannot_listen" in line
+        ]
+        assert json.loads(logged)["address"] == address
+
+
+@pytest.mark.parametrize("mode", [(), ("--sandbox",)])
+@pytest.mark.parametrize("address", ["127.0.0.1:22999999", "0.0.0.0:7345", "127.0.0.1"])
+async def test_an_address_that_is_none_is_bad_usage(
+    tmp_path: Path, mode: tuple[str, ...], address: str
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(configuration("http://127.0.0.1:9", "cli_a1b2c3d4e5f60718", "s"))
+    status, _, errors = await run(
+        "--config", str(config), "--state-dir", str(tmp_path / "s"), "--listen", address, *mode
+    )
+    assert status == 2
+    assert errors.startswith("larkd: --listen: is a string")
+    assert "Traceback" not in errors
+
+
+async def test_the_keys_of_another_system_get_a_line_and_nothing_else(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    raw = json.loads(configuration("http://127.0.0.1:9", "cli_a1b2c3d4e5f60718", "s"))
+    config.write_text(json.dumps({**raw, "plugins": {"allow": ["feishu"]}}))
+    status, _, errors = await run("--config", str(config), "--check")
+    assert status == 1, "nothing listens there"
+    assert errors.splitlines()[0] == "larkd: plugins: means nothing to larkd, ignored"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.config.keys import OPTIONS, TUNING, SecretSource
+from protocol.config.reading import read_settings, sandbox_configuration
 from protocol.config.settings import (
     AccountSettings,
     ConfigurationError,
@@ -19,13 +20,11 @@ from protocol.config.settings import (
     Secret,
     Settings,
     Tuning,
-    read_settings,
-    sandbox_configuration,
 )
 from protocol.routing.access import GroupRule, Policy
 
 HIDDEN = "hunter2secretvalue"
-CREDENTIALS: dict[str, Any] = {"appId": "cli_a", "appSecret": HIDDEN}
+CREDENTIALS: dict[str, Any] = {"appId": "cli_a000000000000000", "appSecret": HIDDEN}
 
 
 def no_files(_path: str) -> str:
@@ -65,7 +64,7 @@ def test_the_least_configuration_has_the_contracts_defaults() -> None:
         accounts=(
             AccountSettings(
                 account_id="default",  # type: ignore[arg-type]  # spelled out for the reader
-                app_id="cli_a",
+                app_id="cli_a000000000000000",
                 app_secret=Secret(HIDDEN),
                 base_url="https://open.feishu.cn",
                 reply_mode="auto",
@@ -104,7 +103,7 @@ def test_every_key_of_the_page_reaches_its_field() -> None:
                         "allowFrom": ["ou_1"],
                         "admins": ["ou_2"],
                         "groups": {"oc_1": {"requireMention": True, "allowFrom": ["ou_3"]}},
-                        "tuning": dict.fromkeys(TUNING, 7),
+                        "tuning": dict.fromkeys(TUNING, 7) | {"probeLimits": False},
                     },
                 }
             ],
@@ -124,7 +123,9 @@ def test_every_key_of_the_page_reaches_its_field() -> None:
             "oc_1": GroupRule(require_mention=True, allow_from=frozenset({"ou_3"}))  # type: ignore[dict-item, arg-type]  # plain strings read better
         },
     )
-    assert account.tuning == Tuning(**dict.fromkeys(Tuning.__struct_fields__, 7))
+    assert account.tuning == Tuning(
+        **dict.fromkeys(Tuning.__struct_fields__, 7) | {"probe_limits": False}  # type: ignore[arg-type]  # one value for all others
+    )
 
 
 def test_an_account_takes_the_options_overlaid_by_its_own() -> None:
@@ -135,9 +136,9 @@ def test_an_account_takes_the_options_overlaid_by_its_own() -> None:
             tuning={"cancelDeadlineMs": 1, "monthlyCallBudget": 5},
             groups={"oc_a": {}, "oc_b": {}},
             accounts={
-                "main": {"appId": "cli_m"},
+                "main": {"appId": "cli_0000000000000001"},
                 "legacy": {
-                    "appId": "cli_l",
+                    "appId": "cli_0000000000000002",
                     "appSecret": "other",
                     "replyMode": "static",
                     "allowFrom": [],
@@ -148,7 +149,11 @@ def test_an_account_takes_the_options_overlaid_by_its_own() -> None:
         )
     )
     main, legacy = settings.accounts
-    assert (main.account_id, main.app_id, main.app_secret) == ("main", "cli_m", Secret(HIDDEN))
+    assert (main.account_id, main.app_id, main.app_secret) == (
+        "main",
+        "cli_0000000000000001",
+        Secret(HIDDEN),
+    )
     assert (main.reply_mode, main.policy.allow_from) == (
         "streaming",
         frozenset({"ou_shared"}),
@@ -163,8 +168,10 @@ def test_an_account_takes_the_options_overlaid_by_its_own() -> None:
 
 def test_a_channel_that_is_off_is_checked_but_not_started() -> None:
     raw = with_options()
-    raw["channels"].append({"id": "g", "enabled": False, "options": {"appId": "cli_b"}})
-    assert the_account(read(raw)).app_id == "cli_a"
+    raw["channels"].append(
+        {"id": "g", "enabled": False, "options": {"appId": "cli_b000000000000000"}}
+    )
+    assert the_account(read(raw)).app_id == "cli_a000000000000000"
     raw["channels"][1]["options"]["dmPolicy"] = "opne"
     assert problems(raw) == (
         (
@@ -275,7 +282,7 @@ def test_a_secret_shows_itself_nowhere() -> None:
 # ── environment and command line ────────────────────────────────────────────
 
 ENVIRONMENT = {
-    "LARKD_APP_ID": "cli_env",
+    "LARKD_APP_ID": "cli_e000000000000000",
     "LARKD_APP_SECRET": "env-secret",
     "LARKD_DOMAIN": "lark",
     "LARKD_REPLY_MODE": "static",
@@ -290,7 +297,7 @@ ENVIRONMENT = {
 def test_the_environment_goes_before_the_file(raw: dict[str, Any]) -> None:
     settings = read(raw, ENVIRONMENT)
     account = the_account(settings)
-    assert (account.app_id, account.app_secret) == ("cli_env", Secret("env-secret"))
+    assert (account.app_id, account.app_secret) == ("cli_e000000000000000", Secret("env-secret"))
     assert (account.base_url, account.reply_mode) == ("https://open.larksuite.com", "static")
     assert settings.listen == Listen(host="::1", port=0)
     assert (settings.language, settings.log.format, settings.log.level) == ("zh", "json", "debug")
@@ -317,14 +324,17 @@ def test_a_listen_address_is_host_and_port(bad: str) -> None:
 
 
 def test_the_environments_credentials_are_for_one_account_only() -> None:
-    raw = with_options(accounts={"a": {}, "b": {"appId": "cli_b"}})
+    raw = with_options(accounts={"a": {}, "b": {"appId": "cli_b000000000000000"}})
     lines = problems(raw, {"LARKD_REPLY_MODE": "static"})
     assert lines == ("LARKD_REPLY_MODE: for a single account only, here are a, b; unset it",)
 
 
 @pytest.mark.parametrize(
     ("env", "missing"),
-    [({"LARKD_APP_ID": "cli_x"}, "LARKD_APP_SECRET"), ({"LARKD_APP_SECRET": "x"}, "LARKD_APP_ID")],
+    [
+        ({"LARKD_APP_ID": "cli_f000000000000000"}, "LARKD_APP_SECRET"),
+        ({"LARKD_APP_SECRET": "x"}, "LARKD_APP_ID"),
+    ],
 )
 def test_half_of_the_credentials_names_the_other_half(env: dict[str, str], missing: str) -> None:
     assert problems({}, env) == (f"{missing}: is missing; set it",)
@@ -403,8 +413,11 @@ def test_all_mistakes_are_told_at_once_each_with_its_path() -> None:
 
 
 def test_a_wrong_value_is_not_also_called_missing() -> None:
-    assert problems(with_options(appId=["cli_a"])) == (
-        "channels[0].options.appId: is a list; allowed: an app id such as cli_a1b2c3d4e5f60718",
+    assert problems(with_options(appId=["cli_a000000000000000"])) == (
+        (
+            "channels[0].options.appId: is a list; allowed: an App ID as the developer console"
+            " shows it: cli_ and 16 hex digits, such as cli_a1b2c3d4e5f60718"
+        ),
     )
 
 
@@ -443,7 +456,8 @@ def test_a_flood_of_mistakes_is_cut() -> None:
 
 def test_one_shared_mistake_is_told_once() -> None:
     raw = with_options(
-        appSecret={"env": "NOPE"}, accounts={"a": {"appId": "cli_1"}, "b": {"appId": "cli_2"}}
+        appSecret={"env": "NOPE"},
+        accounts={"a": {"appId": "cli_1000000000000000"}, "b": {"appId": "cli_2000000000000000"}},
     )
     assert problems(raw) == (
         "channels[0].options.appSecret.env: the environment has no NOPE; export it",
@@ -453,7 +467,7 @@ def test_one_shared_mistake_is_told_once() -> None:
 def test_odd_values_and_long_keys_are_named_in_short() -> None:
     raw = with_options(appId="", requireMention=datetime(2026, 1, 1, tzinfo=UTC), **{"k" * 999: 1})
     lines = problems(raw)
-    assert lines[0].startswith("channels[0].options.appId: is an empty string; allowed: an app id")
+    assert lines[0].startswith("channels[0].options.appId: is an empty string; allowed: an App ID")
     assert lines[1] == ("channels[0].options.requireMention: is a datetime; allowed: true, false")
     assert lines[2].startswith(f'channels[0].options["{"k" * 63}\\u2026"]: unknown key; known: ')
 
@@ -468,12 +482,12 @@ def test_the_sandbox_replaces_credentials_and_nothing_else() -> None:
         {"language": "zh", **with_options(accounts={"a": {}, "b": {}})},
         ENVIRONMENT | {"LARKD_LANGUAGE": ""},
         base_url="http://127.0.0.1:9",
-        app_id="cli_sandbox",
+        app_id="cli_5a00000000000000",
         app_secret="s",
     )
     settings = read(raw, env)
     account = the_account(settings)
-    assert (account.app_id, account.base_url) == ("cli_sandbox", "http://127.0.0.1:9")
+    assert (account.app_id, account.base_url) == ("cli_5a00000000000000", "http://127.0.0.1:9")
     assert (account.policy.dm_policy, account.policy.group_policy) == ("open", "open")
     assert (settings.language, account.reply_mode) == ("zh", "static")
 

@@ -1,0 +1,43 @@
+"""Opening the addresses a daemon listens on, or the error that names what to change."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+import structlog
+import trio
+
+ACCEPT_BACKLOG: Final = 1_024
+_REMEDIES: Final = {
+    errno.EADDRINUSE: "another program listens there; stop it, or choose another address",
+    errno.EADDRNOTAVAIL: "this machine has no such address; choose another one",
+    errno.EACCES: "a port below 1024 needs more rights; choose another one",
+}
+
+log = structlog.get_logger()
+
+
+class CannotListen(Exception):
+    """An address can't be listened on; the text names it, the reason and the remedy."""
+
+
+async def open_listeners(host: str, port: int, *, option: str) -> list[trio.SocketListener]:
+    """Listen on *host* and *port*; *option* is where another address is chosen.
+
+    Raises:
+        CannotListen: the address is taken, unknown or forbidden; it is in the log too.
+    """
+    try:
+        return await trio.open_tcp_listeners(port, host=host, backlog=ACCEPT_BACKLOG)
+    except OSError as failed:
+        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        number = failed.errno if failed.errno is not None else 0
+        # Trio's own text repeats address and family; the system's is what people search for.
+        reason = (
+            os.strerror(number) if number in errno.errorcode else failed.strerror or str(failed)
+        )
+        remedy = _REMEDIES.get(number, "choose another address")
+        log.critical("daemon.cannot_listen", address=shown, reason=reason)
+        raise CannotListen(f"can't listen on {shown}: {reason}; {remedy} with {option}") from None
