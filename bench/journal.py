@@ -24,7 +24,7 @@ from typing import Any
 
 import trio
 
-from actors.journal import Opened, Store, problems_of, run
+from actors.journal import Opened, SqliteStore, problems_of, run, sqlite_store
 from actors.kit.mailbox import Reply, ask
 from actors.messages import journal
 from protocol.ids import (
@@ -107,7 +107,7 @@ async def serving(path: Path) -> AsyncIterator[tuple[Tx, Opened]]:
     tx, rx = trio.open_memory_channel[journal.JournalMessage](MAILBOX_MESSAGES)
     with tx, rx:
         async with trio.open_nursery() as nursery:
-            opened: Opened = await nursery.start(run, path, rx.clone())
+            opened: Opened = await nursery.start(run, sqlite_store(path), rx.clone())
             yield tx, opened
             nursery.cancel_scope.cancel()
 
@@ -120,7 +120,7 @@ async def asked(tx: Tx, build: Build) -> Any:
 
 def fill(path: Path, rows: int, state: RowState) -> None:
     """Let a journal hold so many rows of one state."""
-    with closing(Store.open(path)) as store:
+    with closing(SqliteStore.open(path)) as store:
         for start in range(0, rows, FILL_BATCH):
             numbers = range(start, min(start + FILL_BATCH, rows))
             stored = store.apply([append(f"f{number}", NOBODY) for number in numbers])
@@ -202,7 +202,7 @@ async def first_offer(path: Path) -> float:
 
 def in_store(path: Path, events: int, name: str) -> float:
     """Return microseconds one append takes within a large commit, fsync shared by all."""
-    with closing(Store.open(path)) as store:
+    with closing(SqliteStore.open(path)) as store:
         batches = [
             [append(f"{name}{batch}.{number}", NOBODY) for number in range(256)]
             for batch in range(max(1, events // 256))
@@ -216,7 +216,7 @@ def in_store(path: Path, events: int, name: str) -> float:
 def start_up(path: Path) -> float:
     """Return milliseconds from no process state to an open journal; the file is cached."""
     began = time.perf_counter()
-    store = Store.open(path)
+    store = SqliteStore.open(path)
     took = (time.perf_counter() - began) * MS
     store.close()
     return took

@@ -150,7 +150,7 @@ class App:
 
     async def _open_services(self, services: trio.Nursery) -> None:
         opened: journal.Opened = await services.start(
-            journal.run, self._state.database, self._boxes.journal.receiver()
+            journal.run, journal.sqlite_store(self._state.database), self._boxes.journal.receiver()
         )
         self._generation = opened.generation
         for account in self._accounts.values():

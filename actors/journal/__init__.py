@@ -1,4 +1,8 @@
-"""The journal: durable facts in one SQLite file. The only importer of sqlite3."""
+"""The journal: durable facts in one transaction a batch, kept by one of two stores.
+
+``sqlite/`` keeps them in a file, ``postgres/`` in a server that several machines share.
+They are the only importers of a database driver; the rest of this folder runs on both.
+"""
 
 from actors.journal.actor import Opened, RunSync, inline, run
 from actors.journal.errors import (
@@ -8,8 +12,8 @@ from actors.journal.errors import (
     JournalNewer,
     JournalUnavailable,
 )
-from actors.journal.opening import problems_of
-from actors.journal.store import Statistics, Store
+from actors.journal.sqlite import SqliteStore, problems_of, sqlite_store
+from actors.journal.store import OpenStore, Statistics, Store
 
 __all__ = [
     "JournalDamaged",
@@ -17,11 +21,14 @@ __all__ = [
     "JournalForeign",
     "JournalNewer",
     "JournalUnavailable",
+    "OpenStore",
     "Opened",
     "RunSync",
+    "SqliteStore",
     "Statistics",
     "Store",
     "inline",
     "problems_of",
     "run",
+    "sqlite_store",
 ]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import msgspec
 import structlog
 
+from actors.journal.db import Db, Later
 from actors.messages import journal
 from protocol.routing.pairing import AccessBook
 
 log = structlog.get_logger()
 
 
-def load_access(db: sqlite3.Connection, message: journal.LoadAccess) -> AccessBook:
+def load_access(db: Db, message: journal.LoadAccess) -> AccessBook:
     """Return the account's book; a damaged one lets nobody in and is logged."""
-    row = db.execute("SELECT book FROM access WHERE account = ?", (message.account,)).fetchone()
+    row = db.execute("SELECT book FROM access WHERE account = ?1", message.account).one()
     if row is None:
         return AccessBook()
     try:
@@ -25,19 +24,33 @@ def load_access(db: sqlite3.Connection, message: journal.LoadAccess) -> AccessBo
         return AccessBook()
 
 
-def save_access(db: sqlite3.Connection, message: journal.SaveAccess) -> journal.Done:
+def save_access(db: Db, message: journal.SaveAccess) -> journal.Done:
     book = msgspec.json.encode(message.book)
-    db.execute("INSERT OR REPLACE INTO access VALUES (?, ?)", (message.account, book))
+    db.execute(
+        "INSERT INTO access (account, book) VALUES (?1, ?2)"
+        " ON CONFLICT (account) DO UPDATE SET book = ?2",
+        message.account,
+        book,
+    )
     return journal.Done()
 
 
-def count_calls(db: sqlite3.Connection, message: journal.CountCalls) -> int:
+def count_calls(db: Db, message: journal.CountCalls) -> Later[int]:
     """Add the calls; return how many there are."""
-    key = (message.account, message.month)
     if message.calls:
         db.execute(
-            "INSERT INTO calls VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET calls = calls + ?3",
-            (*key, message.calls),
+            "INSERT INTO calls (account, month, calls) VALUES (?1, ?2, ?3)"
+            " ON CONFLICT (account, month) DO UPDATE SET calls = calls.calls + ?3",
+            message.account,
+            message.month,
+            message.calls,
         )
-    row = db.execute("SELECT calls FROM calls WHERE account = ? AND month = ?", key).fetchone()
-    return int(row[0]) if row else 0
+    counted = db.execute(
+        "SELECT calls FROM calls WHERE account = ?1 AND month = ?2", message.account, message.month
+    )
+
+    def calls() -> int:
+        row = counted.one()
+        return int(row[0]) if row else 0
+
+    return Later(calls)

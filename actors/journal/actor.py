@@ -1,4 +1,4 @@
-"""The journal's actor: one file, one thread, one commit for all that is waiting.
+"""The journal's actor: one store, one thread, one commit for all that is waiting.
 
 It takes a message, then whatever else is waiting, and lets the store commit them
 together: alone an event costs one fsync, under load many events share one. Answers
@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final, Protocol, TypeVar, TypeVarTuple
 
 import msgspec
 import trio
 
-from actors.journal.store import Statistics, Store
+from actors.journal.store import OpenStore, Statistics, Store
 from actors.kit.mailbox import drain
 from actors.messages import journal
 
 BATCH_MESSAGES_MAX: Final = 256
 """Of one commit: some 10 ms of work, so a question never waits long for a commit."""
 CLOSE_WITHIN_S: Final = 5.0
+NO_BEAT_S: Final = 3_600.0
+"""How long a store without a beat waits for a message before it waits again."""
 
 ArgumentTs = TypeVarTuple("ArgumentTs")
 ResultT = TypeVar("ResultT")
@@ -42,34 +43,54 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def run(
-    path: Path | None,
+    open_store: OpenStore,
     inbox: trio.MemoryReceiveChannel[journal.JournalMessage],
     *,
     run_sync: RunSync | None = None,
+    after_batch: Callable[[], None] = lambda: None,
     task_status: trio.TaskStatus[Opened] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled or until nobody can ask any more, then close the file.
+    """Serve until cancelled or until nobody can ask any more, then close the store.
 
-    *path* None keeps it in memory. *run_sync* is a thread of its own unless it is
-    given: :func:`inline` for tests in virtual time, which a thread would not stop.
+    *run_sync* is a thread of its own unless it is given: :func:`inline` for tests in
+    virtual time, which a thread would not stop. *after_batch* is called in the loop when
+    a batch was tried, and before its answers are sent.
 
     Raises:
-        JournalError: the file can't be opened; its text names the remedy.
+        JournalError: the store can't be opened; its text names the remedy.
     """
     in_thread = run_sync or _own_thread()
-    store = await in_thread(Store.open, path)
+    store = await in_thread(open_store)
     try:
         task_status.started(Opened(generation=store.generation, statistics=store.statistics))
         with inbox:
             try:
-                async for first in inbox:
-                    await _commit(first, inbox, store, in_thread)
+                await _serve(inbox, store, in_thread, after_batch)
             finally:
                 drain(inbox)
     finally:
         # The thread itself can't be cut short; the deadline is what it should take.
         with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
             await in_thread(store.close)
+
+
+async def _serve(
+    inbox: trio.MemoryReceiveChannel[journal.JournalMessage],
+    store: Store,
+    in_thread: RunSync,
+    after_batch: Callable[[], None],
+) -> None:
+    """Commit what comes until nobody can send; without messages, an empty batch when due."""
+    beat_every_s = store.beat_every_s or NO_BEAT_S
+    while True:
+        batch: list[journal.JournalMessage] = []
+        with trio.move_on_after(beat_every_s):
+            try:
+                batch.append(await inbox.receive())
+            except trio.EndOfChannel:
+                return
+        if batch or store.beat_every_s is not None:
+            await _commit(batch, inbox, store, in_thread, after_batch)
 
 
 async def inline(function: Callable[[*ArgumentTs], ResultT], *args: *ArgumentTs) -> ResultT:
@@ -94,15 +115,16 @@ def _own_thread() -> RunSync:
 
 
 async def _commit(
-    first: journal.JournalMessage,
+    batch: list[journal.JournalMessage],
     inbox: trio.MemoryReceiveChannel[journal.JournalMessage],
     store: Store,
     in_thread: RunSync,
+    after_batch: Callable[[], None],
 ) -> None:
-    """Commit *first* and all that waits after it, then answer."""
+    """Commit what was taken and all that waits after it, then answer."""
     with contextlib.ExitStack() as replies:
-        batch = [first]
-        replies.enter_context(first.reply)
+        for message in batch:
+            replies.enter_context(message.reply)
         while len(batch) < BATCH_MESSAGES_MAX:
             try:
                 message = inbox.receive_nowait()
@@ -111,5 +133,6 @@ async def _commit(
             replies.enter_context(message.reply)
             batch.append(message)
         answers = await in_thread(store.apply, batch)
+        after_batch()
         for message, answer in zip(batch, answers, strict=True):
             message.reply.send(answer)

@@ -6,11 +6,10 @@ Each function runs inside a transaction of its caller; what a message means is i
 
 from __future__ import annotations
 
-import sqlite3
-
 import msgspec
 import structlog
 
+from actors.journal.db import Db, Later, Value, change
 from actors.messages import journal
 from protocol.ids import AccountId, ChatId, EventId, MessageId, RowId, SessionId
 from protocol.routing.delivery import Offer, Prepared
@@ -22,51 +21,58 @@ log = structlog.get_logger()
 _decode_prepared = msgspec.msgpack.Decoder(Prepared).decode
 
 
-def note_given(db: sqlite3.Connection, session_id: SessionId, offer: Offer) -> None:
+def note_given(db: Db, session_id: SessionId, offer: Offer) -> None:
     """A session was offered a message of a chat, so it may answer there."""
     db.execute(
-        "INSERT INTO given VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        (session_id, offer.prepared.chat_id, offer.account),
+        "INSERT INTO given (session_id, chat_id, account) VALUES (?1, ?2, ?3)"
+        " ON CONFLICT DO NOTHING",
+        session_id,
+        offer.prepared.chat_id,
+        offer.account,
     )
 
 
-def correspondent(db: sqlite3.Connection, message: journal.Correspondent) -> journal.Correspondence:
+def correspondent(db: Db, message: journal.Correspondent) -> journal.Correspondence:
     """Return whose chat it is, and whether this session was given a message of it."""
     own = db.execute(
-        "SELECT account FROM given WHERE chat_id = ? AND session_id = ?",
-        (message.chat_id, message.session_id),
-    ).fetchone()
+        "SELECT account FROM given WHERE chat_id = ?1 AND session_id = ?2",
+        message.chat_id,
+        message.session_id,
+    ).one()
     known = (
         own
-        or db.execute(
-            "SELECT account FROM given WHERE chat_id = ? LIMIT 1", (message.chat_id,)
-        ).fetchone()
+        or db.execute("SELECT account FROM given WHERE chat_id = ?1 LIMIT 1", message.chat_id).one()
     )
     return journal.Correspondence(
         account=None if known is None else AccountId(known[0]), given=own is not None
     )
 
 
-def note_sent(db: sqlite3.Connection, message: journal.NoteSent) -> journal.Done:
-    changed = db.execute(
-        "INSERT INTO sent VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        (message.message_id, message.account, message.chat_id, message.at_ms),
-    ).rowcount
-    return journal.Done(changed=changed > 0)
+def note_sent(db: Db, message: journal.NoteSent) -> Later[journal.Done]:
+    return change(
+        db,
+        "INSERT INTO sent (message_id, account, chat_id, sent_at) VALUES (?1, ?2, ?3, ?4)"
+        " ON CONFLICT DO NOTHING",
+        message.message_id,
+        message.account,
+        message.chat_id,
+        message.at_ms,
+    )
 
 
-def where_is(db: sqlite3.Connection, message: journal.WhereIs) -> journal.MessageAt | None:
+def where_is(db: Db, message: journal.WhereIs) -> journal.MessageAt | None:
     """Find a message people sent us, or one of ours."""
     own = db.execute(
-        "SELECT account, chat_id FROM sent WHERE message_id = ?", (message.message_id,)
-    ).fetchone()
+        "SELECT account, chat_id FROM sent WHERE message_id = ?1", message.message_id
+    ).one()
     found = own
     for account in () if own else message.accounts:
         found = db.execute(
-            "SELECT account, chat_id FROM inbound WHERE account = ? AND message_key = ?"
+            "SELECT account, chat_id FROM inbound WHERE account = ?1 AND message_key = ?2"
             " AND chat_id IS NOT NULL",
-            (account, message.message_id),
-        ).fetchone()
+            account,
+            message.message_id,
+        ).one()
         if found:
             break
     if found is None:
@@ -76,23 +82,22 @@ def where_is(db: sqlite3.Connection, message: journal.WhereIs) -> journal.Messag
     )
 
 
-def unanswered(
-    db: sqlite3.Connection, message: journal.Unanswered
-) -> tuple[journal.UnansweredRow, ...]:
+def unanswered(db: Db, message: journal.Unanswered) -> tuple[journal.UnansweredRow, ...]:
     """Return the rows this session was given and has not answered, oldest first."""
     sql = (
         "SELECT row_id, event_id, attempt, received_at, message_key,"
         " (SELECT prepared FROM content WHERE content.row_id = inbound.row_id) FROM inbound"
-        " WHERE state IN ('offered', 'delivered') AND session_id = ?"
+        " WHERE state IN ('offered', 'delivered') AND session_id = ?1"
     )
-    values: list[str | int] = [message.session_id]
+    values: list[Value] = [message.session_id]
     if message.chat_id is not None:
-        sql += " AND chat_id = ?"
         values.append(message.chat_id)
+        sql += f" AND chat_id = ?{len(values)}"
     if message.message_id is not None:
-        sql += " AND message_key = ?"
         values.append(message.message_id)
-    rows = db.execute(f"{sql} ORDER BY row_id LIMIT ?", (*values, message.limit)).fetchall()
+        sql += f" AND message_key = ?{len(values)}"
+    values.append(message.limit)
+    rows = db.execute(f"{sql} ORDER BY row_id LIMIT ?{len(values)}", *values).all()
     found: list[journal.UnansweredRow] = []
     for row_id, event_id, attempt, received_at, key, blob in rows:
         try:
@@ -111,11 +116,11 @@ def unanswered(
     return tuple(found)
 
 
-def overdue(db: sqlite3.Connection, message: journal.Overdue) -> dict[SessionId, int]:
+def overdue(db: Db, message: journal.Overdue) -> dict[SessionId, int]:
     """Count, by session, the rows that were delivered before a moment and not answered."""
     rows = db.execute(
         "SELECT session_id, count(*) FROM inbound WHERE state = 'delivered'"
-        " AND changed_at < ? GROUP BY session_id",
-        (message.delivered_before_ms,),
-    )
+        " AND changed_at < ?1 GROUP BY session_id",
+        message.delivered_before_ms,
+    ).all()
     return {SessionId(session): count for session, count in rows}

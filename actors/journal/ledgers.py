@@ -6,11 +6,9 @@ Each function runs inside a transaction of its caller; what a message means is i
 
 from __future__ import annotations
 
-import sqlite3
-from typing import Any
-
 import structlog
 
+from actors.journal.db import Db, Later, Row, Rows, change, the_one
 from actors.messages import journal
 from protocol.ids import AccountId, CardId, ChatId, MessageId, SessionId, TurnId
 from protocol.routing.lease import LeaseState
@@ -21,10 +19,10 @@ log = structlog.get_logger()
 # ── lease and bindings ──────────────────────────────────────────────────────
 
 
-def load_lease(db: sqlite3.Connection, _message: journal.LoadLease) -> LeaseState:
-    owner, dispatcher, granted, epoch = db.execute(
-        "SELECT owner, dispatcher, granted, epoch FROM lease"
-    ).fetchone()
+def load_lease(db: Db, _message: journal.LoadLease) -> LeaseState:
+    owner, dispatcher, granted, epoch = the_one(
+        db.execute("SELECT owner, dispatcher, granted, epoch FROM lease")
+    )
     return LeaseState(
         owner=owner,
         dispatcher=dispatcher,
@@ -34,51 +32,61 @@ def load_lease(db: sqlite3.Connection, _message: journal.LoadLease) -> LeaseStat
     )
 
 
-def save_lease(db: sqlite3.Connection, message: journal.SaveLease) -> journal.Done:
+def save_lease(db: Db, message: journal.SaveLease) -> Later[journal.Done]:
     """Replace the lease, and let the open rows of moved chats follow."""
     lease = message.lease
-    values = (lease.owner, lease.dispatcher, lease.granted, lease.epoch)
-    changed = db.execute(
-        "UPDATE lease SET owner = ?1, dispatcher = ?2, granted = ?3, epoch = ?4"
-        " WHERE (owner, dispatcher, granted, epoch) IS NOT (?1, ?2, ?3, ?4)",
-        values,
-    ).rowcount
+    replaced = [
+        db.execute(
+            "UPDATE lease SET owner = ?1, dispatcher = ?2, granted = ?3, epoch = ?4"
+            " WHERE owner IS DISTINCT FROM ?1 OR dispatcher IS DISTINCT FROM ?2"
+            " OR granted IS DISTINCT FROM ?3 OR epoch IS DISTINCT FROM ?4",
+            lease.owner,
+            lease.dispatcher,
+            lease.granted,
+            lease.epoch,
+        )
+    ]
     stored = _bindings(db)
     for chat in stored.keys() | lease.bindings.keys():
         session = lease.bindings.get(chat)
         if session != stored.get(chat):
-            _bind(db, chat, session)
-            changed += 1
+            replaced.append(_bind(db, chat, session))
     for chat in message.moved:
         db.execute(
-            "UPDATE inbound SET heard_by = ? WHERE chat_id = ?"
+            "UPDATE inbound SET routed_to = ?1 WHERE chat_id = ?2"
             " AND state IN ('received', 'ready', 'offered')",
-            (lease.bindings.get(chat, ""), chat),
+            lease.bindings.get(chat, ""),
+            chat,
         )
-    return journal.Done(changed=changed > 0)
+    return Later(lambda: journal.Done(changed=any(rows.count() for rows in replaced)))
 
 
-def _bindings(db: sqlite3.Connection) -> dict[ChatId, SessionId]:
-    rows = db.execute("SELECT chat_id, session_id FROM binding")
+def _bindings(db: Db) -> dict[ChatId, SessionId]:
+    rows = db.execute("SELECT chat_id, session_id FROM binding").all()
     return {ChatId(chat): SessionId(session) for chat, session in rows}
 
 
-def _bind(db: sqlite3.Connection, chat: ChatId, session: SessionId | None) -> None:
+def _bind(db: Db, chat: ChatId, session: SessionId | None) -> Rows:
     if session is None:
-        db.execute("DELETE FROM binding WHERE chat_id = ?", (chat,))
-    else:
-        db.execute("INSERT OR REPLACE INTO binding VALUES (?, ?)", (chat, session))
+        return db.execute("DELETE FROM binding WHERE chat_id = ?1", chat)
+    return db.execute(
+        "INSERT INTO binding (chat_id, session_id) VALUES (?1, ?2)"
+        " ON CONFLICT (chat_id) DO UPDATE SET session_id = ?2",
+        chat,
+        session,
+    )
 
 
 # ── card ledger ─────────────────────────────────────────────────────────────
 
 
-def open_card(db: sqlite3.Connection, message: journal.OpenCard) -> journal.Done:
+def open_card(db: Db, message: journal.OpenCard) -> Later[journal.Done]:
     entry = message.entry
-    return _change(
+    return change(
         db,
         "INSERT INTO card (card_id, account, chat_id, turn_id, session_id, session_alias,"
-        " message_id, text, opened_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        " message_id, text, opened_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+        " ON CONFLICT DO NOTHING",
         entry.card_id,
         entry.account,
         entry.chat_id,
@@ -86,58 +94,56 @@ def open_card(db: sqlite3.Connection, message: journal.OpenCard) -> journal.Done
         entry.session_id,
         entry.session_alias,
         entry.message_id,
-        entry.text,
+        entry.text.encode(),
         entry.opened_at_ms,
     )
 
 
-def note_card(db: sqlite3.Connection, message: journal.NoteCard) -> journal.Done:
-    return _change(
+def note_card(db: Db, message: journal.NoteCard) -> Later[journal.Done]:
+    return change(
         db,
-        "UPDATE card SET message_id = coalesce(?, message_id), text = coalesce(?, text)"
-        " WHERE card_id = ? AND closed_at IS NULL",
+        "UPDATE card SET message_id = coalesce(?1, message_id), text = coalesce(?2, text)"
+        " WHERE card_id = ?3 AND closed_at IS NULL",
         message.message_id,
-        message.text,
+        None if message.text is None else message.text.encode(),
         message.card_id,
     )
 
 
-def close_card(db: sqlite3.Connection, message: journal.CloseCard) -> journal.Done:
+def close_card(db: Db, message: journal.CloseCard) -> Later[journal.Done]:
     """Close the card's entry. Its text was for a repair that is not needed any more."""
-    return _change(
+    return change(
         db,
-        "UPDATE card SET closed_at = ?, outcome = ?, text = ''"
-        " WHERE card_id = ? AND closed_at IS NULL",
+        "UPDATE card SET closed_at = ?1, outcome = ?2, text = ''"
+        " WHERE card_id = ?3 AND closed_at IS NULL",
         message.at_ms,
         message.outcome,
         message.card_id,
     )
 
 
-def open_cards(
-    db: sqlite3.Connection, _message: journal.OpenCards
-) -> tuple[journal.LedgerEntry, ...]:
+def open_cards(db: Db, _message: journal.OpenCards) -> tuple[journal.LedgerEntry, ...]:
     """Return the open cards, oldest first; a damaged entry is closed as lost."""
     rows = db.execute(
         "SELECT card_id, account, chat_id, turn_id, session_id, session_alias, message_id,"
-        " text, opened_at, rowid FROM card WHERE closed_at IS NULL ORDER BY opened_at"
-    ).fetchall()
+        " text, opened_at FROM card WHERE closed_at IS NULL ORDER BY opened_at"
+    ).all()
     entries: list[journal.LedgerEntry] = []
-    for *row, number in rows:
+    for row in rows:
         try:
             entries.append(_entry(row))
-        except UnicodeError as damage:
-            log.error("journal.card_damaged", entry=number, reason=str(damage))  # noqa: TRY400 -- no traceback: its frames hold message text
+        except (UnicodeError, AttributeError) as damage:
+            log.error("journal.card_damaged", card=ascii(row[0]), reason=str(damage))  # noqa: TRY400 -- no traceback: its frames hold message text
             db.execute(
-                "UPDATE card SET closed_at = opened_at, outcome = 'lost' WHERE rowid = ?",
-                (number,),
+                "UPDATE card SET closed_at = opened_at, outcome = 'lost' WHERE card_id = ?1",
+                row[0],
             )
     return tuple(entries)
 
 
-def _entry(row: list[Any]) -> journal.LedgerEntry:
+def _entry(row: Row) -> journal.LedgerEntry:
     card_id, account, chat_id, turn_id, session_id, alias, message_id, text, opened_at = row
-    for value in (card_id, account, chat_id, turn_id, session_id, alias, message_id or "", text):
+    for value in (card_id, account, chat_id, turn_id, session_id, alias, message_id or ""):
         value.encode()  # raises for text that was no UTF-8
     return journal.LedgerEntry(
         card_id=CardId(card_id),
@@ -148,14 +154,14 @@ def _entry(row: list[Any]) -> journal.LedgerEntry:
         session_alias=alias,
         opened_at_ms=opened_at,
         message_id=None if message_id is None else MessageId(message_id),
-        text=text,
+        text=text.decode(),
     )
 
 
-def whose_card(db: sqlite3.Connection, message: journal.WhoseCard) -> journal.CardTurn | None:
+def whose_card(db: Db, message: journal.WhoseCard) -> journal.CardTurn | None:
     row = db.execute(
-        "SELECT session_id, turn_id FROM card WHERE message_id = ?", (message.message_id,)
-    ).fetchone()
+        "SELECT session_id, turn_id FROM card WHERE message_id = ?1", message.message_id
+    ).one()
     if row is None:
         return None
     return journal.CardTurn(session_id=SessionId(row[0]), turn_id=TurnId(row[1]))
@@ -164,31 +170,28 @@ def whose_card(db: sqlite3.Connection, message: journal.WhoseCard) -> journal.Ca
 # ── approvals ───────────────────────────────────────────────────────────────
 
 
-def enter_approval(db: sqlite3.Connection, message: journal.EnterApproval) -> journal.Done:
+def enter_approval(db: Db, message: journal.EnterApproval) -> Later[journal.Done]:
     entry = message.entry
-    return _change(
+    return change(
         db,
-        "INSERT OR REPLACE INTO approval VALUES (?, ?, ?)",
+        "INSERT INTO approval (message_id, account, last_card) VALUES (?1, ?2, ?3)"
+        " ON CONFLICT (message_id) DO UPDATE SET account = ?2, last_card = ?3",
         entry.message_id,
         entry.account,
         entry.last_card,
     )
 
 
-def forget_approval(db: sqlite3.Connection, message: journal.ForgetApproval) -> journal.Done:
-    return _change(db, "DELETE FROM approval WHERE message_id = ?", message.message_id)
+def forget_approval(db: Db, message: journal.ForgetApproval) -> Later[journal.Done]:
+    return change(db, "DELETE FROM approval WHERE message_id = ?1", message.message_id)
 
 
-def approvals_left(
-    db: sqlite3.Connection, _message: journal.ApprovalsLeft
-) -> tuple[journal.ApprovalLeft, ...]:
+def approvals_left(db: Db, _message: journal.ApprovalsLeft) -> tuple[journal.ApprovalLeft, ...]:
     return tuple(
         journal.ApprovalLeft(
             message_id=MessageId(message_id), account=AccountId(account), last_card=last_card
         )
-        for message_id, account, last_card in db.execute("SELECT * FROM approval")
+        for message_id, account, last_card in db.execute(
+            "SELECT message_id, account, last_card FROM approval"
+        ).all()
     )
-
-
-def _change(db: sqlite3.Connection, sql: str, *values: Any) -> journal.Done:
-    return journal.Done(changed=db.execute(sql, values).rowcount > 0)

@@ -6,14 +6,13 @@ Each function runs inside a transaction of its caller; what a message means is i
 
 from __future__ import annotations
 
-import sqlite3
-
+from actors.journal.db import Db, Later, change
 from actors.messages import journal
 from protocol.ids import ChatId, SessionId
 from protocol.routing.roster import KnownSession, Roster, reply_mode
 
 
-def load_roster(db: sqlite3.Connection, _message: journal.LoadRoster) -> Roster:
+def load_roster(db: Db, _message: journal.LoadRoster) -> Roster:
     """Return the roster, the latest seen first."""
     sessions = tuple(
         KnownSession(
@@ -27,36 +26,40 @@ def load_roster(db: sqlite3.Connection, _message: journal.LoadRoster) -> Roster:
         for session_id, alias, agent, cwd, mode, seen_at in db.execute(
             "SELECT session_id, alias, agent, cwd, reply_mode, seen_at FROM session"
             " ORDER BY seen_at DESC"
-        )
+        ).all()
     )
     unread = frozenset(
         (SessionId(session_id), ChatId(chat_id))
-        for session_id, chat_id in db.execute("SELECT session_id, chat_id FROM unread")
+        for session_id, chat_id in db.execute("SELECT session_id, chat_id FROM unread").all()
     )
     return Roster(sessions=sessions, unread=unread)
 
 
-def save_session(db: sqlite3.Connection, message: journal.SaveSession) -> journal.Done:
+def save_session(db: Db, message: journal.SaveSession) -> journal.Done:
     one = message.session
     db.execute(
-        "INSERT INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET"
+        "INSERT INTO session (session_id, alias, agent, cwd, reply_mode, seen_at)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (session_id) DO UPDATE SET"
         " alias = ?2, agent = ?3, cwd = ?4, reply_mode = ?5, seen_at = ?6",
-        (one.session_id, one.alias, one.agent, one.cwd, one.reply_mode, one.seen_at_ms),
+        one.session_id,
+        one.alias,
+        one.agent,
+        one.cwd,
+        one.reply_mode,
+        one.seen_at_ms,
     )
     return journal.Done()
 
 
-def forget_session(db: sqlite3.Connection, message: journal.ForgetSession) -> journal.Done:
-    gone = db.execute("DELETE FROM session WHERE session_id = ?", (message.session_id,))
-    return journal.Done(changed=gone.rowcount > 0)
+def forget_session(db: Db, message: journal.ForgetSession) -> Later[journal.Done]:
+    return change(db, "DELETE FROM session WHERE session_id = ?1", message.session_id)
 
 
-def save_unread(db: sqlite3.Connection, message: journal.SaveUnread) -> journal.Done:
+def save_unread(db: Db, message: journal.SaveUnread) -> Later[journal.Done]:
     sql = (
-        "INSERT INTO unread SELECT ?1, ?2 WHERE EXISTS"
-        " (SELECT 1 FROM session WHERE session_id = ?1) ON CONFLICT DO NOTHING"
+        "INSERT INTO unread (session_id, chat_id) SELECT session_id, ?2 FROM session"
+        " WHERE session_id = ?1 ON CONFLICT DO NOTHING"
         if message.unread
-        else "DELETE FROM unread WHERE session_id = ? AND chat_id = ?"
+        else "DELETE FROM unread WHERE session_id = ?1 AND chat_id = ?2"
     )
-    changed = db.execute(sql, (message.session_id, message.chat_id)).rowcount
-    return journal.Done(changed=changed > 0)
+    return change(db, sql, message.session_id, message.chat_id)

@@ -1,16 +1,16 @@
-"""The journal's tables, and how an older file becomes one of today.
+"""The journal's tables, and how an older journal becomes one of today; for both stores.
 
 Times are milliseconds since 1970. No statement scans a table that grows with the age
 of the installation: each has its index, partial where only few rows are concerned.
+
+The text is SQLite's; ``postgres/schema.py`` has the words in which PostgreSQL differs.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-APPLICATION_ID: Final = 0x6C61726B  # "lark"
-
-# inbound.heard_by is the session its chat was bound to when the row was dispatched, ''
+# inbound.routed_to is the session its chat was bound to when the row was dispatched, ''
 # when the chat was unbound. So the oldest row for a session is one step into
 # inbound_ready, however many rows wait for sessions that are away.
 #
@@ -140,8 +140,18 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX card_open ON card (opened_at) WHERE closed_at IS NULL;
     CREATE INDEX card_closed ON card (closed_at) WHERE closed_at IS NOT NULL;
     """,
+    # card.text as bytes: PostgreSQL's text can't hold U+0000. A table's column can't change
+    # its type in SQLite, so there is a new one.
+    """
+    ALTER TABLE inbound RENAME COLUMN heard_by TO routed_to;
+
+    ALTER TABLE card RENAME COLUMN text TO text_before;
+    ALTER TABLE card ADD COLUMN text BLOB NOT NULL DEFAULT '';
+    UPDATE card SET text = CAST(text_before AS BLOB) WHERE closed_at IS NULL;
+    ALTER TABLE card DROP COLUMN text_before;
+    """,
 )
-"""``MIGRATIONS[n]`` brings a file of version n to version n + 1; a file that was ever
+"""``MIGRATIONS[n]`` brings a journal of version n to version n + 1; one that was ever
 released is never edited here, only followed by another one."""
 
 GROWING_TABLES: Final = frozenset({"inbound", "content", "card", "sent"})

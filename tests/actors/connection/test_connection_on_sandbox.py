@@ -16,10 +16,10 @@ import pytest
 import trio
 
 from actors import connection as connection_actor
+from actors import journal as journal_room
 from actors.connection import ConnectionSettings, Peers
 from actors.feishu import gateway as gateway_room
 from actors.feishu.socket import SocketLimits
-from actors.journal import actor as journal_room
 from actors.messages import connection, gateway, intake, journal, ownership
 from actors.sandbox.server import RunningSandbox, SandboxSettings, serve_sandbox
 from protocol.ids import AccountId
@@ -58,7 +58,9 @@ class Setup:
             ownership=self.ownership_tx,
         )
         async with trio.open_nursery() as nursery:
-            await nursery.start(journal_room.run, state_dir / "larkd.db", self._journal)
+            await nursery.start(
+                journal_room.run, journal_room.sqlite_store(state_dir / "larkd.db"), self._journal
+            )
             await nursery.start(gateway_room.run, settings, self._gateway)
             await connection_actor.run(
                 ConnectionSettings(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from actors.journal import run
+from actors.journal import run, sqlite_store
 from actors.kit.mailbox import ask
 from actors.messages import journal
 from tests.actors.journal.client import append_message
@@ -24,7 +24,7 @@ async def main(path: Path, name: str, producers: int) -> None:
     tx, rx = trio.open_memory_channel[journal.JournalMessage](producers)
     with tx, rx:
         async with trio.open_nursery() as nursery:
-            opened = await nursery.start(run, path, rx.clone())
+            opened = await nursery.start(run, sqlite_store(path), rx.clone())
             report(str(opened.generation))
             for producer in range(producers):
                 nursery.start_soon(produce, tx, f"{name}.{producer}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection
 from typing import Any, Literal
 
 import trio
 
-from actors.journal import Store
+from actors.journal import SqliteStore, Store
 from actors.kit.mailbox import Reply
 from actors.messages import journal
 from protocol.ids import (
@@ -77,6 +78,16 @@ def entry(card: str = "c1", *, at_ms: int = 1, alias: str = "blue") -> journal.L
 class JournalClient:
     def __init__(self, store: Store) -> None:
         self.store = store
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The file's connection, for what only SQLite's store is asked."""
+        assert isinstance(self.store, SqliteStore)
+        return self.store._db
+
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement of the test's own on the store's connection, and commit it."""
+        return self.db.execute(statement).fetchall()
 
     def ask(self, message: journal.JournalMessage) -> Any:
         (answer,) = self.store.apply([message])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.journal import Store
+from actors.journal import SqliteStore
 from tests.actors.journal.client import JournalClient
 
 
@@ -19,5 +19,5 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def client() -> Iterator[JournalClient]:
     """A client of an empty journal in memory."""
-    with closing(Store.open(None)) as store:
+    with closing(SqliteStore.open(None)) as store:
         yield JournalClient(store)

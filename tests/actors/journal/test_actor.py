@@ -41,7 +41,10 @@ async def serving(
         async with trio.open_nursery() as nursery:
             opened: journal_actor.Opened = await nursery.start(
                 lambda task_status: journal_actor.run(
-                    path, rx.clone(), run_sync=run_sync, task_status=task_status
+                    journal_actor.sqlite_store(path),
+                    rx.clone(),
+                    run_sync=run_sync,
+                    task_status=task_status,
                 )
             )
             yield tx, opened
@@ -100,7 +103,7 @@ async def test_a_batch_has_a_limit() -> None:
         return await journal_actor.inline(function, *args)
 
     tx.close()
-    await journal_actor.run(None, rx, run_sync=counting)
+    await journal_actor.run(journal_actor.sqlite_store(None), rx, run_sync=counting)
     assert sizes == [256, 256, 1]
 
 
@@ -112,7 +115,7 @@ async def test_it_ends_when_nobody_can_ask_and_answers_all_before(path: Path) ->
         tx.send_nowait(append_message(f"e{number}", reply=Reply(answer_tx)))
         waiting.append(answer_rx)
     tx.close()
-    await journal_actor.run(path, rx)
+    await journal_actor.run(journal_actor.sqlite_store(path), rx)
     assert [answer.receive_nowait().row_id for answer in waiting] == list(range(1, 11))
 
 
@@ -182,7 +185,9 @@ async def test_a_bug_in_the_middle_of_a_batch_leaves_nobody_waiting() -> None:
                 askers.start_soon(asker, tx, number)
             await wait_all_tasks_blocked()
             with pytest.raises(ZeroDivisionError):
-                await journal_actor.run(None, rx.clone(), run_sync=crashing)
+                await journal_actor.run(
+                    journal_actor.sqlite_store(None), rx.clone(), run_sync=crashing
+                )
     assert sorted(gone) == [0, 1, 2]
 
 
@@ -208,7 +213,7 @@ async def test_a_journal_that_cannot_be_opened_ends_it_before_it_started(path: P
     await trio.Path(path).write_bytes(b"something else")
     tx, rx = trio.open_memory_channel[journal.JournalMessage](MAILBOX_MESSAGES)
     with tx, rx, pytest.raises(journal_actor.JournalForeign):
-        await journal_actor.run(path, rx)
+        await journal_actor.run(journal_actor.sqlite_store(path), rx)
 
 
 async def test_in_line_it_serves_under_virtual_time(autojump_clock: MockClock) -> None:

@@ -6,7 +6,7 @@ import re
 from contextlib import closing
 from typing import Any
 
-from actors.journal import Store
+from actors.journal import SqliteStore
 from actors.journal.schema import GROWING_TABLES
 from actors.messages import journal
 from protocol.ids import AccountId, ChatId, MessageId, RowId, SessionId
@@ -99,9 +99,7 @@ def test_what_was_delivered_long_ago_and_not_answered_is_counted_by_session(
         client.ready(event)
         client.offer(S)
     client.acked("e1", 1, 1)
-    (changed_at,) = client.store._db.execute(
-        "SELECT changed_at FROM inbound WHERE event_id = 'e1'"
-    ).fetchone()
+    ((changed_at,),) = client.sql("SELECT changed_at FROM inbound WHERE event_id = 'e1'")
     assert overdue(client, changed_at) == {}
     assert overdue(client, changed_at + 1) == {S: 1}
 
@@ -131,12 +129,12 @@ def test_the_book_of_an_account_comes_back_as_it_was_saved(client: JournalClient
     assert client.ask(journal.LoadAccess(account=account, reply=NOBODY)) == AccessBook()
     client.ask(journal.SaveAccess(account=account, book=book, reply=NOBODY))
     assert client.ask(journal.LoadAccess(account=account, reply=NOBODY)) == book
-    client.store._db.execute("UPDATE access SET book = 'x{'")
+    client.sql("UPDATE access SET book = CAST('x{' AS BLOB)")
     assert client.ask(journal.LoadAccess(account=account, reply=NOBODY)) == AccessBook()
 
 
 def test_no_question_scans_a_table_that_grows() -> None:
-    with closing(Store.open(None)) as store:
+    with closing(SqliteStore.open(None)) as store:
         db, client = store._db, JournalClient(store)
         issued: set[str] = set()
         db.set_trace_callback(issued.add)

@@ -12,7 +12,7 @@ from contextlib import closing
 
 import pytest
 
-from actors.journal import Store
+from actors.journal import SqliteStore
 from actors.journal.schema import GROWING_TABLES
 from protocol.routing.delivery import RowState
 from tests.actors.journal.client import JournalClient, append_message, entry
@@ -37,24 +37,22 @@ def append_many(client: JournalClient, count: int, name: str) -> None:
 
 def with_closed_rows(client: JournalClient, count: int) -> None:
     append_many(client, count, "closed")
-    client.store._db.execute("UPDATE inbound SET state = 'answered', chat_id = 'oc_1'")
+    client.db.execute("UPDATE inbound SET state = 'answered', chat_id = 'oc_1'")
 
 
 def with_delivered_rows(client: JournalClient, count: int) -> None:
     append_many(client, count, "delivered")
-    client.store._db.execute("UPDATE inbound SET state = 'delivered', chat_id = 'oc_1'")
+    client.db.execute("UPDATE inbound SET state = 'delivered', chat_id = 'oc_1'")
 
 
 def with_rows_of_a_session_that_is_away(client: JournalClient, count: int) -> None:
     client.bind({"oc_away": "away"})
     append_many(client, count, "away")
-    client.store._db.execute(
-        "UPDATE inbound SET state = 'ready', chat_id = 'oc_away', heard_by = 'away'"
-    )
+    client.db.execute("UPDATE inbound SET state = 'ready', chat_id = 'oc_away', routed_to = 'away'")
 
 
 def with_closed_cards(client: JournalClient, count: int) -> None:
-    client.store._db.executemany(
+    client.db.executemany(
         "INSERT INTO card VALUES"
         " (?, 'default', 'oc_1', 'turn', 's', 'blue', NULL, '', 1, 2, 'lost')",
         ((f"closed{number}",) for number in range(count)),
@@ -94,9 +92,9 @@ def steps_of(client: JournalClient, act: Callable[[JournalClient], object]) -> i
         steps += STEPS_COUNTED_BY
         return 0
 
-    client.store._db.set_progress_handler(count, STEPS_COUNTED_BY)
+    client.db.set_progress_handler(count, STEPS_COUNTED_BY)
     act(client)
-    client.store._db.set_progress_handler(None, 0)
+    client.db.set_progress_handler(None, 0)
     return steps
 
 
@@ -114,7 +112,7 @@ def test_an_event_costs_the_same_however_much_is_stored(
 ) -> None:
     steps = {}
     for count in (FEW, MANY):
-        with closing(Store.open(None)) as store:
+        with closing(SqliteStore.open(None)) as store:
             client = JournalClient(store)
             fill(client, count)
             steps[count] = steps_of(client, everyday)
@@ -127,7 +125,7 @@ def test_counting_what_waits_does_not_count_what_is_done(
 ) -> None:
     steps = {}
     for count in (FEW, MANY):
-        with closing(Store.open(None)) as store:
+        with closing(SqliteStore.open(None)) as store:
             client = JournalClient(store)
             fill(client, count)
             client.append("waiting")
@@ -138,7 +136,7 @@ def test_counting_what_waits_does_not_count_what_is_done(
 def test_pruning_costs_what_it_deletes() -> None:
     steps = {}
     for count in (FEW, MANY):
-        with closing(Store.open(None)) as store:
+        with closing(SqliteStore.open(None)) as store:
             client = JournalClient(store)
             with_closed_rows(client, count)
             steps[count] = steps_of(client, lambda client: client.prune(10**15, limit=50))
@@ -148,7 +146,7 @@ def test_pruning_costs_what_it_deletes() -> None:
 def test_an_offer_costs_the_same_however_many_chats_are_bound() -> None:
     steps = {}
     for count in (FEW, MANY):
-        with closing(Store.open(None)) as store:
+        with closing(SqliteStore.open(None)) as store:
             client = JournalClient(store)
             client.bind({f"oc_b{number}": f"s{number % 7}" for number in range(count)})
             client.ready("e1")
@@ -157,7 +155,7 @@ def test_an_offer_costs_the_same_however_many_chats_are_bound() -> None:
 
 
 def test_no_statement_scans_a_table_that_grows() -> None:
-    with closing(Store.open(None)) as store:
+    with closing(SqliteStore.open(None)) as store:
         db, client = store._db, JournalClient(store)
         issued: set[str] = set()
         db.set_trace_callback(issued.add)
@@ -182,7 +180,7 @@ def test_no_statement_scans_a_table_that_grows() -> None:
 
 
 def test_the_start_s_own_statement_walks_the_offered_rows_only() -> None:
-    with closing(Store.open(None)) as store:
+    with closing(SqliteStore.open(None)) as store:
         details = [
             detail
             for *_, detail in store._db.execute(

@@ -8,7 +8,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from actors.journal import Store, problems_of
+from actors.journal import SqliteStore, problems_of
 from tests.actors.journal.client import JournalClient
 
 KILLS = 10
@@ -42,7 +42,7 @@ def test_every_answered_append_survives_being_killed_at_random_points(path: Path
         assert generation == run
         answered += events
     assert problems_of(path) == ()
-    with closing(Store.open(path)) as store:
+    with closing(SqliteStore.open(path)) as store:
         client = JournalClient(store)
         assert store.generation == KILLS + 1
         lost = [event for event in answered if not client.append(event).duplicate]
@@ -55,9 +55,9 @@ def test_every_answered_append_survives_being_killed_at_random_points(path: Path
 def test_killed_between_offer_and_ack_the_row_is_offered_again_and_marked(path: Path) -> None:
     code = (
         "import os, pathlib, sys\n"
-        "from actors.journal import Store\n"
+        "from actors.journal import SqliteStore\n"
         "from tests.actors.journal.client import JournalClient\n"
-        "client = JournalClient(Store.open(pathlib.Path(sys.argv[1])))\n"
+        "client = JournalClient(SqliteStore.open(pathlib.Path(sys.argv[1])))\n"
         "for event in ('acked', 'offered', 'pending'):\n"
         "    client.ready(event)\n"
         "client.offer(), client.offer(), client.acked('acked')\n"
@@ -65,7 +65,7 @@ def test_killed_between_offer_and_ack_the_row_is_offered_again_and_marked(path: 
     )
     died = subprocess.run([sys.executable, "-c", code, path], check=False)
     assert died.returncode == -9
-    with closing(Store.open(path)) as store:
+    with closing(SqliteStore.open(path)) as store:
         client = JournalClient(store)
         offers = [client.offer(), client.offer(), client.offer()]
     assert [(offer.event_id, offer.attempt) for offer in offers if offer] == [

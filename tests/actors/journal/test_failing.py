@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from actors.journal import Store
+from actors.journal import SqliteStore
 from actors.messages import journal
 from protocol.ids import ConnectionId, EventId, RowId
 from protocol.routing.delivery import RowState
@@ -19,19 +19,19 @@ from tests.actors.journal.client import NOBODY, JournalClient, append_message, e
 
 @pytest.fixture
 def on_disk(path: Path) -> Iterator[JournalClient]:
-    with closing(Store.open(path)) as store:
+    with closing(SqliteStore.open(path)) as store:
         yield JournalClient(store)
 
 
 def fill(client: JournalClient, *, pages_left: int) -> None:
     """Let the disk be as good as full."""
-    db = client.store._db
+    db = client.db
     (pages,) = db.execute("PRAGMA page_count").fetchone()
     db.execute(f"PRAGMA max_page_count = {pages + pages_left}")
 
 
 def free_space(client: JournalClient) -> None:
-    client.store._db.execute("PRAGMA max_page_count = 1000000")
+    client.db.execute("PRAGMA max_page_count = 1000000")
 
 
 # ── the commit fails ────────────────────────────────────────────────────────
@@ -77,7 +77,7 @@ def test_a_batch_that_finds_the_disk_full_fails_whole_and_the_next_one_succeeds(
 def test_a_writer_in_the_way_fails_the_batch_after_a_bounded_wait(
     on_disk: JournalClient, path: Path
 ) -> None:
-    on_disk.store._db.execute("PRAGMA busy_timeout = 10")
+    on_disk.db.execute("PRAGMA busy_timeout = 10")
     batch = [append_message("e1"), append_message("e2")]
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -99,7 +99,7 @@ def test_a_reader_is_never_in_the_way(on_disk: JournalClient, path: Path) -> Non
 def test_a_connection_that_broke_is_replaced_for_the_next_batch(on_disk: JournalClient) -> None:
     on_disk.ready("e1")
     on_disk.offer()
-    on_disk.store._db.close()
+    on_disk.db.close()
     failed = on_disk.ask(journal.Queue(reply=NOBODY))
     assert isinstance(failed, journal.Failed)
     assert on_disk.queue().in_flight == 1, "a new connection is no new start"
@@ -111,7 +111,7 @@ def test_when_the_file_itself_fails_the_rest_of_a_batch_is_not_tried(
     on_disk: JournalClient,
 ) -> None:
     """A disk that hangs before it fails must not be asked once for each message."""
-    db, issued = on_disk.store._db, [""]
+    db, issued = on_disk.db, [""]
     db.set_trace_callback(issued.append)
     # SQLite ends the whole transaction for an interrupted INSERT, as for an I/O error.
     db.set_progress_handler(lambda: issued[-1].startswith("INSERT INTO inbound"), 1)
@@ -126,7 +126,7 @@ def test_a_journal_that_was_moved_away_is_used_again_when_it_is_back(
     on_disk: JournalClient, path: Path, tmp_path: Path
 ) -> None:
     on_disk.append("e1")
-    on_disk.store._db.close()  # orderly: its -wal is gone
+    on_disk.db.close()  # orderly: its -wal is gone
     path.rename(tmp_path / "elsewhere")
     for _ in range(2):
         assert isinstance(on_disk.ask(append_message("e2")), journal.Failed)
@@ -187,12 +187,12 @@ def test_a_damaged_row_is_set_aside_and_the_next_one_offered(
 ) -> None:
     for number in range(1, 4):
         client.ready(f"e{number}")
-    client.store._db.execute(f"{damage} WHERE row_id IN (1, 2)")
+    client.db.execute(f"{damage} WHERE row_id IN (1, 2)")
     assert client.offered_rows() == [3]
     queue = client.queue()
     assert (queue.pending, queue.in_flight, queue.damaged) == (0, 1, 2)
     assert client.append("e1").duplicate
-    notes = client.store._db.execute("SELECT note FROM inbound WHERE state = 'damaged'").fetchall()
+    notes = client.db.execute("SELECT note FROM inbound WHERE state = 'damaged'").fetchall()
     assert all(note for (note,) in notes)
 
 
@@ -211,7 +211,7 @@ def test_a_row_damaged_before_it_was_prepared_does_not_hide_the_others(
 ) -> None:
     for number in range(1, 6):
         client.append(f"e{number}")
-    client.store._db.execute(f"{damage} WHERE row_id IN (1, 2, 4)")
+    client.db.execute(f"{damage} WHERE row_id IN (1, 2, 4)")
     assert [row.row_id for row in client.unprepared(limit=2)] == [3, 5]
     assert client.queue().damaged == 3
     assert client.queue().pending == 2
@@ -244,6 +244,6 @@ def test_a_damaged_row_is_pruned_like_any_closed_one(client: JournalClient) -> N
 def test_a_damaged_card_is_closed_as_lost_and_the_others_are_listed(client: JournalClient) -> None:
     for card in ("c1", "c2"):
         client.open_card(entry(card))
-    client.store._db.execute("UPDATE card SET text = cast(x'ff' AS TEXT) WHERE card_id = 'c1'")
+    client.db.execute("UPDATE card SET text = cast(x'ff' AS TEXT) WHERE card_id = 'c1'")
     assert [card.card_id for card in client.open_cards()] == ["c2"]
     assert not client.close_card("c1"), "closed already"

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from actors.journal import Store
+from actors.journal import SqliteStore
 from actors.messages import journal
 from protocol.ids import ChatId, RowId, SessionId
 from protocol.routing.delivery import CLOSED_STATES, RowState
@@ -57,7 +57,7 @@ class JournalAgainstModel(RuleBasedStateMachine):
     def open_first(self) -> None:
         self.directory = tempfile.TemporaryDirectory()
         self.path = Path(self.directory.name) / "larkd.db"
-        self.client = JournalClient(Store.open(self.path))
+        self.client = JournalClient(SqliteStore.open(self.path))
         self.rows: list[ModelRow] = []
         self.last_row = 0
         self.lease = LeaseState()
@@ -270,11 +270,11 @@ class JournalAgainstModel(RuleBasedStateMachine):
     def restart(self, orderly: bool) -> None:
         if orderly:
             self.client.store.close()
-            self.client = JournalClient(Store.open(self.path))
+            self.client = JournalClient(SqliteStore.open(self.path))
         else:
             # Nothing is closed before the next run opens the file, as after a kill.
-            killed, self.client = self.client, JournalClient(Store.open(self.path))
-            killed.store._db.close()
+            killed, self.client = self.client, JournalClient(SqliteStore.open(self.path))
+            killed.db.close()
         self.generation += 1
         for row in self.rows:
             if row.state is RowState.OFFERED:

@@ -19,11 +19,11 @@ from actors.journal import (
     JournalForeign,
     JournalNewer,
     JournalUnavailable,
-    Store,
-    opening,
+    SqliteStore,
     problems_of,
     schema,
 )
+from actors.journal.sqlite import opening
 from protocol.ids import SessionId
 from protocol.routing.lease import LeaseState
 from tests.actors.journal.client import JournalClient, entry
@@ -31,7 +31,7 @@ from tests.actors.journal.client import JournalClient, entry
 
 @contextmanager
 def opened(path: Path) -> Iterator[JournalClient]:
-    with closing(Store.open(path)) as store:
+    with closing(SqliteStore.open(path)) as store:
         yield JournalClient(store)
 
 
@@ -72,8 +72,8 @@ def test_generation_counts_the_opens_from_one(path: Path) -> None:
 def test_a_start_counts_even_if_the_daemon_is_killed_at_once(path: Path) -> None:
     code = (
         "import os, sys, pathlib\n"
-        "from actors.journal import Store\n"
-        "store = Store.open(pathlib.Path(sys.argv[1]))\n"
+        "from actors.journal import SqliteStore\n"
+        "store = SqliteStore.open(pathlib.Path(sys.argv[1]))\n"
         "os.write(1, b'%d' % store.generation)\n"
         "os._exit(9)\n"
     )
@@ -135,7 +135,7 @@ def test_a_journal_others_could_read_is_made_private(path: Path) -> None:
 
 def test_every_commit_is_synced_to_the_disk(path: Path) -> None:
     with opened(path) as client:
-        db = client.store._db
+        db = client.db
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert db.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
 
@@ -161,7 +161,7 @@ def test_an_older_journal_is_brought_up_to_date_and_keeps_what_it_holds(path: Pa
     with opened(path) as client:
         client.append("e1")
     newer = (*schema.MIGRATIONS, "CREATE TABLE added (x); INSERT INTO added VALUES (7)")
-    with closing(Store.open(path, migrations=newer)) as store:
+    with closing(SqliteStore.open(path, migrations=newer)) as store:
         assert store._db.execute("SELECT x FROM added").fetchone() == (7,)
         assert store._db.execute("PRAGMA user_version").fetchone() == (len(newer),)
         assert JournalClient(store).append("e1").duplicate
@@ -172,31 +172,29 @@ def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
         pass
     broken = (*schema.MIGRATIONS, "CREATE TABLE added (x); INSERT INTO nowhere VALUES (1)")
     with pytest.raises(JournalError, match="nowhere"):
-        Store.open(path, migrations=broken)
+        SqliteStore.open(path, migrations=broken)
     with opened(path) as client:
         assert client.store.generation == 2
-        assert not client.store._db.execute(
-            "SELECT 1 FROM sqlite_schema WHERE name = 'added'"
-        ).fetchall()
+        assert not client.db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'added'").fetchall()
 
 
 def test_a_newer_journal_is_refused_and_left_as_it_is(path: Path) -> None:
     newer = (*schema.MIGRATIONS, "CREATE TABLE added (x)")
-    Store.open(path, migrations=newer).close()
+    SqliteStore.open(path, migrations=newer).close()
     before = bytes_of(path)
     with pytest.raises(JournalNewer) as refused:
-        Store.open(path)
+        SqliteStore.open(path)
     assert f"schema {len(newer)}, this one knows {len(schema.MIGRATIONS)}" in str(refused.value)
     assert "start the newer larkd" in str(refused.value)
     assert bytes_of(path) == before
 
 
 def test_a_newer_journal_whose_daemon_was_killed_is_left_as_it_is(path: Path) -> None:
-    Store.open(path).close()
+    SqliteStore.open(path).close()
     kill_while_open(path, "PRAGMA user_version = 99")
     before = bytes_of(path)
     with pytest.raises(JournalNewer, match="schema 99"):
-        Store.open(path)
+        SqliteStore.open(path)
     assert bytes_of(path) == before
 
 
@@ -208,7 +206,7 @@ def test_a_file_that_is_not_sqlite_is_refused_and_left_as_it_is(path: Path, cont
     path.write_bytes(content)
     path.chmod(0o644)
     with pytest.raises(JournalForeign, match=r"is not a SQLite file; move it away"):
-        Store.open(path)
+        SqliteStore.open(path)
     assert bytes_of(path) == {path.name: content}
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
@@ -218,7 +216,7 @@ def test_a_database_of_another_program_is_refused_and_left_as_it_is(path: Path) 
         db.execute("CREATE TABLE theirs (x)")
     before = bytes_of(path)
     with pytest.raises(JournalForeign, match="of another program"):
-        Store.open(path)
+        SqliteStore.open(path)
     assert bytes_of(path) == before
 
 
@@ -230,21 +228,21 @@ def test_a_start_that_was_killed_before_its_tables_were_made_is_no_obstacle(path
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(JournalUnavailable, match="its directory must exist"):
-        Store.open(tmp_path / "missing" / "larkd.db")
+        SqliteStore.open(tmp_path / "missing" / "larkd.db")
 
 
 def test_a_directory_in_the_place_of_the_file_is_named(path: Path) -> None:
     path.mkdir()
     with pytest.raises(JournalUnavailable, match="Is a directory"):
-        Store.open(path)
+        SqliteStore.open(path)
 
 
 def test_a_journal_another_process_writes_to_is_refused_after_a_bounded_wait(path: Path) -> None:
-    Store.open(path).close()
+    SqliteStore.open(path).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(JournalUnavailable, match="end that process"):
-            Store.open(path)
+            SqliteStore.open(path)
     with opened(path) as client:
         assert client.store.generation == 2
 
@@ -273,7 +271,7 @@ def test_a_damaged_page_is_found_at_the_start_also_where_nothing_reads_it(path: 
     overwrite(path, path.read_bytes().rindex(PAYLOAD) // PAGE * PAGE, b"\xff" * 200)
     before = bytes_of(path)
     with pytest.raises(JournalDamaged, match="restore a copy, or move it"):
-        Store.open(path)
+        SqliteStore.open(path)
     assert bytes_of(path) == before
     assert problems_of(path)
 
@@ -282,7 +280,7 @@ def test_a_truncated_journal_is_found_at_the_start(path: Path) -> None:
     with_rows(path, 50)
     os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(JournalDamaged, match="malformed"):
-        Store.open(path)
+        SqliteStore.open(path)
 
 
 def test_a_large_journal_is_checked_in_its_small_tables_only(
@@ -296,7 +294,7 @@ def test_a_large_journal_is_checked_in_its_small_tables_only(
         pass
     overwrite(path, (page - 1) * PAGE, b"\xff" * PAGE)
     with pytest.raises(JournalDamaged):
-        Store.open(path)
+        SqliteStore.open(path)
 
 
 def test_a_sound_journal_has_no_problems_also_while_it_is_open(path: Path) -> None:

@@ -319,12 +319,10 @@ def test_an_answered_row_keeps_no_text_and_a_damaged_one_keeps_its_own(
         row_id = client.append(f"e{number}", payload=b"the text").row_id
         client.prepare(row_id)
         client.close(row_id, state)
-    kept = client.store._db.execute(
-        "SELECT row_id, payload, prepared IS NOT NULL FROM content"
-    ).fetchall()
+    kept = client.sql("SELECT row_id, payload, prepared IS NOT NULL FROM content")
     assert kept == [(2, b"the text", 1)]
     client.prune(before_ms=10**15)
-    assert client.store._db.execute("SELECT count(*) FROM content").fetchone() == (0,)
+    assert client.sql("SELECT count(*) FROM content") == [(0,)]
 
 
 # ── the queue's state ───────────────────────────────────────────────────────

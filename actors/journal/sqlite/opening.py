@@ -18,17 +18,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from actors.journal import schema
 from actors.journal.errors import (
-    START_ANEW,
     JournalDamaged,
-    JournalError,
     JournalForeign,
     JournalNewer,
     JournalUnavailable,
-    explained,
-    result_code,
 )
+from actors.journal.sqlite.errors import START_ANEW, explained, result_code
 
 BUSY_TIMEOUT_MS: Final = 1_000
 """Another process may read the file; nobody else writes it for long."""
@@ -39,10 +38,13 @@ CHECKED_WHOLE_PAGES_MAX: Final = 4_096
 SMALL_TABLES: Final = ("meta", "lease", "binding")
 PROBLEMS_MAX: Final = 10
 
+APPLICATION_ID: Final = 0x6C61726B  # "lark"
 _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER_BYTES: Final = 100
 _PRIVATE: Final = 0o600
 _OTHERS: Final = 0o077
+
+log = structlog.get_logger()
 
 
 def open_database(
@@ -62,7 +64,7 @@ def open_database(
         db = connect(path)
         try:
             _check(db, path)
-            _migrate(db, migrations)
+            _migrate(db, path, migrations)
         except BaseException:
             db.close()
             raise
@@ -176,13 +178,13 @@ def _refuse_what_is_not_ours(path: Path, known: int) -> None:
     application = int.from_bytes(header[68:72], "big")
     log, _shared = _beside(path)
     tables = 0
-    if application != schema.APPLICATION_ID or (log.exists() and log.stat().st_size):
+    if application != APPLICATION_ID or (log.exists() and log.stat().st_size):
         # A killed daemon left the newest header in the -wal, or this is another's file.
         with contextlib.closing(_connect_to_read(path)) as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             (application,) = db.execute("PRAGMA application_id").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if application not in (0, schema.APPLICATION_ID) or (tables and application == 0):
+    if application not in (0, APPLICATION_ID) or (tables and application == 0):
         raise JournalForeign(f"{path} is a database of another program; name another directory")
     if version > known:
         raise JournalNewer(
@@ -229,15 +231,52 @@ def _problems(db: sqlite3.Connection, pragma: str) -> tuple[str, ...]:
     return tuple(text.replace("\n", " ") for text in found)
 
 
-def _migrate(db: sqlite3.Connection, migrations: Sequence[str]) -> None:
-    """Bring the file up to date, each step in a transaction of its own."""
+def _migrate(db: sqlite3.Connection, path: Path | None, migrations: Sequence[str]) -> None:
+    """Bring the file up to date, each step in a transaction of its own.
+
+    What an older larkd wrote is copied first: going back means to put the copy in its place.
+    """
     (version,) = db.execute("PRAGMA user_version").fetchone()
+    if path is not None and 0 < version < len(migrations):
+        copy = path.with_name(f"{path.name}.schema-{version}")
+        back_up(db, copy)
+        log.info("journal.backed_up", file=copy.name, schema=version)
     for number in range(version, len(migrations)):
         db.executescript(
             f"BEGIN IMMEDIATE; {migrations[number]};"
-            f" PRAGMA application_id = {schema.APPLICATION_ID};"
+            f" PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {number + 1}; COMMIT;"
         )
 
 
-__all__ = ["JournalError", "connect", "count_start", "open_database", "problems_of"]
+def back_up(db: sqlite3.Connection, copy: Path) -> None:
+    """Write a consistent copy of an open journal: whole, on disk and private, or not at all.
+
+    An older copy of that name is replaced. The journal may be written to meanwhile.
+
+    Raises:
+        JournalUnavailable: the copy can't be written; its text names the remedy.
+    """
+    part = copy.with_name(f"{copy.name}.part")
+    try:
+        part.unlink(missing_ok=True)
+        _create_private(part)
+        with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as target:
+            db.backup(target)
+            target.execute("PRAGMA journal_mode = DELETE")  # one file, without a -wal beside it
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(copy)
+        directory = os.open(copy.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except (OSError, sqlite3.Error) as failed:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise JournalUnavailable(
+            f"no copy of the journal can be made at {copy} ({failed}), and without one it is"
+            " not upgraded; make its directory writable, and free as much space as the journal"
+            " takes"
+        ) from failed

@@ -1,0 +1,51 @@
+"""Which function carries out which message. It runs inside a transaction of its store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from actors.journal import access, correspondence, ledgers, roster, rows
+from actors.journal.db import Db
+from actors.messages import journal
+
+Handler = Callable[[Db, Any], Any]
+"""Takes the message; answers at once, or by ``Later``."""
+
+HANDLERS: Final[Mapping[type, Handler]] = {
+    journal.Append: rows.append,
+    journal.Unprepared: rows.unprepared,
+    journal.Dispatch: rows.dispatch,
+    journal.Prepare: rows.prepare,
+    journal.Waiting: rows.waiting,
+    journal.DropWaiting: rows.drop_waiting,
+    journal.DropMessage: rows.drop_message,
+    journal.Close: rows.close,
+    journal.OfferNext: rows.offer_next,
+    journal.Acked: rows.acked,
+    journal.Release: rows.release,
+    journal.Queue: rows.queue,
+    journal.Prune: rows.prune,
+    journal.LoadLease: ledgers.load_lease,
+    journal.SaveLease: ledgers.save_lease,
+    journal.LoadRoster: roster.load_roster,
+    journal.SaveSession: roster.save_session,
+    journal.ForgetSession: roster.forget_session,
+    journal.SaveUnread: roster.save_unread,
+    journal.OpenCard: ledgers.open_card,
+    journal.NoteCard: ledgers.note_card,
+    journal.CloseCard: ledgers.close_card,
+    journal.OpenCards: ledgers.open_cards,
+    journal.WhoseCard: ledgers.whose_card,
+    journal.Correspondent: correspondence.correspondent,
+    journal.NoteSent: correspondence.note_sent,
+    journal.WhereIs: correspondence.where_is,
+    journal.Unanswered: correspondence.unanswered,
+    journal.Overdue: correspondence.overdue,
+    journal.EnterApproval: ledgers.enter_approval,
+    journal.ForgetApproval: ledgers.forget_approval,
+    journal.ApprovalsLeft: ledgers.approvals_left,
+    journal.CountCalls: access.count_calls,
+    journal.LoadAccess: access.load_access,
+    journal.SaveAccess: access.save_access,
+}

@@ -1,0 +1,102 @@
+"""From a journal of each released larkd to one of today, with the way back.
+
+``released/N.sql`` is the dump of a journal that larkd with schema N wrote. Each of them
+holds a row in every state, a lease, open and closed cards, and one entry of every other
+table.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from actors.journal import JournalNewer, JournalUnavailable, SqliteStore, problems_of, schema
+from actors.messages import journal
+from protocol.ids import AccountId, ChatId, MessageId, SessionId
+from protocol.routing.lease import LeaseState
+from tests.actors.journal.client import ACCOUNT, NOBODY, JournalClient
+
+RELEASED = {int(file.stem): file for file in Path(__file__).with_name("released").glob("*.sql")}
+
+
+def as_released(path: Path, version: int) -> Path:
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(RELEASED[version].read_text())
+    return path
+
+
+def dump(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as db:
+        return list(db.iterdump())
+
+
+def test_every_released_schema_has_its_dump() -> None:
+    assert sorted(RELEASED) == [1]
+
+
+@pytest.mark.parametrize("version", sorted(RELEASED))
+def test_an_upgraded_journal_holds_all_that_it_held(path: Path, version: int) -> None:
+    as_released(path, version)
+    with closing(SqliteStore.open(path)) as store:
+        client = JournalClient(store)
+        assert client.sql("PRAGMA user_version") == [(len(schema.MIGRATIONS),)]
+        assert store.generation == 2
+        assert client.lease() == LeaseState(
+            owner=SessionId("s_owner"),
+            epoch=41,
+            bindings={ChatId("oc_bound"): SessionId("s_bound")},
+        )
+        (card,) = client.open_cards()
+        assert (card.card_id, card.message_id, card.text) == ("c_open", "om_card", "so far: 多语言")
+        assert [row.payload for row in client.unprepared()] == [b'{"event":"received"}']
+        again = client.offer("s_owner", 9)
+        assert again is not None
+        assert (again.event_id, again.attempt) == ("e_delivered", 2), "offered, never acked"
+        bound = client.offer("s_bound", 8, unbound=False)
+        assert bound is not None
+        assert bound.prepared.content == "text for the bound session"
+        assert client.append("e_new", key="om_answered").duplicate, "known by its message"
+        roster = client.ask(journal.LoadRoster(reply=NOBODY))
+        assert [one.alias for one in roster.sessions] == ["blue"]
+        assert roster.unread == {("s_owner", "oc_1")}
+        calls = journal.CountCalls(account=ACCOUNT, month="2026-11", calls=1, reply=NOBODY)
+        assert client.ask(calls) == 13
+        book = client.ask(journal.LoadAccess(account=AccountId("default"), reply=NOBODY))
+        assert book.groups == {"oc_1"}
+        (approval,) = client.ask(journal.ApprovalsLeft(reply=NOBODY))
+        assert approval.message_id == "om_ask"
+        sent = journal.WhereIs(message_id=MessageId("om_sent"), accounts=(), reply=NOBODY)
+        assert client.ask(sent).ours
+    assert problems_of(path) == ()
+
+
+@pytest.mark.parametrize("version", sorted(RELEASED))
+def test_it_is_backed_up_first_and_the_copy_is_the_way_back(path: Path, version: int) -> None:
+    before = dump(as_released(path, version))
+    SqliteStore.open(path).close()
+    copy = path.with_name(f"larkd.db.schema-{version}")
+    assert dump(copy) == before
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    with pytest.raises(JournalNewer):
+        SqliteStore.open(path, migrations=schema.MIGRATIONS[:version])
+    copy.replace(path)
+    SqliteStore.open(path, migrations=schema.MIGRATIONS[:version]).close()
+
+
+def test_a_journal_of_today_is_not_copied(path: Path) -> None:
+    for _ in range(2):
+        SqliteStore.open(path).close()
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_without_a_copy_nothing_is_upgraded(path: Path) -> None:
+    before = dump(as_released(path, 1))
+    path.with_name("larkd.db.schema-1").mkdir()  # in the way of the copy
+    with pytest.raises(JournalUnavailable, match="no copy of the journal can be made"):
+        SqliteStore.open(path)
+    assert dump(path) == before
+    assert not path.with_name("larkd.db.schema-1.part").exists()
