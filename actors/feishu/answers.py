@@ -26,6 +26,7 @@ from protocol.platform.outcomes import (
     MessagesFound,
     NoAnswer,
     ReactionAdded,
+    ReactionsFound,
 )
 
 
@@ -52,6 +53,8 @@ def read(operation: gateway.Operation, body: Mapping[str, Any]) -> Accepted | No
                 )
             case gateway.AddReaction():
                 return ReactionAdded(reaction_id=_text(data, "reaction_id"))
+            case gateway.ListReactions():
+                return ReactionsFound(reaction_ids=_own_reactions(data.get("items")))
             case gateway.UploadImage():
                 return ImageUploaded(image_key=_text(data, "image_key"))
             case gateway.UploadFile():
@@ -73,6 +76,18 @@ def read(operation: gateway.Operation, body: Mapping[str, Any]) -> Accepted | No
     except KeyError as missing:
         return NoAnswer(reason=f"an answer without {missing.args[0]}")
     return Accepted()
+
+
+def _own_reactions(items: object) -> tuple[str, ...]:
+    """Those of apps. Another bot's may be among them: only its owner can remove it (231007)."""
+    return tuple(
+        item["reaction_id"]
+        for item in (items if isinstance(items, list) else [])
+        if isinstance(item, dict)
+        and isinstance(item.get("reaction_id"), str)
+        and isinstance(operator := item.get("operator"), dict)
+        and operator.get("operator_type") == "app"
+    )
 
 
 def _comment_replies(items: object) -> tuple[CommentReply, ...]:

@@ -20,6 +20,8 @@ from protocol.platform.comments import place_of, reply_body
 
 _CARDKIT: Final = "lark_oapi.api.cardkit.v1.model"
 _DRIVE: Final = "lark_oapi.api.drive.v1.model"
+REACTIONS_MAX: Final = 50
+"""The largest page; one message has fewer Typing marks than this."""
 COMMENT_REPLIES_MAX: Final = 100
 _IM: Final = "lark_oapi.api.im.v1.model"
 _BASE_REQUEST: Final = "lark_oapi.core.model.base_request"
@@ -72,6 +74,12 @@ def build(operation: gateway.Operation, *, app_id: str, app_secret: str) -> Http
                 {"card_id": operation.card_id},
                 resource=operation.card_id,
             )
+        case _:
+            return _build_card_update(operation)
+
+
+def _build_card_update(operation: gateway.Operation) -> HttpCall:
+    match operation:
         case gateway.CardSettings():
             return _model(
                 Api.CARD_SETTINGS,
@@ -92,6 +100,32 @@ def build(operation: gateway.Operation, *, app_id: str, app_secret: str) -> Http
                 "content_card_element",
                 {
                     "content": operation.content,
+                    "uuid": operation.uuid,
+                    "sequence": operation.sequence,
+                },
+                {"card_id": operation.card_id, "element_id": operation.element_id},
+                resource=operation.card_id,
+            )
+        case gateway.BatchUpdate():
+            return _model(
+                Api.BATCH_UPDATE,
+                _CARDKIT,
+                "batch_update_card",
+                {
+                    "actions": operation.actions_json,
+                    "uuid": operation.uuid,
+                    "sequence": operation.sequence,
+                },
+                {"card_id": operation.card_id},
+                resource=operation.card_id,
+            )
+        case gateway.PatchElement():
+            return _model(
+                Api.PATCH_ELEMENT,
+                _CARDKIT,
+                "patch_card_element",
+                {
+                    "partial_element": operation.partial_json,
                     "uuid": operation.uuid,
                     "sequence": operation.sequence,
                 },
@@ -133,6 +167,20 @@ def _build_message_call(operation: gateway.Operation) -> HttpCall:
                 {"receive_id_type": "chat_id"},
                 resource=operation.chat_id,
             )
+        case gateway.PatchMessage():
+            return _model(
+                Api.PATCH_MESSAGE,
+                _IM,
+                "patch_message",
+                {"content": operation.content_json},
+                {"message_id": operation.message_id},
+            )
+        case _:
+            return _build_reaction_call(operation)
+
+
+def _build_reaction_call(operation: gateway.Operation) -> HttpCall:
+    match operation:
         case gateway.AddReaction():
             emoji = load(f"{_IM}.emoji").Emoji.builder().emoji_type(operation.emoji_type).build()
             return _model(
@@ -142,6 +190,18 @@ def _build_message_call(operation: gateway.Operation) -> HttpCall:
                 {"reaction_type": emoji},
                 {"message_id": operation.message_id},
             )
+        case gateway.ListReactions():
+            return _model(
+                Api.LIST_REACTIONS,
+                _IM,
+                "list_message_reaction",
+                None,
+                {
+                    "message_id": operation.message_id,
+                    "reaction_type": operation.emoji_type,
+                    "page_size": REACTIONS_MAX,
+                },
+            )
         case gateway.RemoveReaction():
             return _model(
                 Api.REMOVE_REACTION,
@@ -149,14 +209,6 @@ def _build_message_call(operation: gateway.Operation) -> HttpCall:
                 "delete_message_reaction",
                 None,
                 {"message_id": operation.message_id, "reaction_id": operation.reaction_id},
-            )
-        case gateway.PatchMessage():
-            return _model(
-                Api.PATCH_MESSAGE,
-                _IM,
-                "patch_message",
-                {"content": operation.content_json},
-                {"message_id": operation.message_id},
             )
         case _:
             return _build_resource_call(operation)

@@ -32,7 +32,13 @@ CALLS_AT_ONCE_MAX: Final = CONNECTIONS_MAX
 FORGET_IDLE_S: Final = 60.0
 COUNT_EVERY_S: Final = 15.0
 _CARD_APIS: Final = frozenset(
-    {gateway.Api.UPDATE_CARD, gateway.Api.CARD_SETTINGS, gateway.Api.ELEMENT_CONTENT}
+    {
+        gateway.Api.UPDATE_CARD,
+        gateway.Api.CARD_SETTINGS,
+        gateway.Api.ELEMENT_CONTENT,
+        gateway.Api.BATCH_UPDATE,
+        gateway.Api.PATCH_ELEMENT,
+    }
 )
 
 log = structlog.get_logger()
@@ -99,8 +105,8 @@ class _Gateway:
 
     def handle(self, message: gateway.GatewayMessage) -> None:
         match message:
-            case gateway.Permit(api=api, card_id=card_id, priority=priority):
-                self._wait(message, Want(api=api, priority=priority, resource=card_id))
+            case gateway.Permit(apis=apis, card_id=card_id, priority=priority):
+                self._wait(message, Want(api=apis[0], priority=priority, resource=card_id))
             case gateway.Call(permit=None, operation=operation, priority=priority):
                 call = self._build(operation)
                 self._wait(
@@ -193,7 +199,7 @@ class _Gateway:
 
     def _go(self, message: gateway.Permit | gateway.Call, number: int) -> None:
         if isinstance(message, gateway.Permit):
-            message.reply.send(gateway.Granted(permit=number, api=message.api))
+            message.reply.send(gateway.Granted(permit=number, api=message.apis[0]))
         else:
             self._start(message)
 

@@ -44,9 +44,12 @@ class Api(StrEnum):
     UPDATE_CARD = "PUT /open-apis/cardkit/v1/cards/:card_id"
     CARD_SETTINGS = "PATCH /open-apis/cardkit/v1/cards/:card_id/settings"
     ELEMENT_CONTENT = "PUT /open-apis/cardkit/v1/cards/:card_id/elements/:element_id/content"
+    BATCH_UPDATE = "POST /open-apis/cardkit/v1/cards/:card_id/batch_update"
+    PATCH_ELEMENT = "PATCH /open-apis/cardkit/v1/cards/:card_id/elements/:element_id"
     CREATE_MESSAGE = "POST /open-apis/im/v1/messages"
     REPLY_MESSAGE = "POST /open-apis/im/v1/messages/:message_id/reply"
     ADD_REACTION = "POST /open-apis/im/v1/messages/:message_id/reactions"
+    LIST_REACTIONS = "GET /open-apis/im/v1/messages/:message_id/reactions"
     REMOVE_REACTION = "DELETE /open-apis/im/v1/messages/:message_id/reactions/:reaction_id"
     UPLOAD_IMAGE = "POST /open-apis/im/v1/images"
     UPLOAD_FILE = "POST /open-apis/im/v1/files"
@@ -104,6 +107,25 @@ class ElementContent(Operation, frozen=True, kw_only=True):
     uuid: str
 
 
+class BatchUpdate(Operation, frozen=True, kw_only=True):
+    """Several changes of elements under one sequence; *actions_json* is their list."""
+
+    card_id: CardId
+    actions_json: str
+    sequence: int
+    uuid: str
+
+
+class PatchElement(Operation, frozen=True, kw_only=True):
+    """Change some properties of one element; *partial_json* is an object of them."""
+
+    card_id: CardId
+    element_id: str
+    partial_json: str
+    sequence: int
+    uuid: str
+
+
 class ReplyMessage(Operation, frozen=True, kw_only=True):
     """→ :class:`~protocol.platform.MessageSent`."""
 
@@ -126,6 +148,13 @@ class CreateMessage(Operation, frozen=True, kw_only=True):
 
 class AddReaction(Operation, frozen=True, kw_only=True):
     """→ :class:`~protocol.platform.ReactionAdded`."""
+
+    message_id: MessageId
+    emoji_type: str
+
+
+class ListReactions(Operation, frozen=True, kw_only=True):
+    """→ :class:`~protocol.platform.ReactionsFound`: those of one kind that apps put."""
 
     message_id: MessageId
     emoji_type: str
@@ -202,10 +231,12 @@ class Granted(msgspec.Struct, frozen=True, kw_only=True):
 class Permit(Message, frozen=True, kw_only=True):
     """Ask for the right to make one call; answered when this card's share comes.
 
-    A question that is withdrawn (its reply's asker gone) costs nothing.
+    The call goes to the first of *apis* that has room by then, in order of preference;
+    the answer names it. A question that is withdrawn (its reply's asker gone) costs
+    nothing.
     """
 
-    api: Api
+    apis: tuple[Api, ...]
     priority: Priority
     card_id: CardId
     reply: Reply[Granted]

@@ -69,6 +69,7 @@ class PlatformApi:
             ("GET", f"{_MESSAGES}/:message_id", self._get_message),
             ("DELETE", f"{_MESSAGES}/:message_id", self._recall),
             ("POST", f"{_MESSAGES}/:message_id/reactions", self._react),
+            ("GET", f"{_MESSAGES}/:message_id/reactions", self._reactions),
             ("DELETE", f"{_MESSAGES}/:message_id/reactions/:reaction_id", self._unreact),
             ("POST", "/open-apis/im/v1/images", self._upload_image),
             ("GET", "/open-apis/im/v1/images/:image_key", self._get_image),
@@ -295,6 +296,26 @@ class PlatformApi:
             "operator": {"operator_id": call.app_id, "operator_type": "app"},
             "action_time": str(self._world.clock.wall_ms()),
             "reaction_type": {"emoji_type": emoji},
+        }
+
+    async def _reactions(self, call: Call) -> Any:
+        """All of a message's reactions of one kind; there are fewer than a page."""
+        message = self._world.message(call.path["message_id"])
+        kind = call.query.get("reaction_type")
+        return {
+            "items": [
+                {
+                    "reaction_id": one.reaction_id,
+                    "operator": {
+                        "operator_id": one.operator_id,
+                        "operator_type": one.operator_type,
+                    },
+                    "reaction_type": {"emoji_type": one.emoji_type},
+                }
+                for one in message.reactions
+                if kind is None or one.emoji_type == kind
+            ],
+            "has_more": False,
         }
 
     async def _unreact(self, call: Call) -> Any:

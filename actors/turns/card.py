@@ -253,7 +253,7 @@ class CardPresenter:
         with trio.CancelScope() as self._wait_scope:
             permit = await self._client.permit(
                 lambda reply: gateway.Permit(
-                    api=api, priority=priority, card_id=entity.card_id, reply=reply
+                    apis=(api,), priority=priority, card_id=entity.card_id, reply=reply
                 )
             )
         self._waiting_for = None

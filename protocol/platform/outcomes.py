@@ -35,6 +35,12 @@ class ReactionAdded(Accepted, frozen=True, kw_only=True):
     reaction_id: str
 
 
+class ReactionsFound(Accepted, frozen=True, kw_only=True):
+    """Reactions that apps put on a message, by id."""
+
+    reaction_ids: tuple[str, ...]
+
+
 class ImageUploaded(Accepted, frozen=True, kw_only=True):
     image_key: str
 

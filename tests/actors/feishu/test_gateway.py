@@ -31,6 +31,7 @@ from protocol.platform.outcomes import (
     MissingScope,
     RateLimited,
     ReactionAdded,
+    ReactionsFound,
     Rejected,
     SequenceRefused,
 )
@@ -71,7 +72,7 @@ async def test_a_card_is_created_sent_updated_and_closed() -> None:
         assert isinstance(sent, MessageSent)
         assert sent.chat_id == await client.chat_id()
         assert await client.call(content(card_id, "ab", 1)) == Accepted()
-        assert isinstance(await client.call(content(card_id, "abc", 1)), Accepted), "same uuid"
+        assert isinstance(await client.call(content(card_id, "ab", 1)), Accepted), "same uuid"
         again = gateway.ElementContent(
             card_id=card_id, element_id="answer", content="x", sequence=1, uuid="other"
         )
@@ -89,6 +90,33 @@ async def test_a_card_is_created_sent_updated_and_closed() -> None:
         (card,) = await client.platform.cards()
         assert (card["sequence"], card["streaming"]) == (3, False)
         assert card["card"]["body"]["elements"][0]["content"] == "whole"
+
+
+async def test_elements_of_a_card_are_changed_by_batch_and_one_by_one() -> None:
+    async with open_gateway() as client:
+        card_id = await client.card()
+        partial = {"element_id": "answer", "partial_element": {"content": "ab"}}
+        batch = gateway.BatchUpdate(
+            card_id=card_id,
+            actions_json=msgspec.json.encode(
+                [{"action": "partial_update_element", "params": partial}]
+            ).decode(),
+            sequence=1,
+            uuid="batch",
+        )
+        assert await client.call(batch) == Accepted()
+        (card,) = await client.platform.cards()
+        assert card["card"]["body"]["elements"][0]["content"] == "ab"
+        patch = gateway.PatchElement(
+            card_id=card_id,
+            element_id="answer",
+            partial_json='{"content":"abc"}',
+            sequence=2,
+            uuid="patch",
+        )
+        assert await client.call(patch) == Accepted()
+        (card,) = await client.platform.cards()
+        assert card["card"]["body"]["elements"][0]["content"] == "abc"
 
 
 async def test_a_message_is_answered_and_gets_a_reaction() -> None:
@@ -113,6 +141,10 @@ async def test_a_message_is_answered_and_gets_a_reaction() -> None:
 
         added = await client.call(gateway.AddReaction(message_id=message_id, emoji_type="Typing"))
         assert isinstance(added, ReactionAdded)
+        listed = await client.call(
+            gateway.ListReactions(message_id=message_id, emoji_type="Typing")
+        )
+        assert listed == ReactionsFound(reaction_ids=(added.reaction_id,))
         removed = gateway.RemoveReaction(message_id=message_id, reaction_id=added.reaction_id)
         assert await client.call(removed) == Accepted()
         question, _ = await client.platform.messages(chat)
@@ -212,7 +244,7 @@ async def permit(
     granted: gateway.Granted = await ask(
         mailbox,
         lambda reply: gateway.Permit(
-            api=Api.ELEMENT_CONTENT, priority=priority, card_id=CardId("7"), reply=reply
+            apis=(Api.ELEMENT_CONTENT,), priority=priority, card_id=CardId("7"), reply=reply
         ),
         within_s=300,
     )
@@ -254,7 +286,7 @@ async def test_a_permit_nobody_waits_for_costs_nothing(clock: MockClock) -> None
             rx.close()
             await client.mailbox.send(
                 gateway.Permit(
-                    api=Api.ELEMENT_CONTENT,
+                    apis=(Api.ELEMENT_CONTENT,),
                     priority=Priority.TEXT,
                     card_id=CardId("7"),
                     reply=Reply(tx),

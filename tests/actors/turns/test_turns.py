@@ -97,7 +97,7 @@ class World:
             async for message in self._gateway_rx:
                 match message:
                     case gateway.Permit():
-                        message.reply.send(gateway.Granted(permit=1, api=message.api))
+                        message.reply.send(gateway.Granted(permit=1, api=message.apis[0]))
                     case gateway.Call():
                         calls.start_soon(self._call, message)
 
