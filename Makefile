@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults nightly lint types bench check lock clean
+.PHONY: help setup run test faults nightly lint types bench check lock agents clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -51,6 +51,13 @@ bench: $(STAMP)  ## every bench, a table each
 lock: $(STAMP)  ## pin the dependencies anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+agents: $(STAMP)  ## real coding agents from npm, each driven from the chat on stand-in models
+	@command -v npm >/dev/null || { echo "npm is missing: install it (Debian: apt-get install npm)" >&2; exit 2; }
+	@mkdir -p .agents && cp tests/agents/package.json .agents/
+	npm install --prefix .agents --no-audit --no-fund --silent
+	npm rebuild --prefix .agents --silent node opencode-ai @anthropic-ai/claude-code
+	$(BIN)/python -m pytest tests/agents $(ARGS)
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,280 @@
+"""Each real agent, driven from the chat as people do: started, asked, stopped, killed.
+
+Run by ``make agents`` and ``make nightly``; skipped where the agents are not installed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from msgspec import Struct
+
+from tests.agents.installed import AGENTS, Agent, environment
+from tests.agents.models import Models, serve_models
+from tests.daemon.test_approvals import approval_card
+from tests.daemon.test_commands import Chat
+from tests.kit.daemon import Platform, open_daemon, open_platform
+
+Map = dict[str, Any]
+STARTED_WITHIN_S = 60.0
+"""`agents.md`: a start takes 2 to 30 s; twice that on a machine with other work."""
+ANSWERED_WITHIN_S = 60.0
+
+pytestmark = pytest.mark.parametrize(
+    "agent",
+    [
+        pytest.param(
+            one,
+            id=one.name,
+            marks=pytest.mark.skipif(one.missing is not None, reason=one.missing or ""),
+        )
+        for one in AGENTS
+    ],
+)
+
+
+class Attached(Struct, frozen=True, kw_only=True):
+    """An agent in a chat, and what a person and an operator can do there."""
+
+    agent: Agent
+    platform: Platform
+    chat: Chat
+    models: Models
+    work: Path
+    state_dir: Path
+    options: Map
+
+    async def answered(self, *needles: str, cards: int = 1) -> list[Map]:
+        """Wait until *cards* finished cards hold every one of the *needles*."""
+        return await self.platform.wait_cards(cards, *needles, within_s=ANSWERED_WITHIN_S)
+
+    async def press(self, card: Map, label: str) -> None:
+        """Press the button of an approval whose label begins with *label*."""
+        content = json.loads(card["content"])
+        for element in content["body"]["elements"]:
+            for button in buttons(element):
+                if button["text"]["content"].startswith(label):
+                    await self.platform.post(
+                        "click", message_id=card["message_id"], element_id=button["element_id"]
+                    )
+                    return
+        raise AssertionError(f"no button {label} on {content}")
+
+
+def buttons(element: Map) -> list[Map]:
+    """Return the buttons in an element, however deep."""
+    if element.get("tag") == "button":
+        return [element]
+    inner = [*element.get("elements", []), *element.get("columns", [])]
+    return [button for one in inner for button in buttons(one)]
+
+
+@asynccontextmanager
+async def attached(agent: Agent, state_dir: Path, tmp_path: Path) -> AsyncIterator[Attached]:
+    """A daemon, the sandbox, the stand-in models, and the agent started by ``/new``."""
+    work = tmp_path / "work"
+    work.mkdir()
+    home = tmp_path / "home"
+    home.mkdir()
+    models = Models()
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(serve_models, models)
+        env = {**environment(home), **agent.prepare(home, url)}
+        given = [f"{name}={value}" for name, value in env.items()]
+        command = ["/usr/bin/env", *given, *agent.line()]
+        configured = {agent.name: {"command": command, "cwd": str(work)}}
+        async with open_platform() as platform:
+            person = await platform.chat()
+            user = next(one for one in (await platform.get("state"))["users"])["open_id"]
+            options: Map = {"agents": configured, "admins": [user]}
+            async with open_daemon(platform, state_dir, **options):
+                chat = Chat(platform, person)
+                await chat.send(f"/new {agent.name} it")
+                started = await next_text(chat, STARTED_WITHIN_S)
+                assert started.startswith("Started "), started
+                yield Attached(
+                    agent=agent,
+                    platform=platform,
+                    chat=chat,
+                    models=models,
+                    work=work,
+                    state_dir=state_dir,
+                    options=options,
+                )
+        nursery.cancel_scope.cancel()
+
+
+async def next_text(chat: Chat, within_s: float) -> str:
+    with trio.fail_after(within_s):
+        while True:
+            with trio.move_on_after(5):
+                return await chat.next_text()
+
+
+async def test_an_answer_streams_word_by_word(
+    agent: Agent, state_dir: Path, tmp_path: Path
+) -> None:
+    async with attached(agent, state_dir, tmp_path) as it:
+        await it.chat.send("text with some words")
+        await it.answered("You wrote: with some words", "Done · ")
+
+
+async def test_a_tool_runs_once_a_person_allows_it(
+    agent: Agent, state_dir: Path, tmp_path: Path
+) -> None:
+    async with attached(agent, state_dir, tmp_path) as it:
+        await it.chat.send("run touch made.txt && echo made it")
+        card = await approval_card(it.platform, it.chat.chat, "touch made.txt")
+        await it.press(card, "Allow once")
+        await it.answered("The tool gave: ", "Done · ")
+        assert (it.work / "made.txt").exists()
+
+
+async def test_a_tool_that_is_rejected_does_not_run(
+    agent: Agent, state_dir: Path, tmp_path: Path
+) -> None:
+    async with attached(agent, state_dir, tmp_path) as it:
+        await it.chat.send("run touch made.txt")
+        card = await approval_card(it.platform, it.chat.chat, "touch made.txt")
+        await it.press(card, "Reject")
+        await it.answered("❌")
+        assert not (it.work / "made.txt").exists()
+
+
+async def test_a_file_is_written_after_its_diff_was_shown(
+    agent: Agent, state_dir: Path, tmp_path: Path
+) -> None:
+    if agent.name == "codex":
+        pytest.skip("codex writes files by patches, which the stand-in model does not make")
+    async with attached(agent, state_dir, tmp_path) as it:
+        await it.chat.send(f"write {it.work / 'made.txt'}")
+        card = await approval_card(it.platform, it.chat.chat, "made.txt", "written by the model")
+        await it.press(card, "Allow once")
+        await it.answered("The tool gave: ", "Done · ")
+        assert (it.work / "made.txt").read_text() == "written by the model\n"
+
+
+async def test_stop_ends_a_long_answer_and_the_next_prompt_is_served(
+    agent: Agent, state_dir: Path, tmp_path: Path
+) -> None:
+    async with attached(agent, state_dir, tmp_path) as it:
+        await it.chat.send("slow 300")
+        await it.platform.wait_cards(1, "word-5", within_s=ANSWERED_WITHIN_S)
+        await it.chat.send("stop")
+        await it.platform.wait_cards(1, "word-5", "🛑 Stopped · ", within_s=10)
+        await it.chat.send("text after the stop")
+        await it.answered("You wrote: after the stop", "Done · ")
+
+
+async def test_prompts_queue_and_keep_their_order(
+    agent: Agent, state_dir: Path, tmp_path: Path
+) -> None:
+    async with attached(agent, state_dir, tmp_path) as it:
+        for text in ("slow 20", "text second", "recall"):
+            await it.chat.send(text)
+        await it.answered("You asked: ", "slow 20; text second", "Done · ")
+
+
+async def test_the_conversation_goes_on_after_the_agent_was_killed(
+    agent: Agent, state_dir: Path, tmp_path: Path
+) -> None:
+    async with attached(agent, state_dir, tmp_path) as it:
+        await it.chat.send("text remember me")
+        await it.answered("You wrote: remember me", "Done · ")
+        for pid in processes(it.work):
+            os.kill(pid, signal.SIGKILL)
+        await it.chat.send("recall")
+        await it.answered("You asked: text remember me", "Done · ")
+
+
+async def test_the_conversation_goes_on_after_the_daemon_was_killed_in_a_turn(
+    agent: Agent, state_dir: Path, tmp_path: Path
+) -> None:
+    async with attached(agent, state_dir, tmp_path) as it:
+        await it.chat.send("text remember me")
+        await it.answered("You wrote: remember me", "Done · ")
+        await it.chat.send("slow 300")
+        await it.platform.wait_cards(1, "word-5", within_s=ANSWERED_WITHIN_S)
+        await kill_daemon(it.state_dir)
+        async with open_daemon(it.platform, it.state_dir, **it.options):
+            await it.platform.wait_cards(1, "word-5", "Interrupted by a restart.", within_s=20)
+            await it.chat.send("recall")
+            await it.answered("You asked: text remember me; slow 300", "Done · ")
+
+
+async def test_a_picture_reaches_the_model(agent: Agent, state_dir: Path, tmp_path: Path) -> None:
+    if not agent.pictures:
+        pytest.skip(f"{agent.name} takes no pictures in a prompt")
+    async with attached(agent, state_dir, tmp_path) as it:
+        await it.platform.post(
+            "send", chat_id=it.chat.chat["chat_id"], msg_type="image", image=PIXEL
+        )
+        await it.chat.send("look")
+        await it.answered("Pictures: 1 image/png", "Done · ")
+
+
+async def test_the_agents_own_modes_models_and_commands_are_offered(
+    agent: Agent, state_dir: Path, tmp_path: Path
+) -> None:
+    async with attached(agent, state_dir, tmp_path) as it:
+        await it.chat.send("text first")
+        await it.answered("You wrote: first", "Done · ")
+        assert "/" in await it.chat.ask_skipping_notices("/commands")
+
+
+async def test_an_agent_that_wakes_up_is_shown(
+    agent: Agent, state_dir: Path, tmp_path: Path
+) -> None:
+    if not agent.background:
+        pytest.skip(f"{agent.name} does not go on by itself")
+    async with attached(agent, state_dir, tmp_path) as it:
+        await it.chat.send("later sleep 2; touch woke.txt")
+        card = await approval_card(it.platform, it.chat.chat, "woke.txt")
+        await it.press(card, "Allow once")
+        await it.platform.wait_cards(2, "Done · ", within_s=ANSWERED_WITHIN_S)
+
+
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
+    "AABJRU5ErkJggg=="
+)
+
+
+def processes(work: Path) -> list[int]:
+    """The agent's own processes: those that run in its directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes()
+            if (
+                entry.name.isdigit()
+                and (entry / "cwd").resolve() == work
+                and b"larkd" not in command
+            ):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return [pid for pid in found if b"actors" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+async def kill_daemon(state_dir: Path) -> None:
+    pid = json.loads((state_dir / "daemon.json").read_text())["pid"]
+    os.kill(pid, signal.SIGKILL)
+    with trio.fail_after(10):
+        while Path(f"/proc/{pid}/stat").exists() and "Z" not in stat(pid):
+            await trio.sleep(0.02)
+
+
+def stat(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
