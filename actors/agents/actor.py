@@ -12,7 +12,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -38,10 +38,15 @@ SESSION_BYTES: Final = 6
 log = structlog.get_logger()
 
 
+RunAgent = Callable[[list[str]], Awaitable[int]]
+"""Runs a command to its end and returns its status; cancelled, it ends what it started."""
+
+
 class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True):
     commands: Mapping[str, AgentCommand]
     state_dir: Path
     random_bytes: Callable[[int], bytes]
+    run_agent: RunAgent
 
 
 async def run(
@@ -117,7 +122,7 @@ class _Agents:
             with self._running[session_id]:
                 while restarts <= RESTARTS_MAX:
                     began_at = trio.current_time()
-                    status = await _run_child(command)
+                    status = await self._settings.run_agent(command)
                     if trio.current_time() - began_at > STABLE_S:
                         pause_s, restarts = RESTART_FIRST_S, 0
                     restarts += 1
@@ -129,7 +134,7 @@ class _Agents:
             del self._running[session_id]
 
 
-async def _run_child(command: list[str]) -> int:
+async def run_process(command: list[str]) -> int:
     """Run the child to its end; cancelled, it is ended with its agent."""
     process = await trio.lowlevel.open_process(
         command,

@@ -10,7 +10,8 @@ import os
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 import structlog
 import trio
@@ -18,7 +19,7 @@ from tricycle import open_service_nursery
 
 from actors import agents, approvals, connection, intake, journal, lanes, links, ownership, turns
 from actors.app import shutdown
-from actors.app.listening import open_listeners
+from actors.app.adapters import Adapters, Listeners
 from actors.app.mailboxes import (
     GATEWAY_MAILBOX,
     INTAKE_MAILBOX,
@@ -35,7 +36,6 @@ from actors.app.peers import (
     lane_settings,
     link_tools,
     monthly_count,
-    now_ms,
     pictures_settings,
     turn_peers,
 )
@@ -46,7 +46,7 @@ from actors.host.exit_status import ExitStatus
 from actors.host.tokens import TokenFiles
 from actors.journal import pruning
 from actors.kit.cleanup import CleanupBudget
-from actors.kit.mailbox import ask_or, offer
+from actors.kit.mailbox import offer
 from actors.kit.supervisor import (
     Budget,
     Child,
@@ -57,7 +57,6 @@ from actors.kit.supervisor import (
 )
 from actors.messages import connection as to_connection
 from actors.messages import intake as to_intake
-from actors.messages import journal as to_journal
 from actors.messages import lane as to_lane
 from actors.messages import shutdown as to_shutdown
 from actors.messages.turn import TurnOpening
@@ -69,7 +68,6 @@ from protocol.ids import AccountId, MessageId, SessionId
 CORE_BUDGET: Final = Budget(restarts_max=3, window_s=60.0)
 EDGES_BUDGET: Final = Budget(restarts_max=10, window_s=60.0, backoff_max_s=30.0)
 REFUSED_AGAIN_S: Final = 30.0
-LEDGER_WITHIN_S: Final = 2.0
 LANES_MARGIN_S: Final = 3.0
 """Beyond the cards' own deadline, before a lane that does not end is named."""
 
@@ -79,11 +77,18 @@ log = structlog.get_logger()
 class App:
     """One daemon's resources and channels."""
 
-    def __init__(self, settings: Settings, state: StateDir, tokens: TokenFiles) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        state: StateDir,
+        tokens: TokenFiles,
+        adapters: Adapters,
+    ) -> None:
+        self._adapters = adapters
         self._settings = settings
         self._state = state
         self._tokens = tokens
-        self._rng = random.Random(os.urandom(16))  # noqa: S311  # jitter
+        self._rng = random.Random(adapters.random_bytes(16))  # noqa: S311  # jitter
         self._boxes = Mailboxes()
         self._accounts = {
             account.account_id: Account(
@@ -99,14 +104,13 @@ class App:
         self._turns = turn_peers(
             settings,
             self._accounts,
-            self._boxes.journal.tx,
-            self._boxes.ownership.tx,
-            self._boxes.pictures.tx,
+            self._boxes,
             self._cleanup,
+            adapters,
         )
         self._refused: set[AccountId] = set()
         self._generation = 0
-        self._started_at_ms = now_ms()
+        self._started_at_ms = adapters.now_ms()
 
     async def run(self, ready: Callable[[str, int], Awaitable[None]]) -> int:
         """Run until asked to leave; return the exit status.
@@ -117,7 +121,9 @@ class App:
             JournalError, CannotListen, OSError: what kept the daemon from opening.
         """
         running = trio.CancelScope()
-        coordinator = shutdown.Coordinator(self._boxes.shutdown.receiver(), self._cleanup, running)
+        coordinator = shutdown.Coordinator(
+            self._boxes.shutdown.receiver(), self._cleanup, running, self._adapters
+        )
         left_open = 0
         failed = False
         async with trio.open_nursery() as outer:
@@ -135,7 +141,7 @@ class App:
                         try:
                             await self._serve(ready)
                         finally:
-                            left_open = await self._cards_left_open()  # noqa: ASYNC102  # it shields itself, with a deadline
+                            left_open = await shutdown.cards_left_open(self._boxes.journal.tx)  # noqa: ASYNC102  # it shields itself, with a deadline
             except* RestartsExhausted as exhausted:
                 log.critical("daemon.failed", reason=str(exhausted.exceptions[0]))
                 failed = True
@@ -150,15 +156,24 @@ class App:
 
     async def _open_services(self, services: trio.Nursery) -> None:
         opened: journal.Opened = await services.start(
-            journal.run, journal.sqlite_store(self._state.database), self._boxes.journal.receiver()
+            partial(
+                journal.run,
+                journal.sqlite_store(self._state.database),
+                self._boxes.journal.receiver(),
+                run_sync=self._adapters.journal_worker(),
+            )
         )
         self._generation = opened.generation
         for account in self._accounts.values():
+            transport = self._adapters.http() if self._adapters.http is not None else None
             await services.start(
-                gateway.run,
-                gateway_settings(account),
-                account.gateway.receiver(),
-                monthly_count(account, self._boxes.journal.tx),
+                partial(
+                    gateway.run,
+                    gateway_settings(account),
+                    account.gateway.receiver(),
+                    monthly_count(account, self._boxes.journal.tx, self._adapters),
+                    transport=transport,
+                )
             )
         await services.start(
             pictures.run, pictures_settings(self._accounts), self._boxes.pictures.receiver()
@@ -166,8 +181,7 @@ class App:
 
     async def _serve(self, ready: Callable[[str, int], Awaitable[None]]) -> None:
         listen = self._settings.listen
-        listeners = await open_listeners(listen.host, listen.port, option="--listen HOST:PORT")
-        port = listeners[0].socket.getsockname()[1]
+        listeners, port = await self._adapters.listen(listen.host, listen.port)
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._core(listeners).run)
@@ -183,22 +197,10 @@ class App:
         with suppress(OSError):  # full disk: proxies can still be told the address
             state_dir.write_daemon_info(self._state, info)
 
-    async def _cards_left_open(self) -> int:
-        """Count the cards still in the ledger; what this leaves the next start repairs."""
-        with trio.move_on_after(LEDGER_WITHIN_S + 1, shield=True):
-            answer: tuple[Any, ...] | to_journal.Failed = await ask_or(
-                self._boxes.journal.tx,
-                lambda reply: to_journal.OpenCards(reply=reply),
-                within_s=LEDGER_WITHIN_S,
-                otherwise=lambda reason: to_journal.Failed(reason=reason),
-            )
-            return 0 if isinstance(answer, to_journal.Failed) else len(answer)
-        return 0
-
     # ── the supervision tree ────────────────────────────────────────────────
 
-    def _core(self, listeners: list[trio.SocketListener]) -> Supervisor:
-        return Supervisor(
+    def _core(self, listeners: Listeners) -> Supervisor:
+        return self._supervisor(
             [
                 Child(name="ownership", run=self._run_ownership),
                 Child(
@@ -213,20 +215,21 @@ class App:
             ],
             Strategy.REST_FOR_ONE,
             CORE_BUDGET,
-            report=report,
-            rng=self._rng,
         )
 
-    async def _run_edges(
-        self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[None]
-    ) -> None:
+    def _supervisor(self, children: list[Child], strategy: Strategy, budget: Budget) -> Supervisor:
+        guarded = [self._adapters.guarded(child) for child in children]
+        return Supervisor(guarded, strategy, budget, report=report, rng=self._rng)
+
+    async def _run_edges(self, listeners: Listeners, *, task_status: trio.TaskStatus[None]) -> None:
         async def run_links(*, task_status: trio.TaskStatus[None]) -> None:
             settings = links.LinkSettings(
                 daemon_version=__version__,
                 generation=self._generation,
                 verify=self._tokens.verify,
                 approvals_tx=self._boxes.approvals.tx,
-                tools=link_tools(self._accounts, self._boxes.journal.tx, self._boxes.ownership.tx),
+                tools=link_tools(self._accounts, self._boxes, self._adapters),
+                random_bytes=self._adapters.random_bytes,
             )
             await links.serve(
                 listeners, settings, self._boxes.ownership.tx, task_status=task_status
@@ -249,9 +252,7 @@ class App:
         ]
         for account in self._accounts.values():
             children += self._account_children(account)
-        edges = Supervisor(
-            children, Strategy.ONE_FOR_ONE, EDGES_BUDGET, report=report, rng=self._rng
-        )
+        edges = self._supervisor(children, Strategy.ONE_FOR_ONE, EDGES_BUDGET)
         await edges.run(task_status=task_status)
 
     def _account_children(self, account: Account) -> list[Child]:
@@ -279,12 +280,12 @@ class App:
             self._boxes.ownership.receiver(),
             self._boxes.journal.tx,
             self._boxes.lanes.tx,
-            now_ms=now_ms,
+            now_ms=self._adapters.now_ms,
             task_status=task_status,
         )
 
     async def _run_lanes(self, *, task_status: trio.TaskStatus[None]) -> None:
-        settings = lane_settings(self._settings, self._accounts)
+        settings = lane_settings(self._settings, self._accounts, self._adapters)
         peers = lanes.Peers(
             ownership_tx=self._boxes.ownership.tx,
             show_turn=lambda opening, inbox, own: turns.show_turn(opening, inbox, own, self._turns),
@@ -298,7 +299,8 @@ class App:
             own: trio.MemorySendChannel[to_lane.LaneMessage],
             retire: Callable[[], None],
         ) -> None:
-            await lanes.Lane(session_id, settings, peers, own, retire).serve(inbox)
+            with self._adapters.guard(f"lane {session_id}"):
+                await lanes.Lane(session_id, settings, peers, own, retire).serve(inbox)
 
         await lanes.run(self._boxes.lanes.receiver(), run_lane, task_status=task_status)
 
@@ -311,9 +313,7 @@ class App:
         await turns.finish_crashed(opening, self._turns)
 
     async def _run_approvals(self, *, task_status: trio.TaskStatus[None]) -> None:
-        context = approvals_peers(
-            self._accounts, self._boxes.journal.tx, self._boxes.approvals.tx, self._cleanup
-        )
+        context = approvals_peers(self._accounts, self._boxes, self._cleanup, self._adapters)
         await approvals.run(context, self._boxes.approvals.receiver(), task_status=task_status)
 
     async def _run_repair(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -323,7 +323,8 @@ class App:
         settings = agents.AgentsSettings(
             commands=self._settings.agents,
             state_dir=self._state.root,
-            random_bytes=os.urandom,
+            random_bytes=self._adapters.random_bytes,
+            run_agent=self._adapters.run_agent,
         )
         await agents.run(
             settings, self._boxes.agents.receiver(), rng=self._rng, task_status=task_status
@@ -331,12 +332,16 @@ class App:
 
     async def _run_pruning(self, *, task_status: trio.TaskStatus[None]) -> None:
         await pruning.run(
-            self._boxes.journal.tx, self._state.attachments, now_ms=now_ms, task_status=task_status
+            self._boxes.journal.tx,
+            self._state.attachments,
+            now_ms=self._adapters.now_ms,
+            in_thread=self._adapters.in_thread,
+            task_status=task_status,
         )
 
     async def _run_intake(self, account: Account, *, task_status: trio.TaskStatus[None]) -> None:
         await intake.run(
-            intake_settings(self._settings, account, self._state),
+            intake_settings(self._settings, account, self._state, self._adapters),
             account.intake.receiver(),
             intake.Peers(
                 intake_tx=account.intake.tx,
@@ -347,7 +352,7 @@ class App:
                 approvals_tx=self._boxes.approvals.tx,
                 agents_tx=self._boxes.agents.tx,
             ),
-            now_ms=now_ms,
+            now_ms=self._adapters.now_ms,
             rng=self._rng,
             task_status=task_status,
         )
@@ -360,7 +365,7 @@ class App:
         offer(account.intake.tx, to_intake.Recover())
         try:
             await connection.run(
-                connection.ConnectionSettings(account=name),
+                connection.ConnectionSettings(account=name, dial=self._adapters.dial),
                 account.connection.receiver(),
                 connection.Peers(
                     gateway=account.gateway.tx,
@@ -369,7 +374,7 @@ class App:
                     ownership=self._boxes.ownership.tx,
                 ),
                 rng=self._rng,
-                now_ms=now_ms,
+                now_ms=self._adapters.now_ms,
                 task_status=task_status,
             )
         except to_connection.CredentialsRefusedError as refused:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import secrets
-import time
 from collections.abc import Mapping
 
 import trio
 
 from actors import approvals, intake, links, outbound, turns
-from actors.app.mailboxes import Account
+from actors.app.adapters import Adapters
+from actors.app.mailboxes import Account, Mailboxes
 from actors.feishu import gateway as calling
 from actors.feishu import pictures as fetching
 from actors.feishu.monthly import MonthlyCount
 from actors.kit.cleanup import CleanupBudget
 from actors.lanes.lane import LaneSettings
-from actors.messages import approvals as to_approvals
-from actors.messages import journal, ownership, pictures
+from actors.messages import journal
 from actors.turns.peers import GrantNotices
 from protocol import __version__
 from protocol.config.places import DaemonInfo, StateDir
@@ -26,11 +24,6 @@ from protocol.ids import AccountId
 from protocol.routing.pairing import mint_code
 
 Accounts = Mapping[AccountId, Account]
-
-
-def now_ms() -> int:
-    """Wall time, for what people and other processes read."""
-    return time.time_ns() // 1_000_000
 
 
 def daemon_info(host: str, port: int, generation: int, started_at_ms: int) -> DaemonInfo:
@@ -47,43 +40,41 @@ def daemon_info(host: str, port: int, generation: int, started_at_ms: int) -> Da
 def turn_peers(
     settings: Settings,
     accounts: Accounts,
-    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
-    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
-    pictures_tx: trio.MemorySendChannel[pictures.PicturesMessage],
+    boxes: Mailboxes,
     cleanup: CleanupBudget,
+    adapters: Adapters,
 ) -> turns.Peers:
     cooldowns = [one.tuning.permission_notify_cooldown_ms for one in settings.accounts]
     return turns.Peers(
         gateways={name: one.gateway.tx for name, one in accounts.items()},
         intakes={name: one.intake.tx for name, one in accounts.items()},
-        journal_tx=journal_tx,
-        ownership_tx=ownership_tx,
-        pictures_tx=pictures_tx,
+        journal_tx=boxes.journal.tx,
+        ownership_tx=boxes.ownership.tx,
+        pictures_tx=boxes.pictures.tx,
         picture_wait_s=max(one.tuning.image_resolve_timeout_ms for one in settings.accounts) / 1000,
         cleanup=cleanup,
         language=settings.language,
-        now_ms=now_ms,
+        now_ms=adapters.now_ms,
         grants=GrantNotices(cooldown_ms=max(cooldowns)),
     )
 
 
 def approvals_peers(
-    accounts: Accounts,
-    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
-    own_tx: trio.MemorySendChannel[to_approvals.ApprovalsMessage],
-    cleanup: CleanupBudget,
+    accounts: Accounts, boxes: Mailboxes, cleanup: CleanupBudget, adapters: Adapters
 ) -> approvals.Peers:
     return approvals.Peers(
         gateways={name: one.gateway.tx for name, one in accounts.items()},
-        journal_tx=journal_tx,
-        own_tx=own_tx,
+        journal_tx=boxes.journal.tx,
+        own_tx=boxes.approvals.tx,
         cleanup=cleanup,
-        random_bytes=os.urandom,
-        now_ms=now_ms,
+        random_bytes=adapters.random_bytes,
+        now_ms=adapters.now_ms,
     )
 
 
-def intake_settings(settings: Settings, account: Account, state: StateDir) -> intake.IntakeSettings:
+def intake_settings(
+    settings: Settings, account: Account, state: StateDir, adapters: Adapters
+) -> intake.IntakeSettings:
     return intake.IntakeSettings(
         account=account.settings.account_id,
         policy=account.settings.policy,
@@ -91,17 +82,17 @@ def intake_settings(settings: Settings, account: Account, state: StateDir) -> in
         session_reply_mode=settings.reply_mode,
         agents=tuple(settings.agents),
         attachments=state.attachments,
-        mint_code=lambda: mint_code(secrets.randbelow),
+        mint_code=lambda: mint_code(adapters.below),
     )
 
 
-def lane_settings(settings: Settings, accounts: Accounts) -> LaneSettings:
+def lane_settings(settings: Settings, accounts: Accounts, adapters: Adapters) -> LaneSettings:
     deadlines = [account.tuning.cancel_deadline_ms for account in settings.accounts]
     return LaneSettings(
         reply_modes={name: account.settings.reply_mode for name, account in accounts.items()},
         session_reply_mode=settings.reply_mode,
         cancel_deadline_s=max(deadlines) / 1000,
-        random_bytes=os.urandom,
+        random_bytes=adapters.random_bytes,
     )
 
 
@@ -117,11 +108,13 @@ def gateway_settings(account: Account) -> calling.GatewaySettings:
 
 
 def monthly_count(
-    account: Account, journal_tx: trio.MemorySendChannel[journal.JournalMessage]
+    account: Account,
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
+    adapters: Adapters,
 ) -> MonthlyCount | None:
     if account.settings.tuning.monthly_call_budget is None:
         return None
-    return MonthlyCount(account.settings.account_id, journal_tx, now_ms)
+    return MonthlyCount(account.settings.account_id, journal_tx, adapters.now_ms)
 
 
 def pictures_settings(accounts: Accounts) -> fetching.PicturesSettings:
@@ -131,21 +124,17 @@ def pictures_settings(accounts: Accounts) -> fetching.PicturesSettings:
     )
 
 
-def link_tools(
-    accounts: Accounts,
-    journal_tx: trio.MemorySendChannel[journal.JournalMessage],
-    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
-) -> links.Tools:
+def link_tools(accounts: Accounts, boxes: Mailboxes, adapters: Adapters) -> links.Tools:
     """Return the tools beside the channel's own: of operators, and of sessions."""
     return links.Tools(
         of_operators=intake.operator_tools({name: one.intake.tx for name, one in accounts.items()}),
         of_sessions=outbound.session_tools(
             outbound.Peers(
                 gateways={name: one.gateway.tx for name, one in accounts.items()},
-                journal_tx=journal_tx,
-                ownership_tx=ownership_tx,
-                random_bytes=os.urandom,
-                now_ms=now_ms,
+                journal_tx=boxes.journal.tx,
+                ownership_tx=boxes.ownership.tx,
+                random_bytes=adapters.random_bytes,
+                now_ms=adapters.now_ms,
             )
         ),
     )

@@ -7,6 +7,7 @@ from typing import Final
 
 import trio
 
+from actors.app.adapters import Adapters
 from actors.app.composition import App
 from actors.host import logs
 from actors.host.tokens import TokenFiles
@@ -20,7 +21,7 @@ async def run_daemon(settings: Settings, state: StateDir, tokens: TokenFiles) ->
     """Run the daemon, with its log open around it; return the exit status."""
     sinks = open_logs(settings, state)
     try:
-        return await App(settings, state, tokens).run(print_ready)
+        return await App(settings, state, tokens, Adapters()).run(print_ready)
     finally:
         sinks.close(within_s=LOGS_WITHIN_S)
 

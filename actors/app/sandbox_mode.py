@@ -13,6 +13,7 @@ import structlog
 import trio
 from tricycle import open_service_nursery
 
+from actors.app.adapters import Adapters
 from actors.app.composition import App
 from actors.app.running import LOGS_WITHIN_S, open_logs, print_ready
 from actors.host.arguments import DaemonArguments
@@ -48,7 +49,7 @@ async def run_in_sandbox(
                     sys.stdout.write(f"chat page: {running.page_url}\n")
                     sys.stdout.flush()
 
-                status = await App(settings, state, tokens).run(ready)
+                status = await App(settings, state, tokens, Adapters()).run(ready)
                 beside.cancel_scope.cancel(reason="left")
         finally:
             logs.close(within_s=LOGS_WITHIN_S)

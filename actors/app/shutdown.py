@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import structlog
 import trio
 
-from actors.kit import watchdog
+from actors.app.adapters import Adapters
 from actors.kit.cleanup import CleanupBudget
-from actors.kit.mailbox import ActorGone, ask, offer
-from actors.messages import connection, lane, ownership, shutdown
+from actors.kit.mailbox import ActorGone, ask, ask_or, offer
+from actors.messages import connection, journal, lane, ownership, shutdown
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 NOTIFY_WITHIN_S: Final = 1.5
 SECOND_SIGNAL_BUDGET_S: Final = 1.0
 WATCHDOG_MARGIN_S: Final = 10.0
 """Beyond the cards' deadline: notifying, closing sockets, the journal's last commit."""
+
+LEDGER_WITHIN_S: Final = 2.0
 
 log = structlog.get_logger()
 
@@ -36,10 +37,12 @@ class Coordinator:
         inbox: trio.MemoryReceiveChannel[shutdown.ShutdownMessage],
         cards_budget: CleanupBudget,
         running: trio.CancelScope,
+        adapters: Adapters,
     ) -> None:
         self._inbox = inbox
         self._cards_budget = cards_budget
         self._running = running
+        self._adapters = adapters
         self.exit_status: int | None = None
         """What the first request to leave asked for; None before it."""
 
@@ -53,7 +56,7 @@ class Coordinator:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until cancelled, also while the daemon stops: a second signal counts."""
-        with trio.open_signal_receiver(*SIGNALS) as signals:
+        with self._adapters.signals() as signals:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_relay, signals, own)
                 task_status.started()
@@ -64,7 +67,9 @@ class Coordinator:
                         continue
                     self.exit_status = request.exit_status
                     log.info("daemon.stopping", reason=request.reason)
-                    watchdog.arm(self._cards_budget.seconds + WATCHDOG_MARGIN_S, what="leaving")
+                    self._adapters.arm_watchdog(
+                        self._cards_budget.seconds + WATCHDOG_MARGIN_S, what="leaving"
+                    )
                     nursery.start_soon(self._leave, connections, lanes_tx, ownership_tx)
 
     async def _leave(
@@ -94,3 +99,16 @@ async def _relay(
 ) -> None:
     async for number in signals:
         offer(own, shutdown.Leave(exit_status=0, reason=signal.Signals(number).name))
+
+
+async def cards_left_open(journal_tx: trio.MemorySendChannel[journal.JournalMessage]) -> int:
+    """Count the cards still in the ledger; what this leaves the next start repairs."""
+    with trio.move_on_after(LEDGER_WITHIN_S + 1, shield=True):
+        answer: tuple[Any, ...] | journal.Failed = await ask_or(
+            journal_tx,
+            lambda reply: journal.OpenCards(reply=reply),
+            within_s=LEDGER_WITHIN_S,
+            otherwise=lambda reason: journal.Failed(reason=reason),
+        )
+        return 0 if isinstance(answer, journal.Failed) else len(answer)
+    return 0

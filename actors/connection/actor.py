@@ -129,7 +129,11 @@ class _Connection:
                 known = True
                 self._config = longconn.bounded(outcome.client_config)
                 end = await run_socket(
-                    outcome.url, self._config, self._serve, limits=self._settings.socket
+                    outcome.url,
+                    self._config,
+                    self._serve,
+                    limits=self._settings.socket,
+                    dial=self._settings.dial,
                 )
                 if end.kind not in {"unreachable", "refused"}:
                     self._log.info("feishu.disconnected", kind=end.kind, reason=end.reason)

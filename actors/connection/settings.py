@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 import trio
 
-from actors.feishu.socket import SocketLimits
+from actors.feishu.socket import Dial, SocketLimits, dial_tcp
 from actors.messages import gateway, intake, journal, ownership
 from protocol.ids import AccountId
 
@@ -26,6 +26,7 @@ DRAIN_WITHIN_S: Final = 0.4
 class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     account: AccountId
     socket: SocketLimits = SocketLimits()
+    dial: Dial = dial_tcp
     discover_within_s: float = 15.0
     """The gateway's own deadline of a call is 10 s, its queue comes before."""
     append_within_s: float = 2.0

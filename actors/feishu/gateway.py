@@ -18,7 +18,7 @@ import structlog
 import trio
 
 from actors.feishu import calls
-from actors.feishu.http import CONNECTIONS_MAX, Platform
+from actors.feishu.http import CONNECTIONS_MAX, Platform, Transport
 from actors.feishu.monthly import MonthlyCount
 from actors.kit.mailbox import drain
 from actors.messages import gateway
@@ -61,13 +61,15 @@ async def run(
     inbox: trio.MemoryReceiveChannel[gateway.GatewayMessage],
     month: MonthlyCount | None = None,
     *,
+    transport: Transport | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled, or nobody can ask any more; calls under way are then cut.
 
     Whoever waits gets ``ActorGone``.
     """
-    async with Platform(settings.base_url, settings.app_id, settings.app_secret) as platform:
+    platform_of = Platform(settings.base_url, settings.app_id, settings.app_secret, transport)
+    async with platform_of as platform:
         with inbox:
             try:
                 async with trio.open_nursery() as nursery:

@@ -58,18 +58,23 @@ _BROKEN: Final = (
     OSError,
     ValueError,  # an answer that is no HTTP at all, in places of the parsers
 )
+Transport = httpx.AsyncBaseTransport
 _Answer = tuple[int, Mapping[str, str], dict[str, Any] | None]
 
 
 class Platform:
     """The platform as one account sees it. Use it inside ``async with``."""
 
-    def __init__(self, base_url: str, app_id: str, app_secret: str) -> None:
+    def __init__(
+        self, base_url: str, app_id: str, app_secret: str, transport: Transport | None = None
+    ) -> None:
+        """*transport* None is a pool of connections of httpx's own."""
         self._app_id = app_id
         self._app_secret = app_secret
         self._tokens = Tokens(self._fetch_token)
         self._http = httpx.AsyncClient(
             base_url=base_url,
+            transport=transport,
             # HTTPS_PROXY and its like are how some networks reach the outside, so they are
             # taken from the environment; loopback is never reached through them.
             trust_env=not is_loopback(base_url),

@@ -51,6 +51,10 @@ class SocketLimits(Struct, frozen=True, kw_only=True):
     """Beyond the ping interval, without a pong: the link is half-open."""
 
 
+Dial = Callable[[str, int, bool], Awaitable[trio.abc.Stream]]
+"""``dial(host, port, tls)``."""
+
+
 class SocketEnd(Struct, frozen=True, kw_only=True):
     """How a run ended.
 
@@ -194,6 +198,7 @@ async def run_socket(
     serve: Callable[[Socket], Awaitable[None]],
     *,
     limits: SocketLimits,
+    dial: Dial | None = None,
 ) -> SocketEnd:
     """Run one link at *url*, from connect to close, while *serve* uses it.
 
@@ -205,10 +210,10 @@ async def run_socket(
         return SocketEnd(kind="unreachable", reason=f"not a WebSocket address: {error}")
     until = trio.current_time() + limits.connect_within_s
     late = f"no handshake within {limits.connect_within_s:g} s"
-    stream: _Stream | None = None
+    stream: trio.abc.Stream | None = None
     try:
         with trio.move_on_at(until):
-            stream = await _open_stream(address)
+            stream = await (dial or dial_tcp)(address.host, address.port, address.tls)
     except (OSError, trio.BrokenResourceError) as error:
         return SocketEnd(kind="unreachable", reason=f"{address.host}: {_cause(error)}")
     if stream is None:
@@ -222,7 +227,7 @@ async def run_socket(
 
 
 async def _shake_hands_and_serve(
-    stream: _Stream,
+    stream: trio.abc.Stream,
     address: _Address,
     receiver: longconn.Receiver,
     serve: Callable[[Socket], Awaitable[None]],
@@ -289,15 +294,16 @@ class _Address(Struct, frozen=True, kw_only=True):
         )
 
 
-_Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+async def dial_tcp(host: str, port: int, tls: bool) -> trio.abc.Stream:
+    """Connect, with the TLS handshake done: a bad certificate shows here.
 
-
-async def _open_stream(address: _Address) -> _Stream:
-    """Connect, with the TLS handshake done: a bad certificate shows here."""
-    if not address.tls:
-        return await trio.open_tcp_stream(address.host, address.port)
+    Raises:
+        OSError, trio.BrokenResourceError: nobody listens there, or no TLS is agreed on.
+    """
+    if not tls:
+        return await trio.open_tcp_stream(host, port)
     stream = await trio.open_ssl_over_tcp_stream(
-        address.host, address.port, https_compatible=True, ssl_context=tls_context()
+        host, port, https_compatible=True, ssl_context=tls_context()
     )
     ready = False
     try:
@@ -316,12 +322,12 @@ def tls_context() -> ssl.SSLContext:
 
 
 async def _shake_hands(
-    nursery: trio.Nursery, stream: _Stream, address: _Address
+    nursery: trio.Nursery, stream: trio.abc.Stream, address: _Address
 ) -> ws.WebSocketConnection:
     """Upgrade *stream*; the library's reader runs in *nursery*, and raises refusals there."""
     return await ws.wrap_client_stream(
         nursery,
-        stream,
+        stream,  # type: ignore[arg-type]  # any stream will do
         address.host_header,
         address.resource,
         message_queue_size=READ_AHEAD_MESSAGES_MAX,

@@ -4,7 +4,7 @@
 They are the only importers of a database driver; the rest of this folder runs on both.
 """
 
-from actors.journal.actor import Opened, RunSync, inline, run
+from actors.journal.actor import Opened, RunSync, inline, own_thread, run
 from actors.journal.errors import (
     JournalDamaged,
     JournalError,
@@ -28,6 +28,7 @@ __all__ = [
     "Statistics",
     "Store",
     "inline",
+    "own_thread",
     "problems_of",
     "run",
     "sqlite_store",

@@ -59,7 +59,7 @@ async def run(
     Raises:
         JournalError: the store can't be opened; its text names the remedy.
     """
-    in_thread = run_sync or _own_thread()
+    in_thread = run_sync or own_thread()
     store = await in_thread(open_store)
     try:
         task_status.started(Opened(generation=store.generation, statistics=store.statistics))
@@ -99,7 +99,7 @@ async def inline(function: Callable[[*ArgumentTs], ResultT], *args: *ArgumentTs)
     return function(*args)
 
 
-def _own_thread() -> RunSync:
+def own_thread() -> RunSync:
     """Return a way to run the store in a worker thread, one call at a time.
 
     A call is never abandoned: cancelled, we wait until its commit is done.

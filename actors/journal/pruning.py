@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 import trio
 
+from actors.journal.actor import RunSync
 from actors.kit.mailbox import ask_or
 from actors.messages import journal
 
@@ -29,6 +30,7 @@ async def run(
     attachments: Path,
     *,
     now_ms: Callable[[], int],
+    in_thread: RunSync,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Prune each hour, until cancelled."""
@@ -38,7 +40,7 @@ async def run(
         while pruning:
             pruning = await _prune_some(journal_tx, now_ms() - KEPT_MS)
             await trio.sleep(PAUSE_S)
-        await trio.to_thread.run_sync(remove_old, attachments, now_ms() / 1000 - ATTACHMENTS_KEPT_S)
+        await in_thread(remove_old, attachments, now_ms() / 1000 - ATTACHMENTS_KEPT_S)
         await trio.sleep(EVERY_S)
 
 

@@ -8,19 +8,19 @@ import trio
 
 
 async def serve_borrowed(
-    listener: trio.SocketListener,
-    handler: Callable[[trio.SocketStream], Awaitable[None]],
+    listener: trio.abc.Listener[trio.abc.Stream],
+    handler: Callable[[trio.abc.Stream], Awaitable[None]],
     handler_nursery: trio.Nursery,
 ) -> None:
     """Accept until cancelled, a *handler* task a connection; *listener* stays open."""
     await trio.serve_listeners(handler, [_Borrowed(listener)], handler_nursery=handler_nursery)
 
 
-class _Borrowed(trio.abc.Listener[trio.SocketStream]):
-    def __init__(self, inner: trio.SocketListener) -> None:
+class _Borrowed(trio.abc.Listener[trio.abc.Stream]):
+    def __init__(self, inner: trio.abc.Listener[trio.abc.Stream]) -> None:
         self._inner = inner
 
-    async def accept(self) -> trio.SocketStream:
+    async def accept(self) -> trio.abc.Stream:
         return await self._inner.accept()
 
     async def aclose(self) -> None:

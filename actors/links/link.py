@@ -66,6 +66,7 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     verify: Verify
     tools: Tools = Tools()
+    random_bytes: Callable[[int], bytes] = os.urandom
     approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage] | None = None
     """None where nobody can be asked: every question is then answered ``cancelled``."""
 
@@ -75,13 +76,13 @@ class Link:
 
     def __init__(
         self,
-        stream: trio.SocketStream,
+        stream: trio.abc.Stream,
         connection_id: ConnectionId,
         settings: LinkSettings,
         ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
         wrong_proofs: WrongProofs,
     ) -> None:
-        nonce = os.urandom(wire.NONCE_BYTES)
+        nonce = settings.random_bytes(wire.NONCE_BYTES)
         self._stream = stream
         self._id = connection_id
         self._settings = settings
@@ -210,7 +211,7 @@ class Link:
         log.warning(
             "link.bad_proof",
             connection=self._id,
-            peer=str(self._stream.socket.getpeername()[0]),
+            peer=_peer_of(self._stream),
             recent=self._wrong_proofs.count,
             refused_after_s=delay_s,
         )
@@ -328,3 +329,7 @@ class Link:
                 n += 1
                 self._send(wire.Ping(n=n))
                 due = min(now + PING_AFTER_S, self._received_at + GIVE_UP_AFTER_S)
+
+
+def _peer_of(stream: trio.abc.Stream) -> str:
+    return str(stream.socket.getpeername()[0]) if isinstance(stream, trio.SocketStream) else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -23,7 +24,7 @@ log = structlog.get_logger()
 
 
 async def serve(
-    listeners: list[trio.SocketListener],
+    listeners: Sequence[trio.abc.Listener[trio.abc.Stream]],
     settings: LinkSettings,
     ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
     *,
@@ -38,7 +39,7 @@ async def serve(
     wrong_proofs = WrongProofs()
     open_links = 0
 
-    async def guarded(stream: trio.SocketStream) -> None:
+    async def guarded(stream: trio.abc.Stream) -> None:
         nonlocal open_links
         if open_links >= CONNECTIONS_MAX:
             await _turn_away(stream)
@@ -59,7 +60,7 @@ async def serve(
         task_status.started()
 
 
-async def _turn_away(stream: trio.SocketStream) -> None:
+async def _turn_away(stream: trio.abc.Stream) -> None:
     refusal = wire.Refused(
         code="too_many_sessions",
         message=f"{CONNECTIONS_MAX} proxies are connected already; close some first",
