@@ -85,7 +85,8 @@ def open_card(db: Db, message: journal.OpenCard) -> Later[journal.Done]:
     return change(
         db,
         "INSERT INTO card (card_id, account, chat_id, turn_id, session_id, session_alias,"
-        " message_id, text, opened_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+        " message_id, term, text, panels, opened_at)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
         " ON CONFLICT DO NOTHING",
         entry.card_id,
         entry.account,
@@ -94,7 +95,9 @@ def open_card(db: Db, message: journal.OpenCard) -> Later[journal.Done]:
         entry.session_id,
         entry.session_alias,
         entry.message_id,
+        entry.term,
         entry.text.encode(),
+        entry.panels,
         entry.opened_at_ms,
     )
 
@@ -102,19 +105,20 @@ def open_card(db: Db, message: journal.OpenCard) -> Later[journal.Done]:
 def note_card(db: Db, message: journal.NoteCard) -> Later[journal.Done]:
     return change(
         db,
-        "UPDATE card SET message_id = coalesce(?1, message_id), text = coalesce(?2, text)"
-        " WHERE card_id = ?3 AND closed_at IS NULL",
+        "UPDATE card SET message_id = coalesce(?1, message_id), text = coalesce(?2, text),"
+        " panels = coalesce(?3, panels) WHERE card_id = ?4 AND closed_at IS NULL",
         message.message_id,
         None if message.text is None else message.text.encode(),
+        message.panels,
         message.card_id,
     )
 
 
 def close_card(db: Db, message: journal.CloseCard) -> Later[journal.Done]:
-    """Close the card's entry. Its text was for a repair that is not needed any more."""
+    """Close the card's entry. Its content was for a repair that is not needed any more."""
     return change(
         db,
-        "UPDATE card SET closed_at = ?1, outcome = ?2, text = ''"
+        "UPDATE card SET closed_at = ?1, outcome = ?2, text = '', panels = NULL"
         " WHERE card_id = ?3 AND closed_at IS NULL",
         message.at_ms,
         message.outcome,
@@ -126,7 +130,7 @@ def open_cards(db: Db, _message: journal.OpenCards) -> tuple[journal.LedgerEntry
     """Return the open cards, oldest first; a damaged entry is closed as lost."""
     rows = db.execute(
         "SELECT card_id, account, chat_id, turn_id, session_id, session_alias, message_id,"
-        " text, opened_at FROM card WHERE closed_at IS NULL ORDER BY opened_at"
+        " term, text, panels, opened_at FROM card WHERE closed_at IS NULL ORDER BY opened_at"
     ).all()
     entries: list[journal.LedgerEntry] = []
     for row in rows:
@@ -142,7 +146,8 @@ def open_cards(db: Db, _message: journal.OpenCards) -> tuple[journal.LedgerEntry
 
 
 def _entry(row: Row) -> journal.LedgerEntry:
-    card_id, account, chat_id, turn_id, session_id, alias, message_id, text, opened_at = row
+    card_id, account, chat_id, turn_id, session_id, alias, message_id = row[:7]
+    term, text, panels, opened_at = row[7:]
     for value in (card_id, account, chat_id, turn_id, session_id, alias, message_id or ""):
         value.encode()  # raises for text that was no UTF-8
     return journal.LedgerEntry(
@@ -154,7 +159,9 @@ def _entry(row: Row) -> journal.LedgerEntry:
         session_alias=alias,
         opened_at_ms=opened_at,
         message_id=None if message_id is None else MessageId(message_id),
+        term=term,
         text=text.decode(),
+        panels=bytes(panels or b""),
     )
 
 
@@ -193,5 +200,35 @@ def approvals_left(db: Db, _message: journal.ApprovalsLeft) -> tuple[journal.App
         )
         for message_id, account, last_card in db.execute(
             "SELECT message_id, account, last_card FROM approval"
+        ).all()
+    )
+
+
+# ── Typing marks ────────────────────────────────────────────────────────────
+
+
+def enter_typing(db: Db, message: journal.EnterTyping) -> Later[journal.Done]:
+    entry = message.entry
+    return change(
+        db,
+        "INSERT INTO typing (message_id, account, reaction_id) VALUES (?1, ?2, ?3)"
+        " ON CONFLICT (message_id) DO UPDATE SET account = ?2, reaction_id = ?3",
+        entry.message_id,
+        entry.account,
+        entry.reaction_id,
+    )
+
+
+def forget_typing(db: Db, message: journal.ForgetTyping) -> Later[journal.Done]:
+    return change(db, "DELETE FROM typing WHERE message_id = ?1", message.message_id)
+
+
+def typing_left(db: Db, _message: journal.TypingLeft) -> tuple[journal.TypingEntry, ...]:
+    return tuple(
+        journal.TypingEntry(
+            message_id=MessageId(message_id), account=AccountId(account), reaction_id=reaction_id
+        )
+        for message_id, account, reaction_id in db.execute(
+            "SELECT message_id, account, reaction_id FROM typing"
         ).all()
     )

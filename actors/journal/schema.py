@@ -150,6 +150,18 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     UPDATE card SET text = CAST(text_before AS BLOB) WHERE closed_at IS NULL;
     ALTER TABLE card DROP COLUMN text_before;
     """,
+    # card.term is NULL for a card from before the column. typing holds the Typing marks that
+    # are on messages, or may be; reaction_id is NULL while the platform has not answered.
+    """
+    ALTER TABLE card ADD COLUMN term INTEGER;
+    ALTER TABLE card ADD COLUMN panels BLOB;
+
+    CREATE TABLE typing (
+        message_id  TEXT PRIMARY KEY,
+        account     TEXT NOT NULL,
+        reaction_id TEXT
+    );
+    """,
 )
 """``MIGRATIONS[n]`` brings a journal of version n to version n + 1; one that was ever
 released is never edited here, only followed by another one."""

@@ -16,7 +16,9 @@ from actors.messages.journal.records import (
     Correspondent,
     CountCalls,
     EnterApproval,
+    EnterTyping,
     ForgetApproval,
+    ForgetTyping,
     LedgerEntry,
     LoadAccess,
     MessageAt,
@@ -26,6 +28,8 @@ from actors.messages.journal.records import (
     OpenCards,
     Overdue,
     SaveAccess,
+    TypingEntry,
+    TypingLeft,
     Unanswered,
     UnansweredRow,
     WhereIs,
@@ -91,6 +95,9 @@ JournalMessage = (
     | EnterApproval
     | ForgetApproval
     | ApprovalsLeft
+    | EnterTyping
+    | ForgetTyping
+    | TypingLeft
     | CountCalls
     | LoadAccess
     | SaveAccess
@@ -115,9 +122,11 @@ __all__ = [
     "DropMessage",
     "DropWaiting",
     "EnterApproval",
+    "EnterTyping",
     "Failed",
     "ForgetApproval",
     "ForgetSession",
+    "ForgetTyping",
     "JournalMessage",
     "LaneFull",
     "LedgerEntry",
@@ -140,6 +149,8 @@ __all__ = [
     "SaveLease",
     "SaveSession",
     "SaveUnread",
+    "TypingEntry",
+    "TypingLeft",
     "Unanswered",
     "UnansweredRow",
     "Unprepared",

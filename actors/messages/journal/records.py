@@ -37,8 +37,12 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     opened_at_ms: int
     message_id: MessageId | None = None
     """The message that carries it; None until it was sent."""
+    term: int | None = None
+    """Of the daemon that opened it: its generation on SQLite. None: from before terms."""
     text: str = ""
-    """Answer text known to have been shown, so that a repair keeps it."""
+    """Answer text on this card when it was last noted, so that a repair keeps it."""
+    panels: bytes = b""
+    """Plan, tools and reasoning as last noted, in the form of the turn's actor."""
 
 
 class OpenCard(Message, frozen=True, kw_only=True):
@@ -54,6 +58,7 @@ class NoteCard(Message, frozen=True, kw_only=True):
     card_id: CardId
     message_id: MessageId | None = None
     text: str | None = None
+    panels: bytes | None = None
     reply: Reply[Done | Failed]
 
 
@@ -177,6 +182,38 @@ class ForgetApproval(Message, frozen=True, kw_only=True):
 
 class ApprovalsLeft(Message, frozen=True, kw_only=True):
     reply: Reply[tuple[ApprovalLeft, ...] | Failed]
+
+
+# ── Typing marks ────────────────────────────────────────────────────────────
+
+
+class TypingEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A Typing mark that is on a message, or may be."""
+
+    message_id: MessageId
+    account: AccountId
+    reaction_id: str | None = None
+    """None: the platform has not answered yet."""
+
+
+class EnterTyping(Message, frozen=True, kw_only=True):
+    """Enter a mark before it is put, and again when its id is known."""
+
+    entry: TypingEntry
+    reply: Reply[Done | Failed]
+
+
+class ForgetTyping(Message, frozen=True, kw_only=True):
+    """The mark is taken away, or never was put."""
+
+    message_id: MessageId
+    reply: Reply[Done | Failed]
+
+
+class TypingLeft(Message, frozen=True, kw_only=True):
+    """Ask for all marks that are entered; at the start they are what was left behind."""
+
+    reply: Reply[tuple[TypingEntry, ...] | Failed]
 
 
 # ── calls of a month ──────────────────────────────────────────────────────────

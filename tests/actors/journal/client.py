@@ -239,15 +239,34 @@ class JournalClient:
     def open_card(self, card: journal.LedgerEntry) -> bool:
         return self._changed(journal.OpenCard(entry=card, reply=NOBODY))
 
-    def note_card(self, card: str, *, message: str | None = None, text: str | None = None) -> bool:
+    def note_card(
+        self,
+        card: str,
+        *,
+        message: str | None = None,
+        text: str | None = None,
+        panels: bytes | None = None,
+    ) -> bool:
         return self._changed(
             journal.NoteCard(
                 card_id=CardId(card),
                 message_id=None if message is None else MessageId(message),
                 text=text,
+                panels=panels,
                 reply=NOBODY,
             )
         )
+
+    def enter_typing(self, message: str, reaction: str | None = None) -> bool:
+        mark = journal.TypingEntry(
+            message_id=MessageId(message), account=ACCOUNT, reaction_id=reaction
+        )
+        return self._changed(journal.EnterTyping(entry=mark, reply=NOBODY))
+
+    def typing_left(self) -> dict[str, str | None]:
+        (answer,) = self.store.apply([journal.TypingLeft(reply=NOBODY)])
+        assert isinstance(answer, tuple)
+        return {mark.message_id: mark.reaction_id for mark in answer}
 
     def close_card(
         self,

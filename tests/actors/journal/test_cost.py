@@ -53,7 +53,8 @@ def with_rows_of_a_session_that_is_away(client: JournalClient, count: int) -> No
 
 def with_closed_cards(client: JournalClient, count: int) -> None:
     client.db.executemany(
-        "INSERT INTO card VALUES"
+        "INSERT INTO card (card_id, account, chat_id, turn_id, session_id, session_alias,"
+        " message_id, text, opened_at, closed_at, outcome) VALUES"
         " (?, 'default', 'oc_1', 'turn', 's', 'blue', NULL, '', 1, 2, 'lost')",
         ((f"closed{number}",) for number in range(count)),
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from actors.messages import journal
 from protocol.ids import ChatId, MessageId, SessionId
 from protocol.routing.lease import LeaseState
-from tests.actors.journal.client import JournalClient, entry
+from tests.actors.journal.client import NOBODY, JournalClient, entry
 
 
 def test_a_new_journal_holds_the_empty_lease(client: JournalClient) -> None:
@@ -66,6 +67,8 @@ def test_a_note_changes_what_it_names_and_nothing_else(client: JournalClient) ->
     assert client.note_card("c1", text="so far")
     expected = replace(entry("c1"), message_id=MessageId("om_9"), text="so far")
     assert client.open_cards() == (expected,)
+    assert client.note_card("c1", panels=b"{}")
+    expected = replace(expected, panels=b"{}")
     assert client.note_card("c1", text="")
     assert client.open_cards() == (replace(expected, text=""),)
 
@@ -77,6 +80,21 @@ def test_a_closed_card_is_closed_for_good(client: JournalClient) -> None:
     assert not client.note_card("c1", text="late")
     assert not client.open_card(entry("c1"))
     assert client.open_cards() == ()
+
+
+def test_a_card_keeps_the_term_it_was_opened_in(client: JournalClient) -> None:
+    client.open_card(replace(entry("c1"), term=7))
+    client.open_card(entry("before terms", at_ms=2))
+    assert [card.term for card in client.open_cards()] == [7, None]
+
+
+def test_a_typing_mark_is_known_until_it_is_forgotten(client: JournalClient) -> None:
+    client.enter_typing("om_1")
+    client.enter_typing("om_2", "re_2")
+    client.enter_typing("om_1", "re_1")
+    assert client.typing_left() == {"om_1": "re_1", "om_2": "re_2"}
+    client.store.apply([journal.ForgetTyping(message_id=MessageId("om_1"), reply=NOBODY)])
+    assert client.typing_left() == {"om_2": "re_2"}
 
 
 def test_cards_nobody_knows_change_nothing(client: JournalClient) -> None:
