@@ -6,6 +6,7 @@ earlier and closed later, whatever ends the daemon.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections.abc import Awaitable, Callable
@@ -63,7 +64,7 @@ from actors.messages.turn import TurnOpening
 from protocol import __version__
 from protocol.config.places import StateDir
 from protocol.config.settings import Settings
-from protocol.ids import AccountId, MessageId, SessionId
+from protocol.ids import AccountId, ConnectionId, MessageId, SessionId
 
 CORE_BUDGET: Final = Budget(restarts_max=3, window_s=60.0)
 EDGES_BUDGET: Final = Budget(restarts_max=10, window_s=60.0, backoff_max_s=30.0)
@@ -110,6 +111,7 @@ class App:
         )
         self._refused: set[AccountId] = set()
         self._generation = 0
+        self._connections = itertools.count(1)
         self._started_at_ms = adapters.now_ms()
 
     async def run(self, ready: Callable[[str, int], Awaitable[None]]) -> int:
@@ -227,6 +229,7 @@ class App:
                 daemon_version=__version__,
                 generation=self._generation,
                 verify=self._tokens.verify,
+                next_connection_id=lambda: ConnectionId(next(self._connections)),
                 approvals_tx=self._boxes.approvals.tx,
                 tools=link_tools(self._accounts, self._boxes, self._adapters),
                 random_bytes=self._adapters.random_bytes,

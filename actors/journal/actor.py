@@ -132,6 +132,13 @@ async def _commit(
                 break
             replies.enter_context(message.reply)
             batch.append(message)
+        # Their askers count them as failed: an offer would give a row to nobody, a lease
+        # would stand that nobody was told of.
+        batch = [
+            one
+            for one in batch
+            if not (isinstance(one, journal.OfferNext | journal.SaveLease) and one.reply.abandoned)
+        ]
         answers = await in_thread(store.apply, batch)
         after_batch()
         for message, answer in zip(batch, answers, strict=True):

@@ -24,6 +24,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     journal.OfferNext: rows.offer_next,
     journal.Acked: rows.acked,
     journal.Release: rows.release,
+    journal.ReleaseUnknown: rows.release_unknown,
     journal.Queue: rows.queue,
     journal.Prune: rows.prune,
     journal.LoadLease: ledgers.load_lease,

@@ -329,6 +329,23 @@ def release(db: Db, message: journal.Release) -> Later[journal.Done]:
     return Later(lambda: journal.Done(changed=any(rows.count() for rows in released)))
 
 
+def release_unknown(db: Db, message: journal.ReleaseUnknown) -> journal.Released:
+    """What is offered at one moment is little: it is read whole."""
+    released: set[SessionId | None] = set()
+    offered = db.execute(
+        "SELECT row_id, connection_id, nullif(routed_to, '') FROM inbound WHERE state = 'offered'"
+    )
+    for row_id, connection_id, dispatched_to in offered.all():
+        if row_id in message.held or connection_id in message.connections:
+            continue
+        log.warning("journal.row_found", row=row_id, connection=connection_id)
+        db.execute(
+            "UPDATE inbound SET state = 'ready', connection_id = NULL WHERE row_id = ?1", row_id
+        )
+        released.add(dispatched_to)
+    return journal.Released(dispatched_to=frozenset(released))
+
+
 def queue(db: Db, _message: journal.Queue) -> Later[journal.QueueState]:
     """Count what waits. It costs one walk over the waiting, never over the closed."""
     waiting = db.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -37,14 +38,19 @@ class Reply(Generic[AnswerT]):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def send(self, answer: AnswerT) -> None:
-        """Answer. Never blocks; an asker that gave up is no error."""
+    def send(self, answer: AnswerT) -> bool:
+        """Answer. Never blocks; an asker that gave up is no error.
+
+        Returns whether the asker has it: where not, whatever the answer hands over is to
+        be given to somebody else.
+        """
         try:
             self._tx.send_nowait(answer)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
+            return False
         finally:
             self._tx.close()
+        return True
 
     @property
     def abandoned(self) -> bool:
@@ -69,15 +75,20 @@ async def ask(
         ActorGone: the actor is gone or dropped the question.
     """
     tx, rx = trio.open_memory_channel[AnswerT](1)
-    with tx, rx, trio.fail_after(within_s):
-        try:
-            await mailbox.send(build(Reply(tx)))
-        except trio.BrokenResourceError:
-            raise ActorGone from None
-        try:
-            return await rx.receive()
-        except trio.EndOfChannel:
-            raise ActorGone from None
+    with tx, rx:
+        with trio.move_on_after(within_s):
+            try:
+                await mailbox.send(build(Reply(tx)))
+            except trio.BrokenResourceError:
+                raise ActorGone from None
+            try:
+                return await rx.receive()
+            except trio.EndOfChannel:
+                raise ActorGone from None
+        # Sent in the very step in which time was up: the one who answered counts it as taken.
+        with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
+            return rx.receive_nowait()
+        raise trio.TooSlowError
 
 
 async def ask_or(

@@ -65,6 +65,8 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     daemon_version: str
     generation: int
     verify: Verify
+    next_connection_id: Callable[[], ConnectionId]
+    """Never the same twice, over restarts of the links."""
     tools: Tools = Tools()
     random_bytes: Callable[[int], bytes] = os.urandom
     approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage] | None = None
@@ -103,7 +105,7 @@ class Link:
         )
         self._turns: dict[TurnId, trio.MemorySendChannel[turn.TurnInput]] = {}
         self._admitted = trio.Event()
-        self._asked_in = False
+        self.asked_in = False
         self._reading = trio.CancelScope()
         self._received_at = trio.current_time()
         self._permissions = Permissions(
@@ -113,7 +115,7 @@ class Link:
         self._receiving = True  # False while the reader is busy passing on what it read
 
     async def run(self) -> None:
-        """Run until either side ends it; whatever the end, ownership is notified."""
+        """Run until either side ends it; the listener notifies ownership of the end."""
         self._outbox.put(frame(self._hello))
         try:
             with self._mailbox, self._inbox:
@@ -132,9 +134,6 @@ class Link:
             for turn_tx in self._turns.values():
                 turn_tx.close()
             self._permissions.connection_over()
-            if self._asked_in:
-                with trio.move_on_after(GOODBYE_WITHIN_S, shield=True):
-                    await self._ownership_tx.send(ownership.Disconnected(connection_id=self._id))
 
     def _end(self, last: wire.FromDaemon | None = None, *, drop_unsent: bool = False) -> None:
         self._outbox.close(None if last is None else frame(last), drop_unsent=drop_unsent)
@@ -237,7 +236,7 @@ class Link:
             ),
         )
         # Also if no answer came: it may have been admitted, and must learn of our end.
-        self._asked_in = True
+        self.asked_in = True
         match answer:
             case ownership.Admitted():
                 self._machine.admitted()

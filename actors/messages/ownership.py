@@ -51,6 +51,10 @@ class Disconnected(Message, frozen=True, kw_only=True):
     connection_id: ConnectionId
 
 
+class LinksStarted(Message, frozen=True, kw_only=True):
+    """The links run anew: every connection of before is over, whether it said so or not."""
+
+
 class ToolDone(msgspec.Struct, frozen=True, kw_only=True):
     result: Any
 
@@ -220,6 +224,7 @@ class FindTarget(Message, frozen=True, kw_only=True):
 OwnershipMessage = (
     Register
     | Disconnected
+    | LinksStarted
     | CallTool
     | LookUp
     | Bind

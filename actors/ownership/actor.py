@@ -4,8 +4,9 @@ It owns the lease (owner, dispatcher, grant, epoch, bindings), the roster of liv
 sessions, and the rows that are offered and not acked. It decides with
 ``protocol.routing.lease``, commits to the journal, and only then answers and notifies lanes.
 
-Lanes wait for ownership and never the other way round, so what they are sent is sent
-without waiting: what the lanes' host has no capacity for is kept here and sent again.
+Lanes wait for ownership and never the other way round, so what they are sent goes out
+beside the loop, merged for each session. The loop waits for the journal only where a
+decision depends on the commit: for a change of the lease.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ import trio
 from actors.kit.mailbox import offer
 from actors.messages import journal, lane, link, ownership
 from actors.ownership import admission
-from actors.ownership.lanes import SEND_AGAIN_S, Lanes
+from actors.ownership.journal_client import JournalClient
+from actors.ownership.lanes import Lanes
+from actors.ownership.offering import Offers
 from actors.ownership.people import People
-from actors.ownership.rows import JournalClient, Rows
+from actors.ownership.rows import Rows
 from actors.ownership.sessions import Sessions
 from actors.ownership.status import OwnershipSettings, StatusBoard
-from protocol.ids import ChatId, ConnectionId, RowId
+from protocol.ids import ChatId, ConnectionId, SessionId
 from protocol.routing import lease
-from protocol.wire import messages as wire
 from protocol.wire.messages import NOT_REGISTERED
 
 RETRY_AFTER_MS: Final = 1_000
@@ -48,12 +50,12 @@ async def run(
     Raises:
         JournalUnreadable: the lease could not be loaded.
     """
-    actor = _Ownership(settings, journal_tx, lanes_tx, now_ms)
-    await actor.load()
-    task_status.started()
     with inbox:
         async with trio.open_nursery() as nursery:
-            await actor.serve(inbox, nursery)
+            actor = _Ownership(settings, journal_tx, lanes_tx, now_ms, nursery)
+            await actor.load()
+            task_status.started()
+            await actor.serve(inbox)
 
 
 class JournalUnreadable(Exception):
@@ -67,18 +69,20 @@ class _Ownership:
         journal_tx: trio.MemorySendChannel[journal.JournalMessage],
         lanes_tx: trio.MemorySendChannel[lane.LaneMessage],
         now_ms: Callable[[], int],
+        nursery: trio.Nursery,
     ) -> None:
-        self._journal = JournalClient(journal_tx)
+        self._nursery = nursery
+        self._journal = JournalClient(journal_tx, nursery)
         self._status = StatusBoard(settings, self._journal)
         self._rows = Rows(self._journal, now_ms)
         self._sessions = Sessions(self._journal, now_ms)
         self._people = People(self._sessions, lambda: self._state, self._change)
         self._lanes = Lanes(lanes_tx)
+        self._offers = Offers(self._rows, self._sessions, self._lanes, lambda: self._state)
         self._now_ms = now_ms
         self._state = lease.State()
         self._links: dict[ConnectionId, trio.MemorySendChannel[link.LinkMessage]] = {}
         self._sessionless: dict[ConnectionId, lease.Session] = {}  # observers and operators
-        self._leaving = False
 
     async def load(self) -> None:
         answer: lease.LeaseState | journal.Failed = await self._journal.ask(
@@ -90,21 +94,18 @@ class _Ownership:
         unreadable = await self._sessions.load()
         if unreadable is not None:
             raise JournalUnreadable(unreadable)
-        await self._rows.release_all()
+        # Nobody is connected: whatever was offered before waits again.
+        released: journal.Done | journal.Failed = await self._journal.ask(
+            lambda reply: journal.Release(connection_id=None, row_ids=None, reply=reply)
+        )
+        if isinstance(released, journal.Failed):
+            raise JournalUnreadable(released.reason)
 
-    async def serve(
-        self,
-        inbox: trio.MemoryReceiveChannel[ownership.OwnershipMessage],
-        nursery: trio.Nursery,
-    ) -> None:
-        self._offering = nursery
-        while True:
-            if not self._lanes.backlogged:
-                await self._handle(await inbox.receive())
-                continue
-            with trio.move_on_after(SEND_AGAIN_S):
-                await self._handle(await inbox.receive())
-            self._lanes.send_again()
+    async def serve(self, inbox: trio.MemoryReceiveChannel[ownership.OwnershipMessage]) -> None:
+        self._nursery.start_soon(self._lanes.run)
+        self._nursery.start_soon(self._offers.sweep)
+        async for message in inbox:
+            await self._handle(message)
 
     async def _handle(self, message: ownership.OwnershipMessage) -> None:
         match message:
@@ -113,23 +114,31 @@ class _Ownership:
                     await self._register(message)
             case ownership.Disconnected():
                 await self._disconnected(message.connection_id)
+            case ownership.LinksStarted():
+                for connection_id in (*self._links,):
+                    await self._disconnected(connection_id)
+            case ownership.CallTool(name=lease.STATUS):
+                # Beside the loop: the journal's part of it is worth no wait of others.
+                self._nursery.start_soon(self._answer_status, message, self._state)
             case ownership.CallTool():
                 with message.reply:
-                    message.reply.send(await self._call_tool(message))
+                    if not message.reply.abandoned:
+                        message.reply.send(await self._call_tool(message))
             case ownership.RowReady():
                 self._wake_target(message.chat_id)
                 if message.dispatched_to is not None:
-                    self._lanes.send(lane.Wake(session_id=message.dispatched_to))
+                    self._wake(message.dispatched_to)
             case ownership.Next():
                 # Beside the loop: offers of many sessions share one commit.
-                self._offering.start_soon(self._offer_next, message)
+                self._nursery.start_soon(self._offers.offer_next, message)
             case ownership.RowAcked():
                 if await self._rows.acked(message):
-                    self._wake(message.connection_id)
+                    session = lease.by_connection(self._state, message.connection_id)
+                    self._wake(session.session_id if session else None)
             case ownership.RowAnswered():
                 self._sessions.ended(message.row_id)
                 if message.by is not None:
-                    self._lanes.send(lane.RowClosed(session_id=message.by, row_id=message.row_id))
+                    self._lanes.row_closed(message.by, message.row_id)
                 await self._rows.answered(message.row_id)
             case ownership.ConnectionState() | ownership.Refusals() | ownership.Unresponsive():
                 self._status.note(message)
@@ -143,7 +152,9 @@ class _Ownership:
     # ── sessions come and go ────────────────────────────────────────────────
 
     async def _register(self, message: ownership.Register) -> None:
-        refusal = admission.refusal(message, self._state, leaving=self._leaving)
+        if message.reply.abandoned:
+            return  # its link has given up, and told its proxy to connect again
+        refusal = admission.refusal(message, self._state, leaving=self._offers.leaving)
         if refusal is not None:
             message.reply.send(refusal)
             return
@@ -177,6 +188,8 @@ class _Ownership:
             await self._replace(replaced)
         await self._sessions.came(session, new)
         self._links[message.connection_id] = message.link
+        self._rows.open(session.connection_id, session.session_id)
+        # A link that gave up in this very moment still sends its end, after this.
         message.reply.send(ownership.Admitted(alias=session.alias, lease_epoch=new.lease.epoch))
         log.info(
             "session.registered",
@@ -186,7 +199,7 @@ class _Ownership:
             connection=session.connection_id,
             pid=session.pid,
         )
-        self._lanes.send(
+        self._lanes.attach(
             lane.Attached(
                 session_id=session.session_id,
                 alias=session.alias,
@@ -203,7 +216,7 @@ class _Ownership:
         mailbox = self._links.pop(older.connection_id, None)
         if mailbox is not None:
             offer(mailbox, link.LeaveLink(reason="replaced"))
-        self._lanes.send(
+        self._lanes.detach(
             lane.Detached(session_id=older.session_id, connection_id=older.connection_id)
         )
 
@@ -213,7 +226,7 @@ class _Ownership:
         new, gone = lease.disconnect(self._state, connection_id)
         if gone is None:
             return
-        await self._rows.release(connection_id)
+        released = await self._rows.release(connection_id)
         await self._sessions.left(gone.session_id)
         log.info(
             "session.lost",
@@ -221,7 +234,7 @@ class _Ownership:
             alias=gone.alias,
             connection=connection_id,
         )
-        self._lanes.send(lane.Detached(session_id=gone.session_id, connection_id=connection_id))
+        self._lanes.detach(lane.Detached(session_id=gone.session_id, connection_id=connection_id))
         failure = await self._commit(new)
         if failure is not None:
             # Liveness is a fact: the roster moves on. Which dispatcher is current is
@@ -229,9 +242,11 @@ class _Ownership:
             log.error("lease.not_stored", reason=failure)
             new = lease.State(lease=self._state.lease, sessions=new.sessions)
         await self._follow(self._state, new)
+        for row in released:
+            self._wake(lease.row_target(self._state, row.dispatched_to))
 
     def _leave(self) -> None:
-        self._leaving = True
+        self._offers.leaving = True
         for mailbox in self._links.values():
             offer(mailbox, link.LeaveLink(reason="shutdown", retry_after_ms=RETRY_AFTER_MS))
 
@@ -240,15 +255,9 @@ class _Ownership:
     async def _call_tool(
         self, call: ownership.CallTool
     ) -> ownership.ToolDone | ownership.ToolFailed:
-        caller = lease.by_connection(self._state, call.connection_id) or self._sessionless.get(
-            call.connection_id
-        )
+        caller = self._caller(call)
         if caller is None:
             return ownership.ToolFailed(error=NOT_REGISTERED)
-        if call.name == lease.STATUS:
-            return ownership.ToolDone(
-                result=await self._status.describe(self._state, self._now_ms())
-            )
         if call.name not in lease.TOOLS:
             return ownership.ToolFailed(error=f"Unknown tool: {call.name}")
         if caller.role == "observer":
@@ -266,58 +275,25 @@ class _Ownership:
         await self._follow(self._state, new, moved)
         return ownership.ToolDone(result=text)
 
-    # ── rows ────────────────────────────────────────────────────────────────
+    def _caller(self, call: ownership.CallTool) -> lease.Session | None:
+        return lease.by_connection(self._state, call.connection_id) or self._sessionless.get(
+            call.connection_id
+        )
 
-    async def _offer_next(self, message: ownership.Next) -> None:
-        """Offer a lane its next row. What changed meanwhile takes the row back."""
-        with message.reply:
-            session = self._state.sessions.get(message.session_id)
-            if session is None or session.connection_id != message.connection_id or self._leaving:
-                message.reply.send(None)
+    async def _answer_status(self, call: ownership.CallTool, state: lease.State) -> None:
+        with call.reply:
+            if self._caller(call) is None:
+                call.reply.send(ownership.ToolFailed(error=NOT_REGISTERED))
                 return
-            self._sessions.asks(session.session_id)
-            try:
-                message.reply.send(await self._next_row(session))
-            finally:
-                self._sessions.answered(session.session_id)
-
-    async def _next_row(self, session: lease.Session) -> ownership.NextRow | None:
-        epoch = self._state.lease.epoch
-        row = await self._rows.next(
-            session,
-            epoch,
-            takes_unbound=lease.effective_target(self._state) == session.session_id,
-        )
-        if row is None:
-            return None
-        if not self._still_routed(session, epoch, row.row_id):
-            await self._rows.release(session.connection_id, (row.row_id,))
-            self._wake_target(row.prepared.chat_id)
-            return None
-        if wire.CAPABILITY_TURNS in session.capabilities:
-            self._sessions.began(session.session_id, row)
-        mode = self._sessions.reply_mode(session.session_id)
-        return ownership.NextRow(offer=row, reply_mode=mode)
-
-    def _still_routed(self, session: lease.Session, epoch: int, row_id: RowId) -> bool:
-        current = self._state.sessions.get(session.session_id)
-        same = current is not None and current.connection_id == session.connection_id
-        routed = any(
-            lease.row_target(self._state, dispatched_to) == session.session_id
-            for held, dispatched_to in self._rows.held(session.connection_id)
-            if held == row_id
-        )
-        return same and routed and self._state.lease.epoch == epoch and not self._leaving
+            found = await self._status.describe(state, self._now_ms())
+            call.reply.send(ownership.ToolDone(result=found))
 
     def _wake_target(self, chat_id: ChatId) -> None:
-        target = lease.target_of(self._state, chat_id)
-        if target is not None:
-            self._lanes.send(lane.Wake(session_id=target))
+        self._wake(lease.target_of(self._state, chat_id))
 
-    def _wake(self, connection_id: ConnectionId) -> None:
-        session = lease.by_connection(self._state, connection_id)
-        if session is not None:
-            self._lanes.send(lane.Wake(session_id=session.session_id))
+    def _wake(self, session_id: SessionId | None) -> None:
+        if session_id is not None:
+            self._lanes.wake(session_id)
 
     async def _change(self, new: lease.State, moved: frozenset[ChatId]) -> bool:
         """Let *new* stand, if it can be stored; return whether it does."""
@@ -335,7 +311,11 @@ class _Ownership:
         answer: journal.Done | journal.Failed = await self._journal.ask(
             lambda reply: journal.SaveLease(lease=new.lease, moved=moved, reply=reply)
         )
-        return answer.reason if isinstance(answer, journal.Failed) else None
+        if not isinstance(answer, journal.Failed):
+            return None
+        # Late is not never: should it be committed after all, what stood before comes after it.
+        await self._journal.write_lease(self._state.lease, moved)
+        return answer.reason
 
     async def _follow(
         self, old: lease.State, new: lease.State, moved: frozenset[ChatId] = frozenset()
@@ -352,22 +332,24 @@ class _Ownership:
             )
         if new.lease != old.lease:
             await self._revoke()
+        # Whose rows may be more than before; a session that attaches looks by itself.
         target = lease.effective_target(new)
-        targets = {target, *new.lease.bindings.values(), *old.lease.bindings.values()}
-        for session_id in targets:
-            if session_id is not None and session_id in new.sessions:
-                self._lanes.send(lane.Wake(session_id=session_id))
+        if target != lease.effective_target(old):
+            self._wake(target)
+        for chat_id in moved:
+            self._wake_target(chat_id)
 
     async def _revoke(self) -> None:
         """Take unacked rows from sessions they are no longer routed to."""
         for session in list(self._state.sessions.values()):
             lost = tuple(
-                row_id
-                for row_id, dispatched_to in self._rows.held(session.connection_id)
-                if lease.row_target(self._state, dispatched_to) != session.session_id
+                row
+                for row in self._rows.held(session.connection_id)
+                if lease.row_target(self._state, row.dispatched_to) != session.session_id
             )
             if not lost:
                 continue
-            await self._rows.release(session.connection_id, lost)
-            for row_id in lost:
-                self._lanes.send(lane.RowRevoked(session_id=session.session_id, row_id=row_id))
+            await self._rows.give_back(session.connection_id, lost)
+            for row in lost:
+                self._lanes.revoke(session.session_id, row.row_id)
+                self._wake(lease.row_target(self._state, row.dispatched_to))

@@ -6,6 +6,7 @@ Part of the ownership actor: it alone changes the state, through the journal_cli
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from actors.messages import ownership
 from actors.ownership.sessions import Sessions
@@ -14,6 +15,9 @@ from protocol.routing import lease
 
 Change = Callable[[lease.State, frozenset[ChatId]], Awaitable[bool]]
 """``change(new, moved)``: let the new state stand, and the rows of moved chats follow."""
+
+
+_CHANGES: Final = (ownership.Bind, ownership.SetReplyMode, ownership.Expect, ownership.Remove)
 
 
 class People:
@@ -25,6 +29,9 @@ class People:
         self._change = change
 
     async def handle(self, message: ownership.OwnershipMessage) -> None:
+        if isinstance(message, _CHANGES) and message.reply.abandoned:
+            message.reply.close()  # its asker has told that nothing has changed
+            return
         match message:
             case ownership.FindTarget(chat_id=chat_id):
                 with message.reply:

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from actors.messages import journal, ownership
-from actors.ownership.rows import JournalClient
+from actors.ownership.journal_client import JournalClient
 from protocol.ids import ChatId, RowId, SessionId
 from protocol.routing import lease, roster
 from protocol.routing.delivery import Offer

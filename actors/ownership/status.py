@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from actors.messages import journal, ownership
-from actors.ownership.rows import JournalClient
+from actors.ownership.journal_client import JournalClient
 from protocol.ids import AccountId, SessionId
 from protocol.routing import lease
 

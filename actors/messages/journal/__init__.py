@@ -6,6 +6,7 @@ from actors.messages.journal.answers import (
     Done,
     Failed,
 )
+from actors.messages.journal.asking import ask_journal, ask_journal_until_stored
 from actors.messages.journal.records import (
     ApprovalLeft,
     ApprovalsLeft,
@@ -54,6 +55,8 @@ from actors.messages.journal.rows import (
     Queue,
     QueueState,
     Release,
+    Released,
+    ReleaseUnknown,
     SaveLease,
     SaveSession,
     SaveUnread,
@@ -74,6 +77,7 @@ JournalMessage = (
     | OfferNext
     | Acked
     | Release
+    | ReleaseUnknown
     | Queue
     | Prune
     | LoadLease
@@ -145,6 +149,8 @@ __all__ = [
     "Queue",
     "QueueState",
     "Release",
+    "ReleaseUnknown",
+    "Released",
     "SaveAccess",
     "SaveLease",
     "SaveSession",
@@ -158,4 +164,6 @@ __all__ = [
     "WaitingRow",
     "WhereIs",
     "WhoseCard",
+    "ask_journal",
+    "ask_journal_until_stored",
 ]

@@ -165,6 +165,25 @@ class Release(Message, frozen=True, kw_only=True):
     reply: Reply[Done | Failed]
 
 
+class Released(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom the rows that wait again were dispatched to; None: whoever owns the channel."""
+
+    dispatched_to: frozenset[SessionId | None] = frozenset()
+
+
+class ReleaseUnknown(Message, frozen=True, kw_only=True):
+    """``offered`` → ``ready`` for every row that nobody holds, whoever it was offered to.
+
+    An offer whose answer came too late for its asker is found by this.
+    """
+
+    held: frozenset[RowId]
+    """Rows that somebody holds unacked."""
+    connections: frozenset[ConnectionId]
+    """Connections that are being offered a row at this moment: theirs are left alone."""
+    reply: Reply[Released | Failed]
+
+
 class QueueState(msgspec.Struct, frozen=True, kw_only=True):
     pending: int
     """Rows received or ready."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import socket
@@ -23,6 +24,7 @@ from actors.host import state_dir, tokens
 from actors.host.arguments import DaemonArguments
 from actors.messages import ownership
 from protocol.config.places import DaemonInfo, StateDir
+from protocol.ids import ConnectionId
 
 LARKD = [sys.executable, "-m", "actors.cli"]
 WITHIN_S = 30
@@ -173,7 +175,7 @@ async def answer_status(inbox: trio.MemoryReceiveChannel[Any]) -> None:
             case ownership.CallTool(name="feishu_channel_status", reply=reply):
                 with reply:
                     reply.send(ownership.ToolDone(result=STATUS))
-            case ownership.Disconnected():
+            case ownership.LinksStarted() | ownership.Disconnected():
                 pass
             case other:
                 raise AssertionError(other)
@@ -205,7 +207,13 @@ async def larkd_while(
 def links_of(state: StateDir) -> Callable[[list[trio.SocketListener]], Awaitable[None]]:
     """The daemon's own links, with the tokens of this state directory."""
     verify = tokens.open_tokens(state, secrets.token_urlsafe).verify
-    settings = links.LinkSettings(daemon_version="0.1.0", generation=2, verify=verify)
+    numbers = itertools.count(1)
+    settings = links.LinkSettings(
+        daemon_version="0.1.0",
+        generation=2,
+        verify=verify,
+        next_connection_id=lambda: ConnectionId(next(numbers)),
+    )
 
     async def serve(listeners: list[trio.SocketListener]) -> None:
         tx, rx = trio.open_memory_channel[Any](8)

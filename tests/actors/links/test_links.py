@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -84,11 +85,15 @@ class World:
     def __init__(self) -> None:
         self.listener = Listener()
         self.heard: list[ownership.OwnershipMessage] = []
+        self.free = trio.Event()
+        """Unset while ownership is busy with something else."""
+        self.free.set()
         self.links: dict[ConnectionId, trio.MemorySendChannel[link.LinkMessage]] = {}
         self.tx, self._rx = trio.open_memory_channel[ownership.OwnershipMessage](10)
 
     async def own(self) -> None:
         async for message in self._rx:
+            await self.free.wait()
             self.heard.append(message)
             match message:
                 case ownership.Register():
@@ -103,7 +108,13 @@ class World:
 @asynccontextmanager
 async def open_world() -> AsyncIterator[World]:
     world = World()
-    settings = links.LinkSettings(daemon_version="1", generation=1, verify=lambda *_claim: True)
+    numbers = itertools.count(1)
+    settings = links.LinkSettings(
+        daemon_version="1",
+        generation=1,
+        verify=lambda *_claim: True,
+        next_connection_id=lambda: ConnectionId(next(numbers)),
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.own)
         await nursery.start(links.serve, [world.listener], settings, world.tx)
@@ -123,7 +134,7 @@ async def test_who_does_not_register_in_ten_seconds_is_refused(
         assert (refused["t"], refused["code"]) == ("refused", "register_timeout")
         assert trio.current_time() - started == pytest.approx(10)
         assert await peer.receive() is None
-        assert world.heard == []
+        assert [type(one) for one in world.heard] == [ownership.LinksStarted]
 
 
 async def test_a_silent_proxy_is_pinged_and_given_up_after_45_seconds(
@@ -141,6 +152,26 @@ async def test_a_silent_proxy_is_pinged_and_given_up_after_45_seconds(
         assert trio.current_time() - started == pytest.approx(45)
         await wait_all_tasks_blocked()
         assert isinstance(world.heard[-1], ownership.Disconnected)
+
+
+async def test_every_end_reaches_an_ownership_that_was_busy_for_long(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        peers = [await world.listener.connect() for _ in range(50)]
+        for peer in peers:
+            await peer.register()
+        world.free = trio.Event()
+        for peer in peers:
+            await peer.stream.aclose()
+        await trio.sleep(30)
+        assert not any(isinstance(one, ownership.Disconnected) for one in world.heard)
+        world.free.set()
+        await wait_all_tasks_blocked()
+        ended = [
+            one.connection_id for one in world.heard if isinstance(one, ownership.Disconnected)
+        ]
+        assert sorted(ended) == sorted(world.links)
 
 
 async def test_a_proxy_that_answers_is_kept_for_ever(autojump_clock: MockClock) -> None:

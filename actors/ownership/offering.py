@@ -1,0 +1,119 @@
+"""Offers: a lane that is free is given its session's next row, and rows with nobody are found.
+
+Part of the ownership actor; beside its loop, so that many sessions share one commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+import trio
+
+from actors.messages import ownership
+from actors.ownership.lanes import Lanes
+from actors.ownership.rows import Rows
+from actors.ownership.sessions import Sessions
+from protocol.ids import ConnectionId, RowId, SessionId
+from protocol.routing import lease
+from protocol.routing.delivery import Offer
+from protocol.wire import messages as wire
+
+SWEEP_EVERY_S: Final = 10.0
+SWEEP_AGAIN_S: Final = 1.0
+
+log = structlog.get_logger()
+
+
+class Offers:
+    def __init__(
+        self, rows: Rows, sessions: Sessions, lanes: Lanes, state: Callable[[], lease.State]
+    ) -> None:
+        self._rows = rows
+        self._sessions = sessions
+        self._lanes = lanes
+        self._state = state
+        self.leaving = False
+        """No row is offered any more."""
+
+    async def offer_next(self, message: ownership.Next) -> None:
+        """Offer a lane its next row. What changed meanwhile takes the row back."""
+        with message.reply:
+            session = self._state().sessions.get(message.session_id)
+            if session is None or session.connection_id != message.connection_id or self.leaving:
+                message.reply.send(None)
+                return
+            if message.reply.abandoned:
+                return
+            self._sessions.asks(session.session_id)
+            try:
+                row = await self._next_row(session)
+            finally:
+                self._sessions.answered(session.session_id)
+            if not message.reply.send(row) and row is not None:
+                # Nobody is there to be given it; the lane asks again.
+                self._sessions.ended(row.offer.row_id)
+                await self._take_back(session.connection_id, row.offer)
+
+    async def _next_row(self, session: lease.Session) -> ownership.NextRow | None:
+        epoch = self._state().lease.epoch
+        row = await self._rows.next(
+            session,
+            epoch,
+            takes_unbound=lease.effective_target(self._state()) == session.session_id,
+        )
+        if row is None:
+            return None
+        if not self._still_routed(session, epoch, row.row_id):
+            await self._take_back(session.connection_id, row)
+            return None
+        log.info(
+            "row.offered",
+            event_id=row.event_id,
+            account=row.account,
+            chat=row.prepared.chat_id,
+            message=row.prepared.message_id,
+            session=session.session_id,
+            attempt=row.attempt,
+            epoch=row.lease_epoch,
+        )
+        if wire.CAPABILITY_TURNS in session.capabilities:
+            self._sessions.began(session.session_id, row)
+        mode = self._sessions.reply_mode(session.session_id)
+        return ownership.NextRow(offer=row, reply_mode=mode)
+
+    async def _take_back(self, connection_id: ConnectionId, row: Offer) -> None:
+        """The row waits again, for whoever it is routed to now."""
+        held = tuple(one for one in self._rows.held(connection_id) if one.row_id == row.row_id)
+        await self._rows.give_back(connection_id, held)
+        for one in held:
+            self._wake(lease.row_target(self._state(), one.dispatched_to))
+
+    def _still_routed(self, session: lease.Session, epoch: int, row_id: RowId) -> bool:
+        current = self._state().sessions.get(session.session_id)
+        same = current is not None and current.connection_id == session.connection_id
+        routed = any(
+            lease.row_target(self._state(), row.dispatched_to) == session.session_id
+            for row in self._rows.held(session.connection_id)
+            if row.row_id == row_id
+        )
+        return same and routed and self._state().lease.epoch == epoch and not self.leaving
+
+    async def sweep(self) -> None:
+        """Find rows that are with nobody, at once after a doubt and now and then anyway."""
+        while True:
+            await self._rows.wait_doubt(SWEEP_EVERY_S)
+            found = await self._rows.sweep()
+            if found is None:
+                await trio.sleep(SWEEP_AGAIN_S)
+                continue
+            dispatched_to, sessions = found
+            for one in dispatched_to:
+                self._wake(lease.row_target(self._state(), one))
+            for session_id in sessions:
+                self._wake(session_id)
+
+    def _wake(self, session_id: SessionId | None) -> None:
+        if session_id is not None:
+            self._lanes.wake(session_id)

@@ -1,0 +1,349 @@
+"""Ownership with the real journal, whose commits are made slow or lost, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, TypeVarTuple
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from actors import journal as journal_actor
+from actors import ownership as ownership_actor
+from actors.kit.mailbox import Reply, ask
+from actors.messages import journal, lane, link, ownership
+from actors.ownership.lanes import Lanes
+from protocol.ids import AccountId, ChatId, ConnectionId, EventId, MessageId, OpenId, SessionId
+from protocol.routing.delivery import Prepared
+from protocol.routing.lease import LeaseState
+from protocol.wire.messages import Role
+
+ArgumentTs = TypeVarTuple("ArgumentTs")
+ResultT = TypeVar("ResultT")
+CHAT = ChatId("oc_1")
+A, B = SessionId("a"), SessionId("b")
+
+
+class SlowDisk:
+    """Runs the journal in the loop; *commit_s* is how long a commit takes."""
+
+    def __init__(self) -> None:
+        self.commit_s = 0.0
+
+    async def __call__(
+        self, function: Callable[[*ArgumentTs], ResultT], *args: *ArgumentTs
+    ) -> ResultT:
+        result = function(*args)
+        await trio.sleep(self.commit_s)
+        return result
+
+
+class World:
+    def __init__(self) -> None:
+        self.disk = SlowDisk()
+        self.journal_tx, self.journal_rx = trio.open_memory_channel[journal.JournalMessage](1024)
+        self.tx, self.rx = trio.open_memory_channel[ownership.OwnershipMessage](256)
+        self.lanes_tx, self.lanes_rx = trio.open_memory_channel[lane.LaneMessage](1024)
+        self.notices: list[lane.LaneMessage] = []
+        self.numbers = iter(range(1, 10_000))
+
+    async def read_notices(self) -> None:
+        async for message in self.lanes_rx:
+            self.notices.append(message)
+
+    def woken(self) -> list[SessionId]:
+        return [one.session_id for one in self.notices if isinstance(one, lane.Wake)]
+
+    async def register(
+        self,
+        session_id: SessionId,
+        connection: int,
+        role: Role = "session",
+        within_s: float = 5.0,
+    ) -> ownership.Admitted | ownership.NotAdmitted:
+        link_tx, _ = trio.open_memory_channel[link.LinkMessage](256)
+
+        def build(
+            reply: Reply[ownership.Admitted | ownership.NotAdmitted],
+        ) -> ownership.Register:
+            return ownership.Register(
+                connection_id=ConnectionId(connection),
+                session_id=session_id,
+                role=role,
+                pid=1,
+                proxy_version="0",
+                metadata={},
+                capabilities=frozenset({"turns"}),
+                link=link_tx,
+                reply=reply,
+            )
+
+        return await ask(self.tx, build, within_s=within_s)
+
+    async def bind(self, chat_id: ChatId, session_id: SessionId | None) -> bool:
+        stored: ownership.Stored = await ask(
+            self.tx,
+            lambda reply: ownership.Bind(chat_id=chat_id, session_id=session_id, reply=reply),
+            within_s=10,
+        )
+        return stored.done
+
+    async def next(
+        self, session_id: SessionId, connection: int, within_s: float = 5.0
+    ) -> ownership.NextRow | None:
+        def build(reply: Reply[ownership.NextRow | None]) -> ownership.Next:
+            return ownership.Next(
+                session_id=session_id, connection_id=ConnectionId(connection), reply=reply
+            )
+
+        return await ask(self.tx, build, within_s=within_s)
+
+    async def call(self, connection: int, name: str, **args: Any) -> Any:
+        answer: ownership.ToolDone | ownership.ToolFailed = await ask(
+            self.tx,
+            lambda reply: ownership.CallTool(
+                connection_id=ConnectionId(connection), name=name, args=args, reply=reply
+            ),
+            within_s=30,
+        )
+        return answer.result if isinstance(answer, ownership.ToolDone) else answer.error
+
+    async def row(self, chat_id: ChatId = CHAT) -> None:
+        """Bring one message of a chat to ``ready``."""
+        number = next(self.numbers)
+        appended: journal.Appended | journal.Failed = await ask(
+            self.journal_tx,
+            lambda reply: journal.Append(
+                account=AccountId("default"),
+                event_id=EventId(f"e{number}"),
+                message_key=f"om_{number}",
+                kind="message",
+                payload=b"{}",
+                received_at_ms=number,
+                reply=reply,
+            ),
+            within_s=60,
+        )
+        assert isinstance(appended, journal.Appended)
+        prepared = Prepared(
+            chat_id=chat_id,
+            message_id=MessageId(f"om_{number}"),
+            sender_id=OpenId("ou_1"),
+            chat_type="p2p",
+            content=f"prompt {number}",
+            meta={},
+        )
+        await ask(
+            self.journal_tx,
+            lambda reply: journal.Prepare(
+                row_id=appended.row_id, prepared=prepared, capacity=None, reply=reply
+            ),
+            within_s=60,
+        )
+
+    async def stored_lease(self) -> LeaseState | journal.Failed:
+        return await ask(self.journal_tx, lambda reply: journal.LoadLease(reply=reply), within_s=60)
+
+
+@asynccontextmanager
+async def open_world() -> AsyncIterator[World]:
+    world = World()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(
+            lambda task_status: journal_actor.run(
+                journal_actor.sqlite_store(None),
+                world.journal_rx,
+                run_sync=world.disk,
+                task_status=task_status,
+            )
+        )
+        nursery.start_soon(world.read_notices)
+        run: Callable[..., Awaitable[None]] = ownership_actor.run
+        await nursery.start(
+            lambda task_status: run(
+                ownership_actor.OwnershipSettings(
+                    daemon_version="0", generation=1, started_at_ms=0
+                ),
+                world.rx,
+                world.journal_tx,
+                world.lanes_tx,
+                now_ms=lambda: int(trio.current_time() * 1000),
+                task_status=task_status,
+            )
+        )
+        yield world
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_row_that_was_offered_too_late_is_found_while_running(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.row()
+        world.disk.commit_s = 6.0
+        assert await world.next(A, 1) is None
+        world.disk.commit_s = 0.01
+        world.notices.clear()
+        await trio.sleep(10)
+        assert A in world.woken()
+        row = await world.next(A, 1)
+        assert row is not None
+        assert row.offer.prepared.content == "prompt 1"
+
+
+async def test_a_row_whose_lane_has_given_up_asking_is_given_at_the_next_question(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.row()
+        await world.row()
+        world.disk.commit_s = 3.0
+        with pytest.raises(trio.TooSlowError):
+            await world.next(A, 1, within_s=2.0)
+        world.disk.commit_s = 0.01
+        await trio.sleep(5)
+        first = await world.next(A, 1)
+        assert first is not None
+        assert first.offer.prepared.content == "prompt 1", "the next one has overtaken it"
+
+
+async def test_a_connection_that_ends_releases_what_it_never_heard_of(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.row()
+        world.disk.commit_s = 6.0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.next, A, 1)
+            await trio.sleep(1)
+            await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(1)))
+        world.disk.commit_s = 0.01
+        await trio.sleep(6)
+        await world.register(A, 2, "dispatcher")
+        assert await world.next(A, 2) is not None
+
+
+async def test_a_link_that_gave_up_registering_leaves_no_session(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        world.disk.commit_s = 3.0
+        async with trio.open_nursery() as nursery:
+            # A dispatcher's registration is stored, which keeps the loop for 3 s.
+            nursery.start_soon(world.register, B, 2, "dispatcher")
+            await trio.sleep(0.1)
+            with pytest.raises(trio.TooSlowError):
+                await world.register(SessionId("gone"), 3, within_s=1.0)
+        world.disk.commit_s = 0.01
+        status = await world.call(1, "feishu_channel_status")
+        assert [one["sessionId"] for one in status["sessions"]] == ["a", "b"]
+
+
+async def test_a_lease_that_could_not_be_stored_in_time_does_not_stand_later(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.register(B, 2)
+        before = await world.stored_lease()
+        world.disk.commit_s = 6.0
+        refusal = await world.call(1, "feishu_channel_acquire", session_id="b")
+        assert "could not be stored" in refusal
+        world.disk.commit_s = 0.01
+        await trio.sleep(10)
+        assert await world.stored_lease() == before
+        status = await world.call(1, "feishu_channel_status")
+        assert (status["owner_session_id"], status["lease_epoch"]) == ("a", 1)
+
+
+async def test_the_end_of_a_turn_that_could_not_be_stored_is_stored_later(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.row()
+        row = await world.next(A, 1)
+        assert row is not None
+        world.disk.commit_s = 30.0
+        await world.tx.send(ownership.RowAnswered(row_id=row.offer.row_id))
+        await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(1)))
+        await trio.sleep(1)
+        world.disk.commit_s = 0.01
+        await trio.sleep(60)
+        await world.register(A, 2, "dispatcher")
+        assert await world.next(A, 2) is None
+
+
+async def test_a_slow_journal_keeps_nobody_from_asking_where_a_chat_is_routed(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.row()
+        row = await world.next(A, 1)
+        assert row is not None
+        world.disk.commit_s = 3.0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.call, 1, "feishu_channel_status")
+            await world.tx.send(ownership.RowAnswered(row_id=row.offer.row_id))
+            await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(1)))
+            target: ownership.ChatTarget = await ask(
+                world.tx,
+                lambda reply: ownership.FindTarget(chat_id=CHAT, reply=reply),
+                within_s=0.1,
+            )
+            assert not target.live
+
+
+async def test_only_the_session_a_chat_went_to_is_woken(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        for number in range(2, 102):
+            session = SessionId(f"s{number}")
+            await world.register(session, number)
+            await world.bind(ChatId(f"oc_{number}"), session)
+        await wait_all_tasks_blocked()
+        world.notices.clear()
+        await world.bind(ChatId("oc_2"), SessionId("s3"))
+        await world.register(SessionId("s5"), 500)
+        await wait_all_tasks_blocked()
+        assert set(world.woken()) <= {"s3", "s5"}
+
+
+async def test_notices_to_a_host_that_does_not_read_are_merged(
+    autojump_clock: MockClock,
+) -> None:
+    lanes_tx, lanes_rx = trio.open_memory_channel[lane.LaneMessage](0)
+    lanes = Lanes(lanes_tx)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lanes.run)
+        await wait_all_tasks_blocked()
+        lanes.wake(B)
+        await wait_all_tasks_blocked()  # B's is on its way; what follows is kept
+        for _ in range(10_000):
+            lanes.wake(A)
+            lanes.wake(B)
+        received = [await lanes_rx.receive() for _ in range(3)]
+        assert sorted(one.session_id for one in received if isinstance(one, lane.Wake)) == [A, B, B]
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.WouldBlock):
+            lanes_rx.receive_nowait()
+        nursery.cancel_scope.cancel()
+
+
+async def test_links_that_start_anew_end_every_session_of_before(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.register(B, 2)
+        await world.tx.send(ownership.LinksStarted())
+        await world.register(A, 3, "dispatcher")
+        status = await world.call(3, "feishu_channel_status")
+        assert [one["sessionId"] for one in status["sessions"]] == ["a"]
