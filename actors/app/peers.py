@@ -19,8 +19,9 @@ from actors.messages import journal
 from actors.turns.peers import GrantNotices
 from protocol import __version__
 from protocol.config.places import DaemonInfo, StateDir
-from protocol.config.settings import Settings
+from protocol.config.settings import Settings, Tuning
 from protocol.ids import AccountId
+from protocol.platform.api_budget import PER_MINUTE, PER_SECOND, Limits
 from protocol.routing.pairing import mint_code
 
 Accounts = Mapping[AccountId, Account]
@@ -104,6 +105,16 @@ def gateway_settings(account: Account) -> calling.GatewaySettings:
         app_id=settings.app_id,
         app_secret=settings.app_secret.reveal(),
         monthly_calls=settings.tuning.monthly_call_budget,
+        limits=api_limits(settings.tuning),
+    )
+
+
+def api_limits(tuning: Tuning) -> Limits:
+    """Return what the platform grants this app; nothing is named for an ordinary one."""
+    return Limits(
+        per_minute=tuning.api_per_minute or PER_MINUTE,
+        per_second=tuning.api_per_second or PER_SECOND,
+        probe=tuning.probe_limits,
     )
 
 

@@ -6,11 +6,16 @@ goes out is the freshest; everybody else lets the gateway wait.
 
 No call leaves the budget while as many are under way as may be: so a slow platform is
 met by priority too, and what it held up does not arrive in one burst.
+
+Where another machine may take over (:class:`GatewaySettings.fresh`), nothing is called
+while this one may have lost its claim, and what is under way is cut.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -18,28 +23,33 @@ import structlog
 import trio
 
 from actors.feishu import calls
+from actors.feishu.call_counts import CallCounts
 from actors.feishu.http import CONNECTIONS_MAX, Platform, Transport
 from actors.feishu.monthly import MonthlyCount
 from actors.kit.mailbox import drain
 from actors.messages import gateway
+from actors.messages.gateway import Api
 from protocol.ids import AccountId
-from protocol.platform.budget import PER_CARD_SECOND, PER_CHAT_SECOND, Budget, Want
+from protocol.platform.api_budget import Limits, Shares
+from protocol.platform.budget import PER_CARD_SECOND, PER_CHAT_SECOND, Budget, Ready, Want
 from protocol.platform.monthly import TICK_PRIORITY, allowed_priority
-from protocol.platform.outcomes import Accepted, NoAnswer, Outcome, RateLimited, Rejected
+from protocol.platform.outcomes import NoAnswer, Outcome, RateLimited, Rejected
+from protocol.platform.window import NEVER
 
 CALLS_AT_ONCE_MAX: Final = CONNECTIONS_MAX
 """So no call ever waits for a connection inside the HTTP client, where nobody sees it."""
 FORGET_IDLE_S: Final = 60.0
 COUNT_EVERY_S: Final = 15.0
-_CARD_APIS: Final = frozenset(
-    {
-        gateway.Api.UPDATE_CARD,
-        gateway.Api.CARD_SETTINGS,
-        gateway.Api.ELEMENT_CONTENT,
-        gateway.Api.BATCH_UPDATE,
-        gateway.Api.PATCH_ELEMENT,
-    }
-)
+FRESH_EVERY_S: Final = 0.2
+"""How often a frozen claim is looked for: calls under way are to be cut within a second."""
+SHARES: Final[dict[str, Shares]] = {
+    Api.ELEMENT_CONTENT: Shares(spread=1.0),
+    Api.BATCH_UPDATE: Shares(spread=1.0),
+    Api.PATCH_ELEMENT: Shares(spread=1.0),
+    Api.UPDATE_CARD: Shares(text=0.5),
+}
+"""No end goes by the first three. Ends and structure keep half of the fourth."""
+_CARD_APIS: Final = frozenset({*gateway.TEXT_APIS, Api.CARD_SETTINGS})
 
 log = structlog.get_logger()
 
@@ -51,6 +61,11 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     app_secret: str
     monthly_calls: int | None = None
     """None: as many as it takes."""
+    limits: Limits = Limits()
+    fresh: Callable[[], bool] | None = None
+    """Whether this process still holds its claim; None: nobody else can take it."""
+    careful: bool = False
+    """Whether another process may have used up the budgets of the minute before."""
 
     def __repr__(self) -> str:
         return f"GatewaySettings({self.account}, {self.base_url}, {self.app_id})"
@@ -75,6 +90,8 @@ async def run(
                 async with trio.open_nursery() as nursery:
                     actor = _Gateway(settings, platform, nursery)
                     nursery.start_soon(actor.spend)
+                    if settings.fresh is not None:
+                        nursery.start_soon(actor.cut_when_frozen, settings.fresh)
                     if month is not None and settings.monthly_calls is not None:
                         nursery.start_soon(actor.keep_to_month, month, settings.monthly_calls)
                     task_status.started()
@@ -95,51 +112,62 @@ class _Gateway:
         self._settings = settings
         self._platform = platform
         self._nursery = nursery
-        self._budget: Budget[int] = Budget()
+        self._budget: Budget[int] = Budget(
+            settings.limits,
+            SHARES,
+            used_up_at=trio.current_time() if settings.careful else None,
+        )
         self._waiters: dict[int, gateway.Permit | gateway.Call] = {}
+        self._granted: OrderedDict[int, tuple[float, Ready[int]]] = OrderedDict()
         self._numbers = itertools.count(1)
         self._changed = trio.Event()
         self._at_once = trio.CapacityLimiter(CALLS_AT_ONCE_MAX)
-        self._under_way = 0
-        self._calls = 0
-        self._rate_limited = 0
-        self._last_error: str | None = None
+        self._under_way: set[trio.CancelScope] = set()
+        self._counts = CallCounts()
 
     def handle(self, message: gateway.GatewayMessage) -> None:
         match message:
             case gateway.Permit(apis=apis, card_id=card_id, priority=priority):
-                self._wait(message, Want(api=apis[0], priority=priority, resource=card_id))
-            case gateway.Call(permit=None, operation=operation, priority=priority):
-                call = self._build(operation)
-                self._wait(
-                    message,
-                    Want(
-                        api=call.api,
-                        priority=priority,
-                        resource=call.resource,
-                        resource_per_second=PER_CARD_SECOND
-                        if call.api in _CARD_APIS
-                        else PER_CHAT_SECOND,
-                    ),
-                )
-            case gateway.Call():
-                self._start(message)
+                self._wait(message, Want(apis=apis, priority=priority, resource=card_id))
+            case gateway.Call(permit=permit, operation=operation):
+                granted = None if permit is None else self._take_granted(permit, operation)
+                if granted is not None:
+                    self._start(message, granted)
+                else:
+                    self._wait(message, self._want_of(message))
             case gateway.Statistics():
                 with message.reply:
                     message.reply.send(
-                        gateway.GatewayStatistics(
-                            calls=self._calls,
-                            rate_limited=self._rate_limited,
-                            last_error=self._last_error,
+                        self._counts.statistics(
                             waiting=self._budget.waiting,
+                            under_way=len(self._under_way),
+                            used=self._budget.used(trio.current_time()),
                         )
                     )
+
+    def _want_of(self, message: gateway.Call) -> Want:
+        call = self._build(message.operation)
+        return Want(
+            apis=(call.api,),
+            priority=message.priority,
+            resource=call.resource,
+            resource_per_second=PER_CARD_SECOND if call.api in _CARD_APIS else PER_CHAT_SECOND,
+        )
+
+    def _take_granted(self, permit: int, operation: gateway.Operation) -> Ready[int] | None:
+        """Return the permit, if it is still valid, and for this API."""
+        _, granted = self._granted.pop(permit, (0.0, None))
+        if granted is not None and self._build(operation).api != granted.api:
+            self._budget.refund(granted, trio.current_time())
+            self._changed.set()
+            return None
+        return granted
 
     async def keep_to_month(self, month: MonthlyCount, budget: int) -> None:
         """Count what is called, and let the month's budget decide what still is."""
         counted, allowed = 0, -1
         while True:
-            made, counted = self._calls - counted, self._calls
+            made, counted = self._counts.calls - counted, self._counts.calls
             used = await month.add(made)
             now_allowed = allowed_priority(used, budget)
             if now_allowed != allowed:
@@ -161,8 +189,8 @@ class _Gateway:
 
     def _wait(self, message: gateway.Permit | gateway.Call, want: Want) -> None:
         number = next(self._numbers)
-        if not self._budget.wait(number, want):
-            log.error("feishu.budget_full", account=self._settings.account, api=want.api)
+        if not self._budget.wait(number, want, trio.current_time()):
+            log.error("feishu.budget_full", account=self._settings.account, api=want.apis[0])
             if isinstance(message, gateway.Call):
                 message.reply.send(NoAnswer(reason="too many calls wait for the rate budget"))
             else:
@@ -181,63 +209,100 @@ class _Gateway:
         """Let those go whose share has come, for ever."""
         forget_at = trio.current_time() + FORGET_IDLE_S
         while True:
-            now, ready, again_at = trio.current_time(), None, None
-            if self._under_way < CALLS_AT_ONCE_MAX:
-                ready, again_at = self._budget.next_ready(now)
-            if ready is not None:
-                number, want = ready
-                message = self._waiters.pop(number)
-                if message.reply.abandoned:
-                    self._budget.refund(want)
-                else:
-                    self._go(message, number)
-                continue
+            now = trio.current_time()
+            again_at = self._void_permits(now)
+            if self._is_frozen():
+                again_at = now + FRESH_EVERY_S
+            elif len(self._under_way) < CALLS_AT_ONCE_MAX:
+                ready, ready_at = self._budget.next_ready(now)
+                if ready is not None:
+                    self._go(ready)
+                    continue
+                again_at = min(again_at, NEVER if ready_at is None else ready_at)
             if now >= forget_at:
                 self._budget.forget_idle(now)
                 forget_at = now + FORGET_IDLE_S
             self._changed = trio.Event()
-            with trio.move_on_at(forget_at if again_at is None else min(again_at, forget_at)):
+            with trio.move_on_at(min(again_at, forget_at)):
                 await self._changed.wait()
 
-    def _go(self, message: gateway.Permit | gateway.Call, number: int) -> None:
-        if isinstance(message, gateway.Permit):
-            message.reply.send(gateway.Granted(permit=number, api=message.apis[0]))
+    def _go(self, ready: Ready[int]) -> None:
+        message, now = self._waiters.pop(ready.waiter), trio.current_time()
+        if message.reply.abandoned:
+            self._budget.refund(ready, now)
+        elif isinstance(message, gateway.Call):
+            self._start(message, ready)
         else:
-            self._start(message)
+            self._granted[ready.waiter] = (now + gateway.PERMIT_VALID_S, ready)
+            message.reply.send(
+                gateway.Granted(
+                    permit=ready.waiter,
+                    api=Api(ready.api),
+                    text_every_s=self._budget.text_every_s(gateway.TEXT_APIS, now),
+                )
+            )
 
-    def _start(self, message: gateway.Call) -> None:
-        self._under_way += 1
-        self._nursery.start_soon(self._perform, message)
+    def _void_permits(self, now: float) -> float:
+        """Take back permits that were not used in time; return when the next one is over."""
+        while self._granted:
+            number, (valid_until, granted) = next(iter(self._granted.items()))
+            if valid_until > now:
+                return valid_until
+            del self._granted[number]
+            self._budget.refund(granted, now)
+        return NEVER
 
-    async def _perform(self, message: gateway.Call) -> None:
+    def _is_frozen(self) -> bool:
+        return self._settings.fresh is not None and not self._settings.fresh()
+
+    async def cut_when_frozen(self, fresh: Callable[[], bool]) -> None:
+        """End the calls under way as soon as another process may have taken over."""
+        while True:
+            await trio.sleep(FRESH_EVERY_S)
+            if not fresh():
+                for scope in self._under_way:
+                    scope.cancel(reason="the claim is not fresh")
+
+    def _start(self, message: gateway.Call, ready: Ready[int]) -> None:
+        scope = trio.CancelScope()
+        self._under_way.add(scope)
+        self._nursery.start_soon(self._perform, message, ready, scope)
+
+    async def _perform(
+        self, message: gateway.Call, ready: Ready[int], scope: trio.CancelScope
+    ) -> None:
         with message.reply:
+            outcome: Outcome = NoAnswer(reason="another node may hold the cluster")
+            began = trio.current_time()
             # Permits given out just before may make it a few more than there are connections.
-            async with self._at_once:
-                outcome = await self._platform.perform(message.operation)
-            self._under_way -= 1
+            with scope:
+                async with self._at_once:
+                    if not self._is_frozen():
+                        outcome = await self._platform.perform(message.operation)
+            now = trio.current_time()
+            self._under_way.discard(scope)
+            if isinstance(outcome, NoAnswer):
+                self._budget.lost(ready, now)
+            else:
+                self._budget.answered(ready, now)
             self._changed.set()
-            self._calls += 1
-            self._learn(message.operation, outcome)
+            self._counts.add(ready.api, outcome, now - began, describe(outcome))
+            if isinstance(outcome, RateLimited):
+                self._learn(message, ready, outcome)
             message.reply.send(outcome)
 
-    def _learn(self, operation: gateway.Operation, outcome: Outcome) -> None:
-        if isinstance(outcome, Accepted):
-            return
-        self._last_error = describe(outcome)
-        if not isinstance(outcome, RateLimited):
-            return
-        self._rate_limited += 1
-        call = self._build(operation)
+    def _learn(self, message: gateway.Call, ready: Ready[int], outcome: RateLimited) -> None:
         now = trio.current_time()
         # 99991400 counts an API of the app; the other codes one card, chat or message.
-        if outcome.code == gateway.API_LIMIT_CODE or call.resource is None:
-            self._budget.limited(call.api, outcome.retry_after_s, now)
+        resource = ready.want.resource
+        if outcome.code == gateway.API_LIMIT_CODE or resource is None:
+            self._budget.limited(ready.api, message.priority, outcome.retry_after_s, now)
         else:
-            self._budget.limited_resource(call.resource, outcome.retry_after_s, now)
+            self._budget.limited_resource(resource, outcome.retry_after_s, now)
         log.warning(
             "feishu.rate_limited",
             account=self._settings.account,
-            api=call.api,
+            api=ready.api,
             code=outcome.code,
             retry_after_s=outcome.retry_after_s,
         )

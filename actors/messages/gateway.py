@@ -22,6 +22,9 @@ API_LIMIT_CODE: Final = 99991400
 """The code of a limit that counts one API of the app, not one card or chat."""
 
 
+PERMIT_VALID_S: Final = 1.0
+
+
 class Priority(IntEnum):
     """Smaller goes first. Text shares what the others leave."""
 
@@ -59,6 +62,16 @@ class Api(StrEnum):
     REPLY_COMMENT = "POST /open-apis/drive/v1/files/:file_token/comments/:comment_id/replies"
     PATCH_MESSAGE = "PATCH /open-apis/im/v1/messages/:message_id"
 
+
+TEXT_APIS: Final = (Api.ELEMENT_CONTENT, Api.BATCH_UPDATE, Api.PATCH_ELEMENT, Api.UPDATE_CARD)
+"""What can carry new text of an element, the best one first."""
+TEXT_AND_TICK_APIS: Final = (
+    Api.BATCH_UPDATE,
+    Api.ELEMENT_CONTENT,
+    Api.PATCH_ELEMENT,
+    Api.UPDATE_CARD,
+)
+"""The same where a tick is due: one batch carries answer and footer."""
 
 MessageType = Literal["text", "post", "interactive", "image", "file", "media", "audio"]
 
@@ -108,7 +121,10 @@ class ElementContent(Operation, frozen=True, kw_only=True):
 
 
 class BatchUpdate(Operation, frozen=True, kw_only=True):
-    """Several changes of elements under one sequence; *actions_json* is their list."""
+    """Several changes of one card at once; all of them are made, or none.
+
+    *actions_json* is a list of ``{"action": …, "params": {…}}``.
+    """
 
     card_id: CardId
     actions_json: str
@@ -117,7 +133,7 @@ class BatchUpdate(Operation, frozen=True, kw_only=True):
 
 
 class PatchElement(Operation, frozen=True, kw_only=True):
-    """Change some properties of one element; *partial_json* is an object of them."""
+    """Some properties of one element; *partial_json* is ``{"content": …}`` or the like."""
 
     card_id: CardId
     element_id: str
@@ -221,24 +237,27 @@ class DownloadResource(Operation, frozen=True, kw_only=True):
 class Granted(msgspec.Struct, frozen=True, kw_only=True):
     """One call to *api* may be made now, by a :class:`Call` that names this permit.
 
-    A permit not used within a second is taken as spent.
+    A permit that is not used within :data:`PERMIT_VALID_S` is void and costs nothing; a
+    call that names it all the same waits for another.
     """
 
     permit: int
     api: Api
+    text_every_s: float = 0.0
+    """How far apart the updates of one card's text are likely to be, at the load of now."""
 
 
 class Permit(Message, frozen=True, kw_only=True):
     """Ask for the right to make one call; answered when this card's share comes.
 
-    The call goes to the first of *apis* that has room by then, in order of preference;
-    the answer names it. A question that is withdrawn (its reply's asker gone) costs
-    nothing.
+    The first of *apis* is the best; the others are granted as it runs short. A question
+    that is withdrawn (its reply's asker gone) costs nothing.
     """
 
     apis: tuple[Api, ...]
     priority: Priority
-    card_id: CardId
+    card_id: CardId | None
+    """None: of a card that is still to be created."""
     reply: Reply[Granted]
 
 
@@ -252,11 +271,37 @@ class Call(Message, frozen=True, kw_only=True):
     reply: Reply[Outcome]
 
 
+class OutcomeCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many calls of one endpoint came to one outcome, such as ``rate_limited``."""
+
+    endpoint: str
+    outcome: str
+    calls: int
+
+
+class BudgetUse(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of one endpoint's budget is used now, of what its limits are taken for."""
+
+    endpoint: str
+    in_second: int
+    second_max: int
+    in_minute: int
+    minute_max: int
+    seconds: float
+    """From the leaving of calls to their answers, summed up over all of them."""
+
+
 class GatewayStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts since the gateway began to run, and how it is now."""
+
     calls: int
     rate_limited: int
     last_error: str | None
     waiting: int
+    """Calls and permits that wait for their share of a budget."""
+    under_way: int
+    outcomes: tuple[OutcomeCount, ...]
+    budgets: tuple[BudgetUse, ...]
 
 
 class Statistics(Message, frozen=True, kw_only=True):

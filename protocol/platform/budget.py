@@ -1,8 +1,15 @@
-"""The rate budget of one app: who may call the platform next, and when.
+"""The rate budget of one app: who may call the platform next, by which API, and when.
 
-The platform counts per API, 50 in a second and 1,000 in a minute, and per card 10 in
-a second. Calls wait here by priority; within one priority the oldest goes first,
-which shares what is left fairly, since a card has one call waiting at most.
+The platform counts each API by itself, 50 in a second and 1,000 in a minute, and each
+card 10 in a second. Calls wait here by priority; within one priority the oldest goes
+first, which shares what is left fairly, since a card has one call waiting at most.
+
+A call may name several APIs that would do, the best one first. It takes the best while
+that one's budget is enough; the longer it waits, the further down it looks.
+
+Ends and creations use an API up to its limits. All else keeps an even pace, so that a
+team's cards go on all the time instead of all at once and then not at all, and leaves a
+part of every second and minute to ends.
 
 Pure: time is an argument, in seconds of a clock that only goes forward.
 """
@@ -11,43 +18,24 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import deque
-from collections.abc import Hashable
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
-PER_SECOND: Final = 42
-"""Of the platform's 50: what leaves in one second may arrive in a shorter one."""
-BURST: Final = 11
-BURST_S: Final = 0.25
-"""No more than so many in so long, for the same reason."""
-PER_MINUTE: Final = 950
-"""Of the platform's 1,000, for the same reason."""
-SPREAD_PER_SECOND: Final = 12.0
-"""What structure, text and ticks may use of a minute, evenly: 720. So a team's cards go on
-all the time instead of all at once and then not at all; the rest is kept for ends and
-starts."""
-SPREAD_BURST: Final = 100
-"""How many calls ahead of that they may be: the first words of 100 turns go at once."""
-TICK_BURST: Final = 12
-"""Ticks: so that seconds shown leave the rest of it to words."""
+from protocol.platform.api_budget import TEXT, ApiBudget, Limits, ResourceBudget, Shares, Used
+from protocol.platform.window import MINUTE_S, NEVER, PAUSE_MIN_S, SECOND_S, Sliding
+
 PER_CARD_SECOND: Final = 9
 """Of the platform's 10."""
 PER_CHAT_SECOND: Final = 4
 """Of the platform's 5, which it counts over all bots of a group."""
+SPILL_AFTER_S: Final = 0.25
+"""So long a call waits for an API before it looks at the next one that would do."""
 WAITERS_MAX: Final = 10_000
-SLOWER: Final = 0.8
-"""What a rate-limit answer leaves of a rate: somebody else's calls count there too."""
-SLOWEST: Final = 0.25
-PAUSE_MIN_S: Final = 0.2
-"""Also when the answer asks for 0 s: it was too much a moment ago."""
-RECOVER_S: Final = 600.0
-"""From nothing to the whole rate; so one rate-limit answer is forgotten in 2 minutes."""
-URGENT: Final = 1
-"""Priorities up to this one (final, create) may use the whole minute."""
-TICK: Final = 4
-"""Priorities from this one on may be only a little ahead of the even pace."""
+RECENT_TEXT_S: Final = 5.0
+"""A card whose text changed within this time counts as one that streams."""
 
 WaiterT = TypeVar("WaiterT", bound=Hashable)
 
@@ -55,7 +43,8 @@ WaiterT = TypeVar("WaiterT", bound=Hashable)
 class Want(Struct, frozen=True, kw_only=True):
     """One call that wants to be made."""
 
-    api: str
+    apis: tuple[str, ...]
+    """Those that would do, the best one first; at least one."""
     priority: int
     """Smaller goes first."""
     resource: str | None = None
@@ -63,185 +52,234 @@ class Want(Struct, frozen=True, kw_only=True):
     resource_per_second: int = PER_CARD_SECOND
 
 
-class _Window:
-    """The times of the last calls of one API or resource, within the last minute."""
+class Ready(Struct, Generic[WaiterT], frozen=True, kw_only=True):
+    """This waiter may call this API now, and is counted as having called."""
 
-    __slots__ = ("_share", "_slowed_at", "calls", "paused_until", "per_second", "spread_at")
-
-    def __init__(self, per_second: int) -> None:
-        self.calls: deque[float] = deque()
-        self.per_second = per_second
-        self.paused_until = 0.0
-        self.spread_at = 0.0  # when the calls that are spread will have been paid for
-        self._share = 1.0
-        self._slowed_at = 0.0
-
-    def free_at(self, now: float, per_minute: int | None, ahead: int | None = None) -> float:
-        """Return when one more call fits; *now* or earlier means at once.
-
-        One that is spread has to keep to an even pace, too, or be so many calls *ahead*.
-        """
-        while self.calls and self.calls[0] <= now - 60:
-            self.calls.popleft()
-        share = self._share_at(now)
-        free = max(self.paused_until, self._room_at(self.per_second * share, 1))
-        if self.per_second > BURST:
-            free = max(free, self._room_at(BURST * share, BURST_S))
-        if per_minute is not None:
-            free = max(free, self._room_at(per_minute * share, 60))
-        if ahead is not None:
-            free = max(free, self.spread_at - ahead / SPREAD_PER_SECOND)
-        return free
-
-    def count(self, now: float, *, spread: bool = False) -> None:
-        """One call is made now."""
-        self.calls.append(now)
-        if spread:
-            pace = SPREAD_PER_SECOND * self._share_at(now)
-            self.spread_at = max(self.spread_at, now) + 1 / pace
-
-    def refund(self, *, spread: bool = False) -> None:
-        """The last call was not made after all."""
-        if self.calls:
-            self.calls.pop()
-            if spread:
-                self.spread_at -= 1 / SPREAD_PER_SECOND
-
-    def slow_down(self, retry_after_s: float, now: float) -> None:
-        """Pause, and go on a little slower than before."""
-        if now >= self.paused_until:
-            # Calls that were under way too are answered the same during the pause.
-            self._share = max(SLOWEST, self._share_at(now) * SLOWER)
-            self._slowed_at = now
-        self.paused_until = max(self.paused_until, now + max(retry_after_s, PAUSE_MIN_S))
-
-    def _room_at(self, limit: float, span_s: float) -> float:
-        """Return when fewer than *limit* calls lie in the last *span_s*."""
-        count = max(1, int(limit))
-        return self.calls[-count] + span_s if len(self.calls) >= count else 0.0
-
-    def _share_at(self, now: float) -> float:
-        return min(1.0, self._share + (now - self._slowed_at) / RECOVER_S)
+    waiter: WaiterT
+    want: Want
+    api: str
 
 
 class Budget(Generic[WaiterT]):
     """Holds those who wait, and chooses who goes.
 
-    ``next_ready`` costs a look at the head of each (priority, API) queue, and past
-    waiters whose own card or chat has to pause.
+    Whoever went must be reported back: :meth:`answered`, :meth:`lost` or :meth:`refund`.
+    ``next_ready`` costs a look at the head of each queue of like wants, and past waiters
+    whose own card or chat has to pause.
     """
 
-    def __init__(self) -> None:
-        self._apis: dict[str, _Window] = {}
-        self._resources: dict[str, _Window] = {}
-        self._queues: dict[tuple[int, str], deque[tuple[int, WaiterT, Want]]] = {}
-        self._resting: list[tuple[float, int, WaiterT, Want]] = []
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        shares: Mapping[str, Shares] | None = None,
+        *,
+        used_up_at: float | None = None,
+    ) -> None:
+        """*used_up_at*: the minute before this counts as used evenly in full, by another."""
+        self._limits = limits or Limits()
+        self._shares = shares or {}
+        self._apis: dict[str, ApiBudget] = {}
+        self._resources: dict[str, ResourceBudget] = {}
+        self._queues: dict[tuple[int, tuple[str, ...]], _Queue[WaiterT]] = {}
+        self._resting: list[tuple[float, int, _Waiting[WaiterT]]] = []
+        self._full: dict[str, list[_Waiting[WaiterT]]] = {}  # until an answer, by resource
         self._numbers = itertools.count()
         self._allowed: int | None = None
+        self._used_up_at = used_up_at
+        self._streaming: OrderedDict[str, float] = OrderedDict()
         self.waiting = 0
 
     def allow_up_to(self, priority: int) -> None:
         """Let nobody of a larger priority go, until called again; they wait on."""
         self._allowed = priority
 
-    def wait(self, waiter: WaiterT, want: Want) -> bool:
+    def wait(self, waiter: WaiterT, want: Want, now: float) -> bool:
         """Enter *waiter*; False: too many wait already."""
         if self.waiting >= WAITERS_MAX:
             return False
-        self._queue(want).append((next(self._numbers), waiter, want))
+        self._enqueue(_Waiting(next(self._numbers), now, waiter, want))
         self.waiting += 1
         return True
 
-    def next_ready(self, now: float) -> tuple[tuple[WaiterT, Want] | None, float | None]:
+    def next_ready(self, now: float) -> tuple[Ready[WaiterT] | None, float | None]:
         """Return who may call now, taken off the queue and counted as having called.
 
-        Otherwise None, and when to ask again (None: nobody waits).
+        Otherwise None, and when to ask again (None: when an answer or a waiter came).
         """
         self._wake_rested(now)
-        earliest: float | None = self._resting[0][0] if self._resting else None
-        for priority, api in sorted(self._queues):
+        earliest = self._resting[0][0] if self._resting else NEVER
+        for priority, queues in self._by_priority():
             if self._allowed is not None and priority > self._allowed:
                 break
-            queue = self._queues[priority, api]
-            window = self._api(api)
-            while queue:
-                free = window.free_at(now, PER_MINUTE, _ahead(priority))
-                if free > now:
-                    earliest = free if earliest is None else min(earliest, free)
-                    break
-                number, waiter, want = queue.popleft()
-                rest = self._rest_until(want, now)
-                if rest > now:
-                    heapq.heappush(self._resting, (rest, number, waiter, want))
-                    earliest = rest if earliest is None else min(earliest, rest)
-                    continue
-                self._count(want, now)
-                self.waiting -= 1
-                return (waiter, want), None
+            # The oldest head first, whichever APIs would do for it.
+            for queue in sorted(queues, key=lambda queue: queue[0][0]):
+                ready, free_at = self._first_of(queue, now)
+                if ready is not None:
+                    return ready, None
+                earliest = min(earliest, free_at)
+        return None, None if earliest >= NEVER else earliest
+
+    def _first_of(self, queue: _Queue[WaiterT], now: float) -> tuple[Ready[WaiterT] | None, float]:
+        """Let the first one go whose card or chat need not pause."""
+        earliest = NEVER
+        while queue:
+            first = queue[0][1]
+            api, free_at = self._best_api(first, now)
+            if api is None:
+                return None, min(earliest, free_at)
+            heapq.heappop(queue)
             if not queue:
-                del self._queues[priority, api]
+                del self._queues[first.want.priority, first.want.apis]
+            rest = self._rest_until(first.want, now)
+            if rest > now:
+                self._rest(first, rest)
+                earliest = min(earliest, rest)
+                continue
+            self._leave(first.want, api, now)
+            self.waiting -= 1
+            return Ready(waiter=first.waiter, want=first.want, api=api), now
         return None, earliest
 
-    def refund(self, want: Want) -> None:
-        """The one who was let go did not call after all."""
-        self._api(want.api).refund(spread=want.priority > URGENT)
-        window = self._resources.get(want.resource) if want.resource else None
-        if window is not None:
-            window.refund()
+    def _best_api(self, waiting: _Waiting[WaiterT], now: float) -> tuple[str | None, float]:
+        earliest = NEVER
+        for place, api in enumerate(waiting.want.apis):
+            free_at = max(
+                waiting.since + place * SPILL_AFTER_S,
+                self._api(api, now).free_at(now, waiting.want.priority),
+            )
+            if free_at <= now:
+                return api, now
+            earliest = min(earliest, free_at)
+        return None, earliest
 
-    def limited(self, api: str, retry_after_s: float, now: float) -> None:
-        """The platform answered "too many": nothing of this API until then, and less after."""
-        self._api(api).slow_down(retry_after_s, now)
+    # ── what became of those who went ───────────────────────────────────────
+
+    def answered(self, ready: Ready[WaiterT], now: float) -> None:
+        """The platform answered this call, whatever it answered."""
+        for calls in self._windows(ready):
+            calls.answer(now)
+        self._wake_full(ready.want)
+
+    def lost(self, ready: Ready[WaiterT], now: float) -> None:
+        """This call got no answer; it may have arrived, or be on its way still."""
+        for calls in self._windows(ready):
+            calls.lose(now)
+        self._wake_full(ready.want)
+
+    def refund(self, ready: Ready[WaiterT], now: float) -> None:
+        """The one who was let go did not call after all."""
+        self._apis[ready.api].refund(now, ready.want.priority)
+        if ready.want.resource is not None:
+            self._resources[ready.want.resource].calls.refund()
+        self._wake_full(ready.want)
+
+    def limited(self, api: str, priority: int, retry_after_s: float, now: float) -> None:
+        """The platform answered "too many" to a call of *priority*: rest, and do less after."""
+        self._api(api, now).refused(priority, retry_after_s, now)
 
     def limited_resource(self, resource: str, retry_after_s: float, now: float) -> None:
         """One card or chat was called too often; the others go on."""
-        window = self._resources.get(resource)
-        if window is None:
-            window = self._resources[resource] = _Window(PER_CARD_SECOND)
-        window.slow_down(retry_after_s, now)
+        until = now + max(retry_after_s, PAUSE_MIN_S)
+        window = self._resources.setdefault(resource, ResourceBudget())
+        window.paused_until = max(window.paused_until, until)
 
     def forget_idle(self, now: float) -> None:
         """Drop the windows of cards and chats nobody called for a while."""
         idle = [
             name
             for name, window in self._resources.items()
-            if (not window.calls or window.calls[-1] < now - 60) and window.paused_until <= now
+            if window.calls.is_idle(now) and window.paused_until <= now
         ]
         for name in idle:
             del self._resources[name]
 
-    def _api(self, api: str) -> _Window:
-        window = self._apis.get(api)
-        if window is None:
-            window = self._apis[api] = _Window(PER_SECOND)
-        return window
+    # ── how much there is ───────────────────────────────────────────────────
 
-    def _queue(self, want: Want) -> deque[tuple[int, WaiterT, Want]]:
-        return self._queues.setdefault((want.priority, want.api), deque())
+    def text_every_s(self, apis: tuple[str, ...], now: float) -> float:
+        """Return how far apart the updates of one card are likely to be, by these APIs."""
+        while self._streaming and next(iter(self._streaming.values())) < now - RECENT_TEXT_S:
+            self._streaming.popitem(last=False)
+        known = [self._api(api, now) for api in apis]
+        rate = sum(api.text.per_second(api.learned.factor(now)) for api in known)
+        return len(self._streaming) / rate
+
+    def used(self, now: float) -> dict[str, Used]:
+        """Return how much of each API's budget is used, of those ever called."""
+        return {
+            name: Used(
+                in_second=api.calls.used(now, SECOND_S),
+                in_minute=api.calls.used(now, MINUTE_S),
+                second_max=int(api.limits.per_second * api.learned.factor(now)),
+                minute_max=int(api.limits.per_minute * api.learned.factor(now)),
+            )
+            for name, api in self._apis.items()
+        }
+
+    # ── inside ──────────────────────────────────────────────────────────────
+
+    def _by_priority(self) -> Iterator[tuple[int, list[_Queue[WaiterT]]]]:
+        keys = sorted(self._queues)
+        for priority, same in itertools.groupby(keys, key=lambda key: key[0]):
+            yield priority, [self._queues[key] for key in same]
+
+    def _windows(self, ready: Ready[WaiterT]) -> Iterator[Sliding]:
+        yield self._apis[ready.api].calls
+        if ready.want.resource is not None:
+            yield self._resources[ready.want.resource].calls
+
+    def _api(self, name: str, now: float) -> ApiBudget:
+        api = self._apis.get(name)
+        if api is None:
+            api = self._apis[name] = ApiBudget(self._limits, self._shares.get(name, Shares()))
+            if self._used_up_at is not None:
+                api.use_up(self._used_up_at, now)
+        return api
+
+    def _enqueue(self, waiting: _Waiting[WaiterT]) -> None:
+        key = waiting.want.priority, waiting.want.apis
+        heapq.heappush(self._queues.setdefault(key, []), (waiting.number, waiting))
+
+    def _rest(self, waiting: _Waiting[WaiterT], until: float) -> None:
+        """Its card or chat may not be called before *until*, or before an answer."""
+        if until >= NEVER and waiting.want.resource is not None:
+            self._full.setdefault(waiting.want.resource, []).append(waiting)
+        else:
+            heapq.heappush(self._resting, (until, waiting.number, waiting))
 
     def _rest_until(self, want: Want, now: float) -> float:
         window = self._resources.get(want.resource) if want.resource else None
-        return window.free_at(now, None) if window is not None else now
+        return window.free_at(now, want.resource_per_second) if window is not None else now
 
-    def _count(self, want: Want, now: float) -> None:
-        self._api(want.api).count(now, spread=want.priority > URGENT)
-        if want.resource is not None:
-            window = self._resources.get(want.resource)
-            if window is None:
-                window = self._resources[want.resource] = _Window(want.resource_per_second)
-            window.count(now)
+    def _leave(self, want: Want, api: str, now: float) -> None:
+        self._apis[api].leave(now, want.priority)
+        if want.resource is None:
+            return
+        self._resources.setdefault(want.resource, ResourceBudget()).calls.leave()
+        if want.priority == TEXT:
+            self._streaming[want.resource] = now
+            self._streaming.move_to_end(want.resource)
 
     def _wake_rested(self, now: float) -> None:
-        """Let those whose card may be called again back in, at the front: they waited."""
-        rested = []
+        """Let those whose card may be called again back in, by the time they began to wait."""
         while self._resting and self._resting[0][0] <= now:
-            rested.append(heapq.heappop(self._resting))
-        for _, number, waiter, want in sorted(rested, key=lambda one: one[1], reverse=True):
-            self._queue(want).appendleft((number, waiter, want))
+            self._enqueue(heapq.heappop(self._resting)[2])
+
+    def _wake_full(self, want: Want) -> None:
+        for waiting in self._full.pop(want.resource, ()) if want.resource else ():
+            self._enqueue(waiting)
 
 
-def _ahead(priority: int) -> int | None:
-    """How many calls such a one may be ahead of the even pace; None: it isn't held to it."""
-    if priority <= URGENT:
-        return None
-    return SPREAD_BURST if priority < TICK else TICK_BURST
+class _Waiting(Generic[WaiterT]):
+    """One who waits, since when, and for what."""
+
+    __slots__ = ("number", "since", "waiter", "want")
+
+    def __init__(self, number: int, since: float, waiter: WaiterT, want: Want) -> None:
+        self.number = number
+        self.since = since
+        self.waiter = waiter
+        self.want = want
+
+
+_Queue = list[tuple[int, _Waiting[WaiterT]]]
+"""A heap, the one that began to wait first at its head."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -104,7 +104,11 @@ class GatewayClient:
 
 @asynccontextmanager
 async def open_gateway(
-    *, app_secret: str | None = None, **sandbox: Any
+    *,
+    app_secret: str | None = None,
+    fresh: Callable[[], bool] | None = None,
+    careful: bool = False,
+    **sandbox: Any,
 ) -> AsyncIterator[GatewayClient]:
     async with open_platform(**sandbox) as platform, trio.open_nursery() as nursery:
         tx, rx = trio.open_memory_channel[gateway.GatewayMessage](MAILBOX)
@@ -117,6 +121,8 @@ async def open_gateway(
                     base_url=platform.base_url,
                     app_id=app.app_id,
                     app_secret=app_secret or app.app_secret,
+                    fresh=fresh,
+                    careful=careful,
                 ),
                 rx,
             )

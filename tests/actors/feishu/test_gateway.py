@@ -29,6 +29,7 @@ from protocol.platform.outcomes import (
     ImageUploaded,
     MessageSent,
     MissingScope,
+    NoAnswer,
     RateLimited,
     ReactionAdded,
     ReactionsFound,
@@ -92,31 +93,44 @@ async def test_a_card_is_created_sent_updated_and_closed() -> None:
         assert card["card"]["body"]["elements"][0]["content"] == "whole"
 
 
-async def test_elements_of_a_card_are_changed_by_batch_and_one_by_one() -> None:
+async def test_a_batch_and_a_patch_change_elements_with_the_cards_own_sequence() -> None:
     async with open_gateway() as client:
         card_id = await client.card()
-        partial = {"element_id": "answer", "partial_element": {"content": "ab"}}
+        footer = {"tag": "markdown", "element_id": "footer", "content": "1 s"}
+        actions = [
+            {
+                "action": "add_elements",
+                "params": {
+                    "type": "insert_after",
+                    "target_element_id": "answer",
+                    "elements": [footer],
+                },
+            },
+            {
+                "action": "partial_update_element",
+                "params": {"element_id": "answer", "partial_element": {"content": "ab"}},
+            },
+        ]
         batch = gateway.BatchUpdate(
             card_id=card_id,
-            actions_json=msgspec.json.encode(
-                [{"action": "partial_update_element", "params": partial}]
-            ).decode(),
+            actions_json=msgspec.json.encode(actions).decode(),
             sequence=1,
-            uuid="batch",
+            uuid="batch-1",
         )
         assert await client.call(batch) == Accepted()
-        (card,) = await client.platform.cards()
-        assert card["card"]["body"]["elements"][0]["content"] == "ab"
         patch = gateway.PatchElement(
             card_id=card_id,
-            element_id="answer",
-            partial_json='{"content":"abc"}',
+            element_id="footer",
+            partial_json='{"content":"2 s"}',
             sequence=2,
-            uuid="patch",
+            uuid="patch-2",
         )
         assert await client.call(patch) == Accepted()
+        stale = msgspec.structs.replace(patch, uuid="patch-3")
+        assert isinstance(await client.call(stale), SequenceRefused)
         (card,) = await client.platform.cards()
-        assert card["card"]["body"]["elements"][0]["content"] == "abc"
+        texts = [element["content"] for element in card["card"]["body"]["elements"]]
+        assert texts == ["ab", "2 s"]
 
 
 async def test_a_message_is_answered_and_gets_a_reaction() -> None:
@@ -239,16 +253,135 @@ async def test_a_limit_of_one_card_pauses_that_card_alone(clock: MockClock) -> N
 
 
 async def permit(
-    mailbox: trio.MemorySendChannel[gateway.GatewayMessage], priority: Priority
+    mailbox: trio.MemorySendChannel[gateway.GatewayMessage],
+    priority: Priority,
+    apis: tuple[Api, ...] = (Api.ELEMENT_CONTENT,),
+    card_id: str = "7",
 ) -> gateway.Granted:
     granted: gateway.Granted = await ask(
         mailbox,
         lambda reply: gateway.Permit(
-            apis=(Api.ELEMENT_CONTENT,), priority=priority, card_id=CardId("7"), reply=reply
+            apis=apis, priority=priority, card_id=CardId(card_id), reply=reply
         ),
         within_s=300,
     )
     return granted
+
+
+async def test_text_spills_over_to_the_next_api_as_one_runs_short(clock: MockClock) -> None:
+    async with open_gateway() as client:
+        granted: list[gateway.Granted] = []
+
+        async def want(number: int) -> None:
+            card = f"c{number}"
+            granted.append(await permit(client.mailbox, Priority.TEXT, gateway.TEXT_APIS, card))
+
+        asked_at = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for number in range(120):
+                nursery.start_soon(want, number)
+        assert trio.current_time() - asked_at < 1.2
+        apis = [one.api for one in granted]
+        assert apis[0] is Api.ELEMENT_CONTENT
+        assert set(apis) >= {Api.ELEMENT_CONTENT, Api.BATCH_UPDATE, Api.PATCH_ELEMENT}
+        assert granted[-1].text_every_s > granted[0].text_every_s > 0
+
+
+async def test_a_permit_that_was_not_used_is_void_and_costs_nothing(clock: MockClock) -> None:
+    async with open_gateway() as client:
+        card_id = await client.card()
+        granted = [await permit(client.mailbox, Priority.FINAL, card_id=card_id) for _ in range(9)]
+        await trio.sleep(1.1)
+        outcomes = [
+            await client.call(content(card_id, "x" * number, number), Priority.FINAL, one.permit)
+            for number, one in enumerate(granted, start=1)
+        ]
+        assert {type(outcome) for outcome in outcomes} == {Accepted}
+        used = {use.endpoint: use for use in (await client.state()).budgets}
+        assert used[Api.ELEMENT_CONTENT].in_minute == 9
+
+
+async def test_a_permit_for_another_api_is_not_taken(clock: MockClock) -> None:
+    async with open_gateway() as client:
+        card_id = await client.card()
+        granted = await permit(client.mailbox, Priority.TEXT, (Api.BATCH_UPDATE,), card_id)
+        assert await client.call(content(card_id, "a", 1), permit=granted.permit) == Accepted()
+        used = {use.endpoint: use.in_minute for use in (await client.state()).budgets}
+        assert (used[Api.ELEMENT_CONTENT], used[Api.BATCH_UPDATE]) == (1, 0)
+
+
+async def test_an_end_goes_while_text_waits_out_its_rate_limit(clock: MockClock) -> None:
+    async with open_gateway() as client:
+        card_id = await client.card()
+        await client.fault(
+            ELEMENT, "code", code=99991400, status=429, headers={"x-ogw-ratelimit-reset": "6"}
+        )
+        limited = await client.call(content(card_id, "ab", 1), Priority.TEXT)
+        assert isinstance(limited, RateLimited)
+        began = trio.current_time()
+        granted = await permit(client.mailbox, Priority.TEXT, gateway.TEXT_APIS, card_id)
+        assert granted.api is Api.BATCH_UPDATE, "text goes on by another endpoint"
+        await permit(client.mailbox, Priority.FINAL, (Api.ELEMENT_CONTENT,), card_id)
+        assert trio.current_time() - began < 1, "what text was told does not hold up an end"
+
+
+async def test_every_call_is_counted_by_endpoint_and_outcome() -> None:
+    async with open_gateway() as client:
+        await client.call(gateway.GetBotInfo())
+        await client.call(gateway.GetBotInfo())
+        await client.fault(CARDS, "code", code=99991400, status=429)
+        await client.call(gateway.CreateCard(card_json=CARD_JSON))
+        state = await client.state()
+        assert {(one.endpoint, one.outcome): one.calls for one in state.outcomes} == {
+            (Api.BOT_INFO, "accepted"): 2,
+            (Api.CREATE_CARD, "rate_limited"): 1,
+        }
+        (bot_info,) = [one for one in state.budgets if one.endpoint == Api.BOT_INFO]
+        assert (bot_info.in_minute, bot_info.second_max, bot_info.minute_max) == (2, 50, 1_000)
+        assert bot_info.seconds > 0
+        assert (state.waiting, state.under_way) == (0, 0)
+
+
+# ── where another node may take over ────────────────────────────────────────
+
+
+async def test_a_frozen_gateway_cuts_what_is_under_way_and_starts_nothing() -> None:
+    fresh = True
+    async with open_gateway(fresh=lambda: fresh) as client, trio.open_nursery() as nursery:
+        assert isinstance(await client.call(gateway.GetBotInfo()), BotInfo)
+        await client.fault(BOT_INFO, "hang")
+        outcomes: list[object] = []
+
+        async def call() -> None:
+            outcomes.append(await client.call(gateway.GetBotInfo()))
+
+        nursery.start_soon(call)
+        while len(await client.arrived(BOT_INFO)) < 2:
+            await trio.sleep(0.01)
+        fresh = False
+        with trio.fail_after(1):
+            while not outcomes:
+                await trio.sleep(0.01)
+        assert outcomes == [NoAnswer(reason="another node may hold the cluster")]
+        nursery.start_soon(call)
+        await trio.sleep(0.5)
+        assert len(await client.arrived(BOT_INFO)) == 2, "nothing is called while it is frozen"
+        fresh = True
+        with trio.fail_after(2):
+            while len(outcomes) < 2:
+                await trio.sleep(0.01)
+        assert isinstance(outcomes[1], BotInfo), "what waited goes on"
+
+
+async def test_after_a_takeover_the_first_minute_is_careful(clock: MockClock) -> None:
+    async with open_gateway(careful=True) as client:
+        message_id = MessageId(
+            (await client.platform.send(await client.platform.chat(), "hi"))["message_id"]
+        )
+        reaction = gateway.AddReaction(message_id=message_id, emoji_type="Typing")
+        began = trio.current_time()
+        await client.together(*[reaction] * 80)
+        assert 3.5 < trio.current_time() - began < 7, "16 in a second"
 
 
 async def test_a_call_with_a_permit_does_not_wait_again(clock: MockClock) -> None:

@@ -2,205 +2,441 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from itertools import pairwise
+from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocol.platform.api_budget import Limits, Shares
 from protocol.platform.budget import Budget, Want
+from tests.protocol.platform.exact_limits import Simulation
 
-PLATFORM_PER_SECOND = 50
-PLATFORM_PER_MINUTE = 1_000
-PLATFORM_PER_CARD = 10
-FINAL, TEXT, TICK = 0, 3, 4
-
-
-def spend(budget: Budget[int], until: float, *, start: float = 0.0) -> list[tuple[float, int]]:
-    """Let everybody go who may until *until*; return when each went."""
-    now, went = start, []
-    while now <= until:
-        ready, again = budget.next_ready(now)
-        if ready is not None:
-            went.append((now, ready[0]))
-            continue
-        if again is None:
-            break
-        now = max(again, now + 1e-6)
-    return went
+FINAL, CREATE, STRUCTURE, TEXT, TICK = range(5)
+TEXT_APIS = ("content", "batch", "patch", "card")
+SHARES = {
+    "content": Shares(spread=1.0),
+    "batch": Shares(spread=1.0),
+    "patch": Shares(spread=1.0),
+    "card": Shares(text=0.5),
+}
 
 
-def most_within(times: list[float], span: float) -> int:
-    most = first = 0
-    for last, at in enumerate(times):
-        while times[first] <= at - span:
-            first += 1
-        most = max(most, last - first + 1)
-    return most
+def want(priority: int, *apis: str, card: object = None) -> Want:
+    return Want(
+        apis=apis or ("a",), priority=priority, resource=None if card is None else f"card {card}"
+    )
 
 
-@settings(max_examples=25)
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30)), min_size=1, max_size=1_500))
-def test_no_window_of_the_platform_is_ever_passed(calls: list[tuple[int, int]]) -> None:
-    budget: Budget[int] = Budget()
+def latencies(
+    seed: int, longest_s: float, lost: float = 0.0
+) -> Iterator[tuple[float, float | None]]:
+    """Ways there and back of any length up to *longest_s*; some answers never come."""
+    chance = Random(seed)
+    while True:
+        there = longest_s * chance.random() ** 3
+        back = longest_s * chance.random() ** 3
+        yield there, None if chance.random() < lost else back
+
+
+# ── the platform's windows ──────────────────────────────────────────────────
+
+
+@settings(max_examples=30)
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30)), min_size=1, max_size=1_500),
+    st.integers(0, 2**32),
+    st.sampled_from([0.0, 0.1, 0.5, 3.0]),
+)
+def test_no_window_of_the_platform_is_ever_passed_whatever_the_latency(
+    calls: list[tuple[int, int]], seed: int, longest_s: float
+) -> None:
+    run = Simulation(Budget(), latencies(seed, longest_s, lost=0.02))
+    chance = Random(seed)
     for number, (priority, card) in enumerate(calls):
-        assert budget.wait(number, Want(api="a", priority=priority, resource=f"card {card}"))
-    went = spend(budget, 600)
-    assert len(went) == len(calls), "everybody goes in the end"
-    times = [at for at, _ in went]
-    assert most_within(times, 1) <= PLATFORM_PER_SECOND
-    assert most_within(times, 60) <= PLATFORM_PER_MINUTE
-    for card in {card for _, card in calls}:
-        own = [at for at, number in went if calls[number][1] == card]
-        assert most_within(own, 1) <= PLATFORM_PER_CARD
+        run.want(number, want(priority, card=card), at=chance.choice([0.0, 0.0, 3.0, 59.0]))
+    assert len(run.run(3_000)) == len(calls), "everybody goes in the end"
+    assert run.refused == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_forty_turns_that_begin_together_are_never_counted_fifty_and_one(seed: int) -> None:
+    """Creations, replies, first words and reactions at once, over a line that stutters."""
+    run = Simulation(Budget(shares=SHARES), latencies(seed, 0.9))
+    for turn in range(40):
+        at = 0.002 * turn
+        run.want(turn, want(CREATE, "create"), at)
+        run.want(100 + turn, want(CREATE, "reply"), at + 0.2)
+        for place in range(8):
+            run.want(1_000 + turn, want(TEXT, *TEXT_APIS, card=turn), at + 0.3 + place)
+        run.want(200 + turn, want(FINAL, "card", card=turn), at + 4)
+    run.run(60)
+    assert run.refused == 0
+    assert len(run.gone) == 40 * 11
+
+
+def test_two_bursts_a_second_apart_are_counted_where_they_arrive() -> None:
+    """The first one arrives late, the second one at once: both in one second of the platform."""
+    budget: Budget[int] = Budget()
+    line = itertools.chain([(0.9, 0.1)] * 50, itertools.repeat((0.0, 0.0)))
+    run = Simulation(budget, line)
+    for number in range(100):
+        run.want(number, want(FINAL), at=0.0 if number < 50 else 1.03)
+    run.run(10)
+    assert run.refused == 0
+    assert len(run.gone) == 100
+
+
+def test_a_lost_call_counts_for_a_while_after_it_was_given_up() -> None:
+    budget: Budget[int] = Budget()
+    for number in range(100):
+        budget.wait(number, want(FINAL), 0.0)
+    gone = [budget.next_ready(0.0)[0] for _ in range(50)]
+    assert budget.next_ready(30.0) == (None, None), "only an answer can make room"
+    for ready in gone:
+        assert ready is not None
+        budget.lost(ready, 30.0)
+    nobody, again_at = budget.next_ready(30.5)
+    assert nobody is None
+    assert again_at == pytest.approx(31.0)
+    nobody, again_at = budget.next_ready(31.0)
+    assert nobody is None, "it may have arrived just now"
+    assert again_at == pytest.approx(32.02)
+    assert budget.next_ready(32.03)[0] is not None
+
+
+def test_the_limits_of_a_larger_app_are_used() -> None:
+    run = Simulation(Budget(Limits(per_minute=6_000, per_second=200)))
+    for number in range(400):
+        run.want(number, want(FINAL))
+    assert len(run.run(1.0)) == 200
+    assert len(run.run(2.5)) == 400
+
+
+# ── who goes ────────────────────────────────────────────────────────────────
 
 
 def test_final_states_go_before_text_and_the_oldest_first() -> None:
-    budget: Budget[int] = Budget()
+    run = Simulation(Budget())
     for number in range(20):
-        budget.wait(number, Want(api="a", priority=TEXT, resource=f"c{number}"))
+        run.want(number, want(TEXT, card=number))
     for number in range(100, 105):
-        budget.wait(number, Want(api="a", priority=FINAL, resource=f"c{number}"))
-    order = [number for _, number in spend(budget, 10)]
-    assert order == [*range(100, 105), *range(20)]
+        run.want(number, want(FINAL, card=number))
+    assert [gone.who for gone in run.run(10)] == [*range(100, 105), *range(20)]
 
 
-def test_text_never_uses_up_the_minute_that_final_states_need() -> None:
-    budget: Budget[int] = Budget()
+def test_like_wants_go_by_age_whatever_their_apis() -> None:
+    run = Simulation(Budget())
+    for number in range(20):
+        run.want(number, want(TEXT, *(("a", "b") if number % 2 else ("b", "a"))), at=number / 1e3)
+    assert [gone.who for gone in run.run(10)] == list(range(20))
+
+
+def test_text_never_uses_up_the_second_or_the_minute_that_final_states_need() -> None:
+    run = Simulation(Budget())
     for number in range(2_000):
-        budget.wait(number, Want(api="a", priority=TEXT, resource=f"c{number}"))
-    spend(budget, 30)
-    budget.wait(9_999, Want(api="a", priority=FINAL, resource="c"))
-    (at, number), *_ = spend(budget, 40, start=30)
-    assert number == 9_999
-    assert at < 32
+        run.want(number, want(TEXT, card=number))
+    run.want(9_999, want(FINAL, card="c"), at=0.01)
+    for number in range(100):
+        run.want(10_000 + number, want(FINAL, card=f"d{number}"), at=30)
+    run.run(40)
+    went = {gone.who: gone.at for gone in run.gone}
+    assert went[9_999] < 0.02, "a part of each second is kept for ends"
+    assert max(went[10_000 + number] for number in range(100)) < 33.5
+
+
+def test_urgent_calls_take_nothing_of_the_even_pace() -> None:
+    run = Simulation(Budget())
+    for number in range(300):
+        run.want(number, want(CREATE))
+    run.want(999, want(TEXT), at=10.0)
+    run.run(20)
+    assert run.gone[-1].who == 999
+    assert run.gone[-1].at == pytest.approx(10.0)
 
 
 def test_one_busy_card_does_not_hold_up_the_others() -> None:
-    budget: Budget[int] = Budget()
+    run = Simulation(Budget())
     for number in range(40):
-        budget.wait(number, Want(api="a", priority=TEXT, resource="busy"))
-    budget.wait(99, Want(api="a", priority=TEXT, resource="quiet"))
-    went = {number: at for at, number in spend(budget, 0.5)}
-    assert 99 in went
+        run.want(number, want(TEXT, card="busy"))
+    run.want(99, want(TEXT, card="quiet"))
+    assert 99 in {gone.who for gone in run.run(0.5)}
 
 
-def test_a_learned_limit_pauses_that_api_alone() -> None:
+def test_who_rests_comes_back_by_the_time_it_began_to_wait() -> None:
+    run = Simulation(Budget())
+    for number in range(30):
+        run.want(number, want(TEXT, card="busy"), at=number / 1e3)
+    assert [gone.who for gone in run.run(60)] == list(range(30))
+
+
+def test_a_card_whose_calls_all_hang_waits_for_an_answer() -> None:
     budget: Budget[int] = Budget()
-    budget.limited("a", 5.0, now=0.0)
-    budget.wait(1, Want(api="a", priority=FINAL))
-    budget.wait(2, Want(api="b", priority=FINAL))
-    assert spend(budget, 20) == [(0.0, 2), (5.0, 1)]
-
-
-def test_a_learned_limit_slows_down_for_a_while() -> None:
-    def in_a_second(start: float, *, limited: int) -> int:
-        budget: Budget[int] = Budget()
-        for _ in range(limited):
-            # Of the same pause, so it is one lesson, however many calls got it.
-            budget.limited("a", 1.0, now=0.0)
-        for number in range(100):
-            budget.wait(number, Want(api="a", priority=FINAL))
-        return len(spend(budget, start + 0.999, start=start))
-
-    full = in_a_second(1.0, limited=0)
-    slower = in_a_second(1.0, limited=1)
-    assert full * 0.6 < slower < full
-    assert in_a_second(1.0, limited=10) == slower
-    assert in_a_second(130.0, limited=1) == full
-
-
-def test_a_card_too_often_called_pauses_alone() -> None:
-    budget: Budget[int] = Budget()
-    budget.limited_resource("card", 2.0, now=0.0)
-    budget.wait(1, Want(api="a", priority=FINAL, resource="card"))
-    budget.wait(2, Want(api="a", priority=TEXT, resource="other"))
-    assert spend(budget, 20) == [(0.0, 2), (2.0, 1)]
-
-
-def test_a_hundred_cards_share_what_there_is_evenly() -> None:
-    budget: Budget[int] = Budget()
-    updates = dict.fromkeys(range(100), 0)
-    for card in updates:
-        budget.wait(card, Want(api="a", priority=TEXT, resource=f"c{card}"))
-    now = 0.0
-    while now < 60:
-        ready, again = budget.next_ready(now)
-        if ready is None:
-            assert again is not None
-            now = again
-            continue
-        card, want = ready
-        updates[card] += 1
-        budget.wait(card, want)
-    assert max(updates.values()) - min(updates.values()) <= 1
-    assert min(updates.values()) >= 7
-
-
-def test_a_refund_gives_the_call_back() -> None:
-    budget: Budget[int] = Budget()
-    want = Want(api="a", priority=FINAL, resource="c", resource_per_second=1)
-    budget.wait(1, want)
-    ready, _ = budget.next_ready(0.0)
+    for number in range(12):
+        budget.wait(number, want(TEXT, card="slow"), 0.0)
+    gone = [budget.next_ready(0.0)[0] for _ in range(9)]
+    assert budget.next_ready(50.0) == (None, None)
+    assert gone[0] is not None
+    budget.answered(gone[0], 50.0)
+    nobody, again_at = budget.next_ready(50.0)
+    assert nobody is None
+    assert again_at == pytest.approx(51.02)
+    ready, _ = budget.next_ready(51.03)
     assert ready is not None
-    budget.refund(want)
-    budget.wait(2, want)
-    assert budget.next_ready(0.0)[0] == (2, want)
+    assert ready.waiter == 9
 
 
 def test_too_many_waiters_are_refused() -> None:
     budget: Budget[int] = Budget()
-    want = Want(api="a", priority=TEXT)
-    assert all(budget.wait(number, want) for number in range(10_000))
-    assert not budget.wait(10_000, want)
+    assert all(budget.wait(number, want(TEXT), 0.0) for number in range(10_000))
+    assert not budget.wait(10_000, want(TEXT), 0.0)
 
 
-def test_a_minute_is_shared_evenly_so_that_no_card_stands_still() -> None:
-    """A hundred cards that always want more: each goes on all the time, as far as it goes."""
-    budget: Budget[int] = Budget()
-    want = Want(api="content", priority=3)
+# ── four APIs that carry text ───────────────────────────────────────────────
+
+
+def test_while_the_first_choice_is_enough_nothing_else_is_used() -> None:
+    run = Simulation(Budget(shares=SHARES), again=True)
+    for card in range(3):
+        # Three cards whose line takes 0.4 s make 7 calls in a second.
+        run.want(card, want(TEXT, *TEXT_APIS, card=card))
+    run.latency = itertools.repeat((0.2, 0.2))
+    run.run(60)
+    assert {gone.api for gone in run.gone} == {"content"}
+
+
+def test_a_hundred_cards_use_every_budget_and_none_stands_still() -> None:
+    run = Simulation(Budget(shares=SHARES), again=True)
     for card in range(100):
-        budget.wait(card, want)
-    went: dict[int, list[float]] = {card: [] for card in range(100)}
-    now = 0.0
-    while now < 120:
-        ready, again_at = budget.next_ready(now)
-        if ready is None:
-            assert again_at is not None
-            now = max(now + 0.001, again_at)
-            continue
-        went[ready[0]].append(now)
-        budget.wait(ready[0], want)
-    fair_s = 100 / 12
-    gaps = [after - before for times in went.values() for before, after in pairwise(times)]
+        run.want(card, want(TEXT, *TEXT_APIS, card=card))
+    run.run(180)
+    assert run.refused == 0
+    last_minute = [gone for gone in run.gone if gone.at >= 120]
+    by_api = {api: sum(gone.api == api for gone in last_minute) for api in TEXT_APIS}
+    assert all(by_api[api] > 900 for api in TEXT_APIS[:3])
+    assert 400 < by_api["card"] <= 500, "half of it is kept for ends and structure"
+    fair_s = 100 / (len(last_minute) / 60)
+    assert fair_s < 2.0
+    times: dict[int, list[float]] = {card: [] for card in range(100)}
+    for gone in run.gone:
+        times[gone.who].append(gone.at)
+    gaps = [later - earlier for of in times.values() for earlier, later in pairwise(of)]
     assert max(gaps) <= 2 * fair_s, "no card starved beyond twice its fair share"
-    last_minute = sum(at >= 60 for times in went.values() for at in times)
-    assert 700 <= last_minute <= 725
 
 
-def test_a_few_cards_go_as_fast_as_they_come() -> None:
-    budget: Budget[int] = Budget()
-    for number in range(50):
-        budget.wait(number, Want(api="content", priority=3))
-    now = 0.0
-    for _ in range(50):
-        ready, again_at = budget.next_ready(now)
-        while ready is None:
-            assert again_at is not None
-            now = max(now + 0.001, again_at)
-            ready, again_at = budget.next_ready(now)
-    assert now < 2.0
-
-
-def test_the_first_words_of_a_hundred_turns_go_at_once_even_after_minutes_of_ticks() -> None:
-    budget: Budget[int] = Budget()
-    tick = Want(api="content", priority=TICK)
-    for _ in range(200):
-        budget.wait(-1, tick)
-    spend(budget, 10.0)  # as long as 200 ticks want to be shown, and more come
-    for _ in range(200):
-        budget.wait(-1, tick)
+def test_the_first_words_of_a_hundred_turns_go_within_a_second() -> None:
+    run = Simulation(Budget(shares=SHARES))
     for card in range(100):
-        budget.wait(card, Want(api="content", priority=TEXT))
-    words = [at for at, who in spend(budget, 20.0, start=10.0) if who >= 0]
+        run.want(card, want(TEXT, *TEXT_APIS, card=card))
+    run.run(10)
+    assert len(run.gone) == 100
+    assert run.gone[-1].at < 1.0
+
+
+def test_they_do_so_even_after_minutes_of_ticks() -> None:
+    run = Simulation(Budget(shares=SHARES))
+    for number in range(1_000):
+        run.want(-1, want(TICK, "content"), at=number / 10)
+    for card in range(100):
+        run.want(card, want(TEXT, *TEXT_APIS, card=card), at=60.0)
+    words = [gone.at for gone in run.run(70) if gone.who >= 0]
     assert len(words) == 100
-    assert words[-1] - 10.0 < 100 / 40 + 0.5
+    assert words[-1] - 60.0 < 1.5
+
+
+def test_text_leaves_the_whole_card_to_structure_and_ends() -> None:
+    run = Simulation(Budget(shares=SHARES))
+    for number in range(3_500):
+        run.want(number, want(TEXT, *TEXT_APIS, card=number), at=number / 60)
+    for number in range(5_000, 5_030):
+        run.want(number, want(STRUCTURE, "card", card=number), at=50.0)
+    for number in range(6_000, 6_050):
+        run.want(number, want(FINAL, "card", card=number), at=55.0)
+    run.run(60)
+    structure = [gone.at for gone in run.gone if 5_000 <= gone.who < 6_000]
+    assert len(structure) == 30
+    assert structure[-1] < 51.2
+    ends = [gone.at for gone in run.gone if gone.who >= 6_000]
+    assert len(ends) == 50
+    assert ends[-1] < 56.3
+
+
+def test_how_far_apart_updates_will_be_follows_the_load() -> None:
+    budget: Budget[int] = Budget(shares=SHARES)
+    assert budget.text_every_s(TEXT_APIS, 0.0) == 0.0
+    run = Simulation(budget, again=True)
+    for card in range(100):
+        run.want(card, want(TEXT, *TEXT_APIS, card=card))
+    run.run(60)
+    assert 1.5 < budget.text_every_s(TEXT_APIS, 60.0) < 2.2
+    assert budget.text_every_s(TEXT_APIS, 66.0) == 0.0, "nobody streams any more"
+
+
+# ── what the platform's answers teach ───────────────────────────────────────
+
+
+def test_a_learned_limit_pauses_that_api_alone() -> None:
+    budget: Budget[int] = Budget()
+    budget.limited("a", FINAL, 5.0, now=0.0)
+    run = Simulation(budget)
+    run.want(1, want(FINAL, "a"))
+    run.want(2, want(FINAL, "b"))
+    assert [(gone.at, gone.who) for gone in run.run(20)] == [(0.0, 2), (5.0, 1)]
+
+
+def test_the_end_never_waits_for_what_text_was_told() -> None:
+    budget: Budget[int] = Budget()
+    budget.limited("a", TEXT, 60.0, now=0.0)
+    run = Simulation(budget)
+    run.want(1, want(TEXT, "a"))
+    run.want(2, want(FINAL, "a"))
+    run.want(3, want(TEXT, "a", "b"))
+    went = {gone.who: gone.at for gone in run.run(70)}
+    assert went[2] == 0.0
+    assert went[3] < 0.5, "another API takes the text"
+    assert went[1] == pytest.approx(60.0)
+
+
+@pytest.mark.parametrize("told_s", [0.0, 0.2, 7.0])
+def test_a_pause_lasts_as_long_as_the_answer_asks_and_a_moment_at_least(told_s: float) -> None:
+    budget: Budget[int] = Budget()
+    budget.limited("a", TEXT, told_s, now=1.0)
+    budget.limited("a", TEXT, 0.0, now=1.1)
+    run = Simulation(budget)
+    run.want(1, want(TEXT, "a"), at=1.2)
+    assert run.run(20)[0].at == pytest.approx(max(1.0 + told_s, 1.3))
+
+
+def gone_in_a_second(budget: Budget[int], start: float) -> int:
+    run = Simulation(budget, itertools.repeat((0.0, 0.0)))
+    for number in range(200):
+        run.want(number, want(FINAL), at=start)
+    first = len(run.run(start + 0.999))
+    run.run(start + 30)
+    return first
+
+
+def test_a_learned_limit_slows_down_for_a_while() -> None:
+    def limited(times: int) -> Budget[int]:
+        budget: Budget[int] = Budget(Limits(probe=False))
+        for _ in range(times):
+            # Of the same pause, so it is one lesson, however many calls got it.
+            budget.limited("a", FINAL, 1.0, now=0.0)
+        return budget
+
+    full = gone_in_a_second(limited(0), 1.0)
+    slower = gone_in_a_second(limited(1), 1.0)
+    assert full * 0.6 < slower < full
+    assert gone_in_a_second(limited(10), 1.0) == slower
+    assert gone_in_a_second(limited(1), 130.0) == full
+
+
+def busy(budget: Budget[int], minutes: int, start: float = 0.0) -> float:
+    """Let calls wait for the API in each of so many minutes; return the time after them."""
+    for minute in range(minutes):
+        at = start + 60 * minute
+        for number in range(60):
+            budget.wait(number, want(FINAL), at)
+        while True:
+            ready, again_at = budget.next_ready(at)
+            if ready is not None:
+                budget.answered(ready, at)
+            elif again_at is None:
+                break
+            else:
+                at = again_at
+    return start + 60 * minutes
+
+
+def test_ten_quiet_minutes_of_waiting_raise_the_pace_by_a_tenth() -> None:
+    budget: Budget[int] = Budget()
+    after = busy(budget, 9)
+    assert gone_in_a_second(budget, after) == 50
+    budget = Budget()
+    after = busy(budget, 12)
+    assert gone_in_a_second(budget, after) == 55
+    after = busy(budget, 11, after + 60)
+    assert gone_in_a_second(budget, after) == 60
+
+
+def test_the_pace_falls_back_at_the_first_refusal_and_the_next_try_is_later() -> None:
+    budget: Budget[int] = Budget()
+    after = busy(budget, 12)
+    budget.limited("a", FINAL, 1.0, now=after)
+    assert gone_in_a_second(budget, after + 60) == 50, "what was proven is not lost"
+    after = busy(budget, 13, after + 120)
+    assert gone_in_a_second(budget, after) == 50
+    after = busy(budget, 12, after + 60)
+    assert gone_in_a_second(budget, after) == 55
+
+
+def test_quiet_minutes_without_load_prove_nothing() -> None:
+    budget: Budget[int] = Budget()
+    assert gone_in_a_second(budget, 0.0) == 50
+    assert gone_in_a_second(budget, 360_000.0) == 50
+
+
+def test_an_app_that_does_not_probe_keeps_its_pace() -> None:
+    budget: Budget[int] = Budget(Limits(probe=False))
+    after = busy(budget, 40)
+    assert gone_in_a_second(budget, after) == 50
+
+
+def test_a_card_too_often_called_pauses_alone() -> None:
+    budget: Budget[int] = Budget()
+    budget.limited_resource("card 1", 2.0, now=0.0)
+    run = Simulation(budget)
+    run.want(1, want(FINAL, card=1))
+    run.want(2, want(TEXT, card=2))
+    assert [(gone.at, gone.who) for gone in run.run(20)] == [(0.0, 2), (2.0, 1)]
+
+
+def test_idle_cards_are_forgotten_and_paused_ones_are_not() -> None:
+    budget: Budget[int] = Budget()
+    budget.limited_resource("card 1", 100.0, now=0.0)
+    budget.forget_idle(61.0)
+    run = Simulation(budget)
+    run.want(1, want(FINAL, card=1), at=61.0)
+    assert run.run(200)[0].at == pytest.approx(100.0)
+
+
+# ── refunds, and a budget that somebody else has used ───────────────────────
+
+
+@pytest.mark.parametrize("priority", [FINAL, STRUCTURE, TEXT, TICK])
+def test_refunds_give_everything_back(priority: int) -> None:
+    """Of window, pace and card: a thousand grants that were not used cost nothing."""
+    budget: Budget[int] = Budget()
+    for number in range(1_000):
+        budget.wait(number, want(priority, card=1), 0.0)
+        ready, _ = budget.next_ready(0.0)
+        assert ready is not None
+        budget.refund(ready, 0.0)
+    assert budget.used(0.0)["a"].in_minute == 0
+
+
+def test_after_a_takeover_calls_keep_to_sixteen_a_second_for_a_minute() -> None:
+    budget: Budget[int] = Budget(used_up_at=0.0)
+    run = Simulation(budget)
+    for number in range(3_000):
+        run.want(number, want(TEXT if number < 1_500 else FINAL), at=0.5)
+    run.run(60)
+    times = [gone.at for gone in run.gone]
+    for second in range(1, 58):
+        assert sum(second <= at < second + 1 for at in times) <= 18
+    assert 900 < len(times) <= 1_000
+    assert all(gone.who >= 1_500 for gone in run.gone), "ends first"
+
+
+def test_used_names_what_counts_and_the_limits() -> None:
+    budget: Budget[int] = Budget()
+    run = Simulation(budget)
+    for number in range(30):
+        run.want(number, want(FINAL), at=0.0 if number < 20 else 30.0)
+    run.run(30.5)
+    used = budget.used(30.5)["a"]
+    assert (used.in_second, used.in_minute) == (10, 30)
+    assert (used.second_max, used.minute_max) == (50, 1_000)

@@ -31,19 +31,19 @@ def test_months_are_of_the_calendar() -> None:
 def test_who_may_not_go_waits_and_goes_when_the_month_is_new() -> None:
     budget: Budget[str] = Budget()
     budget.allow_up_to(3)
-    budget.wait("tick", Want(api="a", priority=4))
+    budget.wait("tick", Want(apis=("a",), priority=4), 0.0)
     assert budget.next_ready(0.0) == (None, None)
-    budget.wait("text", Want(api="a", priority=3))
+    budget.wait("text", Want(apis=("a",), priority=3), 0.0)
     ready, _ = budget.next_ready(0.0)
     assert ready is not None
-    assert ready[0] == "text"
+    assert ready.waiter == "text"
     budget.allow_up_to(0)
-    budget.wait("final", Want(api="a", priority=0))
-    budget.wait("create", Want(api="b", priority=1))
+    budget.wait("final", Want(apis=("a",), priority=0), 0.0)
+    budget.wait("create", Want(apis=("b",), priority=1), 0.0)
     ready, _ = budget.next_ready(1.0)
     assert ready is not None
-    assert ready[0] == "final"
+    assert ready.waiter == "final"
     assert budget.next_ready(2.0)[0] is None
     budget.allow_up_to(4)
     gone = [budget.next_ready(at)[0] for at in (3.0, 4.0)]
-    assert {ready[0] for ready in gone if ready is not None} == {"create", "tick"}
+    assert {ready.waiter for ready in gone if ready is not None} == {"create", "tick"}

@@ -1,0 +1,147 @@
+"""The budget of one API, and of one card or chat: windows, paces and pauses together.
+
+Ends and creations use an API up to its limits. All else keeps an even pace, and leaves a
+part of every second and minute to them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from protocol.platform.window import (
+    MINUTE_S,
+    PAUSE_MIN_S,
+    SECOND_S,
+    Learned,
+    Pace,
+    Sliding,
+)
+
+PER_SECOND: Final = 50
+PER_MINUTE: Final = 1_000
+"""Of each API; an app whose limits were raised has more."""
+SPREAD_SECOND: Final = 0.75
+"""What structure, text and ticks may use of one second: an end finds the rest free."""
+SPREAD_BURST: Final = 60
+"""How many calls they may be ahead of the even pace: with four APIs, the first words of
+100 turns go at once."""
+TICK_BURST: Final = 12
+"""Ticks: so that seconds shown leave the rest of it to words."""
+URGENT: Final = 1
+"""Priorities up to this one (final, create) may use the whole minute."""
+TEXT: Final = 3
+TICK: Final = 4
+"""Priorities from this one on may be only a little ahead of the even pace."""
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What the platform grants each API of this app."""
+
+    per_minute: int = PER_MINUTE
+    per_second: int = PER_SECOND
+    probe: bool = True
+    """Whether to find out by trying that it grants more."""
+
+
+class Shares(Struct, frozen=True, kw_only=True):
+    """What calls that are not urgent may use of an API's minute."""
+
+    spread: float = 0.75
+    """Structure, text and ticks together."""
+    text: float = 1.0
+    """Text and ticks, of those."""
+
+
+class Used(Struct, frozen=True, kw_only=True):
+    """How much of an API's budget is used, of which limits (as learned)."""
+
+    in_second: int
+    in_minute: int
+    second_max: int
+    minute_max: int
+
+
+class ApiBudget:
+    """The windows and paces of one API."""
+
+    def __init__(self, limits: Limits, shares: Shares) -> None:
+        self.calls = Sliding()
+        self.limits = limits
+        self.learned = Learned(probe=limits.probe)
+        self.spread = Pace(limits.per_minute * shares.spread, SPREAD_BURST)
+        self.text = Pace(limits.per_minute * min(shares.spread, shares.text), SPREAD_BURST)
+        self._urgent_paused_until = 0.0
+        self._paused_until = 0.0
+
+    def free_at(self, now: float, priority: int) -> float:
+        """Return when one more call of *priority* fits; *now* or earlier: at once."""
+        paused_until = self._urgent_paused_until if priority <= URGENT else self._paused_until
+        if paused_until > now:
+            return paused_until
+        free = self._free_at(now, priority)
+        if free > now and priority < TICK:
+            self.learned.pressed(now)
+        return free
+
+    def _free_at(self, now: float, priority: int) -> float:
+        factor = self.learned.factor(now)
+        per_second, per_minute = self.limits.per_second * factor, self.limits.per_minute * factor
+        if priority <= URGENT:
+            return max(
+                self.calls.free_at(now, per_second, SECOND_S),
+                self.calls.free_at(now, per_minute, MINUTE_S),
+            )
+        ahead = TICK_BURST if priority >= TICK else SPREAD_BURST
+        return max(
+            self.calls.free_at(now, per_second * SPREAD_SECOND, SECOND_S),
+            self.calls.free_at(now, per_minute, MINUTE_S),
+            self.spread.free_at(factor, ahead),
+            self.text.free_at(factor, ahead) if priority >= TEXT else 0.0,
+        )
+
+    def leave(self, now: float, priority: int) -> None:
+        self.calls.leave()
+        factor = self.learned.factor(now)
+        if priority > URGENT:
+            self.spread.leave(now, factor)
+        if priority >= TEXT:
+            self.text.leave(now, factor)
+
+    def refund(self, now: float, priority: int) -> None:
+        self.calls.refund()
+        factor = self.learned.factor(now)
+        if priority > URGENT:
+            self.spread.refund(factor)
+        if priority >= TEXT:
+            self.text.refund(factor)
+
+    def refused(self, priority: int, retry_after_s: float, now: float) -> None:
+        """Pause, and go on a little slower. Text that was too much does not stop an end."""
+        if now >= self._paused_until:
+            # Calls that were under way too are answered the same during the pause.
+            self.learned.refused(now)
+        until = now + max(retry_after_s, PAUSE_MIN_S)
+        self._paused_until = max(self._paused_until, until)
+        if priority <= URGENT:
+            self._urgent_paused_until = max(self._urgent_paused_until, until)
+
+    def use_up(self, until: float, now: float) -> None:
+        """Start as if the minute before *until* had been used evenly in full."""
+        per_minute = self.limits.per_minute
+        times = (until - MINUTE_S * (1 - n / per_minute) for n in range(1, per_minute + 1))
+        self.calls.answered.extend(at for at in times if at <= now)
+        self.spread.use_up(until)
+        self.text.use_up(until)
+
+
+class ResourceBudget:
+    """The window of one card or chat."""
+
+    def __init__(self) -> None:
+        self.calls = Sliding()
+        self.paused_until = 0.0
+
+    def free_at(self, now: float, per_second: int) -> float:
+        return max(self.paused_until, self.calls.free_at(now, per_second, SECOND_S))
