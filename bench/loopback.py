@@ -44,12 +44,17 @@ class Process:
 class Loopback:
     """The sandbox's control API, and the daemon's state directory."""
 
-    def __init__(self, sandbox: Process, daemon: Process, base_url: str, state_dir: Path) -> None:
+    def __init__(self, sandbox: Process, daemon: Process, page_url: str, state_dir: Path) -> None:
         self.sandbox = sandbox
         self.daemon = daemon
-        self.base_url = base_url
+        self.base_url, _, token = page_url.partition("/sandbox/?token=")
         self.state_dir = state_dir
-        self.http = httpx.AsyncClient(base_url=f"{base_url}/sandbox", timeout=60, trust_env=False)
+        self.http = httpx.AsyncClient(
+            base_url=f"{self.base_url}/sandbox",
+            headers={"X-Sandbox-Token": token},
+            timeout=60,
+            trust_env=False,
+        )
 
     async def get(self, path: str, **params: Any) -> Any:
         return (await self.http.get(f"/{path}", params=params)).json()
@@ -88,7 +93,8 @@ async def open_loopback(folder: Path, *sandbox_options: str) -> AsyncIterator[Lo
         ["actors.daemon", "--config", str(config), "--state-dir", str(state_dir)],
         lambda text: "larkd ready on" in text,
     )
-    loopback = Loopback(sandbox, daemon, base_url, state_dir)
+    page_url = next(line for line in lines if "chat page " in line).rpartition(" ")[2]
+    loopback = Loopback(sandbox, daemon, page_url, state_dir)
     try:
         with trio.fail_after(10):
             while not any(one["pings"] for one in await loopback.get("connections")):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from actors.sandbox.cardschema import CONFIG_KEYS, check_elements
+from actors.sandbox.cardschema import CONFIG_KEYS
 from actors.sandbox.errors import PlatformError, card_error
 
 _UNFOLLOWED = frozenset({"behaviors", "value", "rows", "options"})
@@ -71,7 +71,6 @@ def _add(card: dict[str, Any], params: dict[str, Any]) -> None:
     fresh = params.get("elements")
     if not isinstance(fresh, list) or not fresh:
         raise card_error(300315, "elements is not a list of elements")
-    check_elements(fresh, {})
     target = params.get("target_element_id")
     place = find(_elements(card), target) if target else None
     if target and place is None:

@@ -205,6 +205,11 @@ class Entity:
         self._replace(card, opens=opens)
         self._done(operation, card=self.card)
 
+    def replace(self, card: dict[str, Any]) -> None:
+        """Take the card that a callback answered with; the sequence stays."""
+        self._replace(card)
+        self.updated_at = self._clock.wall_ms()
+
     def _replace(self, card: dict[str, Any], *, opens: bool | None = None) -> None:
         elements = check_card(card)
         size = card_bytes(card)

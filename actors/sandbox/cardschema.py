@@ -50,9 +50,7 @@ _INPUT: Final = {
     "placeholder",
     "width",
     "type",
-    "options",
-    "initial_option",
-    "initial_index",
+    "value",
 }
 TAGS: Final[dict[str, frozenset[str] | None]] = {
     "plain_text": frozenset(_COMMON | _TEXT),
@@ -111,6 +109,35 @@ TAGS: Final[dict[str, frozenset[str] | None]] = {
     "button": frozenset(
         _COMMON | _INPUT | {"size", "text", "icon", "form_action_type", "url", "multi_url"}
     ),
+    "input": frozenset(
+        _COMMON
+        | _INPUT
+        | {
+            "default_value",
+            "max_length",
+            "input_type",
+            "rows",
+            "auto_resize",
+            "max_rows",
+            "show_icon",
+            "label",
+            "label_position",
+        }
+    ),
+    "select_static": frozenset(_COMMON | _INPUT | {"options", "initial_option", "initial_index"}),
+    "multi_select_static": frozenset(_COMMON | _INPUT | {"options", "selected_values"}),
+    "checker": frozenset(
+        _COMMON
+        | _INPUT
+        | {
+            "checked",
+            "text",
+            "overall_checkable",
+            "button_area",
+            "checked_style",
+            "padding",
+        }
+    ),
     "table": frozenset(
         _COMMON
         | {
@@ -126,12 +153,9 @@ TAGS: Final[dict[str, frozenset[str] | None]] = {
     "standard_icon": frozenset({"tag", "token", "color", "size"}),
     "custom_icon": frozenset({"tag", "img_key", "size"}),
     "text_tag": frozenset({"tag", "element_id", "text", "color"}),
-    # Known, and not looked into: no test of ours uses them.
+    # Known, and not looked into.
     **dict.fromkeys(
         (
-            "input",
-            "select_static",
-            "multi_select_static",
             "select_person",
             "multi_select_person",
             "date_picker",
@@ -139,7 +163,6 @@ TAGS: Final[dict[str, frozenset[str] | None]] = {
             "picker_datetime",
             "overflow",
             "select_img",
-            "checker",
             "person",
             "person_list",
             "chart",
@@ -173,6 +196,19 @@ _HEADER: Final = {
     "padding",
 }
 _ROOT_ONLY: Final = {"form", "table"}
+_INTERACTIVE: Final = {
+    "button",
+    "input",
+    "select_static",
+    "multi_select_static",
+    "select_person",
+    "multi_select_person",
+    "date_picker",
+    "picker_time",
+    "picker_datetime",
+    "checker",
+}
+_FORM_ONLY: Final = {"multi_select_static", "multi_select_person"}
 
 
 def parse_card(data: str) -> dict[str, Any]:
@@ -220,6 +256,7 @@ def check_elements(elements: Any, taken: dict[str, dict[str, Any]]) -> dict[str,
     """Check a list of elements; return *taken* with theirs added."""
     found = dict(taken)
     tables = 0
+    in_forms = _in_forms(elements)
     for count, (node, depth) in enumerate(_walk(elements, 0), 1):
         tag = node.get("tag")
         if not isinstance(tag, str) or tag not in TAGS:
@@ -229,6 +266,8 @@ def check_elements(elements: Any, taken: dict[str, dict[str, Any]]) -> dict[str,
             _only(node, allowed, tag)
         if tag in _ROOT_ONLY and depth > 0:
             raise card_error(200220, f"{tag} is allowed at the root of the card only")
+        if tag in _FORM_ONLY and id(node) not in in_forms:
+            raise card_error(200220, f"{tag} is allowed in a form only")
         if count > ELEMENTS_MAX:
             raise card_error(300305, "the number of card components exceeds 200")
         tables += _tables_in(node, tag)
@@ -248,6 +287,23 @@ def check_elements(elements: Any, taken: dict[str, dict[str, Any]]) -> dict[str,
     return found
 
 
+def _in_forms(elements: Any) -> set[int]:
+    """Check the forms among *elements*; return the identities of what is inside of them."""
+    inside: set[int] = set()
+    for form in elements if isinstance(elements, list) else []:
+        if not isinstance(form, dict) or form.get("tag") != "form":
+            continue
+        nodes = [node for node, _ in _walk(form.get("elements", []), 1)]
+        inside.update(id(node) for node in nodes)
+        asked = [node for node in nodes if node.get("tag") in _INTERACTIVE]
+        names = [node.get("name") for node in asked]
+        if not form.get("name") or not all(names) or len(set(names)) != len(names):
+            raise card_error(200530, "a form and all its interactive components need unique names")
+        if not any(node.get("form_action_type") == "submit" for node in asked):
+            raise card_error(200220, f"the form {form['name']} has no submit button")
+    return inside
+
+
 def _walk(value: Any, depth: int) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield every component below *value*, and how many components it is inside of."""
     if depth > DEPTH_MAX:
@@ -261,7 +317,7 @@ def _walk(value: Any, depth: int) -> Iterator[tuple[dict[str, Any], int]]:
             yield value, depth
             inner = depth + 1
         for key, child in value.items():
-            if key not in ("behaviors", "value", "rows", "columns") or (
+            if key not in ("behaviors", "value", "rows", "columns", "options") or (
                 key == "columns" and value.get("tag") == "column_set"
             ):
                 yield from _walk(child, inner)

@@ -1,8 +1,7 @@
-"""The control API: be a user, read every call, inject faults. Loopback only."""
+"""The control API: what people do, every call to read, faults to inject, and the chat page."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -15,55 +14,65 @@ from starlette.responses import FileResponse, RedirectResponse, Response, Stream
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from actors.sandbox import events
+from actors.sandbox.app_api import AppApi
 from actors.sandbox.documents import Documents
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.faults import FaultRule
 from actors.sandbox.limits import LimitSettings
-from actors.sandbox.longconn import ACK_WITHIN_S, Event, LongConnections, Refusal
+from actors.sandbox.longconn import Event, LongConnections, Refusal
+from actors.sandbox.people import People
 from actors.sandbox.presses import Presses
+from actors.sandbox.registration import Registrations, RegistrationSettings
 from actors.sandbox.rest import Api
-from actors.sandbox.world import App, Chat, Mention, Sender, World
+from actors.sandbox.world import App, World
 
 PAGE: Final = Path(__file__).parent / "page"
 HEARTBEAT_S: Final = 15.0
-ACK_POLL_S: Final = 0.002
-FLOOD_MAX: Final = 100_000
-FLOOD_AT_ONCE_MAX: Final = 1_000
-POLICY: Final = "default-src 'self'; img-src 'self' data:"
+POLICY: Final = "default-src 'self'; img-src 'self' data: blob:; media-src blob:"
 _OK: Final = 200
 
 Handler = Callable[[dict[str, Any]], Awaitable[Any]]
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 
+class ControlParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the control API acts on beside the world and its API."""
+
+    people: People
+    sockets: LongConnections
+    documents: Documents
+    registrations: Registrations
+    app_api: AppApi
+
+
 class Control:
-    def __init__(
-        self, world: World, api: Api, sockets: LongConnections, documents: Documents, app: App
-    ) -> None:
-        self._documents = documents
+    def __init__(self, world: World, api: Api, parts: ControlParts, app: App) -> None:
         self._world = world
         self._api = api
-        self._sockets = sockets
+        self._parts = parts
+        self._sockets = parts.sockets
         self._app = app
-        self._presses = Presses(world, sockets)
 
     def routes(self) -> list[Route | Mount]:
+        people = self._parts.people
         actions: dict[str, Handler] = {
-            "users": self._add_user,
-            "chats": self._add_chat,
-            "send": self._send,
-            "flood": self._flood,
-            "click": self._presses.click,
-            "upload": self._upload,
-            "recall": self._recall,
-            "comment": self._comment,
-            "react": self._react,
+            "users": people.add_user,
+            "chats": people.add_chat,
+            "send": people.send,
+            "flood": people.flood,
+            "upload": people.upload,
+            "recall": people.recall,
+            "comment": people.comment,
+            "react": people.react,
+            "click": Presses(self._world, self._sockets).click,
             "push": self._push,
             "faults": self._add_fault,
             "connections": self._act_on_connections,
             "scopes": self._scopes,
             "limits": self._set_limits,
+            "speech": self._set_speech,
+            "registrations": self._parts.registrations.scan,
+            "registrations/settings": self._set_registrations,
             "expire_token": self._expire_token,
         }
         views: dict[str, Callable[[Request], Any]] = {
@@ -75,8 +84,11 @@ class Control:
             "connections": lambda _request: [
                 one.describe() for one in self._sockets.connections.values()
             ],
-            "documents/{file_token}/comments/{comment_id}": lambda request: self._documents.thread(
-                request.path_params["file_token"], request.path_params["comment_id"]
+            "registrations": lambda _request: self._parts.registrations.views(),
+            "documents/{file_token}/comments/{comment_id}": lambda request: (
+                self._parts.documents.thread(
+                    request.path_params["file_token"], request.path_params["comment_id"]
+                )
             ),
             "cards/{card_id}/history": lambda request: list(
                 self._world.card(request.path_params["card_id"]).history
@@ -87,7 +99,7 @@ class Control:
             Route("/sandbox", lambda _request: RedirectResponse("/sandbox/")),
             Route("/sandbox/", _page),
             Route("/sandbox/stream", self._stream),
-            Route("/sandbox/images/{image_key}", self._image),
+            Route("/sandbox/files/{key}", self._file),
             Route("/sandbox/faults", self._clear_faults, methods=["DELETE"]),
         ]
         for name, handler in actions.items():
@@ -107,6 +119,10 @@ class Control:
                 "app_name": self._app.name,
                 "bot_open_id": self._app.bot_open_id,
             },
+            "apps": [
+                {"app_id": one.app_id, "app_name": one.name, "bot_open_id": one.bot_open_id}
+                for one in self._world.apps.values()
+            ],
             "users": list(self._world.users.values()),
             "chats": list(self._world.chats.values()),
             "messages": list(self._world.messages.values()),
@@ -140,105 +156,11 @@ class Control:
         finally:
             self._world.feed.unsubscribe(subscriber)
 
-    async def _image(self, request: Request) -> Response:
-        data = self._world.images.get(request.path_params["image_key"])
-        if data is None:
+    async def _file(self, request: Request) -> Response:
+        file = self._world.files.get(request.path_params["key"])
+        if file is None:
             return Response(status_code=404)
-        return Response(data, media_type="application/octet-stream")
-
-    # ── as a user ───────────────────────────────────────────────────────────
-
-    async def _add_user(self, body: dict[str, Any]) -> Any:
-        return self._world.add_user(str(body.get("name") or "Somebody"))
-
-    async def _add_chat(self, body: dict[str, Any]) -> Any:
-        members = body.get("members") or list(self._world.users)[:1]
-        kind = body.get("type", "p2p")
-        if kind not in ("p2p", "group"):
-            raise PlatformError(9499, "type is p2p or group")
-        name = str(body.get("name") or self._world.name_of(members[0]))
-        return self._world.add_chat(
-            kind, name, list(members), str(body.get("app_id") or self._app.app_id)
-        )
-
-    def _chat(self, body: dict[str, Any]) -> Chat:
-        chat = self._world.chats.get(str(body.get("chat_id")))
-        if chat is None:
-            raise PlatformError(232006, "no such chat; GET /sandbox/state lists them")
-        return chat
-
-    async def _send(self, body: dict[str, Any]) -> Any:
-        chat = self._chat(body)
-        app = self._world.apps[chat.app_id]
-        sender = str(body.get("sender") or chat.members[0])
-        msg_type = str(body.get("message_type") or "text")
-        mentions: list[Mention] = []
-        content = body.get("content")
-        if content is None:
-            text = str(body.get("text", ""))
-            if body.get("mention_bot"):
-                mentions = [Mention(key="@_user_1", name=app.name, open_id=app.bot_open_id)]
-                text = f"@_user_1 {text}"
-            content = msgspec.json.encode({"text": text}).decode()
-        parent = body.get("parent_id")
-        message = self._world.add_message(
-            chat,
-            Sender(id=sender, type="user", name=self._world.name_of(sender)),
-            msg_type,
-            str(content),
-            parent=self._world.message(parent) if parent else None,
-            thread_id=body.get("thread_id"),
-            mentions=mentions,
-        )
-        event = events.message_received(self._world, app, chat, message)
-        pushed = self._sockets.publish(app.app_id, event)
-        if body.get("wait_ack"):
-            with trio.move_on_after(ACK_WITHIN_S):
-                while pushed.state == "pending":  # noqa: ASYNC110  # a bench's need, not the platform's
-                    await trio.sleep(ACK_POLL_S)
-        return {"message_id": message.message_id, "event_id": pushed.event_id}
-
-    async def _upload(self, body: dict[str, Any]) -> Any:
-        """Keep a file or image of a user's, given in base64, for a message to carry."""
-        data = base64.b64decode(str(body.get("base64", "")), validate=True)
-        is_image = body.get("kind") == "image"
-        key = f"{'img' if is_image else 'file'}_v3_{self._world.rng.getrandbits(96):024x}"
-        (self._world.images if is_image else self._world.files)[key] = data
-        return {"key": key}
-
-    async def _flood(self, body: dict[str, Any]) -> Any:
-        """Send many messages, *at_once* of them unacked at a time; return when all were acked."""
-        chat_ids = [str(chat_id) for chat_id in body.get("chat_ids", [])] or list(self._world.chats)
-        count = min(int(body.get("count", 100)), FLOOD_MAX)
-        numbers = iter(range(count))
-
-        async def send_some() -> None:
-            for number in numbers:
-                chat_id = chat_ids[number % len(chat_ids)]
-                message = {"chat_id": chat_id, "text": f"message {number}", "wait_ack": True}
-                await self._send(message)
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(max(1, min(int(body.get("at_once", 10)), FLOOD_AT_ONCE_MAX))):
-                nursery.start_soon(send_some)
-        return {"sent": count}
-
-    async def _recall(self, body: dict[str, Any]) -> Any:
-        message = self._world.message(str(body.get("message_id")))
-        self._world.recall(message)
-        app = self._world.apps[self._world.chats[message.chat_id].app_id]
-        pushed = self._sockets.publish(
-            app.app_id, events.message_recalled(self._world, app, message)
-        )
-        return {"event_id": pushed.event_id}
-
-    async def _comment(self, body: dict[str, Any]) -> Any:
-        return await self._documents.comment(body, self._app)
-
-    async def _react(self, body: dict[str, Any]) -> Any:
-        message = self._world.message(str(body.get("message_id")))
-        operator = str(body.get("operator") or next(iter(self._world.users)))
-        return self._world.react(message, str(body.get("emoji_type")), "user", operator)
+        return Response(file.data, media_type="application/octet-stream")
 
     # ── as an operator, or a bad network ────────────────────────────────────
 
@@ -311,8 +233,30 @@ class Control:
         return {"settings": self._api.limits.settings, "usage": self._api.limits.usage()}
 
     async def _scopes(self, body: dict[str, Any]) -> Any:
-        self._api.missing_scopes = set(body.get("missing", []))
-        return {"missing": sorted(self._api.missing_scopes)}
+        """Withdraw scopes of all apps; grant an app others; let the list of them be empty."""
+        if "missing" in body:
+            self._api.missing_scopes = set(body["missing"])
+        if "granted" in body:
+            app = self._world.apps.get(str(body.get("app_id") or self._app.app_id))
+            if app is None:
+                raise PlatformError(9499, "no such app; GET /sandbox/state lists them")
+            app.scopes = frozenset(body["granted"])
+        if "listed" in body:
+            self._parts.app_api.lists_scopes = body["listed"] is True
+        return {
+            "missing": sorted(self._api.missing_scopes),
+            "granted": {one.app_id: sorted(one.scopes) for one in self._world.apps.values()},
+        }
+
+    async def _set_speech(self, body: dict[str, Any]) -> Any:
+        self._parts.app_api.recognised = str(body.get("text", ""))
+        return {}
+
+    async def _set_registrations(self, body: dict[str, Any]) -> Any:
+        registrations = self._parts.registrations
+        now = msgspec.to_builtins(registrations.settings)
+        registrations.settings = _convert({**now, **body}, RegistrationSettings)
+        return registrations.settings
 
     async def _expire_token(self, _body: dict[str, Any]) -> Any:
         self._api.tokens.expire_all()
@@ -335,7 +279,8 @@ async def _page(_request: Request) -> Response:
     index = PAGE / "index.html"
     if not index.exists():
         return Response("the chat page is not installed", status_code=404)
-    return FileResponse(index, headers={"Content-Security-Policy": POLICY})
+    headers = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"}
+    return FileResponse(index, headers={**headers, "Cache-Control": "no-store"})
 
 
 def _json(value: Any, status: int = 200) -> Response:

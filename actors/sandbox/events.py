@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from actors.sandbox.world import App, Chat, Message, World
+from actors.sandbox.world import App, Chat, Message, Reaction, World
 
 TENANT_KEY = "736588c9260f175e"
 
@@ -65,6 +65,25 @@ def message_received(world: World, app: App, chat: Chat, message: Message) -> di
     return envelope(world, app, "im.message.receive_v1", {"sender": sender, "message": body})
 
 
+def reacted(
+    world: World, app: App, message: Message, reaction: Reaction, *, created: bool
+) -> dict[str, Any]:
+    by_user = reaction.operator_type == "user"
+    who = {"user_id": user_id(reaction.operator_id)} if by_user else {"app_id": app.app_id}
+    return envelope(
+        world,
+        app,
+        f"im.message.reaction.{'created' if created else 'deleted'}_v1",
+        {
+            "message_id": message.message_id,
+            "reaction_type": {"emoji_type": reaction.emoji_type},
+            "operator_type": reaction.operator_type,
+            "action_time": str(world.clock.wall_ms()),
+            **who,
+        },
+    )
+
+
 def message_recalled(world: World, app: App, message: Message) -> dict[str, Any]:
     return envelope(
         world,
@@ -80,11 +99,8 @@ def message_recalled(world: World, app: App, message: Message) -> dict[str, Any]
 
 
 def card_action(
-    world: World, app: App, message: Message, operator: str, value: Any, name: str | None
+    world: World, app: App, message: Message, operator: str, action: dict[str, Any]
 ) -> dict[str, Any]:
-    action: dict[str, Any] = {"value": value, "tag": "button"}
-    if name:
-        action["name"] = name
     return envelope(
         world,
         app,

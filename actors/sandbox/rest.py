@@ -7,10 +7,10 @@ limits, the answer's envelope, and a record of the call for tests to read.
 from __future__ import annotations
 
 import itertools
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import msgspec
 import trio
@@ -19,10 +19,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from actors.sandbox import scopes
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.faults import HANG_S, FaultRule, Faults
 from actors.sandbox.limits import Limits
 from actors.sandbox.tokens import Tokens
+from actors.sandbox.world import World
 
 CALLS_MAX: Final = 20_000
 RECORDED_BYTES_MAX: Final = 64 * 1024
@@ -30,13 +32,6 @@ JSON: Final = "application/json; charset=utf-8"
 PERMISSIONS_URL: Final = "https://open.feishu.cn/app"
 
 Handler = Callable[["Call"], Awaitable[Any]]
-SCOPES: Final = {
-    "/open-apis/cardkit/": "cardkit:card:write",
-    "/open-apis/im/v1/messages": "im:message",
-    "/open-apis/im/v1/images": "im:resource",
-    "/open-apis/im/v1/files": "im:resource",
-    "/open-apis/im/v1/chats": "im:chat",
-}
 
 
 class Dropped(Exception):
@@ -92,7 +87,8 @@ class Raw(Exception):
 class Api:
     """Wraps handlers into what the platform does around each of them."""
 
-    def __init__(self, tokens: Tokens, limits: Limits, faults: Faults, seed: int) -> None:
+    def __init__(self, world: World, tokens: Tokens, limits: Limits, faults: Faults) -> None:
+        self._world = world
         self.tokens = tokens
         self.limits = limits
         self.faults = faults
@@ -101,7 +97,7 @@ class Api:
         """Whether a call counts towards no API's quota."""
         self.calls: deque[Record] = deque(maxlen=CALLS_MAX)
         self._numbers = itertools.count(1)
-        self._seed = seed
+        self._run = world.rng.getrandbits(32)
 
     def routes(
         self, table: list[tuple[str, str, Handler]], *, needs_token: bool = True
@@ -124,7 +120,7 @@ class Api:
         async def serve(request: Request) -> Response:
             record = Record(
                 n=next(self._numbers),
-                at_ms=time.time_ns() // 1_000_000,
+                at_ms=self._world.clock.wall_ms(),
                 method=method,
                 path=request.url.path,
                 template=template,
@@ -166,7 +162,7 @@ class Api:
             if needs_token:
                 app_id = self.tokens.check(request.headers.get("authorization"))
                 record.app_id = app_id
-                self._check_scope(record.template, app_id)
+                self._check_scope(record.method, record.template, app_id)
                 if not self.is_exempt(record.template, request.path_params):
                     self.limits.check_api(app_id, f"{record.method} {record.template}")
             answer = await handler(Call(request, body, app_id))
@@ -174,7 +170,7 @@ class Api:
             record.status, record.code = refused.status, refused.code
             return self._refuse(refused, record)
         except Raw as raw_answer:
-            record.status = 200
+            record.status = raw_answer.response.status_code
             return raw_answer.response
         record.status = 200
         if isinstance(answer, dict) and "code" in answer:
@@ -204,11 +200,15 @@ class Api:
         return None
 
     async def _body(self, request: Request, record: Record) -> dict[str, Any]:
-        if request.headers.get("content-type", "").startswith("multipart/"):
+        kind = request.headers.get("content-type", "")
+        if kind.startswith("multipart/"):
             return {}
         raw = await request.body()
         if not raw:
             return {}
+        if kind.startswith("application/x-www-form-urlencoded"):
+            record.request = dict(parse_qsl(raw.decode(errors="replace")))
+            return dict(record.request)
         try:
             body = msgspec.json.decode(raw)
         except (msgspec.DecodeError, UnicodeError) as wrong:
@@ -219,21 +219,28 @@ class Api:
             record.request = body
         return body
 
-    def _check_scope(self, template: str, app_id: str) -> None:
-        for prefix, scope in SCOPES.items():
-            if template.startswith(prefix) and scope in self.missing_scopes:
-                url = f"{PERMISSIONS_URL}/{app_id}/auth?q={scope}&op_from=openapi&token_type=tenant"
-                raise PlatformError(
-                    99991672,
-                    f"Access denied. One of the following scopes is required: [{scope}]."
-                    f"应用尚未开通所需的应用身份权限：[{scope}]，点击链接申请并开通任一权限即可：{url}",
-                    error={
-                        "permission_violations": [
-                            {"type": "action_scope_required", "subject": scope}
-                        ],
-                        "helps": [{"url": url, "description": "Learn more about scopes"}],
-                    },
-                )
+    def granted(self, app_id: str) -> frozenset[str]:
+        """Return the scopes an app has at this moment."""
+        return self._world.apps[app_id].scopes - self.missing_scopes
+
+    def _check_scope(self, method: str, template: str, app_id: str) -> None:
+        needed = scopes.needed(method, template)
+        if not needed or self.granted(app_id) & set(needed):
+            return
+        listed = ", ".join(needed)
+        query = ",".join(needed)
+        url = f"{PERMISSIONS_URL}/{app_id}/auth?q={query}&op_from=openapi&token_type=tenant"
+        raise PlatformError(
+            99991672,
+            f"Access denied. One of the following scopes is required: [{listed}]."
+            f"应用尚未开通所需的应用身份权限：[{listed}]，点击链接申请并开通任一权限即可：{url}",
+            error={
+                "permission_violations": [
+                    {"type": "action_scope_required", "subject": scope} for scope in needed
+                ],
+                "helps": [{"url": url, "description": "Learn more about scopes"}],
+            },
+        )
 
     def _refuse(self, refused: PlatformError, record: Record) -> Response:
         error = {
@@ -263,7 +270,7 @@ class Api:
         )
 
     def _log_id(self, record: Record) -> str:
-        return f"{record.at_ms:014d}{self._seed:08x}{record.n:010d}"
+        return f"{record.at_ms:014d}{self._run:08x}{record.n:010d}"
 
 
 def _starlette(template: str) -> str:

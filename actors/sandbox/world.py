@@ -12,11 +12,14 @@ from actors.sandbox.cards import Entity
 from actors.sandbox.clock import Clock
 from actors.sandbox.errors import PlatformError, card_error
 from actors.sandbox.feed import Feed
+from actors.sandbox.scopes import GRANTED
 
 MESSAGES_MAX: Final = 20_000
 CARDS_MAX: Final = 5_000
 UUID_S: Final = 3_600.0
 UUIDS_MAX: Final = 20_000
+FILES_MAX: Final = 200
+TOPICS_MAX: Final = 10_000
 
 
 class User(msgspec.Struct, kw_only=True):
@@ -30,6 +33,20 @@ class Chat(msgspec.Struct, kw_only=True):
     name: str
     members: list[str]
     app_id: str
+    topics: Literal["allowed", "forbidden", "every_message", "topic_mode"] = "allowed"
+    """Whether a message may have a topic; ``every_message`` is a group's
+    ``group_message_type: thread``, ``topic_mode`` a group of ``chat_mode: topic``."""
+
+
+class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What was uploaded, and by whom."""
+
+    data: bytes
+    name: str
+    kind: str
+    """``image``, or a file type of the platform (``opus``, ``pdf``, ``stream``, …)."""
+    owner: str
+    """An app id, or the open id of a user."""
 
 
 class Mention(msgspec.Struct, kw_only=True):
@@ -74,6 +91,12 @@ class App(msgspec.Struct, kw_only=True):
     secret: str
     name: str
     bot_open_id: str
+    scopes: frozenset[str] = GRANTED
+    events: frozenset[str] | None = None
+    """Events and callbacks it subscribed to; None: all."""
+
+    def subscribes(self, event_type: str) -> bool:
+        return self.events is None or event_type in self.events
 
 
 class World:
@@ -88,8 +111,8 @@ class World:
         self.chats: dict[str, Chat] = {}
         self.messages: OrderedDict[str, Message] = OrderedDict()
         self.cards: OrderedDict[str, Entity] = OrderedDict()
-        self.images: OrderedDict[str, bytes] = OrderedDict()
-        self.files: OrderedDict[str, bytes] = OrderedDict()
+        self.files: OrderedDict[str, StoredFile] = OrderedDict()
+        self._topics: OrderedDict[str, str] = OrderedDict()
         self._uuids: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
 
     def new_id(self, prefix: str) -> str:
@@ -109,10 +132,20 @@ class World:
         return user
 
     def add_chat(
-        self, kind: Literal["p2p", "group"], name: str, members: list[str], app_id: str
+        self,
+        kind: Literal["p2p", "group"],
+        name: str,
+        members: list[str],
+        app_id: str,
+        topics: Literal["allowed", "forbidden", "every_message", "topic_mode"] = "allowed",
     ) -> Chat:
         chat = Chat(
-            chat_id=self.new_id("oc_"), type=kind, name=name, members=members, app_id=app_id
+            chat_id=self.new_id("oc_"),
+            type=kind,
+            name=name,
+            members=members,
+            app_id=app_id,
+            topics=topics,
         )
         self.chats[chat.chat_id] = chat
         self.feed.changed("chat", chat.chat_id, lambda: chat)
@@ -121,6 +154,16 @@ class World:
     def name_of(self, open_id: str) -> str:
         user = self.users.get(open_id)
         return user.name if user is not None else open_id
+
+    # ── files ───────────────────────────────────────────────────────────────
+
+    def keep_file(self, file: StoredFile) -> str:
+        """Keep a file, the newest 200; return its key."""
+        key = f"{'img' if file.kind == 'image' else 'file'}_v3_{self.rng.getrandbits(96):024x}"
+        self.files[key] = file
+        if len(self.files) > FILES_MAX:
+            self.files.popitem(last=False)
+        return key
 
     # ── messages ────────────────────────────────────────────────────────────
 
@@ -147,7 +190,7 @@ class World:
         content: str,
         *,
         parent: Message | None = None,
-        thread_id: str | None = None,
+        opens_topic: bool = False,
         uuid: str | None = None,
         mentions: list[Mention] | None = None,
     ) -> Message:
@@ -155,17 +198,21 @@ class World:
         if msg_type == "interactive":
             card_id = self._card_of(content, sender.id)
         now = self.clock.wall_ms()
+        message_id = self.new_id("om_")
+        thread_id = self._topic_of(chat, message_id, parent, opens_topic=opens_topic)
+        root_id = (parent.root_id or parent.message_id) if parent else None
         message = Message(
-            message_id=self.new_id("om_"),
+            message_id=message_id,
             chat_id=chat.chat_id,
             sender=sender,
             msg_type=msg_type,
             content=content,
             create_time=now,
             update_time=now,
-            parent_id=parent.message_id if parent else None,
-            root_id=(parent.root_id or parent.message_id) if parent else None,
-            thread_id=thread_id or (parent.thread_id if parent else None),
+            # In a topic both are its first message.
+            parent_id=(root_id if thread_id else parent.message_id) if parent else None,
+            root_id=root_id,
+            thread_id=thread_id,
             card_id=card_id,
             mentions=mentions or [],
         )
@@ -181,6 +228,43 @@ class World:
                 self._uuids.popitem(last=False)
         self.message_changed(message)
         return message
+
+    def _topic_of(
+        self, chat: Chat, message_id: str, parent: Message | None, *, opens_topic: bool
+    ) -> str | None:
+        """Return the topic a new message belongs to; opens one where it must.
+
+        Raises:
+            PlatformError: 230071 the chat has no topics.
+        """
+        if parent is None:
+            if chat.topics not in ("every_message", "topic_mode"):
+                return None
+            return self._open_topic(message_id)
+        if parent.thread_id is None and opens_topic:
+            if chat.topics == "forbidden":
+                raise PlatformError(230071, "The group does not support reply in thread.")
+            parent.thread_id = self._open_topic(parent.message_id)
+            self.message_changed(parent)
+        return parent.thread_id
+
+    def _open_topic(self, first_message_id: str) -> str:
+        thread_id = self.new_id("omt_")
+        self._topics[thread_id] = first_message_id
+        if len(self._topics) > TOPICS_MAX:
+            self._topics.popitem(last=False)
+        return thread_id
+
+    def topic(self, thread_id: str) -> Message:
+        """Return the first message of a topic.
+
+        Raises:
+            PlatformError: 230019 there is no such topic.
+        """
+        found = self.messages.get(self._topics.get(thread_id, ""))
+        if found is None:
+            raise PlatformError(230019, "The topic does NOT exist.")
+        return found
 
     def _card_of(self, content: str, app_id: str) -> str | None:
         """Return the entity a card message sends, checked; None for raw card JSON."""

@@ -23,6 +23,7 @@ from tests.kit.daemon import environment
 ANSWER = '[data-element-id="answer"]'
 FOOTER = '[data-element-id="footer"]'
 PROMISED_S = 10.0
+PRINTED = r"chat page: (http://127\.0\.0\.1:\d+/sandbox/\?token=\w+)$"
 
 
 @pytest.fixture
@@ -39,7 +40,9 @@ def chat_page(state_dir: Path) -> Iterator[str]:
     assert process.stdout is not None
     try:
         for line in process.stdout:
-            if found := re.match(r"chat page: (http://127\.0\.0\.1:\d+/sandbox/)$", line.strip()):
+            if found := re.match(
+                r"chat page: (http://127\.0\.0\.1:\d+/sandbox/\?token=\w+)$", line.strip()
+            ):
                 assert time.monotonic() - started < PROMISED_S
                 yield found[1]
                 break

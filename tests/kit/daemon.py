@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import trio
 
+from actors.sandbox.access import TOKEN_HEADER
 from actors.sandbox.server import RunningSandbox, SandboxSettings, serve_sandbox
 
 READY_WITHIN_S = 20.0
@@ -98,7 +99,8 @@ async def open_platform(**settings: Any) -> AsyncIterator[Platform]:
         running: RunningSandbox = await nursery.start(
             serve_sandbox, SandboxSettings(reconnect_interval_s=1, reconnect_nonce_s=0, **settings)
         )
-        async with httpx.AsyncClient(trust_env=False, timeout=20) as http:
+        token = {TOKEN_HEADER: running.settings.token}
+        async with httpx.AsyncClient(trust_env=False, timeout=20, headers=token) as http:
             yield Platform(running, http)
         nursery.cancel_scope.cancel()
 

@@ -21,6 +21,7 @@ from actors.connection import ConnectionSettings, Peers
 from actors.feishu import gateway as gateway_room
 from actors.feishu.socket import SocketLimits
 from actors.messages import connection, gateway, intake, journal, ownership
+from actors.sandbox.access import TOKEN_HEADER
 from actors.sandbox.server import RunningSandbox, SandboxSettings, serve_sandbox
 from protocol.ids import AccountId
 from protocol.platform import events
@@ -36,6 +37,7 @@ class Setup:
     def __init__(self, sandbox: RunningSandbox, http: httpx.AsyncClient) -> None:
         self.sandbox = sandbox
         self._http = http
+        self._token = {TOKEN_HEADER: sandbox.settings.token}
         self.intake_tx, self.intake = trio.open_memory_channel[intake.IntakeMessage](MAILBOX)
         self.ownership_tx, self._ownership = trio.open_memory_channel[ownership.OwnershipMessage](
             MAILBOX
@@ -76,12 +78,16 @@ class Setup:
             )
 
     async def post(self, path: str, **body: Any) -> Any:
-        response = await self._http.post(f"{self.sandbox.base_url}/sandbox/{path}", json=body)
+        response = await self._http.post(
+            f"{self.sandbox.base_url}/sandbox/{path}", json=body, headers=self._token
+        )
         response.raise_for_status()
         return response.json()
 
     async def get(self, path: str) -> Any:
-        response = await self._http.get(f"{self.sandbox.base_url}/sandbox/{path}")
+        response = await self._http.get(
+            f"{self.sandbox.base_url}/sandbox/{path}", headers=self._token
+        )
         response.raise_for_status()
         return response.json()
 

@@ -98,7 +98,7 @@ async def test_headers_are_spelt_as_one_client_reads_them() -> None:
         address = httpx.URL(platform.base_url)
         stream = await trio.open_tcp_stream(address.host, address.port or 0)
         async with stream:
-            await stream.send_all(b"GET /open-apis/bot/v3/info HTTP/1.1\r\nHost: x\r\n\r\n")
+            await stream.send_all(b"GET /open-apis/bot/v3/info HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             head = b""
             while b"\r\n\r\n" not in head:
                 head += await stream.receive_some()

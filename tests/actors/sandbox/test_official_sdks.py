@@ -125,7 +125,7 @@ def node_client(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("no Node: install Debian's packages nodejs and npm")
     folder = tmp_path_factory.mktemp("node")
-    for name in ("package.json", "package-lock.json", "node_sdk.mjs"):
+    for name in ("package.json", "package-lock.json", "node_sdk.mjs", "node_register.mjs"):
         shutil.copy(CLIENTS / name, folder)
     subprocess.run(
         ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],

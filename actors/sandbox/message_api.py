@@ -1,29 +1,23 @@
-"""What each API of the platform does with a call. Shapes follow the platform's pages."""
+"""The message APIs: send, reply, edit, patch, read, recall, react."""
 
 from __future__ import annotations
 
-import random
 from typing import Any, Final
 
 import msgspec
-from starlette.datastructures import UploadFile
-from starlette.responses import Response
 from starlette.routing import Route
 
 from actors.sandbox.cardschema import CARD_BYTES_MAX, check_card
-from actors.sandbox.documents import Documents
 from actors.sandbox.emoji import EMOJI_TYPES
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.limits import Limits
-from actors.sandbox.longconn import EXCEED_CONNECTIONS, LongConnections
-from actors.sandbox.rest import Api, Call, Handler, Raw
-from actors.sandbox.tokens import Tokens
-from actors.sandbox.uploads import uploads
+from actors.sandbox.rest import Api, Call, Handler
+from actors.sandbox.simplified import simplified
 from actors.sandbox.world import Chat, Message, Sender, World
 
 TEXT_BYTES_MAX: Final = 150 * 1024
-IMAGE_BYTES_MAX: Final = 10 * 1024 * 1024
-IMAGES_MAX: Final = 200
+PAGE_DEFAULT: Final = 20
+PAGE_MAX: Final = 50
 EDITS_MAX: Final = 20
 UUID_CHARS_MAX: Final = 50
 _MSG_TYPES: Final = frozenset(
@@ -44,21 +38,10 @@ _MSG_TYPES: Final = frozenset(
 _MESSAGES: Final = "/open-apis/im/v1/messages"
 
 
-class PlatformApi:
-    def __init__(
-        self,
-        world: World,
-        tokens: Tokens,
-        limits: Limits,
-        sockets: LongConnections,
-        documents: Documents,
-    ) -> None:
-        self._documents = documents
+class MessageApi:
+    def __init__(self, world: World, limits: Limits) -> None:
         self._world = world
-        self._tokens = tokens
         self._limits = limits
-        self._sockets = sockets
-        self._rng: random.Random = world.rng
 
     def routes(self, api: Api) -> list[Route]:
         table: list[tuple[str, str, Handler]] = [
@@ -66,68 +49,14 @@ class PlatformApi:
             ("POST", f"{_MESSAGES}/:message_id/reply", self._reply),
             ("PUT", f"{_MESSAGES}/:message_id", self._edit),
             ("PATCH", f"{_MESSAGES}/:message_id", self._patch),
+            ("GET", _MESSAGES, self._list_messages),
             ("GET", f"{_MESSAGES}/:message_id", self._get_message),
             ("DELETE", f"{_MESSAGES}/:message_id", self._recall),
             ("POST", f"{_MESSAGES}/:message_id/reactions", self._react),
-            ("GET", f"{_MESSAGES}/:message_id/reactions", self._reactions),
+            ("GET", f"{_MESSAGES}/:message_id/reactions", self._list_reactions),
             ("DELETE", f"{_MESSAGES}/:message_id/reactions/:reaction_id", self._unreact),
-            ("POST", "/open-apis/im/v1/images", self._upload_image),
-            ("GET", "/open-apis/im/v1/images/:image_key", self._get_image),
-            *uploads(self._world),
-            *self._documents.routes(),
-            ("GET", "/open-apis/im/v1/chats/:chat_id", self._get_chat),
-            ("GET", "/open-apis/im/v1/chats/:chat_id/members", self._members),
-            ("GET", "/open-apis/bot/v3/info", self._bot_info),
         ]
-        open_table: list[tuple[str, str, Handler]] = [
-            ("POST", "/open-apis/auth/v3/tenant_access_token/internal", self._tenant_token),
-            ("POST", "/open-apis/auth/v3/app_access_token/internal", self._app_token),
-            ("POST", "/callback/ws/endpoint", self._endpoint),
-        ]
-        return [*api.routes(table), *api.routes(open_table, needs_token=False)]
-
-    # ── credentials ─────────────────────────────────────────────────────────
-
-    async def _tenant_token(self, call: Call) -> Any:
-        app = self._tokens.app(call.body.get("app_id"), call.body.get("app_secret"))
-        token, expire = self._tokens.issue(app)
-        return {"code": 0, "msg": "ok", "tenant_access_token": token, "expire": expire}
-
-    async def _app_token(self, call: Call) -> Any:
-        answer = await self._tenant_token(call)
-        return {**answer, "app_access_token": answer["tenant_access_token"]}
-
-    async def _endpoint(self, call: Call) -> Any:
-        app_id, secret = call.body.get("AppID"), call.body.get("AppSecret")
-        app = self._world.apps.get(app_id) if isinstance(app_id, str) else None
-        if app is None or app.secret != secret:
-            # ``data`` is there with every error: one client reads it before the code.
-            return {"code": 514, "msg": "auth failed", "data": {}}
-        if self._sockets.full(app.app_id):
-            return {
-                "code": EXCEED_CONNECTIONS,
-                "msg": "the number of connections exceeded the limit",
-                "data": {},
-            }
-        return {
-            "code": 0,
-            "msg": "",
-            "data": {
-                "URL": self._sockets.issue_ticket(app.app_id),
-                "ClientConfig": self._sockets.client_config,
-            },
-        }
-
-    async def _bot_info(self, call: Call) -> Any:
-        app = self._world.apps[call.app_id]
-        bot = {
-            "activate_status": 2,
-            "app_name": app.name,
-            "avatar_url": "",
-            "ip_white_list": [],
-            "open_id": app.bot_open_id,
-        }
-        return {"code": 0, "msg": "ok", "bot": bot}
+        return api.routes(table)
 
     # ── messages ────────────────────────────────────────────────────────────
 
@@ -199,21 +128,36 @@ class PlatformApi:
         if before is not None:
             return self._describe(before)
         self._limits.check_send(chat.chat_id)
-        thread = None
-        if parent is not None and call.body.get("reply_in_thread") and not parent.thread_id:
-            thread = parent.thread_id = self._world.new_id("omt_")
+        self._check_files(msg_type, content, call.app_id)
         message = self._world.add_message(
             chat,
             self._sender(call.app_id),
             msg_type,
             content,
             parent=parent,
-            thread_id=thread,
+            opens_topic=call.body.get("reply_in_thread") is True,
             uuid=uuid,
         )
         return self._describe(message)
 
-    def _describe(self, message: Message) -> dict[str, Any]:
+    def _check_files(self, msg_type: str, content: str, app_id: str) -> None:
+        """Hold what a message carries against what was uploaded, and as what."""
+        body = msgspec.json.decode(content)
+        for name in ("image_key", "file_key"):
+            key = body.get(name) if isinstance(body, dict) else None
+            if key is None or msg_type in ("interactive", "post", "sticker"):
+                continue
+            file = self._world.files.get(key)
+            if file is None or file.owner != app_id:
+                raise PlatformError(230017, "Bot is NOT the owner of the resource.")
+            is_image = file.kind == "image"
+            if is_image != (name == "image_key") or (msg_type == "audio" and file.kind != "opus"):
+                raise PlatformError(
+                    230055,
+                    "The type of file upload does not match the type of message being sent.",
+                )
+
+    def _describe(self, message: Message, *, raw_card: bool = True) -> dict[str, Any]:
         shown: dict[str, Any] = {
             "message_id": message.message_id,
             "msg_type": message.msg_type,
@@ -228,12 +172,25 @@ class PlatformApi:
                 "sender_type": message.sender.type,
                 "tenant_key": "736588c9260f175e",
             },
-            "body": {} if message.recalled else {"content": message.content},
+            "body": {} if message.recalled else {"content": self._content(message, raw_card)},
         }
+        if message.mentions:
+            shown["mentions"] = [
+                {"key": one.key, "id": one.open_id, "id_type": "open_id", "name": one.name}
+                for one in message.mentions
+            ]
         for key in ("root_id", "parent_id", "thread_id"):
             if value := getattr(message, key):
                 shown[key] = value
         return shown
+
+    def _content(self, message: Message, raw_card: bool) -> str:
+        """A card as it is at this moment, whole, or in the short form that events have."""
+        if message.msg_type != "interactive":
+            return message.content
+        entity = self._world.cards.get(message.card_id or "")
+        card = msgspec.json.decode(message.content) if entity is None else entity.card
+        return msgspec.json.encode(card if raw_card else simplified(card)).decode()
 
     def _own(self, call: Call) -> Message:
         message = self._world.message(call.path["message_id"])
@@ -276,7 +233,34 @@ class PlatformApi:
         return {}
 
     async def _get_message(self, call: Call) -> Any:
-        return {"items": [self._describe(self._world.message(call.path["message_id"]))]}
+        message = self._world.message(call.path["message_id"])
+        raw_card = call.query.get("card_msg_content_type") == "user_card_content"
+        return {"items": [self._describe(message, raw_card=raw_card)]}
+
+    async def _list_messages(self, call: Call) -> Any:
+        """A page of a chat's messages, or of a topic's."""
+        of, kind = call.query.get("container_id", ""), call.query.get("container_id_type")
+        if kind == "thread":
+            chat_id = self._world.topic(of).chat_id
+        elif kind == "chat":
+            chat_id = of
+        else:
+            raise PlatformError(230001, "invalid request parameter, ext=container_id_type")
+        self._chat(chat_id, call.app_id)
+        found = [
+            one
+            for one in self._world.messages.values()
+            if (one.thread_id == of if kind == "thread" else one.chat_id == of)
+        ]
+        if call.query.get("sort_type") == "ByCreateTimeDesc":
+            found.reverse()
+        at, size = _page(call)
+        more = len(found) > at + size
+        return {
+            "items": [self._describe(one, raw_card=False) for one in found[at : at + size]],
+            "has_more": more,
+            "page_token": str(at + size) if more else "",
+        }
 
     async def _recall(self, call: Call) -> Any:
         self._world.recall(self._own(call))
@@ -298,25 +282,19 @@ class PlatformApi:
             "reaction_type": {"emoji_type": emoji},
         }
 
-    async def _reactions(self, call: Call) -> Any:
-        """All of a message's reactions of one kind; there are fewer than a page."""
+    async def _list_reactions(self, call: Call) -> Any:
         message = self._world.message(call.path["message_id"])
-        kind = call.query.get("reaction_type")
-        return {
-            "items": [
-                {
-                    "reaction_id": one.reaction_id,
-                    "operator": {
-                        "operator_id": one.operator_id,
-                        "operator_type": one.operator_type,
-                    },
-                    "reaction_type": {"emoji_type": one.emoji_type},
-                }
-                for one in message.reactions
-                if kind is None or one.emoji_type == kind
-            ],
-            "has_more": False,
-        }
+        wanted = call.query.get("reaction_type")
+        items = [
+            {
+                "reaction_id": one.reaction_id,
+                "operator": {"operator_id": one.operator_id, "operator_type": one.operator_type},
+                "reaction_type": {"emoji_type": one.emoji_type},
+            }
+            for one in message.reactions
+            if wanted in (None, one.emoji_type)
+        ]
+        return {"items": items, "has_more": False, "page_token": ""}
 
     async def _unreact(self, call: Call) -> Any:
         message = self._world.message(call.path["message_id"])
@@ -328,60 +306,12 @@ class PlatformApi:
                 return {"reaction_id": reaction.reaction_id}
         raise PlatformError(231011, "invalid reaction_id.")
 
-    # ── images and chats ────────────────────────────────────────────────────
 
-    async def _upload_image(self, call: Call) -> Any:
-        async with call.request.form(max_part_size=IMAGE_BYTES_MAX + 1) as form:
-            image = form.get("image")
-            if form.get("image_type") not in ("message", "avatar"):
-                raise PlatformError(234001, "Invalid request param.")
-            if not isinstance(image, UploadFile):
-                raise PlatformError(234001, "Invalid request param.")
-            data = await image.read()
-        if not data:
-            raise PlatformError(234010, "File's size can't be 0.")
-        if len(data) > IMAGE_BYTES_MAX:
-            raise PlatformError(234006, "The file size exceed the max value.")
-        key = f"img_v3_{self._rng.getrandbits(96):024x}"
-        self._world.images[key] = data
-        if len(self._world.images) > IMAGES_MAX:
-            self._world.images.popitem(last=False)
-        return {"image_key": key}
-
-    async def _get_image(self, call: Call) -> Any:
-        data = self._world.images.get(call.path["image_key"])
-        if data is None:
-            raise PlatformError(234005, "The image is deleted.")
-        raise Raw(
-            Response(
-                data,
-                headers={
-                    "Content-Type": "application/octet-stream",
-                    "Content-Disposition": 'attachment; filename="image"',
-                },
-            )
-        )
-
-    async def _get_chat(self, call: Call) -> Any:
-        chat = self._world.chats.get(call.path["chat_id"])
-        if chat is None:
-            raise PlatformError(232006, "invalid chat_id")
-        return {
-            "name": chat.name,
-            "chat_mode": "p2p" if chat.type == "p2p" else "group",
-            "chat_type": "private",
-            "chat_status": "normal",
-            "external": False,
-            "user_count": str(len(chat.members)),
-            "bot_count": "1",
-        }
-
-    async def _members(self, call: Call) -> Any:
-        chat = self._world.chats.get(call.path["chat_id"])
-        if chat is None:
-            raise PlatformError(232006, "invalid chat_id")
-        items = [
-            {"member_id_type": "open_id", "member_id": member, "name": self._world.name_of(member)}
-            for member in chat.members
-        ]
-        return {"items": items, "has_more": False, "page_token": "", "member_total": len(items)}
+def _page(call: Call) -> tuple[int, int]:
+    """Return where a page begins and how long it is."""
+    try:
+        at = int(call.query.get("page_token") or 0)
+        size = int(call.query.get("page_size") or PAGE_DEFAULT)
+    except ValueError as wrong:
+        raise PlatformError(230001, f"invalid request parameter, ext={wrong}") from wrong
+    return max(0, at), max(1, min(size, PAGE_MAX))

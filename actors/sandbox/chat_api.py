@@ -1,0 +1,57 @@
+"""The chat APIs: what a chat is, and who is in it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from starlette.routing import Route
+
+from actors.sandbox.errors import PlatformError
+from actors.sandbox.rest import Api, Call, Handler
+from actors.sandbox.world import Chat, World
+
+_CHATS: Final = "/open-apis/im/v1/chats"
+
+
+class ChatApi:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def routes(self, api: Api) -> list[Route]:
+        table: list[tuple[str, str, Handler]] = [
+            ("GET", f"{_CHATS}/:chat_id", self._get),
+            ("GET", f"{_CHATS}/:chat_id/members", self._members),
+            ("GET", f"{_CHATS}/:chat_id/members/is_in_chat", self._is_in_chat),
+        ]
+        return api.routes(table)
+
+    def _chat(self, call: Call) -> Chat:
+        chat = self._world.chats.get(call.path["chat_id"])
+        if chat is None:
+            raise PlatformError(232006, "invalid chat_id")
+        return chat
+
+    async def _get(self, call: Call) -> Any:
+        chat = self._chat(call)
+        mode = "topic" if chat.topics == "topic_mode" else "group"
+        return {
+            "name": chat.name,
+            "chat_mode": "p2p" if chat.type == "p2p" else mode,
+            "group_message_type": "thread" if chat.topics == "every_message" else "chat",
+            "chat_type": "private",
+            "chat_status": "normal",
+            "external": False,
+            "user_count": str(len(chat.members)),
+            "bot_count": "1",
+        }
+
+    async def _members(self, call: Call) -> Any:
+        chat = self._chat(call)
+        items = [
+            {"member_id_type": "open_id", "member_id": member, "name": self._world.name_of(member)}
+            for member in chat.members
+        ]
+        return {"items": items, "has_more": False, "page_token": "", "member_total": len(items)}
+
+    async def _is_in_chat(self, call: Call) -> Any:
+        return {"is_in_chat": self._chat(call).app_id == call.app_id}
