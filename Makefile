@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# One process of tests per core; one test alone needs none beside it.
+PARALLEL = $(if $(findstring .py,$(ARGS)),,-n auto --dist worksteal)
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -25,8 +27,8 @@ $(STAMP): pyproject.toml requirements.lock
 run: $(STAMP)  ## the daemon on its embedded sandbox; prints the chat page's address
 	$(BIN)/python -m actors.daemon --sandbox $(ARGS)
 
-test: $(STAMP)  ## every test
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP)  ## every test, or those of ARGS
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 faults: $(STAMP)  ## kill a daemon CYCLES times by SEED, and check what it promised
 	$(BIN)/python -m tests.faults --cycles $(or $(CYCLES),20) $(if $(SEED),--seed $(SEED))

@@ -1,10 +1,37 @@
-"""Fixtures every test may ask for."""
+"""Fixtures every test may ask for, the profile of hypothesis, and the limit of a test."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+import pytest_timeout
+
+from tests.kit.limits import keep_stderr, set_timer
+from tests.kit.sizes import NIGHTLY, examples
+
+# A machine that is busy is no reason to fail: there is no deadline for one example, and
+# drawing slowly is no health problem. CI always tries the same examples.
+hypothesis.settings.register_profile(
+    "tests",
+    deadline=None,
+    database=None,
+    max_examples=examples(100),
+    derandomize=bool(os.environ.get("CI")) and not NIGHTLY,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    keep_stderr(config)
+
+
+def pytest_timeout_set_timer(item: pytest.Item, settings: pytest_timeout.Settings) -> bool:
+    """End a test that takes too long, with the tasks it hangs in."""
+    return set_timer(item, settings)
 
 
 @pytest.fixture

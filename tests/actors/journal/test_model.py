@@ -20,6 +20,7 @@ from protocol.ids import ChatId, RowId, SessionId
 from protocol.routing.delivery import CLOSED_STATES, RowState
 from protocol.routing.lease import LeaseState
 from tests.actors.journal.client import JournalClient, append_message
+from tests.kit.sizes import examples
 
 EVENTS = st.integers(0, 12).map("e{}".format)
 KEYS = st.none() | st.integers(0, 6).map("om_{}".format)
@@ -299,6 +300,4 @@ class JournalAgainstModel(RuleBasedStateMachine):
 
 
 TestJournalAgainstModel = JournalAgainstModel.TestCase
-TestJournalAgainstModel.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, database=None
-)
+TestJournalAgainstModel.settings = settings(max_examples=examples(60), stateful_step_count=40)

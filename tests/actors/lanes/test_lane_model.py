@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.messages import lane, link
 from protocol.ids import ConnectionId, MessageId, RowId
 from tests.actors.lanes.test_lane import CANCEL_DEADLINE_S, SESSION, World, open_world, row
+from tests.kit.sizes import examples
 
 ACTIONS = st.lists(
     st.one_of(
@@ -121,7 +122,7 @@ def check(world: World, model: Model) -> None:
     assert world.answered == [RowId(number) for number in model.answered]
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(150))
 @given(ACTIONS)
 def test_a_lane_does_what_a_person_would_expect(actions: list[tuple[Any, ...]]) -> None:
     trio.run(follow, actions, clock=MockClock(autojump_threshold=0))

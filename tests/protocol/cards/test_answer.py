@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.cards.answer import SEGMENT_BYTES_MAX, AnswerText, json_bytes
+from tests.kit.sizes import examples
 
 WORDS = st.sampled_from(
     ["hello", "世界", "🎉", "**bold**", "_it_", "`<at id=all></at>`", "<think>", "|", "a\\b", '"q"']
@@ -137,7 +138,7 @@ def test_more_tables_than_a_card_takes_go_on_below() -> None:
     assert whole(answer) == table * 11
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.lists(st.one_of(PROSE, FENCED, TABLE), min_size=60, max_size=120))
 def test_long_mixed_text_keeps_every_character_of_prose(blocks: list[str]) -> None:
     text = "\n\n".join(

@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from protocol.cards.answer import AnswerText
+from tests.kit.sizes import examples
 from tests.protocol.cards.test_answer import feed, whole
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable("table").disable("html_block")
@@ -88,7 +89,7 @@ def live(text: str) -> list[str]:
     ]
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(300))
 @given(MARKDOWN, st.lists(st.integers(0, 300), max_size=10))
 def test_code_is_kept_wherever_it_stands_and_nothing_else_is_live(
     text: str, cuts: list[int]
@@ -163,13 +164,13 @@ SOUP = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=1_500, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(1_500))
 @given(SOUP)
 def test_whatever_an_agent_writes_it_mentions_nobody(text: str) -> None:
     assert live(whole(feed(text, []))) == []
 
 
-@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(200))
 @given(
     st.lists(
         st.one_of(

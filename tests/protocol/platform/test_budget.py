@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from protocol.platform.api_budget import Limits, Shares
 from protocol.platform.budget import Budget, Want
+from tests.kit.sizes import examples
 from tests.protocol.platform.exact_limits import Simulation
 
 FINAL, CREATE, STRUCTURE, TEXT, TICK = range(5)
@@ -45,7 +46,7 @@ def latencies(
 # ── the platform's windows ──────────────────────────────────────────────────
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(
     st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30)), min_size=1, max_size=1_500),
     st.integers(0, 2**32),

@@ -17,6 +17,7 @@ from protocol.ids import ChatId, ConnectionId, SessionId
 from protocol.routing import lease
 from protocol.routing.lease import Session, State, ToolError
 from protocol.wire.messages import Role
+from tests.kit.sizes import examples
 
 Map = dict[str, Any]
 
@@ -348,6 +349,4 @@ class LeaseAgainstModel(RuleBasedStateMachine):
 
 
 TestLeaseAgainstModel = LeaseAgainstModel.TestCase
-TestLeaseAgainstModel.settings = settings(
-    max_examples=200, stateful_step_count=60, deadline=None, derandomize=True, database=None
-)
+TestLeaseAgainstModel.settings = settings(max_examples=examples(200), stateful_step_count=60)

@@ -1,0 +1,14 @@
+"""How much a run of the tests tries: a nightly one, more of everything."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+NIGHTLY: Final = os.environ.get("LARKD_NIGHTLY") == "1"
+NIGHTLY_TIMES: Final = 20
+
+
+def examples(count: int) -> int:
+    """Return how many examples to try of a property that is worth *count* each time."""
+    return count * NIGHTLY_TIMES if NIGHTLY else count
