@@ -68,6 +68,8 @@ from protocol.ids import AccountId, ConnectionId, MessageId, SessionId
 
 CORE_BUDGET: Final = Budget(restarts_max=3, window_s=60.0)
 EDGES_BUDGET: Final = Budget(restarts_max=10, window_s=60.0, backoff_max_s=30.0)
+EDGES_START_WITHIN_S: Final = 30.0
+"""Each of them has a limit of its own, and a connection starts after two of them."""
 REFUSED_AGAIN_S: Final = 30.0
 LANES_MARGIN_S: Final = 3.0
 """Beyond the cards' own deadline, before a lane that does not end is named."""
@@ -213,6 +215,7 @@ class App:
                 Child(
                     name="edges",
                     run=lambda *, task_status: self._run_edges(listeners, task_status=task_status),
+                    start_within_s=EDGES_START_WITHIN_S,
                 ),
             ],
             Strategy.REST_FOR_ONE,
@@ -267,8 +270,13 @@ class App:
 
         name = account.settings.account_id
         return [
-            Child(name=f"intake {name}", run=run_intake, start_within_s=60.0),
-            Child(name=f"connection {name}", run=run_connection),
+            Child(name=f"intake {name}", run=run_intake),
+            # It opens last: what it brings meets all that the journal still held.
+            Child(
+                name=f"connection {name}",
+                run=run_connection,
+                after=("repair", f"intake {name}"),
+            ),
         ]
 
     # ── one run of each ────────────────────────────────────────────────────
