@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 # One process of tests per core; one test alone needs none beside it.
 PARALLEL = $(if $(findstring .py,$(ARGS)),,-n auto --dist worksteal)
 STAMP  := $(VENV)/.installed
+RUNTIME := $(VENV)/.installed-runtime
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test faults nightly lint types bench check lock agents clean
@@ -15,16 +17,23 @@ help:  ## what there is
 
 setup: $(STAMP)  ## the virtual environment, with the locked dependencies
 
-$(STAMP): pyproject.toml requirements.lock
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "larkd needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 2; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "python3-venv is missing: install it (Debian: apt-get install python3-venv)" >&2; exit 2; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+
+$(STAMP): pyproject.toml requirements.lock | $(BIN)/python
+	$(PIP) --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@ $(RUNTIME)
+
+# What running needs, and nothing of the developers' tools.
+$(RUNTIME): runtime.lock | $(BIN)/python
+	$(PIP) --require-hashes -r runtime.lock
 	@touch $@
 
-run: $(STAMP)  ## the daemon on its embedded sandbox; prints the chat page's address
+run: $(RUNTIME)  ## the daemon on its embedded sandbox; prints the chat page's address
 	$(BIN)/python -m actors.daemon --sandbox $(ARGS)
 
 test: $(STAMP)  ## every test, or those of ARGS
@@ -50,9 +59,12 @@ check: lint types test  ## what CI runs
 bench: $(STAMP)  ## every bench, a table each
 	@for script in bench/[!l]*.py; do echo "== $$script"; $(BIN)/python -m $$(echo $$script | sed "s,/,.,; s,.py,,") || exit 1; done
 
-lock: $(STAMP)  ## pin the dependencies anew from pyproject.toml (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-emit-index-url \
-	  --no-emit-find-links --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml
+
+lock:  ## pin the dependencies anew from pyproject.toml, with hashes (needs uv)
+	$(COMPILE) --extra dev -o requirements.lock
+	$(COMPILE) --constraint requirements.lock -o runtime.lock
 
 agents: $(STAMP)  ## real coding agents from npm, each driven from the chat on stand-in models
 	@command -v npm >/dev/null || { echo "npm is missing: install it (Debian: apt-get install npm)" >&2; exit 2; }
