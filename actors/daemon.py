@@ -30,7 +30,12 @@ from protocol.config.settings import ConfigurationError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon; return its exit status."""
-    arguments = parse_daemon_arguments(sys.argv[1:] if argv is None else argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    arguments = parse_daemon_arguments(given)
+    if arguments.stop:
+        from actors.cli.main import main as larkd  # noqa: PLC0415  # not for a running daemon
+
+        return larkd(["daemon", *given])
     try:
         return _main(arguments, os.environ)
     except ConfigurationError as wrong:
@@ -104,6 +109,7 @@ def opened(state: StateDir) -> Iterator[TokenFiles]:
     """Make and lock the state directory while the block runs; give its tokens."""
     state_dir.create(state)
     with state_dir.locked(state):
+        state.stopped.unlink(missing_ok=True)
         yield open_tokens(state, secrets.token_urlsafe)
 
 

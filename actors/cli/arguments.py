@@ -69,6 +69,12 @@ def parse_daemon_arguments(argv: Sequence[str]) -> DaemonArguments:
 
 def add_daemon_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "action",
+        nargs="?",
+        choices=("stop",),
+        help="stop: end the daemon that runs, and keep proxies from starting it again",
+    )
+    parser.add_argument(
         "--config",
         metavar="FILE",
         type=Path,
@@ -110,6 +116,7 @@ def daemon_arguments(parsed: argparse.Namespace) -> DaemonArguments:
         state_dir=getattr(parsed, "state_dir", None),
         sandbox=parsed.sandbox,
         check=parsed.check,
+        stop=parsed.action == "stop",
         listen=parsed.listen,
     )
 

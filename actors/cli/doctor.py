@@ -6,8 +6,11 @@ for files, disk and clock. No secret is ever part of a finding.
 
 from __future__ import annotations
 
+import argparse
+import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -17,10 +20,13 @@ import trio
 
 from actors.cli import status
 from actors.cli.operator import Unavailable
+from actors.cli.output import Output
+from actors.cli.output import as_json as to_json
 from actors.feishu.clock import clock_skew_s
 from actors.feishu.gateway import describe
 from actors.feishu.http import Platform
 from actors.host import config_file
+from actors.host.advice import command_for
 from actors.host.tokens import read_token
 from actors.messages import gateway
 from protocol import __version__
@@ -48,6 +54,12 @@ DONE: Final = 0
 FAILED: Final = 1
 
 
+def run(state: StateDir, parsed: argparse.Namespace) -> Output:
+    """Examine everything; the status is 1 where a check failed."""
+    findings = examine(state, parsed.config, os.environ, time.time_ns() // 1_000_000)
+    return report(findings, as_json=parsed.json, verbose=parsed.verbose)
+
+
 def examine(
     state: StateDir, config: Path | None, env: Mapping[str, str], now_ms: int
 ) -> list[Finding]:
@@ -64,12 +76,13 @@ def examine(
     return findings + trio.run(_online, settings)
 
 
-def report(findings: list[Finding], *, as_json: bool, verbose: bool) -> tuple[str, int]:
+def report(findings: list[Finding], *, as_json: bool, verbose: bool) -> Output:
     """Return what to print, and the exit status: 1 where a check failed."""
     exit_status = FAILED if any(one.state == "fail" for one in findings) else DONE
     if as_json:
-        return msgspec.json.format(msgspec.json.encode(findings), indent=2).decode(), exit_status
-    return as_text(findings, verbose=verbose), exit_status
+        listed = msgspec.to_builtins(findings)
+        return Output(to_json({"findings": listed}), exit_status)
+    return Output(as_text(findings, verbose=verbose), exit_status)
 
 
 # ── files ───────────────────────────────────────────────────────────────────
@@ -77,7 +90,11 @@ def report(findings: list[Finding], *, as_json: bool, verbose: bool) -> tuple[st
 
 def _files(state: StateDir) -> Iterator[Finding]:
     if not state.root.is_dir():
-        yield warn("state", f"{state.root} does not exist yet", "start larkd once: larkd daemon")
+        yield warn(
+            "state",
+            f"{state.root} does not exist yet",
+            f"set larkd up: larkd init; or start it: {command_for(state, 'daemon')}",
+        )
         return
     mode = stat.S_IMODE(state.root.stat().st_mode)
     if mode & 0o077:

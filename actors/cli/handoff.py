@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from actors.cli.operator import Declined, ask
+from actors.cli.output import Output
 from actors.cli.status import fetch
 from protocol.config.places import StateDir
 from protocol.routing import lease
@@ -19,7 +20,7 @@ TOOLS: Final[Mapping[str, str]] = {
 }
 
 
-def hand_off(state: StateDir, parsed: argparse.Namespace) -> str:
+def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     """Do what was asked; return the daemon's answer.
 
     Raises:
@@ -30,7 +31,7 @@ def hand_off(state: StateDir, parsed: argparse.Namespace) -> str:
     answer = ask(state, TOOLS[parsed.action], _arguments(state, parsed), role="dispatcher")
     if not answer.ok:
         raise Declined(answer.error or "refused without a reason")
-    return str(answer.result)
+    return Output(str(answer.result))
 
 
 def _arguments(state: StateDir, parsed: argparse.Namespace) -> dict[str, Any]:

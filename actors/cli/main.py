@@ -5,61 +5,20 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import secrets
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from actors.cli.arguments import (
-    add_handoff,
-    add_pair,
-    add_state_dir,
-    add_tokens,
-    parse_daemon_arguments,
-)
-from actors.proxies.acp_arguments import acp_settings, add_acp
-
-if TYPE_CHECKING:
-    from protocol.config.places import StateDir
+from actors.cli.arguments import parse_daemon_arguments
+from actors.cli.parser import build_parser, command_list
+from actors.proxies.acp_arguments import acp_settings
 
 DONE: Final = 0
 FAILED: Final = 1
 BAD_CONFIGURATION: Final = 2
-
-DESCRIPTION: Final = """\
-One daemon owns a Feishu/Lark bot's long connection and gives it to many
-coding-agent sessions; their answers stream into live cards.
-"""
-MCP_DESCRIPTION: Final = """\
-A stdio MCP server that is a Claude Code channel: messages of Feishu arrive in the
-session, and its tools answer them. Your MCP client starts it; with Claude Code:
-
-  claude mcp add -s user feishu -- larkd mcp
-  claude --dangerously-load-development-channels server:feishu
-
-Environment: LARKD_ROLE=dispatcher for the coordinating session (else session),
-LARKD_SESSION_ID, LARKD_TEAMMATE_NAME, LARKD_STATE_DIR; LARKD_AUTOSTART=0 leaves the
-daemon alone where it does not run.
-"""
-EPILOG: Final = """\
-examples:
-  larkd daemon --sandbox    try it in a minute: no Feishu app needed
-  larkd daemon              run with ~/.config/larkd/config.toml
-  larkd status              who hears the user, what waits, which sessions are live
-  larkd status --json       the same, for scripts
-  larkd handoff acquire api let the session api hear the user
-  larkd doctor              what is wrong, and what to do about it
-  larkd acp --alias codex -- codex-acp
-                            let an agent answer in Feishu
-  larkd pair approve K7M2QX let in who was shown this code
-  larkd tokens rotate session
-                            make a new token; the old one proves nothing any more
-
-`larkd COMMAND --help` says more. Exit status: 0 done, 1 failed, 2 bad usage or
-configuration, 3 another larkd is running, 4 Feishu refused the credentials
-"""
+_COMPLETING: Final = "_ARGCOMPLETE"
+"""What a shell sets when it asks for completions."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,89 +38,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    parser = build_parser()
+    if _COMPLETING in os.environ:
+        import argcomplete  # noqa: PLC0415  # only for a shell that completes
+
+        argcomplete.autocomplete(parser)
+    if not arguments:
+        print(command_list(parser))  # noqa: T201  # the command's output
+        return DONE
     # These two read their own arguments, also --help.
-    if arguments[:1] == ["daemon"]:
+    if arguments[0] == "daemon":
         return _daemon(arguments[1:])
-    if arguments[:1] == ["sandbox"]:
-        return _sandbox(arguments[1:])
-    parsed = _parser().parse_args(arguments)
-    if parsed.command == "mcp":
-        return _mcp(parsed)
-    if parsed.command == "acp":
-        return _acp(parsed)
-    if parsed.command == "doctor":
-        return _doctor(parsed)
+    if arguments[0] == "sandbox":
+        return int(importlib.import_module("actors.sandbox.__main__").main(arguments[1:]) or DONE)
+    parsed = parser.parse_args(arguments)
+    match parsed.command:
+        case "mcp":
+            return _mcp(parsed)
+        case "acp":
+            return _acp(parsed)
     return _answer(parsed)
 
 
-def _parser() -> argparse.ArgumentParser:
-    from protocol import __version__  # noqa: PLC0415  # only here
-
-    parser = argparse.ArgumentParser(
-        prog="larkd",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"larkd {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands.add_parser("daemon", help="run the daemon", add_help=False)
-    status = commands.add_parser(
-        "status",
-        help="show the state of the running daemon",
-        description="Ask the running daemon who hears the user, what waits and who is connected.",
-        allow_abbrev=False,
-    )
-    status.add_argument("--json", action="store_true", help="print the whole status as JSON")
-    add_state_dir(status)
-    add_handoff(commands)
-    add_pair(commands)
-    add_tokens(commands)
-    doctor = commands.add_parser(
-        "doctor",
-        help="look for what is wrong, each finding with its remedy",
-        description="Check credentials, scopes, connection, queue, disk, tokens, versions and"
-        " clock. Works without a running daemon, and never prints a secret.",
-        allow_abbrev=False,
-    )
-    doctor.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
-    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
-    doctor.add_argument("--verbose", action="store_true", help="show also what is in order")
-    add_state_dir(doctor)
-    mcp = commands.add_parser(
-        "mcp",
-        help="attach an MCP client, such as Claude Code, over stdio",
-        description=MCP_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add_state_dir(mcp)
-    add_acp(commands)
-    commands.add_parser(
-        "sandbox", help="run the stand-in platform and its chat page alone", add_help=False
-    )
-    return parser
-
-
 def _daemon(argv: list[str]) -> int:
-    parse_daemon_arguments(argv)  # bad usage and --help are answered before the slow imports
+    # Bad usage and --help are answered before the slow imports.
+    arguments = parse_daemon_arguments(argv)
+    if arguments.stop:
+        return _answer(argparse.Namespace(command="daemon stop", state_dir=arguments.state_dir))
     return int(importlib.import_module("actors.daemon").main(argv))
-
-
-def _sandbox(argv: list[str]) -> int:
-    return int(importlib.import_module("actors.sandbox.__main__").main(argv) or DONE)
-
-
-def _doctor(parsed: argparse.Namespace) -> int:
-    from actors.cli import doctor  # noqa: PLC0415  # only for this command
-    from protocol.config import places  # noqa: PLC0415  # likewise
-
-    state = places.state_dir(getattr(parsed, "state_dir", None), os.environ, Path.home())
-    findings = doctor.examine(state, parsed.config, os.environ, time.time_ns() // 1_000_000)
-    text, exit_status = doctor.report(findings, as_json=parsed.json, verbose=parsed.verbose)
-    print(text)  # noqa: T201  # the command's output
-    return exit_status
 
 
 def _mcp(parsed: argparse.Namespace) -> int:
@@ -190,51 +94,22 @@ def _acp(parsed: argparse.Namespace) -> int:
 
 
 def _answer(parsed: argparse.Namespace) -> int:
-    """Do what needs the state directory; print the outcome."""
-    from actors.cli.operator import Declined, Unavailable  # noqa: PLC0415  # trio, which --help can do without
+    """Run the command's module, ``actors.cli.NAME``; print its outcome."""
+    from actors.cli.output import CommandFailed  # noqa: PLC0415  # --help can do without
     from protocol.config import places  # noqa: PLC0415  # likewise
     from protocol.config.settings import ConfigurationError  # noqa: PLC0415  # likewise
 
     state = places.state_dir(getattr(parsed, "state_dir", None), os.environ, Path.home())
-    command: Callable[[StateDir, argparse.Namespace], str] = {
-        "status": _status,
-        "handoff": _handoff,
-        "pair": _pair,
-        "tokens": _rotate,
-    }[parsed.command]
+    module = importlib.import_module(f"actors.cli.{parsed.command.split()[-1]}")
     try:
-        text = command(state, parsed)
-    except (Unavailable, ConfigurationError, Declined) as why:
-        print(f"larkd {parsed.command}: {why}", file=sys.stderr)  # noqa: T201  # the command's output
-        return BAD_CONFIGURATION if isinstance(why, ConfigurationError) else FAILED
-    print(text)  # noqa: T201  # likewise
-    return DONE
-
-
-def _status(state: StateDir, parsed: argparse.Namespace) -> str:
-    from actors.cli import status  # noqa: PLC0415  # only for this command
-
-    found = status.fetch(state)
-    return status.as_json(found) if parsed.json else status.as_text(found)
-
-
-def _handoff(state: StateDir, parsed: argparse.Namespace) -> str:
-    from actors.cli import handoff  # noqa: PLC0415  # only for this command
-
-    return handoff.hand_off(state, parsed)
-
-
-def _pair(state: StateDir, parsed: argparse.Namespace) -> str:
-    from actors.cli import pair  # noqa: PLC0415  # only for this command
-
-    return pair.pair(state, parsed)
-
-
-def _rotate(state: StateDir, parsed: argparse.Namespace) -> str:
-    from actors.host import tokens  # noqa: PLC0415  # only for this command
-
-    path = tokens.rotate(state, parsed.role, secrets.token_urlsafe)
-    return (
-        f"new {parsed.role} token in {path}; the old one proves nothing any more."
-        " Open connections stay."
-    )
+        output = module.run(state, parsed)
+    except ConfigurationError as wrong:
+        for problem in wrong.problems:
+            print(f"larkd {parsed.command}: {problem}", file=sys.stderr)  # noqa: T201  # likewise
+        return BAD_CONFIGURATION
+    except CommandFailed as failed:
+        print(f"larkd {parsed.command}: {failed}", file=sys.stderr)  # noqa: T201  # likewise
+        return int(failed.status)
+    if output.text:
+        print(output.text)  # noqa: T201  # the command's output
+    return int(output.status)

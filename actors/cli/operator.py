@@ -8,6 +8,8 @@ from typing import Any, Final, Literal, TypeVar
 
 import trio
 
+from actors.cli.output import CommandFailed
+from actors.host.advice import command_for
 from actors.host.state_dir import read_daemon_info
 from actors.host.tokens import read_token
 from protocol import __version__
@@ -26,11 +28,11 @@ MessageT = TypeVar("MessageT", wire.Hello, wire.Registered, wire.ToolResult)
 OperatorRole = Literal["observer", "dispatcher"]
 
 
-class Unavailable(Exception):
+class Unavailable(CommandFailed):
     """There is no answer to show; the text gives the reason and the remedy."""
 
 
-class Declined(Exception):
+class Declined(CommandFailed):
     """The daemon declined, with its own text; nothing has changed."""
 
 
@@ -52,8 +54,9 @@ def ask(
     """
     info = read_daemon_info(state)
     if info is None:
-        raise Unavailable(f"larkd is not running on {state.root}; start it with: larkd daemon")
+        raise Unavailable(not_running(state))
     key = read_token(state.token(role))
+    start = command_for(state, "daemon")
     where = f"larkd (pid {info.pid}) at {info.host}:{info.port}"
     try:
         return trio.run(_ask, info, key, role, wire.Tool(id=1, name=tool, args=dict(args or {})))
@@ -62,13 +65,24 @@ def ask(
         raise Unavailable(late) from None
     except OSError as lost:
         reason = lost.strerror or str(lost)
-        gone = f"{where} can't be reached ({reason}); if it crashed, start it: larkd daemon"
+        gone = f"{where} can't be reached ({reason}); if it crashed, start it: {start}"
         raise Unavailable(gone) from None
     except RemoteProtocolError:
         other = f"something else than larkd answers at {info.host}:{info.port}"
-        raise Unavailable(f"{other}; if larkd crashed, start it: larkd daemon") from None
+        raise Unavailable(f"{other}; if larkd crashed, start it: {start}") from None
     except (trio.BrokenResourceError, EOFError):
         raise Unavailable(f"{where} closed the connection; look into {state.log}") from None
+
+
+def not_running(state: StateDir) -> str:
+    """Nobody serves *state*: the error, with what to do about it."""
+    start = command_for(state, "daemon")
+    if not state.root.is_dir():
+        return (
+            f"there is no state directory {state.root}: no larkd ever ran with it;"
+            f" name another one with --state-dir, or start one with: {start}"
+        )
+    return f"larkd is not running on {state.root}; start it with: {start}"
 
 
 async def _ask(

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
+from actors.cli import terminal
 from actors.cli.operator import Declined, ask
+from actors.cli.output import Output, as_json
 from protocol.config.places import StateDir
 from protocol.routing.pairing import CODE_VALID_MS
 from protocol.wire import operating
@@ -17,7 +17,7 @@ from protocol.wire import operating
 _MS_PER_MINUTE = 60_000
 
 
-def pair(state: StateDir, parsed: argparse.Namespace) -> str:
+def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     """Do what was asked; return what to print.
 
     Raises:
@@ -27,13 +27,15 @@ def pair(state: StateDir, parsed: argparse.Namespace) -> str:
     """
     match parsed.action:
         case "approve":
-            return str(_call(state, operating.PAIR_APPROVE, {"code": parsed.code}))
+            return Output(str(_call(state, operating.PAIR_APPROVE, {"code": parsed.code})))
         case "revoke":
-            return str(_call(state, operating.PAIR_REVOKE, {"subject": parsed.subject}))
+            return Output(str(_call(state, operating.PAIR_REVOKE, {"subject": parsed.subject})))
     found = _call(state, operating.PAIR_LIST, {})
     if parsed.json:
-        return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
-    return "\n".join(as_lines(found, time.time_ns() // 1_000_000))
+        return Output(as_json({"accounts": found}))
+    lines = as_lines(found, time.time_ns() // 1_000_000)
+    limit = terminal.columns()
+    return Output("\n".join(terminal.cut(terminal.printable(line), limit) for line in lines))
 
 
 def _call(state: StateDir, tool: str, args: Mapping[str, Any]) -> Any:
@@ -50,14 +52,22 @@ def as_lines(found: Mapping[str, Any], now_ms: int) -> Iterator[str]:
         for request in book["pending"]:
             left_ms = request["made_at"] + CODE_VALID_MS - now_ms
             minutes = max(0, -(-left_ms // _MS_PER_MINUTE))
-            who = request["open_id"]
+            who = _named(request.get("name"), request["open_id"])
             if request["kind"] == "group":
-                who = f"group {request['chat_id']}, asked by {who}"
+                group = _named(request.get("chat_name"), request["chat_id"])
+                who = f"group {group}, asked by {who}"
             yield f"  {request['code']}  {who}, {minutes} min left"
         if not book["pending"]:
             yield "  no code is waiting"
         admins = set(book["admins"])
+        names = book.get("names") or {}
         for user in book["users"]:
-            yield f"  paired {user}{' (admin)' if user in admins else ''}"
+            who = _named(names.get(user), user)
+            yield f"  paired {who}{' (admin)' if user in admins else ''}"
         for group in book["groups"]:
-            yield f"  paired group {group}"
+            yield f"  paired group {_named(names.get(group), group)}"
+
+
+def _named(name: str | None, subject: str) -> str:
+    """The name people know, and the id that commands take."""
+    return f"{name} ({subject})" if name else subject

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import msgspec
-
+from actors.cli import terminal
 from actors.cli.operator import Unavailable, ask
+from actors.cli.output import Output
+from actors.cli.output import as_json as to_json
 from protocol.config.places import StateDir
 from protocol.routing import lease
 
@@ -28,17 +31,41 @@ def fetch(state: StateDir) -> dict[str, Any]:
     return answer.result
 
 
+def run(state: StateDir, parsed: argparse.Namespace) -> Output:
+    """Return the status as people or scripts want it.
+
+    Raises:
+        Unavailable: no daemon serves the directory, or it does not answer.
+        ConfigurationError: the observer's token can't be used.
+    """
+    found = fetch(state)
+    return Output(as_json(found) if parsed.json else as_text(found))
+
+
 def as_json(status: Mapping[str, Any]) -> str:
-    return msgspec.json.format(msgspec.json.encode(status), indent=2).decode()
+    """The status with every key in snake_case; ids and metadata stay as they were given."""
+    sessions = status.get("sessions")
+    listed = sessions if isinstance(sessions, list) else []
+    return to_json({**status, "sessions": [_in_snake_case(_map(one)) for one in listed]})
 
 
-def as_text(status: Mapping[str, Any], now_ms: int | None = None) -> str:
-    """The status as lines for a terminal."""
+def _in_snake_case(session: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        re.sub(r"[A-Z]", lambda upper: "_" + upper[0].lower(), k): v for k, v in session.items()
+    }
+
+
+def as_text(
+    status: Mapping[str, Any], now_ms: int | None = None, columns: int | None = None
+) -> str:
+    """The status as lines for a terminal, none longer than *columns*."""
     now = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-    return "\n".join(map(_printable, _lines(status, now)))
+    limit = terminal.columns() if columns is None else columns
+    lines = _lines(status, now, limit)
+    return "\n".join(terminal.cut(terminal.printable(line), limit) for line in lines)
 
 
-def _lines(status: Mapping[str, Any], now_ms: int) -> Iterator[str]:
+def _lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iterator[str]:
     daemon = _map(status.get("daemon"))
     since = _ago(daemon.get("started_at"), now_ms)
     yield (
@@ -64,7 +91,7 @@ def _lines(status: Mapping[str, Any], now_ms: int) -> Iterator[str]:
     yield f"  hears now   {target or '- (nobody; messages wait)'}"
     yield f"  epoch       {status.get('lease_epoch', '?')}"
     yield from _queue_lines(_map(status.get("queue")), now_ms)
-    yield from _session_lines(status, now_ms)
+    yield from _session_lines(status, now_ms, columns)
 
 
 def _queue_lines(queue: Mapping[str, Any], now_ms: int) -> Iterator[str]:
@@ -84,29 +111,27 @@ def _queue_lines(queue: Mapping[str, Any], now_ms: int) -> Iterator[str]:
         )
 
 
-def _session_lines(status: Mapping[str, Any], now_ms: int) -> Iterator[str]:
+def _session_lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iterator[str]:
     listed = status.get("sessions")
     sessions = [_map(session) for session in listed] if isinstance(listed, list) else []
     if not sessions:
         yield "sessions      none"
         return
-    rows = [("ALIAS", "ROLE", "SESSION", "PID", "UP", "WHERE")]
+    rows = [("ALIAS", "ROLE", "DOES", "UP", "SESSION", "PID", "WHERE")]
     rows += [
         (
             str(session.get("alias", "")),
             str(session.get("role", "")),
+            _does(session, now_ms),
+            _ago(session.get("connected_at"), now_ms),
             str(session.get("sessionId", "")),
             str(session.get("pid", "")),
-            _ago(session.get("connected_at"), now_ms),
             str(_map(session.get("metadata")).get("cwd", "")),
         )
         for session in sessions
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     yield "sessions"
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield f"  {'  '.join(cells)}".rstrip()
+    yield from terminal.table(rows, columns)
     for session in sessions:
         if session.get("unanswered"):
             yield (
@@ -117,6 +142,17 @@ def _session_lines(status: Mapping[str, Any], now_ms: int) -> Iterator[str]:
     if bindings:
         yield "chats bound to a session"
         yield from (f"  {chat} → {session}" for chat, session in bindings.items())
+
+
+def _does(session: Mapping[str, Any], now_ms: int) -> str:
+    """What the session is at, in a word or two."""
+    if session.get("unresponsive"):
+        return "does not stop"
+    if isinstance(session.get("turn_since"), int):
+        return f"a turn, {_ago(session['turn_since'], now_ms)}"
+    if session.get("waiting"):
+        return f"{session['waiting']} waiting"
+    return "idle" if "turns" in (session.get("capabilities") or ()) else "channel"
 
 
 def _map(value: object) -> Mapping[str, Any]:
@@ -137,8 +173,3 @@ def _duration(milliseconds: int) -> str:
         if seconds >= size:
             return f"{seconds // size}{unit} {seconds % size // smaller}{smaller_unit}"
     return f"{seconds}s"
-
-
-def _printable(line: str) -> str:
-    """The metadata of a proxy must not move the cursor."""
-    return "".join(c if c.isprintable() else "�" for c in line)

@@ -14,5 +14,7 @@ class DaemonArguments(msgspec.Struct, frozen=True, kw_only=True):
     state_dir: Path | None = None
     sandbox: bool = False
     check: bool = False
+    stop: bool = False
+    """End the daemon that serves the state directory, instead of being one."""
     listen: str | None = None
     """``host:port`` as given; it is read together with the configuration."""

@@ -12,7 +12,13 @@ from actors.journal.errors import (
     JournalNewer,
     JournalUnavailable,
 )
-from actors.journal.sqlite import SqliteStore, problems_of, sqlite_store
+from actors.journal.sqlite import (
+    SqliteStore,
+    copy,
+    problems_of,
+    sqlite_store,
+    what_became_of,
+)
 from actors.journal.store import OpenStore, Statistics, Store
 
 __all__ = [
@@ -27,9 +33,11 @@ __all__ = [
     "SqliteStore",
     "Statistics",
     "Store",
+    "copy",
     "inline",
     "own_thread",
     "problems_of",
     "run",
     "sqlite_store",
+    "what_became_of",
 ]

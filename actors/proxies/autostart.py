@@ -56,13 +56,17 @@ class Autostart:
         self._started: subprocess.Popen[bytes] | None = None
 
     def nobody_serves(self) -> None:
-        """Start one, unless one was started a moment ago.
+        """Start one, unless one was started a moment ago, or was stopped on purpose.
 
         A second daemon finds the first one's lock and goes, so two proxies may both try.
         """
         if self._started is not None:
             self._started.poll()  # reap it
-        if not self._wanted or trio.current_time() < self._not_before:
+        if (
+            not self._wanted
+            or self._state.stopped.exists()
+            or trio.current_time() < self._not_before
+        ):
             return
         self._not_before = trio.current_time() + AGAIN_AFTER_S
         self._started = subprocess.Popen(  # noqa: S603  # our own interpreter

@@ -41,6 +41,11 @@ class StateDir(msgspec.Struct, frozen=True):
         return self.root / "daemon.json"
 
     @property
+    def stopped(self) -> Path:
+        """There where an operator stopped the daemon; autostart respects it."""
+        return self.root / "stopped"
+
+    @property
     def attachments(self) -> Path:
         return self.root / "attachments"
 

@@ -62,9 +62,9 @@ async def test_a_stranger_is_paired_by_the_operator_and_becomes_admin(state_dir:
                 "larkd pair: no pairing code AAAAAA is waiting;"
                 " codes are valid for an hour: larkd pair list"
             )
-            open_id = json.loads(await output_of(state_dir, "pair", "list", "--json"))["default"][
-                "pending"
-            ][0]["open_id"]
+            open_id = json.loads(await output_of(state_dir, "pair", "list", "--json"))["accounts"][
+                "default"
+            ]["pending"][0]["open_id"]
             assert await output_of(state_dir, "pair", "approve", code.lower()) == (
                 f"paired {open_id}, and is now an admin"
             )

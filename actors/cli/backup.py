@@ -1,0 +1,51 @@
+"""``larkd backup FILE``: journal and tokens in one file, consistent beside a running daemon."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from actors import journal
+from actors.cli.operator import not_running
+from actors.cli.output import CommandFailed, Output
+from actors.host import archive
+from protocol import __version__
+from protocol.config.places import StateDir
+from protocol.wire.messages import ROLES
+
+JOURNAL_NAME: Final = "larkd.db"
+
+
+def token_files(state: StateDir) -> dict[str, Path]:
+    """Name in the archive → file of the state directory, for each role."""
+    return {f"tokens/{role}.token": state.token(role) for role in ROLES}
+
+
+def run(state: StateDir, parsed: argparse.Namespace) -> Output:
+    """Write the backup.
+
+    Raises:
+        CommandFailed: there is no journal, or it or the file can't be read or written.
+        ConfigurationError: the file is something else than a backup.
+    """
+    if not state.database.exists():
+        raise CommandFailed(f"nothing to back up: {not_running(state)}")
+    target: Path = parsed.file.expanduser()
+    try:
+        # Beside the target, so that the copy needs no room on another disk.
+        with tempfile.TemporaryDirectory(prefix=".larkd-backup-", dir=target.parent) as folder:
+            copied = Path(folder) / JOURNAL_NAME
+            journal.copy(state.database, copied)
+            tokens = {name: path for name, path in token_files(state).items() if path.is_file()}
+            manifest = archive.Manifest(larkd=__version__, made_at=time.time_ns() // 1_000_000)
+            archive.write(target, manifest, {JOURNAL_NAME: copied, **tokens})
+    except journal.JournalError as failed:
+        raise CommandFailed(str(failed)) from None
+    except OSError as failed:
+        raise CommandFailed(f"{target} can't be written: {failed.strerror or failed}") from None
+    return Output(
+        f"{target}: journal and {len(tokens)} tokens. Keep it private: the tokens are in it."
+    )

@@ -1,0 +1,104 @@
+"""``larkd channel add feishu``: one more app in the configuration, its secret in a file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from actors.cli.output import CommandFailed, Output
+from actors.feishu.gateway import describe
+from actors.feishu.http import Platform
+from actors.host import config_edit, config_file
+from actors.host.advice import command_for
+from actors.host.exit_status import ExitStatus
+from actors.messages import gateway
+from protocol.config import keys, places
+from protocol.config.checks import Problems, Rejected
+from protocol.config.places import StateDir
+from protocol.config.settings import ConfigurationError
+from protocol.platform.outcomes import BotInfo, CredentialsRefused, NoAnswer, Outcome
+
+SECRET_CHARACTERS_MAX: Final = 4_096
+CHECK_WITHIN_S: Final = 15.0
+
+
+def run(state: StateDir, parsed: argparse.Namespace) -> Output:
+    """Check the credentials, then write them.
+
+    Raises:
+        CommandFailed: the platform refuses the credentials (status 4); nothing is written.
+        ConfigurationError: an argument or the configuration is wrong; nothing is written.
+    """
+    app = config_edit.NewApp(
+        app_id=checked("--app-id", "appId", parsed.app_id),
+        app_secret=read_secret(),
+        domain=parsed.domain,
+        account=parsed.account,
+    )
+    base_url = checked("--domain", "domain", parsed.domain or "feishu")
+    outcome = trio.run(bot_of, base_url, app.app_id, app.app_secret)
+    if isinstance(outcome, CredentialsRefused):
+        raise refused(app.app_id, base_url, outcome)
+    written = config_edit.add_app(target(parsed.config), app, os.environ)
+    lines = [
+        f"added account {written.account} ({app.app_id}) to {written.config}",
+        f"its secret is in {written.secret}, readable by you alone",
+        f"start or restart the daemon: {command_for(state, 'daemon')}",
+    ]
+    if not isinstance(outcome, BotInfo):
+        lines.insert(0, f"not proven: {base_url} does not tell the bot: {describe(outcome)}")
+    return Output("\n".join(lines))
+
+
+def target(explicit: Path | None) -> Path:
+    """Return the configuration to write: the one in force, else a new ``config.toml``."""
+    found = config_file.find(explicit, os.environ, Path.home())
+    return found or places.config_paths(os.environ, Path.home())[0]
+
+
+def checked(option: str, key: str, value: str) -> str:
+    """Read *value* as the configuration's *key* would be.
+
+    Raises:
+        ConfigurationError: it can't stand there; the text names *option*.
+    """
+    try:
+        return str(keys.OPTIONS[key](value, option, Problems()))
+    except Rejected as problem:
+        raise ConfigurationError(str(problem)) from None
+
+
+def read_secret() -> str:
+    """Return the one word on standard input.
+
+    Raises:
+        ConfigurationError: there is none, or it is no secret.
+    """
+    secret = sys.stdin.read(SECRET_CHARACTERS_MAX + 1).strip()
+    if not secret or len(secret.split()) != 1 or len(secret) > SECRET_CHARACTERS_MAX:
+        raise ConfigurationError(
+            "standard input: holds no app secret; write it there alone, for example:"
+            " larkd … --app-secret-stdin < secret-file"
+        )
+    return secret
+
+
+async def bot_of(base_url: str, app_id: str, app_secret: str) -> Outcome:
+    """Ask the platform who the bot is."""
+    with trio.move_on_after(CHECK_WITHIN_S):
+        async with Platform(base_url, app_id, app_secret) as platform:
+            return await platform.perform(gateway.GetBotInfo())
+    return NoAnswer(reason=f"no answer in {CHECK_WITHIN_S:g} s")
+
+
+def refused(app_id: str, base_url: str, outcome: CredentialsRefused) -> CommandFailed:
+    return CommandFailed(
+        f"{base_url} refuses {app_id}: {describe(outcome)}; nothing was written."
+        " Check id, secret and --domain, and that the app is enabled",
+        ExitStatus.CREDENTIALS,
+    )

@@ -1,0 +1,198 @@
+"""The parser of ``larkd``: every command, with the module that carries it out.
+
+Nothing slow is imported here: ``--help`` and completion are to answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from actors.cli.arguments import (
+    add_daemon_options,
+    add_handoff,
+    add_pair,
+    add_state_dir,
+    add_tokens,
+)
+from actors.proxies.acp_arguments import add_acp
+
+DESCRIPTION: Final = """\
+One daemon owns a Feishu/Lark bot's long connection and gives it to many
+coding-agent sessions; their answers stream into live cards.
+"""
+MCP_DESCRIPTION: Final = """\
+A stdio MCP server that is a Claude Code channel: messages of Feishu arrive in the
+session, and its tools answer them. Your MCP client starts it; with Claude Code:
+
+  claude mcp add -s user feishu -- larkd mcp
+  claude --dangerously-load-development-channels server:feishu
+
+Environment: LARKD_ROLE=dispatcher for the coordinating session (else session),
+LARKD_SESSION_ID, LARKD_TEAMMATE_NAME, LARKD_STATE_DIR; LARKD_AUTOSTART=0 leaves the
+daemon alone where it does not run.
+"""
+EPILOG: Final = """\
+examples:
+  larkd daemon --sandbox    try it in a minute: no Feishu app needed
+  larkd init                make an app by a scan, and configure larkd with it
+  larkd daemon              run with ~/.config/larkd/config.toml
+  larkd status              who receives the messages, what waits, which sessions are live
+  larkd handoff acquire api give the channel to the session api
+  larkd doctor              what is wrong, and what to do about it
+  larkd acp --alias codex -- codex-acp
+                            let an agent answer in Feishu
+  larkd pair approve K7M2QX let in who was shown this code
+
+`larkd COMMAND --help` shows more. Exit status: 0 done, 1 failed, 2 bad usage or
+configuration, 3 another larkd is running, 4 Feishu refused the credentials
+"""
+BACKUP_DESCRIPTION: Final = """\
+Write the journal and the tokens into one archive, consistent also while the daemon runs.
+The file holds the role tokens: whoever has it can act as any session.
+"""
+RESTORE_DESCRIPTION: Final = """\
+Bring journal and tokens of a backup into a state directory that has no journal yet.
+Stop the daemon first.
+"""
+
+Commands = argparse._SubParsersAction  # noqa: SLF001  # argparse has no public name for it
+
+
+def build_parser() -> argparse.ArgumentParser:
+    from protocol import __version__  # noqa: PLC0415  # only here
+
+    parser = argparse.ArgumentParser(
+        prog="larkd",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"larkd {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_daemon(commands)
+    _add_looking(commands)
+    _add_setting_up(commands)
+    add_handoff(commands)
+    add_pair(commands)
+    add_tokens(commands)
+    mcp = commands.add_parser(
+        "mcp",
+        help="attach an MCP client, such as Claude Code, over stdio",
+        description=MCP_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_state_dir(mcp)
+    add_acp(commands)
+    commands.add_parser(
+        "sandbox", help="run the stand-in platform and its chat page alone", add_help=False
+    )
+    return parser
+
+
+def command_list(parser: argparse.ArgumentParser) -> str:
+    """Return every command with its line of help: what bare ``larkd`` prints."""
+    # argparse lists its subcommands nowhere else.
+    actions = parser._actions  # noqa: SLF001  # see above
+    (commands,) = [action for action in actions if isinstance(action, Commands)]
+    choices = commands._choices_actions  # noqa: SLF001  # see above
+    lines = [f"  {choice.dest:<12}{choice.help}" for choice in choices]
+    return "\n".join(
+        [
+            DESCRIPTION,
+            "commands:",
+            *lines,
+            "",
+            "Try it without a Feishu app: larkd daemon --sandbox",
+            "Set it up: larkd init. More of a command: larkd COMMAND --help",
+        ]
+    )
+
+
+def _add_daemon(commands: Commands[argparse.ArgumentParser]) -> None:
+    # Its arguments are read again by the daemon's own entry, which `python -m` shares.
+    daemon = commands.add_parser("daemon", help="run the daemon, or stop it", add_help=False)
+    add_daemon_options(daemon)
+
+
+def _add_looking(commands: Commands[argparse.ArgumentParser]) -> None:
+    status = _command(commands, "status", "show the state of the running daemon")
+    status.add_argument("--json", action="store_true", help="print the whole status as JSON")
+    top = _command(commands, "top", "show sessions, queue, cards and budget, live")
+    top.add_argument(
+        "--once", action="store_true", help="print it once, also to something that is no terminal"
+    )
+    doctor = _command(
+        commands,
+        "doctor",
+        "look for what is wrong, each finding with its remedy",
+        "Check credentials, scopes, connection, queue, disk, tokens, versions and clock."
+        " Works without a running daemon, and never prints a secret.",
+    )
+    doctor.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+    doctor.add_argument("--verbose", action="store_true", help="show also what is in order")
+    log = _command(commands, "log", "show what became of a message, with its log lines")
+    log.add_argument("message", metavar="MESSAGE", help="a message_id (om_…) or an event_id")
+    log.add_argument("--json", action="store_true", help="print it as JSON")
+    _command(commands, "console", "print the address of the console in the browser")
+
+
+def _add_setting_up(commands: Commands[argparse.ArgumentParser]) -> None:
+    channel = _command(commands, "channel", "add a Feishu or Lark app to the configuration")
+    actions = channel.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add = actions.add_parser("add", help="add an app", allow_abbrev=False)
+    add_state_dir(add)
+    add.add_argument("type", choices=("feishu",), help="the kind of channel")
+    add_app_options(add)
+    backup = _command(
+        commands, "backup", "copy the journal and the tokens into one file", BACKUP_DESCRIPTION
+    )
+    backup.add_argument("file", metavar="FILE", type=Path)
+    restore = _command(
+        commands, "restore", "bring back a backup into an empty directory", RESTORE_DESCRIPTION
+    )
+    restore.add_argument("file", metavar="FILE", type=Path)
+    completion = commands.add_parser(
+        "completion",
+        help="print what makes a shell complete larkd's commands",
+        description="Print a script for the shell to read, for example: larkd completion bash"
+        " > ~/.local/share/bash-completion/completions/larkd",
+        allow_abbrev=False,
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+
+
+def add_app_options(parser: argparse.ArgumentParser) -> None:
+    """Add what names an app and where its configuration is written."""
+    parser.add_argument("--app-id", metavar="ID", required=True, help="cli_ and 16 hex digits")
+    parser.add_argument(
+        "--app-secret-stdin",
+        action="store_true",
+        required=True,
+        help="read the app secret from standard input, so that it stands in no history",
+    )
+    parser.add_argument(
+        "--domain", metavar="D", help="feishu (default), lark, or a base URL such as https://…"
+    )
+    parser.add_argument(
+        "--account", metavar="NAME", help="the name of the app among several (default: its id)"
+    )
+    parser.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
+
+
+def _command(
+    commands: Commands[argparse.ArgumentParser], name: str, what: str, description: str = ""
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=what,
+        description=description or what.capitalize() + ".",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_state_dir(parser)
+    return parser

@@ -1,0 +1,75 @@
+"""Fitting text to a terminal: columns are counted as it draws them, and nothing wraps."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from typing import Final
+
+from wcwidth import wcswidth, wcwidth
+
+_UNLIMITED: Final = 10_000
+"""Columns of what is no terminal; whoever reads a pipe wants the whole line."""
+_COLUMN_MIN: Final = 6
+_GAP: Final = "  "
+
+
+def size() -> os.terminal_size:
+    """Columns and lines of the terminal, or ``$COLUMNS`` and ``$LINES``."""
+    return shutil.get_terminal_size()
+
+
+def columns() -> int:
+    """``$COLUMNS``, else the width of the terminal, else as good as no limit."""
+    return shutil.get_terminal_size((_UNLIMITED, 24)).columns
+
+
+def printable(text: str) -> str:
+    """Replace what would move the cursor: others chose these characters."""
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def width(text: str) -> int:
+    """How many columns *text* takes; call it on printable text."""
+    return max(0, wcswidth(text))
+
+
+def cut(text: str, limit: int) -> str:
+    """Return *text* in at most *limit* columns, with ``…`` where something is missing."""
+    if width(text) <= limit:
+        return text
+    kept, used = [], 0
+    for character in text:
+        used += max(0, wcwidth(character))
+        if used > limit - 1:
+            break
+        kept.append(character)
+    return "".join(kept) + "…" * min(1, limit)
+
+
+def pad(text: str, wanted: int) -> str:
+    return text + " " * (wanted - width(text))
+
+
+def table(rows: Sequence[Sequence[str]], limit: int, *, indent: str = "  ") -> list[str]:
+    """Lay *rows* out in columns; the widest columns give way first where *limit* is small."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(width(row[at]) for row in cells) for at in range(len(cells[0]))]
+    room = limit - width(indent) - len(_GAP) * (len(widths) - 1)
+    while sum(widths) > room and max(widths) > _COLUMN_MIN:
+        widest = max(range(len(widths)), key=lambda at: widths[at])
+        others = max((w for at, w in enumerate(widths) if at != widest), default=0)
+        surplus = sum(widths) - room
+        step = max(1, min(surplus, widths[widest] - max(others, _COLUMN_MIN)))
+        widths[widest] -= step
+    return [
+        cut(
+            indent
+            + _GAP.join(
+                pad(cut(cell, wanted), wanted) for cell, wanted in zip(row, widths, strict=True)
+            ).rstrip(),
+            limit,
+        )
+        for row in cells
+    ]

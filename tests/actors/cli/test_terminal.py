@@ -1,0 +1,62 @@
+"""What fits a terminal: widths as it draws them, nothing longer than it is wide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wcwidth import wcswidth
+
+from actors.cli import status, terminal
+
+CHINESE: dict[str, Any] = {
+    "owner_session_id": "dispatcher:1",
+    "sessions": [
+        {
+            "sessionId": f"session:{'x' * 90}{number}",
+            "pid": 7,
+            "role": "session",
+            "metadata": {"cwd": "/home/小明/工作/" + "很长的目录/" * 20},
+            "alias": "后端服务会话" * 5,
+            "capabilities": ["turns"],
+            "connected_at": 0,
+        }
+        for number in range(3)
+    ],
+    "bindings": {"oc_" + "1" * 60: "session:" + "2" * 60},
+    "connection": {"main": {"state": "refused", "last_error": "应用密钥错误" * 40}},
+}
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_no_line_of_the_status_is_wider_than_the_terminal(columns: int) -> None:
+    lines = status.as_text(CHINESE, now_ms=5_000, columns=columns).splitlines()
+    assert max(map(wcswidth, lines)) <= columns
+    assert sum("后端" in line for line in lines) == 3, "every session has its line"
+
+
+def test_a_wide_terminal_shows_more() -> None:
+    narrow, wide = (status.as_text(CHINESE, now_ms=0, columns=n) for n in (80, 200))
+    assert len(narrow) < len(wide)
+    assert len(narrow.splitlines()) == len(wide.splitlines())
+
+
+def test_columns_line_up_under_chinese_text() -> None:
+    rows = [("ALIAS", "ROLE"), ("后端", "session"), ("api", "dispatcher")]
+    shown = terminal.table(rows, 80)
+    assert shown == ["  ALIAS  ROLE", "  后端   session", "  api    dispatcher"]
+
+
+@given(st.text(max_size=30), st.integers(1, 40))
+def test_a_cut_text_fits_and_begins_as_it_did(text: str, limit: int) -> None:
+    text = terminal.printable(text)
+    shown = terminal.cut(text, limit)
+    assert terminal.width(shown) <= limit
+    assert shown == text or (shown.endswith("…") and text.startswith(shown[:-1]))
+
+
+@given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=60)), min_size=1), st.integers(20))
+def test_a_table_never_exceeds_its_limit(rows: list[tuple[str, str]], limit: int) -> None:
+    assert all(terminal.width(line) <= limit for line in terminal.table(rows, limit))

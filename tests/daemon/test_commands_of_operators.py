@@ -1,0 +1,160 @@
+"""Commands beside a running daemon: stop, backup and restore, log, and top on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pyte
+import trio
+
+from actors.proxies.autostart import Autostart
+from protocol.config.places import StateDir
+from tests.daemon.test_operator import larkd, output_of, refused
+from tests.kit.daemon import environment, open_daemon, open_platform
+from tests.kit.raw_proxy import session
+
+
+async def test_stop_ends_the_daemon_and_autostart_leaves_it_ended(state_dir: Path) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir) as daemon:
+        pid = daemon.process.pid
+        shown = await output_of(state_dir, "daemon", "stop")
+        assert shown.startswith(f"stopped larkd (pid {pid})")
+        assert await daemon.wait(within_s=5) == 0
+        assert (state_dir / "stopped").exists()
+
+        autostart = Autostart(StateDir(state_dir), os.environ)
+        autostart.nobody_serves()
+        assert autostart._started is None
+        again = await refused(state_dir, "daemon", "stop")
+        assert again == f"larkd daemon stop: larkd is not running on {state_dir}"
+
+        async with open_daemon(platform, state_dir):
+            assert not (state_dir / "stopped").exists()
+
+
+async def test_a_signal_leaves_no_mark(state_dir: Path) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir) as daemon:
+        daemon.signal(signal.SIGTERM)
+        assert await daemon.wait(within_s=15) == 0
+    assert not (state_dir / "stopped").exists()
+
+
+async def test_a_backup_of_a_running_daemon_is_whole_and_restores_elsewhere(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    archive, other = tmp_path / "backup.tar.gz", tmp_path / "other"
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "boss", "dispatcher"),
+    ):
+        await platform.send(await platform.chat(), "kept for later")
+        shown = await output_of(state_dir, "backup", str(archive))
+        assert shown.startswith(f"{archive}: journal and 3 tokens.")
+        assert stat.S_IMODE(archive.stat().st_mode) == 0o600
+        await output_of(state_dir, "backup", str(archive))  # a backup is replaced by a newer one
+        running = await larkd(state_dir, "restore", str(archive))
+        assert running.returncode == 3
+    with tarfile.open(archive) as members:
+        assert set(members.getnames()) == {
+            "larkd-backup.json",
+            "larkd.db",
+            *(f"tokens/{role}.token" for role in ("dispatcher", "session", "observer")),
+        }
+
+    shown = await output_of(other, "restore", str(archive))
+    assert f"--state-dir {other}" in shown
+    journal = sqlite3.connect(other / "larkd.db")
+    assert journal.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert journal.execute("SELECT owner FROM lease").fetchone() == ("boss",)
+    journal.close()
+    assert stat.S_IMODE((other / "larkd.db").stat().st_mode) == 0o600
+    for role in ("dispatcher", "session", "observer"):
+        name = f"tokens/{role}.token"
+        assert (other / name).read_bytes() == (state_dir / name).read_bytes()
+
+    again = await refused(other, "restore", str(archive))
+    assert "holds a journal, which would be lost" in again
+    async with open_platform() as platform, open_daemon(platform, other):
+        pass  # it opens
+
+
+async def test_a_backup_replaces_nothing_else_and_a_broken_one_restores_nothing(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        precious = tmp_path / "precious.txt"
+        precious.write_text("mine")
+        done = await larkd(state_dir, "backup", str(precious))
+        assert (done.returncode, precious.read_text()) == (2, "mine")
+        archive = tmp_path / "b"
+        await output_of(state_dir, "backup", str(archive))
+    archive.write_bytes(archive.read_bytes()[:-200])
+    other = tmp_path / "other"
+    done = await larkd(other, "restore", str(archive))
+    assert done.returncode in (1, 2)
+    assert not (other / "larkd.db").exists()
+    assert not list(other.rglob("*.token"))
+    assert "no backup of larkd" in await refused(other, "restore", str(precious))
+
+
+async def test_log_shows_what_became_of_a_message(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "boss", "dispatcher") as boss,
+    ):
+        sent = await platform.send(await platform.chat(), "hello")
+        await boss.expect("deliver")
+        message = sent["message_id"]
+        shown = await output_of(state_dir, "log", message)
+        assert shown.splitlines()[0].startswith("journal   ")
+        for event in ("feishu.message.received", "row.offered"):
+            assert event in shown, shown
+        found = json.loads(await output_of(state_dir, "log", message, "--json"))
+        assert (found["version"], found["row"]["message_id"]) == (1, message)
+        assert found["row"]["session_id"] == "boss"
+        assert "hello" not in shown
+        assert "nothing about om_none" in await refused(state_dir, "log", "om_none")
+
+
+async def test_top_draws_in_place_and_gives_the_terminal_back(state_dir: Path) -> None:
+    screen = pyte.Screen(80, 24)
+    stream = pyte.ByteStream(screen)
+    master, slave = pty.openpty()
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "boss", "dispatcher", metadata={"cwd": "/工作/后端"}),
+    ):
+        command = [sys.executable, "-m", "actors.cli", "top", "--state-dir", str(state_dir)]
+        process = await trio.lowlevel.open_process(
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=subprocess.PIPE,
+            env=environment() | {"COLUMNS": "80", "LINES": "24"},
+        )
+        os.close(slave)
+        try:
+            with trio.fail_after(20):
+                while not any("后" in line for line in screen.display):
+                    await trio.lowlevel.wait_readable(master)
+                    stream.feed(os.read(master, 65536))
+            assert screen.display[0].startswith("larkd top")
+            os.write(master, b"q")
+            with trio.fail_after(10):
+                assert await process.wait() == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+            os.close(master)
