@@ -15,7 +15,7 @@ COPY_STEP_PAGES: Final = 1_024
 """4 MiB a step; between steps the daemon's own commits go on."""
 _ROW: Final = """
     SELECT row_id, account, event_id, message_key AS message_id, kind, state, chat_id,
-           heard_by AS dispatched_to, attempt, session_id, received_at, changed_at, note
+           attempt, session_id, received_at, changed_at, note
       FROM inbound WHERE message_key = ?1 OR event_id = ?1 ORDER BY row_id LIMIT 1
 """
 
