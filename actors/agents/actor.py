@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from actors.messages import agents
 from protocol import strings
 from protocol.config.settings import AgentCommand
 from protocol.ids import SessionId
+from protocol.routing.alias import clean
 
 AGENTS_MAX: Final = 64
 RESTART_FIRST_S: Final = 1.0
@@ -96,7 +96,7 @@ class _Agents:
         cwd = Path(wish.cwd or command.cwd or "~").expanduser()
         if not cwd.is_absolute() or not cwd.is_dir():
             return agents.NotStarted(why=strings.AGENT_NO_DIRECTORY.format(cwd=str(cwd)))
-        alias = re.sub(r"[^a-z0-9._-]", "-", (wish.alias or wish.agent).lower())[:64]
+        alias = clean(wish.alias or wish.agent)
         number = self._settings.random_bytes(SESSION_BYTES).hex()
         session_id = SessionId(f"agent-{wish.agent}-{number}")
         child = [

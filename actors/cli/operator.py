@@ -15,8 +15,9 @@ from actors.host.tokens import read_token
 from protocol import __version__
 from protocol.config.places import DaemonInfo, StateDir
 from protocol.errors import RemoteProtocolError
+from protocol.wire import codec
 from protocol.wire import messages as wire
-from protocol.wire.auth import proof
+from protocol.wire.auth import is_daemon, proof
 from protocol.wire.framing import FrameReader, frame
 
 ANSWER_WITHIN_S: Final = 10.0
@@ -68,7 +69,7 @@ def ask(
         gone = f"{where} can't be reached ({reason}); if it crashed, start it: {start}"
         raise Unavailable(gone) from None
     except RemoteProtocolError:
-        other = f"something else than larkd answers at {info.host}:{info.port}"
+        other = not_the_daemon(info)
         raise Unavailable(f"{other}; if larkd crashed, start it: {start}") from None
     except (trio.BrokenResourceError, EOFError):
         raise Unavailable(f"{where} closed the connection; look into {state.log}") from None
@@ -85,6 +86,14 @@ def not_running(state: StateDir) -> str:
     return f"larkd is not running on {state.root}; start it with: {start}"
 
 
+def not_the_daemon(info: DaemonInfo) -> str:
+    """Whoever answers has no proof of being the daemon: the error."""
+    return (
+        f"something else answers at {info.host}:{info.port}; it does not know this state"
+        " directory's token"
+    )
+
+
 async def _ask(
     info: DaemonInfo, key: bytes, role: OperatorRole, tool: wire.Tool
 ) -> wire.ToolResult:
@@ -94,18 +103,20 @@ async def _ask(
             daemon = _Daemon(stream)
             session_id = f"operator:{os.getpid()}"
             hello = await daemon.next(wire.Hello)
-            await daemon.send(
-                wire.Register(
-                    protocol=wire.PROTOCOL_VERSION,
-                    session_id=session_id,
-                    role=role,
-                    proof=proof(key, hello.nonce, session_id, role),
-                    pid=os.getpid(),
-                    proxy_version=__version__,
-                    capabilities=[wire.CAPABILITY_OPERATOR],
-                )
+            register = wire.Register(
+                protocol=wire.PROTOCOL_VERSION,
+                session_id=session_id,
+                role=role,
+                proof=proof(key, hello.nonce, session_id, role),
+                nonce=os.urandom(wire.NONCE_BYTES),
+                pid=os.getpid(),
+                proxy_version=__version__,
+                capabilities=[wire.CAPABILITY_OPERATOR],
             )
-            await daemon.next(wire.Registered)
+            await daemon.send(register)
+            registered = await daemon.next(wire.Registered)
+            if not is_daemon(key, registered.proof, register, hello.nonce):
+                raise Unavailable(not_the_daemon(info))
             await daemon.send(tool)
             return await daemon.next(wire.ToolResult)
 
@@ -141,4 +152,4 @@ class _Daemon:
             if not data:
                 raise EOFError
             self._frames.feed(data)
-            self._received += map(wire.decode_from_daemon, self._frames)
+            self._received += map(codec.decode_from_daemon, self._frames)

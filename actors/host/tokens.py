@@ -18,8 +18,8 @@ import structlog
 from actors.host.state_dir import write_private
 from protocol.config.places import TOKEN_CHARACTERS, StateDir
 from protocol.config.settings import ConfigurationError
-from protocol.wire.auth import Keyring
-from protocol.wire.messages import ROLES, Role
+from protocol.wire.auth import Keyring, Verified
+from protocol.wire.messages import ROLES, Register, Role
 
 TOKEN_BYTES: Final = 32
 _TOKEN: Final = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_CHARACTERS}}}", re.ASCII)
@@ -44,8 +44,8 @@ class TokenFiles:
     def __repr__(self) -> str:
         return f"TokenFiles({self._state.tokens})"
 
-    def verify(self, nonce: bytes, claimed: str, session_id: str, role: str) -> bool:
-        """Whether *claimed* proves *role* with the tokens as they are now.
+    def verify(self, nonce: bytes, register: Register) -> Verified | None:
+        """Check the proof of *register* with the tokens as they are now (``Keyring.verify``).
 
         Looks at three small files of a local directory: some 10 µs, once a registration.
         """
@@ -54,7 +54,7 @@ class TokenFiles:
             if each not in self._seen or seen != self._seen[each]:
                 self._seen[each] = seen
                 self._read(each)
-        return Keyring(self._keys).verify(nonce, claimed, session_id, role)
+        return Keyring(self._keys).verify(nonce, register)
 
     def _look(self, role: Role) -> _Seen | None:
         try:

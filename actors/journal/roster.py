@@ -6,10 +6,13 @@ Each function runs inside a transaction of its caller; what a message means is i
 
 from __future__ import annotations
 
+import msgspec
+
 from actors.journal.db import Db, Later, change
 from actors.messages import journal
 from protocol.ids import ChatId, SessionId
 from protocol.routing.roster import KnownSession, Roster, reply_mode
+from protocol.wire.messages import ROLES
 
 
 def load_roster(db: Db, _message: journal.LoadRoster) -> Roster:
@@ -22,9 +25,11 @@ def load_roster(db: Db, _message: journal.LoadRoster) -> Roster:
             cwd=cwd,
             reply_mode=reply_mode(mode),
             seen_at_ms=seen_at,
+            role=next((each for each in ROLES if each == role), None),
+            choices=_choices(choices),
         )
-        for session_id, alias, agent, cwd, mode, seen_at in db.execute(
-            "SELECT session_id, alias, agent, cwd, reply_mode, seen_at FROM session"
+        for session_id, alias, agent, cwd, mode, seen_at, role, choices in db.execute(
+            "SELECT session_id, alias, agent, cwd, reply_mode, seen_at, role, choices FROM session"
             " ORDER BY seen_at DESC"
         ).all()
     )
@@ -35,18 +40,29 @@ def load_roster(db: Db, _message: journal.LoadRoster) -> Roster:
     return Roster(sessions=sessions, unread=unread)
 
 
+def _choices(stored: str) -> dict[str, str]:
+    """Read what was chosen; damage is forgotten, and chosen anew by whoever misses it."""
+    try:
+        return msgspec.json.decode(stored, type=dict[str, str])
+    except (msgspec.DecodeError, UnicodeError):
+        return {}
+
+
 def save_session(db: Db, message: journal.SaveSession) -> journal.Done:
     one = message.session
     db.execute(
-        "INSERT INTO session (session_id, alias, agent, cwd, reply_mode, seen_at)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (session_id) DO UPDATE SET"
-        " alias = ?2, agent = ?3, cwd = ?4, reply_mode = ?5, seen_at = ?6",
+        "INSERT INTO session"
+        " (session_id, alias, agent, cwd, reply_mode, seen_at, role, choices)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (session_id) DO UPDATE SET"
+        " alias = ?2, agent = ?3, cwd = ?4, reply_mode = ?5, seen_at = ?6, role = ?7, choices = ?8",
         one.session_id,
         one.alias,
         one.agent,
         one.cwd,
         one.reply_mode,
         one.seen_at_ms,
+        one.role,
+        msgspec.json.encode(one.choices).decode(),
     )
     return journal.Done()
 

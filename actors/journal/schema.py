@@ -162,6 +162,10 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         reaction_id TEXT
     );
     """,
+    """
+    ALTER TABLE session ADD COLUMN role TEXT;
+    ALTER TABLE session ADD COLUMN choices TEXT NOT NULL DEFAULT '{}';
+    """,
 )
 """``MIGRATIONS[n]`` brings a journal of version n to version n + 1; one that was ever
 released is never edited here, only followed by another one."""

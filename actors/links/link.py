@@ -18,14 +18,21 @@ from tricycle import open_service_nursery
 
 from actors.kit.mailbox import ask_or
 from actors.kit.outbox import Outbox, OutboxFull
+from actors.links.capacity import Capacity, Places
 from actors.links.permissions import Permissions
 from actors.links.tools import ToolCalls, Tools
 from actors.messages import approvals, link, ownership, turn
 from protocol.errors import RemoteProtocolError
 from protocol.ids import ConnectionId, EventId, SessionId, TurnId
 from protocol.wire import messages as wire
-from protocol.wire.auth import WrongProofs
-from protocol.wire.framing import FrameReader, frame
+from protocol.wire.auth import Verified, WrongProofs
+from protocol.wire.framing import (
+    BODY_BYTES_MAX,
+    EARLY_BODY_BYTES_MAX,
+    FrameReader,
+    FrameTooLarge,
+    frame,
+)
 from protocol.wire.link import (
     Acknowledge,
     Admit,
@@ -34,6 +41,7 @@ from protocol.wire.link import (
     ClosePermission,
     LinkMachine,
     LinkState,
+    Received,
     Send,
     Step,
     UseTool,
@@ -43,9 +51,16 @@ from protocol.wire.link import (
 MAILBOX_MESSAGES_MAX: Final = 256
 """A link takes its messages at once; this covers one scheduling round of a busy lane."""
 READ_BYTES: Final = 256 * 1024
+EARLY_READ_BYTES: Final = 16 * 1024
+"""Before registration: a buffer for each read is what strangers could make us hold."""
 REGISTER_WITHIN_S: Final = 10.0
 PING_AFTER_S: Final = 15.0
 GIVE_UP_AFTER_S: Final = 45.0
+DECODE_S: Final = 0.002
+DECODE_REST: Final = 3.0
+"""A frame whose decoding took over so long is followed by so many times that of rest."""
+DELIVER_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Of content that would not fit its frame."""
 BUSY_AGAIN_S: Final = 1.0
 """When to look again after a moment in which the reader was busy passing on."""
 UNSENT_FRAMES_MAX: Final = 1_024
@@ -55,8 +70,8 @@ GOODBYE_WITHIN_S: Final = 1.0
 """For the last frames to leave, and for ownership to learn that the link is over."""
 RETRY_AFTER_MS: Final = 1_000
 
-Verify = Callable[[bytes, str, str, str], bool]
-"""``verify(nonce, proof, session_id, role)``."""
+Verify = Callable[[bytes, wire.Register], Verified | None]
+"""``verify(nonce, register)``: None where the proof does not hold."""
 
 log = structlog.get_logger()
 
@@ -69,6 +84,7 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Never the same twice, over restarts of the links."""
     tools: Tools = Tools()
     random_bytes: Callable[[int], bytes] = os.urandom
+    capacity: Capacity = Capacity()
     approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage] | None = None
     """None where nobody can be asked: every question is then answered ``cancelled``."""
 
@@ -83,6 +99,7 @@ class Link:
         settings: LinkSettings,
         ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
         wrong_proofs: WrongProofs,
+        places: Places,
     ) -> None:
         nonce = settings.random_bytes(wire.NONCE_BYTES)
         self._stream = stream
@@ -90,15 +107,10 @@ class Link:
         self._settings = settings
         self._ownership_tx = ownership_tx
         self._wrong_proofs = wrong_proofs
-        self._hello = wire.Hello(
-            daemon_version=settings.daemon_version,
-            pid=os.getpid(),
-            generation=settings.generation,
-            nonce=nonce,
-        )
-        self._machine = LinkMachine(
-            lambda proof, session_id, role: settings.verify(nonce, proof, session_id, role)
-        )
+        self._places = places
+        self._reader = FrameReader(EARLY_BODY_BYTES_MAX)
+        self._hello = wire.Hello(nonce=nonce)
+        self._machine = LinkMachine(lambda register: settings.verify(nonce, register))
         self._outbox = Outbox(stream, frames_max=UNSENT_FRAMES_MAX, bytes_max=UNSENT_BYTES_MAX)
         self._mailbox, self._inbox = trio.open_memory_channel[link.LinkMessage](
             MAILBOX_MESSAGES_MAX
@@ -131,6 +143,7 @@ class Link:
                         await self._outbox.wait_done()
                     nursery.cancel_scope.cancel(reason="link over")
         finally:
+            self._reader.clear()  # now, not when this link's cycles are collected
             for turn_tx in self._turns.values():
                 turn_tx.close()
             self._permissions.connection_over()
@@ -141,7 +154,7 @@ class Link:
 
     def _send(self, message: wire.FromDaemon) -> None:
         try:
-            self._outbox.put(frame(message))
+            self._outbox.put(_fitting(message))
         except OutboxFull:
             log.warning("link.slow_consumer", connection=self._id)
             self._end(
@@ -151,23 +164,23 @@ class Link:
     # ── from the proxy ──────────────────────────────────────────────────────
 
     async def _read(self) -> None:
-        reader = FrameReader()
         while True:
             self._receiving = True
-            data = await self._stream.receive_some(READ_BYTES)
+            registered = self._machine.state is LinkState.REGISTERED
+            data = await self._stream.receive_some(READ_BYTES if registered else EARLY_READ_BYTES)
             self._receiving = False
             self._received_at = trio.current_time()
             if not data:
                 return
-            reader.feed(data)
-            await self._take(reader)
+            self._reader.feed(data)
+            await self._take()
 
-    async def _take(self, reader: FrameReader) -> None:
+    async def _take(self) -> None:
         """Do what one read brought, in order; messages of turns are joined first."""
         of_turns: list[wire.TurnMessage] = []
         try:
-            for body in reader:
-                received = self._machine.receive(body)
+            for body in self._reader:
+                received = await self._decoded(body)
                 if isinstance(received, wire.TurnMessage):
                     of_turns.append(received)
                 elif received is not None:
@@ -180,6 +193,18 @@ class Link:
         else:
             await self._pass_on(of_turns)
 
+    async def _decoded(self, body: bytes) -> Received | None:
+        """Decode a body; after one that took long, let others have their turn first.
+
+        Decoding can't be interrupted, so a proxy of large frames pays with its own time.
+        """
+        began_at = trio.current_time()
+        received = self._machine.receive(body)
+        took_s = trio.current_time() - began_at
+        if took_s > DECODE_S:
+            await trio.sleep(took_s * DECODE_REST)
+        return received
+
     async def _do(self, step: Step) -> None:
         match step:
             case Send(message=message):
@@ -189,8 +214,8 @@ class Link:
                     await self._slow_down()
                 self._end(message)
                 await trio.lowlevel.checkpoint()
-            case Admit(register=register):
-                await self._admit(register)
+            case Admit(register=register, verified=verified):
+                await self._admit(register, verified)
             case Acknowledge(ack=ack):
                 await self._ownership_tx.send(
                     ownership.RowAcked(
@@ -206,6 +231,7 @@ class Link:
 
     async def _slow_down(self) -> None:
         """Let a wrong proof wait for its refusal; say that somebody tries."""
+        self._places.refuse(self._id)
         delay_s = self._wrong_proofs.delay_s(trio.current_time())
         log.warning(
             "link.bad_proof",
@@ -216,13 +242,27 @@ class Link:
         )
         await trio.sleep(delay_s)
 
-    async def _admit(self, register: wire.Register) -> None:
+    async def _admit(self, register: wire.Register, verified: Verified) -> None:
+        self._places.registers(self._id)
+        guest = register.role == "observer" or wire.is_operator(
+            register.role, register.capabilities
+        )
+        if not self._places.admit(self._id, guest=guest):
+            self._end(
+                wire.Refused(
+                    code="too_many_sessions",
+                    message="as many proxies are connected as this daemon may have descriptors"
+                    " for; close some, or raise its limit (ulimit -n)",
+                )
+            )
+            return
         answer: ownership.Admitted | ownership.NotAdmitted = await ask_or(
             self._ownership_tx,
             lambda reply: ownership.Register(
                 connection_id=self._id,
                 session_id=SessionId(register.session_id),
                 role=register.role,
+                proven_by=verified.by,
                 pid=register.pid,
                 proxy_version=register.proxy_version,
                 metadata=register.metadata,
@@ -240,6 +280,7 @@ class Link:
         match answer:
             case ownership.Admitted():
                 self._machine.admitted()
+                self._reader.body_bytes_max = BODY_BYTES_MAX
                 self._calls.admitted(register)
                 self._permissions.admitted(SessionId(register.session_id), answer.alias)
                 self._send(
@@ -248,6 +289,10 @@ class Link:
                         alias=answer.alias,
                         role=register.role,
                         lease_epoch=answer.lease_epoch,
+                        daemon_version=self._settings.daemon_version,
+                        pid=os.getpid(),
+                        generation=self._settings.generation,
+                        proof=verified.proof,
                     )
                 )
                 self._admitted.set()
@@ -332,3 +377,18 @@ class Link:
 
 def _peer_of(stream: trio.abc.Stream) -> str:
     return str(stream.socket.getpeername()[0]) if isinstance(stream, trio.SocketStream) else ""
+
+
+def _fitting(message: wire.FromDaemon) -> bytes:
+    """Return *message* as a frame. One that is too large is an error of its call alone."""
+    try:
+        return frame(message)
+    except FrameTooLarge as large:
+        match message:
+            case wire.ToolResult(id=number):
+                error = f"result too large ({large.size} bytes); ask for less"
+                return frame(wire.ToolResult(id=number, ok=False, error=error))
+            case wire.Deliver(content=content):
+                cut = content.encode()[:DELIVER_BYTES_MAX].decode(errors="ignore")
+                return frame(msgspec.structs.replace(message, content=cut))
+        raise

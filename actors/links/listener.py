@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
 
 import structlog
 import trio
 
 from actors.kit.listening import serve_borrowed
-from actors.links.link import GOODBYE_WITHIN_S, Link, LinkSettings
+from actors.links.capacity import Places
+from actors.links.link import Link, LinkSettings
 from actors.messages import ownership
 from protocol.ids import ConnectionId
-from protocol.wire import messages as wire
 from protocol.wire.auth import WrongProofs
-from protocol.wire.framing import frame
-
-CONNECTIONS_MAX: Final = 2_304
-"""Sessions of a daemon at most, and capacity for observers and proxies still registering."""
 
 log = structlog.get_logger()
 
@@ -36,25 +31,24 @@ async def serve(
     does not lose the port.
     """
     wrong_proofs = WrongProofs()
-    open_links = 0
+    places = Places(settings.capacity)
 
     async def guarded(stream: trio.abc.Stream) -> None:
-        nonlocal open_links
-        if open_links >= CONNECTIONS_MAX:
-            await _turn_away(stream)
-            return
-        open_links += 1
         connection_id = settings.next_connection_id()
-        link = Link(stream, connection_id, settings, ownership_tx, wrong_proofs)
-        try:
-            async with stream:
-                await link.run()
-        except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as lost:
-            log.debug("link.broken", connection=connection_id, reason=repr(lost.exceptions[0]))
-        finally:
-            open_links -= 1
-            if link.asked_in:
-                ends.add(connection_id)
+        with trio.CancelScope() as scope:
+            places.enter(connection_id, lambda: scope.cancel(reason="a newer connection"))
+            link = Link(stream, connection_id, settings, ownership_tx, wrong_proofs, places)
+            try:
+                async with stream:
+                    await link.run()
+            except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as lost:
+                log.debug("link.broken", connection=connection_id, reason=repr(lost.exceptions[0]))
+            except* Exception as crash:  # nothing one link does ends another
+                log.exception("link.crashed", connection=connection_id, exc_info=crash)
+            finally:
+                places.leave(connection_id)
+                if link.asked_in:
+                    ends.add(connection_id)
 
     ends = _Ends(ownership_tx)
     await ownership_tx.send(ownership.LinksStarted())
@@ -63,16 +57,6 @@ async def serve(
         for listener in listeners:
             nursery.start_soon(serve_borrowed, listener, guarded, nursery)
         task_status.started()
-
-
-async def _turn_away(stream: trio.abc.Stream) -> None:
-    refusal = wire.Refused(
-        code="too_many_sessions",
-        message=f"{CONNECTIONS_MAX} proxies are connected already; close some first",
-    )
-    with trio.move_on_after(GOODBYE_WITHIN_S):
-        async with stream:
-            await stream.send_all(frame(refusal))
 
 
 class _Ends:

@@ -37,6 +37,8 @@ class Register(Message, frozen=True, kw_only=True):
     connection_id: ConnectionId
     session_id: SessionId
     role: Role
+    proven_by: Role
+    """Whose token made the proof: the dispatcher's may change the role of a session id."""
     pid: int
     proxy_version: str
     metadata: dict[str, str]

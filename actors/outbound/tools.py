@@ -19,6 +19,9 @@ WITHIN_S: Final = 25.0
 """Of a reaction or an edit."""
 INBOX_LIMIT: Final = 20
 INBOX_LIMIT_MAX: Final = 100
+INBOX_BYTES_MAX: Final = 2 * 1024 * 1024
+INBOX_CONTENT_BYTES_MAX: Final = 256 * 1024
+"""Of one message's text; a frame of the answer holds 8 MiB."""
 
 ToolAnswer = ownership.ToolDone | ownership.ToolFailed
 Act = Callable[[Peers, SessionId, Mapping[str, Any]], Awaitable[Any]]
@@ -88,17 +91,27 @@ async def _inbox(peers: Peers, session_id: SessionId, args: Mapping[str, Any]) -
         lambda reply_to: journal.Unanswered(session_id=session_id, limit=limit + 1, reply=reply_to)
     )
     now = peers.now_ms()
-    return {
-        "messages": [
-            {
-                "event_id": row.event_id,
-                "attempt": row.attempt,
-                "age_s": max(0, now - row.received_at_ms) // 1000,
-                "content": row.prepared.content,
-                "meta": row.prepared.meta,
-                "attachments": msgspec.to_builtins(row.prepared.attachments),
-            }
-            for row in rows[:limit]
-        ],
-        "more": len(rows) > limit,
-    }
+    messages: list[dict[str, Any]] = []
+    size = cut = 0
+    for row in rows[:limit]:
+        content = row.prepared.content
+        shown = content.encode()[:INBOX_CONTENT_BYTES_MAX].decode(errors="ignore")
+        message = {
+            "event_id": row.event_id,
+            "attempt": row.attempt,
+            "age_s": max(0, now - row.received_at_ms) // 1000,
+            "content": shown,
+            "meta": row.prepared.meta,
+            "attachments": msgspec.to_builtins(row.prepared.attachments),
+        }
+        size += len(msgspec.msgpack.encode(message))
+        if messages and size > INBOX_BYTES_MAX:
+            break
+        if len(shown) < len(content):
+            cut += 1
+            message["left_out_characters"] = len(content) - len(shown)
+        messages.append(message)
+    left_out = {"messages_for_size": min(len(rows), limit) - len(messages), "texts_cut": cut}
+    return {"messages": messages, "more": len(rows) > len(messages)} | (
+        {"left_out": left_out} if any(left_out.values()) else {}
+    )

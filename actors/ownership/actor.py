@@ -167,6 +167,12 @@ class _Ownership:
                 ownership.Admitted(alias=message.session_id, lease_epoch=self._state.lease.epoch)
             )
             return
+        mismatch = admission.role_mismatch(
+            message, self._sessions.role(message.session_id), self._state.lease
+        )
+        if mismatch is not None:
+            message.reply.send(mismatch)
+            return
         taken = [
             session.alias
             for session in self._state.sessions.values()
@@ -175,7 +181,7 @@ class _Ownership:
         alias = lease.choose_alias(message.session_id, message.metadata, taken)
         session = admission.session(message, alias, self._now_ms())
         new, replaced = lease.register(self._state, session)
-        failure = await self._commit(new)
+        failure = await self._sessions.remember(session) or await self._commit(new)
         if failure is not None:
             message.reply.send(
                 ownership.NotAdmitted(

@@ -6,6 +6,11 @@ from actors.messages import ownership
 from protocol.routing import lease
 from protocol.wire import messages as wire
 
+VERSION_CHARACTERS_MAX = 128
+CAPABILITY_CHARACTERS_MAX = 64
+CAPABILITIES_MAX = 32
+"""What is kept of what a proxy tells of itself; known capabilities stay."""
+
 
 def is_sessionless(message: ownership.Register) -> bool:
     """Whether it comes to ask or to operate, and is no session."""
@@ -28,6 +33,31 @@ def refusal(
     return None
 
 
+def role_mismatch(
+    message: ownership.Register, known: wire.Role | None, held: lease.LeaseState
+) -> ownership.NotAdmitted | None:
+    """A session id belongs to the role it was first registered under.
+
+    Else the token of a session would take the dispatcher's place, and its messages. Whoever
+    proves itself with the dispatcher's own token may change the role.
+    """
+    # Of a journal from before roles were kept, the lease still knows the dispatcher.
+    belongs_to = known or ("dispatcher" if message.session_id == held.dispatcher else None)
+    if belongs_to in (None, message.role) or message.proven_by == "dispatcher":
+        return None
+    return ownership.NotAdmitted(
+        code="role_mismatch",
+        message=f"session id {message.session_id} belongs to role {belongs_to}, not"
+        f" {message.role}; use another id, or prove it with the dispatcher's token",
+    )
+
+
+def _kept(capabilities: frozenset[str]) -> tuple[str, ...]:
+    known = capabilities & wire.CAPABILITIES
+    others = sorted(one for one in capabilities - known if len(one) <= CAPABILITY_CHARACTERS_MAX)
+    return tuple(sorted((*known, *others[:CAPABILITIES_MAX])))
+
+
 def session(message: ownership.Register, alias: str, connected_at_ms: int) -> lease.Session:
     return lease.Session(
         session_id=message.session_id,
@@ -35,8 +65,8 @@ def session(message: ownership.Register, alias: str, connected_at_ms: int) -> le
         role=message.role,
         alias=alias,
         pid=message.pid,
-        proxy_version=message.proxy_version,
+        proxy_version=message.proxy_version[:VERSION_CHARACTERS_MAX],
         metadata=message.metadata,
-        capabilities=tuple(sorted(message.capabilities)),
+        capabilities=_kept(message.capabilities),
         connected_at_ms=connected_at_ms,
     )

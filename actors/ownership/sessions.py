@@ -18,6 +18,7 @@ from protocol.routing import lease, roster
 from protocol.routing.delivery import Offer
 from protocol.routing.roster import KnownSession, ReplyMode, SessionView
 from protocol.wire import messages as wire
+from protocol.wire.messages import Role
 
 log = structlog.get_logger()
 
@@ -51,25 +52,47 @@ class Sessions:
 
     # ── who is known ────────────────────────────────────────────────────────
 
-    async def came(self, session: lease.Session, live: lease.State) -> None:
-        """Remember a session that registered, and forget who was away too long."""
-        before = self._known.get(session.session_id)
-        agent, cwd = roster.remembered(session.metadata)
-        await self._save(
-            KnownSession(
-                session_id=session.session_id,
-                alias=session.alias,
-                agent=agent,
-                cwd=cwd,
-                reply_mode=before.reply_mode if before else None,
-                seen_at_ms=self._now_ms(),
-            )
+    def role(self, session_id: SessionId) -> Role | None:
+        """Return the role the id belongs to; None: it was never registered."""
+        known = self._known.get(session_id)
+        return known.role if known else None
+
+    async def remember(self, session: lease.Session) -> str | None:
+        """Remember a session that registers; return why its role could not be stored.
+
+        Waited for where the role is new: an id belongs to it before anybody hears that it
+        was registered. Else it is a name and a time, and need not be.
+        """
+        before = self._known.get(session.session_id) or KnownSession(
+            session_id=session.session_id, alias=session.alias
         )
+        agent, cwd = roster.remembered(session.metadata)
+        known = msgspec.structs.replace(
+            before,
+            alias=session.alias,
+            agent=agent,
+            cwd=cwd,
+            role=session.role,
+            seen_at_ms=self._now_ms(),
+        )
+        if before.role == session.role:
+            await self._save(known)
+            return None
+        answer: journal.Done | journal.Failed = await self._journal.ask(
+            lambda reply: journal.SaveSession(session=known, reply=reply)
+        )
+        if isinstance(answer, journal.Failed):
+            return answer.reason
+        self._known[session.session_id] = known
+        return None
+
+    async def came(self, session: lease.Session, live: lease.State) -> None:
+        """A session registered: nothing of it is in flight. Forget who was away too long."""
         self._in_flight.pop(session.session_id, None)
-        bound = frozenset(live.lease.bindings.values())
-        for gone in roster.forgotten(
-            self._known.values(), live.sessions.keys() | bound, self._now_ms()
-        ):
+        held = live.lease
+        named = (held.owner, held.dispatcher, held.granted, *held.bindings.values())
+        kept = {*live.sessions, *filter(None, named)}
+        for gone in roster.forgotten(self._known.values(), kept, self._now_ms()):
             await self._forget(gone)
 
     async def expect(self, session: KnownSession) -> None:

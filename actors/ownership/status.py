@@ -11,6 +11,7 @@ from actors.messages import journal, ownership
 from actors.ownership.journal_client import JournalClient
 from protocol.ids import AccountId, SessionId
 from protocol.routing import lease
+from protocol.routing.status import bounded as bounded_status
 
 ANSWER_EXPECTED_MS: Final = 10 * 60 * 1_000
 """A row that was delivered longer ago and not answered is shown: written is not seen."""
@@ -53,7 +54,7 @@ class StatusBoard:
         queue: journal.QueueState | journal.Failed = await self._journal.ask(
             lambda reply: journal.Queue(reply=reply)
         )
-        found = lease.describe(state)
+        found = bounded_status(lease.describe(state))
         for session in found["sessions"]:
             session["unresponsive"] = session["sessionId"] in self._unresponsive
             if not isinstance(overdue, journal.Failed):

@@ -30,6 +30,7 @@ from actors.proxies.endpoint import Endpoint, find_endpoint
 from actors.proxies.errors import (
     DaemonNotRunning,
     Disconnected,
+    NotTheDaemon,
     ProxyError,
     Refused,
     Replaced,
@@ -43,6 +44,7 @@ from protocol.wire import messages as wire
 __all__ = [
     "DaemonNotRunning",
     "Disconnected",
+    "NotTheDaemon",
     "Proxy",
     "ProxyError",
     "ProxySettings",
@@ -55,6 +57,8 @@ __all__ = [
 
 BACKOFF_FIRST_S: Final = 0.25
 BACKOFF_MAX_S: Final = 5.0
+REFUSED_MAX_S: Final = 48.0
+"""With its jitter a minute: the contract's longest pause between two tries."""
 CONNECT_WITHIN_S: Final = 5.0
 TURNS_MAX: Final = 256
 """Deliveries not taken yet; the daemon offers 64 unacked at most."""
@@ -79,6 +83,7 @@ async def open_proxy(
     Raises:
         DaemonNotRunning: nobody serves the state directory.
         Refused: the session is refused.
+        NotTheDaemon: something else answers at the daemon's address.
     """
     proxy = Proxy(settings, rng or random.Random(os.urandom(8)), link_changed)  # noqa: S311  # jitter
     failure: ProxyError | None = None
@@ -128,6 +133,8 @@ class Proxy:
         self._link: Link | None = None
         self._turns_tx, self._turns_rx = trio.open_memory_channel[Turn](TURNS_MAX)
         self._numbers = 0
+        self.why: ProxyError | None = None
+        """Why the session is not attached, where more is known than that the daemon is away."""
         self.ended: ProxyError | None = None
         """Why the session ended for good, once it has."""
 
@@ -139,7 +146,7 @@ class Proxy:
     def turns(self) -> Turns:
         """The turns (for a channel session: the messages) as they come, to iterate over.
 
-        They end when the session was replaced or refused for good; see ``ended``.
+        They end when the session was replaced; see ``ended``.
         """
         return Turns(self._turns_rx)
 
@@ -204,13 +211,15 @@ class Proxy:
                     why = ended
                 if why is not None and not started:
                     raise why
-                if isinstance(why, Replaced) or (isinstance(why, Refused) and why.final):
-                    self.ended = why
-                    self._link_changed(None, why)
-                    return
+                self.why = why
                 self._link_changed(None, why)
+                if isinstance(why, Replaced):
+                    self.ended = why
+                    return
                 await trio.sleep((after_s or pause_s) * (1 + self._rng.random() / 4))
-                pause_s = min(BACKOFF_MAX_S, pause_s * 2)
+                # What somebody has to put right first is looked at less often.
+                most_s = REFUSED_MAX_S if isinstance(why, Refused | NotTheDaemon) else BACKOFF_MAX_S
+                pause_s = min(most_s, pause_s * 2)
 
     async def _run_link(self, endpoint: Endpoint, start: Callable[[], None]) -> float | None:
         """Run one link; return after how many seconds the daemon wants to see us again."""
@@ -227,7 +236,7 @@ class Proxy:
                 f"no connection to {endpoint.host}:{endpoint.port} in {CONNECT_WITHIN_S:g} s"
             )
         async with stream:
-            link = Link(stream, self._settings, endpoint.token, self._take)
+            link = Link(stream, self._settings, endpoint, self._take)
 
             def registered() -> None:
                 self._link = link

@@ -12,12 +12,9 @@ REMEDIES: Final[Mapping[str, str]] = {
     "register_timeout": "this machine was too slow to answer in time; try again",
     "draining": "the daemon is leaving; try again in a moment",
     "too_many_sessions": "close sessions that are not needed",
+    "role_mismatch": "use another session id, or the dispatcher's token",
     "invalid_message": "at most 32 pairs of metadata, keys up to 64 and values up to 1,024 long",
 }
-FINAL_REFUSALS: Final = frozenset(
-    {"unsupported_protocol", "bad_proof", "invalid_session_id", "invalid_message"}
-)
-"""Trying again does not change them."""
 
 
 class ProxyError(Exception):
@@ -31,14 +28,24 @@ class DaemonNotRunning(ProxyError):
 class Refused(ProxyError):
     """The daemon does not let this session in; the text says what to change.
 
-    ``final`` says whether trying again is of no use.
+    It never ends a proxy that has been attached, or that waits for its daemon: who refuses
+    has not proved to be the daemon, and what was wrong may be put right.
     """
 
     def __init__(self, code: str, message: str) -> None:
         remedy = REMEDIES.get(code)
         super().__init__(f"{code}: {message}" + (f" ({remedy})" if remedy else ""))
         self.code = code
-        self.final = code in FINAL_REFUSALS
+
+
+class NotTheDaemon(ProxyError):
+    """Who holds the port has no proof of being the daemon. Nothing of it is believed."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(
+            f"something else answers at {host}:{port}; it does not know this state"
+            " directory's token"
+        )
 
 
 class Replaced(ProxyError):

@@ -9,19 +9,23 @@ from typing import Final
 
 import trio
 
-from actors.proxies.errors import Disconnected, ProxyError, Refused, Replaced
+from actors.proxies.endpoint import Endpoint
+from actors.proxies.errors import Disconnected, NotTheDaemon, ProxyError, Refused, Replaced
 from actors.proxies.outgoing import Congested, Outgoing
 from actors.proxies.settings import ProxySettings
 from actors.proxies.turn import Turn
 from protocol.errors import RemoteProtocolError
+from protocol.wire import codec
 from protocol.wire import messages as wire
-from protocol.wire.auth import proof
+from protocol.wire.auth import is_daemon, proof
 from protocol.wire.framing import FrameReader
 
 ANSWER_WITHIN_S: Final = 10.0
 PING_AFTER_S: Final = 15.0
 GIVE_UP_AFTER_S: Final = 45.0
 READ_BYTES: Final = 256 * 1024
+RETRY_AFTER_MAX_S: Final = 60.0
+"""Whatever ``bye`` asks for: nobody is kept away by a large number."""
 
 
 class Link:
@@ -31,12 +35,12 @@ class Link:
         self,
         stream: trio.SocketStream,
         settings: ProxySettings,
-        token: bytes,
+        endpoint: Endpoint,
         take: Callable[[Turn], Awaitable[None]],
     ) -> None:
         self._stream = stream
         self._settings = settings
-        self._token = token
+        self._endpoint = endpoint
         self._take = take
         self._outgoing = Outgoing(stream)
         self._turns: dict[str, Turn] = {}
@@ -44,14 +48,18 @@ class Link:
         self._permissions: dict[str, trio.MemorySendChannel[wire.PermissionVerdict]] = {}
         self._received_at = trio.current_time()
         self._retry_after_s: float | None = None
+        self._hello: wire.Hello | None = None
+        self._register: wire.Register | None = None
         self.over = False
         self.registered: wire.Registered | None = None
+        """What the daemon answered, once its proof was verified."""
 
     async def run(self, registered: Callable[[], None]) -> float | None:
         """Live until the link ends.
 
         Raises:
-            Refused: the daemon does not let us in, now or for good.
+            Refused: the daemon does not let us in.
+            NotTheDaemon: who answers has no proof of being the daemon.
             Replaced: the session is over for good.
             Disconnected: the daemon never let us in.
         """
@@ -195,12 +203,14 @@ class Link:
                     if message is not None and await self._receive(message, registered):
                         return
             except RemoteProtocolError:
+                if self.registered is None:
+                    raise self._not_the_daemon() from None
                 return  # out of step: begin again
 
     def _decoded(self, body: bytes) -> wire.FromDaemon | None:
         try:
-            return wire.decode_from_daemon(body)
-        except (wire.UnknownMessage, wire.InvalidMessage):
+            return codec.decode_from_daemon(body)
+        except (codec.UnknownMessage, codec.InvalidMessage):
             return None  # of a newer daemon
 
     async def _receive(self, message: wire.FromDaemon, registered: Callable[[], None]) -> bool:
@@ -208,13 +218,14 @@ class Link:
         match message:
             case wire.Ping(n=n):
                 self._send_nowait(wire.Pong(n=n))
-            case wire.Hello():
-                await self.send(self._register(message))
-            case wire.Registered():
-                self.registered = message
-                registered()
-            case wire.Refused(code=code, message=why):
-                raise Refused(code, why)
+            case wire.Error(fatal=fatal):
+                return fatal
+            case wire.Bye(retry_after_ms=after_ms) if after_ms is not None:
+                self._retry_after_s = min(after_ms / 1000, RETRY_AFTER_MAX_S)
+        if self.registered is None:
+            await self._receive_opening(message, registered)
+            return False
+        match message:
             case wire.Deliver():
                 await self._take(self._opened(message))
             case wire.Cancel(turn_id=turn_id, reason=reason):
@@ -230,12 +241,33 @@ class Link:
                 if asker is not None:
                     asker.send_nowait(message)
             case wire.Bye(reason="replaced"):
-                raise Replaced("a newer connection speaks for this session")
-            case wire.Bye(retry_after_ms=after_ms):
-                self._retry_after_s = None if after_ms is None else after_ms / 1000
-            case wire.Error(fatal=fatal):
-                return fatal
+                raise Replaced("a newer connection holds this session")
         return False
+
+    async def _receive_opening(
+        self, message: wire.FromDaemon, registered: Callable[[], None]
+    ) -> None:
+        """Take what comes before the daemon has proved itself; the rest is not believed."""
+        match message:
+            case wire.Hello() if self._hello is None:
+                self._hello, self._register = message, self._registration(message)
+                await self.send(self._register)
+            case wire.Registered(proof=proof_of_daemon):
+                if (
+                    self._hello is None
+                    or self._register is None
+                    or not is_daemon(
+                        self._endpoint.token, proof_of_daemon, self._register, self._hello.nonce
+                    )
+                ):
+                    raise self._not_the_daemon()
+                self.registered = message
+                registered()
+            case wire.Refused(code=code, message=why):
+                raise Refused(code, why)
+
+    def _not_the_daemon(self) -> NotTheDaemon:
+        return NotTheDaemon(self._endpoint.host, self._endpoint.port)
 
     def _opened(self, deliver: wire.Deliver) -> Turn:
         """A channel session's messages have no end: nothing waits for theirs."""
@@ -245,13 +277,14 @@ class Link:
             self._turns[deliver.turn_id] = turn
         return turn
 
-    def _register(self, hello: wire.Hello) -> wire.Register:
+    def _registration(self, hello: wire.Hello) -> wire.Register:
         settings = self._settings
         return wire.Register(
             protocol=wire.PROTOCOL_VERSION,
             session_id=settings.session_id,
             role=settings.role,
-            proof=proof(self._token, hello.nonce, settings.session_id, settings.role),
+            proof=proof(self._endpoint.token, hello.nonce, settings.session_id, settings.role),
+            nonce=os.urandom(wire.NONCE_BYTES),
             pid=os.getpid(),
             proxy_version=settings.version,
             metadata=settings.metadata,

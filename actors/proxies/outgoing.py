@@ -89,7 +89,7 @@ class Outgoing:
         if isinstance(message, wire.Delta):
             self._put_delta(message)
         else:
-            body = _encoded(message)
+            body = frame(message)
             self._count(len(body))
             if isinstance(message, wire.Ping | wire.Pong):
                 self._urgent.append(body)
@@ -169,12 +169,3 @@ class Outgoing:
             written += len(item)
             batch.append(item)
         return b"".join(batch), size
-
-
-def _encoded(message: wire.FromProxy) -> bytes:
-    try:
-        return frame(message)
-    except UnicodeEncodeError:
-        # Half of a surrogate pair, as JSON can carry it, is no text. The rest is.
-        whole = encodable(msgspec.to_builtins(message))
-        return frame(msgspec.convert(whole, type(message)))

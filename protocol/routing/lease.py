@@ -13,7 +13,6 @@ Rules that hold in every state:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from protocol.ids import ChatId, ConnectionId, SessionId
+from protocol.routing import alias
 from protocol.wire.messages import Role
 
 SESSIONS_MAX: Final = 2_048
@@ -195,14 +195,7 @@ def choose_alias(session_id: SessionId, metadata: Mapping[str, str], taken: Iter
     """Return the short name people use in chat, unique among *taken*."""
     folder = metadata.get("cwd", "").rstrip("/").rpartition("/")[2]
     name = metadata.get("alias") or metadata.get("teammate_name") or folder or session_id
-    base = re.sub(r"[^a-z0-9._-]", "-", name.lower())
-    used = frozenset(taken)
-    if base not in used:
-        return base
-    number = 2
-    while f"{base}-{number}" in used:
-        number += 1
-    return f"{base}-{number}"
+    return alias.unique(name, frozenset(taken))
 
 
 # ── the tools ───────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ from msgspec import Struct
 from protocol import strings
 from protocol.ids import ChatId, SessionId
 from protocol.routing.command import Ambiguous, Matched, NoMatch, match_alias
+from protocol.wire.messages import Role
 
 ReplyMode = Literal["verbose", "stream", "final"]
 REPLY_MODES: Final[tuple[ReplyMode, ...]] = ("verbose", "stream", "final")
@@ -33,6 +34,10 @@ class KnownSession(Struct, frozen=True, kw_only=True):
     reply_mode: ReplyMode | None = None
     """None: as configured for all."""
     seen_at_ms: int = 0
+    role: Role | None = None
+    """The role its id was first registered under; the id belongs to it. None: none yet."""
+    choices: Mapping[str, str] = {}
+    """Option → choice of its agent, as people chose; chosen again after it came back."""
 
 
 class Roster(Struct, frozen=True, kw_only=True):

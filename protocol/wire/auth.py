@@ -11,7 +11,9 @@ import hmac
 from collections.abc import Mapping
 from typing import Final
 
-from protocol.wire.messages import Role
+from msgspec import Struct
+
+from protocol.wire.messages import Register, Role
 
 WRONG_PROOF_FIRST_S: Final = 0.25
 WRONG_PROOF_MAX_S: Final = 2.0
@@ -31,6 +33,32 @@ def proof(key: bytes, nonce: bytes, session_id: str, role: str) -> str:
     return hmac.new(key, signed, hashlib.sha256).hexdigest()
 
 
+def daemon_proof(key: bytes, proxy_nonce: bytes, daemon_nonce: bytes, session_id: str) -> str:
+    """Return the daemon's own proof, which it sends in ``registered``.
+
+    *key* is the token that verified the proxy's proof. Whoever holds the port is not yet
+    the daemon: only who knows the same token can answer the proxy's nonce.
+    """
+    signed = b"\x00".join((b"larkd daemon", proxy_nonce, daemon_nonce, session_id.encode()))
+    return hmac.new(key, signed, hashlib.sha256).hexdigest()
+
+
+def is_daemon(key: bytes, claimed: str | None, register: Register, daemon_nonce: bytes) -> bool:
+    """Say, for the proxy that sent *register*, whether *claimed* proves the daemon."""
+    if register.nonce is None or claimed is None:
+        return False
+    expected = daemon_proof(key, register.nonce, daemon_nonce, register.session_id)
+    return hmac.compare_digest(expected.encode(), claimed.encode(errors="replace"))
+
+
+class Verified(Struct, frozen=True):
+    """A proof that holds: whose token made it, and the daemon's proof in return."""
+
+    by: Role
+    proof: str | None
+    """None where the proxy sent no nonce."""
+
+
 class Keyring:
     """The role tokens of one state directory. Its text form shows none of them."""
 
@@ -44,20 +72,25 @@ class Keyring:
     def __repr__(self) -> str:
         return f"Keyring({', '.join(sorted(self._keys))})"
 
-    def verify(self, nonce: bytes, claimed: str, session_id: str, role: str) -> bool:
-        """Say whether *claimed* proves *role* for *session_id* on this nonce.
+    def verify(self, nonce: bytes, register: Register) -> Verified | None:
+        """Check the proof of *register* on the daemon's *nonce*; None: it does not hold.
 
         Every token that may prove the role is tried, in constant time, so that the
         answer takes as long whichever of them was right.
         """
-        given = claimed.encode(errors="replace")
-        holds = False
-        for prover in PROVEN_BY.get(role, ()):
+        given = register.proof.encode(errors="replace")
+        verified: Verified | None = None
+        for prover in PROVEN_BY[register.role]:
             key = self._keys.get(prover)
-            if key is not None:
-                expected = proof(key, nonce, session_id, role).encode()
-                holds |= hmac.compare_digest(expected, given)
-        return holds
+            if key is None:
+                continue
+            expected = proof(key, nonce, register.session_id, register.role).encode()
+            if hmac.compare_digest(expected, given):
+                ours = None
+                if register.nonce is not None:
+                    ours = daemon_proof(key, register.nonce, nonce, register.session_id)
+                verified = Verified(prover, ours)
+        return verified
 
 
 class WrongProofs:

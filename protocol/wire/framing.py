@@ -10,21 +10,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import msgspec
+
 from protocol.errors import RemoteProtocolError
-from protocol.wire.messages import FromDaemon, FromProxy, encode
+from protocol.wire.codec import encode
+from protocol.wire.encodable import encodable
+from protocol.wire.messages import FromDaemon, FromProxy
 
 BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 """The contract's limit of one body, 8 MiB."""
+EARLY_BODY_BYTES_MAX: Final = 256 * 1024
+"""Before registration: who has proved nothing can make us keep no more."""
 HEADER_BYTES: Final = 4
 
 
 def frame(message: FromProxy | FromDaemon) -> bytes:
     """Return *message* as one frame, ready for the socket.
 
+    Half of a surrogate pair, as JSON can carry it, is no text: it becomes a question mark.
+
     Raises:
         FrameTooLarge: the encoded body passes 8 MiB; nothing can be sent.
     """
-    body = encode(message)
+    try:
+        body = encode(message)
+    except UnicodeEncodeError:
+        body = encode(msgspec.convert(encodable(msgspec.to_builtins(message)), type(message)))
     if len(body) > BODY_BYTES_MAX:
         raise FrameTooLarge(type(message).__name__, len(body))
     return len(body).to_bytes(HEADER_BYTES, "big") + body
@@ -35,6 +46,7 @@ class FrameTooLarge(ValueError):
 
     def __init__(self, kind: str, size: int) -> None:
         super().__init__(f"a {kind} of {size} bytes does not fit into {BODY_BYTES_MAX}")
+        self.size = size
 
 
 class FrameReader:
@@ -45,27 +57,33 @@ class FrameReader:
     out of step.
     """
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_buffer", "body_bytes_max")
 
-    def __init__(self) -> None:
+    def __init__(self, body_bytes_max: int = BODY_BYTES_MAX) -> None:
         self._buffer = bytearray()
+        self.body_bytes_max = body_bytes_max
+        """May be raised while reading: it holds for the next frame."""
 
     def feed(self, data: bytes | bytearray) -> None:
         self._buffer += data
+
+    def clear(self) -> None:
+        """Let go of what is unfinished: the stream is over."""
+        self._buffer = bytearray()
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield complete bodies.
 
         Raises:
-            RemoteProtocolError: a length of 0 or over 8 MiB (``bad_frame``).
+            RemoteProtocolError: a length of 0 or over the limit (``bad_frame``).
         """
         start = 0
         try:
             while len(self._buffer) - start >= HEADER_BYTES:
                 size = int.from_bytes(self._buffer[start : start + HEADER_BYTES], "big")
-                if not 0 < size <= BODY_BYTES_MAX:
+                if not 0 < size <= self.body_bytes_max:
                     raise RemoteProtocolError(
-                        f"a frame of {size} bytes; the body is 1 to {BODY_BYTES_MAX} bytes"
+                        f"a frame of {size} bytes; the body is 1 to {self.body_bytes_max} bytes"
                     )
                 end = start + HEADER_BYTES + size
                 if end > len(self._buffer):

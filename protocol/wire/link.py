@@ -17,13 +17,17 @@ from msgspec import Struct
 
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.ids import TurnId
+from protocol.wire import codec
 from protocol.wire import messages as wire
+from protocol.wire.auth import Verified
 
+EARLY_ERRORS_MAX: Final = 16
+"""Errors before registration that the link outlives; the next one closes it."""
 REPORTED_TURNS_MAX: Final = 1_024
 """Turns whose ``unknown_turn`` was said already; the oldest is forgotten first."""
 
-Verify = Callable[[str, str, str], bool]
-"""``verify(proof, session_id, role)``: does the proof hold for this link's nonce?"""
+Verify = Callable[[wire.Register], Verified | None]
+"""``verify(register)``: does its proof hold for this link's nonce?"""
 
 
 class LinkState(Enum):
@@ -51,6 +55,7 @@ class Admit(Step, frozen=True, kw_only=True):
     """The proof holds: ask whether the session may come in."""
 
     register: wire.Register
+    verified: Verified
 
 
 class Acknowledge(Step, frozen=True, kw_only=True):
@@ -82,6 +87,7 @@ class LinkMachine:
         self._verify = verify
         self._turns: set[TurnId] = set()
         self._reported: OrderedDict[TurnId, None] = OrderedDict()
+        self._early_errors = 0
         self.state = LinkState.OPENING
 
     # ── what the other actors decided ──────────────────────────────────
@@ -107,18 +113,13 @@ class LinkMachine:
         Never raises for anything a peer can send.
         """
         try:
-            message = wire.decode_from_proxy(body)
-        except wire.BadFrame as torn:
+            message = codec.decode_from_proxy(body)
+        except codec.BadFrame as torn:
             return self._over(torn)
-        except (wire.UnknownMessage, wire.InvalidMessage) as wrong:
-            return Send(
-                message=wire.Error(
-                    code="unknown_message"
-                    if isinstance(wrong, wire.UnknownMessage)
-                    else "invalid_message",
-                    message=str(wrong),
-                    fatal=False,
-                )
+        except (codec.UnknownMessage, codec.InvalidMessage) as wrong:
+            return self._error(
+                "unknown_message" if isinstance(wrong, codec.UnknownMessage) else "invalid_message",
+                str(wrong),
             )
         match message:
             case wire.Ping():
@@ -157,14 +158,14 @@ class LinkMachine:
                     fatal=False,
                 )
             )
-        refusal = self._refusal(register)
-        if refusal is not None:
+        verified = self._checked(register)
+        if isinstance(verified, wire.Refused):
             self.state = LinkState.OVER
-            return Close(message=refusal)
+            return Close(message=verified)
         self.state = LinkState.ADMITTING
-        return Admit(register=register)
+        return Admit(register=register, verified=verified)
 
-    def _refusal(self, register: wire.Register) -> wire.Refused | None:
+    def _checked(self, register: wire.Register) -> Verified | wire.Refused:
         if register.protocol != wire.PROTOCOL_VERSION:
             return wire.Refused(
                 code="unsupported_protocol",
@@ -176,27 +177,33 @@ class LinkMachine:
                 code="invalid_session_id",
                 message="session_id must be 1 to 128 of A-Z a-z 0-9 . _ : -",
             )
-        if not self._verify(register.proof, register.session_id, register.role):
-            return wire.Refused(
-                code="bad_proof",
-                message=f"the proof does not hold for role {register.role}; compute it from"
-                f" this connection's nonce with tokens/{register.role}.token"
-                " of the daemon's state directory",
-            )
-        return None
-
-    @staticmethod
-    def _too_early(message: wire.FromProxy) -> Send:
-        if isinstance(message, wire.Tool):
-            return Send(message=wire.ToolResult(id=message.id, ok=False, error=wire.NOT_REGISTERED))
-        return Send(
-            message=wire.Error(
-                code="not_registered",
-                message=f"{message.__struct_config__.tag} before register; send register first",
-                fatal=False,
-                turn_id=(getattr(message, "turn_id", None) or "")[:256] or None,
-            )
+        return self._verify(register) or wire.Refused(
+            code="bad_proof",
+            message=f"the proof does not hold for role {register.role}; compute it from"
+            f" this connection's nonce with tokens/{register.role}.token"
+            " of the daemon's state directory",
         )
+
+    def _too_early(self, message: wire.FromProxy) -> Send | Close:
+        if isinstance(message, wire.Tool) and not self._tries_too_much():
+            return Send(message=wire.ToolResult(id=message.id, ok=False, error=wire.NOT_REGISTERED))
+        return self._error(
+            "not_registered",
+            f"{message.__struct_config__.tag} before register; send register first",
+            turn_id=(getattr(message, "turn_id", None) or "")[:256] or None,
+        )
+
+    def _error(self, code: wire.ErrorCode, text: str, turn_id: str | None = None) -> Send | Close:
+        """Answer with an error; who has registered nothing may make a few of them only."""
+        if self.state is not LinkState.REGISTERED and self._tries_too_much():
+            self.state = LinkState.OVER
+            text = f"{text}; too many errors before register"
+            return Close(message=wire.Error(code=code, message=text, fatal=True, turn_id=turn_id))
+        return Send(message=wire.Error(code=code, message=text, fatal=False, turn_id=turn_id))
+
+    def _tries_too_much(self) -> bool:
+        self._early_errors += 1
+        return self._early_errors > EARLY_ERRORS_MAX
 
     def _registered(self, message: wire.FromProxy) -> Received | None:
         match message:

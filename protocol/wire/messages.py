@@ -4,27 +4,27 @@ A message is one MessagePack map whose key ``t`` names its type. Unknown keys ar
 ignored, so a newer peer can talk to an older one; new fields have defaults and a
 field never changes its type.
 
-``decode_from_proxy`` and ``decode_from_daemon`` are the two ways in. What they raise:
-:class:`BadFrame` (not a MessagePack map: the link is over), :class:`UnknownMessage`
-and :class:`InvalidMessage` (the link goes on).
+How they are encoded and decoded, and what a wrong one is answered with, is in
+``protocol.wire.codec``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
-import msgspec
 from msgspec import Meta, Struct
-
-from protocol.errors import RemoteProtocolError
 
 PROTOCOL_VERSION: Final = 1
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 7345
 NONCE_BYTES: Final = 32
 SESSION_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
+OWN_TURN_ID_PATTERN: Final = re.compile(r"own-[A-Za-z0-9._-]{1,64}", re.ASCII)
+"""Ids of turns that a session opens by itself; the daemon's own ids never look so."""
+STEP_TEXT_BYTES_MAX: Final = 64 * 1024
+"""Of a step's ``output``, ``error`` and ``diff`` each; the latest is kept."""
 NOT_REGISTERED: Final = "channel proxy is not registered"
 """The error of every tool called before registration (``ownership.md``, Tools)."""
 
@@ -33,9 +33,24 @@ ROLES: Final[tuple[Role, ...]] = ("dispatcher", "session", "observer")
 CAPABILITY_TURNS: Final = "turns"
 CAPABILITY_CANCEL: Final = "cancel"
 CAPABILITY_PERMISSION: Final = "permission"
+CAPABILITY_OPTIONS: Final = "options"
+"""Sends ``offer``, honours ``choose``."""
+CAPABILITY_RESTORES: Final = "restores"
+"""Brings its agent's conversation back under the same session id."""
 CAPABILITY_OPERATOR: Final = "operator"
 """A dispatcher-role connection with it is a person at the command line: it may call what
 the dispatcher may, and is no session: not listed, never dispatcher, owner or target."""
+
+CAPABILITIES: Final = frozenset(
+    {
+        CAPABILITY_TURNS,
+        CAPABILITY_CANCEL,
+        CAPABILITY_PERMISSION,
+        CAPABILITY_OPTIONS,
+        CAPABILITY_RESTORES,
+        CAPABILITY_OPERATOR,
+    }
+)
 
 RefusedCode = Literal[
     "unsupported_protocol",
@@ -44,7 +59,10 @@ RefusedCode = Literal[
     "register_timeout",
     "draining",
     "too_many_sessions",
+    "role_mismatch",
+    "standby",
 ]
+"""What this daemon refuses with. A newer one may know more: on the wire it is a ``str``."""
 ErrorCode = Literal[
     "bad_frame",
     "unknown_message",
@@ -52,6 +70,7 @@ ErrorCode = Literal[
     "not_registered",
     "already_registered",
     "unknown_turn",
+    "turn_refused",
 ]
 ByeReason = Literal["shutdown", "replaced", "slow_consumer"]
 CancelReason = Literal["user", "shutdown", "timeout", "recalled"]
@@ -59,10 +78,12 @@ TurnStatus = Literal["complete", "aborted", "error"]
 ToolKind = Literal["read", "search", "execute", "edit", "think", "other"]
 ToolStatus = Literal["running", "success", "error"]
 DeltaChannel = Literal["answer", "reasoning"]
+OptionKind = Literal["mode", "model", "effort", "other"]
 
 MetadataKey = Annotated[str, Meta(max_length=64)]
 MetadataValue = Annotated[str, Meta(max_length=1024)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=32)]
+Nonce = Annotated[bytes, Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
 
 
 def is_operator(role: Role, capabilities: Iterable[str]) -> bool:
@@ -95,6 +116,8 @@ class Register(_Message, frozen=True, kw_only=True, tag="register"):
     proof: str
     pid: int
     proxy_version: str
+    nonce: Nonce | None = None
+    """With one, ``registered.proof`` shows that the daemon holds the token, too."""
     metadata: Metadata = {}
     capabilities: list[str] = []
 
@@ -112,6 +135,14 @@ class Delta(_Message, frozen=True, kw_only=True, tag="delta"):
     channel: DeltaChannel = "answer"
 
 
+class FileDiff(Struct, frozen=True, kw_only=True):
+    """What a step changes in one file; *old* is nil where the file is new or not known."""
+
+    path: str
+    new: str
+    old: str | None = None
+
+
 class ToolEvent(_Message, frozen=True, kw_only=True, tag="tool_event"):
     """Opens a step, or updates the fields of it that are not nil."""
 
@@ -124,6 +155,9 @@ class ToolEvent(_Message, frozen=True, kw_only=True, tag="tool_event"):
     input: Any = None
     parent_id: str | None = None
     duration_ms: int | None = None
+    output: str | None = None
+    error: str | None = None
+    diff: list[FileDiff] | None = None
 
 
 class PlanEntry(Struct, frozen=True, kw_only=True):
@@ -148,6 +182,60 @@ class TurnEnd(_Message, frozen=True, kw_only=True, tag="turn_end"):
     turn_id: str
     status: TurnStatus
     text: str | None = None
+    error: str | None = None
+
+
+class TurnOpen(_Message, frozen=True, kw_only=True, tag="turn_open"):
+    """Opens a turn that nobody asked for: the agent goes on by itself.
+
+    The place is that of the session's last turn where nil. Success is silent.
+    """
+
+    turn_id: str
+    account: str | None = None
+    chat_id: str | None = None
+    thread_id: str | None = None
+    title: str | None = None
+    """The card's first line."""
+
+
+class Choice(Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    description: str | None = None
+
+
+class Option(Struct, frozen=True, kw_only=True):
+    """Something people can change about the agent: its mode, its model, its effort."""
+
+    id: str
+    name: str
+    kind: OptionKind
+    value: str
+    """The ``id`` of the choice that holds now."""
+    choices: list[Choice]
+
+
+class AgentCommand(Struct, frozen=True, kw_only=True):
+    """A slash command of the agent's own."""
+
+    name: str
+    description: str | None = None
+    hint: str | None = None
+
+
+class Offer(_Message, frozen=True, kw_only=True, tag="offer"):
+    """All that people can change and call; replaces the offer before."""
+
+    options: list[Option] = []
+    commands: list[AgentCommand] = []
+
+
+class Chosen(_Message, frozen=True, kw_only=True, tag="chosen"):
+    """What came of ``choose``; a fresh ``offer`` follows where something changed."""
+
+    n: int
+    ok: bool
     error: str | None = None
 
 
@@ -180,9 +268,8 @@ class PermissionClosed(_Message, frozen=True, kw_only=True, tag="permission_clos
 
 
 class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
-    daemon_version: str
-    pid: int
-    generation: int
+    """Nothing else is told to who has not proved anything yet."""
+
     nonce: bytes
     protocol: int = PROTOCOL_VERSION
 
@@ -192,15 +279,23 @@ class Registered(_Message, frozen=True, kw_only=True, tag="registered"):
     alias: str
     role: Role
     lease_epoch: int
+    daemon_version: str = ""
+    pid: int = 0
+    generation: int = 0
+    """Counts daemon starts in this state directory, from 1."""
+    proof: str | None = None
+    """Of the daemon, over the proxy's nonce; nil where it sent none."""
 
 
 class Refused(_Message, frozen=True, kw_only=True, tag="refused"):
-    code: RefusedCode
+    code: str
+    """One of ``RefusedCode``, or of a newer daemon."""
     message: str
 
 
 class Error(_Message, frozen=True, kw_only=True, tag="error"):
-    code: ErrorCode
+    code: str
+    """One of ``ErrorCode``, or of a newer daemon."""
     message: str
     fatal: bool
     turn_id: str | None = None
@@ -231,6 +326,14 @@ class Cancel(_Message, frozen=True, kw_only=True, tag="cancel"):
     reason: CancelReason
 
 
+class Choose(_Message, frozen=True, kw_only=True, tag="choose"):
+    """Somebody chose; answered by ``chosen`` with the same *n* within 10 s."""
+
+    n: int
+    option: str
+    choice: str
+
+
 class ToolResult(_Message, frozen=True, kw_only=True, tag="tool_result"):
     id: int
     ok: bool
@@ -246,7 +349,8 @@ class PermissionVerdict(_Message, frozen=True, kw_only=True, tag="permission_ver
 
 
 class Bye(_Message, frozen=True, kw_only=True, tag="bye"):
-    reason: ByeReason
+    reason: str
+    """One of ``ByeReason``, or of a newer daemon."""
     retry_after_ms: int | None = None
 
 
@@ -260,6 +364,9 @@ FromProxy = (
     | Plan
     | Usage
     | TurnEnd
+    | TurnOpen
+    | Offer
+    | Chosen
     | Tool
     | PermissionRequest
     | PermissionClosed
@@ -273,87 +380,10 @@ FromDaemon = (
     | Error
     | Deliver
     | Cancel
+    | Choose
     | ToolResult
     | PermissionVerdict
     | Bye
 )
 TurnMessage = Delta | ToolEvent | Plan | Usage | TurnEnd
 """What a proxy says of a turn it was given."""
-
-
-class BadFrame(RemoteProtocolError):
-    """The body is not one MessagePack map. The link is over."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, code="bad_frame")
-
-
-class UnknownMessage(RemoteProtocolError):
-    """The type ``t`` is missing or not one of this protocol. The link goes on."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, code="unknown_message")
-
-
-class InvalidMessage(RemoteProtocolError):
-    """A known type with wrong fields; the text names the type and the field."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, code="invalid_message")
-
-
-class _Tag(Struct):
-    """Reads only the type, to say which message was wrong."""
-
-    t: Any = None
-
-
-_encoder = msgspec.msgpack.Encoder()
-_from_proxy: msgspec.msgpack.Decoder[FromProxy] = msgspec.msgpack.Decoder(FromProxy)
-_from_daemon: msgspec.msgpack.Decoder[FromDaemon] = msgspec.msgpack.Decoder(FromDaemon)
-_tag = msgspec.msgpack.Decoder(_Tag)
-_FROM_PROXY_TYPES: Final = frozenset(kind.__struct_config__.tag for kind in FromProxy.__args__)
-_FROM_DAEMON_TYPES: Final = frozenset(kind.__struct_config__.tag for kind in FromDaemon.__args__)
-
-M = TypeVar("M")
-
-
-def encode(message: FromProxy | FromDaemon) -> bytes:
-    """Return the body of one frame. Framing adds the length (``protocol.wire.framing``)."""
-    return _encoder.encode(message)
-
-
-def decode_from_proxy(body: bytes | bytearray | memoryview) -> FromProxy:
-    """Read what a proxy sent.
-
-    Raises:
-        BadFrame: not one MessagePack map.
-        UnknownMessage: no such message from a proxy.
-        InvalidMessage: the message lacks a field or has one of a wrong type.
-    """
-    return _decode(_from_proxy, _FROM_PROXY_TYPES, body)
-
-
-def decode_from_daemon(body: bytes | bytearray | memoryview) -> FromDaemon:
-    """Read what the daemon sent. Raises the same as :func:`decode_from_proxy`."""
-    return _decode(_from_daemon, _FROM_DAEMON_TYPES, body)
-
-
-def _decode(
-    decoder: msgspec.msgpack.Decoder[M],
-    known: frozenset[Any],
-    body: bytes | bytearray | memoryview,
-) -> M:
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as wrong:
-        reason = str(wrong)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as torn:
-        raise BadFrame(f"the body is not a MessagePack map: {torn}") from None
-    try:
-        kind = _tag.decode(body).t
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise BadFrame("the body is not one MessagePack map") from None
-    if not isinstance(kind, str) or kind not in known:
-        raise UnknownMessage(f"unknown message type {kind!r}"[:200])
-    raise InvalidMessage(f"{kind}: {reason}"[:500])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import random
+import resource
 import signal
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import msgspec
 import pytest
 import trio
 
+from actors.host.descriptors import raise_limit
 from tests.kit.daemon import open_daemon, open_platform
 from tests.kit.raw_proxy import Closed, connect, registration, session
 
@@ -20,8 +24,7 @@ async def test_errors_say_what_is_wrong_and_the_connection_stays_open(state_dir:
     async with open_platform() as platform, open_daemon(platform, state_dir):
         async with connect(state_dir) as proxy:
             hello = await proxy.expect("hello")
-            assert hello["protocol"] == 1
-            assert hello["generation"] == 1
+            assert hello == {"t": "hello", "protocol": 1, "nonce": hello["nonce"]}
             assert len(hello["nonce"]) == 32
 
             await proxy.send(t="delta", turn_id="x", text="early")
@@ -132,8 +135,156 @@ async def test_roles_are_proved_by_their_tokens(state_dir: Path) -> None:
         }
         for (token, role), holds in proven.items():
             async with connect(state_dir) as proxy:
-                answer = await proxy.register(state_dir, "s", role, token_role=token)
+                answer = await proxy.register(state_dir, f"s-{role}", role, token_role=token)
                 assert (answer["t"] == "registered") is holds, (token, role, answer)
+
+
+async def test_the_daemon_proves_itself_with_the_token_that_proved_the_proxy(
+    state_dir: Path,
+) -> None:
+    ours = bytes(range(32))
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        for token in ("session", "dispatcher"):
+            async with connect(state_dir) as proxy:
+                hello = await proxy.expect("hello")
+                fields = {"nonce": ours}
+                await proxy.send(**registration(hello, state_dir, "s", "session", token, fields))
+                registered = await proxy.expect("registered")
+                key = (state_dir / "tokens" / f"{token}.token").read_bytes()
+                signed = b"larkd daemon\0" + ours + b"\0" + hello["nonce"] + b"\0s"
+                assert registered["proof"] == hmac.new(key, signed, hashlib.sha256).hexdigest()
+                assert registered["generation"] == 1
+                assert registered["daemon_version"]
+                assert registered["pid"] > 0
+        async with connect(state_dir) as proxy:
+            hello = await proxy.expect("hello")
+            fields = {"nonce": ours[:31]}
+            await proxy.send(**registration(hello, state_dir, "s", "session", None, fields))
+            error = await proxy.expect("error")
+            assert (error["code"], error["fatal"]) == ("invalid_message", False)
+            assert "register" in error["message"]
+            assert "nonce" in error["message"]
+            await proxy.send(**registration(hello, state_dir, "s", "session", None, {}))
+            assert (await proxy.expect("registered")).get("proof") is None
+
+
+async def test_a_session_id_belongs_to_its_first_role_also_after_a_restart(
+    state_dir: Path,
+) -> None:
+    async def answer(session_id: str, role: str, token: str, **fields: Any) -> tuple[str, str]:
+        async with connect(state_dir) as proxy:
+            given = await proxy.register(state_dir, session_id, role, token_role=token, **fields)
+            return given["t"], given.get("code", "")
+
+    refused = ("refused", "role_mismatch")
+    async with open_platform() as platform:
+        async with open_daemon(platform, state_dir):
+            async with session(state_dir, "boss", "dispatcher"):
+                # Observers and operators reserve nothing, and replace nobody.
+                assert await answer("boss", "observer", "observer") == ("registered", "")
+                operator = {"capabilities": ["operator"]}
+                assert await answer("boss", "dispatcher", "dispatcher", **operator) == (
+                    "registered",
+                    "",
+                )
+                assert await answer("boss", "session", "session") == refused
+            assert await answer("later", "observer", "observer") == ("registered", "")
+            assert await answer("later", "session", "session") == ("registered", "")
+        async with open_daemon(platform, state_dir):
+            assert await answer("boss", "session", "session") == refused
+            assert await answer("boss", "session", "dispatcher") == ("registered", "")
+            assert await answer("boss", "session", "session") == ("registered", "")
+
+
+async def test_before_registration_frames_are_small_and_errors_few(state_dir: Path) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        async with connect(state_dir) as proxy:
+            await proxy.expect("hello")
+            await proxy.send_bytes((256 * 1024 + 1).to_bytes(4, "big"))
+            error = await proxy.expect("error")
+            assert (error["code"], error["fatal"]) == ("bad_frame", True)
+            assert await proxy.wait_closed() == []
+        async with connect(state_dir) as proxy:
+            await proxy.expect("hello")
+            for kind in ("delta", "dance", "ping", "tool") * 4:
+                await proxy.send(t=kind, turn_id="t", text="x", id=1, name="n")
+                answer = await proxy.receive()
+                assert answer.get("fatal") in (False, None)
+            await proxy.send(t="dance")
+            last = await proxy.expect("error")
+            assert (last["code"], last["fatal"]) == ("unknown_message", True)
+            assert await proxy.wait_closed() == []
+        async with session(state_dir, "s") as proxy:
+            # Registered, it may send what the protocol allows.
+            await proxy.send(t="tool", id=1, name="n", args={"text": "x" * 7_000_000})
+            assert (await proxy.until("tool_result"))["error"] == "Unknown tool: n"
+            for _ in range(20):
+                await proxy.send(t="dance")
+                assert (await proxy.expect("error"))["fatal"] is False
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="measures with /proc")
+async def test_nobody_without_a_token_keeps_anybody_out(state_dir: Path) -> None:
+    """As many connections as the attacker may open, each with most of a frame."""
+    part = (256 * 1024).to_bytes(4, "big") + bytes(200_000)
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir) as daemon,
+        session(state_dir, "steady") as steady,
+        trio.open_nursery() as nursery,
+    ):
+        raise_limit()  # of the attacker
+        pid = daemon.process.pid
+        idle = resident_bytes(pid)
+
+        async def attack() -> None:
+            async with connect(state_dir) as proxy:
+                with suppress(Closed, trio.BrokenResourceError):
+                    await proxy.expect("hello")
+                    await proxy.send_bytes(part)
+                    await proxy.receive()
+
+        async def guess() -> None:
+            async with connect(state_dir) as proxy:
+                with suppress(Closed, trio.BrokenResourceError, TimeoutError):
+                    await proxy.register(state_dir, "s", proof="0" * 64)
+
+        for _ in range(600):
+            nursery.start_soon(attack)
+            nursery.start_soon(guess)
+            await trio.sleep(0.001)
+        with trio.fail_after(10):
+            await steady.barrier()
+            async with session(state_dir, "new") as new:
+                await new.barrier()
+            async with session(state_dir, "operator:1", "observer") as observer:
+                assert (await observer.tool("feishu_channel_status"))["ok"]
+            assert resident_bytes(pid) - idle < 100 * 1024 * 1024
+            assert len(list(Path(f"/proc/{pid}/fd").iterdir())) < 64 + 64 + 100
+        nursery.cancel_scope.cancel()
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+async def test_a_result_that_fits_no_frame_is_an_error_of_its_call(state_dir: Path) -> None:
+    metadata = {f"key{n:02}": "中" * 1_024 for n in range(32)}
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "watcher", "observer") as observer,
+        AsyncExitStack() as stack,
+    ):
+        for n in range(88):
+            await stack.enter_async_context(session(state_dir, f"s{n}", metadata=metadata))
+        answer = await observer.tool("feishu_channel_status")
+        assert answer["ok"]
+        status = answer["result"]
+        assert len(status["sessions"]) == 88
+        assert status["sessions"][0]["metadata"] == metadata
+        assert status["left_out"]["metadata_of_sessions"] > 0
+        await observer.barrier()
 
 
 async def test_a_newer_connection_of_a_session_replaces_the_older(state_dir: Path) -> None:

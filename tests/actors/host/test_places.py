@@ -18,7 +18,7 @@ from protocol.config import places
 from protocol.config.places import DaemonInfo, StateDir
 from protocol.config.settings import ConfigurationError
 from protocol.wire.auth import proof
-from protocol.wire.messages import ROLES, Role
+from protocol.wire.messages import ROLES, Register, Role
 
 HOME = Path("/home/ann")
 
@@ -257,7 +257,7 @@ def test_tokens_are_made_once_private_and_43_url_safe_characters(state: StateDir
     for role, token in made.items():
         assert len(token) == 43
         assert mode(state.token(role)) == 0o600
-        assert first.verify(b"n", proof(token.encode(), b"n", "s", role), "s", role)
+        assert proves(first, token, role)
     tokens.open_tokens(state, secrets.token_urlsafe)
     assert {role: state.token(role).read_text() for role in ROLES} == made
 
@@ -331,7 +331,12 @@ def test_every_bad_token_is_told_at_once(state: StateDir) -> None:
 
 
 def proves(found: tokens.TokenFiles, token: str, role: Role) -> bool:
-    return found.verify(b"nonce", proof(token.encode(), b"nonce", "s", role), "s", role)
+    """Whether a proof made with *token* holds for *role*."""
+    given = proof(token.encode(), b"nonce", "s", role)
+    register = Register(
+        protocol=1, session_id="s", role=role, proof=given, pid=1, proxy_version="1"
+    )
+    return found.verify(b"nonce", register) is not None
 
 
 def test_a_rotated_token_is_in_force_at_once_and_the_old_one_is_not(state: StateDir) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from actors import links
 from actors.messages import link, ownership, turn
 from protocol.ids import ConnectionId
 from protocol.wire import messages as wire
+from protocol.wire.auth import Verified
 
 Map = dict[str, Any]
 
@@ -101,8 +103,13 @@ class World:
                     with message.reply:
                         message.reply.send(ownership.Admitted(alias="s", lease_epoch=3))
                 case ownership.CallTool():
+                    result: Any = message.args
+                    if message.name == "crash":
+                        result = object()  # nothing that can be encoded
+                    elif message.name == "twice":
+                        result = [message.args, message.args]
                     with message.reply:
-                        message.reply.send(ownership.ToolDone(result=message.args))
+                        message.reply.send(ownership.ToolDone(result=result))
 
 
 @asynccontextmanager
@@ -112,7 +119,7 @@ async def open_world() -> AsyncIterator[World]:
     settings = links.LinkSettings(
         daemon_version="1",
         generation=1,
-        verify=lambda *_claim: True,
+        verify=lambda *_claim: Verified("session", None),
         next_connection_id=lambda: ConnectionId(next(numbers)),
     )
     async with trio.open_nursery() as nursery:
@@ -257,3 +264,29 @@ async def test_a_turn_is_routed_to_its_actor_and_deltas_are_joined(
             wire.Delta(turn_id="t1", text="abc"),
             wire.TurnEnd(turn_id="t1", status="complete"),
         ]
+
+
+async def test_a_crash_of_one_link_is_its_own(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        steady, unlucky = await world.listener.connect(), await world.listener.connect()
+        await steady.register()
+        await unlucky.register()
+        await unlucky.send(t="tool", id=1, name="crash", args={})
+        assert await unlucky.receive() is None
+        await steady.send(t="tool", id=1, name="n", args={})
+        answer = await steady.receive()
+        assert answer is not None
+        assert answer["t"] == "tool_result"
+
+
+async def test_a_result_over_a_frame_is_an_error_of_that_call(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        peer = await world.listener.connect()
+        await peer.register()
+        await peer.send(t="tool", id=7, name="twice", args={"text": "x" * 5_000_000})
+        answer = await peer.receive()
+        assert answer is not None
+        assert (answer["t"], answer["id"], answer["ok"]) == ("tool_result", 7, False)
+        assert re.fullmatch(r"result too large \(10000\d{3} bytes\); ask for less", answer["error"])
+        await peer.send(t="ping", n=1)
+        assert await peer.receive() == {"t": "pong", "n": 1}

@@ -15,6 +15,7 @@ import trio
 from actors.proxies.client import (
     DaemonNotRunning,
     Disconnected,
+    NotTheDaemon,
     Proxy,
     ProxySettings,
     Refused,
@@ -23,7 +24,9 @@ from actors.proxies.client import (
     Turn,
     open_proxy,
 )
+from protocol.wire import codec
 from protocol.wire import messages as wire
+from protocol.wire.framing import FrameReader, frame
 from tests.kit.daemon import Platform, environment, open_daemon, open_platform
 
 README = Path(__file__).resolve().parents[3] / "actors" / "proxies" / "README.md"
@@ -326,3 +329,67 @@ def find_value(node: object) -> object:
     if isinstance(node, list):
         return next((found for each in node if (found := find_value(each)) is not None), None)
     return None
+
+
+@pytest.mark.parametrize("proof", [None, "0" * 64])
+async def test_who_has_no_proof_of_being_the_daemon_is_not_believed(
+    state_dir: Path, proof: str | None
+) -> None:
+    """Somebody took the port: he lets everybody in, delivers, and says that it is over."""
+    seen: list[object] = []
+    unlucky = trio.Event()
+
+    async def impostor(stream: trio.SocketStream) -> None:
+        reader = FrameReader()
+        await stream.send_all(frame(wire.Hello(nonce=bytes(32))))
+        while data := await stream.receive_some(4096):
+            reader.feed(data)
+            for body in reader:
+                seen.append(codec.decode_from_proxy(body))
+                for message in (
+                    wire.Deliver(
+                        event_id="e",
+                        turn_id="t",
+                        attempt=1,
+                        lease_epoch=1,
+                        chat_id="c",
+                        content="rm -rf /",
+                        meta={},
+                    ),
+                    wire.Bye(reason="replaced"),
+                    wire.Registered(
+                        session_id="s", alias="s", role="session", lease_epoch=1, proof=proof
+                    ),
+                ):
+                    await stream.send_all(frame(message))
+                if len([one for one in seen if isinstance(one, wire.Register)]) > 1:
+                    unlucky.set()
+
+    reasons: list[str] = []
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, impostor, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        address = ("127.0.0.1", port)
+        said = (
+            f"something else answers at 127.0.0.1:{port}; it does not know this state"
+            " directory's token"
+        )
+        with pytest.RaisesGroup(
+            pytest.RaisesExc(NotTheDaemon, match=re.escape(said)), allow_unwrapped=True
+        ):
+            async with open_proxy(settings(state_dir, address=address, token=b"k" * 43)):
+                raise AssertionError("believed it")
+        waiting = settings(state_dir, address=address, token=b"k" * 43, waits_for_daemon=True)
+        async with open_proxy(
+            waiting, link_changed=lambda _registered, why: reasons.append(str(why))
+        ) as proxy:
+            with trio.fail_after(10):
+                await unlucky.wait()
+            assert proxy.ended is None, "nothing it sends is final"
+            assert proxy.attached is None
+            with trio.move_on_after(0.2):
+                async for turn in proxy.turns():
+                    raise AssertionError(turn.text)
+        nursery.cancel_scope.cancel()
+    assert reasons[0] == said
+    assert not [one for one in seen if isinstance(one, wire.Ack)]

@@ -298,7 +298,13 @@ def test_match_needs_every_key_and_ignores_the_rest(setup: Setup) -> None:
     ("metadata", "alias"),
     [
         ({"alias": "Front End"}, "front-end"),
-        ({"teammate_name": "Zoë"}, "zo-"),
+        ({"teammate_name": "Zoë"}, "zoë"),
+        ({"alias": "前端 小组"}, "前端-小组"),
+        ({"alias": "Straße №7 (٣)"}, "strasse-7-٣-"),
+        ({"alias": "हिन्दी"}, "हिन्दी"),
+        ({"alias": "e\u0301te\u0301"}, "été"),
+        ({"alias": "a<at>b\n\u202ec"}, "a-at-b-c"),
+        ({"alias": "x" * 100}, "x" * 64),
         ({"cwd": "/home/ann/Api.Server/"}, "api.server"),
         ({"alias": "", "cwd": "/"}, "sess:1"),
         ({}, "sess:1"),
@@ -314,3 +320,5 @@ def test_aliases_are_unique_among_the_living() -> None:
     for number in range(3):
         chosen.append(lease.choose_alias(SessionId(f"s{number}"), {"alias": "api"}, chosen))
     assert chosen == ["api", "api-2", "api-3"]
+    long = "长" * 64
+    assert lease.choose_alias(SessionId("s"), {"alias": long}, [long]) == "长" * 62 + "-2"

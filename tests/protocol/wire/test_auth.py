@@ -8,13 +8,27 @@ from itertools import product
 
 import pytest
 
-from protocol.wire.auth import Keyring, WrongProofs, proof
-from protocol.wire.messages import ROLES, Role
+from protocol.wire.auth import Keyring, Verified, WrongProofs, is_daemon, proof
+from protocol.wire.messages import ROLES, Register, Role
 
 NONCE = bytes(range(32))
 KEYS: dict[Role, bytes] = {role: f"{role}-token".encode() for role in ROLES}
 RING = Keyring(KEYS)
 STRENGTH = {"observer": 0, "session": 1, "dispatcher": 2}
+
+
+def register(
+    given: str, session_id: str = "s1", role: Role = "session", nonce: bytes | None = None
+) -> Register:
+    return Register(
+        protocol=1,
+        session_id=session_id,
+        role=role,
+        proof=given,
+        pid=1,
+        proxy_version="1",
+        nonce=nonce,
+    )
 
 
 def test_the_proof_is_hmac_sha256_of_nonce_session_and_role_in_lower_case_hex() -> None:
@@ -27,7 +41,8 @@ def test_the_proof_is_hmac_sha256_of_nonce_session_and_role_in_lower_case_hex() 
 @pytest.mark.parametrize(("held", "claimed"), list(product(ROLES, ROLES)))
 def test_a_token_proves_its_own_role_and_weaker_ones(held: Role, claimed: Role) -> None:
     given = proof(KEYS[held], NONCE, "s1", claimed)
-    assert RING.verify(NONCE, given, "s1", claimed) == (STRENGTH[held] >= STRENGTH[claimed])
+    verified = RING.verify(NONCE, register(given, role=claimed))
+    assert verified == (Verified(held, None) if STRENGTH[held] >= STRENGTH[claimed] else None)
 
 
 @pytest.mark.parametrize(
@@ -35,30 +50,49 @@ def test_a_token_proves_its_own_role_and_weaker_ones(held: Role, claimed: Role) 
     [(bytes(32), "s1", "session"), (NONCE, "s2", "session"), (NONCE, "s1", "observer")],
 )
 def test_a_proof_opens_no_other_connection_session_or_role(
-    nonce: bytes, session_id: str, role: str
+    nonce: bytes, session_id: str, role: Role
 ) -> None:
     given = proof(KEYS["session"], NONCE, "s1", "session")
-    assert not RING.verify(nonce, given, session_id, role)
+    assert RING.verify(nonce, register(given, session_id, role)) is None
 
 
 @pytest.mark.parametrize("wrong", ["", "0" * 64, "é" * 64, "\ud800", "x"])
 def test_rubbish_is_refused_without_an_exception(wrong: str) -> None:
-    assert not RING.verify(NONCE, wrong, "s1", "session")
+    assert RING.verify(NONCE, register(wrong)) is None
 
 
 def test_upper_case_hex_is_not_the_proof() -> None:
     given = proof(KEYS["session"], NONCE, "s1", "session").upper()
-    assert not RING.verify(NONCE, given, "s1", "session")
+    assert RING.verify(NONCE, register(given)) is None
 
 
-def test_an_unknown_role_has_no_proof() -> None:
-    given = proof(KEYS["dispatcher"], NONCE, "s1", "owner")
-    assert not RING.verify(NONCE, given, "s1", "owner")
+def test_the_daemon_proves_itself_with_the_token_that_proved_the_proxy() -> None:
+    ours, other = bytes(range(32, 64)), bytes(32)
+    asked = register(proof(KEYS["dispatcher"], NONCE, "s1", "session"), nonce=ours)
+    verified = RING.verify(NONCE, asked)
+    assert verified is not None
+    expected = hmac.new(
+        KEYS["dispatcher"],
+        b"larkd daemon\x00" + ours + b"\x00" + NONCE + b"\x00s1",
+        hashlib.sha256,
+    ).hexdigest()
+    assert verified == Verified("dispatcher", expected)
+    assert is_daemon(KEYS["dispatcher"], expected, asked, NONCE)
+    for key, claimed, of, nonce in (
+        (KEYS["session"], expected, asked, NONCE),
+        (KEYS["dispatcher"], expected, asked, other),
+        (KEYS["dispatcher"], expected.upper(), asked, NONCE),
+        (KEYS["dispatcher"], None, asked, NONCE),
+        (KEYS["dispatcher"], "\ud800", asked, NONCE),
+        (KEYS["dispatcher"], expected, register("x", nonce=other), NONCE),
+        (KEYS["dispatcher"], expected, register("x"), NONCE),
+    ):
+        assert not is_daemon(key, claimed, of, nonce)
 
 
 def test_a_role_without_a_token_is_not_proven_by_an_empty_one() -> None:
     ring = Keyring({"dispatcher": b"d"})
-    assert not ring.verify(NONCE, proof(b"", NONCE, "s1", "session"), "s1", "session")
+    assert ring.verify(NONCE, register(proof(b"", NONCE, "s1", "session"))) is None
     with pytest.raises(ValueError, match="every role needs its token"):
         Keyring({"session": b""})
 

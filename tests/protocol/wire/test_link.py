@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from protocol.errors import LocalProtocolError
 from protocol.ids import TurnId
 from protocol.wire import messages as wire
+from protocol.wire.auth import Verified
 from protocol.wire.link import (
     Acknowledge,
     Admit,
@@ -40,7 +41,9 @@ def body(**message: Any) -> bytes:
 
 
 def machine() -> LinkMachine:
-    return LinkMachine(lambda proof, _session, _role: proof == "good")
+    return LinkMachine(
+        lambda register: Verified("session", None) if register.proof == "good" else None
+    )
 
 
 @pytest.fixture
