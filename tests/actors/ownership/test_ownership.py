@@ -72,6 +72,7 @@ class World:
                 connection_id=ConnectionId(connection),
                 session_id=session_id,
                 role=role,
+                proven_by=role,
                 pid=1,
                 proxy_version="0",
                 metadata={},
