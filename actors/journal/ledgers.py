@@ -9,6 +9,7 @@ from __future__ import annotations
 import structlog
 
 from actors.journal.db import Db, Later, Row, Rows, change, the_one
+from actors.journal.roster import store_session
 from actors.messages import journal
 from protocol.ids import AccountId, CardId, ChatId, MessageId, SessionId, TurnId
 from protocol.routing.lease import LeaseState
@@ -58,6 +59,8 @@ def save_lease(db: Db, message: journal.SaveLease) -> Later[journal.Done]:
             lease.bindings.get(chat, ""),
             chat,
         )
+    if message.session is not None:
+        store_session(db, message.session)
     return Later(lambda: journal.Done(changed=any(rows.count() for rows in replaced)))
 
 

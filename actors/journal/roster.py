@@ -49,7 +49,11 @@ def _choices(stored: str) -> dict[str, str]:
 
 
 def save_session(db: Db, message: journal.SaveSession) -> journal.Done:
-    one = message.session
+    store_session(db, message.session)
+    return journal.Done()
+
+
+def store_session(db: Db, one: KnownSession) -> None:
     db.execute(
         "INSERT INTO session"
         " (session_id, alias, agent, cwd, reply_mode, seen_at, role, choices)"
@@ -64,7 +68,6 @@ def save_session(db: Db, message: journal.SaveSession) -> journal.Done:
         one.role,
         msgspec.json.encode(one.choices).decode(),
     )
-    return journal.Done()
 
 
 def forget_session(db: Db, message: journal.ForgetSession) -> Later[journal.Done]:

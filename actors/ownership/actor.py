@@ -29,6 +29,7 @@ from actors.ownership.sessions import Sessions
 from actors.ownership.status import OwnershipSettings, StatusBoard
 from protocol.ids import ChatId, ConnectionId, SessionId
 from protocol.routing import lease
+from protocol.routing.roster import KnownSession
 from protocol.wire.messages import NOT_REGISTERED
 
 RETRY_AFTER_MS: Final = 1_000
@@ -154,7 +155,12 @@ class _Ownership:
     async def _register(self, message: ownership.Register) -> None:
         if message.reply.abandoned:
             return  # its link has given up, and told its proxy to connect again
-        refusal = admission.refusal(message, self._state, leaving=self._offers.leaving)
+        refusal = admission.refusal(
+            message,
+            self._state,
+            self._sessions.role(message.session_id),
+            leaving=self._offers.leaving,
+        )
         if refusal is not None:
             message.reply.send(refusal)
             return
@@ -167,21 +173,11 @@ class _Ownership:
                 ownership.Admitted(alias=message.session_id, lease_epoch=self._state.lease.epoch)
             )
             return
-        mismatch = admission.role_mismatch(
-            message, self._sessions.role(message.session_id), self._state.lease
-        )
-        if mismatch is not None:
-            message.reply.send(mismatch)
-            return
-        taken = [
-            session.alias
-            for session in self._state.sessions.values()
-            if session.session_id != message.session_id
-        ]
-        alias = lease.choose_alias(message.session_id, message.metadata, taken)
+        alias = admission.alias(message, self._state)
         session = admission.session(message, alias, self._now_ms())
         new, replaced = lease.register(self._state, session)
-        failure = await self._sessions.remember(session) or await self._commit(new)
+        known, new_role = self._sessions.known(session)
+        failure = await self._commit(new, session=known if new_role else None)
         if failure is not None:
             message.reply.send(
                 ownership.NotAdmitted(
@@ -192,7 +188,7 @@ class _Ownership:
             return
         if replaced is not None:
             await self._replace(replaced)
-        await self._sessions.came(session, new)
+        await self._sessions.came(session, known, new)
         self._links[message.connection_id] = message.link
         self._rows.open(session.connection_id, session.session_id)
         # A link that gave up in this very moment still sends its end, after this.
@@ -310,12 +306,19 @@ class _Ownership:
 
     # ── commit, then notify ───────────────────────────────────────────────────
 
-    async def _commit(self, new: lease.State, moved: frozenset[ChatId] = frozenset()) -> str | None:
-        """Store the lease if it changed; return why it could not be stored."""
-        if new.lease == self._state.lease:
+    async def _commit(
+        self,
+        new: lease.State,
+        moved: frozenset[ChatId] = frozenset(),
+        session: KnownSession | None = None,
+    ) -> str | None:
+        """Store the lease if it changed, with *session*; return why it could not be stored."""
+        if new.lease == self._state.lease and session is None:
             return None
         answer: journal.Done | journal.Failed = await self._journal.ask(
-            lambda reply: journal.SaveLease(lease=new.lease, moved=moved, reply=reply)
+            lambda reply: journal.SaveLease(
+                lease=new.lease, moved=moved, session=session, reply=reply
+            )
         )
         if not isinstance(answer, journal.Failed):
             return None

@@ -18,8 +18,9 @@ def is_sessionless(message: ownership.Register) -> bool:
 
 
 def refusal(
-    message: ownership.Register, state: lease.State, *, leaving: bool
+    message: ownership.Register, state: lease.State, role: wire.Role | None, *, leaving: bool
 ) -> ownership.NotAdmitted | None:
+    """Say why it is not admitted; *role* is the one its id belongs to."""
     if leaving:
         return ownership.NotAdmitted(
             code="draining", message="the daemon is leaving; connect again in a moment"
@@ -30,10 +31,16 @@ def refusal(
             code="too_many_sessions",
             message=f"{lease.SESSIONS_MAX} sessions are live already; close some first",
         )
-    return None
+    return None if is_sessionless(message) else _role_mismatch(message, role, state.lease)
 
 
-def role_mismatch(
+def alias(message: ownership.Register, state: lease.State) -> str:
+    """Choose the name people use for it, unique among the live sessions."""
+    taken = [one.alias for one in state.sessions.values() if one.session_id != message.session_id]
+    return lease.choose_alias(message.session_id, message.metadata, taken)
+
+
+def _role_mismatch(
     message: ownership.Register, known: wire.Role | None, held: lease.LeaseState
 ) -> ownership.NotAdmitted | None:
     """A session id belongs to the role it was first registered under.

@@ -57,11 +57,10 @@ class Sessions:
         known = self._known.get(session_id)
         return known.role if known else None
 
-    async def remember(self, session: lease.Session) -> str | None:
-        """Remember a session that registers; return why its role could not be stored.
+    def known(self, session: lease.Session) -> tuple[KnownSession, bool]:
+        """Return what is to be remembered of a session that registers, and whether to wait.
 
-        Waited for where the role is new: an id belongs to it before anybody hears that it
-        was registered. Else it is a name and a time, and need not be.
+        Its role, where it is new, is stored before anybody learns that the session is there.
         """
         before = self._known.get(session.session_id) or KnownSession(
             session_id=session.session_id, alias=session.alias
@@ -75,19 +74,11 @@ class Sessions:
             role=session.role,
             seen_at_ms=self._now_ms(),
         )
-        if before.role == session.role:
-            await self._save(known)
-            return None
-        answer: journal.Done | journal.Failed = await self._journal.ask(
-            lambda reply: journal.SaveSession(session=known, reply=reply)
-        )
-        if isinstance(answer, journal.Failed):
-            return answer.reason
-        self._known[session.session_id] = known
-        return None
+        return known, before.role != session.role
 
-    async def came(self, session: lease.Session, live: lease.State) -> None:
-        """A session registered: nothing of it is in flight. Forget who was away too long."""
+    async def came(self, session: lease.Session, known: KnownSession, live: lease.State) -> None:
+        """Remember a session that registered, and forget who was away too long."""
+        await self._save(known)
         self._in_flight.pop(session.session_id, None)
         held = live.lease
         named = (held.owner, held.dispatcher, held.granted, *held.bindings.values())

@@ -224,6 +224,8 @@ class SaveLease(Message, frozen=True, kw_only=True):
 
     lease: LeaseState
     moved: frozenset[ChatId] = frozenset()
+    session: KnownSession | None = None
+    """Remembered in the same commit."""
     reply: Reply[Done | Failed]
 
 
