@@ -43,7 +43,6 @@ from actors.app.peers import (
 from actors.app.reporting import report
 from actors.feishu import gateway, pictures
 from actors.host import state_dir
-from actors.host.descriptors import raise_limit
 from actors.host.exit_status import ExitStatus
 from actors.host.tokens import TokenFiles
 from actors.journal import pruning
@@ -234,7 +233,6 @@ class App:
                 generation=self._generation,
                 verify=self._tokens.verify,
                 next_connection_id=lambda: ConnectionId(next(self._connections)),
-                capacity=links.capacity_of(raise_limit()),
                 approvals_tx=self._boxes.approvals.tx,
                 tools=link_tools(self._accounts, self._boxes, self._adapters),
                 random_bytes=self._adapters.random_bytes,

@@ -84,7 +84,8 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Never the same twice, over restarts of the links."""
     tools: Tools = Tools()
     random_bytes: Callable[[int], bytes] = os.urandom
-    capacity: Capacity = Capacity()
+    capacity: Capacity | None = None
+    """None: what the descriptors of the process allow, whose limit is raised."""
     approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage] | None = None
     """None where nobody can be asked: every question is then answered ``cancelled``."""
 

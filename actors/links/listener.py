@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import structlog
 import trio
 
+from actors.kit.descriptors import raise_limit
 from actors.kit.listening import serve_borrowed
-from actors.links.capacity import Places
+from actors.links.capacity import Places, capacity_of
 from actors.links.link import Link, LinkSettings
 from actors.messages import ownership
 from protocol.ids import ConnectionId
@@ -31,7 +32,7 @@ async def serve(
     does not lose the port.
     """
     wrong_proofs = WrongProofs()
-    places = Places(settings.capacity)
+    places = Places(settings.capacity or capacity_of(raise_limit()))
 
     async def guarded(stream: trio.abc.Stream) -> None:
         connection_id = settings.next_connection_id()

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 import trio
 
-from actors.host.descriptors import raise_limit
+from actors.kit.descriptors import raise_limit
 from tests.kit.daemon import open_daemon, open_platform
 from tests.kit.raw_proxy import Closed, connect, registration, session
 
