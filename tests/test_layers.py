@@ -61,6 +61,7 @@ ONLY_IMPORTER: dict[str, set[str]] = {
     "trio_websocket": {"feishu", "sandbox"},
     "httpx": {"feishu"},
     "sqlite3": {"journal"},
+    "psycopg": {"journal"},
 }
 """Library → the folders of ``actors/`` that may import it."""
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import trio
 
 from actors.journal import SqliteStore, Store
+from actors.journal.postgres import PostgresStore
 from actors.kit.mailbox import Reply
 from actors.messages import journal
 from protocol.ids import (
@@ -85,8 +86,19 @@ class JournalClient:
         assert isinstance(self.store, SqliteStore)
         return self.store._db
 
+    def disconnect(self) -> None:
+        """Close the connection and nothing else, as a process that dies does."""
+        if isinstance(self.store, PostgresStore):
+            self.store._connection.close()
+            self.store._line.close()
+        else:
+            self.db.close()
+
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         """Run a statement of the test's own on the store's connection, and commit it."""
+        if isinstance(self.store, PostgresStore):
+            cursor = self.store._connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
         return self.db.execute(statement).fetchall()
 
     def ask(self, message: journal.JournalMessage) -> Any:

@@ -6,20 +6,30 @@ transactions, only what ``actors.messages.journal`` and the contract state.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
-from actors.journal import SqliteStore
+from actors.journal import OpenStore, sqlite_store
 from actors.messages import journal
 from protocol.ids import ChatId, RowId, SessionId
 from protocol.routing.delivery import CLOSED_STATES, RowState
 from protocol.routing.lease import LeaseState
 from tests.actors.journal.client import JournalClient, append_message
+from tests.actors.journal.stores import on_postgres
+from tests.kit.postgres import Server
 from tests.kit.sizes import examples
 
 EVENTS = st.integers(0, 12).map("e{}".format)
@@ -52,13 +62,19 @@ class ModelRow(msgspec.Struct):
 
 
 class JournalAgainstModel(RuleBasedStateMachine):
+    """*new_journal* makes what opens one and the same new journal again and again."""
+
     client: JournalClient
+
+    def __init__(self, new_journal: Callable[[Path], OpenStore]) -> None:
+        super().__init__()
+        self.new_journal = new_journal
 
     @initialize()
     def open_first(self) -> None:
         self.directory = tempfile.TemporaryDirectory()
-        self.path = Path(self.directory.name) / "larkd.db"
-        self.client = JournalClient(SqliteStore.open(self.path))
+        self.open = self.new_journal(Path(self.directory.name) / "larkd.db")
+        self.client = JournalClient(self.open())
         self.rows: list[ModelRow] = []
         self.last_row = 0
         self.lease = LeaseState()
@@ -271,11 +287,11 @@ class JournalAgainstModel(RuleBasedStateMachine):
     def restart(self, orderly: bool) -> None:
         if orderly:
             self.client.store.close()
-            self.client = JournalClient(SqliteStore.open(self.path))
+            self.client = JournalClient(self.open())
         else:
-            # Nothing is closed before the next run opens the file, as after a kill.
-            killed, self.client = self.client, JournalClient(SqliteStore.open(self.path))
-            killed.db.close()
+            # Nothing is closed before the next run opens it, as after a kill.
+            killed, self.client = self.client, JournalClient(self.open())
+            killed.disconnect()
         self.generation += 1
         for row in self.rows:
             if row.state is RowState.OFFERED:
@@ -299,5 +315,25 @@ class JournalAgainstModel(RuleBasedStateMachine):
         assert self.client.store.generation == self.generation
 
 
-TestJournalAgainstModel = JournalAgainstModel.TestCase
-TestJournalAgainstModel.settings = settings(max_examples=examples(60), stateful_step_count=40)
+def test_sqlite_against_the_model() -> None:
+    check(lambda: JournalAgainstModel(sqlite_store), examples(60))
+
+
+def test_postgres_against_the_model(server: Server) -> None:
+    numbers = itertools.count()
+
+    def new_journal(_path: Path) -> OpenStore:
+        return on_postgres(server, f"model_{next(numbers)}")
+
+    check(lambda: JournalAgainstModel(new_journal), examples(10))
+
+
+def check(machine: Callable[[], RuleBasedStateMachine], max_examples: int) -> None:
+    run_state_machine_as_test(
+        machine,  # type: ignore[arg-type]  # it only calls it
+        settings=settings(
+            max_examples=max_examples,
+            stateful_step_count=40,
+            phases=(Phase.generate,),  # shrinking takes minutes where each step is a commit
+        ),
+    )

@@ -1,0 +1,18 @@
+"""The journal in a PostgreSQL server, for one cluster: the only importer of psycopg.
+
+It is imported only where a cluster is configured: psycopg comes with ``larkd[postgres]``.
+"""
+
+from actors.journal.postgres.claim import Claimed, Seen, Standby, Watcher
+from actors.journal.postgres.connecting import Target
+from actors.journal.postgres.store import PostgresStore, Standing
+
+__all__ = [
+    "Claimed",
+    "PostgresStore",
+    "Seen",
+    "Standby",
+    "Standing",
+    "Target",
+    "Watcher",
+]

@@ -1,0 +1,305 @@
+"""Who holds a cluster: the statements by which a claim is seen, taken and given back.
+
+All of it is synchronous and belongs to one thread at a time. What may be decided from
+what was seen is in ``protocol/routing/claim.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import psycopg
+from psycopg.types.json import Jsonb
+
+from actors.journal import schema
+from actors.journal.errors import JournalUnavailable
+from actors.journal.postgres.connecting import Connection, Target, connect
+from actors.journal.postgres.schema import CLAIMS, bring_up_to_date
+
+MARKS: Final = 2**62
+SAME_NAME_LOOK_S: Final = 0.7
+"""A process that lives has looked or committed at least once in that time."""
+CREATED_BY_ANOTHER: Final = (
+    psycopg.errors.UniqueViolation,
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.DuplicateSchema,
+)
+CREATE_TRIES: Final = 5
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """The claim of a cluster, as one look found it."""
+
+    cluster: str
+    term: int
+    mark: int
+    batch: int
+    node: str | None
+    """Who holds it; None: it is free."""
+    addresses: tuple[str, ...]
+    wanted: str | None
+    tokens: int
+    beat_ms: int | None = None
+    """How long ago its holder's last batch was, by the server's clock."""
+
+
+class Standby(msgspec.Struct, frozen=True, kw_only=True):
+    cluster: str
+    node: str
+    addresses: tuple[str, ...]
+    version: str
+    seen_ms: int
+    """How long ago it was there, by the server's clock."""
+
+
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+    """A claim that was committed."""
+
+    term: int
+    mark: int
+    sent_at: float
+    """When it was sent, by the clock that was given: the holder is fresh from there."""
+    tokens: int
+    """Rises when a role token is rotated."""
+    keys: Mapping[str, str]
+    """Role to its token."""
+
+
+class Watcher:
+    """One connection of a standby: looks, signs in, and claims over it."""
+
+    def __init__(self, target: Target, connection: Connection) -> None:
+        self.target = target
+        self.connection = connection
+
+    @classmethod
+    def open(cls, target: Target) -> Watcher:
+        """Connect, and make the tables of claims and this cluster's row where missing.
+
+        Raises:
+            JournalUnavailable: the server can't be used; the text names the remedy.
+        """
+        watcher = cls(target, connect(target))
+        try:
+            watcher._make_claims()
+        except psycopg.errors.InsufficientPrivilege as failed:
+            watcher.close()
+            raise JournalUnavailable(
+                f"user {watcher.connection.info.user} may not make larkd's tables"
+                f" ({' '.join(str(failed).split())}); GRANT CREATE ON DATABASE"
+                f" {watcher.connection.info.dbname} TO {watcher.connection.info.user}, and where"
+                " another user made them, GRANT USAGE, CREATE ON SCHEMA larkd and ALL ON its tables"
+            ) from failed
+        except psycopg.Error as failed:
+            watcher.close()
+            raise JournalUnavailable(
+                f"the database can't be used ({' '.join(str(failed).split())}); look into its log"
+            ) from failed
+        return watcher
+
+    def close(self) -> None:
+        with contextlib.suppress(psycopg.Error):
+            self.connection.close()
+
+    def _make_claims(self) -> None:
+        for attempt in range(CREATE_TRIES):
+            try:
+                with self.connection.transaction():
+                    there = self.connection.execute("SELECT to_regclass('larkd.token')").fetchone()
+                    if there == (None,):
+                        self.connection.execute(CLAIMS.encode())
+                    self.connection.execute(
+                        "INSERT INTO larkd.claim (cluster) VALUES (%s) ON CONFLICT DO NOTHING",
+                        (self.target.cluster,),
+                    )
+            except CREATED_BY_ANOTHER:  # two nodes started in the same moment
+                if attempt == CREATE_TRIES - 1:
+                    raise
+            else:
+                return
+
+    def require_own_name(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Refuse to start beside a living process of the same cluster and node.
+
+        What a dead one left at the server does nothing any more; who lives, does.
+
+        Raises:
+            JournalUnavailable: there is one.
+        """
+        before = self._of_our_name()
+        if not before:
+            return
+        sleep(SAME_NAME_LOOK_S)
+        after = self._of_our_name()
+        if any(after.get(pid, at) != at for pid, at in before.items()):
+            raise JournalUnavailable(
+                f"another larkd already runs as node {self.target.node} of cluster"
+                f" {self.target.cluster}; give each its own cluster.node (LARKD_NODE)"
+            )
+
+    def _of_our_name(self) -> dict[int, Any]:
+        found = self.connection.execute(
+            "SELECT pid, query_start FROM pg_stat_activity"
+            " WHERE application_name = %s AND pid <> pg_backend_pid()",
+            (self.target.application_name[:63],),  # as long as the server keeps it
+        )
+        return dict(found.fetchall())
+
+    # ── standing by ─────────────────────────────────────────────────────────
+
+    def look(self) -> Seen:
+        """Return the claim as it is committed now.
+
+        Raises:
+            psycopg.Error: the connection is lost, or the row is gone.
+        """
+        return look(self.connection, self.target.cluster)
+
+    def held_by_own_node(self) -> int:
+        """Count the other clusters this node holds."""
+        row = self.connection.execute(
+            "SELECT count(*) FROM larkd.claim WHERE node = %s AND cluster <> %s",
+            (self.target.node, self.target.cluster),
+        ).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def sign_in(self, addresses: Sequence[str], version: str) -> None:
+        """Note that this node stands by."""
+        self.connection.execute(
+            "INSERT INTO larkd.standby (cluster, node, addresses, version, seen_at)"
+            " VALUES (%s, %s, %s, %s, clock_timestamp()) ON CONFLICT (cluster, node) DO UPDATE"
+            " SET addresses = excluded.addresses, version = excluded.version,"
+            " seen_at = excluded.seen_at",
+            (self.target.cluster, self.target.node, Jsonb(list(addresses)), version),
+        )
+
+    def sign_out(self) -> None:
+        self.connection.execute(
+            "DELETE FROM larkd.standby WHERE cluster = %s AND node = %s",
+            (self.target.cluster, self.target.node),
+        )
+
+    # ── claiming ────────────────────────────────────────────────────────────
+
+    def claim(
+        self,
+        seen: Seen,
+        addresses: Sequence[str],
+        *,
+        now: Callable[[], float],
+        new_key: Callable[[], str] = lambda: secrets.token_urlsafe(32),
+        migrations: Sequence[str] = schema.MIGRATIONS,
+    ) -> Claimed | None:
+        """Claim the cluster if it is still as it was *seen*; None: it is not.
+
+        In the same transaction the journal is migrated, offered rows wait again, and the
+        role tokens are made where there are none.
+
+        Raises:
+            JournalNewer: a newer larkd migrated the journal; nothing was claimed.
+            psycopg.Error: it failed, or whether it was committed is not known.
+        """
+        mark = secrets.randbelow(MARKS) + 1
+        cluster = self.target.cluster
+        sent_at = now()
+        with self.connection.transaction():
+            row = self.connection.execute(
+                "UPDATE larkd.claim SET term = term + 1, mark = %s, batch = 0, node = %s,"
+                " addresses = %s, wanted = NULL, beat_at = clock_timestamp()"
+                " WHERE cluster = %s AND mark = %s AND batch = %s RETURNING term, tokens",
+                (mark, self.target.node, Jsonb(list(addresses)), cluster, seen.mark, seen.batch),
+            ).fetchone()
+            if row is None:
+                return None
+            term, tokens = row
+            bring_up_to_date(self.connection, cluster, migrations)
+            self.connection.execute(
+                "UPDATE inbound SET state = 'ready', connection_id = NULL WHERE state = 'offered'"
+            )
+            self.connection.execute("UPDATE meta SET value = %s WHERE key = 'generation'", (term,))
+            for role in ROLES:
+                self.connection.execute(
+                    "INSERT INTO larkd.token (cluster, role, key) VALUES (%s, %s, %s)"
+                    " ON CONFLICT DO NOTHING",
+                    (cluster, role, new_key()),
+                )
+            self.connection.execute(
+                "DELETE FROM larkd.standby WHERE cluster = %s AND node = %s",
+                (cluster, self.target.node),
+            )
+            keys = tokens_of(self.connection, cluster)
+        return Claimed(term=term, mark=mark, sent_at=sent_at, tokens=tokens, keys=keys)
+
+
+ROLES: Final = ("dispatcher", "session", "observer")
+
+
+def tokens_of(connection: Connection, cluster: str) -> dict[str, str]:
+    rows = connection.execute("SELECT role, key FROM larkd.token WHERE cluster = %s", (cluster,))
+    return dict(rows.fetchall())
+
+
+_SEEN: Final = (
+    "SELECT cluster, term, mark, batch, node, addresses, wanted, tokens,"
+    " (extract(epoch FROM clock_timestamp() - beat_at) * 1000)::bigint FROM larkd.claim"
+)
+
+
+def look(connection: Connection, cluster: str) -> Seen:
+    row = connection.execute(f"{_SEEN} WHERE cluster = %s".encode(), (cluster,)).fetchone()
+    if row is None:
+        raise JournalUnavailable(f"cluster {cluster} is not in the table of claims any more")
+    return _seen(row)
+
+
+def all_claims(connection: Connection) -> tuple[Seen, ...]:
+    return tuple(_seen(row) for row in connection.execute(f"{_SEEN} ORDER BY cluster".encode()))
+
+
+def _seen(row: tuple[Any, ...]) -> Seen:
+    cluster, term, mark, batch, node, addresses, wanted, tokens, beat_ms = row
+    return Seen(
+        cluster=cluster,
+        term=term,
+        mark=mark,
+        batch=batch,
+        node=node,
+        addresses=tuple(map(str, addresses or ())),
+        wanted=wanted,
+        tokens=tokens,
+        beat_ms=beat_ms,
+    )
+
+
+def standbys(connection: Connection, cluster: str | None = None) -> tuple[Standby, ...]:
+    """Return the standbys of a cluster, or of all, the latest seen first."""
+    rows = connection.execute(
+        "SELECT cluster, node, addresses, version,"
+        " (extract(epoch FROM clock_timestamp() - seen_at) * 1000)::bigint FROM larkd.standby"
+        " WHERE %(cluster)s::text IS NULL OR cluster = %(cluster)s ORDER BY seen_at DESC",
+        {"cluster": cluster},
+    )
+    return tuple(
+        Standby(
+            cluster=of,
+            node=node,
+            addresses=tuple(map(str, addresses or ())),
+            version=version,
+            seen_ms=seen_ms,
+        )
+        for of, node, addresses, version, seen_ms in rows
+    )
+
+
+def want(connection: Connection, cluster: str, node: str) -> bool:
+    """Ask the holder to leave the cluster to *node*; whether there is a holder to ask."""
+    changed = connection.execute(
+        "UPDATE larkd.claim SET wanted = %s WHERE cluster = %s AND node IS NOT NULL",
+        (node, cluster),
+    )
+    return changed.rowcount > 0

@@ -1,0 +1,179 @@
+"""Connecting to PostgreSQL: how, and what is refused there before anything is written."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, Final
+
+import msgspec
+import psycopg
+import structlog
+from psycopg import conninfo, rows
+from psycopg.types.numeric import Int8BinaryDumper
+
+from actors.journal.errors import JournalUnavailable
+
+SERVER_VERSION_MIN: Final = 150_000
+CONNECT_WITHIN_S: Final = 2
+_ALWAYS: Final[dict[str, str | int]] = {
+    "connect_timeout": CONNECT_WITHIN_S,
+    "keepalives": 1,
+    "keepalives_idle": 1,
+    "keepalives_interval": 1,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 2_000,
+    "target_session_attrs": "read-write",
+}
+
+log = structlog.get_logger()
+
+Connection = psycopg.Connection[rows.TupleRow]
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a cluster's journal is, and who asks for it."""
+
+    database: str
+    """A libpq connection string or URL. It may hold a password and is never printed."""
+    cluster: str
+    node: str
+
+    @property
+    def application_name(self) -> str:
+        return f"larkd/{self.cluster}@{self.node}"
+
+
+def connect(target: Target) -> Connection:
+    """Connect, or say why not.
+
+    Blocks for :data:`CONNECT_WITHIN_S` a host at most, and as long again for the checks.
+
+    Raises:
+        JournalUnavailable: it can't be reached or must not be used; the text names the
+            cause and the remedy, and never the password.
+    """
+    try:
+        given = conninfo.conninfo_to_dict(target.database)
+    except psycopg.Error as wrong:
+        raise JournalUnavailable(
+            "cluster.database is no connection string of PostgreSQL; write it as"
+            " postgresql://user:password@host:5432/database"
+        ) from wrong
+    _require_verified(given)
+    options = (
+        f"{given.get('options') or ''} -c search_path=larkd_{target.cluster}"
+        " -c idle_in_transaction_session_timeout=1s -c lock_timeout=1s"
+        r" -c default_transaction_isolation=read\ committed"
+    ).strip()
+    try:
+        connection = psycopg.connect(
+            **{
+                **given,
+                **_ALWAYS,
+                "application_name": target.application_name,
+                "options": options,
+            },  # type: ignore[arg-type]  # libpq's own names, checked by it
+            autocommit=True,
+        )
+    except psycopg.Error as failed:
+        raise JournalUnavailable(_explained(str(failed), given)) from failed
+    connection.adapters.register_dumper(int, Int8BinaryDumper)
+    try:
+        _check(connection, given)
+    except psycopg.Error as failed:
+        connection.close()
+        raise JournalUnavailable(_explained(str(failed), given)) from failed
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def is_replicated(connection: Connection) -> bool:
+    """Whether the server waits for a synchronous replica at each commit."""
+    return _setting(connection, "synchronous_standby_names") != ""
+
+
+def _require_verified(given: dict[str, Any]) -> None:
+    if given.get("sslmode") == "verify-full":
+        return
+    hosts = str(given.get("hostaddr") or given.get("host") or "").split(",")
+    for host in hosts:
+        if not _is_here(host):
+            raise JournalUnavailable(
+                f"the database at {host} is on another machine: give sslmode=verify-full, and"
+                " sslrootcert=FILE with the certificate that signed the server's"
+            )
+
+
+def _is_here(host: str) -> bool:
+    if host in {"", "localhost"} or host.startswith(("/", "@")):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check(connection: Connection, given: dict[str, Any]) -> None:
+    where = _where(given)
+    if connection.info.server_version < SERVER_VERSION_MIN:
+        raise JournalUnavailable(
+            f"the database at {where} is PostgreSQL"
+            f" {connection.info.server_version // 10_000}; 15 or newer is needed"
+        )
+    if _setting(connection, "fsync") != "on":
+        raise JournalUnavailable(
+            f"the database at {where} runs with fsync=off and would lose messages Feishu was"
+            " told are safe; set fsync=on there and restart it"
+        )
+    recovering = connection.execute("SELECT pg_is_in_recovery()").fetchone()
+    if recovering != (False,):
+        raise JournalUnavailable(_in_recovery(where))
+    connection.execute("SET synchronous_commit = on")
+
+
+def _setting(connection: Connection, name: str) -> str:
+    row = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
+    return "" if row is None else str(row[0]).strip()
+
+
+def _where(given: dict[str, Any]) -> str:
+    host = given.get("host") or given.get("hostaddr") or "its socket"
+    return f"{host} port {given.get('port') or 5432}"
+
+
+def _in_recovery(where: str) -> str:
+    return (
+        f"the database at {where} is in recovery (a replica): name the primary, or all hosts"
+        " of it as host=a,b"
+    )
+
+
+_REMEDIES: Final = (
+    ("password authentication failed", "correct user and password in cluster.database"),
+    ("no password supplied", "give the password in cluster.database"),
+    ("certificate has expired", "renew the server's certificate"),
+    ("does not match host name", "name the host as the server's certificate does"),
+    ("certificate verify failed", "set sslrootcert to the certificate that signed the server's"),
+    ("root certificate file", "set sslrootcert to the certificate that signed the server's"),
+    ("server does not support SSL", "turn ssl on in the server"),
+    ("does not exist", "create it in the server, or correct cluster.database"),
+    ("Connection refused", "start the server, or correct host and port in cluster.database"),
+    ("timeout expired", "see that the host can be reached from here"),
+    ("permission denied", "grant this user the right: GRANT CREATE, CONNECT ON DATABASE …"),
+    ("too many connections", "raise max_connections in the server"),
+)
+
+
+def _explained(reason: str, given: dict[str, Any]) -> str:
+    """Return libpq's reason in one line, with the remedy."""
+    password = str(given.get("password") or "")
+    line = " ".join(reason.split())
+    if password:
+        line = line.replace(password, "…")
+    where = _where(given)
+    if "read-only" in line or "hot standby" in line or "in recovery" in line:
+        return _in_recovery(where)
+    remedy = next((remedy for text, remedy in _REMEDIES if text in line), "look into its log")
+    return f"the database at {where} can't be used ({line}); {remedy}"

@@ -1,0 +1,339 @@
+"""The journal's store on PostgreSQL: a batch is one pipeline, and every batch is fenced.
+
+Each transaction begins with an UPDATE of the cluster's claim that only its holder can
+make: it is fence, heartbeat and outcome in one. All of it is synchronous and belongs to
+one thread at a time, but for :meth:`PostgresStore.hang_up` and what
+:meth:`PostgresStore.standing` returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+import psycopg
+import structlog
+
+from actors.journal.db import read
+from actors.journal.errors import JournalError
+from actors.journal.handlers import HANDLERS
+from actors.journal.postgres.appending import append_all
+from actors.journal.postgres.claim import Claimed
+from actors.journal.postgres.connecting import Connection, Target, connect, is_replicated
+from actors.journal.postgres.pipeline import PipelineDb
+from actors.journal.store import Statistics, Tally
+from actors.messages import journal
+
+BEAT_EVERY_S: Final = 0.5
+RESOLVE_AGAIN_S: Final = 0.1
+"""Between two tries to learn what became of a COMMIT."""
+RESOLVE_WITHIN_S: Final = 60.0
+"""A holder that was not confirmed for so long is lost anyway."""
+
+_FENCE: Final = (
+    "UPDATE larkd.claim SET batch = ?3, beat_at = clock_timestamp()"
+    " WHERE cluster = ?1 AND mark = ?2 RETURNING wanted, tokens"
+)
+
+log = structlog.get_logger()
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How the holder stands, after a batch."""
+
+    confirmed_at: float
+    """When the last confirmed batch was sent, by the clock that was given."""
+    lost: bool
+    """Another has claimed the cluster; nothing will be committed any more."""
+    wanted: str | None
+    """The node that was asked to take it."""
+    tokens: int
+
+
+class PostgresStore:
+    """The journal of a cluster this process has claimed."""
+
+    beat_every_s: float | None = BEAT_EVERY_S
+
+    def __init__(
+        self,
+        target: Target,
+        connection: Connection,
+        claimed: Claimed,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._target = target
+        self._connection = connection
+        self._now = now
+        self._mark = claimed.mark
+        self.generation = claimed.term
+        self._batch = 0
+        self._standing = Standing(
+            confirmed_at=claimed.sent_at, lost=False, wanted=None, tokens=claimed.tokens
+        )
+        self._abandoned = False
+        self._warned = False
+        self._tally = Tally()
+        self._settle(connection)
+
+    # ── what the loop may ask while the thread works ────────────────────────
+
+    def standing(self) -> Standing:
+        return self._standing
+
+    def statistics(self) -> Statistics:
+        return self._tally.statistics()
+
+    def hang_up(self) -> None:
+        """Shut the connection down: the thread, if it waits on it, goes on with an error.
+
+        From any thread; it does not wait.
+        """
+        with contextlib.suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
+
+    def abandon(self) -> None:
+        """Commit nothing from now on, and wait for nothing: the cluster is lost."""
+        self._abandoned = True
+        self._standing = msgspec.structs.replace(self._standing, lost=True)
+        self.hang_up()
+
+    # ── batches ─────────────────────────────────────────────────────────────
+
+    def apply(self, batch: Sequence[journal.JournalMessage]) -> list[Any]:
+        """Carry out a batch in one commit; return the answers in order.
+
+        An empty batch is a beat. A message that fails is undone alone and answered with
+        :class:`journal.Failed`. When the cluster is lost all are, then and later.
+        """
+        self._tally.begin(batch)
+        try:
+            answers = self._tried(batch)
+        except _Fenced as fenced:
+            self._standing = msgspec.structs.replace(self._standing, lost=True)
+            answers = [self._tally.failure(fenced)] * len(batch)
+        except (psycopg.Error, JournalError, OSError) as failed:
+            failure = self._tally.failure(failed)
+            answers = [failure] * len(batch)
+        return self._tally.finish(answers)
+
+    def close(self) -> None:
+        """Give the cluster back, if it is still ours, and disconnect."""
+        if not self._standing.lost and not self._connection.closed:
+            try:
+                self._transaction([], leave=True)
+            except (psycopg.Error, _Fenced, _InDoubt) as failed:
+                log.warning("cluster.not_released", reason=str(failed).strip())
+            else:
+                log.info("cluster.released", cluster=self._target.cluster, term=self.generation)
+        with contextlib.suppress(psycopg.Error):
+            self._connection.close()
+        self._line.close()
+
+    def _tried(self, batch: Sequence[journal.JournalMessage]) -> list[Any]:
+        if self._standing.lost or self._abandoned:
+            raise _Fenced(self._target.cluster)
+        self._reconnect_if_closed()
+        try:
+            return self._transaction(batch)
+        except _Fenced:
+            raise
+        except _InDoubt as doubt:
+            return self._resolved(doubt)
+        except Exception as failed:  # one message's fault is not the others'
+            if self._connection.closed or not batch:
+                raise
+            if len(batch) == 1:
+                name = type(batch[0]).__name__
+                return [self._tally.failure(failed, message=name)]
+            return self._one_by_one(batch)
+
+    def _one_by_one(self, batch: Sequence[journal.JournalMessage]) -> list[Any]:
+        answers: list[Any] = []
+        for message in batch:
+            try:
+                answers += self._tried([message])
+            except (psycopg.Error, JournalError, OSError) as failed:
+                rest = [self._tally.failure(failed)] * (len(batch) - len(answers))
+                return answers + rest
+        return answers
+
+    def _transaction(
+        self, batch: Sequence[journal.JournalMessage], *, leave: bool = False
+    ) -> list[Any]:
+        """Do a batch in one transaction of its own.
+
+        Raises:
+            _Fenced: another holds the cluster.
+            _InDoubt: whether it was committed is not known.
+            Exception: it was rolled back.
+        """
+        connection, self._batch = self._connection, self._batch + 1
+        sent_at = self._now()
+        surely = bool(batch) or leave or self._replicated
+        try:
+            with connection.pipeline() as pipeline:
+                db = PipelineDb(connection, pipeline)
+                db.execute("BEGIN")
+                if not surely:
+                    db.execute("SET LOCAL synchronous_commit = off")
+                fence = db.execute(_FENCE, self._target.cluster, self._mark, self._batch)
+                if leave:
+                    db.execute(
+                        "UPDATE larkd.claim SET node = NULL WHERE cluster = ?1",
+                        self._target.cluster,
+                    )
+                answers = self._carry_out(db, batch)
+                pipeline.sync()
+                ours = fence.one()
+                answers = [read(answer) for answer in answers]
+            if ours is None:
+                raise _Fenced(self._target.cluster)
+        except BaseException:
+            self._roll_back()
+            raise
+        self._commit(answers)
+        wanted, tokens = ours
+        self._confirm(sent_at, wanted=wanted, tokens=tokens)
+        return answers
+
+    def _carry_out(self, db: PipelineDb, batch: Sequence[journal.JournalMessage]) -> list[Any]:
+        """Send every message's statements; appends that follow one another go as one."""
+        answers: list[Any] = []
+        appends: list[journal.Append] = []
+        for message in batch:
+            if isinstance(message, journal.Append):
+                appends.append(message)
+                continue
+            answers += append_all(db, appends)
+            appends = []
+            answers.append(HANDLERS[type(message)](db, message))
+        answers += append_all(db, appends)
+        return answers
+
+    def _commit(self, answers: list[Any]) -> None:
+        self._warned = False
+        try:
+            done = self._connection.execute("COMMIT")
+        except psycopg.Error as failed:
+            if not self._connection.closed:
+                raise  # the server answered: it was rolled back
+            raise _InDoubt(self._batch, answers) from failed
+        if self._warned or done.statusmessage != "COMMIT":
+            # A wait for a replica that was cancelled answers so; the commit may yet be lost.
+            self._connection.close()
+            raise _InDoubt(self._batch, answers)
+        self._tally.commits += 1
+
+    def _roll_back(self) -> None:
+        with contextlib.suppress(psycopg.Error):
+            if not self._connection.closed:
+                self._connection.execute("ROLLBACK")
+
+    def _confirm(self, sent_at: float, *, wanted: str | None, tokens: int) -> None:
+        self._standing = Standing(
+            confirmed_at=max(sent_at, self._standing.confirmed_at),
+            lost=self._standing.lost,
+            wanted=wanted,
+            tokens=tokens,
+        )
+
+    # ── the connection, lost and made again ─────────────────────────────────
+
+    def _settle(self, connection: Connection) -> None:
+        self._connection = connection
+        self._line = socket.socket(fileno=os.dup(connection.fileno()))
+        self._replicated = is_replicated(connection)
+        if not self._replicated:
+            log.warning("journal.not_replicated", cluster=self._target.cluster)
+        connection.add_notice_handler(self._note_warning)
+
+    def _note_warning(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.severity_nonlocalized == "WARNING":
+            self._warned = True
+
+    def _reconnect_if_closed(self) -> None:
+        if not self._connection.closed:
+            return
+        connection = connect(self._target)
+        if self._abandoned:
+            connection.close()
+            raise _Fenced(self._target.cluster)
+        self._line.close()
+        self._settle(connection)
+        self._tally.reopened += 1
+        log.warning("journal.reopened", after=self._tally.last_error)
+
+    def _resolved(self, doubt: _InDoubt) -> list[Any]:
+        """Learn what became of a COMMIT whose answer was lost; return the batch's answers.
+
+        The next connection reads the claim's batch, for which it waits for the old
+        transaction to end, and commits a batch of its own: then what it read is
+        replicated too.
+
+        Raises:
+            _Fenced: another holds the cluster, or it was given up meanwhile.
+        """
+        happened = {doubt.batch: True}
+        until = self._now() + RESOLVE_WITHIN_S
+        self._tally.failure(doubt.__cause__ or doubt)
+        while self._now() < until:
+            if self._abandoned:
+                raise _Fenced(self._target.cluster)
+            try:
+                self._reconnect_if_closed()
+                found = self._read_outcome(happened)
+            except (psycopg.Error, JournalError, OSError):
+                time.sleep(RESOLVE_AGAIN_S)
+                continue
+            if found:
+                return doubt.answers
+            return [self._tally.failure(doubt.__cause__ or doubt)] * len(doubt.answers)
+        raise _Fenced(self._target.cluster)
+
+    def _read_outcome(self, happened: dict[int, bool]) -> bool:
+        """Return whether the batch in doubt was committed; notes it under our own batch."""
+        connection, sent_at = self._connection, self._now()
+        with connection.transaction():
+            row = connection.execute(
+                "SELECT mark, batch, wanted, tokens FROM larkd.claim WHERE cluster = %s FOR UPDATE",
+                (self._target.cluster,),
+            ).fetchone()
+            if row is None or row[0] != self._mark:
+                raise _Fenced(self._target.cluster)
+            found = happened.get(row[1], False)
+            self._batch += 1
+            happened[self._batch] = found
+            connection.execute(
+                "UPDATE larkd.claim SET batch = %s, beat_at = clock_timestamp()"
+                " WHERE cluster = %s AND mark = %s",
+                (self._batch, self._target.cluster, self._mark),
+            )
+            self._warned = False
+        if self._warned:
+            connection.close()
+            raise psycopg.OperationalError("the commit was not replicated")
+        self._confirm(sent_at, wanted=row[2], tokens=row[3])
+        return found
+
+
+class _Fenced(Exception):
+    """Another process holds the cluster now."""
+
+    def __init__(self, cluster: str) -> None:
+        super().__init__(f"cluster {cluster} is held by another process now")
+
+
+class _InDoubt(Exception):
+    """The connection was lost in COMMIT."""
+
+    def __init__(self, batch: int, answers: list[Any]) -> None:
+        super().__init__("the connection was lost in COMMIT")
+        self.batch = batch
+        self.answers = answers

@@ -1,0 +1,159 @@
+"""A PostgreSQL server of the distribution, unprivileged, in a directory of its own."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+import pytest
+
+USER: Final = "larkd"
+PASSWORD: Final = "only for tests"
+SETTINGS: Final = {
+    "listen_addresses": "127.0.0.1",
+    "shared_buffers": "16MB",
+    "max_connections": "60",
+    "logging_collector": "off",
+    "log_min_messages": "fatal",
+}
+READY_WITHIN_S: Final = 20.0
+
+
+def programs() -> Path | None:
+    """Return where the server's programs are: the newest of the distribution's, or PATH's."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda p: p.parts)
+    on_path = shutil.which("postgres")
+    if found:
+        return found[-1].parent
+    return None if on_path is None else Path(on_path).parent
+
+
+def require() -> Path:
+    """Return where the server's programs are, or skip the test."""
+    found = programs()
+    if found is None:
+        pytest.skip("PostgreSQL is not installed; Debian: apt-get install postgresql")
+    return found
+
+
+def _unprivileged() -> str | None:
+    """Return the user to run as: the server refuses root. None: whoever we are."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return name
+    pytest.skip("the tests run as root, and there is no user postgres or nobody to run a server")
+
+
+class Server:
+    """One server; it may be stopped, killed and started again on the same data."""
+
+    def __init__(self, root: Path, bin_dir: Path, settings: dict[str, str]) -> None:
+        self.root = root
+        self.data = root / "data"
+        self._bin = bin_dir
+        self._settings = SETTINGS | settings
+        self._user = _unprivileged()
+        self._process: subprocess.Popen[bytes] | None = None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+
+    def make(self) -> None:
+        password = self.root / "password"
+        password.write_text(PASSWORD)
+        if self._user is not None:
+            for path in (self.root, password):
+                shutil.chown(path, self._user)
+        self._run(
+            "initdb",
+            *("-D", self.data, "-U", USER, "--pwfile", password),
+            *("--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8", "--no-sync"),
+            *("--locale", "C"),
+        )
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        command: list[str | Path] = [self._bin / program, *arguments]
+        done = subprocess.run(
+            command,
+            check=False,
+            user=self._user,
+            cwd=self.root,
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "PGPASSWORD": PASSWORD},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert done.returncode == 0, done.stdout.decode()
+
+    def start(self, **settings: str) -> None:
+        options = [
+            word
+            for name, value in (self._settings | settings).items()
+            for word in ("-c", f"{name}={value}")
+        ]
+        with (self.root / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    self._bin / "postgres",
+                    *("-D", self.data, "-p", str(self.port), "-k", self.root),
+                    *options,
+                ],
+                user=self._user,
+                cwd=self.root,
+                env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
+                stdout=log,
+                stderr=log,
+            )
+        self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        assert self._process is not None
+        until = time.monotonic() + READY_WITHIN_S
+        ready = [self._bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        while subprocess.run(ready, check=False).returncode != 0:
+            assert self._process.poll() is None, (self.root / "log").read_text()[-2_000:]
+            assert time.monotonic() < until, "the server does not come up"
+            time.sleep(0.05)
+
+    def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
+        if self._process is None:
+            return
+        signals = {"smart": 15, "fast": 2, "immediate": 3}
+        self._process.send_signal(signals[mode])
+        try:
+            self._process.wait(READY_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def url(self, *, port: int | None = None, database: str = "postgres") -> str:
+        word = PASSWORD.replace(" ", "%20")
+        return f"postgresql://{USER}:{word}@127.0.0.1:{port or self.port}/{database}"
+
+
+@contextmanager
+def running(**settings: str) -> Iterator[Server]:
+    """Run a server while the block runs; skip the test where PostgreSQL is missing."""
+    bin_dir = require()
+    with tempfile.TemporaryDirectory(prefix="larkd-postgres-", dir="/tmp") as directory:
+        server = Server(Path(directory), bin_dir, settings)
+        server.make()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop("immediate")
