@@ -80,13 +80,13 @@ class Server:
                 shutil.chown(path, self._user)
         self._run(
             "initdb",
-            *("-D", self.data, "-U", USER, "--pwfile", password),
+            *("-D", str(self.data), "-U", USER, "--pwfile", str(password)),
             *("--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8", "--no-sync"),
             *("--locale", "C"),
         )
 
-    def _run(self, program: str, *arguments: str | Path) -> None:
-        command: list[str | Path] = [self._bin / program, *arguments]
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._bin / program), *arguments]
         done = subprocess.run(
             command,
             check=False,
@@ -122,7 +122,7 @@ class Server:
     def _wait_until_ready(self) -> None:
         assert self._process is not None
         until = time.monotonic() + READY_WITHIN_S
-        ready = [self._bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        ready = [str(self._bin / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         while subprocess.run(ready, check=False).returncode != 0:
             assert self._process.poll() is None, (self.root / "log").read_text()[-2_000:]
             assert time.monotonic() < until, "the server does not come up"
