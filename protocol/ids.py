@@ -7,6 +7,7 @@ caller brings, so that tests can choose them.
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Final, NewType
 
 AccountId = NewType("AccountId", str)
@@ -26,6 +27,17 @@ RowId = NewType("RowId", int)
 Epoch = NewType("Epoch", int)
 
 TURN_ID_BYTES: Final = 8
+
+
+PLATFORM_ID: Final = r"\A[A-Za-z0-9_=:-][A-Za-z0-9_.=:-]{0,255}\Z"
+"""The form of the platform's ids. They name directories and stand in paths of requests, so
+none may lead elsewhere: no separator, no dot in front."""
+_platform_id: Final = re.compile(PLATFORM_ID)
+
+
+def is_platform_id(text: str) -> bool:
+    """Return whether *text* has the form of an id of the platform."""
+    return _platform_id.fullmatch(text) is not None
 
 
 def turn_id(random_bytes: bytes) -> TurnId:

@@ -129,12 +129,17 @@ class _Gateway:
         match message:
             case gateway.Permit(apis=apis, card_id=card_id, priority=priority):
                 self._wait(message, Want(apis=apis, priority=priority, resource=card_id))
-            case gateway.Call(permit=permit, operation=operation):
-                granted = None if permit is None else self._take_granted(permit, operation)
+            case gateway.Call(permit=permit):
+                try:
+                    want = self._want_of(message)
+                except calls.InvalidIdError as wrong:
+                    message.reply.send(Rejected(code=0, message=str(wrong)))
+                    return
+                granted = None if permit is None else self._take_granted(permit, want.apis[0])
                 if granted is not None:
                     self._start(message, granted)
                 else:
-                    self._wait(message, self._want_of(message))
+                    self._wait(message, want)
             case gateway.Statistics():
                 with message.reply:
                     message.reply.send(
@@ -146,7 +151,7 @@ class _Gateway:
                     )
 
     def _want_of(self, message: gateway.Call) -> Want:
-        call = self._build(message.operation)
+        call = calls.build(message.operation, app_id=self._settings.app_id, app_secret="")
         return Want(
             apis=(call.api,),
             priority=message.priority,
@@ -154,10 +159,10 @@ class _Gateway:
             resource_per_second=PER_CARD_SECOND if call.api in _CARD_APIS else PER_CHAT_SECOND,
         )
 
-    def _take_granted(self, permit: int, operation: gateway.Operation) -> Ready[int] | None:
+    def _take_granted(self, permit: int, api: str) -> Ready[int] | None:
         """Return the permit, if it is still valid, and for this API."""
         _, granted = self._granted.pop(permit, (0.0, None))
-        if granted is not None and self._build(operation).api != granted.api:
+        if granted is not None and api != granted.api:
             self._budget.refund(granted, trio.current_time())
             self._changed.set()
             return None
@@ -183,9 +188,6 @@ class _Gateway:
                         still_made=gateway.Priority(allowed).name.lower(),
                     )
             await trio.sleep(COUNT_EVERY_S)
-
-    def _build(self, operation: gateway.Operation) -> calls.HttpCall:
-        return calls.build(operation, app_id=self._settings.app_id, app_secret="")
 
     def _wait(self, message: gateway.Permit | gateway.Call, want: Want) -> None:
         number = next(self._numbers)

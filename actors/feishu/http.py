@@ -108,7 +108,10 @@ class Platform:
             operation, gateway.AddReaction | gateway.RemoveReaction | gateway.PatchMessage
         ) and is_comment(operation.message_id):
             return Rejected(code=0, message="a comment can't be reacted to, or edited")
-        call = calls.build(operation, app_id=self._app_id, app_secret=self._app_secret)
+        try:
+            call = calls.build(operation, app_id=self._app_id, app_secret=self._app_secret)
+        except calls.InvalidIdError as wrong:
+            return Rejected(code=0, message=str(wrong))
         is_download = isinstance(operation, gateway.DownloadResource)
         within_s = DOWNLOAD_WITHIN_S if is_download else CALL_WITHIN_S
         with trio.move_on_after(within_s):

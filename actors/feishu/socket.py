@@ -27,7 +27,7 @@ from msgspec import Struct
 from tricycle import open_service_nursery
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
-from actors.feishu import sdk
+from actors.feishu import frames
 from protocol.errors import RemoteProtocolError
 from protocol.platform import longconn
 from protocol.platform.outcomes import ClientConfig
@@ -123,7 +123,7 @@ class Socket:
         """Send *frame*; return whether it was handed to the network."""
         if self.end is not None:
             return False
-        data = sdk.encode_frame(frame)
+        data = frames.encode_frame(frame)
         through = False
         try:
             with trio.move_on_after(self._limits.send_within_s):
@@ -157,7 +157,7 @@ class Socket:
             log.warning("feishu.frame.ignored", reason="a text message")
             return None
         try:
-            received = self._receiver.receive(sdk.decode_frame(message), now=trio.current_time())
+            received = self._receiver.receive(frames.decode_frame(message), now=trio.current_time())
         except RemoteProtocolError as error:
             log.warning("feishu.frame.ignored", reason=str(error))
             return None

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from protocol.errors import RemoteProtocolError
-from protocol.ids import ChatId, EventId, MessageId, OpenId
+from protocol.ids import PLATFORM_ID, ChatId, EventId, MessageId, OpenId
 
 ID_CHARS_MAX: Final = 256
 """The platform's ids are 20 to 70 characters; ours to index, so they have an end."""
@@ -21,6 +21,8 @@ MICROSECONDS_FROM: Final = 10**14
 
 Time = str | int | float | None
 PRESENT = msgspec.Meta(min_length=1, max_length=ID_CHARS_MAX)
+ID = msgspec.Meta(pattern=PLATFORM_ID)
+"""What is to name a directory, or stand in the path of a request, has this form."""
 
 
 class Header(Struct, frozen=True):
@@ -60,12 +62,16 @@ class EventHeader(Struct, frozen=True):
     event_id: Annotated[EventId, PRESENT]
 
 
+class SenderId(Struct, frozen=True):
+    open_id: OpenId | None = None
+
+
 class UserId(Struct, frozen=True):
-    open_id: Annotated[OpenId, PRESENT]
+    open_id: Annotated[OpenId, ID]
 
 
 class Sender(Struct, frozen=True):
-    sender_id: UserId
+    sender_id: SenderId | None = None
     sender_type: str | None = None
 
 
@@ -81,8 +87,8 @@ class RawMention(Struct, frozen=True):
 
 
 class RawMessage(Struct, frozen=True):
-    message_id: Annotated[MessageId, PRESENT]
-    chat_id: Annotated[ChatId, PRESENT]
+    message_id: Annotated[MessageId, ID]
+    chat_id: Annotated[ChatId, ID]
     chat_type: str
     message_type: str
     content: str | None = None
@@ -94,26 +100,26 @@ class RawMessage(Struct, frozen=True):
 
 
 class MessageBody(Struct, frozen=True):
-    sender: Sender
     message: RawMessage
+    sender: Sender = Sender()
 
 
 class RecallBody(Struct, frozen=True):
-    message_id: Annotated[MessageId, PRESENT]
+    message_id: Annotated[MessageId, ID]
     chat_id: ChatId | None = None
     recall_type: str | None = None
     recall_time: Time = None
 
 
 class Notice(Struct, frozen=True):
-    file_type: Annotated[str, PRESENT]
-    file_token: Annotated[str, PRESENT]
+    file_type: Annotated[str, ID]
+    file_token: Annotated[str, ID]
     from_user_id: UserId
 
 
 class CommentBody(Struct, frozen=True):
     notice_meta: Notice
-    comment_id: Annotated[str, PRESENT]
+    comment_id: Annotated[str, ID]
     reply_id: str | None = None
     is_mentioned: bool | None = None
     timestamp: Time = None

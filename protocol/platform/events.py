@@ -85,6 +85,7 @@ class MessageReceived(Struct, frozen=True, kw_only=True):
     message_type: str
     content: str
     sender_id: OpenId
+    """Empty where the sender has none; the rules of access refuse that one by name."""
     sender_type: str
     """``user``, or ``bot`` for another app's bot."""
     mentions: tuple[Mention, ...] = ()
@@ -189,7 +190,7 @@ def decode_message(payload: bytes) -> MessageReceived:
         chat_type="p2p" if message.chat_type == "p2p" else "group",
         message_type=message.message_type,
         content=message.content or "",
-        sender_id=sender.sender_id.open_id,
+        sender_id=(sender.sender_id and sender.sender_id.open_id) or OpenId(""),
         sender_type=sender.sender_type or "user",
         mentions=tuple(_mention(each) for each in message.mentions or ()),
         root_id=message.root_id or None,

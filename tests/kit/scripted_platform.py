@@ -13,7 +13,7 @@ from typing import Any
 import trio
 import trio_websocket as ws
 
-from actors.feishu import sdk
+from actors.feishu.frames import decode_frame, encode_frame
 from protocol.platform import longconn
 from protocol.platform.longconn import Frame
 from protocol.platform.outcomes import ClientConfig
@@ -102,7 +102,7 @@ class Link:
 
     async def push(self, frames: Iterable[Frame]) -> None:
         for frame in frames:
-            await self.connection.send_message(sdk.encode_frame(frame))
+            await self.connection.send_message(encode_frame(frame))
 
     async def push_event(self, payload: bytes, *, message_id: str = "push-1") -> None:
         await self.push(frames_of(payload, message_id=message_id))
@@ -133,7 +133,7 @@ class Link:
             while True:
                 message = await self.connection.get_message()
                 assert isinstance(message, bytes)
-                await self._take(sdk.decode_frame(message))
+                await self._take(decode_frame(message))
         except ws.ConnectionClosed:
             if not self._closing:
                 self.over.set()

@@ -98,7 +98,7 @@ class Journal:
     def drop(self, append: journal.Append) -> None:
         append.reply.close()
 
-    def commit_unheard(self, append: journal.Append) -> None:
+    def commit_unanswered(self, append: journal.Append) -> None:
         """Commit, and answer too late."""
         self.rows.setdefault(append.message_key or append.event_id, RowId(len(self.rows) + 1))
 
@@ -317,7 +317,7 @@ async def test_a_failed_commit_is_not_acked_and_the_next_push_is_new(setup: Setu
     assert (await setup.arrived()).inbound.event_id == "evt-1"
 
 
-@pytest.mark.parametrize("trouble", ["hold", "drop", "commit_unheard"])
+@pytest.mark.parametrize("trouble", ["hold", "drop", "commit_unanswered"])
 async def test_an_unconfirmed_commit_is_not_acked_and_not_forgotten(
     setup: Setup, trouble: str
 ) -> None:
@@ -338,7 +338,7 @@ async def test_an_unconfirmed_commit_is_not_acked_and_not_forgotten(
     assert setup.nothing_for_intake()
 
 
-async def test_a_journal_that_takes_no_mail_is_not_waited_for(
+async def test_a_journal_that_takes_nothing_is_not_waited_for(
     platform: ScriptedPlatform,
 ) -> None:
     setup = Setup(platform)
@@ -433,7 +433,7 @@ async def test_a_press_that_waits_holds_up_nothing(setup: Setup) -> None:
     assert (await next_ack(link))[0] == "press"
 
 
-async def test_a_press_is_not_lost_when_intake_has_no_room(setup: Setup) -> None:
+async def test_a_press_is_not_lost_when_intakes_mailbox_is_full(setup: Setup) -> None:
     link = await setup.platform.next_link()
     for number in range(MAILBOX):
         await link.push_event(message_event(number))
@@ -469,7 +469,7 @@ async def test_a_link_that_ends_is_replaced_by_a_fresh_one(setup: Setup, end: st
     assert (await next_ack(second))[1] == {"code": 200}
 
 
-async def test_a_link_that_lived_is_replaced_at_once(setup: Setup) -> None:
+async def test_a_link_that_worked_is_replaced_at_once(setup: Setup) -> None:
     """Each time: only tries that fail in a row are spaced by the interval."""
     for _ in range(3):
         link = await setup.platform.next_link()
@@ -555,7 +555,7 @@ async def test_a_later_refusal_is_shown_and_tried_again(
     ],
     ids=["limit", "forbidden", "ticket"],
 )
-async def test_refused_handshakes_are_told_apart(
+async def test_refused_handshakes_are_distinguished(
     platform: ScriptedPlatform, setup: Setup, headers: dict[str, str], state: str, reason: str
 ) -> None:
     link = await platform.next_link()

@@ -284,7 +284,7 @@ async def test_a_message_without_end_is_not_kept(platform: ScriptedPlatform) -> 
     assert "1009" in end_of(await serve(platform, script)).reason
 
 
-async def test_leaving_says_goodbye(platform: ScriptedPlatform) -> None:
+async def test_leaving_closes_with_the_handshake(platform: ScriptedPlatform) -> None:
     async def script(link: Link, run: Run) -> None:
         await link.pings.receive()
         run.leave.cancel()
@@ -306,7 +306,7 @@ async def test_leaving_does_not_wait_for_a_dead_peer(platform: ScriptedPlatform)
     assert trio.current_time() - since < QUICK.close_within_s + 0.5
 
 
-async def test_a_ping_into_our_goodbye_is_no_crash(platform: ScriptedPlatform) -> None:
+async def test_a_ping_into_our_close_is_no_crash(platform: ScriptedPlatform) -> None:
     """The library refuses to answer it; the link was over anyway."""
 
     async def script(link: Link, run: Run) -> None:
@@ -320,7 +320,7 @@ async def test_a_ping_into_our_goodbye_is_no_crash(platform: ScriptedPlatform) -
     assert end_of(await serve(platform, script)).kind == "left"
 
 
-async def test_cancellation_says_goodbye_too(platform: ScriptedPlatform) -> None:
+async def test_cancellation_closes_with_the_handshake_too(platform: ScriptedPlatform) -> None:
     run = Run(platform.url)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run.run)
@@ -348,7 +348,7 @@ async def test_cancellation_says_goodbye_too(platform: ScriptedPlatform) -> None
     ],
     ids=["limit", "ticket", "forbidden", "bare"],
 )
-async def test_refusals_are_told_apart(
+async def test_refusals_are_distinguished(
     platform: ScriptedPlatform, refusal: Refusal, kind: str
 ) -> None:
     platform.refusals.append(refusal)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from protocol.errors import RemoteProtocolError
 from protocol.ids import ChatId, EventId, OpenId
 from protocol.platform import events
+from protocol.routing.access import MISSING_SENDER, Approach, Dropped, Policy, decide
 
 READERS: tuple[Callable[[bytes], object], ...] = (
     events.read_envelope,
@@ -202,10 +203,27 @@ class TestMessage:
         with pytest.raises(RemoteProtocolError, match=field):
             events.decode_message(v2(events.MESSAGE_RECEIVED, broken))
 
-    def test_a_sender_nobody_can_name_is_refused(self) -> None:
+    @pytest.mark.parametrize("sender_id", [{"open_id": ""}, {"open_id": None}, {}, None])
+    def test_a_sender_without_an_id_is_for_the_rules_of_access(self, sender_id: object) -> None:
+        odd = message()
+        odd["sender"]["sender_id"] = sender_id
+        read = events.decode_message(v2(events.MESSAGE_RECEIVED, odd))
+        assert not read.sender_id
+        approach = Approach(
+            chat_id=read.chat_id,
+            chat_type=read.chat_type,
+            sender_id=read.sender_id,
+        )
+        assert decide(Policy(), approach, None) == Dropped(reason=MISSING_SENDER)
+
+    @pytest.mark.parametrize("key", ["message_id", "chat_id"])
+    @pytest.mark.parametrize(
+        "evil", ["../../x", "..", "a/b", "om_\u202e1", "om 1", "a\n", "x" * 300]
+    )
+    def test_ids_that_would_lead_elsewhere_are_refused(self, key: str, evil: str) -> None:
         broken = message()
-        broken["sender"]["sender_id"]["open_id"] = ""
-        with pytest.raises(RemoteProtocolError, match="open_id"):
+        broken["message"][key] = evil
+        with pytest.raises(RemoteProtocolError, match=key):
             events.decode_message(v2(events.MESSAGE_RECEIVED, broken))
 
 
