@@ -17,9 +17,18 @@ WRITE_BYTES: Final = 256 * 1024
 """Of one write, so that a file costs few trips to a thread."""
 
 
+def is_encoded(answer: httpx.Response) -> bool:
+    """Whether the body is packed although it was asked for as it is.
+
+    Some thousand bytes may unpack to gigabytes, all at once.
+    """
+    encoding: str = answer.headers.get("content-encoding", "identity")
+    return encoding.strip().lower() != "identity"
+
+
 def is_file(answer: httpx.Response) -> bool:
     """Whether this answer is what was asked for, and not an envelope with an error."""
-    if answer.status_code // 100 != 2:
+    if answer.status_code // 100 != 2 or is_encoded(answer):
         return False
     is_json = answer.headers.get("content-type", "").startswith("application/json")
     return not is_json or "content-disposition" in answer.headers
@@ -58,7 +67,8 @@ async def _write(answer: httpx.Response, part: Path, bytes_max: int) -> int | No
     async with trio.wrap_file(os.fdopen(descriptor, "wb")) as file:
         # Cancelled, the client's generators unwind; left early they would not.
         with trio.CancelScope() as enough:
-            async for chunk in answer.aiter_bytes(WRITE_BYTES):
+            # Raw: is_file() refused what comes encoded.
+            async for chunk in answer.aiter_raw(WRITE_BYTES):
                 size += len(chunk)
                 if size > bytes_max:
                     enough.cancel(reason="too large")

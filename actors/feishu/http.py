@@ -21,7 +21,7 @@ import msgspec
 import trio
 
 from actors.feishu import answers, calls
-from actors.feishu.download import is_file, save
+from actors.feishu.download import is_encoded, is_file, save
 from actors.feishu.tokens import Fetched, TenantToken, Tokens, tenant_token
 from actors.messages import gateway
 from protocol.platform.codes import classify
@@ -180,7 +180,8 @@ class Platform:
         except _BROKEN as failed:
             return NoAnswer(reason=f"{type(failed).__name__}: {failed}"[:300])
         if content is None:
-            return NoAnswer(reason=f"HTTP {answer.status_code} with over {ANSWER_BYTES_MAX} bytes")
+            reason = f"HTTP {answer.status_code}, encoded or over {ANSWER_BYTES_MAX} bytes"
+            return NoAnswer(reason=reason)
         return answer.status_code, answer.headers, _json_object(content)
 
     async def _fetch_token(self) -> Fetched:
@@ -219,15 +220,15 @@ def _json_object(content: bytes) -> dict[str, Any] | None:
 
 
 async def _read(answer: httpx.Response) -> bytes | None:
-    """Return the body, or None: too long to be an answer of the platform."""
+    """Return the body, or None: too long, or packed, to be an answer of the platform."""
     length = answer.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > ANSWER_BYTES_MAX:
+    if is_encoded(answer) or (length.isdecimal() and int(length) > ANSWER_BYTES_MAX):
         return None
     read = bytearray()
     whole = True
     # Read to the end in any case: it is short, or the call's deadline ends it. Leaving
     # the loop early would leave generators of httpx to the garbage collector.
-    async for chunk in answer.aiter_bytes():
+    async for chunk in answer.aiter_raw():
         whole = whole and len(read) + len(chunk) <= ANSWER_BYTES_MAX
         if whole:
             read += chunk

@@ -13,8 +13,6 @@ not get through) is cut off at the TCP stream, without a close frame.
 
 from __future__ import annotations
 
-import functools
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -28,6 +26,7 @@ from tricycle import open_service_nursery
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from actors.feishu import frames
+from actors.feishu.tls import tls_context
 from protocol.errors import RemoteProtocolError
 from protocol.platform import longconn
 from protocol.platform.outcomes import ClientConfig
@@ -313,12 +312,6 @@ async def dial_tcp(host: str, port: int, tls: bool) -> trio.abc.Stream:
         if not ready:
             await trio.aclose_forcefully(stream)
     return stream
-
-
-@functools.cache
-def tls_context() -> ssl.SSLContext:
-    """Read the system's certificates once: it takes tens of milliseconds."""
-    return ssl.create_default_context()
 
 
 async def _shake_hands(

@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Final
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 _PORTS = {"http": 80, "https": 443}
+_METADATA: Final = frozenset(
+    map(
+        ipaddress.ip_address,
+        (
+            "168.63.129.16",  # Azure, in public address space
+            "169.254.169.254",  # AWS, GCP, Azure and most others; link-local
+            "169.254.170.2",  # AWS, credentials of containers
+            "100.100.100.200",  # Alibaba Cloud
+            "192.0.0.192",  # Oracle Cloud
+            "fd00:ec2::254",  # AWS by IPv6
+            "fd20:ce::254",  # GCP by IPv6
+        ),
+    )
+)
+"""Where clouds hand out credentials to whoever asks from inside, as they document it."""
+_NOT_PUBLIC: Final = (
+    ipaddress.ip_network("fec0::/10"),  # site-local, deprecated; global by the registry
+    ipaddress.ip_network("64:ff9b:1::/48"),  # NAT64 of a network's own
+)
 
 
 class Target(Struct, frozen=True):
@@ -54,4 +74,6 @@ def is_public(address: str) -> bool:
                 return is_public(str(inner))
         if ip in ipaddress.ip_network("64:ff9b::/96"):
             return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+        if any(ip in network for network in _NOT_PUBLIC):
+            return False
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved and ip not in _METADATA

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 
 import msgspec
@@ -279,6 +280,9 @@ async def test_http_200_with_another_code_is_a_failure() -> None:
         assert outcome.log_id
 
 
+PACKED = gzip.compress(b'{"code":0}' + b" " * 100_000)
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -292,6 +296,8 @@ async def test_http_200_with_another_code_is_a_failure() -> None:
         b'HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{"code":0}',
         b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 30\r\n\r\n" + b"[" * 30,
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b"
+        % (len(PACKED), PACKED),
         b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (ANSWER_BYTES_MAX + 1),
         b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b" " * (ANSWER_BYTES_MAX + 1),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -10,9 +12,10 @@ import pytest
 import trio
 
 from actors.feishu.pictures import PictureRefused, fetch
+from protocol.platform.picture_kinds import picture_kind
 from protocol.platform.public_address import is_public, read_target
 
-PNG = b"\x89PNG\r\n" + bytes(1_000)
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(1_000)
 
 
 @asynccontextmanager
@@ -31,9 +34,11 @@ async def web(*answers: bytes) -> AsyncIterator[tuple[str, list[str]]]:
         nursery.cancel_scope.cancel()
 
 
-def ok(body: bytes, kind: str = "image/png") -> bytes:
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+def ok(body: bytes, kind: str = "image/png", encoding: str | None = None) -> bytes:
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    if encoding is not None:
+        head += f"Content-Encoding: {encoding}\r\n"
+    return head.encode() + b"\r\n" + body
 
 
 def moved(to: str) -> bytes:
@@ -53,8 +58,8 @@ async def get(url: str, *, bytes_max: int = 10_000, inside: str = "127.0.0.1") -
     return await fetch(
         url,
         bytes_max,
-        allowed=lambda address: address == inside,
-        lookup=names(internal_example="10.0.0.1"),  # type: ignore[arg-type]
+        allowed=lambda address: address == inside or is_public(address),
+        lookup=names(internal_example="10.0.0.1", azure_example="168.63.129.16"),  # type: ignore[arg-type]
     )
 
 
@@ -65,10 +70,82 @@ async def test_a_picture_is_fetched_by_its_name() -> None:
         assert f"host: {host}" in heads[0].lower()
 
 
+async def test_a_bomb_in_layers_costs_neither_memory_nor_the_loops_time() -> None:
+    """A thousand bytes of gzip in gzip unpack to gigabytes, in one step of the loop."""
+    bomb = gzip.compress(bytes(1 << 28), 9)
+    for _ in range(2):
+        bomb = gzip.compress(bomb, 9)
+    assert len(bomb) < 10_000
+    longest = 0.0
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    async def watch() -> None:
+        nonlocal longest
+        while True:
+            since = trio.current_time()
+            await trio.sleep(0.01)
+            longest = max(longest, trio.current_time() - since)
+
+    async with web(ok(bomb, encoding="gzip, gzip, gzip")) as (host, _):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            with pytest.raises(PictureRefused):
+                await get(f"http://{host}/a.png", bytes_max=5_000_000)
+            nursery.cancel_scope.cancel()
+    assert longest < 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+
+
+async def test_a_stream_without_end_is_left_as_soon_as_it_is_too_large() -> None:
+    sent = 0
+
+    async def serve(stream: trio.SocketStream) -> None:
+        nonlocal sent
+        await stream.receive_some(65_536)
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n" + PNG)
+        try:
+            while True:
+                await stream.send_all(bytes(65_536))
+                sent += 65_536
+        except trio.BrokenResourceError:
+            return
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        with pytest.raises(PictureRefused, match="over 200000 bytes"):
+            await get(f"http://example.com:{port}/a.png", bytes_max=200_000)
+        nursery.cancel_scope.cancel()
+    assert sent < 30_000_000, "what the kernel buffers, and no more"
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (PNG, "png"),
+        (b"\xff\xd8\xff\xe0" + bytes(12), "jpeg"),
+        (b"GIF89a" + bytes(10), "gif"),
+        (b"RIFF" + bytes(4) + b"WEBPVP8 ", "webp"),
+        (b"BM" + bytes(14), "bmp"),
+        (bytes(3) + b"\x18ftypheic" + bytes(4), "heic"),
+        (b"RIFF" + bytes(4) + b"WAVEfmt ", None),
+        (b"%PDF-1.7" + bytes(8), None),
+        (b"\x1f\x8b\x08" + bytes(13), None),
+        (b"", None),
+    ],
+)
+def test_a_picture_is_what_its_first_bytes_are(head: bytes, kind: str | None) -> None:
+    assert picture_kind(head) == kind
+
+
 async def test_redirects_are_followed_to_public_places_only() -> None:
     async with web(moved("/b.png"), ok(PNG)) as (host, _):
         assert await get(f"http://{host}/a.png") == PNG
     async with web(moved("http://internal.example/secret")) as (host, heads):
+        with pytest.raises(PictureRefused, match="not on the public network"):
+            await get(f"http://{host}/a.png")
+        assert len(heads) == 1
+    async with web(moved("http://azure.example/machine?comp=goalstate")) as (host, heads):
         with pytest.raises(PictureRefused, match="not on the public network"):
             await get(f"http://{host}/a.png")
         assert len(heads) == 1
@@ -81,10 +158,15 @@ async def test_redirects_are_followed_to_public_places_only() -> None:
     ("answer", "why"),
     [
         (ok(b"<html>", "text/html"), "no picture"),
-        (ok(bytes(10_001)), "over 10000 bytes"),
+        (ok(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml"), "no picture"),
+        (ok(b"", "image/png"), "no picture"),
+        (ok(PNG + bytes(10_001)), "over 10000 bytes"),
+        (ok(gzip.compress(PNG), encoding="gzip"), "encoded as 'gzip'"),
+        (ok(gzip.compress(gzip.compress(PNG)), encoding="gzip, gzip"), "encoded"),
+        (ok(PNG, encoding="br"), "encoded as 'br'"),
         (
             b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
-            b"4e20\r\n" + bytes(20_000) + b"\r\n0\r\n\r\n",
+            b"4e20\r\n" + (PNG + bytes(20_000))[:20_000] + b"\r\n0\r\n\r\n",
             "over 10000 bytes",
         ),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "HTTP 404"),
@@ -126,7 +208,9 @@ async def test_this_machine_and_its_network_are_not_the_web() -> None:
         "0.0.0.0",  # noqa: S104  # an address to refuse
         *("100.64.0.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "192.0.2.1"),
         *("::", "::1", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1"),
-        *("2002:7f00:1::", "64:ff9b::7f00:1", "2001:db8::1", "nonsense", ""),
+        *("168.63.129.16", "100.100.100.200", "192.0.0.192", "169.254.170.2", "fd00:ec2::254"),
+        *("fec0::1", "feff::1", "::ffff:168.63.129.16", "64:ff9b::a83f:8110", "64:ff9b:1::1"),
+        *("2002:a83f:8110::", "2002:7f00:1::", "64:ff9b::7f00:1", "2001:db8::1", "nonsense", ""),
     ],
 )
 def test_private_addresses_in_every_dress(address: str) -> None:

@@ -14,8 +14,8 @@ import trio
 import trio.testing
 import trio_websocket as ws
 
-from actors.feishu import socket as socket_room
 from actors.feishu.socket import Socket, SocketEnd, SocketLimits, run_socket
+from actors.feishu.tls import tls_context
 from protocol.platform import longconn
 from protocol.platform.longconn import Complete, Frame
 from protocol.platform.outcomes import ClientConfig
@@ -409,9 +409,9 @@ class TestTls:
         )
         path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-        socket_room.tls_context.cache_clear()
+        tls_context.cache_clear()
         yield path
-        socket_room.tls_context.cache_clear()
+        tls_context.cache_clear()
 
     async def test_a_peer_with_a_good_certificate(
         self, certificate: Path, monkeypatch: pytest.MonkeyPatch
