@@ -48,6 +48,11 @@ examples:
 `larkd COMMAND --help` shows more. Exit status: 0 done, 1 failed, 2 bad usage or
 configuration, 3 another larkd is running, 4 Feishu refused the credentials
 """
+INIT_DESCRIPTION: Final = """\
+Show a QR code (and its link); whoever scans it makes an app, and becomes its admin. Then
+write the configuration, read back what the app can really do, and connect once. With
+--app-id and --app-secret-stdin an app that exists is taken instead.
+"""
 BACKUP_DESCRIPTION: Final = """\
 Write the journal and the tokens into one archive, consistent also while the daemon runs.
 The file holds the role tokens: whoever has it can act as any session.
@@ -141,7 +146,24 @@ def _add_looking(commands: Commands[argparse.ArgumentParser]) -> None:
     _command(commands, "console", "print the address of the console in the browser")
 
 
+def _add_init(commands: Commands[argparse.ArgumentParser]) -> None:
+    init = _command(
+        commands, "init", "make an app by a scan, and configure larkd with it", INIT_DESCRIPTION
+    )
+    add_app_options(init, required=False)
+    init.add_argument("--force", action="store_true", help="replace the configuration there is")
+    init.add_argument("--name", metavar="NAME", help="what the new app is called")
+    init.add_argument("--json", action="store_true", help="print one JSON map, and no QR code")
+    init.add_argument(
+        "--no-wait", action="store_true", help="print device code and link, and exit at once"
+    )
+    init.add_argument(
+        "--device-code", metavar="CODE", help="go on with the device code of --no-wait"
+    )
+
+
 def _add_setting_up(commands: Commands[argparse.ArgumentParser]) -> None:
+    _add_init(commands)
     channel = _command(commands, "channel", "add a Feishu or Lark app to the configuration")
     actions = channel.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = actions.add_parser("add", help="add an app", allow_abbrev=False)
@@ -166,13 +188,13 @@ def _add_setting_up(commands: Commands[argparse.ArgumentParser]) -> None:
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
 
 
-def add_app_options(parser: argparse.ArgumentParser) -> None:
+def add_app_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Add what names an app and where its configuration is written."""
-    parser.add_argument("--app-id", metavar="ID", required=True, help="cli_ and 16 hex digits")
+    parser.add_argument("--app-id", metavar="ID", required=required, help="cli_ and 16 hex digits")
     parser.add_argument(
         "--app-secret-stdin",
         action="store_true",
-        required=True,
+        required=required,
         help="read the app secret from standard input, so that it stands in no history",
     )
     parser.add_argument(

@@ -118,6 +118,25 @@ class Platform:
             return await self._perform(operation, call)
         return NoAnswer(reason=f"no answer in {within_s:g} s")
 
+    async def inquire(self, method: str, path: str) -> dict[str, Any] | Outcome:
+        """Ask for something that is no part of the daemon's work; return the answer's map.
+
+        For looking at an app: its scopes, its connections, whether a call is allowed.
+        """
+        with trio.move_on_after(CALL_WITHIN_S):
+            token = await self._tokens.get()
+            if not isinstance(token, TenantToken):
+                return token
+            headers = {"Authorization": f"Bearer {token.value}"}
+            answer = await self._request(method, path, headers=headers)
+            if isinstance(answer, NoAnswer):
+                return answer
+            status, answer_headers, body = answer
+            if body is not None and _is_zero(body.get("code")):
+                return body
+            return classify(status, answer_headers, body)
+        return NoAnswer(reason=f"no answer in {CALL_WITHIN_S:g} s")
+
     async def _perform(self, operation: gateway.Operation, call: calls.HttpCall) -> Outcome:
         if not call.needs_token:
             return await self._send(operation, call, None)

@@ -1,0 +1,120 @@
+"""The device flow's messages: what is read of them, whatever the platform answers."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.platform.registration import (
+    Approved,
+    AskLark,
+    Begun,
+    Denied,
+    Pending,
+    link_to_show,
+    read_begun,
+    read_poll,
+)
+
+LINK = "https://open.feishu.cn/page/launcher?user_code=AB-CD"
+
+
+@pytest.mark.parametrize(
+    ("answer", "read"),
+    [
+        ({"error": "authorization_pending"}, Pending()),
+        ({"error": "slow_down"}, Pending(slower_by_s=5)),
+        (
+            {"error": "access_denied", "error_description": "no"},
+            Denied(error="access_denied", description="no"),
+        ),
+        ({}, Denied(error="invalid answer", description="")),
+        ({"client_id": "cli_1", "user_info": {"tenant_brand": "lark"}}, AskLark()),
+        (
+            {"client_id": "cli_1", "client_secret": "s", "user_info": {"open_id": "ou_1"}},
+            Approved(app_id="cli_1", app_secret="s", open_id="ou_1", brand="feishu"),
+        ),
+        (
+            {"client_id": "cli_1", "client_secret": "s", "user_info": None},
+            Approved(app_id="cli_1", app_secret="s", open_id=None, brand="feishu"),
+        ),
+    ],
+)
+def test_polls(answer: dict[str, Any], read: object) -> None:
+    assert read_poll(answer) == read
+    assert "s'" not in repr(read_poll(answer)) or not isinstance(read, Approved)
+
+
+def test_expired_and_unknown_codes_may_be_renewed() -> None:
+    assert [
+        Denied(error=error, description="").expired
+        for error in ("expired_token", "invalid_grant", "access_denied")
+    ] == [True, True, False]
+
+
+def test_defaults_and_bounds_of_begin() -> None:
+    least = {"device_code": "d", "user_code": "AB-CD", "verification_uri_complete": LINK}
+    assert read_begun(least) == Begun(
+        device_code="d", user_code="AB-CD", link=LINK, interval_s=5, expires_s=600
+    )
+    odd = read_begun({**least, "interval": 10**9, "expires_in": -1})
+    assert odd is not None
+    assert (odd.interval_s, odd.expires_s) == (60, 600)
+    assert read_begun({**least, "verification_uri_complete": "javascript:alert(1)"}) is None
+
+
+def test_the_link_asks_for_what_larkd_needs() -> None:
+    begun = Begun(device_code="d", user_code="AB-CD", link=LINK, interval_s=5, expires_s=600)
+    query = parse_qs(urlsplit(link_to_show(begun, name="小助手")).query)
+    assert query["user_code"] == ["AB-CD"]
+    assert (query["from"], query["tp"]) == (["sdk"], ["sdk"])
+    assert query["source"] == ["python-sdk/larkd"]
+    assert query["name"] == ["小助手"]
+    (packed,) = query["addons"]
+    assert "=" not in packed
+    wanted = json.loads(
+        gzip.decompress(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
+    )
+    assert wanted["preset"] is False
+    assert "cardkit:card:write" in wanted["scopes"]["tenant"]
+    assert wanted["events"]["items"]["tenant"] == [
+        "im.message.receive_v1",
+        "im.message.recalled_v1",
+    ]
+    assert wanted["callbacks"]["items"] == ["card.action.trigger"]
+
+
+values = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=8)
+    | st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=2)
+)
+names = st.sampled_from(
+    [
+        "client_id",
+        "client_secret",
+        "user_info",
+        "error",
+        "device_code",
+        "user_code",
+        "interval",
+        "expires_in",
+        "verification_uri_complete",
+    ]
+)
+
+
+@given(st.dictionaries(names, values))
+def test_any_answer_is_read(answer: dict[str, Any]) -> None:
+    assert isinstance(read_poll(answer), Approved | Pending | AskLark | Denied)
+    begun = read_begun(answer)
+    assert begun is None or 0 < begun.interval_s <= 60
