@@ -71,19 +71,18 @@ def add_app(path: Path, app: NewApp, env: Mapping[str, str], *, replace: bool = 
         else tomlkit.dumps(document)
     )
     _check(document, app, secret, env, path)
-    had_secret = secret.exists()
+    had_secret, whole = secret.exists(), False
     try:
         path.parent.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
         write_private(secret, app.app_secret.encode() + b"\n")
         write_private(path, written.encode())
-    except BaseException as failed:
+        whole = True
+    except OSError as failed:
+        raise ConfigurationError(f"{path} can't be written: {failed.strerror or failed}") from None
+    finally:
         # Also on Ctrl-C: a secret that no configuration names is half of something.
-        if not had_secret:
+        if not (whole or had_secret):
             secret.unlink(missing_ok=True)
-        if isinstance(failed, OSError):
-            reason = failed.strerror or failed
-            raise ConfigurationError(f"{path} can't be written: {reason}") from None
-        raise
     return Written(path, secret, account)
 
 
