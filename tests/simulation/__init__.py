@@ -1,0 +1,1 @@
+"""The whole daemon in one process, under a virtual clock, by a seed."""

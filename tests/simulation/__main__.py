@@ -1,0 +1,76 @@
+"""``python -m tests.simulation --seed 7``, or ``--seeds 1000``: run seeds, shrink what fails."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+from tests.simulation.plan import make_plan
+from tests.simulation.run import simulate
+from tests.simulation.shrink import kind_of, shrink
+
+HASH_SEED = "0"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, help="run this one alone, and print its log")
+    parser.add_argument("--seeds", type=int, default=100, help="how many to run (100)")
+    parser.add_argument("--first", type=int, default=1, help="the first of them (1)")
+    parser.add_argument("--survey", action="store_true", help="run all, and count what breaks")
+    parser.add_argument("--no-shrink", action="store_true", help="print a failing plan as it is")
+    options = parser.parse_args()
+    if os.environ.get("PYTHONHASHSEED") != HASH_SEED:  # the order of sets comes from it
+        os.environ["PYTHONHASHSEED"] = HASH_SEED
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+    if options.seed is not None:
+        result = simulate(make_plan(options.seed))
+        print("\n".join(result.log))
+        return report(options.seed, result.violations, shrinks=not options.no_shrink)
+    if options.survey:
+        return survey(range(options.first, options.first + options.seeds))
+    began, failed = time.monotonic(), 0
+    for seed in range(options.first, options.first + options.seeds):
+        result = simulate(make_plan(seed))
+        if result.violations:
+            failed += 1
+            report(seed, result.violations, shrinks=not options.no_shrink)
+            break
+    ran = seed - options.first + 1
+    print(f"{ran} seeds from {options.first} in {time.monotonic() - began:.1f} s, {failed} failed")
+    return 1 if failed else 0
+
+
+def survey(seeds: range) -> int:
+    """Run all of them; print how many break which promise, and the first that does."""
+    found: dict[str, list[int]] = {}
+    for seed in seeds:
+        for kind in {kind_of(text) for text in simulate(make_plan(seed)).violations}:
+            found.setdefault(kind, []).append(seed)
+    for kind, failing in sorted(found.items(), key=lambda one: -len(one[1])):
+        print(f"{len(failing):5} of {len(seeds)}, first {failing[:4]}: {kind}")
+    return 1 if found else 0
+
+
+def report(seed: int, violations: list[str], *, shrinks: bool) -> int:
+    if not violations:
+        return 0
+    print(f"seed {seed} breaks:")
+    for text in violations:
+        print(f"  {text}")
+    plan = make_plan(seed)
+    if shrinks:
+        plan, violations = shrink(plan, violations)
+        print(f"still, with {len(plan.actions)} actions:")
+        for text in violations:
+            print(f"  {text}")
+    for action in plan.actions:
+        print(f"    {action}")
+    print(f"again: python -m tests.simulation --seed {seed}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

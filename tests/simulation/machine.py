@@ -1,0 +1,257 @@
+"""One process of the daemon, in memory: what it is given, and how it dies.
+
+From the instant of its death nothing it does has an effect: its connections are cut,
+its calls fail, its journal commits nothing. What is left of its tasks is then cancelled.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol, cast
+
+import trio
+
+from actors.app.adapters import Adapters
+from actors.app.composition import App
+from actors.host.tokens import TokenFiles
+from actors.journal import RunSync
+from actors.messages import journal
+from protocol.config.places import StateDir
+from protocol.config.settings import Settings
+from tests.simulation.http import Transport
+from tests.simulation.network import End, Listener, Wire
+
+COMMIT_S = 0.001
+BEGINNING_MS = 1_790_000_000_000
+
+
+class SimulatedCrash(Exception):
+    """What an actor crashes with."""
+
+
+class Dead(OSError):
+    """Somebody of a dead process wants something done."""
+
+
+class Outside(Protocol):
+    """What a process needs of the world around it."""
+
+    site: Any
+    platform: trio.Nursery
+    chance: random.Random
+    steps: Steps
+
+    def note(self, what: str, /, **fields: Any) -> None: ...
+    def http_fault(self, path: str) -> Any: ...
+    def journal_fault(self) -> tuple[float, bool]: ...
+    def accept_long_connection(self, end: End) -> None: ...
+    async def run_agent(self, command: list[str]) -> int: ...
+
+
+class Steps(trio.abc.Instrument):
+    """Does something when so many more steps were made: of the loop, or of one task."""
+
+    def __init__(self) -> None:
+        self._of_loop: list[tuple[int, Callable[[], None]]] = []
+        self._of_task: dict[trio.lowlevel.Task, tuple[int, Callable[[], None]]] = {}
+        self.count = 0
+
+    def after(self, steps: int, act: Callable[[], None]) -> None:
+        self._of_loop.append((self.count + steps, act))
+
+    def after_steps_of(self, task: trio.lowlevel.Task, steps: int, act: Callable[[], None]) -> None:
+        self._of_task[task] = (steps, act)
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+        if self._of_loop:
+            due = [one for one in self._of_loop if one[0] <= self.count]
+            self._of_loop = [one for one in self._of_loop if one[0] > self.count]
+            for _, act in due:
+                act()
+        if task in self._of_task:
+            left, act = self._of_task.pop(task)
+            if left > 0:
+                self._of_task[task] = (left - 1, act)
+            else:
+                act()
+
+
+class Guarded:
+    """One run of an actor that may be made to crash."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.scope = trio.CancelScope()
+        self.task = trio.lowlevel.current_task()
+        self.crashes = False
+
+
+class Machine:
+    def __init__(
+        self, outside: Outside, settings: Settings, state: StateDir, tokens: TokenFiles
+    ) -> None:
+        self._outside = outside
+        self._settings = settings
+        self._state = state
+        self._tokens = tokens
+        self.listener = Listener()
+        self.is_dead = False
+        self.death = trio.Event()
+        self.ended = trio.Event()
+        self.ready = trio.Event()
+        self.exit_status: int | None = None
+        self.guarded: dict[str, Guarded] = {}
+        self.wires: list[Wire] = []
+        self.fell_over: BaseException | None = None
+        self._scope = trio.CancelScope()
+        self._signals_tx, self._signals = trio.open_memory_channel[int](8)
+
+    async def run(self) -> None:
+        """Run the daemon until it ends or dies."""
+        app = App(self._settings, self._state, self._tokens, self._adapters())
+        try:
+            with self._scope:
+                self.exit_status = await app.run(self._say_ready)
+        except BaseExceptionGroup as group:
+            if not self.is_dead:
+                self.fell_over = group
+        except Exception as error:  # noqa: BLE001  # whatever ends it is a finding
+            if not self.is_dead:
+                self.fell_over = error
+        finally:
+            self.is_dead = True
+            for wire in self.wires:
+                wire.cut()
+            self.ended.set()
+
+    async def _say_ready(self, _host: str, _port: int) -> None:
+        await trio.lowlevel.checkpoint()
+        self.ready.set()
+
+    def connect(self) -> End:
+        """Open a connection to the daemon, as a proxy does.
+
+        Raises:
+            OSError: it does not listen.
+        """
+        if self.is_dead or not self.ready.is_set():
+            raise ConnectionRefusedError("nobody listens")
+        wire = self._wire()
+        self.listener.connect(wire.server)
+        return wire.client
+
+    def terminate(self) -> None:
+        self._signals_tx.send_nowait(15)
+
+    def die(self) -> None:
+        if self.is_dead:
+            return
+        self.is_dead = True
+        self._outside.note("the process dies")
+        self.death.set()
+        for wire in self.wires:
+            wire.cut()
+        self._scope.cancel(reason="the process died")
+
+    def crash(self, which: int, steps: int) -> None:
+        """Make one of the running actors crash at a later checkpoint of its own."""
+        if not self.guarded:
+            return
+        victim = self.guarded[sorted(self.guarded)[which % len(self.guarded)]]
+
+        def strike() -> None:
+            if not self.is_dead and self.guarded.get(victim.name) is victim:
+                self._outside.note("crash", actor=victim.name)
+                victim.crashes = True
+                victim.scope.cancel(reason="simulated crash")
+
+        self._outside.steps.after_steps_of(victim.task, steps, strike)
+
+    # ── what the daemon is given ────────────────────────────────────────────
+
+    def _adapters(self) -> Adapters:
+        outside = self._outside
+        return Adapters(
+            listen=self._listen,
+            http=lambda: Transport(
+                outside.site, outside.platform, outside.http_fault, lambda: self.is_dead
+            ),
+            dial=self._dial,
+            journal_worker=lambda: cast("RunSync", self._work),
+            in_thread=cast("RunSync", self._at_once),
+            run_agent=outside.run_agent,
+            signals=self._receive_signals,
+            arm_watchdog=lambda *_args, **_fields: None,
+            now_ms=now_ms,
+            random_bytes=outside.chance.randbytes,
+            guard=self._guard,
+        )
+
+    async def _listen(self, _host: str, _port: int) -> tuple[list[Listener], int]:
+        await trio.lowlevel.checkpoint()
+        return [self.listener], 7345
+
+    async def _dial(self, _host: str, _port: int, _tls: bool) -> trio.abc.Stream:
+        await trio.sleep(0.01)
+        if self.is_dead:
+            raise Dead("the process is gone")
+        wire = self._wire()
+        self._outside.accept_long_connection(wire.server)
+        return wire.client
+
+    def _wire(self) -> Wire:
+        wire = Wire(self._outside.chance)
+        self.wires = [one for one in self.wires if not one.is_cut]
+        self.wires.append(wire)
+        return wire
+
+    async def _work(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Run the store where a thread would: a call is not cut short, but by death."""
+        name = getattr(function, "__name__", "")
+        if name == "close":
+            await trio.lowlevel.checkpoint()
+            return function(*args)
+        seconds, fails = (COMMIT_S, False) if name != "apply" else self._outside.journal_fault()
+        await self._pass(seconds / 2)
+        if fails:
+            return [journal.Failed(reason="disk I/O error") for _ in args[0]]
+        result = function(*args)
+        await self._pass(seconds / 2)
+        return result
+
+    async def _pass(self, seconds: float) -> None:
+        with trio.move_on_after(seconds, shield=True):
+            await self.death.wait()
+        if self.is_dead:
+            raise Dead("the process is gone")
+
+    async def _at_once(self, function: Callable[..., Any], *args: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        return function(*args)
+
+    @contextmanager
+    def _receive_signals(self) -> Iterator[AsyncIterable[int]]:
+        yield self._signals
+
+    def _guard(self, name: str) -> AbstractContextManager[None]:
+        return self._guarded(name)
+
+    @contextmanager
+    def _guarded(self, name: str) -> Iterator[None]:
+        guarded = self.guarded[name] = Guarded(name)
+        try:
+            with guarded.scope:
+                yield
+        finally:
+            if self.guarded.get(name) is guarded:
+                del self.guarded[name]
+        if guarded.crashes and guarded.scope.cancelled_caught:
+            raise SimulatedCrash(name)
+
+
+def now_ms() -> int:
+    """The wall clock of the simulated day."""
+    return BEGINNING_MS + round(trio.current_time() * 1000)

@@ -1,0 +1,526 @@
+"""One run of a plan: the platform, the people, the sessions, and the daemon's processes."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import msgspec
+import structlog
+import trio
+from trio._core import _run as trio_scheduler  # the scheduler's own randomness has no other way in
+from trio.testing import MockClock
+
+from actors.host import state_dir as host_state
+from actors.host.tokens import TokenFiles, open_tokens
+from actors.sandbox.access import TOKEN_HEADER
+from actors.sandbox.clock import Clock
+from actors.sandbox.platform import PlatformSettings, open_sandbox
+from protocol.config.places import StateDir
+from protocol.config.reading import read_settings
+from tests.faults.history import Seen
+from tests.kit.daemon import configuration
+from tests.simulation import plan as plans
+from tests.simulation.http import Transport
+from tests.simulation.invariants import Ending, violations
+from tests.simulation.machine import COMMIT_S, Machine, Steps, now_ms
+from tests.simulation.network import End
+from tests.simulation.peers import GONE, Map, Peer
+
+REST_WITHIN_S: Final = 900.0
+QUIET_EVERY_S: Final = 1.0
+REATTACH_S: Final = 0.5
+BASE_URL: Final = "http://127.0.0.1:9999"
+START_WITHIN_S: Final = 90.0
+STOP_WITHIN_S: Final = 120.0
+STEPS_MAX: Final = 3_000_000
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    log: list[str]
+    violations: list[str]
+
+
+def simulate(plan: plans.Plan) -> Result:
+    """Run *plan* from its beginning to its end. The same plan gives the same result."""
+    steps = Steps()
+    root = tempfile.mkdtemp(prefix="larkd-sim-", dir=_memory_disk())
+    try:
+        run = Run(plan, steps, Path(root) / "state")
+        with run.logging(), _seeded_scheduler(plan.seed):
+            trio.run(run.main, clock=MockClock(autojump_threshold=0), instruments=[steps])
+        return Result(log=run.log, violations=run.broken)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _memory_disk() -> str | None:
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # a directory of its own in it
+
+
+@contextmanager
+def _seeded_scheduler(seed: int) -> Iterator[None]:
+    """Let the order of tasks come from *seed*, as pytest-trio does it for hypothesis."""
+    known, state = trio_scheduler._ALLOW_DETERMINISTIC_SCHEDULING, trio_scheduler._r.getstate()
+    trio_scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # its own switch
+    trio_scheduler._r.seed(f"schedule {seed}")
+    try:
+        yield
+    finally:
+        trio_scheduler._ALLOW_DETERMINISTIC_SCHEDULING = known  # type: ignore[misc]  # as above
+        trio_scheduler._r.setstate(state)
+
+
+class Run:
+    """The world of one run; what the daemon's processes and the sessions need of it."""
+
+    def __init__(self, plan: plans.Plan, steps: Steps, state_dir: Path) -> None:
+        self.seed = plan.seed
+        self.plan = plan
+        self.steps = steps
+        self.log: list[str] = []
+        self.broken: list[str] = []
+        self.history: list[Seen] = []
+        self.expected: dict[str, tuple[float, str]] = {}
+        """Text that must be readable at the end, by turn, with when the turn began."""
+        self.chance = random.Random(f"chance {plan.seed}")
+        self.calm = False
+        self.disturbed_at = -1.0
+        """When a process or an actor ended last: turns before may have lost their text."""
+        self.agents: list[str] = []
+        self.crashed: list[str] = []
+        self.unexpected: list[str] = []
+        self.site: Any = None
+        self.platform: trio.Nursery
+        self._http: httpx.AsyncClient
+        self._state = StateDir(state_dir)
+        self._tokens: TokenFiles
+        self._settings: Any = None
+        self._sandbox: Any = None
+        self._machine: Machine | None = None
+        self._serving = trio.Event()
+        self._peers: dict[str, Peer] = {}
+        self._wanted: set[str] = set()
+        self._sent: list[Map] = []
+        self._events: set[str] = set()
+        self._bad_http: list[plans.BadHttp] = []
+        self._bad_http_left = 0
+        self._slow: tuple[float, int] = (0.0, 0)
+        self._failing = 0
+        self._crashing_until = -1.0
+
+    # ── what is told to the log ─────────────────────────────────────────────
+
+    def note(self, what: str, /, **fields: Any) -> None:
+        shown = " ".join(f"{key}={value}" for key, value in fields.items())
+        self.log.append(f"{trio.current_time():10.3f} {what} {shown}".rstrip())
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Take the daemon's own log into ours."""
+
+        def take(_logger: Any, level: str, entry: MutableMapping[str, Any]) -> Any:
+            self._take_log(level, dict(entry))
+            raise structlog.DropEvent
+
+        structlog.configure(processors=[take], cache_logger_on_first_use=False)
+        try:
+            yield
+        finally:
+            structlog.reset_defaults()
+
+    def _take_log(self, level: str, entry: dict[str, Any]) -> None:
+        event, crash = entry.pop("event"), entry.pop("exc_info", None)
+        fields = {
+            key: value for key, value in entry.items() if isinstance(value, str | int | float)
+        }
+        if event in {"daemon.ready", "daemon.stopped"}:
+            fields.pop("pid", None)
+        self.note(f"  [{level}] {event}", **fields)
+        if event == "actor.ended" and isinstance(crash, BaseException):
+            for leaf in _leaves(crash):
+                self.note(f"     {type(leaf).__name__}: {leaf}")
+            if self._machine is not None and not self._machine.is_dead:
+                self._judge_crash(str(entry.get("actor")), crash)
+
+    def _judge_crash(self, actor: str, crash: BaseException) -> None:
+        """A crash that is none of ours, and no consequence of one, is a finding."""
+        if trio.current_time() > self._crashing_until:
+            kinds = sorted({f"{type(leaf).__name__}: {leaf}" for leaf in _leaves(crash)})
+            self.unexpected.append(f"{actor} crashed by itself: {'; '.join(kinds)}")
+
+    # ── what the daemon's processes are given ───────────────────────────────
+
+    def http_fault(self, path: str) -> plans.BadHttp | None:
+        if not self._bad_http or self.calm:
+            return None
+        fault = self._bad_http[0]
+        if fault.part not in path or "tenant_access_token" in path:
+            return None
+        self._bad_http_left -= 1
+        if self._bad_http_left <= 0:
+            self._bad_http.pop(0)
+            self._bad_http_left = self._bad_http[0].calls if self._bad_http else 0
+        self.note("http fault", kind=fault.kind, seconds=fault.seconds)
+        return fault
+
+    def journal_fault(self) -> tuple[float, bool]:
+        """Return how long the next batch takes, and whether it fails."""
+        if self._failing:
+            self._failing -= 1
+            self.note("a batch fails")
+            return COMMIT_S, True
+        seconds, batches = self._slow
+        if batches:
+            self._slow = (seconds, batches - 1)
+            self.note("a slow batch", seconds=seconds)
+            return seconds, False
+        return COMMIT_S, False
+
+    def accept_long_connection(self, end: End) -> None:
+        self.platform.start_soon(self._serve_long_connection, end)
+
+    async def _serve_long_connection(self, end: End) -> None:
+        self._long_connection = end
+        try:
+            await self._sandbox.accept(end)
+        except* Exception as group:  # noqa: BLE001  # it was cut; the platform goes on
+            self.note("long connection over", why=type(_leaves(group)[0]).__name__)
+
+    async def run_agent(self, command: list[str]) -> int:
+        """Attach what was started as a session that behaves, until the daemon ends it."""
+        name = command[command.index("--session-id") + 1]
+        if name not in self.agents:
+            self.agents.append(name)
+        self.note("agent runs", session=name)
+        self._wanted.add(name)
+        await trio.sleep_forever()
+        return 0
+
+    # ── the run ─────────────────────────────────────────────────────────────
+
+    async def main(self) -> None:
+        settings = PlatformSettings(
+            reconnect_interval_s=1, reconnect_nonce_s=0, enforce_limits=False
+        )
+        clock = Clock(wall_ns=lambda: now_ms() * 1_000_000)
+        async with open_sandbox(settings, clock=clock, rng=random.Random(self.seed)) as sandbox:
+            self._sandbox = sandbox
+            self.site = sandbox.site
+            sandbox.located(BASE_URL, "ws://127.0.0.1:9998")
+            async with trio.open_nursery() as platform:
+                self.platform = platform
+                transport = Transport(sandbox.site, platform, lambda _: None, lambda: False)
+                token = {TOKEN_HEADER: sandbox.settings.token}
+                async with httpx.AsyncClient(
+                    transport=transport, base_url=BASE_URL, headers=token
+                ) as self._http:
+                    self._prepare()
+                    await self._act()
+                platform.cancel_scope.cancel()
+
+    def _prepare(self) -> None:
+        host_state.create(self._state)
+        mint = random.Random(f"tokens {self.seed}")
+        self._tokens = open_tokens(
+            self._state, lambda _bytes: "".join(mint.choices("abcdefgh", k=43))
+        )
+        app = self._sandbox.settings
+        raw = msgspec.json.decode(
+            configuration(
+                BASE_URL,
+                app.app_id,
+                app.app_secret,
+                agents={"coder": {"command": ["true"], "cwd": "/tmp"}},  # noqa: S108  # any directory
+            )
+        )
+        self._settings = read_settings(raw, {}, lambda name: name)
+
+    async def _act(self) -> None:
+        self._chats = {
+            "Alice": await self._chat("p2p", "Alice"),
+            "Bob": await self._chat("p2p", "Bob"),
+            "Team": await self._chat("group", "Team"),
+        }
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_running)
+            nursery.start_soon(self._keep_attached, nursery)
+            await self._serving.wait()
+            began = trio.current_time()
+            async with trio.open_nursery() as acting:
+                for action in self.plan.actions:
+                    acting.start_soon(self._at, began + action.at, action)
+            status, attached = await self._come_to_rest()
+            nursery.cancel_scope.cancel()
+        ending = Ending(
+            history=self.history,
+            sent=self._sent,
+            state=await self._get("state"),
+            database=self._state.database,
+            status=status,
+            attached=attached,
+            expected=[text for began, text in self.expected.values() if began > self.disturbed_at],
+            agents=self.agents,
+            unexpected=self.unexpected,
+        )
+        self.broken += violations(ending)
+
+    async def _chat(self, kind: str, name: str) -> Map:
+        for chat in (await self._get("state"))["chats"]:
+            if chat["type"] == kind and chat["name"] == name:
+                found: Map = chat
+                return found
+        user = await self._post("users", name=name)
+        made: Map = await self._post("chats", type=kind, name=name, members=[user["open_id"]])
+        return made
+
+    async def _get(self, path: str) -> Any:
+        answer = await self._http.get(f"/sandbox/{path}")
+        answer.raise_for_status()
+        return answer.json()
+
+    async def _post(self, path: str, **body: Any) -> Any:
+        answer = await self._http.post(f"/sandbox/{path}", json=body)
+        return answer.json() if answer.content else None
+
+    # ── the daemon, process after process ───────────────────────────────────
+
+    async def _keep_running(self) -> None:
+        self._down_s = 0.0
+        while True:
+            self.note("the daemon starts")
+            self.disturbed_at = trio.current_time()
+            machine = Machine(self, self._settings, self._state, self._tokens)
+            self._machine = machine
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(machine.run)
+                with trio.move_on_after(START_WITHIN_S):
+                    await machine.ready.wait()
+                    self._serving.set()
+                if not machine.ready.is_set() and not machine.ended.is_set():
+                    self.broken.append(f"the daemon was not ready within {START_WITHIN_S:g} s")
+                    machine.die()
+                await machine.ended.wait()
+                nursery.cancel_scope.cancel()
+            self.disturbed_at = trio.current_time()
+            self.note("the daemon has ended", status=machine.exit_status)
+            if machine.fell_over is not None:
+                leaves = [f"{type(one).__name__}: {one}" for one in _leaves(machine.fell_over)]
+                self.broken.append(f"the daemon fell over: {'; '.join(sorted(set(leaves)))}")
+            await trio.sleep(self._down_s)
+            self._down_s = 0.0
+
+    # ── the sessions ────────────────────────────────────────────────────────
+
+    async def _keep_attached(self, nursery: trio.Nursery) -> None:
+        while True:
+            for name in sorted(self._wanted):
+                if name not in self._peers:
+                    self._attach(name, nursery)
+            await trio.sleep(REATTACH_S)
+
+    def _attach(self, name: str, nursery: trio.Nursery) -> None:
+        if self._machine is None:
+            return
+        try:
+            end = self._machine.connect()
+        except OSError:
+            return
+        peer = Peer(self, name, end, self._state.root)
+        self._peers[name] = peer
+        nursery.start_soon(self._run_peer, peer)
+
+    async def _run_peer(self, peer: Peer) -> None:
+        try:
+            await peer.run()
+        finally:
+            if self._peers.get(peer.name) is peer:
+                del self._peers[peer.name]
+
+    # ── the actions ─────────────────────────────────────────────────────────
+
+    async def _at(self, when: float, action: plans.Action) -> None:
+        await trio.sleep_until(when)
+        fields = {
+            name: value for name, value in msgspec.structs.asdict(action).items() if name != "at"
+        }
+        self.note(f"> {type(action).__name__}", **fields)
+        await self._do(action)
+
+    async def _do(self, action: plans.Action) -> None:
+        match action:
+            case plans.Write(chat=chat, text=text):
+                await self._write(chat, text)
+            case plans.Recall(which=which) if self._sent:
+                sent = self._sent[which % len(self._sent)]
+                sent["recalled"] = True
+                await self._post("recall", message_id=sent["message_id"])
+            case plans.Press():
+                await self._press()
+            case plans.PushAgain(which=which, times=times) if self._sent:
+                event = self._sent[which % len(self._sent)]["event_id"]
+                await self._post("push", repeat_event_id=event, times=times)
+            case plans.Attach(session=session):
+                self._wanted.add(session)
+            case plans.Detach(session=session, after_bytes=after):
+                self._wanted.discard(session)
+                self._cut(session, after)
+            case plans.DropAll():
+                for name in sorted(self._peers):
+                    self._cut(name, 0)
+            case plans.HandOver():
+                await self._hand_over(action)
+            case plans.CutPlatform(after_bytes=after):
+                self._cut_end(getattr(self, "_long_connection", None), after)
+            case _:
+                self._spoil(action)
+
+    def _spoil(self, action: plans.Action) -> None:
+        machine = self._machine
+        assert machine is not None
+        match action:
+            case plans.SlowJournal(seconds=seconds, batches=batches):
+                self._slow = (seconds, batches)
+            case plans.FailingJournal(batches=batches):
+                self._failing = batches
+            case plans.BadHttp():
+                self._bad_http.append(action)
+                if len(self._bad_http) == 1:
+                    self._bad_http_left = action.calls
+            case plans.Crash(actor=actor, steps=steps):
+                self.disturbed_at = trio.current_time() + 120
+                self._crashing_until = trio.current_time() + 120
+                machine.crash(actor, steps)
+            case plans.Die(steps=steps, down_s=down_s):
+                self._down_s = down_s
+                self.steps.after(steps, machine.die)
+            case plans.Leave(down_s=down_s):
+                self._down_s = down_s
+                machine.terminate()
+            case _:
+                pass
+
+    def _cut(self, session: str, after: int) -> None:
+        peer = self._peers.get(session)
+        self._cut_end(None if peer is None else peer.end.wire.server, after)
+
+    @staticmethod
+    def _cut_end(end: End | None, after: int) -> None:
+        if end is None:
+            return
+        if after == 0:
+            end.wire.cut()
+        else:
+            end.out.cut_after = after
+
+    async def _write(self, chat: str, text: str) -> None:
+        place = self._chats[chat]
+        number = len(self._sent) + 1
+        body = f"prompt {number}" if text == "prompt" else text
+        self._sent.append(
+            {"text": body, "chat": chat, "recalled": False, "event_id": "", "message_id": ""}
+        )
+        entry = self._sent[-1]
+        sent = await self._post(
+            "send", chat_id=place["chat_id"], text=body, mention_bot=place["type"] == "group"
+        )
+        entry.update(event_id=sent["event_id"], message_id=sent["message_id"])
+        self._events.add(sent["event_id"])
+
+    async def _press(self) -> None:
+        cards = [card for card in (await self._get("state"))["cards"] if card["streaming"]]
+        if cards:
+            await self._post("click", card_id=cards[-1]["card_id"])
+
+    async def _hand_over(self, action: plans.HandOver) -> None:
+        peer = self._peers.get(action.session)
+        if peer is None or not peer.registered.is_set():
+            return
+        args = {} if action.to is None else {"session_id": action.to}
+        with suppress(*GONE):
+            await peer.tool(f"feishu_channel_{action.tool}", **args)
+
+    # ── the end ─────────────────────────────────────────────────────────────
+
+    async def _come_to_rest(self) -> tuple[Map, list[str]]:
+        """Heal everything, wait until nothing is under way, and stop the daemon."""
+        self.note("calm")
+        self.calm = True
+        self._bad_http.clear()
+        self._slow, self._failing = (0.0, 0), 0
+        self._wanted |= {*plans.SESSIONS, *self.agents, "watch"}
+        for name in sorted(self._peers):
+            self._cut(name, 0)
+        status: Map = {}
+        with trio.move_on_after(REST_WITHIN_S):
+            while not self._is_quiet(status):
+                await trio.sleep(QUIET_EVERY_S)
+                await self._push_unaccepted()
+                status = await self._status() or status
+                await self._reclaim(status)
+                if self.steps.count > STEPS_MAX:
+                    self.broken.append(f"over {STEPS_MAX} steps, and no rest")
+                    break
+        if not self._is_quiet(status):
+            self.broken.append(f"no rest within {REST_WITHIN_S:g} s: {self._summary(status)}")
+        await trio.sleep(30)
+        status, attached = await self._status() or status, sorted(self._peers)
+        machine = self._machine
+        assert machine is not None
+        self.note("SIGTERM at rest")
+        self._down_s = 10_000.0
+        machine.terminate()
+        with trio.move_on_after(STOP_WITHIN_S):
+            await machine.ended.wait()
+        if machine.exit_status != 0:
+            self.broken.append(f"the daemon left with {machine.exit_status} at rest")
+        return status, attached
+
+    @staticmethod
+    def _summary(status: Map) -> str:
+        return str({key: status.get(key) for key in ("queue", "effective_target_session_id")})
+
+    def _is_quiet(self, status: Map) -> bool:
+        if not status or self._unaccepted or set(self._wanted) != set(self._peers):
+            return False
+        queue = status["queue"]
+        return bool(queue["pending"] == queue["in_flight"] == 0)
+
+    _unaccepted: tuple[str, ...] = ("unknown",)
+
+    async def _push_unaccepted(self) -> None:
+        events = await self._get("events")
+        self._unaccepted = tuple(
+            event["event_id"]
+            for event in events
+            if event["event_id"] in self._events
+            and not any(push["ack"] == 200 for push in event["pushes"])
+        )
+        for event in self._unaccepted:
+            await self._post("push", repeat_event_id=event)
+
+    async def _status(self) -> Map | None:
+        watch = self._peers.get("watch")
+        if watch is None or not watch.registered.is_set():
+            return None
+        with suppress(*GONE):
+            return await watch.status()
+        return None
+
+    async def _reclaim(self, status: Map) -> None:
+        boss = self._peers.get("boss")
+        if status.get("effective_target_session_id") is None and boss is not None:
+            with suppress(*GONE):
+                await boss.tool("feishu_channel_reclaim")
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for one in error.exceptions for leaf in _leaves(one)]
+    return [error]

@@ -1,0 +1,26 @@
+"""The whole daemon by seed: what it promises holds at the end of each run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.kit.daemon import environment
+
+
+def simulation(*arguments: str) -> tuple[int, str]:
+    """Run the command line in a process of its own, as a failing seed is run again."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", *arguments],
+        capture_output=True,
+        env=environment(),
+        check=False,
+    )
+    assert not done.stderr, done.stderr.decode()
+    return done.returncode, done.stdout.decode()
+
+
+def test_the_same_seed_gives_the_same_log() -> None:
+    first, second = (simulation("--seed", "11", "--no-shrink") for _ in range(2))
+    assert len(first[1].splitlines()) > 50
+    assert first == second
