@@ -6,7 +6,9 @@ import sys
 from typing import Final
 
 import trio
+from tricycle import open_service_nursery
 
+from actors.app import notifying
 from actors.app.adapters import Adapters
 from actors.app.composition import App
 from actors.host import logs
@@ -21,7 +23,11 @@ async def run_daemon(settings: Settings, state: StateDir, tokens: TokenFiles) ->
     """Run the daemon, with its log open around it; return the exit status."""
     sinks = open_logs(settings, state)
     try:
-        return await App(settings, state, tokens, Adapters()).run(print_ready)
+        async with open_service_nursery() as beside:
+            beside.start_soon(notifying.beat_forever)
+            status = await App(settings, state, tokens, Adapters()).run(print_ready)
+            beside.cancel_scope.cancel(reason="left")
+        return status
     finally:
         sinks.close(within_s=LOGS_WITHIN_S)
 
@@ -40,3 +46,4 @@ async def print_ready(host: str, port: int) -> None:
     await trio.lowlevel.checkpoint()
     sys.stdout.write(f"larkd ready on {host}:{port}\n")
     sys.stdout.flush()
+    notifying.notify(f"READY=1\nSTATUS=serving on {host}:{port}")

@@ -162,8 +162,28 @@ def _add_init(commands: Commands[argparse.ArgumentParser]) -> None:
     )
 
 
+def _add_service(commands: Commands[argparse.ArgumentParser]) -> None:
+    service = _command(commands, "service", "keep larkd running by systemd or launchd")
+    actions = service.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, what in (
+        ("install", "install and start it"),
+        ("status", "show whether it is installed and runs"),
+        ("uninstall", "stop and remove it; journal and configuration stay"),
+    ):
+        action = actions.add_parser(
+            name, help=what, description=what.capitalize() + ".", allow_abbrev=False
+        )
+        add_state_dir(action)
+        action.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
+        if name == "status":
+            action.add_argument("--json", action="store_true", help="print it as JSON")
+        else:
+            action.add_argument("--dry-run", action="store_true", help="print, and change nothing")
+
+
 def _add_setting_up(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_init(commands)
+    _add_service(commands)
     channel = _command(commands, "channel", "add a Feishu or Lark app to the configuration")
     actions = channel.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = actions.add_parser("add", help="add an app", allow_abbrev=False)
