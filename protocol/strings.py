@@ -36,6 +36,9 @@ class Text(Struct, frozen=True):
 
 STOPPED_TASK: Final = Text("Stopped current task.", "已停止当前任务。")
 NOTHING_RUNNING: Final = Text("Nothing is running.", "当前没有正在执行的任务。")
+NOT_ALLOWED_TO_STOP: Final = Text(
+    "Only who started it, or an admin, can stop this.", "只有发起者或管理员可以停止。"
+)
 NO_SESSION: Final = Text(
     "No session is connected. Your message is kept and will be delivered.",
     "当前没有已连接的会话，消息已保留，连接后会送达。",
@@ -71,6 +74,10 @@ USE_USAGE: Final = Text(
 NOT_STORED: Final = Text(
     "That could not be stored, so nothing has changed. Please try again.",
     "未能保存，未作任何更改，请重试。",
+)
+COMMAND_INTERRUPTED: Final = Text(
+    "A restart interrupted this; it may have taken effect. Please look, and send it again if not.",
+    "重启中断了此命令，可能已生效；请查看，未生效请重发。",
 )
 REPLY_MODE: Final = Text("Current reply mode: {mode}", "当前 reply mode：{mode}")
 REPLY_MODE_SET: Final = Text("Reply mode set to: {mode}", "已设置 reply mode：{mode}")
@@ -199,9 +206,6 @@ TOAST_NOT_YOURS: Final = Text(
 )
 TOAST_TOO_LATE: Final = Text("This request is no longer open.", "此请求已失效。")
 TOAST_STOPPED: Final = Text("Stopped", "已停止")
-TOAST_NOT_ALLOWED: Final = Text(
-    "Only who started this task, or an admin, can stop it.", "只有任务发起人或管理员可以停止它。"
-)
 TOAST_UNKNOWN: Final = Text("This button no longer does anything.", "此按钮已失效。")
 
 # ── on a card ───────────────────────────────────────────────────────────────

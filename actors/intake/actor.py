@@ -5,33 +5,38 @@ order of receipt, so per-chat order holds by itself. The gate decides who may sp
 a stop word or command is the daemon's own; everything else becomes ready in
 the journal, and ownership is notified.
 
-At start, and when the bot has learnt who it is, it takes what is still
-``received`` in the journal. Every step can be repeated without harm.
+At start, and when the bot has learnt who it is, it takes what is still ``received`` in
+the journal, a page at a time, and serves meanwhile. Every step can be repeated without harm.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeGuard
+from typing import Final
 
 import msgspec
 import structlog
 import trio
 
+from actors.intake import gate
 from actors.intake.answers import Answers
 from actors.intake.attachments import Fetcher
 from actors.intake.commands import Commands
+from actors.intake.control import Control, Job
+from actors.intake.identity import learn_bot
 from actors.intake.marks import WaitingMarks
 from actors.intake.pairing import Pairing
-from actors.intake.peers import Peers, call
+from actors.intake.peers import Peers
 from actors.intake.prompts import Prompts
+from actors.intake.reading import Reading
 from actors.intake.rows import close_row, store
 from actors.intake.stop import Stopper
 from actors.kit.mailbox import offer
-from actors.messages import gateway, intake, journal, lane, ownership
+from actors.messages import intake, journal, lane, ownership
 from protocol import strings
 from protocol.errors import RemoteProtocolError
 from protocol.ids import (
@@ -42,7 +47,7 @@ from protocol.ids import (
     RowId,
 )
 from protocol.platform.comments import Place, place_of
-from protocol.platform.content import Content, read_content
+from protocol.platform.content import read_content
 from protocol.platform.events import (
     CommentAdded,
     MessageReceived,
@@ -50,7 +55,6 @@ from protocol.platform.events import (
     decode_message,
     decode_recalled,
 )
-from protocol.platform.outcomes import BotInfo
 from protocol.routing import access, command
 from protocol.routing.delivery import Inbound, RowState
 from protocol.routing.roster import ReplyMode
@@ -60,8 +64,8 @@ BATCH_EVENTS_MAX: Final = 64
 """Events taken before what is ready among them is committed: a fraction of a commit's time."""
 HELD_MS_MAX: Final = 10 * 60 * 1_000
 """How long a group's message waits for the bot to know itself."""
-IDENTITY_FIRST_S: Final = 1.0
-IDENTITY_MAX_S: Final = 60.0
+PRESS_MS_MAX: Final = 10_000
+"""A press that was not answered by then never will be."""
 
 log = structlog.get_logger()
 
@@ -88,32 +92,13 @@ async def run(
     rng: random.Random,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled. Started once what the journal still held is on its way."""
+    """Serve until cancelled. Started at once: what the journal still holds is read beside."""
     with inbox:
         async with trio.open_nursery() as nursery:
             actor = _Intake(settings, peers, nursery, now_ms)
-            nursery.start_soon(_learn_bot, peers, rng)
-            await actor.open()
+            nursery.start_soon(learn_bot, peers, rng)
             task_status.started()
-            async for message in inbox:
-                await actor.handle(message)
-                await actor.handle_waiting(inbox)
-
-
-async def _learn_bot(
-    peers: Peers,
-    rng: random.Random,
-) -> None:
-    """Ask who the bot is, for ever with backoff; mention gates need its open_id."""
-    pause_s = IDENTITY_FIRST_S
-    while True:
-        outcome = await call(peers.gateway_tx, gateway.GetBotInfo(), gateway.Priority.CREATE)
-        if isinstance(outcome, BotInfo):
-            await peers.intake_tx.send(intake.BotKnown(open_id=outcome.open_id))
-            return
-        log.info("feishu.bot_unknown", outcome=type(outcome).__name__, again_in_s=pause_s)
-        await trio.sleep(pause_s * (1 + rng.random() / 4))
-        pause_s = min(pause_s * 2, IDENTITY_MAX_S)
+            await actor.serve(inbox)
 
 
 class _Intake:
@@ -139,13 +124,14 @@ class _Intake:
         self._marks = WaitingMarks(peers, self._answers, nursery)
         self._commands = Commands(
             peers,
-            self._answers,
             self._stopper,
             self._marks,
             agents=settings.agents,
             reply_mode=settings.session_reply_mode,
             now_ms=now_ms,
         )
+        self._control = Control(peers, self._answers, nursery, now_ms)
+        self._reading = Reading()
         self._nursery = nursery
         self._now_ms = now_ms
         self._bot: OpenId | None = None
@@ -160,40 +146,56 @@ class _Intake:
             now_ms=now_ms,
         )
 
-    async def open(self) -> None:
-        """Know who was paired, then take what an earlier run left."""
+    async def serve(self, inbox: trio.MemoryReceiveChannel[intake.IntakeMessage]) -> None:
+        """Take what arrives; in between, page by page, what an earlier run left."""
         await self._pairing.load()
-        await self.recover_unprepared()
+        while True:
+            if self._reading.reads:
+                await self._handle_waiting(inbox)
+                await self._read_page()
+            else:
+                await self.handle(await inbox.receive())
+                await self._handle_waiting(inbox)
+            await self._prompts.make_ready()
+            if not self._full:
+                self._reading.resume()
 
-    async def handle_waiting(self, inbox: trio.MemoryReceiveChannel[intake.IntakeMessage]) -> None:
-        """Take what else has arrived, then make all prompts among it ready together."""
+    @property
+    def _full(self) -> bool:
+        """Whether one more row has to stay in the journal until some here are through."""
+        return self._prompts.full or self._control.full
+
+    async def _handle_waiting(self, inbox: trio.MemoryReceiveChannel[intake.IntakeMessage]) -> None:
+        """Take what else has arrived, so that the prompts among it become ready together."""
         for _ in range(BATCH_EVENTS_MAX):
             try:
                 message = inbox.receive_nowait()
-            except (trio.WouldBlock, trio.EndOfChannel):
-                break
+            except trio.WouldBlock:
+                return
             await self.handle(message)
-        await self._prompts.make_ready()
 
     async def handle(self, message: intake.IntakeMessage) -> None:
         match message:
             case intake.Arrived(inbound=inbound):
-                await self._take(inbound)
-            case intake.CardAction(inbound=inbound):
-                with message.reply:
-                    message.reply.send(await self._stopper.press(inbound))
-                await self._close(inbound.row_id, RowState.COMMAND, "card action")
+                if self._reading.arrive(inbound.row_id):
+                    await self._take(inbound)
+            case intake.CardAction():
+                # Beside the loop: a press is answered in time whatever waits here.
+                self._nursery.start_soon(self._press, message)
             case intake.BotKnown(open_id=open_id):
                 self._bot = open_id
-                await self.recover_unprepared()
+                self._reading.start_pass()
             case intake.Recover():
-                await self.recover_unprepared()
+                self._reading.start_pass()
             case intake.ContentFetched():
-                if self._prompts.completed(message):
-                    await self.recover_unprepared()
+                await self._prompts.completed(message)
             case intake.RefusalSent():
                 if await self._prompts.refused(message):
-                    await self.recover_unprepared()
+                    self._reading.start_pass()
+            case intake.CommandDone(row_id=row_id, chat_id=chat_id):
+                await self._prompts.lift_barrier(chat_id, row_id)
+            case intake.CommandClosed():
+                self._control.closed(message)
             case intake.MarkPlaced():
                 self._marks.was_put(message)
             case intake.TurnBegan(message_id=message_id):
@@ -203,17 +205,21 @@ class _Intake:
             case intake.ListPairings() | intake.ApprovePairing() | intake.RevokePairing():
                 await self._pairing.operate(message)
 
-    async def recover_unprepared(self) -> None:
-        """Take every row still ``received``, oldest first."""
-        after = RowId(0)
-        while True:
-            page = await self._unprepared(after)
-            for inbound in page:
-                await self._take(inbound)
-                after = inbound.row_id
-            await self._prompts.make_ready()
-            if len(page) < PAGE_ROWS:
-                return
+    async def _read_page(self) -> None:
+        """Take the next rows still ``received``, as far as they can be held here."""
+        page = await self._unprepared(self._reading.after)
+        for inbound in page:
+            if self._full:
+                self._reading.pause()
+                break
+            await self._take(inbound, arrived=False)
+            self._reading.read(inbound.row_id)
+        self._reading.page_done(was_last=len(page) < PAGE_ROWS)
+
+    async def _press(self, action: intake.CardAction) -> None:
+        with action.reply:
+            action.reply.send(await self._stopper.press(action.inbound))
+        await self._close(action.inbound.row_id, RowState.COMMAND, "card action")
 
     async def _unprepared(self, after: RowId) -> tuple[Inbound, ...]:
         page: tuple[Inbound, ...] | journal.Failed = await store(
@@ -225,17 +231,29 @@ class _Intake:
         assert not isinstance(page, journal.Failed)
         return page
 
-    async def _take(self, inbound: Inbound) -> None:
+    async def _take(self, inbound: Inbound, *, arrived: bool = True) -> None:
+        """Take one row. One that *arrived* while older ones are being read may be left to that."""
+        if self._prompts.has(inbound.row_id) or self._control.has(inbound.row_id):
+            return
+        if arrived and not self._reading.behind and self._full:
+            self._reading.start_pass()
+            self._reading.pause()
+        leaves = arrived and self._reading.behind
         try:
             match inbound.kind:
                 case "message":
-                    await self._message(inbound, decode_message(inbound.payload))
+                    message = decode_message(inbound.payload)
+                    await self._message(inbound, message, leaves=leaves)
                 case "recalled":
                     await self._prompts.make_ready()
                     await self._recall(decode_recalled(inbound.payload).message_id)
                     await self._close(inbound.row_id, RowState.COMMAND, "recall")
+                case "comment" if leaves:
+                    return
                 case "comment":
                     await self._comment(inbound, decode_comment(inbound.payload))
+                case "card_action" if self._now_ms() - inbound.received_at_ms < PRESS_MS_MAX:
+                    return  # it is on its way here
                 case "card_action":
                     # Its three seconds are over: it was committed just before a crash.
                     await self._close(inbound.row_id, RowState.EXPIRED, "card action")
@@ -249,15 +267,17 @@ class _Intake:
 
     # ── messages ────────────────────────────────────────────────────────────
 
-    async def _message(self, inbound: Inbound, message: MessageReceived) -> None:
+    async def _message(self, inbound: Inbound, message: MessageReceived, *, leaves: bool) -> None:
         content = read_content(message.message_type, message.content, message.mentions)
-        wanted = self._wanted(message, content)
-        if self._pairing.may_pair(message) and _is_pair(wanted):
-            # Before the gate: who may let others in need not be let in.
-            await self._pairing.command(message, wanted.args)
-            await self._close(inbound.row_id, RowState.COMMAND, "pair")
+        wanted = gate.wanted(message, content, self._bot)
+        if leaves and (isinstance(wanted, command.Prompt) or self._control.full):
             return
-        match self._decide(message):
+        if self._pairing.may_pair(message) and gate.is_pair(wanted):
+            # Before the gate: who may let others in need not be let in.
+            approve = partial(self._pairing.command, wanted.args)
+            self._carry_out(inbound, message, "pair", approve)
+            return
+        match gate.decide(self._pairing.policy, message, self._bot):
             case access.Admitted():
                 pass
             case access.Held(reason=reason):
@@ -272,19 +292,44 @@ class _Intake:
                 why = silence or f"{kind} pairing required"
                 await self._refuse(inbound, message, message.chat_id, why)
                 return
-        if _is_pair(wanted):
-            self._answers.send(message.message_id, message.chat_id, strings.PAIR_NOT_HERE, "pair")
-            await self._close(inbound.row_id, RowState.COMMAND, "pair")
-            return
         if isinstance(wanted, command.Prompt):
             await self._prompts.take(inbound, message, content)
             return
         await self._prompts.make_ready()  # what came before it stays before it
-        if isinstance(wanted, command.Command):
-            await self._commands.run(message, wanted)
-        else:
-            await self._stopper.word(message, always_answer=False)
-        await self._close(inbound.row_id, RowState.COMMAND, None)
+        if isinstance(wanted, command.StopWord):
+            stop = partial(self._stopper.word, message, always_answer=False)
+            self._carry_out(inbound, message, "stop", stop)
+            return
+        self._carry_out(
+            inbound,
+            message,
+            wanted.name,
+            partial(self._commands.run, message, wanted),
+            repeatable=wanted.repeatable,
+            # What starts may take long: prompts wait for it, commands don't.
+            beside=wanted.name is command.Name.NEW,
+        )
+
+    def _carry_out(  # a command and how it is carried out
+        self,
+        inbound: Inbound,
+        message: MessageReceived,
+        what: str,
+        work: Callable[[], Awaitable[strings.Text | None]],
+        *,
+        repeatable: bool = True,
+        beside: bool = False,
+    ) -> None:
+        job = Job(
+            row_id=inbound.row_id,
+            chat_id=message.chat_id,
+            message_id=message.message_id,
+            what=what,
+            work=work,
+            repeatable=repeatable,
+        )
+        self._prompts.add_barrier(message.chat_id, inbound.row_id)
+        self._control.start(job, beside=beside)
 
     async def _comment(self, inbound: Inbound, comment: CommentAdded) -> None:
         """A comment of a document that mentions the bot: a direct message, to the gate."""
@@ -292,10 +337,7 @@ class _Intake:
         if not comment.mentions_bot or place_of(place.chat_id) is None:
             await self._close(inbound.row_id, RowState.COMMAND, "not acted upon")
             return
-        approach = access.Approach(
-            sender_id=comment.sender_id, chat_id=place.chat_id, chat_type="p2p"
-        )
-        match access.decide(self._pairing.policy, approach, self._bot):
+        match gate.decide_comment(self._pairing.policy, comment, place.chat_id, self._bot):
             case access.Admitted():
                 await self._prompts.take_comment(inbound, comment)
             case access.Dropped(reason=reason) | access.Held(reason=reason):
@@ -319,25 +361,6 @@ class _Intake:
         self._marks.clear(message_id)
         if not answer.changed:
             await self._to.lanes_tx.send(lane.MessageRecalled(message_id=message_id))
-
-    def _decide(self, message: MessageReceived) -> access.Decision:
-        mentioned = {each.open_id for each in message.mentions if each.open_id}
-        approach = access.Approach(
-            sender_id=message.sender_id,
-            chat_id=message.chat_id,
-            chat_type=message.chat_type,
-            mentions=frozenset(mentioned),
-            sender_is_bot=message.sender_type not in ("user", ""),
-        )
-        return access.decide(self._pairing.policy, approach, self._bot)
-
-    def _wanted(
-        self, message: MessageReceived, content: Content
-    ) -> command.StopWord | command.Command | command.Prompt:
-        if content.own_text is None:
-            return command.Prompt()
-        bot_keys = [each.key for each in message.mentions if each.open_id == self._bot]
-        return command.parse(content.own_text, bot_keys=bot_keys)
 
     async def _refuse(
         self,
@@ -363,9 +386,3 @@ class _Intake:
 
     async def _close(self, row_id: RowId, state: RowState, note: str | None) -> None:
         await close_row(self._to.journal_tx, row_id, state, note, self._now_ms())
-
-
-def _is_pair(
-    wanted: command.StopWord | command.Command | command.Prompt,
-) -> TypeGuard[command.Command]:
-    return isinstance(wanted, command.Command) and wanted.name is command.Name.PAIR

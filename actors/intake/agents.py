@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.intake.peers import ASK_WITHIN_S, Peers
+from actors.intake.peers import COMMAND_WITHIN_S, Peers
 from actors.kit.mailbox import ask_or
 from actors.messages import agents, ownership
 from protocol import strings
@@ -27,7 +27,7 @@ class Agents:
         started: agents.Started | agents.NotStarted = await ask_or(
             self._to.agents_tx,
             lambda reply: agents.StartAgent(agent=agent or "", alias=alias, cwd=cwd, reply=reply),
-            within_s=ASK_WITHIN_S,
+            within_s=COMMAND_WITHIN_S,
             otherwise=lambda _reason: agents.NotStarted(why=strings.AGENT_NOT_STARTED),
         )
         if isinstance(started, agents.NotStarted):
@@ -59,7 +59,7 @@ class Agents:
         ended: bool = await ask_or(
             self._to.agents_tx,
             lambda reply: agents.EndAgent(session_id=session_id, reply=reply),
-            within_s=ASK_WITHIN_S,
+            within_s=COMMAND_WITHIN_S,
             otherwise=lambda _reason: False,
         )
         if not ended:
@@ -71,7 +71,7 @@ class Agents:
         stored: ownership.Stored = await ask_or(
             self._to.ownership_tx,
             build,
-            within_s=ASK_WITHIN_S,
+            within_s=COMMAND_WITHIN_S,
             otherwise=lambda _reason: ownership.Stored(done=False),
         )
         return stored.done

@@ -8,9 +8,8 @@ from typing import Final
 import structlog
 
 from actors.intake.agents import Agents
-from actors.intake.answers import Answers
 from actors.intake.marks import WaitingMarks
-from actors.intake.peers import ASK_WITHIN_S, Peers
+from actors.intake.peers import COMMAND_WITHIN_S, Peers
 from actors.intake.stop import Stopper
 from actors.kit.mailbox import ask_or
 from actors.messages import journal, ownership
@@ -31,10 +30,9 @@ log = structlog.get_logger()
 class Commands:
     """Carries out what a chat asks of the daemon itself."""
 
-    def __init__(  # noqa: PLR0913  # the other parts of the intake
+    def __init__(  # the other parts of the intake
         self,
         peers: Peers,
-        answers: Answers,
         stopper: Stopper,
         marks: WaitingMarks,
         *,
@@ -43,24 +41,23 @@ class Commands:
         now_ms: Callable[[], int],
     ) -> None:
         self._to = peers
-        self._answers = answers
         self._stopper = stopper
         self._marks = marks
         self._agents = Agents(peers, agents)
         self._reply_mode = reply_mode
         self._now_ms = now_ms
 
-    async def run(self, message: MessageReceived, command: Command) -> None:
-        """Do it, and answer. ``/pair`` is not here: it is carried out before the gate."""
-        if command.name is Name.CANCEL and not command.args:
-            await self._stopper.word(message, always_answer=True)
-            return
-        if command.name is Name.HELP:
-            text = strings.HELP
-        else:
-            state = await self._look_up(message.chat_id)
-            text = strings.NOT_STORED if state is None else await self._do(message, command, state)
-        self._answers.send(message.message_id, message.chat_id, text, command.name)
+    async def run(self, message: MessageReceived, command: Command) -> Text | None:
+        """Do it, and return the answer. ``/pair`` of an admin is carried out before the gate."""
+        match command.name:
+            case Name.CANCEL if not command.args:
+                return await self._stopper.word(message, always_answer=True)
+            case Name.HELP:
+                return strings.HELP
+            case Name.PAIR:
+                return strings.PAIR_NOT_HERE
+        state = await self._look_up(message.chat_id)
+        return strings.NOT_STORED if state is None else await self._do(message, command, state)
 
     async def _do(
         self, message: MessageReceived, command: Command, state: ownership.ChatState
@@ -97,7 +94,7 @@ class Commands:
         return await ask_or(
             self._to.ownership_tx,
             lambda reply: ownership.LookUp(chat_id=chat_id, reply=reply),
-            within_s=ASK_WITHIN_S,
+            within_s=COMMAND_WITHIN_S,
             otherwise=lambda _reason: nobody,
         )
 
@@ -116,7 +113,7 @@ class Commands:
         stored: ownership.Stored = await ask_or(
             self._to.ownership_tx,
             lambda reply: ownership.Bind(chat_id=chat_id, session_id=bound_to, reply=reply),
-            within_s=ASK_WITHIN_S,
+            within_s=COMMAND_WITHIN_S,
             otherwise=lambda _reason: ownership.Stored(done=False),
         )
         if not stored.done:
@@ -141,13 +138,14 @@ class Commands:
         queue: journal.QueueState | journal.Failed = await ask_or(
             self._to.journal_tx,
             lambda reply: journal.Queue(reply=reply),
-            within_s=ASK_WITHIN_S,
+            within_s=COMMAND_WITHIN_S,
             otherwise=lambda reason: journal.Failed(reason=reason),
         )
         if isinstance(queue, journal.Failed):
             return text
-        pending = max(0, queue.pending - 1)  # this command is one of them until it is answered
-        return text.joined(strings.STATUS_QUEUE.format(pending=pending, in_flight=queue.in_flight))
+        return text.joined(
+            strings.STATUS_QUEUE.format(pending=queue.pending, in_flight=queue.in_flight)
+        )
 
     # ── /replymode ──────────────────────────────────────────────────────────
 
@@ -167,7 +165,7 @@ class Commands:
             lambda reply: ownership.SetReplyMode(
                 session_id=current.session.session_id, mode=wanted, reply=reply
             ),
-            within_s=ASK_WITHIN_S,
+            within_s=COMMAND_WITHIN_S,
             otherwise=lambda _reason: ownership.Stored(done=False),
         )
         if not stored.done:
@@ -215,7 +213,7 @@ class Commands:
                 limit=QUEUE_LISTED_MAX,
                 reply=reply,
             ),
-            within_s=ASK_WITHIN_S,
+            within_s=COMMAND_WITHIN_S,
             otherwise=lambda reason: journal.Failed(reason=reason),
         )
         return () if isinstance(answer, journal.Failed) else answer
@@ -240,7 +238,7 @@ class Commands:
             lambda reply: journal.DropWaiting(
                 row_ids=wanted, note="dropped by /queue", at_ms=self._now_ms(), reply=reply
             ),
-            within_s=ASK_WITHIN_S,
+            within_s=COMMAND_WITHIN_S,
             otherwise=lambda reason: journal.Failed(reason=reason),
         )
         if isinstance(answer, journal.Failed):

@@ -110,18 +110,14 @@ class Pairing:
         """Whether this is an admin's direct chat, where ``/pair`` is accepted."""
         return message.chat_type == "p2p" and message.sender_id in self.policy.admins
 
-    async def command(self, message: MessageReceived, args: tuple[str, ...]) -> None:
-        """Carry out ``/pair <code>`` of an admin."""
+    async def command(self, args: tuple[str, ...]) -> strings.Text:
+        """Carry out ``/pair <code>`` of an admin; return the answer."""
         if len(args) != 1:
-            text = strings.PAIR_USAGE
-        else:
-            approved = await self._approve(args[0], makes_first_admin=False)
-            text = (
-                strings.PAIR_UNKNOWN.format(code=args[0][:32])
-                if approved is None
-                else strings.PAIR_APPROVED.format(subject=approved.request.subject)
-            )
-        self._answers.send(message.message_id, message.chat_id, text, "pair")
+            return strings.PAIR_USAGE
+        approved = await self._approve(args[0], makes_first_admin=False)
+        if approved is None:
+            return strings.PAIR_UNKNOWN.format(code=args[0][:32])
+        return strings.PAIR_APPROVED.format(subject=approved.request.subject)
 
     async def operate(
         self, wish: intake.ListPairings | intake.ApprovePairing | intake.RevokePairing

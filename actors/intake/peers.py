@@ -14,6 +14,8 @@ from protocol.platform.outcomes import NoAnswer, Outcome
 
 ASK_WITHIN_S: Final = 1.2
 """A person is waiting; the platform gives a press 3 s, for two questions at most."""
+COMMAND_WITHIN_S: Final = 6.0
+"""Of each question of a command: more than ownership takes for a commit that fails."""
 CALL_WITHIN_S: Final = 30.0
 
 

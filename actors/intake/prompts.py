@@ -39,10 +39,20 @@ Targets = Mapping[ChatId, ownership.ChatTarget | None]
 
 
 class _Held(msgspec.Struct):
-    """A prompt that waits for what it carries, or for one before it."""
+    """A prompt that waits for what it carries, or for what came before it in its chat."""
 
     prompt: Prompt
     complete: bool
+    """Whether all it carries is here."""
+    bound: bool = False
+    """Whether the session it is for is settled: the one its chat was on when its turn came."""
+
+
+class _Barrier(msgspec.Struct):
+    """A command not carried out yet: what came after it follows what it changes."""
+
+    row_id: RowId
+    done: bool = False
 
 
 class Prompts:
@@ -67,65 +77,86 @@ class Prompts:
         self._nursery = nursery
         self._now_ms = now_ms
         self._taken: list[Prompt] = []
-        self._held: dict[ChatId, deque[_Held]] = {}
+        self._held: dict[ChatId, deque[_Held | _Barrier]] = {}
         self._held_rows: set[RowId] = set()
         self._refused: set[RowId] = set()
-        self._left_some = False
         self._noticed: dict[ChatId, int] = {}
 
     async def take(self, inbound: Inbound, message: MessageReceived, content: Content) -> None:
         """Take one more; it becomes ready with a batch, in its turn."""
-        if self._has(inbound.row_id):
-            return
         fetches = needs_fetching(message, content)
-        if not fetches and message.chat_id not in self._held and not self._left_some:
+        if not fetches and message.chat_id not in self._held:
             self._taken.append(
                 Prompt(row_id=inbound.row_id, prepared=_prepared(self._account, message, content))
             )
-            return
-        if self._leaves():
             return
         prepared = _prepared(self._account, message, content)
         await self._hold(inbound.row_id, prepared, complete=not fetches)
         if fetches:
             self._nursery.start_soon(self._fetch, inbound.row_id, message, content)
 
-    def _has(self, row_id: RowId) -> bool:
+    def has(self, row_id: RowId) -> bool:
+        """Whether the row is on its way here."""
         taken = any(prompt.row_id == row_id for prompt in self._taken)
         return taken or row_id in self._held_rows or row_id in self._refused
 
-    def _leaves(self) -> bool:
-        """Whether one more stays in the journal until those held here are gone."""
-        if len(self._held_rows) + len(self._refused) >= HELD_MAX:
-            self._left_some = True
-        return self._left_some
-
-    def _drained(self) -> bool:
-        """Whether those left in the journal can be taken now."""
-        if self._held_rows or self._refused or not self._left_some:
-            return False
-        self._left_some = False
-        return True
+    @property
+    def full(self) -> bool:
+        """Whether one more has to stay in the journal until some held here are gone."""
+        return len(self._held_rows) + len(self._refused) >= HELD_MAX
 
     async def _hold(self, row_id: RowId, prepared: Prepared, *, complete: bool) -> None:
-        chat_id = prepared.chat_id
+        held = self._held.setdefault(prepared.chat_id, deque())
+        held.append(_Held(Prompt(row_id=row_id, prepared=prepared), complete))
+        self._held_rows.add(row_id)
+        await self._advance(prepared.chat_id)
+
+    def add_barrier(self, chat_id: ChatId, row_id: RowId) -> None:
+        """Prompts of this chat that come from now on wait for a command."""
+        self._held.setdefault(chat_id, deque()).append(_Barrier(row_id))
+
+    async def lift_barrier(self, chat_id: ChatId, row_id: RowId) -> None:
+        """The command took effect: bind what waited for it, and let go what can go."""
+        for one in self._held.get(chat_id, ()):
+            if isinstance(one, _Barrier) and one.row_id == row_id:
+                one.done = True
+        await self._advance(chat_id)
+
+    async def _advance(self, chat_id: ChatId) -> None:
+        """Bind the prompts no command is before; let go those that are complete, in order."""
+        held = self._held.get(chat_id, deque())
+        for one in held:
+            if isinstance(one, _Barrier):
+                if not one.done:
+                    break
+            elif not one.bound:
+                await self._bind(one)
+        while held:
+            first = held[0]
+            if isinstance(first, _Barrier):
+                if not first.done:
+                    return
+            elif first.complete and first.bound:
+                self._held_rows.discard(first.prompt.row_id)
+                self._taken.append(first.prompt)
+            else:
+                return
+            held.popleft()
+        self._held.pop(chat_id, None)
+
+    async def _bind(self, one: _Held) -> None:
+        row_id, chat_id = one.prompt.row_id, one.prompt.prepared.chat_id
         target = await find_target(self._to.ownership_tx, chat_id)
         await store(
             self._to.journal_tx,
             lambda reply: journal.Dispatch(row_id=row_id, chat_id=chat_id, reply=reply),
         )
-        prompt = Prompt(
-            row_id=row_id,
-            prepared=prepared,
-            dispatched_to=target.session_id if target else None,
-        )
-        self._held.setdefault(chat_id, deque()).append(_Held(prompt, complete))
-        self._held_rows.add(row_id)
+        dispatched_to = target.session_id if target else None
+        one.prompt = msgspec.structs.replace(one.prompt, dispatched_to=dispatched_to)
+        one.bound = True
 
     async def take_comment(self, inbound: Inbound, comment: CommentAdded) -> None:
         """Take a comment of a document; its text is fetched first."""
-        if self._has(inbound.row_id) or self._leaves():
-            return
         prepared = _prepared_comment(self._account, comment)
         await self._hold(inbound.row_id, prepared, complete=False)
         self._nursery.start_soon(self._fetch_comment, inbound.row_id, comment, prepared)
@@ -143,24 +174,14 @@ class Prompts:
         prepared = _prepared(self._account, message, whole)
         await self._to.intake_tx.send(intake.ContentFetched(row_id=row_id, prepared=prepared))
 
-    def completed(self, message: intake.ContentFetched) -> bool:
-        """What a prompt carries is here: let go what can go, in order.
-
-        Return whether the journal has prompts that were left in it meanwhile.
-        """
+    async def completed(self, message: intake.ContentFetched) -> None:
+        """What a prompt carries is here: let go what can go, in order."""
         chat_id = message.prepared.chat_id
-        held = self._held.get(chat_id, deque())
-        for one in held:
-            if one.prompt.row_id == message.row_id:
+        for one in self._held.get(chat_id, ()):
+            if isinstance(one, _Held) and one.prompt.row_id == message.row_id:
                 one.prompt = msgspec.structs.replace(one.prompt, prepared=message.prepared)
                 one.complete = True
-        while held and held[0].complete:
-            prompt = held.popleft().prompt
-            self._held_rows.discard(prompt.row_id)
-            self._taken.append(prompt)
-        if not held:
-            self._held.pop(chat_id, None)
-        return self._drained()
+        await self._advance(chat_id)
 
     async def make_ready(self) -> None:
         """Commit the prompts taken so far as ready, and notify ownership."""
@@ -215,8 +236,7 @@ class Prompts:
     async def refused(self, message: intake.RefusalSent) -> bool:
         """Close the row whose sender was notified.
 
-        Return whether rows in the journal are to be taken: those left in it, and one whose
-        sender could not be notified, which is tried anew.
+        Return whether it is to be read again: its sender could not be notified.
         """
         if message.delivered:
             await close_row(
@@ -227,7 +247,7 @@ class Prompts:
                 self._now_ms(),
             )
         self._refused.discard(message.row_id)
-        return self._drained() or not message.delivered
+        return not message.delivered
 
     def _notify_if_nobody_is_there(
         self, message: Prepared, target: ownership.ChatTarget | None

@@ -36,10 +36,10 @@ class Stopper:
     def is_admin(self, open_id: OpenId) -> bool:
         return open_id in self._admins()
 
-    async def word(self, message: MessageReceived, *, always_answer: bool) -> None:
+    async def word(self, message: MessageReceived, *, always_answer: bool) -> strings.Text | None:
         """Stop what runs in the chat, or the turn of the card that is quoted.
 
-        Where a card shows that it stopped, only a command is answered.
+        Return the answer; None where a card shows Stopped, which only a command is told of.
         """
         quoted = await self._quoted_turn(message)
         if quoted is not None:
@@ -53,14 +53,12 @@ class Stopper:
             )
         match answer:
             case lane.Stopped(mode=mode) if mode == "streaming" and not always_answer:
-                return
+                return None
             case lane.Stopped():
-                text = strings.STOPPED_TASK
+                return strings.STOPPED_TASK
             case lane.NotAllowed():
-                text = strings.TOAST_NOT_ALLOWED
-            case _:
-                text = strings.NOTHING_RUNNING
-        self._answers.send(message.message_id, message.chat_id, text, "stop")
+                return strings.NOT_ALLOWED_TO_STOP
+        return strings.NOTHING_RUNNING
 
     async def _quoted_turn(self, message: MessageReceived) -> journal.CardTurn | None:
         quoted = message.parent_id
@@ -83,7 +81,7 @@ class Stopper:
             case lane.Stopped():
                 return strings.STOPPED_NAMED.format(alias=alias)
             case lane.NotAllowed():
-                return strings.TOAST_NOT_ALLOWED
+                return strings.NOT_ALLOWED_TO_STOP
         return strings.NOTHING_RUNNING
 
     async def press(self, inbound: Inbound) -> intake.Toast | None:
@@ -118,7 +116,7 @@ class Stopper:
             case lane.Stopped():
                 return _toast("success", strings.TOAST_STOPPED)
             case lane.NotAllowed():
-                return _toast("warning", strings.TOAST_NOT_ALLOWED)
+                return _toast("warning", strings.NOT_ALLOWED_TO_STOP)
             case _:
                 return _toast("info", strings.NOTHING_RUNNING)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from actors.journal import access, correspondence, ledgers, roster, rows
+from actors.journal import access, commands, correspondence, ledgers, roster, rows, sweeping
 from actors.journal.db import Db
 from actors.messages import journal
 
@@ -21,10 +21,12 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     journal.DropWaiting: rows.drop_waiting,
     journal.DropMessage: rows.drop_message,
     journal.Close: rows.close,
+    journal.ClaimCommand: commands.claim_command,
+    journal.NoteAnswer: commands.note_answer,
     journal.OfferNext: rows.offer_next,
     journal.Acked: rows.acked,
     journal.Release: rows.release,
-    journal.ReleaseUnknown: rows.release_unknown,
+    journal.ReleaseUnknown: sweeping.release_unknown,
     journal.Queue: rows.queue,
     journal.Prune: rows.prune,
     journal.LoadLease: ledgers.load_lease,

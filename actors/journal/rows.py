@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from actors.journal.commands import COUNT_CLAIMED
 from actors.journal.correspondence import note_given
 from actors.journal.db import Db, Later, change, the_one
 from actors.messages import journal
@@ -329,35 +330,19 @@ def release(db: Db, message: journal.Release) -> Later[journal.Done]:
     return Later(lambda: journal.Done(changed=any(rows.count() for rows in released)))
 
 
-def release_unknown(db: Db, message: journal.ReleaseUnknown) -> journal.Released:
-    """What is offered at one moment is little: it is read whole."""
-    released: set[SessionId | None] = set()
-    offered = db.execute(
-        "SELECT row_id, connection_id, nullif(routed_to, '') FROM inbound WHERE state = 'offered'"
-    )
-    for row_id, connection_id, dispatched_to in offered.all():
-        if row_id in message.held or connection_id in message.connections:
-            continue
-        log.warning("journal.row_found", row=row_id, connection=connection_id)
-        db.execute(
-            "UPDATE inbound SET state = 'ready', connection_id = NULL WHERE row_id = ?1", row_id
-        )
-        released.add(dispatched_to)
-    return journal.Released(dispatched_to=frozenset(released))
-
-
 def queue(db: Db, _message: journal.Queue) -> Later[journal.QueueState]:
     """Count what waits. It costs one walk over the waiting, never over the closed."""
     waiting = db.execute(
         "SELECT count(*), min(received_at) FROM inbound WHERE state IN ('received', 'ready')"
     )
+    claimed = db.execute(COUNT_CLAIMED)
     offered = db.execute("SELECT count(*) FROM inbound WHERE state = 'offered'")
     damaged = db.execute("SELECT count(*) FROM inbound WHERE state = 'damaged'")
 
     def state() -> journal.QueueState:
         pending, oldest = the_one(waiting)
         return journal.QueueState(
-            pending=pending,
+            pending=pending - the_one(claimed)[0],  # a command that waits for its answer only
             in_flight=the_one(offered)[0],
             oldest_pending_at_ms=oldest,
             damaged=the_one(damaged)[0],

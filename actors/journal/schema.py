@@ -166,6 +166,12 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE session ADD COLUMN role TEXT;
     ALTER TABLE session ADD COLUMN choices TEXT NOT NULL DEFAULT '{}';
     """,
+    # answer is what a command's sender is to be answered: see commands.py.
+    """
+    ALTER TABLE inbound ADD COLUMN answer BLOB;
+    CREATE INDEX inbound_claimed ON inbound (row_id)
+        WHERE state = 'received' AND answer IS NOT NULL;
+    """,
 )
 """``MIGRATIONS[n]`` brings a journal of version n to version n + 1; one that was ever
 released is never edited here, only followed by another one."""

@@ -6,7 +6,7 @@ import msgspec
 
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
-from protocol.ids import MessageId, OpenId, RowId
+from protocol.ids import ChatId, MessageId, OpenId, RowId
 from protocol.routing.delivery import Inbound, Prepared
 from protocol.routing.pairing import AccessBook, Request
 
@@ -57,6 +57,19 @@ class RefusalSent(Message, frozen=True, kw_only=True):
 
     row_id: RowId
     delivered: bool
+
+
+class CommandDone(Message, frozen=True, kw_only=True):
+    """From the intake's own child: a command took effect; what came after it may go on."""
+
+    row_id: RowId
+    chat_id: ChatId
+
+
+class CommandClosed(Message, frozen=True, kw_only=True):
+    """From the intake's own child: a command's answer is out, and its row is closed."""
+
+    row_id: RowId
 
 
 class MarkPlaced(Message, frozen=True, kw_only=True):
@@ -116,6 +129,8 @@ IntakeMessage = (
     | Recover
     | ContentFetched
     | RefusalSent
+    | CommandDone
+    | CommandClosed
     | MarkPlaced
     | TurnBegan
     | CodeSent

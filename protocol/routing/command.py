@@ -73,6 +73,11 @@ class Command(Struct, frozen=True):
     name: Name
     args: tuple[str, ...] = ()
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether carrying it out twice is the same as once: not where it counts the waiting."""
+        return not (self.name is Name.QUEUE and self.args)
+
 
 class Prompt(Struct, frozen=True):
     """For the session."""

@@ -389,7 +389,7 @@ async def test_who_did_not_start_a_turn_in_a_group_can_neither_stop_nor_drop(
         await group.send("one", mention_bot=True)
         await take(boss)
         await group.send("two", mention_bot=True)
-        refused = "Only who started this task, or an admin, can stop it."
+        refused = "Only who started it, or an admin, can stop this."
         assert await group.ask("/stop", mention_bot=True, sender=other) == refused
         assert await group.ask("/stop boss", mention_bot=True, sender=other) == refused
         not_yours = "Only who sent a message, or an admin, can take it out of the queue."

@@ -41,6 +41,8 @@ from actors.messages.journal.rows import (
     Append,
     Appended,
     Capacity,
+    ClaimCommand,
+    Claimed,
     Close,
     Dispatch,
     DropMessage,
@@ -49,6 +51,7 @@ from actors.messages.journal.rows import (
     LaneFull,
     LoadLease,
     LoadRoster,
+    NoteAnswer,
     OfferNext,
     Prepare,
     Prune,
@@ -74,6 +77,8 @@ JournalMessage = (
     | DropWaiting
     | DropMessage
     | Close
+    | ClaimCommand
+    | NoteAnswer
     | OfferNext
     | Acked
     | Release
@@ -116,6 +121,8 @@ __all__ = [
     "Capacity",
     "CardOutcome",
     "CardTurn",
+    "ClaimCommand",
+    "Claimed",
     "Close",
     "CloseCard",
     "Correspondence",
@@ -138,6 +145,7 @@ __all__ = [
     "LoadLease",
     "LoadRoster",
     "MessageAt",
+    "NoteAnswer",
     "NoteCard",
     "NoteSent",
     "OfferNext",

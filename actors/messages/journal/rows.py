@@ -127,6 +127,33 @@ class Close(Message, frozen=True, kw_only=True):
     reply: Reply[Done | Failed]
 
 
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+    """The row's command may be carried out, or was."""
+
+    first: bool
+    """False: somebody began to carry it out before, and may have."""
+    answer: bytes | None
+    """What was noted as its answer: it was carried out, and only the answer is to be sent."""
+
+
+class ClaimCommand(Message, frozen=True, kw_only=True):
+    """Say that a row's command is about to be carried out; None: the row is closed already.
+
+    So a row that is read twice, in one run or the next, acts once.
+    """
+
+    row_id: RowId
+    reply: Reply[Claimed | Failed | None]
+
+
+class NoteAnswer(Message, frozen=True, kw_only=True):
+    """The command was carried out; this is what its sender is to be answered."""
+
+    row_id: RowId
+    answer: bytes
+    reply: Reply[Done | Failed]
+
+
 class OfferNext(Message, frozen=True, kw_only=True):
     """Take the oldest ready row that is routed to this session, and commit it as offered.
 

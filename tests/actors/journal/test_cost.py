@@ -21,7 +21,13 @@ FEW, MANY = 200, 20_000
 BATCH = 1_000
 STEPS_COUNTED_BY = 1
 
-WALKED_WHOLE = {"inbound_pending", "inbound_offered", "inbound_damaged", "card_open"}
+WALKED_WHOLE = {
+    "inbound_pending",
+    "inbound_offered",
+    "inbound_claimed",
+    "inbound_damaged",
+    "card_open",
+}
 """Partial indexes a statement may walk from end to end: they hold what is under way."""
 
 

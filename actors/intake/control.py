@@ -1,0 +1,128 @@
+"""Control lanes: commands and stop words of each chat, carried out in order, beside prompts.
+
+Part of the intake. A command is claimed in the journal before it acts, so that a row read
+twice acts once; its answer is noted there before it is sent, and the row is closed only
+when the answer is out. So whatever dies in between, the next run sends what is left.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+import structlog
+import trio
+
+from actors.intake.answers import Answers
+from actors.intake.peers import Peers
+from actors.intake.rows import close_row, store
+from actors.messages import intake, journal
+from protocol import strings
+from protocol.ids import ChatId, MessageId, RowId
+from protocol.routing.delivery import RowState
+
+COMMANDS_MAX: Final = 256
+"""Commands not answered yet; past it they stay in the journal until these are."""
+ANSWER_AGAIN_S: Final = 30.0
+
+log = structlog.get_logger()
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One command, and how it is carried out."""
+
+    row_id: RowId
+    chat_id: ChatId
+    message_id: MessageId
+    what: str
+    """Distinguishes its answer from others to the same message."""
+    work: Callable[[], Awaitable[strings.Text | None]]
+    """Does it, and returns the answer; None: what it did shows by itself."""
+    repeatable: bool = True
+    """Whether doing it twice is the same as doing it once."""
+
+
+class Control:
+    """The commands of one account that are under way."""
+
+    def __init__(
+        self,
+        peers: Peers,
+        answers: Answers,
+        nursery: trio.Nursery,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._to = peers
+        self._answers = answers
+        self._nursery = nursery
+        self._now_ms = now_ms
+        self._lanes: dict[ChatId, deque[Job]] = {}
+        self._open: set[RowId] = set()
+
+    def has(self, row_id: RowId) -> bool:
+        return row_id in self._open
+
+    @property
+    def full(self) -> bool:
+        return len(self._open) >= COMMANDS_MAX
+
+    def start(self, job: Job, *, beside: bool = False) -> None:
+        """Carry it out after the chat's earlier ones; *beside*: without waiting for them."""
+        self._open.add(job.row_id)
+        if beside:
+            self._nursery.start_soon(self._carry_out, job)
+            return
+        waiting = self._lanes.get(job.chat_id)
+        if waiting is not None:
+            waiting.append(job)
+            return
+        self._lanes[job.chat_id] = deque([job])
+        self._nursery.start_soon(self._run, job.chat_id)
+
+    def closed(self, message: intake.CommandClosed) -> None:
+        self._open.discard(message.row_id)
+
+    async def _run(self, chat_id: ChatId) -> None:
+        """Carry out what one chat commands, until there is nothing left."""
+        waiting = self._lanes[chat_id]
+        while waiting:
+            await self._carry_out(waiting.popleft())
+        # No checkpoint since it was found empty.
+        del self._lanes[chat_id]
+
+    async def _carry_out(self, job: Job) -> None:
+        claimed: journal.Claimed | journal.Failed | None = await store(
+            self._to.journal_tx,
+            lambda reply: journal.ClaimCommand(row_id=job.row_id, reply=reply),
+        )
+        assert not isinstance(claimed, journal.Failed)
+        text: strings.Text | None = None
+        if claimed is not None and claimed.answer is not None:
+            text = msgspec.json.decode(claimed.answer, type=strings.Text)
+        elif claimed is not None:
+            interrupted = not (claimed.first or job.repeatable)
+            text = strings.COMMAND_INTERRUPTED if interrupted else await job.work()
+            if text is not None:
+                await self._note(job.row_id, text)
+        await self._to.intake_tx.send(intake.CommandDone(row_id=job.row_id, chat_id=job.chat_id))
+        self._nursery.start_soon(self._answer, job, text)
+
+    async def _note(self, row_id: RowId, text: strings.Text) -> None:
+        answer = msgspec.json.encode(text)
+        done: journal.Done | journal.Failed = await store(
+            self._to.journal_tx,
+            lambda reply: journal.NoteAnswer(row_id=row_id, answer=answer, reply=reply),
+        )
+        assert isinstance(done, journal.Done)
+
+    async def _answer(self, job: Job, text: strings.Text | None) -> None:
+        """Send the answer until it is out, then close the row."""
+        while text is not None and not await self._answers.deliver(
+            job.message_id, job.chat_id, text, job.what
+        ):
+            log.warning("feishu.answer_waits", message=job.message_id, what=job.what)
+            await trio.sleep(ANSWER_AGAIN_S)
+        await close_row(self._to.journal_tx, job.row_id, RowState.COMMAND, job.what, self._now_ms())
+        await self._to.intake_tx.send(intake.CommandClosed(row_id=job.row_id))
