@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from protocol.quoted import quoted
+
 Language = Literal["en", "zh"]
 
 
@@ -19,9 +21,13 @@ class Text(Struct, frozen=True):
         return self.zh if language == "zh" else self.en
 
     def format(self, **values: object) -> Text:
-        """Fill in *values*; one that is a Text itself goes into each language as it is there."""
-        en = {key: it.en if isinstance(it, Text) else it for key, it in values.items()}
-        zh = {key: it.zh if isinstance(it, Text) else it for key, it in values.items()}
+        """Fill in *values*.
+
+        A Text goes into each language as it is there; anything else is quoted, since it is
+        what others wrote (``protocol.quoted``).
+        """
+        en = {key: it.en if isinstance(it, Text) else _quoted(it) for key, it in values.items()}
+        zh = {key: it.zh if isinstance(it, Text) else _quoted(it) for key, it in values.items()}
         return Text(self.en.format(**en), self.zh.format(**zh))
 
     def plus(self, tail: str) -> Text:
@@ -30,6 +36,10 @@ class Text(Struct, frozen=True):
 
     def joined(self, tail: Text) -> Text:
         return Text(self.en + tail.en, self.zh + tail.zh)
+
+
+def _quoted(value: object) -> object:
+    return quoted(value) if isinstance(value, str) else value
 
 
 # ── in the chat ─────────────────────────────────────────────────────────────
@@ -193,6 +203,15 @@ APPROVAL_SUMMARY: Final = Text("Permission needed", "需要授权")
 APPROVAL_WHO: Final = Text(
     "Who started this task, or an admin, decides.", "由任务发起人或管理员决定。"
 )
+APPROVAL_ADMINS: Final = Text("An admin decides.", "由管理员决定。")
+APPROVAL_FILE: Final = Text(
+    "⚠️ This is not all of it: the whole request is in the file sent before this card.",
+    "⚠️ 此处不是全部内容：完整请求见本卡片之前发送的文件。",
+)
+ALLOW_ONCE: Final = Text("Allow once", "允许一次")
+REJECT_ONCE: Final = Text("Reject", "拒绝")
+ALLOW_ALWAYS: Final = Text("Always allow", "始终允许")
+REJECT_ALWAYS: Final = Text("Always reject", "始终拒绝")
 APPROVAL_ALLOWED: Final = Text("✅ {label}", "✅ {label}")
 APPROVAL_REJECTED: Final = Text("⛔ {label}", "⛔ {label}")
 APPROVAL_ELSEWHERE: Final = Text("Decided elsewhere.", "已在别处处理。")

@@ -66,6 +66,7 @@ def approvals_peers(
     return approvals.Peers(
         gateways={name: one.gateway.tx for name, one in accounts.items()},
         journal_tx=boxes.journal.tx,
+        intakes=tuple(one.intake.tx for one in accounts.values()),
         own_tx=boxes.approvals.tx,
         cleanup=cleanup,
         random_bytes=adapters.random_bytes,

@@ -17,9 +17,10 @@ from actors.approvals.peers import Peers
 from actors.kit.mailbox import offer
 from actors.messages import approvals, intake, link
 from protocol import strings
-from protocol.cards import approval
-from protocol.cards.approval import Approval, Chosen, NotTaken
-from protocol.ids import ConnectionId, TurnId
+from protocol.cards import approval, approval_card
+from protocol.cards.approval import Approval, Chosen, NotTaken, Place
+from protocol.ids import AccountId, ChatId, ConnectionId, MessageId, TurnId
+from protocol.routing.access import Policy
 from protocol.strings import Text
 from protocol.wire import messages as wire
 
@@ -28,6 +29,8 @@ OPEN_MAX: Final = 512
 KEY_BYTES: Final = 12
 SECRET_BYTES: Final = 32
 VALID_S: Final = 60 * 60.0
+ADMINS_MAX: Final = 8
+"""Asked at once where no turn names a person."""
 
 log = structlog.get_logger()
 
@@ -43,19 +46,26 @@ async def run(
         async with trio.open_nursery() as nursery:
             actor = _Approvals(peers, nursery)
             nursery.start_soon(close_what_was_left, peers)
+            for intake_tx in peers.intakes:
+                offer(intake_tx, intake.ReportAccess())
             task_status.started()
             async for message in inbox:
                 actor.handle(message)
 
 
 class _Open(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """A request, who asked, and its card."""
+    """A request as one person is shown it, who asked, and its card."""
 
     approval: Approval
     connection_id: ConnectionId
     turn_id: TurnId | None
     link: trio.MemorySendChannel[link.LinkMessage]
     card: ApprovalCard
+
+    @property
+    def asked_by(self) -> tuple[ConnectionId, str]:
+        """What is the same for all who are shown the request."""
+        return self.connection_id, self.approval.request.request_id
 
 
 class _Approvals:
@@ -64,18 +74,20 @@ class _Approvals:
         self._nursery = nursery
         self._secret = peers.random_bytes(SECRET_BYTES)
         self._open: dict[str, _Open] = {}
+        self._policies: dict[AccountId, Policy] = {}
 
     def handle(self, message: approvals.ApprovalsMessage) -> None:
         match message:
             case approvals.Ask():
                 self._ask(message)
-            case approvals.Pressed(press=press, reply=reply):
+            case approvals.Pressed(reply=reply):
                 with reply:
-                    reply.send(self._press(press))
+                    reply.send(self._press(message))
+            case approvals.AccessIs():
+                self._access_is(message)
             case approvals.Closed(connection_id=connection_id, request_id=request_id):
                 for each in self._all():
-                    mine = each.connection_id == connection_id
-                    if mine and each.approval.request.request_id == request_id:
+                    if each.asked_by == (connection_id, request_id):
                         self._close(each, strings.APPROVAL_ELSEWHERE)
             case approvals.TurnOver(turn_id=turn_id):
                 for each in self._all():
@@ -93,28 +105,60 @@ class _Approvals:
     def _all(self) -> list[_Open]:
         return list(self._open.values())
 
+    # ── asked ───────────────────────────────────────────────────────────────
+
     def _ask(self, ask: approvals.Ask) -> None:
         request = ask.request
-        if any(
-            (each.connection_id, each.approval.request.request_id)
-            == (ask.connection_id, request.request_id)
-            for each in self._open.values()
-        ):
+        if any(each.asked_by == (ask.connection_id, request.request_id) for each in self._all()):
             return  # asked twice: one card, one verdict
-        if not request.options or len(self._open) >= OPEN_MAX:
-            log.warning("approval.not_asked", session=ask.session_id, options=len(request.options))
+        of_admins, places = self._places(ask)
+        if not approval.is_askable(request.options) or len(self._open) >= OPEN_MAX or not places:
+            log.warning(
+                "approval.not_asked",
+                session=ask.session_id,
+                options=len(request.options),
+                people=len(places),
+            )
             cancelled = wire.PermissionVerdict(request_id=request.request_id, outcome="cancelled")
             offer(ask.link, link.Verdict(verdict=cancelled))
             return
+        for place in places:
+            self._show(ask, place, of_admins=of_admins)
+
+    def _places(self, ask: approvals.Ask) -> tuple[bool, list[Place]]:
+        """Return whether only admins decide, and where to ask: with each of them, then."""
+        account = (
+            ask.place.account if ask.place else ask.account or next(iter(self._peers.gateways))
+        )
+        policy = self._policies.get(account, Policy())
+        if ask.place is not None and not approval.is_strangers(ask.place, policy):
+            return False, [ask.place]
+        return (
+            True,
+            [
+                Place(
+                    account=account,
+                    chat_id=ChatId(admin),  # the platform finds their direct chat
+                    message_id=MessageId(""),
+                    sender_id=admin,
+                    chat_type="p2p",
+                    lease_epoch=ask.place.lease_epoch if ask.place else 0,
+                )
+                for admin in sorted(policy.admins)[:ADMINS_MAX]
+            ],
+        )
+
+    def _show(self, ask: approvals.Ask, place: Place, *, of_admins: bool) -> None:
         asked = Approval(
             key=self._peers.random_bytes(KEY_BYTES).hex(),
             session_id=ask.session_id,
             alias=ask.alias,
-            place=ask.place,
-            request=request,
+            place=place,
+            request=ask.request,
             expires_at_ms=self._peers.now_ms() + int(VALID_S * 1000),
+            of_admins=of_admins,
         )
-        card = ApprovalCard(asked, approval.open_card(asked, self._secret), self._peers)
+        card = ApprovalCard(asked, approval_card.open_card(asked, self._secret), self._peers)
         self._open[asked.key] = _Open(
             approval=asked,
             connection_id=ask.connection_id,
@@ -127,29 +171,39 @@ class _Approvals:
             "approval.asked",
             session=ask.session_id,
             turn=ask.turn_id,
-            chat=ask.place.chat_id,
+            chat=place.chat_id,
             request=asked.key,
         )
 
-    def _press(self, press: approval.Press) -> intake.Toast:
+    # ── decided ─────────────────────────────────────────────────────────────
+
+    def _press(self, pressed: approvals.Pressed) -> intake.Toast:
+        press = pressed.press
         held = self._open.get(press.key)
         if held is None:
             return _toast("info", strings.TOAST_TOO_LATE)
-        match approval.judge(held.approval, press, self._secret, self._peers.now_ms()):
+        now_ms = self._peers.now_ms()
+        match approval.judge(held.approval, press, pressed.policy, self._secret, now_ms):
             case NotTaken(toast=toast):
                 log.warning("approval.press_refused", request=press.key, by=press.by)
                 return _toast("warning", toast)
             case Chosen(option=option):
-                self._verdict(
-                    held,
-                    wire.PermissionVerdict(
-                        request_id=held.approval.request.request_id,
-                        outcome="selected",
-                        option_id=option.id,
-                        by=press.by,
+                offer(
+                    held.link,
+                    link.Verdict(
+                        verdict=wire.PermissionVerdict(
+                            request_id=held.approval.request.request_id,
+                            outcome="selected",
+                            option_id=option.id,
+                            by=press.by,
+                        )
                     ),
                 )
-                held.card.end(approval.chosen_card(held.approval, option, press.by))
+                del self._open[press.key]
+                held.card.end(approval_card.chosen_card(held.approval, option, press.by))
+                for other in self._all():
+                    if other.asked_by == held.asked_by:
+                        self._close(other, strings.APPROVAL_ELSEWHERE)
                 log.info("approval.decided", request=press.key, by=press.by, option=option.kind)
                 allowed = approval.allows(option)
                 return _toast(
@@ -157,22 +211,28 @@ class _Approvals:
                     strings.TOAST_ALLOWED if allowed else strings.TOAST_REJECTED,
                 )
 
-    def _close(self, held: _Open, why: Text, *, answer: bool = False) -> None:
-        """End a request that nobody decided here; *answer* the agent so that it does not wait."""
-        if answer:
-            self._verdict(
-                held,
-                wire.PermissionVerdict(
-                    request_id=held.approval.request.request_id, outcome="cancelled"
-                ),
-            )
-        self._open.pop(held.approval.key, None)
-        held.card.end(approval.closed_card(held.approval, why))
-        log.info("approval.closed", request=held.approval.key, reason=why.en)
+    def _access_is(self, access: approvals.AccessIs) -> None:
+        self._policies[access.account] = access.policy
+        for each in self._all():
+            place = each.approval.place
+            if place.account == access.account and not approval.may_decide(
+                each.approval, place.sender_id, access.policy
+            ):
+                self._close(each, strings.APPROVAL_STOPPED, answer=True)
 
-    def _verdict(self, held: _Open, verdict: wire.PermissionVerdict) -> None:
+    def _close(self, held: _Open, why: Text, *, answer: bool = False) -> None:
+        """End what one person was shown and did not decide.
+
+        Once nobody is left who could, *answer* the agent so that it does not wait.
+        """
         self._open.pop(held.approval.key, None)
-        offer(held.link, link.Verdict(verdict=verdict))
+        held.card.end(approval_card.closed_card(held.approval, why))
+        log.info("approval.closed", request=held.approval.key, reason=why.en)
+        if answer and not any(each.asked_by == held.asked_by for each in self._all()):
+            cancelled = wire.PermissionVerdict(
+                request_id=held.approval.request.request_id, outcome="cancelled"
+            )
+            offer(held.link, link.Verdict(verdict=cancelled))
 
 
 def _toast(kind: str, text: Text) -> intake.Toast:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 import structlog
 import trio
 
@@ -15,10 +16,18 @@ from actors.approvals.peers import Peers
 from actors.kit.mailbox import ask_or
 from actors.messages import approvals, gateway, journal
 from protocol import strings
-from protocol.cards import approval
+from protocol.cards import approval_card
 from protocol.cards.approval import Approval
 from protocol.ids import AccountId, MessageId, idempotency_key
-from protocol.platform.outcomes import Gone, MessageSent, NoAnswer, Outcome, RateLimited, Rejected
+from protocol.platform.outcomes import (
+    FileUploaded,
+    Gone,
+    MessageSent,
+    NoAnswer,
+    Outcome,
+    RateLimited,
+    Rejected,
+)
 
 CALL_WITHIN_S: Final = 30.0
 LEDGER_WITHIN_S: Final = 4.0
@@ -38,7 +47,7 @@ class ApprovalCard:
         self._opening = opening
         self._peers = peers
         self._ended = trio.Event()
-        self._last = approval.closed_card(asked, strings.APPROVAL_STOPPED)
+        self._last = approval_card.closed_card(asked, strings.APPROVAL_STOPPED)
 
     def end(self, last: str) -> None:
         """Show this last; the card's own task does it."""
@@ -75,41 +84,62 @@ class ApprovalCard:
         await self._peers.own_tx.send(approvals.Expired(key=self._approval.key, shown=shown))
 
     async def _send(self) -> MessageId | None:
-        """Reply to the message the agent works on; None: it can't be shown."""
+        """Send the card, after the file it needs; None: it can't be shown."""
+        attached = approval_card.file_of(self._approval)
+        if attached is not None:
+            # Nobody is offered Allow for what they could not read.
+            upload = gateway.UploadFile(file_type="stream", name="request.txt", content=attached)
+            uploaded = await call(self._peers, self._approval.place.account, upload)
+            if not isinstance(uploaded, FileUploaded):
+                self._not_shown(uploaded)
+                return None
+            content = msgspec.json.encode({"file_key": uploaded.file_key}).decode()
+            sent = await self._send_message("file", content, "approval-file")
+            if not isinstance(sent, MessageSent):
+                self._not_shown(sent)
+                return None
+        outcome = await self._send_message("interactive", self._opening, "approval")
+        if not isinstance(outcome, MessageSent):
+            self._not_shown(outcome)
+            return None
+        return outcome.message_id
+
+    async def _send_message(
+        self, msg_type: gateway.MessageType, content_json: str, purpose: str
+    ) -> Outcome:
+        """Reply to the message the agent works on; where that is gone, post to its chat."""
         place = self._approval.place
-        sends: list[gateway.Operation] = [
-            gateway.ReplyMessage(
+        outcome: Outcome = Gone(code=0, message="no message to reply to")
+        if place.message_id:
+            reply = gateway.ReplyMessage(
                 message_id=place.message_id,
                 chat_id=place.chat_id,
-                msg_type="interactive",
-                content_json=self._opening,
-                uuid=idempotency_key("approval", self._approval.key),
-            ),
-            gateway.CreateMessage(
+                msg_type=msg_type,
+                content_json=content_json,
+                uuid=idempotency_key(purpose, self._approval.key),
+            )
+            outcome = await call(self._peers, place.account, reply)
+        if isinstance(outcome, Gone):
+            create = gateway.CreateMessage(
                 chat_id=place.chat_id,
-                msg_type="interactive",
-                content_json=self._opening,
-                uuid=idempotency_key("approval-chat", self._approval.key),
-            ),
-        ]
-        outcome: Outcome = NoAnswer(reason="not sent")
-        for operation in sends:
-            outcome = await call(self._peers, place.account, operation)
-            if isinstance(outcome, MessageSent):
-                return outcome.message_id
-            if not isinstance(outcome, Gone):
-                break
+                msg_type=msg_type,
+                content_json=content_json,
+                uuid=idempotency_key(f"{purpose}-chat", self._approval.key),
+            )
+            outcome = await call(self._peers, place.account, create)
+        return outcome
+
+    def _not_shown(self, outcome: Outcome) -> None:
         log.warning(
             "approval.not_shown", request=self._approval.key, outcome=type(outcome).__name__
         )
-        return None
 
     async def _enter(self, message_id: MessageId) -> None:
         """Enter the card into the ledger, with what a later start would show."""
         entry = journal.ApprovalLeft(
             message_id=message_id,
             account=self._approval.place.account,
-            last_card=approval.closed_card(self._approval, strings.INTERRUPTED),
+            last_card=approval_card.closed_card(self._approval, strings.INTERRUPTED),
         )
         answer: journal.Done | journal.Failed = await ask_or(
             self._peers.journal_tx,

@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from actors.kit.cleanup import CleanupBudget
-from actors.messages import approvals, gateway, journal
+from actors.messages import approvals, gateway, intake, journal
 from protocol.ids import AccountId
 
 
@@ -17,6 +17,7 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     gateways: Mapping[AccountId, trio.MemorySendChannel[gateway.GatewayMessage]]
     journal_tx: trio.MemorySendChannel[journal.JournalMessage]
+    intakes: tuple[trio.MemorySendChannel[intake.IntakeMessage], ...]
     own_tx: trio.MemorySendChannel[approvals.ApprovalsMessage]
     cleanup: CleanupBudget
     random_bytes: Callable[[int], bytes]

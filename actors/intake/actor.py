@@ -120,7 +120,7 @@ class _Intake:
             now_ms=now_ms,
             mint=settings.mint_code,
         )
-        self._stopper = Stopper(peers, self._answers, lambda: self._pairing.policy.admins)
+        self._stopper = Stopper(peers, self._answers, lambda: self._pairing.policy)
         self._marks = WaitingMarks(peers, self._answers, nursery)
         self._commands = Commands(
             peers,
@@ -202,6 +202,8 @@ class _Intake:
                 self._marks.clear(message_id)
             case intake.CodeSent():
                 await self._pairing.code_sent(message)
+            case intake.ReportAccess():
+                await self._pairing.report()
             case intake.ListPairings() | intake.ApprovePairing() | intake.RevokePairing():
                 await self._pairing.operate(message)
 

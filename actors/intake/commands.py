@@ -16,6 +16,7 @@ from actors.messages import journal, ownership
 from protocol import strings
 from protocol.ids import ChatId, RowId, SessionId
 from protocol.platform.events import MessageReceived
+from protocol.quoted import quoted
 from protocol.routing import roster
 from protocol.routing.command import Command, Name
 from protocol.routing.roster import ReplyMode, SessionView
@@ -274,5 +275,4 @@ def _queue_list(
 
 
 def _excerpt(content: str) -> str:
-    line = " ".join(content.split())
-    return line if len(line) <= EXCERPT_CHARACTERS else f"{line[:EXCERPT_CHARACTERS]}…"
+    return quoted(content, EXCERPT_CHARACTERS + 1)

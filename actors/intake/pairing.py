@@ -14,7 +14,7 @@ import trio
 from actors.intake.answers import Answers
 from actors.intake.peers import Peers, call
 from actors.intake.rows import store
-from actors.messages import gateway, intake, journal
+from actors.messages import approvals, gateway, intake, journal
 from protocol import strings
 from protocol.ids import AccountId, idempotency_key
 from protocol.platform.events import MessageReceived
@@ -56,6 +56,7 @@ class Pairing:
         )
         assert isinstance(book, AccessBook)
         self._keep(book)
+        await self.report()
 
     # ── strangers ───────────────────────────────────────────────────────────
 
@@ -182,6 +183,13 @@ class Pairing:
         )
         assert isinstance(done, journal.Done)
         self._keep(book)
+        await self.report()
+
+    async def report(self) -> None:
+        """Let the approvals know the gate: who was let out has no open request any more."""
+        await self._to.approvals_tx.send(
+            approvals.AccessIs(account=self._account, policy=self.policy)
+        )
 
     def _keep(self, book: AccessBook) -> None:
         self._book = book

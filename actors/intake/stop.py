@@ -15,6 +15,7 @@ from protocol.cards.approval import Press, read_press
 from protocol.errors import RemoteProtocolError
 from protocol.ids import ChatId, OpenId, SessionId, TurnId
 from protocol.platform.events import MessageReceived, decode_card_action
+from protocol.routing import access
 from protocol.routing.delivery import Inbound
 
 log = structlog.get_logger()
@@ -27,14 +28,14 @@ class Stopper:
         self,
         peers: Peers,
         answers: Answers,
-        admins: Callable[[], frozenset[OpenId]],
+        policy: Callable[[], access.Policy],
     ) -> None:
         self._to = peers
-        self._admins = admins
+        self._policy = policy
         self._answers = answers
 
     def is_admin(self, open_id: OpenId) -> bool:
-        return open_id in self._admins()
+        return open_id in self._policy().admins
 
     async def word(self, message: MessageReceived, *, always_answer: bool) -> strings.Text | None:
         """Stop what runs in the chat, or the turn of the card that is quoted.
@@ -93,12 +94,7 @@ class Stopper:
                 "feishu.event.unreadable", event_id=inbound.event_id, reason=str(unreadable)
             )
             return None
-        press = read_press(
-            action.value,
-            action.operator_id,
-            action.chat_id,
-            by_admin=action.operator_id in self._admins(),
-        )
+        press = read_press(action.value, action.operator_id, action.chat_id)
         if press is not None:
             return await self._decide(press)
         session_id, turn_id = action.value.get("session"), action.value.get("turn")
@@ -109,6 +105,9 @@ class Stopper:
             or action.chat_id is None
         ):
             return _toast("warning", strings.TOAST_UNKNOWN)
+        if not access.may_press(self._policy(), action.operator_id, action.chat_id):
+            log.warning("feishu.press_refused", by=action.operator_id, chat=action.chat_id)
+            return _toast("warning", strings.TOAST_NOT_ALLOWED)
         answer = await self._ask_to_stop(
             SessionId(session_id), TurnId(turn_id), action.chat_id, action.operator_id
         )
@@ -124,7 +123,7 @@ class Stopper:
         too_late = _toast("info", strings.TOAST_TOO_LATE)
         answer: intake.Toast = await ask_or(
             self._to.approvals_tx,
-            lambda reply: approvals.Pressed(press=press, reply=reply),
+            lambda reply: approvals.Pressed(press=press, policy=self._policy(), reply=reply),
             within_s=ASK_WITHIN_S,
             otherwise=lambda _reason: too_late,
         )
@@ -142,7 +141,7 @@ class Stopper:
                 turn_id=turn_id,
                 chat_id=chat_id,
                 by=by,
-                by_admin=by in self._admins(),
+                by_admin=self.is_admin(by),
                 reason="user",
                 reply=reply,
             ),

@@ -34,7 +34,7 @@ class Permissions:
         self._session_id = SessionId("")
         self._alias = ""
         self._places: dict[TurnId, Place] = {}
-        self._last_direct: Place | None = None
+        self._account: AccountId | None = None
         self._asked = False
 
     def admitted(self, session_id: SessionId, alias: str) -> None:
@@ -54,14 +54,13 @@ class Permissions:
         self._places[TurnId(deliver.turn_id)] = place
         if len(self._places) > TURNS_MAX:
             del self._places[next(iter(self._places))]
-        if place.chat_type == "p2p":
-            self._last_direct = place
+        self._account = place.account
 
     async def ask(self, request: wire.PermissionRequest) -> None:
-        """Ask where the turn came from; without a turn, the last direct chat: never a group."""
+        """Ask where the turn came from; without a turn, the admins."""
         turn_id = None if request.turn_id is None else TurnId(request.turn_id)
-        place = self._last_direct if turn_id is None else self._places.get(turn_id)
-        if self._approvals_tx is None or place is None:
+        place = None if turn_id is None else self._places.get(turn_id)
+        if self._approvals_tx is None or (place is None and turn_id is not None):
             self._send(wire.PermissionVerdict(request_id=request.request_id, outcome="cancelled"))
             return
         self._asked = True
@@ -71,6 +70,7 @@ class Permissions:
                 session_id=self._session_id,
                 alias=self._alias,
                 turn_id=turn_id,
+                account=self._account,
                 place=place,
                 request=request,
                 link=self._mailbox.clone(),

@@ -9,7 +9,8 @@ from actors.messages.base import Message
 from actors.messages.intake import Toast
 from actors.messages.link import LinkMessage
 from protocol.cards.approval import Place, Press
-from protocol.ids import ConnectionId, SessionId, TurnId
+from protocol.ids import AccountId, ConnectionId, SessionId, TurnId
+from protocol.routing.access import Policy
 from protocol.wire.messages import PermissionRequest
 
 
@@ -20,7 +21,10 @@ class Ask(Message, frozen=True, kw_only=True):
     session_id: SessionId
     alias: str
     turn_id: TurnId | None
-    place: Place
+    account: AccountId | None
+    """Whose admins are asked where there is no place; None: nobody wrote to the session yet."""
+    place: Place | None
+    """Where the turn came from; None: there is none, so the admins are asked."""
     request: PermissionRequest
     link: trio.MemorySendChannel[LinkMessage]
 
@@ -45,10 +49,19 @@ class ConnectionOver(Message, frozen=True, kw_only=True):
     connection_id: ConnectionId
 
 
+class AccessIs(Message, frozen=True, kw_only=True):
+    """The gate of an account is this now: who was let out has no open request any more."""
+
+    account: AccountId
+    policy: Policy
+
+
 class Pressed(Message, frozen=True, kw_only=True):
     """Somebody pressed a button of an approval; answered at once."""
 
     press: Press
+    policy: Policy
+    """The gate, as it is at this moment."""
     reply: Reply[Toast]
 
 
@@ -59,4 +72,4 @@ class Expired(Message, frozen=True, kw_only=True):
     shown: bool
 
 
-ApprovalsMessage = Ask | Closed | TurnOver | ConnectionOver | Pressed | Expired
+ApprovalsMessage = Ask | Closed | TurnOver | ConnectionOver | AccessIs | Pressed | Expired

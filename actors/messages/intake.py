@@ -122,6 +122,10 @@ class RevokePairing(Message, frozen=True, kw_only=True):
     reply: Reply[PairingResult]
 
 
+class ReportAccess(Message, frozen=True, kw_only=True):
+    """The approvals run anew: send them the gate as it is."""
+
+
 IntakeMessage = (
     Arrived
     | CardAction
@@ -137,4 +141,5 @@ IntakeMessage = (
     | ListPairings
     | ApprovePairing
     | RevokePairing
+    | ReportAccess
 )

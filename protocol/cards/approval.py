@@ -1,6 +1,7 @@
-"""An agent asks for permission: the card that shows it, and whose press counts.
+"""An agent asks for permission: whom it asks, and whose press counts.
 
-A request goes to the person whose message the agent works on. Its buttons carry a
+A request goes to the person whose message the agent works on; one without a turn, or of
+a stranger's turn, to the admins' direct chats. Its buttons carry a
 signature over request, option, person, chat and lease epoch, so that nothing but a press
 on the card we sent, by who may press, decides; and it decides once.
 """
@@ -9,28 +10,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 from msgspec import Struct
 
 from protocol import strings
-from protocol.cards.answer import json_bytes, storable
 from protocol.ids import AccountId, ChatId, MessageId, OpenId, SessionId
+from protocol.routing import access
 from protocol.strings import Text
 from protocol.wire.messages import PermissionOption, PermissionRequest
 
 PRESS: Final = "approve"
 """What ``larkd`` is in the value of our buttons."""
 OPTIONS_MAX: Final = 10
-DETAIL_BYTES_MAX: Final = 16_000
-"""As JSON; a command longer than this is cut, with a note of it."""
-LABEL_CHARACTERS_MAX: Final = 80
-TITLE_CHARACTERS_MAX: Final = 300
 _SIGNATURE_CHARACTERS: Final = 32
-_FENCES: Final = re.compile("`{3,}")
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -54,6 +48,8 @@ class Approval(Struct, frozen=True, kw_only=True):
     place: Place
     request: PermissionRequest
     expires_at_ms: int
+    of_admins: bool = False
+    """Only an admin decides it, whoever the agent works for."""
 
 
 class Press(Struct, frozen=True, kw_only=True):
@@ -63,7 +59,6 @@ class Press(Struct, frozen=True, kw_only=True):
     option_id: str
     signature: str
     by: OpenId
-    by_admin: bool
     chat_id: ChatId | None
 
 
@@ -77,9 +72,7 @@ class NotTaken(Struct, frozen=True, kw_only=True):
     toast: Text
 
 
-def read_press(
-    value: Mapping[str, Any], by: OpenId, chat_id: ChatId | None, *, by_admin: bool
-) -> Press | None:
+def read_press(value: Mapping[str, Any], by: OpenId, chat_id: ChatId | None) -> Press | None:
     """Read a press from a button's value; None: not one of an approval's buttons."""
     key, option, signature = value.get("request"), value.get("option"), value.get("signature")
     if value.get("larkd") != PRESS or not (
@@ -91,23 +84,57 @@ def read_press(
         option_id=option,
         signature=signature,
         by=by,
-        by_admin=by_admin,
         chat_id=chat_id,
     )
 
 
-def judge(approval: Approval, press: Press, secret: bytes, now_ms: int) -> Chosen | NotTaken:
-    """Decide whether a press on an open request counts."""
+def judge(
+    approval: Approval, press: Press, policy: access.Policy, secret: bytes, now_ms: int
+) -> Chosen | NotTaken:
+    """Decide whether a press on an open request counts; *policy* is the gate as it is now."""
     expected = signature(approval, press.option_id, secret)
     forged = not hmac.compare_digest(expected.encode(), press.signature.encode(errors="replace"))
     option = next((each for each in approval.request.options if each.id == press.option_id), None)
-    if forged or option is None or press.chat_id != approval.place.chat_id:
+    elsewhere = not approval.of_admins and press.chat_id != approval.place.chat_id
+    if forged or option is None or elsewhere:
         return NotTaken(toast=strings.TOAST_UNKNOWN)
-    if not (press.by == approval.place.sender_id or press.by_admin):
+    if not may_decide(approval, press.by, policy):
         return NotTaken(toast=strings.TOAST_NOT_YOURS)
     if now_ms >= approval.expires_at_ms:
         return NotTaken(toast=strings.TOAST_TOO_LATE)
     return Chosen(option=option)
+
+
+def may_decide(approval: Approval, by: OpenId, policy: access.Policy) -> bool:
+    """Whether this person decides: an admin, or who started the turn and is let in now."""
+    if by in policy.admins:
+        return True
+    if approval.of_admins or by != approval.place.sender_id:
+        return False
+    return is_let_in(approval.place, policy)
+
+
+def is_let_in(place: Place, policy: access.Policy) -> bool:
+    """Whether the gate lets the person of *place* in at this moment."""
+    approach = access.Approach(
+        sender_id=place.sender_id,
+        chat_id=place.chat_id,
+        chat_type=place.chat_type,
+        addresses_bot=True,
+    )
+    return isinstance(access.decide(policy, approach, None), access.Admitted)
+
+
+def is_strangers(place: Place, policy: access.Policy) -> bool:
+    """Whether the turn is of somebody who is let in only because everybody is."""
+    known = policy.allow_from | policy.admins
+    return place.chat_type == "p2p" and policy.dm_policy == "open" and place.sender_id not in known
+
+
+def is_askable(options: Sequence[PermissionOption]) -> bool:
+    """Whether each option can be told apart, and all can be shown."""
+    ids = [option.id for option in options]
+    return 0 < len(ids) <= OPTIONS_MAX and len(set(ids)) == len(ids)
 
 
 def signature(approval: Approval, option_id: str, secret: bytes) -> str:
@@ -122,99 +149,3 @@ def signature(approval: Approval, option_id: str, secret: bytes) -> str:
 
 def allows(option: PermissionOption) -> bool:
     return option.kind in ("allow_once", "allow_always")
-
-
-# ── the card ────────────────────────────────────────────────────────────────
-
-
-def open_card(approval: Approval, secret: bytes) -> str:
-    """Return the card that asks, with a button for each option."""
-    buttons = [
-        {
-            "tag": "button",
-            "element_id": f"option_{number}",
-            "type": "primary_filled" if allows(option) else "danger",
-            "width": "fill",
-            "text": {"tag": "plain_text", "content": _short(option.label, LABEL_CHARACTERS_MAX)},
-            "behaviors": [
-                {
-                    "type": "callback",
-                    "value": {
-                        "larkd": PRESS,
-                        "request": approval.key,
-                        "option": option.id,
-                        "signature": signature(approval, option.id, secret),
-                    },
-                }
-            ],
-        }
-        for number, option in enumerate(approval.request.options[:OPTIONS_MAX])
-    ]
-    return _card(approval, [*buttons, _note(strings.APPROVAL_WHO)], strings.APPROVAL_SUMMARY)
-
-
-def chosen_card(approval: Approval, option: PermissionOption, by: OpenId) -> str:
-    """Return the card that shows who decided what."""
-    form = strings.APPROVAL_ALLOWED if allows(option) else strings.APPROVAL_REJECTED
-    verdict = form.format(label=_short(option.label, LABEL_CHARACTERS_MAX))
-    return _card(approval, [_note(verdict.plus(f" <at id={by}></at>"))], verdict)
-
-
-def closed_card(approval: Approval, why: Text) -> str:
-    """Return the card of a request that was decided by no press."""
-    return _card(approval, [_note(why)], why)
-
-
-def _card(approval: Approval, below: list[dict[str, Any]], summary: Text) -> str:
-    title = strings.APPROVAL_ASKS.format(
-        alias=approval.alias, title=_short(approval.request.title, TITLE_CHARACTERS_MAX)
-    )
-    elements: list[dict[str, Any]] = [_both({"tag": "markdown", "element_id": "title"}, title)]
-    if approval.request.detail:
-        elements.append(
-            {
-                "tag": "markdown",
-                "element_id": "detail",
-                "content": _code(approval.request.detail),
-            }
-        )
-    card = {
-        "schema": "2.0",
-        "config": {"update_multi": True, "summary": _both({}, summary)},
-        "body": {"elements": [*elements, *below]},
-    }
-    return msgspec.json.encode(card).decode()
-
-
-def _code(detail: str) -> str:
-    """The whole of what is asked for, as code: nothing in it is Markdown."""
-    text = storable(detail)
-    cut = ""
-    while json_bytes(text) > DETAIL_BYTES_MAX:
-        text = text[: len(text) * 4 // 5]
-        cut = f"\n… {len(detail) - len(text)} more characters"
-    longest = max((len(run) for run in _FENCES.findall(text)), default=2)
-    fence = "`" * (longest + 1)
-    return f"{fence}\n{text}{cut}\n{fence}"
-
-
-def _note(text: Text) -> dict[str, Any]:
-    return _both({"tag": "markdown", "element_id": "note", "text_size": "notation"}, text)
-
-
-def _both(node: dict[str, Any], text: Text) -> dict[str, Any]:
-    return {
-        **node,
-        "content": text.en,
-        "i18n_content": {"en_us": text.en, "zh_cn": text.zh},
-    }
-
-
-def _short(text: str, characters: int) -> str:
-    """One line of an agent's text among ours: nothing in it is Markdown."""
-    flat = " ".join(storable(text).split())
-    if len(flat) > characters:
-        flat = flat[: characters - 1] + "…"
-    for mark in "<>*`_~[]!#":
-        flat = flat.replace(mark, f"&#{ord(mark)};" if mark != "#" else "＃")
-    return flat

@@ -106,6 +106,28 @@ def decide(policy: Policy, approach: Approach, bot_open_id: OpenId | None) -> De
     return _group(policy, approach, approach.sender_id, bot_open_id)
 
 
+def may_press(policy: Policy, open_id: OpenId, chat_id: ChatId) -> bool:
+    """Say whether somebody may press a button of a card in *chat_id* now.
+
+    The platform does not tell the kind of chat: who would pass in either kind may press,
+    but a configured group is one.
+    """
+    if open_id in policy.admins:
+        return True
+    kinds = ("group",) if chat_id in policy.groups else ("p2p", "group")
+    return any(
+        isinstance(
+            decide(
+                policy,
+                Approach(sender_id=open_id, chat_id=chat_id, chat_type=kind, addresses_bot=True),
+                None,
+            ),
+            Admitted,
+        )
+        for kind in kinds
+    )
+
+
 def _direct(policy: Policy, sender_id: OpenId) -> Decision:
     if policy.dm_policy == "disabled":
         return Dropped(reason=DIRECT_DISABLED)

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from protocol import strings
 from protocol.ids import ChatId, SessionId
+from protocol.quoted import quoted
 from protocol.routing.command import Ambiguous, Matched, NoMatch, match_alias
 from protocol.wire.messages import Role
 
@@ -101,8 +102,8 @@ def listing(shown: Iterable[SessionView], current: SessionId | None) -> strings.
     for one in listed:
         session = one.session
         mark = "● " if one.marked else ""
-        place = f"{session.agent or _UNKNOWN} @ {session.cwd or _UNKNOWN}"
-        lines = lines.plus(f"\n- {mark}{session.alias} ({place})")
+        place = f"{quoted(session.agent or _UNKNOWN)} @ {quoted(session.cwd or _UNKNOWN)}"
+        lines = lines.plus(f"\n- {mark}{quoted(session.alias)} ({place})")
         if session.session_id == current:
             lines = lines.joined(strings.SESSION_CURRENT)
     return lines if listed else strings.NO_SESSIONS
@@ -115,7 +116,7 @@ def find(query: str, shown: Iterable[SessionView]) -> SessionView | strings.Text
         case Matched(alias=alias):
             return by_alias[alias]
         case Ambiguous(candidates=candidates):
-            lines = "".join(f"\n• {alias}" for alias in candidates)
+            lines = "".join(f"\n• {quoted(alias)}" for alias in candidates)
             return strings.SESSION_AMBIGUOUS.format(query=query).plus(lines)
         case NoMatch():
             return strings.SESSION_UNKNOWN.format(query=query)

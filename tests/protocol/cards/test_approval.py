@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import strings
-from protocol.cards import approval
+from protocol.cards import approval, approval_card
 from protocol.cards.approval import Approval, Chosen, NotTaken, Place, Press
 from protocol.ids import AccountId, ChatId, MessageId, OpenId, SessionId
+from protocol.routing.access import Policy
 from protocol.wire.messages import PermissionOption, PermissionRequest
 
 SECRET = b"s" * 32
@@ -60,16 +61,21 @@ def press(
     card_json: str, number: int = 0, by: OpenId = ANN, chat: ChatId | None = CHAT, **more: Any
 ) -> Press:
     value = buttons(card_json)[number]["behaviors"][0]["value"] | more
-    found = approval.read_press(value, by, chat, by_admin=False)
+    found = approval.read_press(value, by, chat)
     assert found is not None
     return found
 
 
-def judged(pressed: Press, this: Approval | None = None, now_ms: int = 0) -> Chosen | NotTaken:
-    return approval.judge(this or asked(), pressed, SECRET, now_ms)
+POLICY = Policy(allow_from=frozenset({ANN}))
 
 
-CARD = approval.open_card(asked(), SECRET)
+def judged(
+    pressed: Press, this: Approval | None = None, now_ms: int = 0, policy: Policy = POLICY
+) -> Chosen | NotTaken:
+    return approval.judge(this or asked(), pressed, policy, SECRET, now_ms)
+
+
+CARD = approval_card.open_card(asked(), SECRET)
 
 
 def test_who_started_the_task_decides() -> None:
@@ -79,8 +85,48 @@ def test_who_started_the_task_decides() -> None:
 
 def test_an_admin_decides_and_nobody_else() -> None:
     assert judged(press(CARD, by=BOB)) == NotTaken(toast=strings.TOAST_NOT_YOURS)
-    by_admin = msgspec.structs.replace(press(CARD, by=BOB), by_admin=True)
-    assert judged(by_admin) == Chosen(option=ALLOW)
+    with_admin = msgspec.structs.replace(POLICY, admins=frozenset({BOB}))
+    assert judged(press(CARD, by=BOB), policy=with_admin) == Chosen(option=ALLOW)
+
+
+def test_who_was_let_out_decides_nothing_any_more() -> None:
+    assert judged(press(CARD), policy=Policy()) == NotTaken(toast=strings.TOAST_NOT_YOURS)
+    disabled = msgspec.structs.replace(POLICY, dm_policy="disabled")
+    assert judged(press(CARD), policy=disabled) == NotTaken(toast=strings.TOAST_NOT_YOURS)
+
+
+def test_what_only_admins_decide_is_decided_by_nobody_else() -> None:
+    this = msgspec.structs.replace(asked(), of_admins=True)
+    card = approval_card.open_card(this, SECRET)
+    elsewhere = ChatId("oc_their_direct_chat")
+    assert judged(press(card, chat=elsewhere), this) == NotTaken(toast=strings.TOAST_NOT_YOURS)
+    admins = Policy(admins=frozenset({ANN}))
+    assert judged(press(card, chat=elsewhere), this, policy=admins) == Chosen(option=ALLOW)
+
+
+@pytest.mark.parametrize(
+    ("policy", "strange"),
+    [
+        (Policy(dm_policy="open"), True),
+        (Policy(dm_policy="open", allow_from=frozenset({ANN})), False),
+        (Policy(dm_policy="open", admins=frozenset({ANN})), False),
+        (POLICY, False),
+    ],
+)
+def test_a_stranger_is_who_is_let_in_only_because_everybody_is(
+    policy: Policy, strange: bool
+) -> None:
+    assert approval.is_strangers(asked().place, policy) is strange
+
+
+@pytest.mark.parametrize(
+    ("ids", "askable"), [((), False), (("a", "b"), True), (("a", "a"), False), (("x",) * 11, False)]
+)
+def test_options_that_can_not_be_told_apart_are_not_asked(
+    ids: tuple[str, ...], askable: bool
+) -> None:
+    options = [PermissionOption(id=one, label="L", kind="allow_once") for one in ids]
+    assert approval.is_askable(options) is askable
 
 
 def test_after_its_time_a_press_is_too_late() -> None:
@@ -114,7 +160,7 @@ def test_a_signature_is_bound_to_request_person_chat_and_epoch(other: Approval) 
 )
 def test_what_was_not_on_the_card_is_forged(forged: dict[str, str]) -> None:
     value = buttons(CARD)[0]["behaviors"][0]["value"] | forged
-    pressed = approval.read_press(value, ANN, CHAT, by_admin=False)
+    pressed = approval.read_press(value, ANN, CHAT)
     assert pressed is not None
     assert judged(pressed) == NotTaken(toast=strings.TOAST_UNKNOWN)
 
@@ -134,7 +180,7 @@ def test_a_press_from_elsewhere_is_no_press(chat: ChatId | None) -> None:
     ],
 )
 def test_other_buttons_are_not_read_as_approvals(value: dict[str, Any]) -> None:
-    assert approval.read_press(value, ANN, CHAT, by_admin=True) is None
+    assert approval.read_press(value, ANN, CHAT) is None
 
 
 def test_the_card_asks_and_then_says_who_decided() -> None:
@@ -142,28 +188,79 @@ def test_the_card_asks_and_then_says_who_decided() -> None:
     assert shown[0]["content"] == "🔐 **api** asks: Run a command"
     assert shown[0]["i18n_content"]["zh_cn"] == "🔐 **api** 请求授权：Run a command"
     assert shown[1]["content"] == "```\nrm -rf build\n```"
-    assert [one["text"]["content"] for one in buttons(CARD)] == ["Allow", "Reject"]
-    decided = approval.chosen_card(asked(), ALLOW, ANN)
+    assert [one["text"]["content"] for one in buttons(CARD)] == ["Allow once · Allow", "Reject"]
+    decided = approval_card.chosen_card(asked(), ALLOW, ANN)
     assert buttons(decided) == []
-    assert "✅ Allow <at id=ou_ann></at>" in decided
-    assert "⛔ Reject" in approval.chosen_card(asked(), REJECT, ANN)
-    closed = approval.closed_card(asked(), strings.APPROVAL_EXPIRED)
+    assert "✅ Allow once · Allow <at id=ou_ann></at>" in decided
+    assert "⛔ Reject" in approval_card.chosen_card(asked(), REJECT, ANN)
+    closed = approval_card.closed_card(asked(), strings.APPROVAL_EXPIRED)
     assert buttons(closed) == []
     assert "rm -rf build" in closed
 
 
-def test_no_more_than_ten_options_are_shown() -> None:
-    many = tuple(
-        PermissionOption(id=str(number), label="x" * 500, kind="allow_once") for number in range(40)
+def test_once_comes_first_then_reject_then_the_wider_ones_with_their_whole_scope() -> None:
+    scope = "Yes, and don't ask again for `rm` *anywhere* " + "on this machine " * 8
+    options = (
+        PermissionOption(id="1", label=scope, kind="allow_always"),
+        PermissionOption(id="2", label="Reject (allow everything)", kind="reject_once"),
+        PermissionOption(id="3", label="Never", kind="reject_always"),
+        PermissionOption(id="4", label="", kind="allow_once"),
     )
-    card = approval.open_card(asked(options=many), SECRET)
-    assert len(buttons(card)) == 10
-    assert all(len(one["text"]["content"]) <= 80 for one in buttons(card))
+    card = approval_card.open_card(asked(options=options), SECRET)
+    shown = buttons(card)
+    assert [one["behaviors"][0]["value"]["option"] for one in shown] == ["4", "2", "1", "3"]
+    assert shown[0]["text"]["i18n_content"] == {"en_us": "Allow once", "zh_cn": "允许一次"}
+    labels = [one["text"]["content"] for one in shown]
+    assert labels[1] == "Reject · Reject (allow everything)"
+    assert labels[2].startswith("Always allow · Yes, and don't ask again for `rm` *anywhere*")
+    assert all(len(label) <= 80 for label in labels)
+    body = msgspec.json.decode(card)["body"]["elements"]
+    scopes = [one["content"] for one in body if one["tag"] == "markdown"][2:4]
+    assert scopes[0].startswith("Always allow: Yes, and don't ask again for &#96;rm&#96; &#42;any")
+    assert scopes[0].endswith("on this machine")
+    assert "*" not in scopes[0]
+
+
+def test_what_does_not_fit_is_in_a_file_and_the_card_says_so() -> None:
+    detail = "echo ok # " + "x" * 20_000 + "\nrm -rf /"
+    this = asked(detail=detail)
+    attached = approval_card.file_of(this)
+    assert attached is not None
+    assert detail.encode() in attached
+    assert "This is not all of it" in approval_card.open_card(this, SECRET)
+    assert approval_card.file_of(asked()) is None
+
+
+def test_a_title_that_is_cut_stands_whole_in_the_code() -> None:
+    title = "run " + "y" * 400 + "; rm -rf /"
+    this = asked()
+    this = msgspec.structs.replace(this, request=msgspec.structs.replace(this.request, title=title))
+    shown = msgspec.json.decode(approval_card.open_card(this, SECRET))["body"]["elements"]
+    assert shown[1]["content"] == f"```\n{title}\nrm -rf build\n```"
+
+
+@pytest.mark.parametrize(
+    ("hidden", "code"),
+    [
+        ("\u202e", "U+202E"),
+        ("\u200b", "U+200B"),
+        ("\u2066", "U+2066"),
+        ("\x1b", "U+001B"),
+        ("\r", "U+000D"),
+        ("\u3164", "U+3164"),
+        ("\U000e0041", "U+E0041"),
+        ("\u2028", "U+2028"),
+    ],
+)
+def test_what_can_not_be_seen_is_shown_as_its_code(hidden: str, code: str) -> None:
+    card = approval_card.open_card(asked(detail=f"rm{hidden}x"), SECRET)
+    assert f"rm⟨{code}⟩x" in card
+    assert hidden not in card
 
 
 @given(st.text(alphabet=st.sampled_from("`~a\n<>*[](){} \\@界😀"), max_size=200))
 def test_whatever_an_agent_wants_to_run_is_shown_as_code_and_nothing_else(detail: str) -> None:
-    card = msgspec.json.decode(approval.open_card(asked(detail=detail or "x"), SECRET))
+    card = msgspec.json.decode(approval_card.open_card(asked(detail=detail or "x"), SECRET))
     fence, _, rest = card["body"]["elements"][1]["content"].partition("\n")
     shown, _, closing = rest.rpartition("\n")
     assert shown == (detail or "x")
@@ -174,7 +271,7 @@ def test_whatever_an_agent_wants_to_run_is_shown_as_code_and_nothing_else(detail
 
 @pytest.mark.parametrize("detail", ["界" * 50_000, "a" * 200_000, "\x00\ud800" * 1_000])
 def test_a_card_fits_whatever_is_asked(detail: str) -> None:
-    card = approval.open_card(asked(detail=detail), SECRET)
+    card = approval_card.open_card(asked(detail=detail), SECRET)
     assert len(card.encode()) < 27_000
 
 
@@ -182,7 +279,9 @@ def test_a_title_of_an_agent_is_no_markdown() -> None:
     this = asked()
     title = "**x** <at id=all></at> [l](http://x)\n# h"
     this = msgspec.structs.replace(this, request=msgspec.structs.replace(this.request, title=title))
-    shown = msgspec.json.decode(approval.open_card(this, SECRET))["body"]["elements"][0]["content"]
+    shown = msgspec.json.decode(approval_card.open_card(this, SECRET))["body"]["elements"][0][
+        "content"
+    ]
     assert "<at" not in shown
     assert "\n" not in shown
     assert "](" not in shown

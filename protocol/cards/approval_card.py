@@ -1,0 +1,165 @@
+"""The card of an approval: what will happen, whole, and a button for each answer.
+
+What is asked for stands in a code block that its content can't leave, with every
+character that can't be seen as its code. What does not fit goes as a file that is sent
+first; the card is shown only after it was accepted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from protocol import strings
+from protocol.cards.answer import json_bytes, storable
+from protocol.cards.approval import PRESS, Approval, allows, signature
+from protocol.ids import OpenId
+from protocol.quoted import in_card, quoted, visible
+from protocol.strings import Text
+from protocol.wire.messages import PermissionOption
+
+SHOWN_BYTES_MAX: Final = 14_000
+"""Of the code block, as JSON; what is longer goes as a file, too."""
+TITLE_CHARACTERS_MAX: Final = 300
+LABEL_CHARACTERS_MAX: Final = 60
+SCOPE_CHARACTERS_MAX: Final = 500
+"""Of an agent's label in the body; a longer one is in the file."""
+_ORDER: Final = ("allow_once", "reject_once", "allow_always", "reject_always")
+_WORDS: Final[Mapping[str, Text]] = {
+    "allow_once": strings.ALLOW_ONCE,
+    "reject_once": strings.REJECT_ONCE,
+    "allow_always": strings.ALLOW_ALWAYS,
+    "reject_always": strings.REJECT_ALWAYS,
+}
+_BACKTICKS: Final = re.compile("`{3,}")
+
+
+def file_of(approval: Approval) -> bytes | None:
+    """Return the whole request as a file, where the card can't hold it."""
+    whole = _whole(approval)
+    labels = [each.label for each in approval.request.options]
+    fits = json_bytes(whole) <= SHOWN_BYTES_MAX
+    if fits and all(len(quoted(label)) <= SCOPE_CHARACTERS_MAX for label in labels):
+        return None
+    scopes = "".join(f"\n\n[{each.kind}] {each.label}" for each in approval.request.options)
+    return visible(storable(f"{approval.request.title}\n\n{whole}{scopes}\n")).encode()
+
+
+def open_card(approval: Approval, secret: bytes) -> str:
+    """Return the card that asks, with a button for each option: once first, wider last."""
+    options = sorted(approval.request.options, key=lambda each: _ORDER.index(each.kind))
+    buttons = [
+        {
+            "tag": "button",
+            "element_id": f"option_{number}",
+            "type": "primary_filled" if allows(option) else "danger",
+            "width": "fill",
+            "text": _both({"tag": "plain_text"}, _label(option)),
+            "behaviors": [
+                {
+                    "type": "callback",
+                    "value": {
+                        "larkd": PRESS,
+                        "request": approval.key,
+                        "option": option.id,
+                        "signature": signature(approval, option.id, secret),
+                    },
+                }
+            ],
+        }
+        for number, option in enumerate(options)
+    ]
+    scopes = [_scope(option) for option in options if option.kind.endswith("_always")]
+    who = strings.APPROVAL_ADMINS if approval.of_admins else strings.APPROVAL_WHO
+    return _card(approval, [*scopes, *buttons, _note(who)], strings.APPROVAL_SUMMARY)
+
+
+def chosen_card(approval: Approval, option: PermissionOption, by: OpenId) -> str:
+    """Return the card that shows who decided what."""
+    form = strings.APPROVAL_ALLOWED if allows(option) else strings.APPROVAL_REJECTED
+    words = _WORDS[option.kind]
+    label = in_card(option.label, LABEL_CHARACTERS_MAX)
+    verdict = form.format(label=words if _says_the_same(option) else words.plus(f" · {label}"))
+    return _card(approval, [_note(verdict.plus(f" <at id={by}></at>"))], verdict)
+
+
+def closed_card(approval: Approval, why: Text) -> str:
+    """Return the card of a request that was decided by no press."""
+    return _card(approval, [_note(why)], why)
+
+
+def _card(approval: Approval, below: list[dict[str, Any]], summary: Text) -> str:
+    request = approval.request
+    title = strings.APPROVAL_ASKS.format(
+        alias=in_card(approval.alias), title=in_card(request.title, TITLE_CHARACTERS_MAX)
+    )
+    elements: list[dict[str, Any]] = [_both({"tag": "markdown", "element_id": "title"}, title)]
+    whole = _whole(approval)
+    if whole:
+        elements.append(
+            {"tag": "markdown", "element_id": "detail", "content": _code(_start(whole))}
+        )
+    if file_of(approval) is not None:
+        elements.append(_both({"tag": "markdown", "element_id": "file"}, strings.APPROVAL_FILE))
+    card = {
+        "schema": "2.0",
+        "config": {"update_multi": True, "summary": _both({}, summary)},
+        "body": {"elements": [*elements, *below]},
+    }
+    return msgspec.json.encode(card).decode()
+
+
+def _whole(approval: Approval) -> str:
+    """What will happen: the detail, below a title that is too long for one line of ours."""
+    request = approval.request
+    title = storable(request.title)
+    fits = len(title) <= TITLE_CHARACTERS_MAX and quoted(title) == title
+    parts = (None if fits else title, request.detail and storable(request.detail))
+    return visible("\n".join(filter(None, parts)))
+
+
+def _start(whole: str) -> str:
+    while json_bytes(whole) > SHOWN_BYTES_MAX:
+        whole = whole[: len(whole) * 4 // 5]
+    return whole
+
+
+def _code(text: str) -> str:
+    """As itself: the fence is longer than any run of backticks in it."""
+    longest = max((len(run) for run in _BACKTICKS.findall(text)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}\n{text}\n{fence}"
+
+
+def _label(option: PermissionOption) -> Text:
+    """The words of what the option does, and beside them the agent's own."""
+    words = _WORDS[option.kind]
+    if _says_the_same(option):
+        return words
+    return words.plus(f" · {quoted(option.label, LABEL_CHARACTERS_MAX)}")
+
+
+def _says_the_same(option: PermissionOption) -> bool:
+    words = _WORDS[option.kind]
+    return option.label.strip().casefold() in ("", words.en.casefold(), words.zh)
+
+
+def _scope(option: PermissionOption) -> dict[str, Any]:
+    words = _WORDS[option.kind]
+    text = words.plus(f": {in_card(option.label, SCOPE_CHARACTERS_MAX)}")
+    return _both({"tag": "markdown", "text_size": "notation"}, text)
+
+
+def _note(text: Text) -> dict[str, Any]:
+    return _both({"tag": "markdown", "element_id": "note", "text_size": "notation"}, text)
+
+
+def _both(node: dict[str, Any], text: Text) -> dict[str, Any]:
+    return {
+        **node,
+        "content": text.en,
+        "i18n_content": {"en_us": text.en, "zh_cn": text.zh},
+    }

@@ -1,0 +1,65 @@
+"""What others wrote, inside text of ours: it mentions nobody, breaks no line, draws nothing.
+
+Aliases, paths, names of agents, excerpts and errors all go through here, on their way into
+plain messages (:func:`quoted`), into Markdown of a card (:func:`in_card`) and into the
+code block of an approval (:func:`visible`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+QUOTED_CHARACTERS_MAX: Final = 1_000
+"""Of one quoted value; what is longer ends with an ellipsis."""
+_AT_TAG: Final = re.compile(r"<(?=\s*/?\s*at\b)", re.IGNORECASE)
+_MARKS: Final = frozenset("\\`*_~[]()<>#!|&")
+"""Characters that Markdown, or the platform's tags in it, may take for marks."""
+_BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
+    chr(code) for code in (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
+)
+"""Characters that show nothing, though their category is that of a letter or a mark."""
+_JOINERS: Final = frozenset("\u200c\u200d\ufe0f")
+"""They join or tell apart letters and emoji: ordinary text needs them."""
+
+
+def quoted(text: str, characters_max: int = QUOTED_CHARACTERS_MAX) -> str:
+    """Return *text* as one line of a plain message of ours.
+
+    Runs of white space become one space, characters that can't be seen or turn the
+    direction become their code, and no ``<at>`` of it is a tag.
+    """
+    shown = _AT_TAG.sub("\uff1c", visible(" ".join(text.split()), keep=_JOINERS))
+    if len(shown) > characters_max:
+        shown = shown[: characters_max - 1] + "…"
+    return shown
+
+
+def in_card(text: str, characters_max: int = QUOTED_CHARACTERS_MAX) -> str:
+    """Return *text* as one line in the Markdown of a card: nothing in it is a mark."""
+    return "".join(
+        f"&#{ord(character)};" if character in _MARKS else character
+        for character in quoted(text, characters_max)
+    )
+
+
+def visible(text: str, keep: frozenset[str] = frozenset()) -> str:
+    """Return *text* with every character that can't be seen as its code, such as ``⟨U+202E⟩``.
+
+    Line ends and tabs stay, and what *keep* names.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character if character in keep or not _is_hidden(character) else f"⟨U+{ord(character):04X}⟩"
+        for character in text
+    )
+
+
+def _is_hidden(character: str) -> bool:
+    if character in "\n\t":
+        return False
+    # Control, format, surrogate, private, unassigned; line and paragraph separators; blanks.
+    category = unicodedata.category(character)
+    return category[0] == "C" or category in ("Zl", "Zp") or character in _BLANKS
