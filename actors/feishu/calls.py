@@ -116,7 +116,7 @@ def _message_call(operation: gateway.Operation) -> HttpCall | None:
             )
         case gateway.CreateMessage(chat_id=chat_id):
             body = {"receive_id": chat_id, **_message(operation)}
-            query = {"receive_id_type": "chat_id"}
+            query = {"receive_id_type": receive_id_type(chat_id)}
             return _call(Api.CREATE_MESSAGE, body, query=query, resource=chat_id)
         case gateway.PatchMessage(message_id=message_id):
             body = {"content": operation.content_json}
@@ -188,3 +188,10 @@ def _call(
 def _form(api: Api, fields: Mapping[str, str], files: Mapping[str, Any]) -> HttpCall:
     method, path = api.split(" ", 1)
     return HttpCall(api=api, method=method, path=path, fields=fields, files=files)
+
+
+def receive_id_type(receive_id: str) -> str:
+    """Return of which kind an id is that a message is sent to: a chat, a person, an address."""
+    if receive_id.startswith("ou_"):
+        return "open_id"
+    return "email" if "@" in receive_id else "chat_id"

@@ -105,9 +105,6 @@ class Stopper:
             or action.chat_id is None
         ):
             return _toast("warning", strings.TOAST_UNKNOWN)
-        if not access.may_press(self._policy(), action.operator_id, action.chat_id):
-            log.warning("feishu.press_refused", by=action.operator_id, chat=action.chat_id)
-            return _toast("warning", strings.TOAST_NOT_ALLOWED)
         answer = await self._ask_to_stop(
             SessionId(session_id), TurnId(turn_id), action.chat_id, action.operator_id
         )
@@ -142,6 +139,7 @@ class Stopper:
                 chat_id=chat_id,
                 by=by,
                 by_admin=self.is_admin(by),
+                admitted_in=access.admitted_in(self._policy(), by, chat_id),
                 reason="user",
                 reply=reply,
             ),

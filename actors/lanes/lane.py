@@ -312,7 +312,8 @@ class Lane:
             return lane.NothingRunning()
         opening = running.opening
         in_its_direct_chat = opening.chat_type == "p2p" and stop.chat_id == opening.chat_id
-        if not (stop.by == opening.sender_id or in_its_direct_chat or stop.by_admin):
+        may = stop.by == opening.sender_id or in_its_direct_chat
+        if not (stop.by_admin or (may and opening.chat_type in stop.admitted_in)):
             return lane.NotAllowed()
         self._cancel(running, stop.reason)
         return lane.Stopped(alias=opening.alias, mode=opening.mode)

@@ -69,6 +69,8 @@ class StopTurn(Message, frozen=True, kw_only=True):
     chat_id: ChatId
     by: OpenId
     by_admin: bool
+    admitted_in: frozenset[str] = frozenset({"p2p", "group"})
+    """Kinds of chat in which the gate lets *by* in at this moment."""
     reason: CancelReason
     reply: Reply[StopAnswer]
 

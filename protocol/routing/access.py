@@ -106,17 +106,15 @@ def decide(policy: Policy, approach: Approach, bot_open_id: OpenId | None) -> De
     return _group(policy, approach, approach.sender_id, bot_open_id)
 
 
-def may_press(policy: Policy, open_id: OpenId, chat_id: ChatId) -> bool:
-    """Say whether somebody may press a button of a card in *chat_id* now.
+def admitted_in(policy: Policy, open_id: OpenId, chat_id: ChatId) -> frozenset[str]:
+    """Return the kinds of chat in which somebody who presses a button would be let in.
 
-    The platform does not tell the kind of chat: who would pass in either kind may press,
-    but a configured group is one.
+    The platform does not tell of which kind a chat is; who knows the turn knows its chat.
     """
-    if open_id in policy.admins:
-        return True
-    kinds = ("group",) if chat_id in policy.groups else ("p2p", "group")
-    return any(
-        isinstance(
+    return frozenset(
+        kind
+        for kind in ("p2p", "group")
+        if isinstance(
             decide(
                 policy,
                 Approach(sender_id=open_id, chat_id=chat_id, chat_type=kind, addresses_bot=True),
@@ -124,7 +122,6 @@ def may_press(policy: Policy, open_id: OpenId, chat_id: ChatId) -> bool:
             ),
             Admitted,
         )
-        for kind in kinds
     )
 
 
