@@ -1,238 +1,196 @@
-// The chat page: chats on the left, one conversation, and what was typed.
-import { follow, get, post } from "./api.js";
-import { CardView, rawCard, summary } from "./card.js";
-import { element } from "./markdown.js";
-import { texts } from "./texts.js";
+// The chat page: chats on the left, one conversation, and what is written.
+import { follow, get, post, Unreachable } from "./api.js";
+import { element, setText } from "./dom.js";
+import * as composer from "./composer.js";
+import { avatar, drawCard, drawCardsAgain, drawConversation, drawMessage, follow as followEnd, setUp as setUpMessages } from "./messages.js";
+import { offer } from "./scan.js";
+import { cards, chats, drawTitle, lastOf, load, markRead, markUnread, messages, t, textOf, time, unreadIn, users, view } from "./store.js";
 
 const $ = (id) => document.getElementById(id);
-const users = new Map(), chats = new Map(), messages = new Map(), cards = new Map(), views = new Map(), unread = new Set();
-let app = null, current = null, language = navigator.language.startsWith("zh") ? "zh_cn" : "en_us", chosenCard = null;
-const t = (key) => texts[language][key];
-const EMOJI = { OK: "👌", THUMBSUP: "👍", DONE: "✅", HEART: "❤️", SMILE: "😊", OnIt: "🫡", Get: "👀", CheckMark: "✔️", CrossMark: "❌", Alarm: "⏰", OneSecond: "⏳", ERROR: "⚠️" };
+const TOAST_MS = 4500;
+const CALLS_SHOWN = 200;
+let chosenCard = null;
 
-const hue = (name) => `hue-${[...name].reduce((sum, character) => sum + character.codePointAt(0), 0) % 6}`;
-const avatar = (name, bot, small) => element("span", { class: `avatar ${bot ? "bot" : hue(name)} ${small ? "small" : ""}`, "aria-hidden": "true" }, bot ? "🤖" : [...name][0]?.toUpperCase() ?? "?");
-const time = (ms) => new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+// ── the sidebar ─────────────────────────────────────────────────────────────
 
-function text(message) {
-  if (message.recalled) return t("recalled");
-  try {
-    const content = JSON.parse(message.content);
-    if (message.msg_type === "text") return message.mentions.reduce((said, mention) => said.replaceAll(mention.key, `@${mention.name}`), content.text ?? "");
-    if (message.msg_type === "post") return (content.zh_cn ?? content.en_us ?? content).title ?? "[post]";
-    return `[${message.msg_type}]`;
-  } catch { return message.content; }
+const rows = new Map(); // chat id → the parts of its row, made once
+
+function rowOf(chat) {
+  let row = rows.get(chat.chat_id);
+  if (!row) {
+    row = { name: element("span", { class: "name" }), when: element("span", { class: "when" }), preview: element("span", { class: "preview" }), unread: element("span", { class: "unread", hidden: true }) };
+    row.button = element("button", { type: "button", "data-chat-id": chat.chat_id, onclick: () => choose(chat.chat_id) }, avatar(chat.name, false), row.name, row.when, row.preview, row.unread);
+    rows.set(chat.chat_id, row);
+    $("chats").append(element("li", {}, row.button));
+  }
+  return row;
 }
 
-function preview(chat) {
-  const last = [...messages.values()].filter((message) => message.chat_id === chat.chat_id).at(-1);
-  if (!last) return ["", ""];
-  const card = last.card_id && cards.get(last.card_id);
-  const said = card ? summary(card, language) : last.msg_type === "interactive" ? rawCard(last.content)?.body?.elements?.[0]?.content ?? "" : text(last);
-  return [`${last.sender.type === "app" ? "🤖 " : ""}${said}`.slice(0, 80), time(last.create_time)];
+function drawChat(chat) {
+  const row = rowOf(chat), last = lastOf(chat.chat_id), count = unreadIn(chat.chat_id);
+  setText(row.name, chat.name);
+  setText(row.when, last ? time(last.create_time) : "");
+  setText(row.preview, last ? `${last.sender.type === "app" ? "🤖 " : ""}${textOf(last)}`.slice(0, 80) : "");
+  setText(row.unread, count ? String(count) : "");
+  row.unread.hidden = !count;
+  if (chat.chat_id === view.chat) row.button.setAttribute("aria-current", "true");
+  else row.button.removeAttribute("aria-current");
 }
 
 function drawChats() {
-  $("chats").replaceChildren(...[...chats.values()].map((chat) => {
-    const [said, when] = preview(chat);
-    const button = element("button", { type: "button", "data-chat-id": chat.chat_id, "aria-current": chat.chat_id === current ? "true" : null, onclick: () => choose(chat.chat_id) },
-      avatar(chat.name, false), element("span", {}, chat.name), element("span", { class: "when" }, when), element("span", { class: "preview" }, said), unread.has(chat.chat_id) ? element("span", { class: "unread" }) : null);
-    return element("li", {}, button);
-  }));
+  for (const [chatId, row] of rows) if (!chats.has(chatId)) { row.button.parentNode.remove(); rows.delete(chatId); }
+  for (const chat of chats.values()) drawChat(chat);
 }
 
-function choose(chatId) {
-  current = chatId;
-  unread.delete(chatId);
+function choose(chatId, { focus = true } = {}) {
+  if (chatId !== view.chat) composer.answer(null, false);
+  view.chat = chatId;
+  markRead(chatId);
   $("app").classList.remove("list");
-  const chat = chats.get(chatId);
-  $("chat-name").textContent = chat.name;
-  $("chat-kind").textContent = t(chat.type === "p2p" ? "direct" : "group");
-  $("mention-label").hidden = chat.type === "p2p";
-  $("sender").replaceChildren(...chat.members.map((member) => element("option", { value: member }, users.get(member)?.name ?? member)));
+  drawHead();
   drawChats();
-  drawMessages();
-  $("composer").focus();
+  drawConversation();
+  if (focus && matchMedia("(hover: hover)").matches) $("composer").focus({ preventScroll: true });
 }
 
-const pinned = () => { const box = $("messages"); return box.scrollHeight - box.scrollTop - box.clientHeight < 60; };
-const pin = (was) => { if (was) $("messages").scrollTop = $("messages").scrollHeight; };
-
-function drawMessages() {
-  const shown = [...messages.values()].filter((message) => message.chat_id === current);
-  const empty = element("div", { class: "empty" }, element("b", {}, t("emptyTitle")), t("empty"));
-  $("messages").replaceChildren(...(shown.length ? shown.map(messageNode) : [empty]));
-  pin(true);
-}
-
-function drawMessage(message) {
-  if (message.chat_id !== current) { if (message.sender.type === "app") unread.add(message.chat_id); return; }
-  const was = pinned();
-  const old = document.querySelector(`[data-message-id="${CSS.escape(message.message_id)}"]`);
-  const node = messageNode(message);
-  if (old) old.replaceWith(node);
-  else { $("messages").querySelector(".empty")?.remove(); $("messages").append(node); }
-  pin(was);
-}
-
-function messageNode(message) {
-  const bot = message.sender.type === "app";
-  const parent = message.parent_id && messages.get(message.parent_id);
-  const body = element("div", { class: "body" },
-    element("div", { class: "who" }, `${message.sender.name} · ${time(message.create_time)}`),
-    parent ? element("div", { class: "quote" }, `${t("replyTo")} ${parent.sender.name}: ${text(parent).slice(0, 80)}`) : null,
-    content(message), reactions(message));
-  return element("div", { class: `message ${bot ? "" : "mine"} ${message.recalled ? "recalled" : ""}`, "data-message-id": message.message_id }, avatar(message.sender.name, bot, true), body);
-}
-
-function content(message) {
-  const entity = !message.recalled && message.card_id && cards.get(message.card_id);
-  if (entity) return viewOf(entity).node;
-  const raw = !message.recalled && message.msg_type === "interactive" && rawCard(message.content);
-  if (raw) {
-    const view = new CardView(message.message_id, options());
-    view.update({ card: raw, streaming: false });
-    return view.node;
+function drawHead() {
+  const chat = chats.get(view.chat);
+  if (!chat) return;
+  setText($("chat-name"), chat.name);
+  setText($("chat-kind"), t(chat.type === "p2p" ? "direct" : chat.topics.includes("_") ? "topicGroup" : "group"));
+  $("mention-label").hidden = chat.type === "p2p";
+  $("as").hidden = chat.members.length < 2;
+  $("compose-head").hidden = $("as").hidden && $("mention-label").hidden;
+  const options = chat.members.map((member) => [member, users.get(member)?.name ?? member]);
+  if (JSON.stringify(options) !== $("sender").dataset.members) {
+    $("sender").dataset.members = JSON.stringify(options);
+    $("sender").replaceChildren(...options.map(([member, name]) => element("option", { value: member }, name)));
   }
-  return element("div", { class: "bubble" }, text(message));
+  drawTitle();
 }
 
-function reactions(message) {
-  if (!message.reactions.length) return null;
-  return element("div", { class: "reactions" }, ...message.reactions.map((reaction) => reaction.emoji_type === "Typing"
-    ? element("span", { class: "reaction typing", title: "Typing" }, element("i"), element("i"), element("i"))
-    : element("span", { class: "reaction", title: reaction.emoji_type }, EMOJI[reaction.emoji_type] ?? reaction.emoji_type)));
-}
+// ── what is told at the edge ────────────────────────────────────────────────
 
-function options() {
-  return { language: () => language, press, chosen: (cardId) => { chosenCard = cardId; drawInspector(); } };
-}
-
-function viewOf(card) {
-  let view = views.get(card.card_id);
-  if (!view) {
-    view = new CardView(card.card_id, options());
-    let was = true;
-    view.onTyped = () => { pin(was); was = pinned(); };
-    views.set(card.card_id, view);
-    view.update(card);
-  }
-  return view;
-}
-
-function drawCard(card) {
-  const was = pinned();
-  viewOf(card).update(card);
-  pin(was);
-  if (card.card_id === chosenCard) drawInspector();
-}
-
-async function press(cardId, value) {
-  try {
-    const answer = await post("click", { [cards.has(cardId) ? "card_id" : "message_id"]: cardId, value, operator: $("sender").value || undefined });
-    if (answer.code) toast({ type: "error", content: `${answer.code === 200341 ? t("timeout") : t("failed")} (${answer.code})` });
-  } catch (failed) { toast({ type: "error", content: failed.message }); }
-}
-
-function toast({ type, content: said, i18n }) {
-  const node = element("div", { class: `toast ${["success", "error", "warning"].includes(type) ? type : ""}` }, i18n?.[language] ?? said ?? "");
+function toast({ type, content, i18n }) {
+  const node = element("div", { class: `toast ${["success", "error", "warning"].includes(type) ? type : ""}` }, i18n?.[view.language] ?? content ?? "");
   $("toasts").append(node);
-  setTimeout(() => node.remove(), 3500);
+  setTimeout(() => node.remove(), TOAST_MS);
 }
 
-let connections = 0;
-function connected(count) {
-  connections = count;
-  $("connection").classList.toggle("on", count > 0);
-  $("connection-text").textContent = t(count > 0 ? "online" : "offline");
+function failed(error) {
+  toast({ type: "error", content: error instanceof Unreachable ? t(error.reason) : error.message });
 }
+
+let link = "connecting"; // or "online", "offline" (the bot), "away", "stranger" (the sandbox)
+
+function drawLink(state = link) {
+  link = state;
+  $("connection").classList.toggle("on", link === "online");
+  setText($("connection-text"), t(link));
+  $("banner").hidden = !["away", "stranger"].includes(link);
+  setText($("banner"), ["away", "stranger"].includes(link) ? t(link) : "");
+}
+
+// ── the inspector ───────────────────────────────────────────────────────────
+
+let calls = [];
 
 async function drawInspector() {
-  if ($("inspector").hidden) return;
-  const calls = (await get("calls")).slice(-200).reverse();
-  $("calls").replaceChildren(...calls.map((call) => element("li", { class: call.code ? "bad" : "" }, element("span", {}, call.method), element("span", { class: "path", title: call.path }, call.path.replace("/open-apis/", "")), element("span", {}, String(call.code || call.status)), element("span", { class: "dim" }, `${Math.round(call.ms)}ms`))));
+  if ($("inspector").hidden || link === "away" || link === "stranger") return;
+  try {
+    calls = [...calls, ...await get(`calls?since=${calls.at(-1)?.n ?? 0}`)].slice(-CALLS_SHOWN);
+  } catch { return; }
+  $("calls").replaceChildren(...calls.toReversed().map((call) => element("li", { class: call.code ? "bad" : "" }, element("span", {}, call.method), element("span", { class: "path", title: call.path }, call.path.replace("/open-apis/", "")), element("span", {}, String(call.code || call.status)), element("span", { class: "dim" }, `${Math.round(call.ms)}ms`))));
   const card = chosenCard && cards.get(chosenCard);
   $("card-json").hidden = !card;
-  if (card) $("card-json").textContent = JSON.stringify(card.card, null, 2);
+  if (card) setText($("card-json"), JSON.stringify(card.card, null, 2));
 }
+
+// ── languages ───────────────────────────────────────────────────────────────
 
 function translate() {
-  document.documentElement.lang = language === "zh_cn" ? "zh" : "en";
-  for (const node of document.querySelectorAll("[data-t]")) node.textContent = t(node.dataset.t);
-  for (const node of document.querySelectorAll("[data-t-title]")) node.title = t(node.dataset.tTitle);
-  for (const node of document.querySelectorAll("[data-t-placeholder]")) node.placeholder = t(node.dataset.tPlaceholder);
-  $("language").textContent = t("other");
-  connected(connections);
-  for (const view of views.values()) if (view.card) view.update(view.card);
+  document.documentElement.lang = view.language === "zh_cn" ? "zh" : "en";
+  for (const node of document.querySelectorAll("[data-t]")) setText(node, t(node.dataset.t));
+  for (const node of document.querySelectorAll("[data-t-label]")) { node.setAttribute("aria-label", t(node.dataset.tLabel)); if (node.tagName === "BUTTON") node.title = t(node.dataset.tLabel); }
+  $("composer").placeholder = t(matchMedia("(max-width: 720px)").matches ? "placeholderShort" : "placeholder");
+  setText($("language"), t("other"));
+  drawLink();
+  drawHead();
+  drawChats();
+  drawCardsAgain();
 }
 
+// ── the feed ────────────────────────────────────────────────────────────────
+
+function changed(event) {
+  switch (event.kind) {
+    case "user": users.set(event.user.open_id, event.user); break;
+    case "chat": chats.set(event.chat.chat_id, event.chat); drawChat(event.chat); break;
+    case "message": {
+      const { message } = event, fresh = !messages.has(message.message_id);
+      messages.set(message.message_id, message);
+      if (fresh && message.sender.type === "app") markUnread(message.chat_id);
+      drawMessage(message);
+      if (chats.has(message.chat_id)) drawChat(chats.get(message.chat_id));
+      break;
+    }
+    case "card": {
+      const { card } = event, before = cards.get(card.card_id), chatId = messages.get(card.message_id)?.chat_id;
+      cards.set(card.card_id, card);
+      drawCard(card);
+      if (before?.streaming && !card.streaming && chatId) markUnread(chatId);
+      if (chats.has(chatId)) drawChat(chats.get(chatId));
+      if (card.card_id === chosenCard) drawInspector();
+      break;
+    }
+    case "toast": toast(event.toast); break;
+    case "connections": drawLink(event.connections ? "online" : "offline"); break;
+  }
+}
+
+composer.setUp({ failed, sent: followEnd });
+setUpMessages({ failed, reply: composer.answer, chosen: (cardId) => { chosenCard = cardId; drawInspector(); } });
 follow({
   state(all) {
-    app = all.app;
-    for (const [map, list, key] of [[users, all.users, "open_id"], [chats, all.chats, "chat_id"], [messages, all.messages, "message_id"], [cards, all.cards, "card_id"]]) {
-      map.clear();
-      for (const one of list) map.set(one[key], one);
-    }
-    connected(all.connections);
-    for (const card of cards.values()) viewOf(card).update(card);
-    if (!chats.has(current)) current = chats.keys().next().value ?? null;
-    if (current) choose(current);
+    load(all);
+    calls = [];
+    drawLink(all.connections ? "online" : "offline");
+    if (!chats.has(view.chat)) view.chat = chats.keys().next().value ?? null;
+    for (const card of cards.values()) drawCard(card);
+    if (view.chat) choose(view.chat, { focus: document.activeElement === document.body });
+    offer({ done: (content) => toast({ type: "success", content }), failed });
   },
-  change(event) {
-    switch (event.kind) {
-      case "user": users.set(event.user.open_id, event.user); break;
-      case "chat": chats.set(event.chat.chat_id, event.chat); drawChats(); break;
-      case "message": messages.set(event.message.message_id, event.message); drawMessage(event.message); drawChats(); break;
-      case "card": {
-        const fresh = !cards.has(event.card.card_id);
-        cards.set(event.card.card_id, event.card);
-        drawCard(event.card);
-        const carrier = fresh && messages.get(event.card.message_id);
-        if (carrier) drawMessage(carrier);
-        drawChats();
-        break;
-      }
-      case "toast": toast(event.toast); break;
-      case "connections": connected(event.connections); break;
-    }
-  },
-  lost() {
-    $("connection").classList.remove("on");
-    $("connection-text").textContent = t("away");
-  },
+  change: changed,
+  lost: drawLink,
 });
 
-$("compose").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const said = $("composer").value;
-  if (!said.trim() || !current) return;
-  $("composer").value = "";
-  grow();
-  try {
-    await post("send", { chat_id: current, sender: $("sender").value || undefined, text: said, mention_bot: chats.get(current).type === "group" && $("mention").checked });
-    pin(true);
-  } catch (failed) { toast({ type: "error", content: failed.message }); $("composer").value = said; }
+document.addEventListener("visibilitychange", () => { if (!document.hidden && view.chat) { markRead(view.chat); drawChats(); } });
+$("language").addEventListener("click", () => {
+  view.language = view.language === "zh_cn" ? "en_us" : "zh_cn";
+  localStorage.setItem("larkd-sandbox-language", view.language);
+  translate();
+  for (const message of messages.values()) drawMessage(message);
 });
-$("composer").addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); $("compose").requestSubmit(); }
-});
-function grow() { const box = $("composer"); box.rows = Math.min(7, box.value.split("\n").length); }
-$("composer").addEventListener("input", grow);
-$("language").addEventListener("click", () => { language = language === "zh_cn" ? "en_us" : "zh_cn"; translate(); drawChats(); if (current) choose(current); });
+matchMedia("(max-width: 720px)").addEventListener("change", translate);
 $("inspect").addEventListener("click", () => { $("inspector").hidden = !$("inspector").hidden; $("inspect").setAttribute("aria-pressed", String(!$("inspector").hidden)); drawInspector(); });
 $("inspect-close").addEventListener("click", () => $("inspect").click());
 setInterval(drawInspector, 1500);
-$("back").addEventListener("click", () => $("app").classList.add("list"));
+$("back").addEventListener("click", () => { $("app").classList.add("list"); rows.get(view.chat)?.button.focus(); });
 $("new-chat").addEventListener("click", () => { $("new-name").value = ""; $("new-chat-dialog").showModal(); });
-$("new-chat-dialog").addEventListener("close", async () => {
+$("new-cancel").addEventListener("click", () => $("new-chat-dialog").close());
+$("new-chat-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
   const name = $("new-name").value.trim();
-  if ($("new-chat-dialog").returnValue !== "ok" || !name) return;
-  const kind = $("new-kind").value;
-  const user = await post("users", { name: kind === "group" ? `${name} 1` : name });
-  users.set(user.open_id, user);
-  const members = kind === "group" ? [user.open_id, ...[...users.keys()].slice(0, 2)] : [user.open_id];
-  const chat = await post("chats", { type: kind, name, members });
-  chats.set(chat.chat_id, chat);
-  choose(chat.chat_id);
+  if (!name) return;
+  $("new-chat-dialog").close();
+  const kind = $("new-kind").value, type = kind === "p2p" ? "p2p" : "group";
+  try {
+    const user = await post("users", { name: type === "group" ? `${name} 1` : name });
+    users.set(user.open_id, user);
+    const members = type === "group" ? [user.open_id, ...[...users.keys()].slice(0, 2)] : [user.open_id];
+    const chat = await post("chats", { type, name, members, topics: kind === "topic" ? "topic_mode" : "allowed" });
+    chats.set(chat.chat_id, chat);
+    choose(chat.chat_id);
+  } catch (error) { failed(error); }
 });
 translate();

@@ -1,12 +1,40 @@
-// Card JSON 2.0 as DOM. A card keeps its node over updates: what the reader opened stays
-// open, and text that only grew is typed out, at most a second after it arrived.
-import { element, inline, markdown } from "./markdown.js";
+// Card JSON 2.0 as DOM. A card keeps its nodes over updates; what the reader opened stays
+// open; text that came by `/content` is typed out as the card's streaming_config says.
+import { element, modelOf, morph } from "./dom.js";
+import { fileUrl } from "./api.js";
+import { FORM_TAGS, formValue, input } from "./forms.js";
+import { inline, markdown, picture } from "./markdown.js";
 
-const CATCH_UP_MS = 900;
-const FRAME_MS = 40;
+const FREQUENCY_MS = 70;
+const STEP = 1;
+const SHORT_SIDE_MS = 16;
 
-function localized(node, language) {
+export function localized(node, language) {
   return node?.i18n_content?.[language] ?? node?.content ?? "";
+}
+
+const default_ = (setting, fallback) => setting?.pc ?? setting?.default ?? fallback;
+
+// What is painted of an element's text, and what more of it is to be typed.
+class Typewriter {
+  constructor() {
+    this.target = "";
+    this.painted = 0;
+    this.sequence = 0;
+  }
+
+  // The increment is typed where the old text begins the new one; else all is painted.
+  receive(text, sequence, { typed, delay }) {
+    const grows = typed && sequence !== this.sequence && text.startsWith(this.target);
+    if (typed && sequence === this.sequence && text === this.target) return;
+    if (!grows) this.painted = text.length;
+    else if (!delay) this.painted = this.target.length;
+    this.target = text;
+    this.sequence = sequence ?? 0;
+  }
+
+  get done() { return this.painted >= this.target.length; }
+  step(count) { this.painted = Math.min(this.target.length, this.painted + count); }
 }
 
 export class CardView {
@@ -15,91 +43,69 @@ export class CardView {
     this.language = language;
     this.press = press;
     this.toggled = new Map();
-    this.drawn = new Map();
-    this.shown = "";
-    this.typed = 0;
+    this.typewriters = new Map();
+    this.pending = new Set();
     this.timer = null;
     this.node = element("article", { class: "card", "data-card-id": cardId });
-    this.node.addEventListener("click", (event) => { if (!event.target.closest("button, a, summary")) chosen(cardId); });
+    this.node.addEventListener("click", (event) => this.clicked(event, chosen));
+    this.node.addEventListener("change", (event) => this.changed(event));
+    this.node.addEventListener("submit", (event) => event.preventDefault());
   }
 
-  update(card) {
+  update(card, { first = false } = {}) {
     this.card = card;
     this.node.dataset.state = card.streaming ? "streaming" : "final";
-    const answer = find(card.card.body?.elements, "answer");
-    const text = localized(answer, this.language());
-    const grew = card.streaming && text.startsWith(this.shown.slice(0, this.typed));
-    this.shown = text;
-    if (!grew) this.typed = text.length;
+    const delay = card.card.config?.streaming_config?.print_strategy === "delay";
+    for (const [elementId, sequence] of Object.entries(card.typed ?? {})) {
+      const text = localized(find(card.card.body?.elements, elementId), this.language());
+      if (!this.typewriters.has(elementId)) this.typewriters.set(elementId, new Typewriter());
+      this.typewriters.get(elementId).receive(text, sequence, { typed: card.streaming && !first, delay });
+    }
+    for (const elementId of [...this.typewriters.keys()]) if (!(elementId in (card.typed ?? {})) || !card.streaming) this.typewriters.delete(elementId);
     this.draw();
-    if (this.typed < text.length) this.type();
+    this.type();
   }
 
   type() {
     if (this.timer !== null) return;
-    const step = () => {
-      const missing = this.shown.length - this.typed;
-      if (missing <= 0 || !this.node.isConnected) { this.timer = null; this.typed = this.shown.length; this.drawAnswer(); return; }
-      this.typed += Math.max(1, Math.ceil((missing * FRAME_MS) / CATCH_UP_MS));
-      this.drawAnswer();
-      this.timer = setTimeout(step, FRAME_MS);
-    };
-    this.timer = setTimeout(step, FRAME_MS);
+    const config = this.card.card.config?.streaming_config;
+    const frequency = Math.max(SHORT_SIDE_MS, default_(config?.print_frequency_ms, FREQUENCY_MS));
+    const step = default_(config?.print_step, STEP);
+    if ([...this.typewriters.values()].every((one) => one.done)) return;
+    this.timer = setTimeout(() => {
+      this.timer = null;
+      for (const typewriter of this.typewriters.values()) typewriter.step(step);
+      this.draw();
+      this.type();
+    }, frequency);
   }
 
   draw() {
-    if (this.drawnIn !== this.language()) { this.drawn.clear(); this.drawnIn = this.language(); }
     const { header, body } = this.card.card;
-    const parts = [];
-    if (header?.title) parts.push(element("div", { class: "card-header" }, localized(header.title, this.language())));
-    parts.push(...this.list(body?.elements ?? [], "body"));
-    sync(this.node, parts);
-  }
-
-  drawAnswer() {
-    const old = this.node.querySelector('[data-element-id="answer"]');
-    const model = find(this.card.card.body?.elements, "answer");
-    if (old && model) old.replaceWith(this.one(model, "answer"));
-    this.onTyped?.();
+    const fresh = element("article");
+    for (const { name, value } of this.node.attributes) fresh.setAttribute(name, value);
+    if (header?.title) fresh.append(element("div", { class: `card-header ${header.template ?? ""}`, "data-key": "header" }, localized(header.title, this.language())));
+    fresh.append(...this.list(body?.elements ?? [], "body"));
+    morph(this.node, fresh);
+    hydrate(this.node);
   }
 
   list(models, path) {
     return models.map((model, index) => this.one(model, `${path}/${model.element_id ?? index}`)).filter(Boolean);
   }
 
-  // What has not changed keeps its node, so that a press is not lost to an update beside it.
   one(model, path) {
-    const json = JSON.stringify(model);
-    const before = this.drawn.get(path);
-    if (before?.json === json && model.element_id !== "answer") return before.node;
-    let node = before?.node;
-    if (model.tag === "column_set" && before?.tag === "column_set") this.columns(node, model, path);
-    else node = this.build(model, path);
-    if (node && model.element_id) node.dataset.elementId = model.element_id;
-    if (node && model.text_size === "notation") node.classList.add("notation");
-    this.drawn.set(path, { json, node, tag: model.tag });
+    const node = this.build(model, path);
+    node.dataset.key = path;
+    if (model.element_id) node.dataset.elementId = model.element_id;
+    if (model.text_size === "notation") node.classList.add("notation");
     return node;
   }
 
-  columns(node, model, path) {
-    sync(node, (model.columns ?? []).map((column, index) => {
-      const box = node.children[index] ?? element("div");
-      box.className = column.width === "weighted" ? "column grow" : "column";
-      sync(box, this.list(column.elements ?? [], `${path}/${index}`));
-      return box;
-    }));
-  }
-
   build(model, path) {
+    if (FORM_TAGS.has(model.tag)) return input(model, path, this.language());
     switch (model.tag) {
-      case "markdown": {
-        let text = localized(model, this.language());
-        const answering = model.element_id === "answer" && this.card.streaming;
-        if (model.element_id === "answer") text = text.slice(0, this.typed);
-        const node = markdown(text);
-        if (answering && text) caretAt(node).classList.add("caret");
-        return node;
-      }
+      case "markdown": return this.markdown(model);
       case "plain_text": case "lark_md":
         return element("div", {}, ...(model.tag === "lark_md" ? inline(localized(model, this.language())) : [localized(model, this.language())]));
       case "div":
@@ -107,53 +113,101 @@ export class CardView {
       case "hr":
         return element("hr");
       case "img":
-        return element("div", { class: "picture" }, `🖼 ${localized(model.alt, this.language()) || model.img_key}`);
+        return picture(model.img_key ?? "", localized(model.alt, this.language()));
       case "collapsible_panel":
         return this.panel(model, path);
-      case "column_set": {
-        const node = element("div", { class: "columns" });
-        this.columns(node, model, path);
-        return node;
-      }
+      case "column_set":
+        return element("div", { class: "columns" }, (model.columns ?? []).map((column, index) => element("div", { class: column.width === "weighted" ? "column grow" : "column", "data-key": `${path}/${index}` }, this.list(column.elements ?? [], `${path}/${index}`))));
+      case "form":
+        return element("form", { class: "form", "data-form": model.name, novalidate: true }, this.list(model.elements ?? [], path));
       case "button":
-        return this.button(model);
+        return this.button(model, path);
       case "table":
         return this.table(model);
       default:
-        return model.elements ? element("div", { class: "column" }, ...this.list(model.elements, path)) : element("div", { class: "notation" }, `[${model.tag}]`);
+        return model.elements ? element("div", { class: "column" }, this.list(model.elements, path)) : element("div", { class: "notation" }, `[${model.tag}]`);
     }
   }
 
-  panel(model, path) {
-    const key = model.element_id ?? localized(model.header?.title, "en_us");
-    const open = this.toggled.get(key) ?? model.expanded ?? false;
-    const node = element("details", { class: "panel", open }, element("summary", {}, localized(model.header?.title, this.language())), element("div", {}, ...this.list(model.elements ?? [], path)));
-    node.addEventListener("toggle", () => { if (node.isConnected) this.toggled.set(key, node.open); });
+  markdown(model) {
+    const typewriter = this.typewriters.get(model.element_id);
+    const text = localized(model, this.language());
+    if (!typewriter) return markdown(text);
+    const node = markdown(text.slice(0, typewriter.painted));
+    if (this.card.streaming && text) caretAt(node).classList.add("caret");
     return node;
   }
 
-  button(model) {
-    const callback = (model.behaviors ?? []).find((behavior) => behavior.type === "callback");
-    const link = (model.behaviors ?? []).find((behavior) => behavior.type === "open_url");
-    const node = element("button", { type: "button", disabled: model.disabled === true }, localized(model.text, this.language()));
-    if (callback) node.addEventListener("click", async () => { node.disabled = true; try { await this.press(this.cardId, callback.value); } finally { node.disabled = false; } });
-    else if (link && /^https?:/.test(link.default_url ?? "")) node.addEventListener("click", () => window.open(link.default_url, "_blank", "noopener"));
-    return node;
+  panel(model, path) {
+    const key = model.element_id ?? path;
+    const open = this.toggled.get(key) ?? model.expanded ?? false;
+    const title = element("summary", { model: { toggles: key } }, localized(model.header?.title, this.language()));
+    if (model.header?.title?.element_id) title.dataset.elementId = model.header.title.element_id;
+    return element("details", { class: "panel", open }, title, element("div", {}, this.list(model.elements ?? [], path)));
+  }
+
+  button(model, path) {
+    const busy = this.pending.has(path);
+    const kinds = { primary: "primary", primary_filled: "primary", laser: "primary", danger: "danger", danger_filled: "danger", danger_text: "danger" };
+    return element("button", {
+      type: model.form_action_type === "reset" ? "reset" : "button", class: kinds[model.type] ?? "", disabled: model.disabled === true,
+      "aria-busy": busy ? "true" : null, title: model.hover_tips ? localized(model.hover_tips, this.language()) : null, model: { button: model, path },
+    }, localized(model.text, this.language()));
   }
 
   table(model) {
     const columns = model.columns ?? [];
-    const head = element("tr", {}, ...columns.map((column) => element("th", {}, column.display_name ?? column.name)));
-    const rows = (model.rows ?? []).map((row) => element("tr", {}, ...columns.map((column) => element("td", {}, String(row[column.name] ?? "")))));
-    return element("div", { class: "md" }, element("div", { class: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows))));
+    const head = element("tr", {}, columns.map((column) => element("th", {}, column.display_name ?? column.name)));
+    const rows = (model.rows ?? []).map((row) => element("tr", {}, columns.map((column) => element("td", {}, String(row[column.name] ?? "")))));
+    return element("div", { class: "md" }, element("div", { class: "scroll", tabindex: "0" }, element("table", {}, element("thead", {}, head), element("tbody", {}, rows))));
+  }
+
+  // ── what the reader does ──────────────────────────────────────────────────
+
+  clicked(event, chosen) {
+    const target = event.target.closest("button, summary, a, input, select, textarea, label");
+    const model = target && modelOf(target);
+    if (model?.toggles) this.toggled.set(model.toggles, !target.parentNode.open);
+    else if (model?.button) this.pressed(target, model);
+    else if (!target) chosen(this.cardId);
+  }
+
+  async pressed(target, { button, path }) {
+    if (this.pending.has(path) || button.form_action_type === "reset") return;
+    const behaviors = button.behaviors ?? [];
+    const callback = behaviors.find((behavior) => behavior.type === "callback");
+    const link = behaviors.find((behavior) => behavior.type === "open_url");
+    const form = button.form_action_type === "submit" ? target.closest("form") : null;
+    if (link && /^https?:/.test(link.default_url ?? "")) window.open(link.default_url, "_blank", "noopener");
+    if (!callback && !form) return;
+    if (form && !form.reportValidity()) return;
+    if (button.confirm && !window.confirm(`${localized(button.confirm.title, this.language())}\n\n${localized(button.confirm.text, this.language())}`)) return;
+    this.pending.add(path);
+    this.draw();
+    try {
+      await this.press(this.cardId, { tag: "button", name: button.name, element_id: button.element_id, value: callback?.value ?? {}, form_value: form ? formValue(form) : undefined });
+    } finally {
+      this.pending.delete(path);
+      this.draw();
+    }
+  }
+
+  // An input outside of a form calls back by itself.
+  async changed(event) {
+    const model = modelOf(event.target)?.input;
+    const callback = (model?.behaviors ?? []).find((behavior) => behavior.type === "callback");
+    if (!callback || event.target.closest("form")) return;
+    const held = model.tag === "checker" ? { checked: event.target.checked } : model.tag === "select_static" ? { option: event.target.value } : { input_value: event.target.value };
+    await this.press(this.cardId, { tag: model.tag, name: model.name, element_id: model.element_id, value: callback.value, ...held });
   }
 }
 
-// Give *parent* these children, touching none that stay.
-function sync(parent, nodes) {
-  const kept = new Set(nodes);
-  for (const child of [...parent.childNodes]) if (!kept.has(child)) child.remove();
-  nodes.forEach((node, index) => { if (parent.childNodes[index] !== node) parent.insertBefore(node, parent.childNodes[index] ?? null); });
+// Pictures are fetched with the run's token and shown from memory.
+export function hydrate(root) {
+  for (const node of root.querySelectorAll("img[data-file]:not([data-loading])")) {
+    node.dataset.loading = node.dataset.file;
+    fileUrl(node.dataset.file).then((url) => { node.src = url; }, () => { node.alt = `🖼 ${node.alt || node.dataset.file}`; });
+  }
 }
 
 // The innermost last block: where the next character will appear.
@@ -166,15 +220,14 @@ function caretAt(node) {
 export function find(models, elementId) {
   for (const model of models ?? []) {
     if (model.element_id === elementId) return model;
-    const inner = find(model.elements, elementId) ?? find(model.columns, elementId);
+    const inner = find(model.elements, elementId) ?? find(model.columns, elementId) ?? (model.text?.element_id === elementId ? model.text : undefined);
     if (inner) return inner;
   }
   return undefined;
 }
 
 export function summary(card, language) {
-  const config = card.card.config?.summary;
-  return localized(config, language) || (card.streaming ? "…" : "");
+  return localized(card.card.config?.summary, language) || (card.streaming ? "…" : "");
 }
 
 // A message that carries its own card JSON instead of an entity.

@@ -1,21 +1,11 @@
 // Markdown as the platform's cards take it, built as DOM nodes. Text never becomes markup:
 // no string of the outside is ever parsed as HTML.
 
+import { element } from "./dom.js";
+
 const COLOURS = new Set(["red", "green", "grey", "blue", "orange"]);
 const ENTITIES = { "&#60;": "<", "&#62;": ">", "&#42;": "*", "&#96;": "`", "&#95;": "_", "&sim;": "~", "&#91;": "[", "&#93;": "]", "&#33;": "!", "&#124;": "|", "&emsp;": "\u2003", "&ensp;": "\u2002", "&nbsp;": "\u00a0", "&amp;": "&", "&lt;": "<", "&gt;": ">" };
 const decode = (text) => text.replace(/&(?:#\d+|[a-z]+);/g, (found) => ENTITIES[found] ?? found);
-
-export function element(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (value === undefined || value === null || value === false) continue;
-    if (key === "class") node.className = value;
-    else if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
-    else node.setAttribute(key, value === true ? "" : value);
-  }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
-  return node;
-}
 
 const INLINE = [
   [/^(`+)(?!`)([\s\S]*?[^`])\1(?!`)/, (m) => element("code", {}, m[2].trim() === "" ? m[2] : m[2].replace(/^ (.*) $/, "$1"))],
@@ -24,13 +14,19 @@ const INLINE = [
   [/^~~([^\s~][\s\S]*?)~~/, (m) => element("del", {}, ...inline(m[1]))],
   [/^\*([^\s*][^*]*?)\*/, (m) => element("em", {}, ...inline(m[1]))],
   [/^_([^\s_](?:[^_]*[^\s_])?)_(?![A-Za-z0-9])/, (m) => element("em", {}, ...inline(m[1]))],
-  [/^!\[([^\]\n]*)\]\(([^)\s]+)\)/, (m) => element("span", { class: "picture" }, `🖼 ${m[1] || m[2]}`)],
+  [/^!\[([^\]\n]*)\]\(([^)\s]+)\)/, (m) => picture(m[2], m[1])],
   [/^\[([^\]\n]+)\]\((https?:\/\/[^)\s]+)\)/, (m) => element("a", { href: m[2], rel: "noopener noreferrer", target: "_blank" }, ...inline(m[1]))],
   [/^<font color=['"]?([a-z]+)['"]?>([\s\S]*?)<\/font>/, (m) => element("span", { class: COLOURS.has(m[1]) ? `fc-${m[1]}` : "" }, ...inline(m[2]))],
   [/^<at (?:id|user_id)=['"]?([^'">\s]+)['"]?>([\s\S]*?)<\/at>/, (m) => element("span", { class: "at" }, `@${m[2] || m[1]}`)],
   [/^<br\s*\/?>/, () => element("br")],
   [/^(https?:\/\/[^\s<>)\]]+)/, (m) => element("a", { href: m[1], rel: "noopener noreferrer", target: "_blank" }, m[1])],
 ];
+
+// An uploaded picture, by its key; other addresses are no pictures on the platform.
+export function picture(key, alt) {
+  if (!/^img_\w+$/.test(key)) return element("span", { class: "notation" }, `🖼 ${alt || key}`);
+  return element("img", { class: "picture", "data-file": key, alt: alt || "" });
+}
 
 export function inline(text) {
   const nodes = [];
@@ -104,7 +100,7 @@ function table(lines, at, root) {
   for (at += 2; at < lines.length && lines[at].includes("|"); at += 1) {
     body.append(element("tr", {}, ...cells(lines[at]).map((cell) => element("td", {}, ...inline(cell)))));
   }
-  root.append(element("div", { class: "scroll" }, element("table", {}, element("thead", {}, head), body)));
+  root.append(element("div", { class: "scroll", tabindex: "0" }, element("table", {}, element("thead", {}, head), body)));
   return at;
 }
 
