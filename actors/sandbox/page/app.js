@@ -30,7 +30,7 @@ function drawChat(chat) {
   const row = rowOf(chat), last = lastOf(chat.chat_id), count = unreadIn(chat.chat_id);
   setText(row.name, chat.name);
   setText(row.when, last ? time(last.create_time) : "");
-  setText(row.preview, last ? `${last.sender.type === "app" ? "🤖 " : ""}${textOf(last)}`.slice(0, 80) : "");
+  setText(row.preview, last ? `${last.sender.type === "app" ? `${last.sender.name}: ` : ""}${textOf(last)}`.slice(0, 80) : "");
   setText(row.unread, count ? String(count) : "");
   row.unread.hidden = !count;
   if (chat.chat_id === view.chat) row.button.setAttribute("aria-current", "true");

@@ -134,7 +134,7 @@ export class CardView {
     const text = localized(model, this.language());
     if (!typewriter) return markdown(text);
     const node = markdown(text.slice(0, typewriter.painted));
-    if (this.card.streaming && text) caretAt(node).classList.add("caret");
+    if (this.card.streaming && text && model.text_size !== "notation") caretAt(node).classList.add("caret");
     return node;
   }
 
@@ -206,7 +206,7 @@ export class CardView {
 export function hydrate(root) {
   for (const node of root.querySelectorAll("img[data-file]:not([data-loading])")) {
     node.dataset.loading = node.dataset.file;
-    fileUrl(node.dataset.file).then((url) => { node.src = url; }, () => { node.alt = `🖼 ${node.alt || node.dataset.file}`; });
+    fileUrl(node.dataset.file).then((url) => { node.src = url; }, () => { node.alt = `[${node.alt || node.dataset.file}]`; });
   }
 }
 

@@ -55,7 +55,7 @@ function attach(files) {
 function drawAttached() {
   $("attached").hidden = !attached.length;
   $("attached").replaceChildren(...attached.map((one) => element("li", {},
-    one.url ? element("img", { src: one.url, alt: "" }) : "📎",
+    one.url ? element("img", { src: one.url, alt: "" }) : null,
     element("span", {}, one.file.name || one.file.type),
     element("button", { type: "button", class: "icon", "aria-label": `${t("remove")} ${one.file.name}`, onclick: () => { release(one); drawAttached(); } }, "×"))));
 }

@@ -24,7 +24,7 @@ const INLINE = [
 
 // An uploaded picture, by its key; other addresses are no pictures on the platform.
 export function picture(key, alt) {
-  if (!/^img_\w+$/.test(key)) return element("span", { class: "notation" }, `🖼 ${alt || key}`);
+  if (!/^img_\w+$/.test(key)) return element("span", { class: "notation" }, `[${alt || key}]`);
   return element("img", { class: "picture", "data-file": key, alt: alt || "" });
 }
 

@@ -11,7 +11,7 @@ const NEAR_END_PX = 80;
 
 const $ = (id) => document.getElementById(id);
 const hue = (name) => `hue-${[...name].reduce((sum, character) => sum + character.codePointAt(0), 0) % 6}`;
-export const avatar = (name, bot, small) => element("span", { class: `avatar ${bot ? "bot" : hue(name)} ${small ? "small" : ""}`, "aria-hidden": "true" }, bot ? "🤖" : [...name][0]?.toUpperCase() ?? "?");
+export const avatar = (name, bot, small) => element("span", { class: `avatar ${bot ? "bot" : hue(name)} ${small ? "small" : ""}`, "aria-hidden": "true" }, bot ? "" : [...name][0]?.toUpperCase() ?? "?");
 
 const nodes = new Map(); // message id → its node in the conversation shown
 const cardViews = new Map(); // card id, or message id of a raw card → its view
@@ -57,6 +57,7 @@ export function drawMessage(message) {
 // The body of a card is its view's own and is never morphed from outside.
 function patch(old, fresh, message) {
   const [body, freshBody] = [old.querySelector(":scope > .body"), fresh.querySelector(":scope > .body")];
+  fresh.classList.toggle("picked", old.classList.contains("picked"));
   old.className = fresh.className;
   for (const part of ["who", "quote", "reactions", "actions"]) replacePart(body, freshBody, part);
   const [content, freshContent] = [body.querySelector(":scope > .content"), freshBody.querySelector(":scope > .content")];
@@ -103,8 +104,8 @@ function content(message) {
   switch (message.msg_type) {
     case "post": return element("div", { class: "bubble rich" }, postNodes(held));
     case "image": return element("div", { class: "bubble media" }, picture(held.image_key ?? "", "🖼"));
-    case "audio": return element("div", { class: "bubble media" }, `🎤 ${t("voice")} ${held.duration ? `${Math.ceil(held.duration / 1000)}″` : ""}`);
-    case "file": case "media": return element("div", { class: "bubble media" }, element("button", { type: "button", class: "file", model: { download: held } }, `📎 ${held.file_name ?? held.file_key}`));
+    case "audio": return element("div", { class: "bubble media" }, `${t("voice")} ${held.duration ? `${Math.ceil(held.duration / 1000)}″` : ""}`);
+    case "file": case "media": return element("div", { class: "bubble media" }, element("button", { type: "button", class: "file", model: { download: held } }, held.file_name ?? held.file_key));
     default: return element("div", { class: "bubble" }, textOf(message));
   }
 }
@@ -186,13 +187,21 @@ async function press(cardId, action) {
 // ── what the reader does with a message ─────────────────────────────────────
 
 async function acted(event) {
-  const model = modelOf(event.target.closest("button") ?? event.target);
+  const button = event.target.closest("button, a, input, select, textarea, summary, label");
+  if (!button) pick(event.target.closest(".message"));
+  const model = button && modelOf(button);
   try {
     if (model?.download) await download(model.download);
     else if (model?.act === "reply" || model?.act === "topic") hooks.reply(messages.get(model.message.message_id), model.act === "topic");
     else if (model?.act === "recall") await post("recall", { message_id: model.message.message_id });
     else if (model?.act === "react") await post("react", { message_id: model.message.message_id, emoji_type: "THUMBSUP", operator: $("sender").value || undefined });
   } catch (failed) { hooks.failed(failed); }
+}
+
+// Where nothing hovers, a tap on a message shows what can be done with it.
+function pick(node) {
+  for (const other of document.querySelectorAll(".message.picked")) if (other !== node) other.classList.remove("picked");
+  node?.classList.toggle("picked");
 }
 
 async function download(held) {

@@ -58,12 +58,13 @@ export function textOf(message) {
       const nodes = (post.content ?? []).flat().map((node) => node.text ?? "").join(" ");
       return [post.title, nodes].filter(Boolean).join(" · ");
     }
-    case "image": return "🖼";
-    case "audio": return `🎤 ${t("voice")}`;
-    case "file": case "media": return `📎 ${content.file_name ?? ""}`;
+    case "image": return `[${t("image")}]`;
+    case "audio": return `[${t("voice")}]`;
+    case "file": case "media": return `[${t("file")}] ${content.file_name ?? ""}`;
     case "interactive": {
       const card = cards.get(message.card_id);
-      return card ? summary(card, view.language) : rawCard(message.content)?.body?.elements?.[0]?.content ?? "";
+      const shown = card ? summary(card, view.language) : rawCard(message.content)?.body?.elements?.[0]?.content ?? "";
+      return shown.replace(/\*\*|`/g, "");
     }
     default: return `[${message.msg_type}]`;
   }
