@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,11 +19,13 @@ from actors.app.composition import App
 from actors.app.running import LOGS_WITHIN_S, open_logs, print_ready
 from actors.host.arguments import DaemonArguments
 from actors.host.tokens import TokenFiles
+from actors.sandbox.kept import NotKept, read_or_make
 from actors.sandbox.server import RunningSandbox, SandboxSettings, serve_sandbox
 from protocol.config.places import StateDir
 from protocol.config.reading import read_settings, sandbox_configuration
 from protocol.config.settings import Listen, Settings
 
+FAILED: Final = 1
 ECHO_ENDS_WITHIN_S: Final = 1.0
 
 log = structlog.get_logger()
@@ -36,8 +39,15 @@ async def run_in_sandbox(
     tokens: TokenFiles,
 ) -> int:
     """Serve platform, daemon and echo session until asked to leave; return the status."""
+    try:
+        sandbox = _sandbox_settings(arguments, state)
+    except (NotKept, OSError) as failed:
+        sys.stderr.write(f"larkd: --sandbox-port: {failed}\n")
+        return FAILED
     async with open_service_nursery() as platform:
-        running: RunningSandbox = await platform.start(serve_sandbox, SandboxSettings())
+        running = await _serve(platform, sandbox)
+        if running is None:
+            return FAILED
         settings = _settings(arguments, raw, env, running)
         logs = open_logs(settings, state)
         try:
@@ -55,6 +65,35 @@ async def run_in_sandbox(
             logs.close(within_s=LOGS_WITHIN_S)
         platform.cancel_scope.cancel(reason="left")
     return status
+
+
+def _sandbox_settings(arguments: DaemonArguments, state: StateDir) -> SandboxSettings:
+    """A chat page on a port of its own keeps its token, so that an open page reconnects."""
+    if not arguments.sandbox_port:
+        return SandboxSettings()
+    state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = read_or_make(state.root / "sandbox.json", random.SystemRandom())
+    return SandboxSettings(
+        port=arguments.sandbox_port, token=kept.token, app_secret=kept.app_secret
+    )
+
+
+async def _serve(nursery: trio.Nursery, sandbox: SandboxSettings) -> RunningSandbox | None:
+    """Start the platform; where it can't listen, write why and return nothing."""
+    running: RunningSandbox | None = None
+    try:
+        running = await nursery.start(serve_sandbox, sandbox)
+    except* OSError as failed:
+        where = f"{sandbox.host}:{sandbox.port}"
+        sys.stderr.write(f"larkd: can't serve the chat page on {where}: {_first(failed)}\n")
+    return running
+
+
+def _first(group: BaseExceptionGroup[OSError]) -> BaseException:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
 
 
 def _settings(

@@ -53,6 +53,8 @@ Approve the code to let them in. The first person approved here becomes admin, w
 approve others in the chat: /pair CODE.
 """
 
+PORT_MAX: Final = 65_535
+
 
 def parse_daemon_arguments(argv: Sequence[str]) -> DaemonArguments:
     """Read the arguments after the program's name. Exits with status 2 on bad usage."""
@@ -89,6 +91,14 @@ def add_daemon_options(parser: argparse.ArgumentParser) -> None:
         " address of its chat page",
     )
     parser.add_argument(
+        "--sandbox-port",
+        metavar="PORT",
+        type=_port,
+        default=0,
+        help="with --sandbox: serve the chat page on this port, under an address that stays the"
+        " same over restarts (default: any free port, and a new address each time)",
+    )
+    parser.add_argument(
         "--check", action="store_true", help="validate configuration and credentials, and exit"
     )
     parser.add_argument(
@@ -97,6 +107,12 @@ def add_daemon_options(parser: argparse.ArgumentParser) -> None:
         help="where sessions connect (default: $LARKD_LISTEN, else the configuration, else"
         " 127.0.0.1:7345); port 0 picks a free one",
     )
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= PORT_MAX):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to {PORT_MAX}")
+    return int(text)
 
 
 def add_state_dir(parser: argparse.ArgumentParser) -> None:
@@ -115,6 +131,7 @@ def daemon_arguments(parsed: argparse.Namespace) -> DaemonArguments:
         config=parsed.config,
         state_dir=getattr(parsed, "state_dir", None),
         sandbox=parsed.sandbox,
+        sandbox_port=parsed.sandbox_port,
         check=parsed.check,
         stop=parsed.action == "stop",
         listen=parsed.listen,

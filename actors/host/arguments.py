@@ -13,6 +13,8 @@ class DaemonArguments(msgspec.Struct, frozen=True, kw_only=True):
     config: Path | None = None
     state_dir: Path | None = None
     sandbox: bool = False
+    sandbox_port: int = 0
+    """Of the chat page; 0 picks a free one. Another one keeps its address over restarts."""
     check: bool = False
     stop: bool = False
     """End the daemon that serves the state directory, instead of being one."""

@@ -78,6 +78,7 @@ class Control:
         views: dict[str, Callable[[Request], Any]] = {
             "state": self._state,
             "events": lambda _request: [one.describe() for one in self._sockets.events.values()],
+            "events/{event_id}": self._event,
             "calls": self._calls,
             "limits": self._limits,
             "faults": lambda _request: self._api.faults.rules(),
@@ -129,6 +130,13 @@ class Control:
             "cards": [card.describe() for card in self._world.cards.values()],
             "connections": len(self._sockets.connections),
         }
+
+    def _event(self, request: Request) -> dict[str, Any]:
+        """One event with what was pushed."""
+        found = self._sockets.events.get(request.path_params["event_id"])
+        if found is None:
+            raise PlatformError(9499, "no such event; GET /sandbox/events lists them")
+        return {**found.describe(), "envelope": msgspec.json.decode(found.payload)}
 
     def _calls(self, request: Request) -> list[Any]:
         since = int(request.query_params.get("since", "0"))

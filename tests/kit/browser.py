@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
+Browser: TypeAlias = webdriver.Chrome
 CHROMIUM = Path("/usr/bin/chromium")
 DRIVER = Path("/usr/bin/chromedriver")
 FLAGS = (
@@ -29,9 +31,17 @@ FLAGS = (
 
 @contextmanager
 def open_browser(
-    width: int = 1280, height: int = 860, *, language: str = "en-US", dark: bool = False
-) -> Iterator[webdriver.Chrome]:
-    """Give a fresh browser; skip the test where the machine has none."""
+    width: int = 1280,
+    height: int = 860,
+    *,
+    language: str = "en-US",
+    dark: bool = False,
+    phone: bool = False,
+) -> Iterator[Browser]:
+    """Give a fresh browser; skip the test where the machine has none.
+
+    A *phone* is a screen of that size, narrower than a window can be, with a finger.
+    """
     if not (CHROMIUM.exists() and DRIVER.exists()):
         pytest.skip("no browser: install Debian's packages chromium and chromium-driver")
     with TemporaryDirectory() as profile:
@@ -47,6 +57,10 @@ def open_browser(
         driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
         try:
             driver.set_window_size(width, height)
+            if phone:
+                screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
+                driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+                driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
             yield driver
         finally:
             driver.quit()

@@ -3,6 +3,7 @@ import { follow, get, post, Unreachable } from "./api.js";
 import { element, setText } from "./dom.js";
 import * as composer from "./composer.js";
 import { avatar, drawCard, drawCardsAgain, drawConversation, drawMessage, follow as followEnd, setUp as setUpMessages } from "./messages.js";
+import { holdWhilePressed, paint } from "./hold.js";
 import { offer } from "./scan.js";
 import { cards, chats, drawTitle, lastOf, load, markRead, markUnread, messages, t, textOf, time, unreadIn, users, view } from "./store.js";
 
@@ -130,14 +131,14 @@ function changed(event) {
       const { message } = event, fresh = !messages.has(message.message_id);
       messages.set(message.message_id, message);
       if (fresh && message.sender.type === "app") markUnread(message.chat_id);
-      drawMessage(message);
+      paint(message.message_id, () => drawMessage(messages.get(message.message_id) ?? message));
       if (chats.has(message.chat_id)) drawChat(chats.get(message.chat_id));
       break;
     }
     case "card": {
       const { card } = event, before = cards.get(card.card_id), chatId = messages.get(card.message_id)?.chat_id;
       cards.set(card.card_id, card);
-      drawCard(card);
+      paint(card.card_id, () => drawCard(cards.get(card.card_id) ?? card));
       if (before?.streaming && !card.streaming && chatId) markUnread(chatId);
       if (chats.has(chatId)) drawChat(chats.get(chatId));
       if (card.card_id === chosenCard) drawInspector();
@@ -148,6 +149,7 @@ function changed(event) {
   }
 }
 
+holdWhilePressed($("messages"));
 composer.setUp({ failed, sent: followEnd });
 setUpMessages({ failed, reply: composer.answer, chosen: (cardId) => { chosenCard = cardId; drawInspector(); } });
 follow({

@@ -2,6 +2,7 @@
 // open; text that came by `/content` is typed out as the card's streaming_config says.
 import { element, modelOf, morph } from "./dom.js";
 import { fileUrl } from "./api.js";
+import { paint } from "./hold.js";
 import { FORM_TAGS, formValue, input } from "./forms.js";
 import { inline, markdown, picture } from "./markdown.js";
 
@@ -75,7 +76,7 @@ export class CardView {
     this.timer = setTimeout(() => {
       this.timer = null;
       for (const typewriter of this.typewriters.values()) typewriter.step(step);
-      this.draw();
+      paint(`${this.cardId}/typed`, () => this.draw());
       this.type();
     }, frequency);
   }

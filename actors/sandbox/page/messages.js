@@ -21,7 +21,14 @@ let hooks = { failed() {}, chosen() {}, reply() {} };
 export function setUp(given) {
   hooks = given;
   const box = $("messages");
-  box.addEventListener("scroll", () => { following = nearEnd(); drawLatest(); }, { passive: true });
+  let before = 0;
+  box.addEventListener("scroll", () => {
+    // Only who scrolls up leaves the end: it also moves away when something is added.
+    if (nearEnd()) following = true;
+    else if (box.scrollTop < before) following = false;
+    before = box.scrollTop;
+    drawLatest();
+  }, { passive: true });
   box.addEventListener("click", acted);
   new ResizeObserver(() => { if (following) toEnd(); drawLatest(); }).observe($("conversation"));
   new ResizeObserver(() => { if (following) toEnd(); }).observe(box);

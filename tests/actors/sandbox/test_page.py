@@ -1,0 +1,473 @@
+"""The chat page in a real browser: nothing is lost under the pointer, and it is for everybody."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import struct
+import subprocess
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.kit.browser import Browser, open_browser
+from tests.kit.sandbox_process import CARDS, SandboxProcess, open_sandbox_process
+
+CLIENTS = Path(__file__).parent / "clients"
+
+
+def png() -> bytes:
+    """A picture of 2 by 2 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", 2, 2, 8, 2, 0, 0, 0)
+    pixels = zlib.compress((b"\0" + b"\x33\x70\xff" * 2) * 2)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+PNG = png()
+PHONE = (390, 844)
+
+
+def streaming(*elements: dict[str, Any]) -> dict[str, Any]:
+    config = {"streaming_mode": True, "summary": {"content": "working"}}
+    return {"schema": "2.0", "config": config, "body": {"elements": list(elements)}}
+
+
+def text_element(element_id: str = "answer") -> dict[str, Any]:
+    return {"tag": "markdown", "element_id": element_id, "content": ""}
+
+
+PLAN = {
+    "tag": "collapsible_panel",
+    "element_id": "plan",
+    "expanded": True,
+    "header": {"title": {"tag": "plain_text", "content": "Plan"}},
+    "elements": [{"tag": "markdown", "element_id": "steps", "content": "one"}],
+}
+STOP = {
+    "tag": "button",
+    "element_id": "stop",
+    "text": {"tag": "plain_text", "content": "Stop"},
+    "behaviors": [{"type": "callback", "value": {"action": "stop"}}],
+}
+FORM = {
+    "tag": "form",
+    "name": "question",
+    "elements": [
+        {
+            "tag": "input",
+            "name": "why",
+            "required": True,
+            "label": {"tag": "plain_text", "content": "Why?"},
+        },
+        {
+            "tag": "select_static",
+            "name": "size",
+            "placeholder": {"tag": "plain_text", "content": "Size"},
+            "options": [
+                {"text": {"tag": "plain_text", "content": "Small"}, "value": "s"},
+                {"text": {"tag": "plain_text", "content": "Large"}, "value": "l"},
+            ],
+        },
+        {
+            "tag": "multi_select_static",
+            "name": "where",
+            "placeholder": {"tag": "plain_text", "content": "Where"},
+            "options": [
+                {"text": {"tag": "plain_text", "content": "Here"}, "value": "here"},
+                {"text": {"tag": "plain_text", "content": "There"}, "value": "there"},
+            ],
+        },
+        {
+            "tag": "button",
+            "name": "go",
+            "type": "primary",
+            "form_action_type": "submit",
+            "text": {"tag": "plain_text", "content": "Answer"},
+        },
+    ],
+}
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[SandboxProcess]:
+    with open_sandbox_process(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def page(sandbox: SandboxProcess) -> Iterator[Browser]:
+    with open_browser() as browser:
+        browser.get(sandbox.page_url)
+        one(browser, '#chats [aria-current="true"]')
+        yield browser
+
+
+@pytest.fixture
+def phone(sandbox: SandboxProcess) -> Iterator[Browser]:
+    with open_browser(*PHONE, phone=True) as browser:
+        browser.get(sandbox.page_url)
+        wait(browser, lambda: text(browser, "#chat-name") == "Alice")
+        yield browser
+
+
+def wait(page: Browser, until: Callable[[], Any], within_s: float = 10) -> Any:
+    return WebDriverWait(page, within_s, poll_frequency=0.05).until(lambda _: until())
+
+
+def one(page: Browser, selector: str) -> WebElement:
+    """Wait for an element that matches."""
+    found: WebElement = wait(page, lambda: page.find_elements(By.CSS_SELECTOR, selector))[0]
+    return found
+
+
+def text(page: Browser, selector: str) -> str:
+    found = page.find_elements(By.CSS_SELECTOR, selector)
+    return found[-1].text if found else ""
+
+
+def wait_text(page: Browser, selector: str, needle: str) -> None:
+    wait(page, lambda: needle in text(page, selector))
+
+
+def focused(page: Browser) -> WebElement:
+    return page.switch_to.active_element
+
+
+# ── nothing is rebuilt under the pointer ────────────────────────────────────
+
+
+def test_a_click_that_an_update_falls_into_is_a_click(
+    sandbox: SandboxProcess, page: Browser
+) -> None:
+    chat_id = sandbox.chat()["chat_id"]
+    card_id = sandbox.send_card(chat_id, streaming(PLAN, text_element(), STOP))
+    stop, team = one(page, '[data-element-id="stop"]'), one(page, "#chats li:nth-child(2) button")
+    sequence = 0
+    for target in (stop, team):
+        ActionChains(page).move_to_element(target).click_and_hold().perform()
+        for _ in range(3):
+            sequence += 1
+            sandbox.stream(card_id, "answer", "word " * sequence, sequence)
+            sandbox.post("send", chat_id=chat_id, text=f"beside {sequence}")
+        wait_text(page, "#chats li:first-child .preview", f"beside {sequence}")
+        ActionChains(page).release().perform()
+    wait_text(page, "#chat-name", "Team")
+    pressed = [one for one in sandbox.get("events") if one["event_type"] == "card.action.trigger"]
+    assert len(pressed) == 1, "the press on Stop arrived"
+
+
+def test_focus_selection_and_what_was_opened_stay(sandbox: SandboxProcess, page: Browser) -> None:
+    chat_id = sandbox.chat()["chat_id"]
+    card_id = sandbox.send_card(chat_id, streaming(PLAN, text_element(), FORM))
+    answer, field = one(page, '[data-element-id="answer"]'), one(page, ".form input")
+    field.send_keys("beca")
+    one(page, '[data-element-id="plan"] summary').click()
+    field.send_keys("u")
+    sandbox.stream(card_id, "answer", "Some words that stay selected.", 1)
+    wait_text(page, '[data-element-id="answer"]', "stay selected")
+    page.execute_script("getSelection().selectAllChildren(arguments[0].firstChild)", answer)
+    sandbox.stream(card_id, "answer", "Some words that stay selected.\n\nMore.", 2)
+    wait_text(page, '[data-element-id="answer"]', "More.")
+    assert page.execute_script("return getSelection().toString()").startswith("Some words")
+    field.click()
+    field.send_keys("se")
+    assert focused(page) == field
+    assert field.get_property("value") == "because"
+    panel = one(page, '[data-element-id="plan"]')
+    assert panel.get_property("open") is False, "what the reader closed stays closed"
+
+
+def test_a_panel_nobody_touched_follows_the_card(sandbox: SandboxProcess, page: Browser) -> None:
+    card_id = sandbox.send_card(sandbox.chat()["chat_id"], streaming(PLAN, text_element()))
+    panel = one(page, '[data-element-id="plan"]')
+    assert panel.get_property("open") is True
+    closed = {"type": "card_json", "data": json.dumps(streaming(PLAN | {"expanded": False}))}
+    sandbox.call("PUT", f"{CARDS}/{card_id}", card=closed, sequence=1)
+    wait(page, lambda: panel.get_property("open") is False)
+
+
+def test_only_what_came_by_content_is_typed(sandbox: SandboxProcess, page: Browser) -> None:
+    card = streaming(text_element("typed"), text_element("painted"))
+    card["config"]["streaming_config"] = {"print_frequency_ms": {"default": 400}}
+    card_id = sandbox.send_card(sandbox.chat()["chat_id"], card)
+    one(page, '[data-element-id="typed"]')
+    sandbox.stream(card_id, "typed", "abcdefghij", 1)
+    change = json.dumps({"content": "all at once"})
+    path = f"{CARDS}/{card_id}/elements/painted"
+    sandbox.call("PATCH", path, partial_element=change, sequence=2)
+    wait_text(page, '[data-element-id="painted"]', "all at once")
+    assert len(text(page, '[data-element-id="typed"]')) < 10, "still typing"
+    wait_text(page, '[data-element-id="typed"]', "abcdefghij")
+
+
+# ── the page and its sandbox ────────────────────────────────────────────────
+
+
+def test_it_names_a_dead_sandbox_and_comes_back_with_it(
+    sandbox: SandboxProcess, page: Browser
+) -> None:
+    composer = one(page, "#composer")
+    sandbox.stop()
+    wait_text(page, "#connection-text", "not reachable")
+    one(page, "#language").click()
+    wait_text(page, "#connection-text", "沙盒无法访问")
+    composer.send_keys("kept", Keys.ENTER)
+    wait_text(page, ".toast", "沙盒无法访问")
+    assert composer.get_property("value") == "kept"
+    assert page.find_element(By.ID, "banner").is_displayed()
+    sandbox.start()
+    wait_text(page, "#connection-text", "机器人未连接")
+    assert not page.find_element(By.ID, "banner").is_displayed()
+    composer.send_keys(Keys.ENTER)
+    wait_text(page, ".mine .bubble", "kept")
+
+
+def test_a_page_without_the_token_says_what_to_do(sandbox: SandboxProcess) -> None:
+    with open_browser() as stranger:
+        stranger.get(sandbox.page_url.partition("?")[0])
+        wait_text(stranger, "#banner", "Open the address that larkd printed")
+
+
+def test_enter_in_the_dialog_makes_the_chat(sandbox: SandboxProcess, page: Browser) -> None:
+    one(page, "#new-chat").click()
+    one(page, "#new-name").send_keys("Carol", Keys.ENTER)
+    wait_text(page, "#chat-name", "Carol")
+    assert sandbox.chat("Carol")["type"] == "p2p"
+
+
+def test_what_ends_elsewhere_is_marked_and_in_the_title(
+    sandbox: SandboxProcess, page: Browser
+) -> None:
+    team = sandbox.chat("Team")
+    card_id = sandbox.send_card(team["chat_id"], streaming(text_element()))
+    wait_text(page, "#chats li:nth-child(2) .unread", "1")
+    off = json.dumps({"config": {"streaming_mode": False, "summary": {"content": "it is done"}}})
+    sandbox.call("PATCH", f"{CARDS}/{card_id}/settings", settings=off, sequence=1)
+    wait_text(page, "#chats li:nth-child(2) .unread", "2")
+    wait_text(page, "#chats li:nth-child(2) .preview", "it is done")
+    assert page.title.startswith("(2) ")
+    one(page, "#chats li:nth-child(2) button").click()
+    wait(page, lambda: not page.title.startswith("("))
+
+
+def test_times_have_24_hours_in_both_languages(sandbox: SandboxProcess, page: Browser) -> None:
+    sandbox.post("send", chat_id=sandbox.chat()["chat_id"], text="now")
+    for _ in range(2):
+        assert re.search(r" · \d\d:\d\d$", one(page, ".who").text)
+        one(page, "#language").click()
+
+
+# ── pictures and files ──────────────────────────────────────────────────────
+
+
+def shows_pictures(page: Browser, count: int) -> bool:
+    loaded = "[...document.querySelectorAll('.mine img')].filter((one) => one.naturalWidth > 0)"
+    return bool(page.execute_script(f"return {loaded}.length === {count}"))
+
+
+GIVE = """
+const bytes = Uint8Array.from(arguments[1]), data = new DataTransfer();
+data.items.add(new File([bytes], "pasted.png", {type: "image/png"}));
+const event = arguments[0] === "paste"
+  ? new ClipboardEvent("paste", {clipboardData: data, bubbles: true, cancelable: true})
+  : new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true});
+document.getElementById("composer").dispatchEvent(event);
+"""
+
+
+def test_pictures_are_chosen_pasted_and_dropped(
+    sandbox: SandboxProcess, page: Browser, tmp_path: Path
+) -> None:
+    picture, notes = tmp_path / "picture.png", tmp_path / "笔记.txt"
+    picture.write_bytes(PNG)
+    notes.write_text("words")
+    page.find_element(By.ID, "files").send_keys(f"{picture}\n{notes}")
+    one(page, "#attached li:nth-child(2)")
+    one(page, "#composer").send_keys("look", Keys.ENTER)
+    wait(page, partial(shows_pictures, page, 1))
+    wait_text(page, ".mine .file", "笔记.txt")
+    wait_text(page, ".mine .bubble", "look")
+    for number, how in enumerate(("paste", "drop"), 2):
+        page.execute_script(GIVE, how, list(PNG))
+        one(page, "#attached li")
+        one(page, "#send").click()
+        wait(page, partial(shows_pictures, page, number))
+    sent = sandbox.get("state")["messages"]
+    assert [one["msg_type"] for one in sent] == ["image", "file", "text", "image", "image"]
+    assert json.loads(sent[1]["content"])["file_name"] == "笔记.txt"
+
+
+def test_an_attached_file_can_be_taken_back(page: Browser, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("words")
+    page.find_element(By.ID, "files").send_keys(str(notes))
+    one(page, "#attached button").click()
+    wait(page, lambda: not page.find_element(By.ID, "attached").is_displayed())
+
+
+# ── forms, topics, apps ─────────────────────────────────────────────────────
+
+
+def test_a_form_is_filled_in_and_submitted(sandbox: SandboxProcess, page: Browser) -> None:
+    card = {"schema": "2.0", "body": {"elements": [FORM]}}
+    sandbox.send_card(sandbox.chat()["chat_id"], card)
+    submit = one(page, ".form button")
+    submit.click()
+    assert not sandbox.get("events"), "what is required is asked for first"
+    one(page, ".form input").send_keys("because")
+    Select(one(page, ".form select")).select_by_value("l")
+    for box in page.find_elements(By.CSS_SELECTOR, ".form [type=checkbox]"):
+        box.click()
+    submit.click()
+    (pushed,) = wait(page, lambda: sandbox.get("events"))
+    event = sandbox.get(f"events/{pushed['event_id']}")["envelope"]["event"]
+    assert event["action"]["name"] == "go"
+    assert event["action"]["form_value"] == {
+        "why": "because",
+        "size": "l",
+        "where": ["here", "there"],
+    }
+
+
+def test_a_topic_opens_below_its_message(sandbox: SandboxProcess, page: Browser) -> None:
+    sandbox.post("send", chat_id=sandbox.chat()["chat_id"], text="first")
+    bubble = one(page, ".mine .bubble")
+    ActionChains(page).move_to_element(bubble).click(bubble).perform()
+    one(page, '.actions [data-key="topic"]').click()
+    one(page, "#composer").send_keys("second", Keys.ENTER)
+    wait_text(page, ".replies .bubble", "second")
+    first, second = sandbox.get("state")["messages"]
+    assert first["thread_id"] == second["thread_id"]
+    assert second["root_id"] == second["parent_id"] == first["message_id"]
+
+
+def test_a_scanned_link_is_confirmed_on_the_page(sandbox: SandboxProcess, page: Browser) -> None:
+    form = {"archetype": "PersonalAgent", "auth_method": "client_secret", "action": "begin"}
+    url = f"{sandbox.base_url}/oauth/v1/app/registration"
+    begun = sandbox.http.post(url, data=form).json()
+    page.get(f"{begun['verification_uri_complete']}&name=Robo")
+    wait_text(page, "#scan-name", "Robo")
+    assert text(page, "#scan-code") == begun["user_code"]
+    one(page, "#scan-approve").click()
+    wait_text(page, "#chats", "Robo")
+    polled = {"action": "poll", "device_code": begun["device_code"]}
+    assert sandbox.http.post(url, data=polled).json()["client_secret"]
+
+
+# ── the phone ───────────────────────────────────────────────────────────────
+
+SMALL = """
+return [...document.querySelectorAll("button, summary, select, input, textarea")]
+  .filter((one) => one.checkVisibility() && !["checkbox", "file"].includes(one.type))
+  .filter((one) => Math.min(one.offsetHeight, one.tagName === "BUTTON" ? one.offsetWidth : 99) < 44)
+  .map((one) => [one.id || one.className || one.textContent, one.offsetWidth, one.offsetHeight])
+"""
+
+
+def test_a_phone_can_be_used_with_a_thumb(sandbox: SandboxProcess, phone: Browser) -> None:
+    card = streaming(PLAN, text_element(), STOP, FORM)
+    sandbox.send_card(sandbox.chat()["chat_id"], card)
+    one(phone, '[data-element-id="stop"]')
+    assert phone.execute_script(SMALL) == []
+    composer = one(phone, "#composer")
+    size = phone.execute_script("return getComputedStyle(arguments[0]).fontSize", composer)
+    assert float(size.removesuffix("px")) >= 16, "smaller makes iOS zoom into the page"
+    assert composer.get_property("scrollWidth") <= composer.get_property("clientWidth")
+    assert composer.get_attribute("placeholder") == "Message"
+    wide = "return document.documentElement.scrollWidth > innerWidth"
+    assert not phone.execute_script(wide), "nothing sticks out"
+    one(phone, "#back").click()
+    wait(phone, lambda: phone.find_element(By.ID, "chats").is_displayed())
+    assert phone.execute_script(SMALL) == []
+
+
+def test_one_press_leads_to_the_latest(sandbox: SandboxProcess, phone: Browser) -> None:
+    chat_id = sandbox.chat()["chat_id"]
+    for number in range(30):
+        sandbox.post("send", chat_id=chat_id, text=f"line {number}")
+    wait_text(phone, ".message:last-child .bubble", "line 29")
+    assert not phone.find_element(By.ID, "latest").is_displayed()
+    phone.execute_script("document.getElementById('messages').scrollTo(0, 0)")
+    wait(phone, phone.find_element(By.ID, "latest").is_displayed)
+    sandbox.post("send", chat_id=chat_id, text="the newest")
+    wait_text(phone, ".message:last-child .bubble", "the newest")
+    at = "return document.getElementById('messages').scrollTop"
+    assert phone.execute_script(at) < 100, "who reads above is not moved"
+    one(phone, "#latest").click()
+    wait(phone, lambda: not phone.find_element(By.ID, "latest").is_displayed())
+    assert phone.execute_script(at) > 100
+
+
+# ── accessibility ───────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Install axe-core as locked; return its source."""
+    if not shutil.which("npm"):
+        pytest.skip("no npm: install Debian's package npm")
+    folder = tmp_path_factory.mktemp("axe")
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(CLIENTS / name, folder)
+    command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+    return (folder / "node_modules/axe-core/axe.min.js").read_text()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1280, PHONE[0]])
+def test_axe_finds_nothing_serious(
+    sandbox: SandboxProcess, axe: str, width: int, *, dark: bool
+) -> None:
+    markdown = text_element() | {
+        "content": "# Title\n\n**Bold**, `code` and [a link](https://example.com)\n\n> quoted\n\n"
+        "```py\nx = 1\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+    }
+    footer = {"tag": "markdown", "content": "Done · 1.2s", "text_size": "notation"}
+    chat_id = sandbox.chat()["chat_id"]
+    sandbox.post("send", chat_id=chat_id, text="hello")
+    sandbox.send_card(chat_id, streaming(PLAN, markdown, footer, STOP, FORM))
+    with open_browser(width, 844, dark=dark, phone=width < 700) as browser:
+        browser.get(sandbox.page_url)
+        one(browser, '[data-element-id="stop"]')
+        assert serious(browser, axe) == []
+        one(browser, "#inspect").click()
+        one(browser, "#calls li")
+        assert serious(browser, axe) == []
+        one(browser, "#inspect-close").click()
+        if width < 700:
+            one(browser, "#back").click()
+            assert serious(browser, axe) == []
+        one(browser, "#new-chat").click()
+        assert serious(browser, axe) == []
+
+
+def serious(page: Browser, axe: str) -> list[Any]:
+    time.sleep(0.3)  # a dialog's and a hover's transitions blend colours
+    page.execute_script(axe)
+    found: dict[str, Any] = page.execute_async_script(
+        "axe.run({resultTypes: ['violations']}).then(arguments[arguments.length - 1])"
+    )
+    return [
+        (one["id"], [node["html"][:160] for node in one["nodes"]])
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
