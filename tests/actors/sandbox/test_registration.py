@@ -35,7 +35,7 @@ ADDONS = {
 
 
 def encoded(addons: dict[str, Any]) -> str:
-    packed = gzip.compress(json.dumps(addons).encode())
+    packed = gzip.compress(json.dumps(addons).encode(), mtime=0)
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
