@@ -61,7 +61,7 @@ class Bot:
         assert ended.value.reason is not None
         return int(ended.value.reason.code)
 
-    async def hears_nothing(self) -> bool:
+    async def receives_nothing(self) -> bool:
         with trio.move_on_after(SILENCE_S) as deadline:
             await self.socket.get_message()
         return deadline.cancelled_caught
@@ -257,14 +257,14 @@ async def test_a_press_shows_what_the_callback_answered(acked: int, data: Any, s
         assert await code(platform, token, "PATCH", path, **settings) == 0
 
 
-async def test_a_press_nobody_hears_of_ends_at_once_and_is_not_repeated() -> None:
+async def test_a_press_that_reaches_nobody_ends_at_once_and_is_not_repeated() -> None:
     async with open_platform(clock_scale=10_000) as platform:
         token = (await token_of(platform)).json()["tenant_access_token"]
         card_id = await send_a_card(platform, token)
         answer = await platform.post("click", card_id=card_id, element_id="go")
         assert answer["code"] == 200341
         async with open_bot(platform) as bot:
-            assert await bot.hears_nothing()
+            assert await bot.receives_nothing()
 
 
 # ── bad networks ────────────────────────────────────────────────────────────
@@ -297,7 +297,7 @@ async def test_a_frozen_connection_stays_open_and_says_nothing() -> None:
                 await bot.socket.ping()
             assert deadline.cancelled_caught, "not even WebSocket pings are answered"
         await platform.send(await platform.chat(), "hi")
-        assert await bot.hears_nothing()
+        assert await bot.receives_nothing()
         (state,) = await platform.get("connections")
         assert (state["state"], state["pings"]) == ("frozen", 1)
         await platform.post("connections", action="abort")
