@@ -19,8 +19,8 @@ import trio
 
 from actors.agents import RunAgent, run_process
 from actors.app.listening import open_listeners
+from actors.feishu.dial import Dial, dial_tcp
 from actors.feishu.http import Transport
-from actors.feishu.socket import Dial, dial_tcp
 from actors.journal import RunSync, own_thread
 from actors.kit import watchdog
 from actors.kit.supervisor import Child

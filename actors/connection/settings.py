@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 import trio
 
-from actors.feishu.socket import Dial, SocketLimits, dial_tcp
+from actors.feishu.dial import Dial, dial_tcp
+from actors.feishu.socket import SocketLimits
 from actors.messages import gateway, intake, journal, ownership
 from protocol.ids import AccountId
 

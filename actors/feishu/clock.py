@@ -9,7 +9,8 @@ from typing import Final
 import httpx
 import trio
 
-from actors.feishu.http import is_loopback
+from actors.feishu.http import proxy_to
+from actors.feishu.tls import tls_context
 
 WITHIN_S: Final = 5.0
 
@@ -18,7 +19,9 @@ async def clock_skew_s(base_url: str) -> float | None:
     """Return by how many seconds this clock is ahead; None: no date came."""
     with trio.move_on_after(WITHIN_S):
         try:
-            async with httpx.AsyncClient(trust_env=not is_loopback(base_url)) as http:
+            async with httpx.AsyncClient(
+                trust_env=False, proxy=proxy_to(base_url), verify=tls_context()
+            ) as http:
                 answer = await http.head(base_url)
                 date = parsedate_to_datetime(answer.headers["date"])
         except (httpx.HTTPError, KeyError, ValueError):

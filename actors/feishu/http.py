@@ -12,9 +12,10 @@ cancellation strikes between a connection's opening and its first byte.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import httpx
 import msgspec
@@ -22,10 +23,12 @@ import trio
 
 from actors.feishu import answers, calls
 from actors.feishu.download import is_encoded, is_file, save
+from actors.feishu.tls import tls_context
 from actors.feishu.tokens import Fetched, TenantToken, Tokens, tenant_token
 from actors.messages import gateway
 from protocol.platform.codes import classify
 from protocol.platform.comments import is_comment
+from protocol.platform.http_proxy import ProxyUnusableError, proxy_for
 from protocol.platform.outcomes import CredentialsRefused, NoAnswer, Outcome, Rejected, TokenRefused
 
 CALL_WITHIN_S: Final = 10.0
@@ -72,12 +75,18 @@ class Platform:
         self._app_id = app_id
         self._app_secret = app_secret
         self._tokens = Tokens(self._fetch_token)
+        self._unreachable: str | None = None
+        proxy: httpx.Proxy | None = None
+        try:
+            proxy = None if transport is not None else proxy_to(base_url)
+        except ProxyUnusableError as wrong:
+            self._unreachable = str(wrong)
         self._http = httpx.AsyncClient(
             base_url=base_url,
             transport=transport,
-            # HTTPS_PROXY and its like are how some networks reach the outside, so they are
-            # taken from the environment; loopback is never reached through them.
-            trust_env=not is_loopback(base_url),
+            proxy=proxy,
+            trust_env=False,  # the proxy is chosen here, as for the long connection
+            verify=tls_context(),
             timeout=httpx.Timeout(
                 connect=CONNECT_WITHIN_S,
                 read=READ_WITHIN_S,
@@ -108,6 +117,8 @@ class Platform:
             operation, gateway.AddReaction | gateway.RemoveReaction | gateway.PatchMessage
         ) and is_comment(operation.message_id):
             return Rejected(code=0, message="a comment can't be reacted to, or edited")
+        if self._unreachable is not None:
+            return NoAnswer(reason=self._unreachable)
         try:
             call = calls.build(operation, app_id=self._app_id, app_secret=self._app_secret)
         except calls.InvalidIdError as wrong:
@@ -258,6 +269,17 @@ def _is_zero(code: object) -> bool:
     return code == 0 and isinstance(code, int) and not isinstance(code, bool)
 
 
-def is_loopback(base_url: str) -> bool:
-    host = httpx.URL(base_url).host
-    return host in ("localhost", "::1") or host.startswith("127.")
+def proxy_to(base_url: str) -> httpx.Proxy | None:
+    """Return the proxy that the environment names for this platform; None: none.
+
+    Raises:
+        ProxyUnusableError: it names one that can't be used.
+    """
+    url = httpx.URL(base_url)
+    scheme: Literal["http", "https"] = "https" if url.scheme == "https" else "http"
+    port = url.port or (443 if scheme == "https" else 80)
+    proxy = proxy_for(os.environ, scheme, url.host, port)
+    if proxy is None:
+        return None
+    auth = None if proxy.username is None else (proxy.username, proxy.password)
+    return httpx.Proxy(proxy.url, auth=auth, ssl_context=tls_context() if proxy.tls else None)

@@ -26,7 +26,7 @@ from tricycle import open_service_nursery
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from actors.feishu import frames
-from actors.feishu.tls import tls_context
+from actors.feishu.dial import Dial, dial_tcp
 from protocol.errors import RemoteProtocolError
 from protocol.platform import longconn
 from protocol.platform.outcomes import ClientConfig
@@ -48,10 +48,6 @@ class SocketLimits(Struct, frozen=True, kw_only=True):
     close_within_s: float = 0.5
     pong_grace_s: float = 30.0
     """Beyond the ping interval, without a pong: the link is half-open."""
-
-
-Dial = Callable[[str, int, bool], Awaitable[trio.abc.Stream]]
-"""``dial(host, port, tls)``."""
 
 
 class SocketEnd(Struct, frozen=True, kw_only=True):
@@ -291,27 +287,6 @@ class _Address(Struct, frozen=True, kw_only=True):
             resource=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
             service=longconn.service_of(url),
         )
-
-
-async def dial_tcp(host: str, port: int, tls: bool) -> trio.abc.Stream:
-    """Connect, with the TLS handshake done: a bad certificate shows here.
-
-    Raises:
-        OSError, trio.BrokenResourceError: nobody listens there, or no TLS is agreed on.
-    """
-    if not tls:
-        return await trio.open_tcp_stream(host, port)
-    stream = await trio.open_ssl_over_tcp_stream(
-        host, port, https_compatible=True, ssl_context=tls_context()
-    )
-    ready = False
-    try:
-        await stream.do_handshake()
-        ready = True
-    finally:
-        if not ready:
-            await trio.aclose_forcefully(stream)
-    return stream
 
 
 async def _shake_hands(
