@@ -8,7 +8,8 @@ import httpx
 import msgspec
 import trio
 
-from actors.feishu.http import is_loopback
+from actors.feishu.http import proxy_to
+from actors.feishu.tls import tls_context
 from protocol.platform import registration
 
 CALL_WITHIN_S: Final = 10.0
@@ -68,10 +69,12 @@ class Registrar:
         try:
             with trio.fail_after(CALL_WITHIN_S):
                 async with (
-                    httpx.AsyncClient(trust_env=not is_loopback(url)) as http,
+                    httpx.AsyncClient(
+                        trust_env=False, proxy=proxy_to(url), verify=tls_context()
+                    ) as http,
                     http.stream("POST", url, data=form) as answer,
                 ):
-                    async for chunk in answer.aiter_bytes():
+                    async for chunk in answer.aiter_raw():
                         content += chunk
                         if len(content) > ANSWER_BYTES_MAX:
                             raise Unreachable(f"{url} answered far too much")

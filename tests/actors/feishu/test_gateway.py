@@ -445,13 +445,13 @@ async def test_a_slow_platform_is_met_by_priority_too(clock: MockClock) -> None:
             for _ in range(gateway_actor.CALLS_AT_ONCE_MAX):
                 nursery.start_soon(call, "slow", Priority.FINAL)
             await trio.sleep(3)
-            for _ in range(30):
+            for _ in range(120):
                 nursery.start_soon(call, "text", Priority.TEXT)
             await trio.sleep(1)
             nursery.start_soon(call, "final", Priority.FINAL)
-        # About a dozen slots become free at once, and what they start ends in any order.
+        # What goes in the first second after them ends in any order; the rest of it is later.
         late = [name for name in order if name != "slow"]
-        assert late.index("final") < 15
+        assert late.index("final") <= 50
 
 
 # ── endings ─────────────────────────────────────────────────────────────────
