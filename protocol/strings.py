@@ -234,6 +234,7 @@ FOOTER_RUNNING: Final = Text("⏳ Processing... {time}", "⏳ 处理中... {time
 FOOTER_COMPLETE: Final = Text("Done · {time}", "已完成 · {time}")
 FOOTER_ABORTED: Final = Text("🛑 Stopped · {time}", "🛑 已停止 · {time}")
 FOOTER_ERROR: Final = Text("❌ Error · {time}", "❌ 出错 · {time}")
+FOOTER_STALLED: Final = Text(" · nothing new for {minutes} min", " · {minutes} 分钟没有新内容")
 FOOTER_SEALED: Final = Text("Continued below", "下接")
 SUMMARY_DONE: Final = Text("Done", "已完成")
 SUMMARY_STOPPED: Final = Text("Stopped", "已停止")
@@ -244,8 +245,21 @@ TOOLS: Final = Text("🔧 Tool calls ({count})", "🔧 工具调用 ({count})")
 TOOLS_EARLIER: Final = Text("… {count} earlier", "… 更早的 {count} 个")
 REASONING: Final = Text("🧠 Reasoning", "🧠 思考过程")
 STOP_BUTTON: Final = Text("Stop", "停止")
+STALLED: Final = Text(
+    "{alias} has shown nothing for {minutes} min. Send stop to end it.",
+    "{alias} 已 {minutes} 分钟没有新内容，可发送 stop 停止。",
+)
+MAY_REPEAT: Final = Text(
+    "(The card could not be updated. Some of this may be on it already.)",
+    "（卡片无法更新，以下内容可能与卡片上的重复。）",
+)
 INTERRUPTED: Final = Text("Interrupted by a restart.", "因重启而中断。")
 SESSION_DISCONNECTED: Final = "session disconnected"
+
+
+def minutes(seconds: float) -> int:
+    """Return whole minutes for a notice, at least one."""
+    return max(1, round(seconds / 60))
 
 
 def duration(seconds: float) -> str:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+import msgspec
 import structlog
 import trio
 from tricycle import open_service_nursery
@@ -168,6 +169,7 @@ class App:
             )
         )
         self._generation = opened.generation
+        self._turns = msgspec.structs.replace(self._turns, term=opened.generation)
         for account in self._accounts.values():
             transport = self._adapters.http() if self._adapters.http is not None else None
             await services.start(
@@ -316,8 +318,7 @@ class App:
         await lanes.run(self._boxes.lanes.receiver(), run_lane, task_status=task_status)
 
     async def _mark(self, account: AccountId, message_id: MessageId, answered: trio.Event) -> None:
-        one = self._accounts[account]
-        mark = turns.TypingMark(message_id, one.gateway.tx, one.intake.tx)
+        mark = turns.TypingMark(account, message_id, self._turns)
         await turns.mark_until(answered, mark, self._cleanup)
 
     async def _finish_crashed(self, opening: TurnOpening) -> None:

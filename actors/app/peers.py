@@ -57,6 +57,9 @@ def turn_peers(
         language=settings.language,
         now_ms=adapters.now_ms,
         grants=GrantNotices(cooldown_ms=max(cooldowns)),
+        stall_notice_s={
+            one.account_id: one.tuning.stall_notice_ms / 1000 for one in settings.accounts
+        },
     )
 
 

@@ -214,11 +214,12 @@ def enter_typing(db: Db, message: journal.EnterTyping) -> Later[journal.Done]:
     entry = message.entry
     return change(
         db,
-        "INSERT INTO typing (message_id, account, reaction_id) VALUES (?1, ?2, ?3)"
-        " ON CONFLICT (message_id) DO UPDATE SET account = ?2, reaction_id = ?3",
+        "INSERT INTO typing (message_id, account, reaction_id, term) VALUES (?1, ?2, ?3, ?4)"
+        " ON CONFLICT (message_id) DO UPDATE SET account = ?2, reaction_id = ?3, term = ?4",
         entry.message_id,
         entry.account,
         entry.reaction_id,
+        entry.term,
     )
 
 
@@ -226,12 +227,16 @@ def forget_typing(db: Db, message: journal.ForgetTyping) -> Later[journal.Done]:
     return change(db, "DELETE FROM typing WHERE message_id = ?1", message.message_id)
 
 
-def typing_left(db: Db, _message: journal.TypingLeft) -> tuple[journal.TypingEntry, ...]:
+def typing_left(db: Db, message: journal.TypingLeft) -> tuple[journal.TypingEntry, ...]:
     return tuple(
         journal.TypingEntry(
-            message_id=MessageId(message_id), account=AccountId(account), reaction_id=reaction_id
+            message_id=MessageId(message_id),
+            account=AccountId(account),
+            reaction_id=reaction_id,
+            term=term,
         )
-        for message_id, account, reaction_id in db.execute(
-            "SELECT message_id, account, reaction_id FROM typing"
+        for message_id, account, reaction_id, term in db.execute(
+            "SELECT message_id, account, reaction_id, term FROM typing WHERE term <> ?1",
+            message.term,
         ).all()
     )

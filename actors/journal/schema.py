@@ -159,7 +159,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE TABLE typing (
         message_id  TEXT PRIMARY KEY,
         account     TEXT NOT NULL,
-        reaction_id TEXT
+        reaction_id TEXT,
+        term        INTEGER NOT NULL
     );
     """,
     """

@@ -78,6 +78,7 @@ class _Turn:
         inputs: trio.MemorySendChannel[turn.TurnInput],
     ) -> None:
         self.opening = opening
+        self.mode = opening.mode
         self.row_id = row_id
         self.inputs = inputs
         self.cancelled = False
@@ -155,6 +156,9 @@ class Lane:
                     message.reply.send(None)
             case lane.TurnEnded(turn_id=turn_id):
                 self._turn_ended(turn_id)
+            case lane.CardLost(turn_id=turn_id):
+                if self._turn is not None and self._turn.opening.turn_id == turn_id:
+                    self._turn.mode = "static"
             case lane.CancelExpired(turn_id=turn_id):
                 self._cancel_expired(turn_id)
             case lane.TurnActorEnded(turn_id=turn_id, crashed=crashed):
@@ -316,7 +320,7 @@ class Lane:
         if not (stop.by_admin or (may and opening.chat_type in stop.admitted_in)):
             return lane.NotAllowed()
         self._cancel(running, stop.reason)
-        return lane.Stopped(alias=opening.alias, mode=opening.mode)
+        return lane.Stopped(alias=opening.alias, mode=running.mode)
 
     def _cancel(self, running: _Turn, reason: wire.CancelReason) -> None:
         """Ask the proxy, show Stopped, start the clock: none waits for another."""
@@ -329,7 +333,8 @@ class Lane:
                 self._peer.link,
                 link.CancelTurn(cancel=wire.Cancel(turn_id=turn_id, reason=reason)),
             )
-        self._send_turn(running, turn.Stop(reason=reason))
+        answered = reason == "user" and running.mode == "static"
+        self._send_turn(running, turn.Stop(reason=reason, answered=answered))
         self._nursery.start_soon(self._expire_cancel, turn_id)
 
     async def _expire_cancel(self, turn_id: TurnId) -> None:

@@ -105,6 +105,12 @@ class TurnEnded(Message, frozen=True, kw_only=True):
     status: TurnStatus
 
 
+class CardLost(Message, frozen=True, kw_only=True):
+    """From the turn's own actor: no card shows its end; a stop is answered by a message."""
+
+    turn_id: TurnId
+
+
 class Fetched(Message, frozen=True, kw_only=True):
     """From the lane's own child: the row it asked for, or None and how it was."""
 
@@ -136,6 +142,7 @@ LaneMessage = (
     | MessageRecalled
     | StopAll
     | TurnEnded
+    | CardLost
     | Fetched
     | TurnActorEnded
     | CancelExpired

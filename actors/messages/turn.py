@@ -20,6 +20,8 @@ class Stop(Message, frozen=True, kw_only=True):
     """Bring the turn to aborted now. The first final state wins."""
 
     reason: Literal["user", "shutdown", "timeout", "recalled"]
+    answered: bool = False
+    """Whether a message about it is sent in any case: static replies then add none."""
 
 
 class SessionLost(Message, frozen=True, kw_only=True):
@@ -39,9 +41,12 @@ class TurnOpening(msgspec.Struct, frozen=True, kw_only=True):
     alias: str
     account: AccountId
     chat_id: ChatId
-    message_id: MessageId
-    """The user's message: what the card replies to."""
+    message_id: MessageId | None
+    """The user's message: what the card replies to. None: a turn of the session's own, whose
+    card is sent to the chat."""
     sender_id: OpenId
     chat_type: Literal["p2p", "group"]
     mode: Mode
     reply_mode: ReplyMode = "verbose"
+    title: str | None = None
+    """The card's first line."""

@@ -21,6 +21,7 @@ from actors.turns.peers import Peers
 from actors.turns.pictures import TurnPictures
 from actors.turns.static import StaticPresenter
 from actors.turns.typing_mark import TypingMark
+from protocol import strings
 from protocol.cards.turn import Turn
 from protocol.wire import messages as wire
 
@@ -30,10 +31,13 @@ log = structlog.get_logger()
 
 
 class Presenter(Protocol):
-    """Shows a turn. Both methods may be called again after they were cancelled."""
+    """Shows a turn. Its methods may be called again after they were cancelled."""
 
     def notify(self) -> None:
         """The turn has changed: what is waiting to be shown may be out of date."""
+
+    async def keep_ledger(self) -> None:
+        """Note in the ledger what is shown, until cancelled."""
 
     async def show(self) -> None:
         """Show the turn as it goes; return when its final state was accepted.
@@ -64,11 +68,13 @@ class _TurnActor:
         self._lane_tx = lane_tx
         self._peers = peers
         self._client = TurnClient(opening, peers)
+        self._client.shows_no_card = self._card_lost
         self._turn = Turn(trio.current_time())
-        self._typing = TypingMark(
-            opening.message_id, self._client.gateway_tx, self._client.intake_tx
-        )
-        self._stopped_by_user = False
+        self._ended = trio.Event()
+        self._typing: TypingMark | None = None
+        if opening.message_id is not None:
+            self._typing = TypingMark(opening.account, opening.message_id, peers)
+        self._typing_over = trio.Event()
         self._background: bool | None = None  # until the turn has ended
         self._pictures = TurnPictures(self._turn, self._client, self._pictured)
         self._pictured_late = False
@@ -76,7 +82,7 @@ class _TurnActor:
         self._presenter: Presenter = (
             CardPresenter(self._turn, self._client)
             if opening.mode == "streaming"
-            else self._static()
+            else StaticPresenter(self._turn, self._client)
         )
         self._shown = False
 
@@ -84,31 +90,60 @@ class _TurnActor:
         self._pictured_late = self._shown
         self._presenter.notify()
 
-    def _static(self) -> StaticPresenter:
-        return StaticPresenter(self._turn, self._client, lambda: self._stopped_by_user)
+    def _card_lost(self) -> None:
+        offer(self._lane_tx, lane.CardLost(turn_id=self._opening.turn_id))
 
     async def run(self, inbox: trio.MemoryReceiveChannel[turn.TurnInput]) -> None:
         try:
             with inbox:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._listen, inbox, nursery)
-                    nursery.start_soon(self._typing.run)
+                    nursery.start_soon(self._mark)
+                    nursery.start_soon(self._presenter.keep_ledger)
+                    nursery.start_soon(self._watch_for_stall)
                     await self._show()
-                    await self._typing.clear()
                     await self._notify_if_background()
                     # A picture that comes later still takes its place on the card.
                     await self._pictures.settle(LATE_PICTURES_S)
                     if self._pictured_late:
                         await self._show()
+                    await self._typing_over.wait()
                     nursery.cancel_scope.cancel(reason="turn shown")
         finally:
             with self._peers.cleanup.shielded() as scope:
-                if not self._shown:
-                    self._turn.stop(trio.current_time())
-                    await self._show()  # noqa: ASYNC102  # shielded above, with a deadline
-                await self._typing.clear()  # noqa: ASYNC102  # shielded above, with a deadline
+                await self._finish()  # noqa: ASYNC102  # shielded above, with a deadline
             if scope.cancelled_caught and not self._shown:
                 log.error("turn.not_finished", turn=self._opening.turn_id)
+
+    async def _finish(self) -> None:
+        """Bring to their end what is not there yet: the turn, and its mark, side by side."""
+        async with trio.open_nursery() as nursery:
+            if self._typing is not None:
+                nursery.start_soon(self._typing.clear)
+            if not self._shown:
+                self._turn.stop(trio.current_time())
+                await self._show()
+
+    async def _mark(self) -> None:
+        """Keep the Typing mark on the message until the turn has ended."""
+        if self._typing is not None:
+            await self._typing.run(self._ended)
+        self._typing_over.set()
+
+    async def _watch_for_stall(self) -> None:
+        """Notify the person once that nothing new has come for long."""
+        stall_s = self._peers.stall_notice_s.get(self._opening.account, 0.0)
+        while stall_s and not self._turn.state.final:
+            left_s = stall_s - self._turn.idle_s(trio.current_time())
+            if left_s > 0:
+                await trio.sleep(left_s)
+                continue
+            self._presenter.notify()
+            notice = strings.STALLED.format(
+                alias=self._opening.alias, minutes=strings.minutes(stall_s)
+            )
+            await self._client.send_text(notice, "stalled")
+            return
 
     async def _notify_if_background(self) -> None:
         if self._background is None:
@@ -120,14 +155,9 @@ class _TurnActor:
         try:
             await self._presenter.show()
         except CardRefused as refused:
-            log.warning(
-                "feishu.streaming.fallback",
-                account=self._opening.account,
-                chat=self._opening.chat_id,
-                turn=self._opening.turn_id,
-                reason=str(refused),
-            )
-            self._presenter = self._static()
+            log.warning("feishu.streaming.fallback", **self._client.ids(), reason=str(refused))
+            self._presenter = StaticPresenter(self._turn, self._client)
+            self._card_lost()
             if refused.missing is not None:
                 await self._client.send_grant_notice(refused.missing)
             await self._presenter.show()
@@ -145,15 +175,17 @@ class _TurnActor:
 
     async def _changed(self) -> None:
         self._presenter.notify()
-        if self._turn.state.final and self._background is None:
-            self._background = await is_background(self._client, self._turn.state)
+        if self._turn.state.final:
+            self._ended.set()
+            if self._background is None:
+                self._background = await is_background(self._client, self._turn.state)
 
     def _receive(self, message: turn.TurnInput) -> None:
         now = trio.current_time()
         match message:
-            case turn.Stop(reason=reason):
-                self._stopped_by_user = reason == "user"
-                self._turn.stop(now)
+            case turn.Stop(answered=answered):
+                if self._turn.stop(now):
+                    self._client.stop_is_answered = answered
             case turn.SessionLost():
                 self._turn.lose_session(now)
             case _:

@@ -14,9 +14,9 @@ from actors.messages import gateway, journal
 from actors.messages.turn import TurnOpening
 from actors.turns.peers import Peers
 from protocol.cards.card import Style
-from protocol.ids import idempotency_key
-from protocol.platform.outcomes import MissingScope, NoAnswer, Outcome
-from protocol.strings import GRANT_NEEDED
+from protocol.ids import CardId, idempotency_key
+from protocol.platform.outcomes import Gone, MissingScope, NoAnswer, Outcome
+from protocol.strings import GRANT_NEEDED, Text
 
 PERMIT_WITHIN_S: Final = 300.0
 CALL_WITHIN_S: Final = 20.0
@@ -36,6 +36,20 @@ class TurnClient:
         self.intake_tx = peers.intakes[opening.account]
         self.settle_pictures: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         """Waits for the pictures of what is about to be sent for good."""
+        self.stop_is_answered = False
+        """Whether the person who stopped the turn gets a message about it in any case."""
+        self.shows_no_card: Callable[[], None] = lambda: None
+        """Notifies the lane: a stop from now on is answered by a message."""
+
+    def ids(self) -> dict[str, str]:
+        """Return what log lines about this turn name."""
+        opening = self.opening
+        return {
+            "account": opening.account,
+            "chat": opening.chat_id,
+            "turn": opening.turn_id,
+            "session": opening.session_id,
+        }
 
     def style(self) -> Style:
         return Style(
@@ -44,6 +58,8 @@ class TurnClient:
             language=self.peers.language,
             tools=self.opening.reply_mode == "verbose",
             live=self.opening.reply_mode != "final",
+            title=self.opening.title or "",
+            stall_s=self.peers.stall_notice_s.get(self.opening.account, 0.0),
         )
 
     async def call(
@@ -58,12 +74,54 @@ class TurnClient:
             otherwise=lambda reason: NoAnswer(reason=reason),
         )
 
-    async def permit(self, want: Callable[[Reply[gateway.Granted]], gateway.Permit]) -> int | None:
-        """Wait for the right to make one call; None: ask again."""
-        granted: gateway.Granted | None = await ask_or(
-            self.gateway_tx, want, within_s=PERMIT_WITHIN_S, otherwise=_no_permit
+    async def permit(
+        self,
+        apis: tuple[gateway.Api, ...],
+        priority: gateway.Priority,
+        card_id: CardId | None = None,
+    ) -> gateway.Granted | None:
+        """Wait for the right to make one call to one of *apis*; None: ask again."""
+        return await ask_or(
+            self.gateway_tx,
+            lambda reply: gateway.Permit(
+                apis=apis, priority=priority, card_id=card_id, reply=reply
+            ),
+            within_s=PERMIT_WITHIN_S,
+            otherwise=_no_permit,
         )
-        return granted.permit if granted is not None else None
+
+    def reply(
+        self, msg_type: gateway.MessageType, content_json: str, *names: str | int
+    ) -> tuple[gateway.Operation, ...]:
+        """Return the ways to send a message of this turn, the best first.
+
+        A reply to the message that began the turn; into the chat where there is none, or
+        it is recalled. *names* make the uuid of each, so that it can be sent again.
+        """
+        opening = self.opening
+        chat = gateway.CreateMessage(
+            chat_id=opening.chat_id,
+            msg_type=msg_type,
+            content_json=content_json,
+            uuid=idempotency_key(opening.turn_id, "chat", *names),
+        )
+        if opening.message_id is None:
+            return (chat,)
+        reply = gateway.ReplyMessage(
+            message_id=opening.message_id,
+            chat_id=opening.chat_id,
+            msg_type=msg_type,
+            content_json=content_json,
+            uuid=idempotency_key(opening.turn_id, *names),
+        )
+        return reply, chat
+
+    async def send_text(self, text: Text, name: str) -> None:
+        """Send one line to the person, within the gateway's own limits; once or not at all."""
+        content = msgspec.json.encode({"text": text.speak(self.peers.language)}).decode()
+        for way in self.reply("text", content, name):
+            if not isinstance(await self.call(way, gateway.Priority.CREATE), Gone):
+                return
 
     async def ledger(
         self,
@@ -87,17 +145,7 @@ class TurnClient:
         key = (opening.account, opening.chat_id, missing.scopes)
         if missing.grant_url is None or not self.peers.grants.due(key, self.peers.now_ms()):
             return
-        text = GRANT_NEEDED.format(url=missing.grant_url).speak(self.peers.language)
-        await self.call(
-            gateway.ReplyMessage(
-                message_id=opening.message_id,
-                chat_id=opening.chat_id,
-                msg_type="text",
-                content_json=msgspec.json.encode({"text": text}).decode(),
-                uuid=idempotency_key(opening.turn_id, "grant"),
-            ),
-            gateway.Priority.FINAL,
-        )
+        await self.send_text(GRANT_NEEDED.format(url=missing.grant_url), "grant")
 
 
 def _no_permit(_reason: str) -> gateway.Granted | None:

@@ -47,3 +47,7 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     language: Language
     now_ms: Callable[[], int]
     grants: GrantNotices
+    stall_notice_s: dict[AccountId, float]
+    """After so long without anything new the person is notified; 0: never."""
+    term: int = 0
+    """Of this daemon: its generation on SQLite (``scale.md``)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 import structlog
 import trio
 
@@ -12,8 +13,10 @@ from actors.messages import gateway, journal
 from actors.messages.turn import TurnOpening
 from actors.turns.client import CALL_WITHIN_S, LEDGER_WITHIN_S, PERMIT_WITHIN_S
 from actors.turns.peers import Peers
+from actors.turns.typing_mark import clear_typing
 from protocol.cards.card import Style, view_repaired
 from protocol.cards.cardplan import SEQUENCE_JUMP, repair_sequence
+from protocol.cards.kept import restored
 from protocol.ids import SessionId, idempotency_key
 from protocol.platform.outcomes import (
     Accepted,
@@ -22,6 +25,7 @@ from protocol.platform.outcomes import (
     Outcome,
     RateLimited,
     SequenceRefused,
+    TooLarge,
 )
 
 AT_ONCE_MAX: Final = 16
@@ -40,15 +44,19 @@ async def repair_cards(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Repair every card a crash left open; return when all are done or given up.
+    """Repair every card that an earlier run left open, and take away its Typing marks.
+
+    Return when all are done or given up.
 
     Started when they are done, or after 3 s: a platform that is away does not keep
     the daemon from starting.
     """
-    entries = await _open_cards(peers)
+    # A card of this run has an actor of its own.
+    entries = [entry for entry in await _open_cards(peers) if entry.term != peers.term]
     at_once = trio.CapacityLimiter(AT_ONCE_MAX)
     async with trio.open_nursery() as nursery:
         finished = trio.Event()
+        nursery.start_soon(clear_typing, peers)
         nursery.start_soon(_start_soon_enough, finished, task_status)
         async with trio.open_nursery() as repairs:
             for entry in entries:
@@ -121,11 +129,14 @@ async def _bring_to_end(
     """Update the card until it is accepted, gone, or given up (None)."""
     now_ms = peers.now_ms()
     style = Style(session_id=SessionId(""), turn_id=entry.turn_id, language=peers.language)
-    view = view_repaired(style, entry.text, max(0, now_ms - entry.opened_at_ms) / 1000)
-    sequence = repair_sequence(entry.opened_at_ms, now_ms)
+    seconds = max(0, now_ms - entry.opened_at_ms) / 1000
+    sequence = repair_sequence(entry.term, peers.term)
+    if sequence is None:
+        return "lost"
     pause_s = RETRY_FIRST_S
     until = trio.current_time() + GIVE_UP_AFTER_S
     while trio.current_time() < until:
+        view = view_repaired(style, restored(entry.panels), entry.text, seconds)
         operation = gateway.UpdateCard(
             card_id=entry.card_id,
             card_json=view.card_json,
@@ -141,6 +152,11 @@ async def _bring_to_end(
                 return "lost"
             case SequenceRefused():
                 sequence += SEQUENCE_JUMP
+            case TooLarge() if (smaller := style.smaller()) is not None:
+                style, sequence = smaller, sequence + 1
+            case TooLarge() if entry.text:
+                # What was noted after the last update may be more than a card holds.
+                entry, sequence = _with_less_text(entry), sequence + 1
             case RateLimited(retry_after_s=seconds):
                 await trio.sleep(seconds)
             case _:
@@ -148,6 +164,10 @@ async def _bring_to_end(
                 await trio.sleep(pause_s)
                 pause_s = min(RETRY_MAX_S, pause_s * 2)
     return None
+
+
+def _with_less_text(entry: journal.LedgerEntry) -> journal.LedgerEntry:
+    return msgspec.structs.replace(entry, text=entry.text[: len(entry.text) * 3 // 4])
 
 
 async def _call(

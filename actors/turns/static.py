@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -12,10 +12,10 @@ import trio
 from actors.messages import gateway
 from actors.turns.client import TurnClient
 from protocol import strings
-from protocol.cards.card import tool_line
+from protocol.cards.fences import Lines
+from protocol.cards.panels import tool_line
 from protocol.cards.reply import message_card
 from protocol.cards.turn import Turn, TurnState
-from protocol.ids import idempotency_key
 from protocol.platform.outcomes import MessageSent, again_after_s
 
 MESSAGE_EVERY_S: Final = 1.0
@@ -26,30 +26,49 @@ GIVE_UP_AFTER_S: Final = 300.0
 log = structlog.get_logger()
 
 
+class _Message(msgspec.Struct):
+    """One message to send; the footer is no part of the answer."""
+
+    text: str
+    footer: str = ""
+
+
 class StaticPresenter:
-    """Replies to the user's message. A message that was sent is not sent again."""
+    """Replies to the user's message. A message that was sent is not sent again.
+
+    For what a card did not show: it begins with *segment*, after the text that could be
+    *read* there; where it is not *sure* that this is all that was shown, it says so.
+    """
 
     def __init__(
         self,
         turn: Turn,
         client: TurnClient,
-        stopped_by_user: Callable[[], bool],
         *,
-        from_segment: int = 0,
+        segment: int = 0,
+        read: str = "",
+        sure: bool = True,
     ) -> None:
         self._turn = turn
         self._client = client
-        self._stopped_by_user = stopped_by_user
         self._changed = trio.Event()
-        self._segment = from_segment
+        self._segment = segment
+        self._read = read
+        self._sure = sure
         self._offset = 0
+        self._opening = ""  # of a code block that goes on in the first message
         self._sent_steps: set[str] = set()
-        self._outbox: list[str] = []
+        self._outbox: list[_Message] = []
         self._sent = 0
         self._ended = False
 
     def notify(self) -> None:
+        """Something changed."""
         self._changed.set()
+
+    async def keep_ledger(self) -> None:
+        """Messages need no repair."""
+        await trio.sleep_forever()
 
     async def show(self) -> None:
         """Send until the turn has ended and all of it was sent."""
@@ -73,17 +92,46 @@ class StaticPresenter:
         answer, final = self._turn.answer, self._turn.state.final
         lines = self._finished_steps()
         parts: list[str] = []
+        self._skip_what_was_read()
         while self._segment < len(answer.sealed):
             parts.append(answer.sealed[self._segment][self._offset :])
             self._segment, self._offset = self._segment + 1, 0
         text = answer.current if final else answer.complete
         parts.append(text[self._offset :])
         self._offset = max(self._offset, len(text))
-        first = "\n".join([*lines, parts[0]]) if lines else parts[0]
-        self._outbox += [part for part in (first, *parts[1:]) if part.strip()]
+        parts = [part for part in parts if part.strip()]
+        if parts:
+            parts[0] = self._beginning() + parts[0]
+        if lines:
+            parts[:1] = ["\n".join([*lines, *parts[:1]])]
+        self._outbox += [_Message(text=part) for part in parts]
         if final and not self._ended:
             self._ended = True
-            self._outbox += self._closing_messages()
+            self._mark_the_end()
+
+    def _skip_what_was_read(self) -> None:
+        """Begin behind what people can read on a card, as far as that is known."""
+        if not self._read:
+            return
+        sealed = self._turn.answer.sealed
+        text = sealed[self._segment] if self._segment < len(sealed) else self._turn.answer.current
+        if text.startswith(self._read):
+            self._offset = len(self._read)
+            lines = Lines()
+            for line in self._read.splitlines(keepends=True):
+                lines.take(line)
+            self._opening = lines.fence.opening if lines.fence is not None else ""
+        else:
+            self._sure = False
+        self._read = ""
+
+    def _beginning(self) -> str:
+        beginning, self._opening = self._opening, ""
+        if not self._sure:
+            self._sure = True
+            note = strings.MAY_REPEAT.speak(self._client.peers.language)
+            beginning = f"{note}\n\n{beginning}"
+        return beginning
 
     def _finished_steps(self) -> list[str]:
         if not self._client.style().tools:
@@ -95,24 +143,31 @@ class StaticPresenter:
                 lines.append(tool_line(step))
         return lines
 
-    def _closing_messages(self) -> list[str]:
+    def _mark_the_end(self) -> None:
         language = self._client.peers.language
         turn = self._turn
-        if turn.state is TurnState.ERROR:
-            footer = strings.FOOTER_ERROR.format(time=strings.duration(turn.elapsed_s(0)))
-            shown = footer.speak(language)
-            return [f"{shown}\n{turn.error}" if turn.error else shown]
-        if turn.state is TurnState.ABORTED and not self._stopped_by_user():
-            return [strings.STOPPED_TASK.speak(language)]
-        return []
+        time = strings.duration(turn.elapsed_s(0))
+        match turn.state:
+            case TurnState.COMPLETE:
+                footer = strings.FOOTER_COMPLETE.format(time=time).speak(language)
+                if self._outbox:
+                    self._outbox[-1].footer = footer
+                else:
+                    self._outbox.append(_Message(text=footer))
+            case TurnState.ERROR:
+                footer = strings.FOOTER_ERROR.format(time=time).speak(language)
+                text = f"{footer}\n{turn.error}" if turn.error else footer
+                self._outbox.append(_Message(text=text))
+            case _ if not self._client.stop_is_answered:
+                self._outbox.append(_Message(text=strings.STOPPED_TASK.speak(language)))
 
-    async def _send(self, text: str) -> None:
+    async def _send(self, message: _Message) -> None:
         """Send one message; the same uuid makes a repetition harmless.
 
-        One that is not taken as a reply goes to the chat, and one that is not taken as
-        Markdown goes as plain text: the words matter more than how they look.
+        Markdown goes as plain text where it is not taken: the words matter more than how
+        they look.
         """
-        ways = self._ways(text)
+        ways = self._ways(message)
         way = next(ways)
         pause_s = RETRY_FIRST_S
         until = trio.current_time() + GIVE_UP_AFTER_S
@@ -132,25 +187,10 @@ class StaticPresenter:
             way = another
         self._sent += 1
 
-    def _ways(self, text: str) -> Iterator[gateway.ReplyMessage | gateway.CreateMessage]:
-        """Return the ways to send a text, the best first, each under a uuid of its own."""
-        opening = self._client.opening
-        forms: tuple[tuple[gateway.MessageType, str], ...] = (
-            ("interactive", message_card(text)),
-            ("text", msgspec.json.encode({"text": text}).decode()),
-        )
-        for msg_type, content in forms:
-            plain = "" if msg_type == "interactive" else "-text"
-            yield gateway.ReplyMessage(
-                message_id=opening.message_id,
-                chat_id=opening.chat_id,
-                msg_type=msg_type,
-                content_json=content,
-                uuid=idempotency_key(opening.turn_id, f"static{plain}", self._sent),
-            )
-            yield gateway.CreateMessage(
-                chat_id=opening.chat_id,
-                msg_type=msg_type,
-                content_json=content,
-                uuid=idempotency_key(opening.turn_id, f"static-chat{plain}", self._sent),
-            )
+    def _ways(self, message: _Message) -> Iterator[gateway.Operation]:
+        """Return the ways to send a message, the best first, each under a uuid of its own."""
+        plain = f"{message.text.rstrip()}\n\n{message.footer}" if message.footer else message.text
+        card = message_card(message.text, message.footer)
+        yield from self._client.reply("interactive", card, "static", self._sent)
+        text = msgspec.json.encode({"text": plain}).decode()
+        yield from self._client.reply("text", text, "static-text", self._sent)

@@ -1,56 +1,142 @@
-"""The Typing mark on the user's message, from the offer to the end. Best effort."""
+"""The Typing mark on the user's message, from the offer to the end.
+
+It is entered into the ledger before it is put and leaves it when it is taken away, so
+that whatever comes between, a call answered after the end or the process's own death, a
+mark that is on a message is known, and taken away at the next start at the latest.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
+import structlog
 import trio
 
 from actors.kit.cleanup import CleanupBudget
-from actors.kit.mailbox import ask_or, offer
-from actors.messages import gateway, intake
-from protocol.ids import MessageId
-from protocol.platform.outcomes import NoAnswer, Outcome, ReactionAdded
+from actors.kit.mailbox import Reply, ask_or, offer
+from actors.messages import gateway, intake, journal
+from actors.turns.peers import Peers
+from protocol.ids import AccountId, MessageId
+from protocol.platform.outcomes import (
+    NoAnswer,
+    Outcome,
+    ReactionAdded,
+    ReactionsFound,
+    Rejected,
+    again_after_s,
+)
 
 EMOJI: Final = "Typing"
 CALL_WITHIN_S: Final = 30.0
-CLEAR_WITHIN_S: Final = 3.0
+LEDGER_WITHIN_S: Final = 4.0
+RETRY_FIRST_S: Final = 0.5
+RETRY_MAX_S: Final = 15.0
+GIVE_UP_AFTER_S: Final = 120.0
+"""Then the mark stays in the ledger for the next start."""
+
+log = structlog.get_logger()
 
 
 class TypingMark:
-    """The mark on one message."""
+    """The mark on one message. Nothing here raises but a cancellation."""
 
-    def __init__(
-        self,
-        message_id: MessageId,
-        gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage],
-        intake_tx: trio.MemorySendChannel[intake.IntakeMessage],
-    ) -> None:
+    def __init__(self, account: AccountId, message_id: MessageId, peers: Peers) -> None:
+        self._account = account
         self._message_id = message_id
-        self._gateway_tx = gateway_tx
-        self._intake_tx = intake_tx
+        self._peers = peers
+        self._gateway_tx = peers.gateways[account]
         self._reaction_id: str | None = None
+        self._may_be_there = False
+        self._in_doubt = False
 
-    async def run(self) -> None:
+    async def put(self) -> None:
         """Put the mark; a failure is ignored. It takes the place of a waiting mark."""
-        offer(self._intake_tx, intake.TurnBegan(message_id=self._message_id))
+        offer(self._peers.intakes[self._account], intake.TurnBegan(message_id=self._message_id))
+        self._may_be_there = True
+        await self._enter()
+        self._in_doubt = True
         outcome = await self._call(
             gateway.AddReaction(message_id=self._message_id, emoji_type=EMOJI),
             gateway.Priority.CREATE,
         )
+        self._in_doubt = isinstance(outcome, NoAnswer)
         if isinstance(outcome, ReactionAdded):
             self._reaction_id = outcome.reaction_id
+            await self._enter()
+        elif isinstance(outcome, Rejected):
+            await self._forget()
+
+    async def run(self, ended: trio.Event) -> None:
+        """Put the mark, and take it away when *ended*; where that is cut, :meth:`clear`."""
+        await self.put()
+        await ended.wait()
+        await self.clear()
 
     async def clear(self) -> None:
-        """Take the mark away, within a few seconds or not at all."""
-        if self._reaction_id is None:
-            return
-        with trio.move_on_after(CLEAR_WITHIN_S):
-            await self._call(
-                gateway.RemoveReaction(message_id=self._message_id, reaction_id=self._reaction_id),
-                gateway.Priority.STRUCTURE,
-            )
-            self._reaction_id = None
+        """Take the mark away, and try for two minutes; it may be called again."""
+        pause_s = RETRY_FIRST_S
+        until = trio.current_time() + GIVE_UP_AFTER_S
+        while self._may_be_there and trio.current_time() < until:
+            outcome = await self._remove()
+            again_s = again_after_s(outcome, pause_s)
+            if again_s is None:
+                if self._in_doubt and outcome == ReactionsFound(reaction_ids=()):
+                    return  # it may still come: the next start looks again
+                await self._forget()
+                return
+            await trio.sleep(again_s)
+            pause_s = min(RETRY_MAX_S, pause_s * 2)
+
+    async def _remove(self) -> Outcome:
+        """Remove the mark; where its id is not known, whatever mark of ours is there."""
+        if self._reaction_id is not None:
+            return await self._removed(self._reaction_id)
+        found = await self._call(
+            gateway.ListReactions(message_id=self._message_id, emoji_type=EMOJI),
+            gateway.Priority.CREATE,
+        )
+        if not isinstance(found, ReactionsFound):
+            return found
+        outcome: Outcome = found
+        for reaction_id in found.reaction_ids:
+            removed = await self._removed(reaction_id)
+            # What another bot put there stays, and keeps no one waiting.
+            outcome = outcome if isinstance(removed, Rejected) else removed
+        return outcome
+
+    async def _removed(self, reaction_id: str) -> Outcome:
+        return await self._call(
+            gateway.RemoveReaction(message_id=self._message_id, reaction_id=reaction_id),
+            gateway.Priority.CREATE,
+        )
+
+    async def _enter(self) -> None:
+        entry = journal.TypingEntry(
+            message_id=self._message_id,
+            account=self._account,
+            reaction_id=self._reaction_id,
+            term=self._peers.term,
+        )
+        await self._ledger(lambda reply: journal.EnterTyping(entry=entry, reply=reply))
+
+    async def _forget(self) -> None:
+        self._may_be_there = False
+        await self._ledger(
+            lambda reply: journal.ForgetTyping(message_id=self._message_id, reply=reply)
+        )
+
+    async def _ledger(
+        self, build: Callable[[Reply[journal.Done | journal.Failed]], journal.JournalMessage]
+    ) -> None:
+        answer: journal.Done | journal.Failed = await ask_or(
+            self._peers.journal_tx,
+            build,
+            within_s=LEDGER_WITHIN_S,
+            otherwise=lambda reason: journal.Failed(reason=reason),
+        )
+        if isinstance(answer, journal.Failed):
+            log.error("feishu.typing.ledger_failed", reason=answer.reason)
 
     async def _call(self, operation: gateway.Operation, priority: gateway.Priority) -> Outcome:
         return await ask_or(
@@ -60,12 +146,34 @@ class TypingMark:
             otherwise=lambda reason: NoAnswer(reason=reason),
         )
 
+    @classmethod
+    def left_behind(cls, entry: journal.TypingEntry, peers: Peers) -> TypingMark:
+        """Return a mark that an earlier run of the daemon may have put."""
+        mark = cls(entry.account, entry.message_id, peers)
+        mark._reaction_id, mark._may_be_there = entry.reaction_id, True
+        return mark
+
 
 async def mark_until(answered: trio.Event, mark: TypingMark, cleanup: CleanupBudget) -> None:
     """Mark a message until it was answered, or until cancelled: then the mark goes too."""
     try:
-        await mark.run()
-        await answered.wait()
+        await mark.run(answered)
     finally:
         with cleanup.shielded():
             await mark.clear()  # noqa: ASYNC102  # shielded above, with a deadline
+
+
+async def clear_typing(peers: Peers) -> None:
+    """Take away the marks that an earlier run left behind, one after another."""
+    left: tuple[journal.TypingEntry, ...] | journal.Failed = await ask_or(
+        peers.journal_tx,
+        lambda reply: journal.TypingLeft(term=peers.term, reply=reply),
+        within_s=LEDGER_WITHIN_S,
+        otherwise=lambda reason: journal.Failed(reason=reason),
+    )
+    if isinstance(left, journal.Failed):
+        log.error("feishu.typing.ledger_failed", reason=left.reason)
+        return
+    for entry in left:
+        if entry.account in peers.gateways:
+            await TypingMark.left_behind(entry, peers).clear()

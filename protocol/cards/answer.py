@@ -23,8 +23,9 @@ from msgspec import Struct
 from protocol.cards.code_spans import LINES_BEFORE_MAX, sure_spans
 from protocol.cards.fences import Fence, Lines
 
-SEGMENT_BYTES_MAX: Final = 14_000
-"""Of the 30 KB of a card, as JSON in UTF-8; the rest is for panels, footer and a reserve."""
+SEGMENT_BYTES_MAX: Final = 25_500
+"""As JSON in UTF-8, until it is known how much else is on the card: 30 KB less a tenth, and
+less footer and button."""
 SEGMENT_BYTES_MIN: Final = 1_000
 """Less than this is no card any more."""
 SEGMENT_TABLES_MAX: Final = 4
@@ -70,6 +71,7 @@ class AnswerText:
         self._lines: list[_Line] = []
         self._bytes = 0
         self._bytes_max = SEGMENT_BYTES_MAX
+        self._taken_max = SEGMENT_BYTES_MAX  # more than so much the platform did not take
         self._tables = 0
         self._tail = ""
         self._followed = Lines()
@@ -142,7 +144,17 @@ class AnswerText:
         """
         if self._bytes <= SEGMENT_BYTES_MIN:
             return False
-        self._bytes_max = max(SEGMENT_BYTES_MIN, min(self._bytes, self._bytes_max) // 2)
+        self._taken_max = max(SEGMENT_BYTES_MIN, min(self._bytes, self._bytes_max) // 2)
+        self._bytes_max = self._taken_max
+        self._seal_surplus()
+        return True
+
+    def fit(self, bytes_max: int) -> None:
+        """Keep the current text within what its card has left for it; seal what is more."""
+        self._bytes_max = max(SEGMENT_BYTES_MIN, min(self._taken_max, bytes_max))
+        self._seal_surplus()
+
+    def _seal_surplus(self) -> None:
         while self._bytes > self._bytes_max and len(self._lines) > 1:
             size, at = 0, 0
             while at < len(self._lines) - 1 and (
@@ -151,7 +163,6 @@ class AnswerText:
                 size += self._lines[at].size
                 at += 1
             self._seal_at(at, self._lines[at - 1].fence)
-        return True
 
     def finish(self) -> None:
         """The text is complete: nothing is held back any more."""

@@ -1,9 +1,7 @@
 """Card JSON 2.0 of one turn, as the platform's page for the structure has it.
 
 From top to bottom: plan, tool calls, reasoning, answer, error or note, footer with the
-Stop button. Both languages go into ``i18n_content``, so each reader sees their own;
-the running footer carries one language, because an update of its text changes only
-``content``.
+Stop button. Both languages go into ``i18n_content``, so each reader sees their own.
 """
 
 from __future__ import annotations
@@ -12,10 +10,14 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from protocol import strings
-from protocol.cards.answer import json_bytes, storable
-from protocol.cards.turn import ToolStep, Turn, TurnState
+from protocol.cards.answer import json_bytes
+from protocol.cards.changes import element
+from protocol.cards.elements import Element, both, inline, notation
+from protocol.cards.panels import LEVEL_MAX, panels
+from protocol.cards.turn import Turn, TurnState
 from protocol.ids import SessionId, TurnId
 from protocol.strings import Language, Text
 
@@ -23,39 +25,55 @@ ANSWER: Final = "answer"
 FOOTER: Final = "footer"
 CARD_BYTES_MAX: Final = 27 * 1024
 """The platform's 30 KB less a tenth."""
-PLAN_ENTRIES_MAX: Final = 30
-PLAN_ENTRY_CHARACTERS_MAX: Final = 80
-PLAN_BYTES_MAX: Final = 3_000
-TOOL_BYTES_MAX: Final = 4_000
-REASONING_BYTES_MAX: Final = 3_000
 ERROR_BYTES_MAX: Final = 1_500
 SUMMARY_CHARACTERS_MAX: Final = 80
-_ICONS: Final = {"read": "📖", "search": "🔍", "execute": "💻", "edit": "✏️", "think": "🧠"}
-_STATUS: Final = {"running": "⏳", "success": "✅", "error": "❌"}
-_PLAN: Final = {"completed": "✅ ~~{}~~", "in_progress": "⏳ {}", "pending": "⬜ {}"}
+TITLE_CHARACTERS_MAX: Final = 120
+ANSWER_BYTES_MIN: Final = 1_000
+"""Left for the answer beside the largest panels."""
 _FOOTERS: Final = {
     TurnState.COMPLETE: strings.FOOTER_COMPLETE,
     TurnState.ABORTED: strings.FOOTER_ABORTED,
     TurnState.ERROR: strings.FOOTER_ERROR,
 }
-_TYPEWRITER: Final = {
-    "print_frequency_ms": {"default": 40},
-    "print_step": {"default": 4},
-    "print_strategy": "fast",
-}
+PRINT_EVERY_MS: Final = 25
+PRINT_FAST: Final = 12
+"""Characters at once where updates follow each other closely: 480 in a second."""
+PRINT_SLOW: Final = 5
+"""Where they are two seconds apart or more: 200 in a second, about what models write, so
+that one update is typed until the next one comes."""
+PRINT_SLOW_FROM_S: Final = 2.0
 
 
 class View(Struct, frozen=True, kw_only=True):
     """What one card should show now."""
 
-    card_json: str
-    """The whole card."""
-    structure: str
-    """The whole card without the text of answer and running footer."""
-    answer: str
-    footer: str
+    card: Element
     final: bool
     """Nothing will follow on this card: the turn's end, or it is sealed."""
+
+    @property
+    def card_json(self) -> str:
+        return msgspec.json.encode(self.card).decode()
+
+    @property
+    def elements(self) -> list[Element]:
+        elements: list[Element] = self.card["body"]["elements"]
+        return elements
+
+    @property
+    def answer(self) -> str:
+        return self._content(ANSWER)
+
+    @property
+    def footer(self) -> str:
+        return self._content(FOOTER)
+
+    def _content(self, element_id: str) -> str:
+        found = element(self.elements, element_id)
+        return "" if found is None else str(found["content"])
+
+    def with_elements(self, elements: list[Element]) -> View:
+        return replace(self, card={**self.card, "body": {"elements": elements}})
 
 
 class Style(Struct, frozen=True, kw_only=True):
@@ -68,64 +86,109 @@ class Style(Struct, frozen=True, kw_only=True):
     """Show the tool panel (reply mode ``verbose``)."""
     live: bool = True
     """Show the answer as it grows; else only when it is whole (reply mode ``final``)."""
+    title: str = ""
+    """The card's first line; empty: none."""
+    level: int = 0
+    """How often the panels were made smaller (:func:`protocol.cards.panels.panels`)."""
+    update_every_s: float = 0.3
+    """How long the next update of the text is likely to take."""
+    stall_s: float = 0.0
+    """After so long without anything new the footer mentions it; 0: never."""
+
+    def typed_every(self, seconds: float) -> Style:
+        """Return the style for cards whose text is updated so often."""
+        return replace(self, update_every_s=seconds)
+
+    def smaller(self) -> Style | None:
+        """Return the style with smaller panels; None: there are none left."""
+        return None if self.level >= LEVEL_MAX else replace(self, level=self.level + 1)
+
+
+def view_of(turn: Turn, style: Style, number: int, now: float) -> View:
+    """What the turn's card of this *number*, from 0, shows at this moment.
+
+    Panels take their part of a card: what no longer fits beside them is sealed first, and
+    goes on the next one.
+    """
+    sealed = turn.answer.sealed
+    if number == len(sealed):
+        view = view_running(turn, style, now)
+        turn.answer.fit(answer_room(view))
+        if number == len(sealed):
+            return view
+    return view_sealed(turn, style, sealed[number])
 
 
 def view_running(turn: Turn, style: Style, now: float) -> View:
     """What the turn's last card shows at this moment, running or final."""
     final = turn.state.final
     answer = turn.answer.current if style.live or final else ""
-    return _view(turn, style, answer, _footer(turn, now), panels=True, final=final)
+    return _view(turn, style, answer, _footer(turn, style, now), with_panels=True, final=final)
 
 
 def view_sealed(turn: Turn, style: Style, text: str) -> View:
     """What a full card shows, whose text goes on below."""
-    return _view(turn, style, text, strings.FOOTER_SEALED, panels=False, final=True)
+    return _view(turn, style, text, strings.FOOTER_SEALED, with_panels=False, final=True)
 
 
-def view_repaired(style: Style, text: str, seconds: float) -> View:
-    """What a card shows that a crash left behind."""
-    turn = Turn(0.0)
+def view_repaired(style: Style, turn: Turn, text: str, seconds: float) -> View:
+    """What a card shows that a crash left behind.
+
+    *turn* has its panels as they were noted, and *text* is the answer.
+    """
     turn.stop(seconds, strings.INTERRUPTED)
-    return _view(turn, style, text, _footer(turn, seconds), panels=True, final=True)
+    footer = _footer(turn, style, seconds)
+    return _view(turn, style, text, footer, with_panels=True, final=True)
+
+
+def answer_room(view: View) -> int:
+    """Return how many bytes of answer the card has room for beside all else on it."""
+    beside = len(view.card_json.encode()) - json_bytes(view.answer)
+    return max(ANSWER_BYTES_MIN, CARD_BYTES_MAX - beside)
 
 
 def _view(
-    turn: Turn, style: Style, answer: str, footer: Text, *, panels: bool, final: bool
+    turn: Turn, style: Style, answer: str, footer: Text, *, with_panels: bool, final: bool
 ) -> View:
-    spoken = footer.speak(style.language)
-    top = _panels(turn, style) if panels else []
-    bottom = _notes(turn) if panels else []
-
-    def build(answer: str, footer_element: dict[str, Any]) -> str:
-        elements = [*top]
-        # An element without text is not drawn; while running it is where text will go.
-        if answer or not final:
-            elements.append({"tag": "markdown", "element_id": ANSWER, "content": answer})
-        elements += bottom
-        elements.append(_bottom_row(footer_element, style, running=not final))
-        card = {
-            "schema": "2.0",
-            "config": _config(turn, answer, final=final),
-            "body": {"elements": elements},
-        }
-        return msgspec.json.encode(card).decode()
-
-    element = _both(_notation("", FOOTER), footer) if final else _notation(spoken, FOOTER)
-    return View(
-        card_json=build(answer, element),
-        structure=build("", element if final else _notation("", FOOTER)),
-        answer=answer,
-        footer=spoken,
-        final=final,
-    )
+    language = style.language
+    elements: list[Element] = []
+    if style.title:
+        title = f"**{inline(style.title, TITLE_CHARACTERS_MAX)}**"
+        elements.append({"tag": "markdown", "element_id": "title", "content": title})
+    if with_panels:
+        elements += panels(turn, language, tools=style.tools, level=style.level)
+    # An element without text is not drawn; while running it is where text will go.
+    if answer or not final:
+        elements.append({"tag": "markdown", "element_id": ANSWER, "content": answer})
+    if with_panels:
+        elements += _notes(turn, language)
+    bottom = both(notation("", FOOTER), footer, language)
+    elements.append(_bottom_row(bottom, style, running=not final))
+    card = {
+        "schema": "2.0",
+        "config": _config(turn, style, answer, final=final),
+        "body": {"elements": elements},
+    }
+    return View(card=card, final=final)
 
 
-def _config(turn: Turn, answer: str, *, final: bool) -> dict[str, Any]:
-    config: dict[str, Any] = {"update_multi": True, "summary": _both({}, _summary(turn, answer))}
+def _config(turn: Turn, style: Style, answer: str, *, final: bool) -> dict[str, Any]:
+    summary = both({}, _summary(turn, answer), style.language)
+    config: dict[str, Any] = {"update_multi": True, "summary": summary}
     config["streaming_mode"] = not final
     if not final:
-        config["streaming_config"] = _TYPEWRITER
+        config["streaming_config"] = _typewriter(style.update_every_s)
     return config
+
+
+def _typewriter(update_every_s: float) -> dict[str, Any]:
+    """Return how fast the platform types: slower where an update has to last longer."""
+    share = min(1.0, update_every_s / PRINT_SLOW_FROM_S)
+    return {
+        "print_frequency_ms": {"default": PRINT_EVERY_MS},
+        "print_step": {"default": round(PRINT_FAST - (PRINT_FAST - PRINT_SLOW) * share)},
+        "print_strategy": "fast",
+    }
 
 
 def _summary(turn: Turn, answer: str) -> Text:
@@ -142,13 +205,22 @@ def _summary(turn: Turn, answer: str) -> Text:
             return strings.PROCESSING
 
 
-def _footer(turn: Turn, now: float) -> Text:
+def _footer(turn: Turn, style: Style, now: float) -> Text:
     form = _FOOTERS.get(turn.state, strings.FOOTER_RUNNING)
     footer = form.format(time=strings.duration(turn.elapsed_s(now)))
-    usage = turn.usage
+    return footer.plus(_usage(turn)).joined(_stall(turn, style, now))
+
+
+def _stall(turn: Turn, style: Style, now: float) -> Text:
+    if turn.state.final or not style.stall_s or turn.idle_s(now) < style.stall_s:
+        return Text("", "")
+    return strings.FOOTER_STALLED.format(minutes=strings.minutes(style.stall_s))
+
+
+def _usage(turn: Turn) -> str:
+    usage, tail = turn.usage, ""
     if usage is None:
-        return footer
-    tail = ""
+        return tail
     if usage.input_tokens is not None:
         tail += f" · ↑{strings.amount(usage.input_tokens)}"
     if usage.output_tokens is not None:
@@ -156,7 +228,7 @@ def _footer(turn: Turn, now: float) -> Text:
     if usage.used is not None and usage.size:
         share = round(100 * usage.used / usage.size)
         tail += f" · ctx {strings.amount(usage.used)}/{strings.amount(usage.size)} {share}%"
-    return footer.plus(tail)
+    return tail
 
 
 def _bottom_row(footer: dict[str, Any], style: Style, *, running: bool) -> dict[str, Any]:
@@ -167,7 +239,7 @@ def _bottom_row(footer: dict[str, Any], style: Style, *, running: bool) -> dict[
         "element_id": "stop",
         "type": "default",
         "size": "small",
-        "text": _both({"tag": "plain_text"}, strings.STOP_BUTTON),
+        "text": both({"tag": "plain_text"}, strings.STOP_BUTTON, style.language),
         "behaviors": [
             {
                 "type": "callback",
@@ -190,86 +262,14 @@ def _bottom_row(footer: dict[str, Any], style: Style, *, running: bool) -> dict[
     }
 
 
-# ── panels ──────────────────────────────────────────────────────────────────
-
-
-def _panels(turn: Turn, style: Style) -> list[dict[str, Any]]:
-    panels: list[dict[str, Any]] = []
-    if turn.plan:
-        panels.append(_plan(turn))
-    if style.tools and turn.steps:
-        panels.append(_tools(turn))
-    reasoning = turn.reasoning
-    if reasoning.strip():
-        kept = _latest(reasoning, REASONING_BYTES_MAX)
-        text = _notation(kept, "reasoning")
-        panels.append(_panel("reasoning_panel", strings.REASONING, [text], expanded=False))
-        panels.append({"tag": "hr"})
-    return panels
-
-
-def _plan(turn: Turn) -> dict[str, Any]:
-    done = sum(entry.status == "completed" for entry in turn.plan)
-    shown = turn.plan[:PLAN_ENTRIES_MAX]
-    content, characters = "", PLAN_ENTRY_CHARACTERS_MAX
-    while characters > 1:
-        content = "\n".join(
-            _PLAN[entry.status].format(_inline(entry.content, characters)) for entry in shown
-        )
-        if json_bytes(content) <= PLAN_BYTES_MAX:
-            break
-        characters //= 2
-    inner = [_notation(content, "plan")]
-    hidden = len(turn.plan) - len(shown)
-    if hidden > 0:
-        inner.append(_both(_notation("", "plan_more"), strings.PLAN_MORE.format(count=hidden)))
-    title = strings.PLAN.format(done=done, total=len(turn.plan))
-    return _panel("plan_panel", title, inner, expanded=True)
-
-
-def _tools(turn: Turn) -> dict[str, Any]:
-    lines: list[str] = []
-    size = 0
-    steps = list(turn.steps.values())
-    for step in reversed(steps):
-        line = _tool_line(step, nested=step.parent_id in turn.steps)
-        size += json_bytes(line) + 2
-        if size > TOOL_BYTES_MAX and lines:
-            break
-        lines.append(line)
-    lines.reverse()
-    total = turn.steps_dropped + len(steps)
-    earlier = total - len(lines)
-    inner = [_notation("\n".join(lines), "tools")]
-    if earlier > 0:
-        more = strings.TOOLS_EARLIER.format(count=earlier)
-        inner.insert(0, _both(_notation("", "tools_earlier"), more))
-    return _panel("tools_panel", strings.TOOLS.format(count=total), inner, expanded=False)
-
-
-def _tool_line(step: ToolStep, *, nested: bool) -> str:
-    """One step: ``✅ 📖 **Read**: a.py _(1.5s)_``, indented under its parent."""
-    line = f"{_STATUS[step.status]} {_ICONS.get(step.kind, '🔧')} **{_inline(step.name, 60)}**"
-    if step.summary:
-        line += f": {_inline(step.summary, 120)}"
-    if step.duration_ms is not None:
-        line += f" _({strings.duration(step.duration_ms / 1000)})_"
-    return f"&emsp;{line}" if nested else line
-
-
-def tool_line(step: ToolStep) -> str:
-    """The same line, for messages without a card."""
-    return _tool_line(step, nested=False)
-
-
-def _notes(turn: Turn) -> list[dict[str, Any]]:
+def _notes(turn: Turn, language: Language) -> list[Element]:
     """Why it ended, below what was streamed and in a block of its own."""
     if turn.error:
         characters = ERROR_BYTES_MAX
-        shown = _inline(turn.error, characters)
+        shown = inline(turn.error, characters)
         while json_bytes(shown) > ERROR_BYTES_MAX:
             characters //= 2
-            shown = _inline(turn.error, characters)
+            shown = inline(turn.error, characters)
         return [
             {
                 "tag": "markdown",
@@ -278,70 +278,5 @@ def _notes(turn: Turn) -> list[dict[str, Any]]:
             }
         ]
     if turn.note is not None:
-        return [_both({"tag": "markdown", "element_id": "note"}, turn.note)]
+        return [both({"tag": "markdown", "element_id": "note"}, turn.note, language)]
     return []
-
-
-def _panel(
-    element_id: str, title: Text, elements: list[dict[str, Any]], *, expanded: bool
-) -> dict[str, Any]:
-    return {
-        "tag": "collapsible_panel",
-        "element_id": element_id,
-        "expanded": expanded,
-        "header": {"title": _both({"tag": "plain_text"}, title)},
-        "border": {"color": "grey", "corner_radius": "5px"},
-        "elements": elements,
-    }
-
-
-def _notation(content: str, element_id: str) -> dict[str, Any]:
-    return {
-        "tag": "markdown",
-        "element_id": element_id,
-        "text_size": "notation",
-        "content": content,
-    }
-
-
-def _both(node: dict[str, Any], text: Text) -> dict[str, Any]:
-    """Give *node* a text in both languages; where they agree one is enough."""
-    shown: dict[str, Any] = {**node, "content": text.en}
-    if text.en != text.zh:
-        shown["i18n_content"] = {"en_us": text.en, "zh_cn": text.zh}
-    return shown
-
-
-def _inline(text: str, characters: int) -> str:
-    """One line of untrusted text inside a line of ours: its Markdown does nothing."""
-    flat = " ".join(storable(text[: characters * 4]).split())
-    if len(flat) > characters:
-        flat = flat[: characters - 1] + "…"
-    for character, entity in (
-        ("<", "&#60;"),
-        (">", "&#62;"),
-        ("*", "&#42;"),
-        ("`", "&#96;"),
-        ("_", "&#95;"),
-        ("~", "&sim;"),
-        ("[", "&#91;"),
-        ("!", "&#33;"),
-    ):
-        flat = flat.replace(character, entity)
-    return flat
-
-
-def _latest(text: str, size: int) -> str:
-    """The end of *text* that fits into *size* bytes, from a line's start where there is one."""
-    kept = _quiet(text[-size:])
-    while json_bytes(kept) > size:
-        kept = kept[-(len(kept) * 4 // 5) :]
-    if len(kept) >= len(text):
-        return kept
-    _, newline, after = kept.partition("\n")
-    return "…\n" + (after if newline and after else kept)
-
-
-def _quiet(text: str) -> str:
-    """Reasoning is shown as it came, but mentions nobody and draws no picture."""
-    return storable(text).replace("<at", "&#60;at").replace("![", "[")

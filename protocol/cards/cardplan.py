@@ -1,9 +1,13 @@
 """From what a card shows to what it should show: one call at a time, the smallest.
 
-Nothing where they are equal; the text of one element where only text differs, so that
-the platform's typewriter runs on; the whole card where structure does. The machine
-also holds the card's sequence, which rises over every call, and whether streaming is
-open: it closes ten minutes after it was opened, and is opened again before that.
+Nothing where they are equal. Text that only grew goes to its element, so that the
+platform's typewriter runs on; changes of several elements in one batch; the whole card
+where elements come or go, and at the end. Each step names the calls that can carry it,
+the best first, since each endpoint has a budget of its own.
+
+The machine also holds the card's sequence, which rises over every call that was begun,
+and whether streaming is open: it closes ten minutes after it was opened, and is opened
+again before that.
 """
 
 from __future__ import annotations
@@ -11,12 +15,15 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Final, Literal
 
+import msgspec
 from msgspec import Struct
 
 from protocol.cards.card import ANSWER, FOOTER, View
+from protocol.cards.changes import Change, batch, changes, element, with_properties
 from protocol.platform.outcomes import (
     Busy,
     Gone,
+    MissingScope,
     NoAnswer,
     Outcome,
     RateLimited,
@@ -30,7 +37,15 @@ from protocol.platform.outcomes import (
 REOPEN_AFTER_S: Final = 540.0
 SEQUENCE_JUMP: Final = 1_000
 """Past whatever a call that got lost may have used."""
-REPAIR_SEQUENCE_BASE: Final = 1_000_000
+BAND: Final = 2**24
+"""Sequences of one term. A repair is a band higher, so that what an earlier owner of the
+card still has on the way is refused (``scale.md``)."""
+BANDS_MAX: Final = 127
+"""The last band whose sequences the platform takes: they are below 2**31."""
+CRASHED_FROM: Final = 2**23
+"""Where a repair in the term of the card itself begins: above what its actor has used."""
+API_LIMIT_CODE: Final = 99991400
+"""Counts one endpoint of the app; the other rate limits count the card."""
 BACKOFF_FIRST_S: Final = 0.25
 BACKOFF_MAX_S: Final = 10.0
 REFUSALS_MAX: Final = 5
@@ -49,16 +64,22 @@ class Kind(Enum):
     REOPEN = auto()
 
 
+CallName = Literal["update", "content", "batch", "patch", "settings"]
+
+
 class Step(Struct, frozen=True, kw_only=True):
     """The next call on the card."""
 
     kind: Kind
-    call: Literal["update", "content", "settings"]
+    calls: tuple[CallName, ...]
+    """Which calls can make it, the best first."""
+    call: CallName
     sequence: int
     element_id: str = ""
     content: str = ""
-    """The card's JSON, the element's text, or the settings."""
+    """The card's JSON, the element's text or properties, the actions, or the settings."""
     view: View
+    """What the card shows when it is done."""
 
 
 class Wait(Struct, frozen=True, kw_only=True):
@@ -68,13 +89,16 @@ class Wait(Struct, frozen=True, kw_only=True):
 
 
 class Lost(Struct, frozen=True, kw_only=True):
-    """This card will not change any more; what it does not show has to go elsewhere."""
+    """This card takes no changes any more; what it does not show has to go elsewhere."""
 
     reason: str
+    gone: bool = True
+    """No later call can change it either."""
+    missing: MissingScope | None = None
 
 
 class Shrink(Struct, frozen=True, kw_only=True):
-    """The platform takes no card of this size: put less of the text on it."""
+    """The platform takes no card of this size: put less on it."""
 
     reason: str
 
@@ -85,113 +109,169 @@ Verdict = Wait | Shrink | Lost
 class CardPlan:
     """The plan of one card entity that was created showing *shown*."""
 
-    def __init__(self, shown: View, opened_at: float, sequence: int = 0) -> None:
+    def __init__(self, shown: View, opened_at: float) -> None:
         self._shown: View | None = shown
+        self._read = "" if shown.final else shown.answer
+        self._doubt = False
+        self._begun: Step | None = None
         self._opened_at = opened_at
-        self._sequence = sequence
+        self._footer_at = opened_at
+        self._sequence = 0
         self._typing = not shown.final
         self._reopen = False
         self._reopened_for = 0
         self._failures = 0
         self._refusals = 0
         self._end_only = False
+        self._resting: dict[CallName, float] = {}
 
     @property
-    def settled(self) -> bool:
-        """Whether the card shows a final view."""
-        return self._shown is not None and self._shown.final
+    def read(self) -> tuple[str, bool]:
+        """The answer that people can surely read on the card; and whether that is all of it."""
+        return self._read, not (self._doubt or self._begun is not None)
 
-    @property
-    def shown_answer(self) -> str:
-        return self._shown.answer if self._shown is not None else ""
+    def tick_due_at(self, every_s: float) -> float:
+        return self._footer_at + every_s
 
-    def next(self, wanted: View, now: float) -> Step | None:
-        """Return the call that brings the card closest to *wanted*; None: it is there."""
+    def next(
+        self, wanted: View, now: float, *, tick_s: float = 1.0, via: CallName | None = None
+    ) -> Step | None:
+        """Return the call that brings the card closest to *wanted*; None: it is there.
+
+        The footer is no reason for a call before *tick_s* have passed since its last one.
+        With *via* the step goes by that call if it can.
+        """
+        if self._begun is not None:
+            self._in_doubt(self._begun)  # it was cut off: nobody knows what came of it
         shown = self._shown
         if self._end_only and not wanted.final:
             return None
-        if shown is None or shown.structure != wanted.structure or wanted.final:
-            if shown is not None and wanted.final and shown.card_json == wanted.card_json:
+        if wanted.final:
+            if shown is not None and shown == wanted:
                 return None
-            kind = Kind.FINAL if wanted.final else Kind.STRUCTURE
-            return self._step(kind, "update", wanted, content=wanted.card_json)
+            return self._whole(Kind.FINAL, wanted)
+        if shown is None or shown.card["config"] != wanted.card["config"]:
+            return self._whole(Kind.STRUCTURE, wanted)
         if self._typing and (self._reopen or now - self._opened_at >= REOPEN_AFTER_S):
-            return self._step(Kind.REOPEN, "settings", wanted, content=STREAMING_ON)
-        if shown.answer != wanted.answer:
-            # What is no longer the same text longer, a picture has come, is no typing.
-            goes_on = wanted.answer.startswith(shown.answer)
-            if not self._typing or not wanted.answer or not goes_on:
-                return self._step(Kind.TEXT, "update", wanted, content=wanted.card_json)
-            return self._step(Kind.TEXT, "content", wanted, ANSWER, wanted.answer)
-        if shown.footer != wanted.footer:
-            if not self._typing:
-                return None  # a tick is not worth a whole card
-            return self._step(Kind.TICK, "content", wanted, FOOTER, wanted.footer)
-        return None
+            return self._step(Kind.REOPEN, ("settings",), None, shown, content=STREAMING_ON)
+        if now < self.tick_due_at(tick_s):
+            wanted = _with_footer_of(shown, wanted)
+        found = changes(shown.elements, wanted.elements)
+        if found is None:
+            return self._whole(Kind.STRUCTURE, wanted)
+        return self._small(found, shown, wanted, now, via) if found else None
+
+    def _whole(self, kind: Kind, wanted: View) -> Step:
+        return self._step(kind, ("update",), None, wanted, content=wanted.card_json)
+
+    def _small(
+        self, found: list[Change], shown: View, wanted: View, now: float, via: CallName | None
+    ) -> Step:
+        ids = {change.element_id for change in found}
+        kind, calls = self._ways(ids, shown, wanted)
+        awake = tuple(call for call in calls if self._resting.get(call, 0.0) <= now)
+        calls = awake or calls
+        call = via if via in calls else calls[0]
+        if call == "update":
+            return self._step(kind, calls, call, wanted, content=wanted.card_json)
+        if call == "batch":
+            return self._step(kind, calls, call, wanted, content=batch(found))
+        element_id = ANSWER if ANSWER in ids else FOOTER
+        properties = next(one.properties for one in found if one.element_id == element_id)
+        view = shown.with_elements(with_properties(shown.elements, element_id, properties))
+        content = wanted.answer if call == "content" else msgspec.json.encode(properties).decode()
+        return self._step(kind, calls, call, view, element_id=element_id, content=content)
+
+    def _ways(self, ids: set[str], shown: View, wanted: View) -> tuple[Kind, tuple[CallName, ...]]:
+        """Return what kind of change it is, and the calls that can carry it."""
+        if ids == {FOOTER}:
+            return Kind.TICK, ("batch", "patch")
+        if not ids <= {ANSWER, FOOTER}:
+            return Kind.STRUCTURE, ("batch", "update")
+        # What is no longer the same text longer, a picture has come, is no typing.
+        types = self._typing and bool(wanted.answer) and wanted.answer.startswith(shown.answer)
+        typed: tuple[CallName, ...] = ("content",) if types else ()
+        if FOOTER in ids:
+            return Kind.TEXT, ("batch", *typed, "patch", "update")
+        return Kind.TEXT, (*typed, "batch", "patch", "update")
 
     def _step(
         self,
         kind: Kind,
-        call: Literal["update", "content", "settings"],
+        calls: tuple[CallName, ...],
+        call: CallName | None,
         view: View,
+        *,
         element_id: str = "",
         content: str = "",
     ) -> Step:
         return Step(
             kind=kind,
-            call=call,
-            sequence=self._sequence + 1,
+            calls=calls,
+            call=call or calls[0],
+            sequence=min(self._sequence + 1, BAND - 1),
             element_id=element_id,
             content=content,
             view=view,
         )
 
+    def begin(self, step: Step, now: float) -> None:
+        """The call leaves now: whatever comes of it, its sequence is used."""
+        self._begun = step
+        self._sequence = step.sequence
+        if self._shown is None or step.view.footer != self._shown.footer:
+            self._footer_at = now
+
     def accepted(self, step: Step, now: float) -> None:
         """The platform did it."""
-        self._sequence = step.sequence
+        self._begun, self._doubt = None, False
         self._failures = self._refusals = 0
-        shown = self._shown
-        match step.kind:
-            case Kind.REOPEN:
-                self._opened_at, self._reopen = now, False
-            case Kind.TICK if shown is not None:
-                self._shown = _with(shown, footer=step.view.footer)
-            case Kind.TEXT if step.call == "content" and shown is not None:
-                self._shown = _with(shown, answer=step.view.answer)
-                self._reopened_for = 0
-            case _:
-                self._shown = step.view
+        if step.kind is Kind.REOPEN:
+            self._opened_at, self._reopen = now, False
+            return
+        if step.call == "content":
+            self._reopened_for = 0
+        self._shown, self._read = step.view, step.view.answer
 
-    def failed(self, step: Step, outcome: Outcome) -> Verdict:
+    def failed(self, step: Step, outcome: Outcome, now: float) -> Verdict:
         """The platform did not do it, or may have: return what to do about it."""
+        self._begun = None
         match outcome:
-            case RateLimited(retry_after_s=seconds):
-                return Wait(seconds=seconds)
+            case RateLimited():
+                return self._limited(step, outcome, now)
             case Busy():
                 return self._back_off()
             case StreamingClosed():
-                self._sequence = step.sequence
                 if self._reopened_for:
-                    self._typing = False  # it closed again at once: whole cards from here on
+                    self._typing = False  # it closed again at once: without the typewriter then
                 else:
                     self._reopen, self._reopened_for = True, 1
                 return Wait(seconds=0)
             case SequenceRefused():
                 self._sequence = max(self._sequence, step.sequence) + SEQUENCE_JUMP
-                self._shown_is_unknown(step)
+                self._in_doubt(step)
                 return self._back_off()
+            case MissingScope():
+                return Lost(reason=outcome.message, gone=False, missing=outcome)
             case Gone():
                 return Lost(reason=outcome.message)
             case NoAnswer() | TokenRefused():
-                # It may have been applied, under this sequence.
-                self._sequence = step.sequence
-                self._shown_is_unknown(step)
+                self._in_doubt(step)
                 return self._back_off()
             case TooLarge():
                 return Shrink(reason=f"too large: {outcome.message}")
             case Rejected():
                 return self._refused(step)
         return self._back_off()
+
+    def _limited(self, step: Step, outcome: RateLimited, now: float) -> Wait:
+        """Wait as the platform asks; not, where the text can go by another endpoint."""
+        seconds = outcome.retry_after_s
+        if outcome.code != API_LIMIT_CODE:
+            return Wait(seconds=seconds)
+        self._resting[step.call] = now + seconds
+        others = (self._resting.get(call, 0.0) <= now for call in step.calls)
+        return Wait(seconds=0 if any(others) else seconds)
 
     def _refused(self, step: Step) -> Verdict:
         self._refusals += 1
@@ -202,8 +282,9 @@ class CardPlan:
             self._end_only = True
         return self._back_off()
 
-    def _shown_is_unknown(self, step: Step) -> None:
-        """A whole card may or may not be there now; texts are simply sent again."""
+    def _in_doubt(self, step: Step) -> None:
+        """It may have been done: a whole card is sent again, texts are in any case."""
+        self._begun, self._doubt = None, step.kind is not Kind.REOPEN
         if step.call == "update":
             self._shown = None
 
@@ -212,20 +293,21 @@ class CardPlan:
         return Wait(seconds=min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 10)))
 
 
-def _with(view: View, *, answer: str | None = None, footer: str | None = None) -> View:
-    return View(
-        card_json="",
-        structure=view.structure,
-        answer=view.answer if answer is None else answer,
-        footer=view.footer if footer is None else footer,
-        final=view.final,
-    )
+def _with_footer_of(shown: View, wanted: View) -> View:
+    footer = element(shown.elements, FOOTER)
+    if footer is None:
+        return wanted
+    return wanted.with_elements(with_properties(wanted.elements, FOOTER, footer))
 
 
-def repair_sequence(opened_at_ms: int, now_ms: int) -> int:
-    """A sequence above any that a card's lost owner may have used.
+def repair_sequence(opened_in: int | None, term: int) -> int | None:
+    """Return the first sequence for a repair in *term*; None: the platform takes none.
 
-    Its calls followed one another, a millisecond apart at least, so it made no more of
-    them than milliseconds have passed; the base covers a clock that was set back.
+    *opened_in* is the term the card was opened in; None for a card from before terms.
     """
-    return REPAIR_SEQUENCE_BASE + max(0, now_ms - opened_at_ms)
+    if opened_in is None or opened_in > term:
+        return BANDS_MAX * BAND + 1
+    bands = term - opened_in
+    if bands > BANDS_MAX:
+        return None
+    return bands * BAND + (1 if bands else CRASHED_FROM)

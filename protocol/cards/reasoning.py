@@ -22,6 +22,7 @@ _TOKEN: Final = re.compile(r"<(?:think|thinking|thought|antthinking)>|`+|~{3,}|\
 _PREFIX: Final = "Reasoning:\n_"
 _BEGINNINGS: Final = frozenset(tag[:size] for tag in _OPEN for size in range(1, len(tag)))
 _FENCE_MIN: Final = 3
+_INDENT: Final = 4
 
 
 class _State(Enum):
@@ -43,11 +44,21 @@ class ReasoningSplitter:
         self._last_newline = True  # the character before was a line end
         self._mark = ""  # the fence or backticks that are open
         self._name = ""
+        self._line = ""  # how this line begins
+        self._after_blank = True  # the line before was blank, or indented code, or there is none
         self._unclosed: list[str] = []
         self._answered = False
 
     def feed(self, text: str) -> list[Piece]:
         return self._run(text, final=False)
+
+    def feed_tail(self, text: str) -> list[Piece]:
+        """Take what belongs below the text so far; a block that is still open ends before it."""
+        pieces = self._run("", final=True) if self._state is _State.THINK else []
+        if self._state is _State.THINK:
+            self._state, self._line, self._after_blank = _State.TEXT, "", True
+            self._line_blank = self._last_newline = True
+        return pieces + self.feed(text)
 
     def finish(self) -> list[Piece]:
         """End the text. An unclosed block with no answer beside it becomes the answer."""
@@ -125,11 +136,10 @@ class ReasoningSplitter:
         if grows:
             self._answer(text[: found.start()], pieces)
             return text[found.start() :]
-        if token in _OPEN and self._state is _State.TEXT:
-            self._answer(text[: found.start()], pieces)
+        self._answer(text[: found.start()], pieces)
+        if token in _OPEN and self._state is _State.TEXT and not self._in_indented_code():
             self._state, self._name = _State.THINK, _OPEN[token]
             return text[end:]
-        self._answer(text[: found.start()], pieces)
         starts_line = self._line_blank
         self._answer(token, pieces)
         self._code(token, starts_line=starts_line)
@@ -140,11 +150,22 @@ class ReasoningSplitter:
             return
         self._answered = self._answered or not text.isspace()
         pieces.append(("answer", text))
-        line = text.rpartition("\n")[2]
+        *whole, line = text.split("\n")
+        for each in whole:
+            self._end_line(_head(self._line + each))
+        self._line = _head(self._line + line)
         if "\n" in text:
             self._line_blank = not line.strip()
         else:
             self._line_blank = self._line_blank and not line.strip()
+
+    def _end_line(self, line: str) -> None:
+        """Follow indented code: it needs a blank line before it (CommonMark 0.31, 4.4)."""
+        is_code = self._after_blank and _indented(line)
+        self._after_blank, self._line = is_code or not line.strip(), ""
+
+    def _in_indented_code(self) -> bool:
+        return self._after_blank and _indented(self._line)
 
     def _code(self, token: str, *, starts_line: bool) -> None:
         """Follow code fences and inline code."""
@@ -165,6 +186,16 @@ class ReasoningSplitter:
                 self._state = _State.TEXT
             case _State.INLINE if token == self._mark:
                 self._state = _State.TEXT
+
+
+def _head(line: str) -> str:
+    """Return how a line begins: its indentation, as far as it counts, and one character."""
+    text = line.lstrip(" \t")
+    return line[: len(line) - len(text)][:_INDENT] + text[:1]
+
+
+def _indented(line: str) -> bool:
+    return line[:_INDENT].expandtabs(_INDENT).startswith(" " * _INDENT)
 
 
 def _overlap(text: str, tag: str) -> int:

@@ -7,12 +7,15 @@ import msgspec
 from protocol.cards.answer import AnswerText
 
 
-def message_card(text: str) -> str:
-    """One Markdown text as the content of an interactive message."""
+def message_card(text: str, footer: str = "") -> str:
+    """Return one Markdown text, and a small line below it, as an interactive message's content."""
+    elements = [{"tag": "markdown", "content": text}]
+    if footer:
+        elements.append({"tag": "markdown", "text_size": "notation", "content": footer})
     card = {
         "schema": "2.0",
         "config": {"update_multi": True},
-        "body": {"elements": [{"tag": "markdown", "content": text}]},
+        "body": {"elements": elements},
     }
     return msgspec.json.encode(card).decode()
 

@@ -14,17 +14,19 @@ import msgspec
 from msgspec import Struct
 
 from protocol.cards.answer import AnswerText
+from protocol.cards.diffs import unified
 from protocol.cards.reasoning import ReasoningSplitter
 from protocol.strings import SESSION_DISCONNECTED, Text
 from protocol.wire.messages import Delta, Plan, PlanEntry, ToolEvent, TurnEnd, TurnMessage, Usage
 
 STEPS_MAX: Final = 50
 """Tool steps kept, the latest; earlier ones are counted."""
-OPEN_STEPS_MAX: Final = 1_000
 REASONING_CHARACTERS_MAX: Final = 20_000
 """Reasoning kept, the latest; a card shows less."""
 SUMMARY_CHARACTERS_MAX: Final = 120
 NAME_CHARACTERS_MAX: Final = 60
+DETAIL_CHARACTERS_MAX: Final = 4_000
+"""Kept of what a step gave, the latest; a card shows less."""
 
 
 class TurnState(StrEnum):
@@ -50,10 +52,16 @@ class ToolStep(Struct, kw_only=True):
     parent_id: str | None = None
     started_at: float = 0.0
     duration_ms: int | None = None
+    error: str = ""
+    """Why it failed."""
+    output: str = ""
+    """What it gave, the end of it."""
+    change: str = ""
+    """What it changes: path and ``+``/``-`` lines."""
 
 
 class Turn:
-    """The turn so far. ``structure`` counts the changes that are not answer text."""
+    """The turn so far."""
 
     def __init__(self, started_at: float) -> None:
         self.started_at = started_at
@@ -66,7 +74,7 @@ class Turn:
         self.usage: Usage | None = None
         self.error: str | None = None
         self.note: Text | None = None
-        self.structure = 0
+        self.changed_at = started_at
         self._reasoning: list[str] = []
         self._reasoning_size = 0
         self._splitter = ReasoningSplitter()
@@ -78,12 +86,17 @@ class Turn:
     def elapsed_s(self, now: float) -> float:
         return (self.ended_at if self.ended_at is not None else now) - self.started_at
 
+    def idle_s(self, now: float) -> float:
+        """Return how long nothing new came from the proxy."""
+        return now - self.changed_at
+
     # ── from the proxy ─────────────────────────────────────────────────
 
     def apply(self, message: TurnMessage, now: float) -> bool:
         """Take a message about this turn; False: it is final, and the message is dropped."""
         if self.state.final:
             return False
+        self.changed_at = now
         match message:
             case Delta(channel="reasoning", text=text):
                 self._reason(text)
@@ -93,7 +106,6 @@ class Turn:
                 self._step(message, now)
             case Plan(entries=entries):
                 self.plan = tuple(entries)
-                self.structure += 1
             case Usage():
                 self.usage = message
             case TurnEnd():
@@ -117,10 +129,12 @@ class Turn:
         if self._reasoning_size > 2 * REASONING_CHARACTERS_MAX:
             kept = self.reasoning[-REASONING_CHARACTERS_MAX:]
             self._reasoning, self._reasoning_size = [kept], len(kept)
-        self.structure += 1
+
+    def restore_reasoning(self, text: str) -> None:
+        """Begin with reasoning that was kept."""
+        self._reason(text)
 
     def _step(self, event: ToolEvent, now: float) -> None:
-        self.structure += 1
         step = self.steps.get(event.call_id)
         if step is None:
             step = ToolStep(
@@ -132,27 +146,16 @@ class Turn:
             if len(self.steps) > STEPS_MAX:
                 del self.steps[next(iter(self.steps))]
                 self.steps_dropped += 1
-        if event.name is not None:
-            step.name = event.name[:NAME_CHARACTERS_MAX]
-        if event.kind is not None:
-            step.kind = event.kind
-        if event.summary is not None:
-            step.summary = event.summary[:SUMMARY_CHARACTERS_MAX]
-        elif event.input is not None and not step.summary:
-            step.summary = summarise(event.input)
-        if event.parent_id is not None:
-            step.parent_id = event.parent_id
-        if event.duration_ms is not None:
-            step.duration_ms = event.duration_ms
+        _update(step, event)
         if event.status is not None:
             step.status = event.status
             if event.status != "running" and step.duration_ms is None:
                 step.duration_ms = round((now - step.started_at) * 1000)
 
     def _end(self, end: TurnEnd, now: float) -> None:
-        self._append(self._splitter.finish())
         if end.text:
-            self.answer.feed(end.text)
+            self._append(self._splitter.feed_tail(end.text))
+        self._append(self._splitter.finish())
         self.error = end.error if end.status == "error" else None
         self._finish(TurnState(end.status), now)
 
@@ -180,10 +183,33 @@ class Turn:
         self.answer.finish()
         self.state = state
         self.ended_at = now
-        self.structure += 1
         for step in self.steps.values():
             if step.status == "running":
                 step.status = "success" if state is TurnState.COMPLETE else "error"
+
+
+def _update(step: ToolStep, event: ToolEvent) -> None:
+    """Take the fields that *event* carries; what says nothing replaces nothing."""
+    if event.name:
+        step.name = event.name[:NAME_CHARACTERS_MAX]
+    if event.kind is not None and (event.kind != "other" or step.kind == "other"):
+        step.kind = event.kind
+    if event.summary:
+        step.summary = event.summary[:SUMMARY_CHARACTERS_MAX]
+    elif event.input and not step.summary:
+        step.summary = summarise(event.input)
+    if event.parent_id is not None:
+        step.parent_id = event.parent_id
+    if event.duration_ms is not None:
+        step.duration_ms = event.duration_ms
+    if event.output is not None:
+        step.output = event.output[-DETAIL_CHARACTERS_MAX:]
+    if event.error is not None:
+        step.error = event.error[-DETAIL_CHARACTERS_MAX:]
+    if event.diff is not None:
+        step.change = unified(event.diff)[:DETAIL_CHARACTERS_MAX]
+        if not step.summary and event.diff:
+            step.summary = one_line(event.diff[0].path)
 
 
 def summarise(value: Any) -> str:

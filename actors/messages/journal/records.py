@@ -194,6 +194,8 @@ class TypingEntry(msgspec.Struct, frozen=True, kw_only=True):
     account: AccountId
     reaction_id: str | None = None
     """None: the platform has not answered yet."""
+    term: int
+    """Of the daemon that put it."""
 
 
 class EnterTyping(Message, frozen=True, kw_only=True):
@@ -211,8 +213,9 @@ class ForgetTyping(Message, frozen=True, kw_only=True):
 
 
 class TypingLeft(Message, frozen=True, kw_only=True):
-    """Ask for all marks that are entered; at the start they are what was left behind."""
+    """Ask for the marks of other terms than this one: what earlier runs left behind."""
 
+    term: int
     reply: Reply[tuple[TypingEntry, ...] | Failed]
 
 

@@ -271,12 +271,12 @@ class JournalClient:
 
     def enter_typing(self, message: str, reaction: str | None = None) -> bool:
         mark = journal.TypingEntry(
-            message_id=MessageId(message), account=ACCOUNT, reaction_id=reaction
+            message_id=MessageId(message), account=ACCOUNT, reaction_id=reaction, term=1
         )
         return self._changed(journal.EnterTyping(entry=mark, reply=NOBODY))
 
-    def typing_left(self) -> dict[str, str | None]:
-        (answer,) = self.store.apply([journal.TypingLeft(reply=NOBODY)])
+    def typing_left(self, *, term: int = 2) -> dict[str, str | None]:
+        (answer,) = self.store.apply([journal.TypingLeft(term=term, reply=NOBODY)])
         assert isinstance(answer, tuple)
         return {mark.message_id: mark.reaction_id for mark in answer}
 

@@ -93,6 +93,7 @@ def test_a_typing_mark_is_known_until_it_is_forgotten(client: JournalClient) -> 
     client.enter_typing("om_2", "re_2")
     client.enter_typing("om_1", "re_1")
     assert client.typing_left() == {"om_1": "re_1", "om_2": "re_2"}
+    assert client.typing_left(term=1) == {}, "these are in use"
     client.store.apply([journal.ForgetTyping(message_id=MessageId("om_1"), reply=NOBODY)])
     assert client.typing_left() == {"om_2": "re_2"}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.kit.cleanup import CleanupBudget
@@ -27,9 +28,11 @@ from protocol.platform.outcomes import (
     Outcome,
     RateLimited,
     ReactionAdded,
+    ReactionsFound,
     Rejected,
 )
 from protocol.wire.messages import Delta, TurnEnd
+from tests.actors.turns.shown import CARD_UPDATES, after, content
 from tests.kit.cancel_everywhere import cancel_everywhere
 
 ACCOUNT = AccountId("default")
@@ -61,9 +64,19 @@ class World:
         self.done: list[gateway.Operation] = []
         """Operations the platform accepted, in order."""
         self.tried: list[gateway.Operation] = []
-        self.drafts: dict[CardId, str] = {}
-        """Each card as it was created."""
+        self.shows: dict[CardId, dict[str, Any]] = {}
+        """Each card as it is now."""
+        self.answers: list[str] = []
+        """The answer after each update that changed it."""
+        self.grants = 0
+        """Which of the APIs a permit names is granted, in order of preference."""
         self.ledger: dict[CardId, str | None] = {}
+        self.entries: dict[CardId, journal.LedgerEntry] = {}
+        """The open entries, with what was noted."""
+        self.marks: dict[MessageId, str | None] = {}
+        """The Typing marks in the ledger."""
+        self.reactions: list[str] = []
+        """The Typing marks on the message."""
         self.picture_after_s = 1.0
         self.answers_after_s: dict[type[gateway.Operation], float] = {}
         self.background = False
@@ -90,6 +103,8 @@ class World:
             language="en",
             now_ms=lambda: 1_000,
             grants=GrantNotices(cooldown_ms=300_000),
+            stall_notice_s={ACCOUNT: 300.0},
+            term=1,
         )
 
     async def serve_gateway(self) -> None:
@@ -97,7 +112,8 @@ class World:
             async for message in self._gateway_rx:
                 match message:
                     case gateway.Permit():
-                        message.reply.send(gateway.Granted(permit=1, api=message.apis[0]))
+                        api = message.apis[self.grants % len(message.apis)]
+                        message.reply.send(gateway.Granted(permit=1, api=api))
                     case gateway.Call():
                         calls.start_soon(self._call, message)
 
@@ -129,14 +145,25 @@ class World:
             case gateway.CreateCard(card_json=card_json):
                 check_card(json.loads(card_json))
                 card_id = CardId(f"card{len(self.created())}")
-                self.drafts[card_id] = card_json
+                self.shows[card_id] = json.loads(card_json)
                 return CardCreated(card_id=card_id)
-            case gateway.UpdateCard(card_json=card_json):
-                check_card(json.loads(card_json))
+            case gateway.ListReactions():
+                return ReactionsFound(reaction_ids=tuple(self.reactions))
+            case gateway.RemoveReaction(reaction_id=reaction_id):
+                if reaction_id not in self.reactions:
+                    return Rejected(code=231011, message="invalid reaction_id")
+                self.reactions.remove(reaction_id)
             case gateway.ReplyMessage() | gateway.CreateMessage():
                 return MessageSent(message_id=MessageId(f"om_{len(self.done)}"))
             case gateway.AddReaction():
-                return ReactionAdded(reaction_id="re_1")
+                self.reactions.append(f"re_{len(self.done)}")
+                return ReactionAdded(reaction_id=self.reactions[-1])
+        if isinstance(operation, CARD_UPDATES):
+            before = content(self.shows[operation.card_id], "answer")
+            card = self.shows[operation.card_id] = after(self.shows[operation.card_id], operation)
+            check_card(card)
+            if content(card, "answer") != before:
+                self.answers.append(content(card, "answer"))
         return Accepted()
 
     async def serve_journal(self) -> None:
@@ -144,15 +171,43 @@ class World:
             match message:
                 case journal.OpenCard(entry=entry):
                     self.ledger[entry.card_id] = None
+                    self.entries[entry.card_id] = entry
                     message.reply.send(journal.Done())
                 case journal.CloseCard(card_id=card_id, outcome=outcome):
                     self.ledger[card_id] = outcome
+                    self.entries.pop(card_id, None)
                     message.reply.send(journal.Done())
-                case journal.NoteCard():
+                case journal.NoteCard(card_id=card_id):
+                    changed = {
+                        name: getattr(message, name)
+                        for name in ("message_id", "text", "panels")
+                        if getattr(message, name) is not None
+                    }
+                    self.entries[card_id] = replace(self.entries[card_id], **changed)
                     message.reply.send(journal.Done())
+                case journal.OpenCards():
+                    message.reply.send(tuple(self.entries.values()))
+                case journal.EnterTyping(entry=mark):
+                    self.marks[mark.message_id] = mark.reaction_id
+                    message.reply.send(journal.Done())
+                case journal.ForgetTyping(message_id=message_id):
+                    self.marks.pop(message_id, None)
+                    message.reply.send(journal.Done())
+                case journal.TypingLeft():
+                    message.reply.send(
+                        tuple(
+                            journal.TypingEntry(
+                                message_id=one, account=ACCOUNT, reaction_id=reaction, term=0
+                            )
+                            for one, reaction in self.marks.items()
+                        )
+                    )
 
     async def show(self, mode: turn.Mode = "streaming") -> None:
         await show_turn(opening(mode), self._outlet.clone(), self.lane_tx, self.peers)
+
+    async def receive(self, message: turn.TurnInput) -> None:
+        await self.inputs.send(message)
 
     async def say(self, text: str) -> None:
         await self.inputs.send(Delta(turn_id="t", text=text))
@@ -183,11 +238,7 @@ class World:
 
     def last_card(self) -> dict[str, Any]:
         """What the last card that was sent shows."""
-        card_id = self.sent_cards()[-1]
-        updates = [one for one in self.of(gateway.UpdateCard) if one.card_id == card_id]
-        source = updates[-1].card_json if updates else self.drafts[card_id]
-        card: dict[str, Any] = json.loads(source)
-        return card
+        return self.shows[self.sent_cards()[-1]]
 
     def footer(self) -> str:
         return str(check_card(self.last_card())["footer"]["content"])
@@ -234,10 +285,7 @@ async def test_a_turn_is_opened_streamed_and_brought_to_its_end(
         for word in ("Hello", " ", "world"):
             await world.say(word)
             await trio.sleep(0.3)
-        streamed = [
-            one.content for one in world.of(gateway.ElementContent) if one.element_id == "answer"
-        ]
-        assert streamed[-1] == "Hello world"
+        assert world.answers[-1] == "Hello world"
         await world.end()
         await wait_all_tasks_blocked()
         assert isinstance(world.lane_rx.receive_nowait(), lane.TurnEnded), "before the card"
@@ -460,9 +508,13 @@ def test_cancelled_at_any_step_the_card_is_final_and_the_ledger_closed() -> None
             assert world.sent_cards(), "every turn in flight is shown"
             assert world.is_final()
             assert set(world.ledger.values()) <= {"aborted", "complete"}
+            assert not world.reactions or world.marks, "a mark that is left is known"
+            updates = [one for one in world.tried if isinstance(one, CARD_UPDATES)]
+            used = [one.sequence for one in updates if one.card_id == world.sent_cards()[-1]]
+            assert used == sorted(set(used)), "a call that was cut has used its sequence"
             # A card whose creation was cut off is nobody's: not sent, not in the ledger,
             # never touched again.
-            leaked = world.drafts.keys() - world.sent_cards()
+            leaked = world.shows.keys() - world.sent_cards()
             assert len(leaked) <= 1
             assert not leaked & world.ledger.keys()
             assert not leaked & {one.card_id for one in world.of(gateway.UpdateCard)}
@@ -478,8 +530,7 @@ async def test_a_picture_takes_the_place_of_its_link_when_the_platform_has_it(
         nursery.start_soon(world.show)
         await world.say("see ![cat](http://x/cat.png)\n")
         await trio.sleep(2)
-        streamed = [one for one in world.of(gateway.ElementContent) if one.element_id == "answer"]
-        assert streamed[-1].content == "see [cat](http://x/cat.png)\n"
+        assert world.answers[-1] == "see [cat](http://x/cat.png)\n"
         await trio.sleep(2)
         assert world.answer() == "see ![cat](img_v3_cat.png)\n"
         await world.say("and on")
@@ -551,13 +602,6 @@ async def test_a_turn_of_a_megabyte_arrives_whole(autojump_clock: MockClock) -> 
                 await world.say(text[at : at + 10_000])
                 await trio.sleep(0.05)
             await world.end()
-        latest = dict(world.drafts)
-        latest |= {one.card_id: one.card_json for one in world.of(gateway.UpdateCard)}
-        shown = [
-            each["content"]
-            for card_id in world.sent_cards()
-            for each in json.loads(latest[card_id])["body"]["elements"]
-            if each.get("element_id") == "answer"
-        ]
+        shown = [content(world.shows[card_id], "answer") for card_id in world.sent_cards()]
         assert "".join(shown) == text
         assert set(world.ledger.values()) == {"complete"}

@@ -93,7 +93,7 @@ def test_a_line_too_long_for_any_card_is_cut_and_whole(line: str, size: int) -> 
 
 
 def test_long_prose_is_sealed_at_block_ends() -> None:
-    text = "\n\n".join(f"Paragraph {number}. " + "words " * 60 for number in range(150))
+    text = "\n\n".join(f"Paragraph {number}. " + "words " * 60 for number in range(300))
     answer = feed(text, list(range(0, len(text), 1013)))
     assert len(answer.sealed) > 2
     assert whole(answer) == text

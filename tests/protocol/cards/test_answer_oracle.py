@@ -100,7 +100,7 @@ def test_code_is_kept_wherever_it_stands_and_nothing_else_is_live(
 
 
 def test_code_in_a_list_goes_over_cards_as_it_was() -> None:
-    lines = "".join(f"    line {number}: <at id=all> {'x' * 60}\n" for number in range(600))
+    lines = "".join(f"    line {number}: <at id=all> {'x' * 60}\n" for number in range(1_200))
     text = f"10. do this\n\n    ```py\n{lines}    ```\n\n    and that <at id=all>\n"
     answer = feed(text, list(range(0, len(text), 771)))
     assert len(answer.sealed) > 2
@@ -110,7 +110,7 @@ def test_code_in_a_list_goes_over_cards_as_it_was() -> None:
 
 
 def test_code_in_a_quote_goes_over_cards_as_it_was() -> None:
-    lines = "".join(f"> line {number}: {'x' * 60}\n" for number in range(600))
+    lines = "".join(f"> line {number}: {'x' * 60}\n" for number in range(1_200))
     text = f"> said\n>\n> ```\n{lines}> ```\nafter <at id=all>\n"
     answer = feed(text, [])
     cards = [*answer.sealed, answer.current]

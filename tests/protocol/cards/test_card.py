@@ -9,7 +9,7 @@ import pytest
 
 from actors.sandbox.cardschema import CARD_BYTES_MAX, check_card
 from protocol import strings
-from protocol.cards.card import Style, View, view_repaired, view_running, view_sealed
+from protocol.cards.card import Style, View, view_of, view_repaired, view_running, view_sealed
 from protocol.cards.turn import Turn, TurnState
 from protocol.ids import SessionId, TurnId
 from protocol.wire.messages import Delta, Plan, PlanEntry, ToolEvent, TurnEnd, Usage
@@ -234,7 +234,7 @@ def test_a_lost_session_is_an_error_that_says_so() -> None:
 
 
 def test_a_repaired_card_keeps_its_text_and_says_why_it_stopped() -> None:
-    shown = elements(card_of(view_repaired(STYLE, "so far", 61)))
+    shown = elements(card_of(view_repaired(STYLE, Turn(0.0), "so far", 61)))
     assert shown["answer"]["content"] == "so far"
     assert text(shown["note"]) == "Interrupted by a restart."
     assert text(shown["note"], "zh_cn") == "因重启而中断。"
@@ -268,9 +268,11 @@ def test_the_fullest_card_is_still_within_the_platforms_limits() -> None:
     turn.apply(Delta(turn_id="t", text="思考" * 20_000, channel="reasoning"), 1)
     say(turn, *(['字"\\' * 500] * 100))
     turn.apply(TurnEnd(turn_id="t", status="error", error="错误<>" * 2_000), 2)
-    card_of(view_running(turn, STYLE, 3))
-    for sealed in turn.answer.sealed:
-        card_of(view_sealed(turn, STYLE, sealed))
+    number = 0
+    while number <= len(turn.answer.sealed):
+        card_of(view_of(turn, STYLE, number, 3))
+        number += 1
+    assert number > 3
 
 
 def test_reply_mode_final_shows_nothing_until_the_end() -> None:

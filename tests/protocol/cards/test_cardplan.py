@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from protocol.cards.card import Style, View, view_running
 from protocol.cards.cardplan import (
     REFUSALS_MAX,
+    CallName,
     CardPlan,
     Kind,
     Lost,
@@ -31,7 +33,7 @@ from protocol.platform.outcomes import (
     StreamingClosed,
     TooLarge,
 )
-from protocol.wire.messages import Delta, Plan, PlanEntry, TurnEnd
+from protocol.wire.messages import Delta, Plan, PlanEntry, ToolEvent, TurnEnd
 
 STYLE = Style(session_id=SessionId("s"), turn_id=TurnId("t"))
 
@@ -49,10 +51,20 @@ def opened() -> tuple[Turn, CardPlan]:
     return turn, CardPlan(view(turn, 0.0), 0.0)
 
 
+def changed_by(step: Step) -> list[tuple[str, dict[str, Any]]]:
+    """The elements that a batch changes, and what of them."""
+    actions = json.loads(step.content)
+    assert {action["action"] for action in actions} == {"partial_update_element"}
+    return [
+        (action["params"]["element_id"], action["params"]["partial_element"]) for action in actions
+    ]
+
+
 def settle(plan: CardPlan, wanted: View, now: float) -> list[Step]:
     """Let the platform accept everything; return the calls it took."""
     calls = []
     while (step := plan.next(wanted, now)) is not None:
+        plan.begin(step, now)
         plan.accepted(step, now)
         calls.append(step)
         assert len(calls) < 10
@@ -67,17 +79,100 @@ def test_nothing_is_called_where_nothing_changed() -> None:
 def test_a_tick_touches_the_footer_alone() -> None:
     turn, plan = opened()
     (tick,) = settle(plan, view(turn, 1.0), 1.0)
-    assert (tick.kind, tick.call, tick.element_id) == (Kind.TICK, "content", "footer")
-    assert tick.content == "⏳ Processing... 1.0s"
+    assert (tick.kind, tick.calls) == (Kind.TICK, ("batch", "patch"))
+    ((element_id, changed),) = changed_by(tick)
+    assert element_id == "footer"
+    assert changed["i18n_content"] == {
+        "en_us": "⏳ Processing... 1.0s",
+        "zh_cn": "⏳ 处理中... 1.0s",
+    }
 
 
-def test_text_goes_by_its_element_and_before_the_tick() -> None:
+def test_text_goes_by_its_element() -> None:
+    turn, plan = opened()
+    turn.apply(Delta(turn_id="t", text="hello"), 0.5)
+    (text,) = settle(plan, view(turn, 0.9), 0.9)
+    assert (text.kind, text.call, text.element_id) == (Kind.TEXT, "content", "answer")
+    assert (text.content, text.sequence) == ("hello", 1)
+    assert text.calls == ("content", "batch", "patch", "update")
+
+
+def test_a_tick_that_is_due_goes_with_the_text_in_one_call() -> None:
     turn, plan = opened()
     turn.apply(Delta(turn_id="t", text="hello"), 1.0)
-    text, tick = settle(plan, view(turn, 1.0), 1.0)
-    assert (text.kind, text.element_id, text.content) == (Kind.TEXT, "answer", "hello")
-    assert tick.kind is Kind.TICK
-    assert (text.sequence, tick.sequence) == (1, 2)
+    (both,) = settle(plan, view(turn, 1.0), 1.0)
+    assert (both.kind, both.call) == (Kind.TEXT, "batch")
+    assert [element_id for element_id, _ in changed_by(both)] == ["answer", "footer"]
+    assert plan.next(view(turn, 1.9), 1.9) is None, "the next one is due a second later"
+
+
+def test_text_that_was_granted_another_call_goes_by_that_one() -> None:
+    for via, goes in (("patch", "patch"), ("update", "update"), ("settings", "content")):
+        turn, plan = opened()
+        turn.apply(Delta(turn_id="t", text="hello"), 0.5)
+        step = plan.next(view(turn, 0.9), 0.9, via=cast("CallName", via))
+        assert step is not None
+        assert step.call == goes
+        plan.begin(step, 0.9)
+        plan.accepted(step, 0.9)
+        assert plan.next(view(turn, 0.9), 0.9) is None
+
+
+def test_a_line_more_in_a_panel_is_no_whole_card() -> None:
+    turn, plan = opened()
+    turn.apply(ToolEvent(turn_id="t", call_id="1", name="Read", status="running"), 0.5)
+    (first,) = settle(plan, view(turn, 0.5), 0.5)
+    assert first.call == "update", "the panel is new"
+    turn.apply(ToolEvent(turn_id="t", call_id="2", name="Grep", status="running"), 0.6)
+    turn.apply(Delta(turn_id="t", text="so far"), 0.6)
+    (second,) = settle(plan, view(turn, 0.6), 0.6)
+    assert (second.kind, second.call) == (Kind.STRUCTURE, "batch")
+    changed = dict(changed_by(second))
+    assert changed.keys() == {"tools_panel", "tools", "answer"}
+    assert "Grep" in changed["tools"]["content"]
+
+
+def test_a_call_that_was_cut_off_has_used_its_sequence_and_may_have_been_made() -> None:
+    turn, plan = opened()
+    turn.apply(Delta(turn_id="t", text="x"), 0.5)
+    first = plan.next(view(turn, 0.5), 0.5)
+    assert first is not None
+    plan.begin(first, 0.5)
+    assert plan.read == ("", False)
+    turn.stop(0.6)
+    final = plan.next(view(turn, 0.6), 0.6)
+    assert final is not None
+    assert (final.kind, final.sequence) == (Kind.FINAL, first.sequence + 1)
+
+
+def test_a_whole_card_that_was_cut_off_is_sent_again() -> None:
+    turn, plan = opened()
+    turn.apply(TurnEnd(turn_id="t", status="complete", text="x"), 1.0)
+    first = plan.next(view(turn, 1.0), 1.0)
+    assert first is not None
+    plan.begin(first, 1.0)
+    second = plan.next(view(turn, 1.0), 1.0)
+    assert second is not None
+    assert (second.kind, second.sequence) == (Kind.FINAL, 2)
+
+
+def test_text_that_its_endpoint_refuses_goes_by_another_at_once() -> None:
+    turn, plan = opened()
+    turn.apply(Delta(turn_id="t", text="x"), 0.5)
+    first = plan.next(view(turn, 0.5), 0.5)
+    assert first is not None
+    plan.begin(first, 0.5)
+    limited = RateLimited(code=99991400, message="", retry_after_s=6.0)
+    assert plan.failed(first, limited, 0.5) == Wait(seconds=0)
+    second = plan.next(view(turn, 0.6), 0.6)
+    assert second is not None
+    assert second.calls == ("batch", "patch", "update")
+    assert plan.next(view(turn, 6.4), 6.4, tick_s=60) == plan.next(
+        view(turn, 6.4), 6.4, tick_s=60, via="batch"
+    )
+    later = plan.next(view(turn, 6.6), 6.6, tick_s=60)
+    assert later is not None
+    assert later.call == "content", "the six seconds are over"
 
 
 def test_structure_takes_the_whole_card_and_carries_the_text() -> None:
@@ -94,7 +189,6 @@ def test_the_end_is_one_whole_card_and_then_nothing() -> None:
     turn.apply(TurnEnd(turn_id="t", status="complete", text="done"), 2.0)
     (final,) = settle(plan, view(turn, 2.0), 2.0)
     assert (final.kind, final.call) == (Kind.FINAL, "update")
-    assert plan.settled
     assert plan.next(view(turn, 99.0), 99.0) is None
 
 
@@ -103,7 +197,7 @@ def test_streaming_is_opened_again_before_ten_minutes_are_over() -> None:
     turn.apply(Delta(turn_id="t", text="x"), 539.0)
     assert settle(plan, view(turn, 539.0), 539.0)[0].kind is Kind.TEXT
     turn.apply(Delta(turn_id="t", text="y"), 541.0)
-    reopen, text, _tick = settle(plan, view(turn, 541.0), 541.0)
+    reopen, text = settle(plan, view(turn, 541.0), 541.0)
     assert (reopen.call, reopen.content) == ("settings", '{"config":{"streaming_mode":true}}')
     assert text.kind is Kind.TEXT
     assert settle(plan, view(turn, 1_000.0), 1_000.0)[0].kind is Kind.TICK
@@ -111,22 +205,23 @@ def test_streaming_is_opened_again_before_ten_minutes_are_over() -> None:
 
 def test_streaming_that_closed_is_opened_once_and_then_done_without() -> None:
     turn, plan = opened()
-    turn.apply(Delta(turn_id="t", text="x"), 1.0)
-    wanted = view(turn, 1.0)
-    first = plan.next(wanted, 1.0)
+    turn.apply(Delta(turn_id="t", text="x"), 0.9)
+    wanted = view(turn, 0.9)
+    first = plan.next(wanted, 0.9)
     assert first is not None
-    assert plan.failed(first, refusal(StreamingClosed)) == Wait(seconds=0)
-    reopen = plan.next(wanted, 1.0)
+    assert plan.failed(first, refusal(StreamingClosed), 0.9) == Wait(seconds=0)
+    reopen = plan.next(wanted, 0.9)
     assert reopen is not None
     assert reopen.kind is Kind.REOPEN
-    plan.accepted(reopen, 1.0)
-    again = plan.next(wanted, 1.0)
+    plan.accepted(reopen, 0.9)
+    again = plan.next(wanted, 0.9)
     assert again is not None
     assert again.call == "content"
-    assert plan.failed(again, refusal(StreamingClosed)) == Wait(seconds=0)
-    whole = plan.next(wanted, 1.0)
-    assert whole is not None
-    assert whole.call == "update"
+    plan.begin(again, 0.9)
+    assert plan.failed(again, refusal(StreamingClosed), 0.9) == Wait(seconds=0)
+    other = plan.next(wanted, 0.9)
+    assert other is not None
+    assert other.calls == ("batch", "patch", "update")
 
 
 def test_a_refused_sequence_is_jumped_over() -> None:
@@ -134,7 +229,7 @@ def test_a_refused_sequence_is_jumped_over() -> None:
     turn.apply(Delta(turn_id="t", text="x"), 1.0)
     first = plan.next(view(turn, 1.0), 1.0)
     assert first is not None
-    assert isinstance(plan.failed(first, refusal(SequenceRefused)), Wait)
+    assert isinstance(plan.failed(first, refusal(SequenceRefused), 1.0), Wait)
     second = plan.next(view(turn, 1.0), 1.0)
     assert second is not None
     assert second.sequence > first.sequence + 100
@@ -146,7 +241,8 @@ def test_an_update_nobody_answered_is_sent_whole_again() -> None:
     wanted = view(turn, 1.0)
     first = plan.next(wanted, 1.0)
     assert first is not None
-    assert isinstance(plan.failed(first, NoAnswer(reason="timeout")), Wait)
+    plan.begin(first, 1.0)
+    assert isinstance(plan.failed(first, NoAnswer(reason="timeout"), 1.0), Wait)
     second = plan.next(wanted, 1.0)
     assert second is not None
     assert (second.kind, second.sequence) == (Kind.FINAL, first.sequence + 1)
@@ -156,21 +252,21 @@ def test_a_rate_limit_waits_as_long_as_the_platform_says() -> None:
     turn, plan = opened()
     step = plan.next(view(turn, 1.0), 1.0)
     assert step is not None
-    assert plan.failed(step, refusal(RateLimited, retry_after_s=7.0)) == Wait(seconds=7.0)
+    assert plan.failed(step, refusal(RateLimited, retry_after_s=7.0), 1.0) == Wait(seconds=7.0)
 
 
 def test_what_is_gone_is_lost() -> None:
     turn, plan = opened()
     step = plan.next(view(turn, 1.0), 1.0)
     assert step is not None
-    assert isinstance(plan.failed(step, refusal(Gone)), Lost)
+    assert isinstance(plan.failed(step, refusal(Gone), 1.0), Lost)
 
 
 def test_a_card_too_large_is_to_hold_less() -> None:
     turn, plan = opened()
     step = plan.next(view(turn, 1.0), 1.0)
     assert step is not None
-    assert isinstance(plan.failed(step, refusal(TooLarge)), Shrink)
+    assert isinstance(plan.failed(step, refusal(TooLarge), 1.0), Shrink)
 
 
 def test_who_is_refused_for_no_known_reason_is_left_alone_until_the_end() -> None:
@@ -179,14 +275,14 @@ def test_who_is_refused_for_no_known_reason_is_left_alone_until_the_end() -> Non
     for _ in range(REFUSALS_MAX):
         step = plan.next(view(turn, 1.0), 1.0)
         assert step is not None
-        assert isinstance(plan.failed(step, refusal(Rejected)), Wait)
+        assert isinstance(plan.failed(step, refusal(Rejected), 1.0), Wait)
     assert plan.next(view(turn, 2.0), 2.0) is None
     turn.apply(TurnEnd(turn_id="t", status="complete"), 3.0)
     for _ in range(2 * REFUSALS_MAX):
         step = plan.next(view(turn, 3.0), 3.0)
         assert step is not None
         assert step.kind is Kind.FINAL
-        assert isinstance(plan.failed(step, refusal(Rejected)), Wait)
+        assert isinstance(plan.failed(step, refusal(Rejected), 1.0), Wait)
 
 
 OUTCOMES: st.SearchStrategy[Outcome | None] = st.sampled_from(
@@ -222,19 +318,34 @@ def test_whatever_fails_the_card_ends_final_and_sequences_rise(
             continue
         assert step.sequence > last
         last = step.sequence
+        plan.begin(step, now)
         if outcome is None:
             plan.accepted(step, now)
-        elif isinstance(plan.failed(step, outcome), Lost):
+        elif isinstance(plan.failed(step, outcome, now), Lost):
             return
-        elif isinstance(outcome, RateLimited | Busy | Rejected) and not isinstance(
-            outcome, SequenceRefused | StreamingClosed
-        ):
-            last -= 1  # not applied: the same number may be used again
     settle(plan, view(turn, now), now)
-    assert plan.settled
+    assert plan.read == (turn.answer.current, True)
 
 
-def test_a_repair_uses_a_sequence_no_running_card_has_reached() -> None:
-    assert repair_sequence(1_000, 61_000) == 1_060_000
-    assert repair_sequence(61_000, 1_000) == 1_000_000
-    assert repair_sequence(0, 14 * 24 * 3_600 * 1_000) < 2**31
+def test_a_repair_is_a_band_above_all_that_earlier_terms_have_used() -> None:
+    assert repair_sequence(3, 4) == 2**24 + 1
+    assert repair_sequence(3, 6) == 3 * 2**24 + 1
+    assert repair_sequence(None, 6) == 127 * 2**24 + 1, "from before terms"
+    assert repair_sequence(7, 6) == 127 * 2**24 + 1, "a restored journal"
+    assert repair_sequence(1, 128) == 127 * 2**24 + 1
+    assert repair_sequence(1, 129) is None
+    within = repair_sequence(6, 6)
+    assert within is not None
+    assert 2**20 < within < 2**24, "above what its actor has used, and in its band"
+
+
+def test_no_jump_leaves_the_band_of_its_term() -> None:
+    turn, plan = opened()
+    for number in range(20_000):
+        turn.apply(Plan(turn_id="t", entries=[]), number)
+        step = plan.next(view(turn, number), number)
+        if step is None:
+            continue
+        plan.begin(step, number)
+        plan.failed(step, refusal(SequenceRefused), number)
+        assert step.sequence < 2**24

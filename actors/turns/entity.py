@@ -1,0 +1,172 @@
+"""One card entity of a turn: opened, entered into the ledger, sent, noted and closed there."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import structlog
+import trio
+
+from actors.messages import gateway, journal
+from actors.turns.client import TurnClient
+from protocol.cards.card import View
+from protocol.cards.cardplan import CallName, CardPlan, Step
+from protocol.ids import CardId, MessageId, idempotency_key
+from protocol.platform.outcomes import (
+    CardCreated,
+    Gone,
+    MessageSent,
+    Outcome,
+    again_after_s,
+)
+
+OPEN_RETRY_S: Final = 60.0
+BACKOFF_FIRST_S: Final = 0.25
+BACKOFF_MAX_S: Final = 10.0
+APIS: Final[dict[CallName, gateway.Api]] = {
+    "update": gateway.Api.UPDATE_CARD,
+    "content": gateway.Api.ELEMENT_CONTENT,
+    "batch": gateway.Api.BATCH_UPDATE,
+    "patch": gateway.Api.PATCH_ELEMENT,
+    "settings": gateway.Api.CARD_SETTINGS,
+}
+CALLS: Final = {api: call for call, api in APIS.items()}
+
+log = structlog.get_logger()
+
+
+class CardEntity:
+    """One card entity, and how far it got. *number* counts the turn's cards, from 0."""
+
+    def __init__(self, client: TurnClient, number: int, card_id: CardId, view: View) -> None:
+        self._client = client
+        self._number = number
+        self.card_id = card_id
+        self.plan = CardPlan(view, trio.current_time())
+        self.message_id: MessageId | None = None
+        self._entered = False
+        self._closed = False
+        self._noted: tuple[str, bytes] = ("", b"")
+
+    async def send(self) -> Outcome:
+        """Enter the card into the ledger and send it; may be called again if it was cut."""
+        opening = self._client.opening
+        if not self._entered:
+            entry = journal.LedgerEntry(
+                card_id=self.card_id,
+                account=opening.account,
+                chat_id=opening.chat_id,
+                turn_id=opening.turn_id,
+                session_id=opening.session_id,
+                session_alias=opening.alias,
+                opened_at_ms=self._client.peers.now_ms(),
+                term=self._client.peers.term,
+            )
+            await self._client.ledger(lambda reply: journal.OpenCard(entry=entry, reply=reply))
+            self._entered = True
+        content = msgspec.json.encode({"type": "card", "data": {"card_id": self.card_id}}).decode()
+        outcome: Outcome | None = None
+        for way in self._client.reply("interactive", content, "card", self._number):
+            outcome = await retried(self._client, way)
+            if not isinstance(outcome, Gone):
+                break
+        assert outcome is not None
+        if isinstance(outcome, MessageSent):
+            self.message_id = outcome.message_id
+            await self._note(message_id=outcome.message_id)
+            log.info("feishu.card.opened", **self.ids(), message=outcome.message_id)
+        return outcome
+
+    async def note(self, text: str, panels: bytes) -> None:
+        """Keep in the ledger what a repair is to show, where it has changed."""
+        if self._closed or not self._entered or self._noted == (text, panels):
+            return
+        noted_text, noted_panels = self._noted
+        self._noted = (text, panels)
+        await self._note(
+            text=text if text != noted_text else None,
+            panels=panels if panels != noted_panels else None,
+        )
+
+    async def _note(
+        self,
+        *,
+        message_id: MessageId | None = None,
+        text: str | None = None,
+        panels: bytes | None = None,
+    ) -> None:
+        await self._client.ledger(
+            lambda reply: journal.NoteCard(
+                card_id=self.card_id, message_id=message_id, text=text, panels=panels, reply=reply
+            )
+        )
+
+    async def close(self, outcome: journal.CardOutcome) -> None:
+        """Close the entry; once, also where a picture changes the card later."""
+        if self._closed:
+            return
+        await self._client.ledger(
+            lambda reply: journal.CloseCard(
+                card_id=self.card_id,
+                outcome=outcome,
+                at_ms=self._client.peers.now_ms(),
+                reply=reply,
+            )
+        )
+        self._closed = True
+        log.info("feishu.card.closed", **self.ids(), outcome=outcome)
+
+    def ids(self) -> dict[str, str]:
+        return {**self._client.ids(), "card": self.card_id}
+
+
+async def retried(
+    client: TurnClient, operation: gateway.Operation, permit: int | None = None
+) -> Outcome:
+    """Make a call again while there is a chance, a minute long; it must be harmless twice."""
+    pause_s = BACKOFF_FIRST_S
+    until = trio.current_time() + OPEN_RETRY_S
+    while True:
+        outcome = await client.call(operation, gateway.Priority.CREATE, permit)
+        if isinstance(outcome, CardCreated | MessageSent) or trio.current_time() > until:
+            return outcome
+        again_s = again_after_s(outcome, pause_s)
+        if again_s is None:
+            return outcome
+        await trio.sleep(again_s)
+        permit, pause_s = None, min(BACKOFF_MAX_S, pause_s * 2)
+
+
+def operation_of(card_id: CardId, step: Step) -> gateway.Operation:
+    """Return the call that makes a step. Each sequence has a uuid of its own."""
+    uuid = idempotency_key(card_id, step.sequence)
+    match step.call:
+        case "update":
+            return gateway.UpdateCard(
+                card_id=card_id, card_json=step.content, sequence=step.sequence, uuid=uuid
+            )
+        case "settings":
+            return gateway.CardSettings(
+                card_id=card_id, settings_json=step.content, sequence=step.sequence, uuid=uuid
+            )
+        case "batch":
+            return gateway.BatchUpdate(
+                card_id=card_id, actions_json=step.content, sequence=step.sequence, uuid=uuid
+            )
+        case "patch":
+            return gateway.PatchElement(
+                card_id=card_id,
+                element_id=step.element_id,
+                partial_json=step.content,
+                sequence=step.sequence,
+                uuid=uuid,
+            )
+        case "content":
+            return gateway.ElementContent(
+                card_id=card_id,
+                element_id=step.element_id,
+                content=step.content,
+                sequence=step.sequence,
+                uuid=uuid,
+            )
