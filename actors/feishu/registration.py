@@ -11,6 +11,7 @@ import trio
 from actors.feishu.http import proxy_to
 from actors.feishu.tls import tls_context
 from protocol.platform import registration
+from protocol.platform.http_proxy import ProxyUnusableError
 
 CALL_WITHIN_S: Final = 10.0
 ANSWER_BYTES_MAX: Final = 64 * 1024
@@ -72,7 +73,9 @@ class Registrar:
                     httpx.AsyncClient(
                         trust_env=False, proxy=proxy_to(url), verify=tls_context()
                     ) as http,
-                    http.stream("POST", url, data=form) as answer,
+                    http.stream(
+                        "POST", url, data=form, headers={"Accept-Encoding": "identity"}
+                    ) as answer,
                 ):
                     async for chunk in answer.aiter_raw():
                         content += chunk
@@ -80,7 +83,7 @@ class Registrar:
                             raise Unreachable(f"{url} answered far too much")
         except trio.TooSlowError:
             raise Unreachable(f"{url} did not answer in {CALL_WITHIN_S:g} s") from None
-        except (httpx.HTTPError, OSError) as failed:
+        except (httpx.HTTPError, OSError, ProxyUnusableError) as failed:
             reason = str(failed) or type(failed).__name__
             raise Unreachable(f"{url} can't be reached: {reason}") from None
         try:
