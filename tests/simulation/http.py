@@ -76,7 +76,11 @@ class Transport(httpx.AsyncBaseTransport):
         if kind == "lost before":
             answer.set(None)
         elif kind == "refused":
-            answer.set(httpx.Response(429, content=REFUSED, headers={"x-ogw-ratelimit-reset": "1"}))
+            answer.set(
+                httpx.Response(
+                    429, stream=httpx.ByteStream(REFUSED), headers={"x-ogw-ratelimit-reset": "1"}
+                )
+            )
         elif kind != "hangs":
             response = await call(self._site, request, body)
             await trio.sleep(ROUND_TRIP_S / 2)
@@ -125,4 +129,6 @@ async def call(site: Site, request: httpx.Request, body: bytes) -> httpx.Respons
             content.extend(message.get("body", b""))
 
     await site(scope, receive, send)
-    return httpx.Response(head["status"], headers=head["headers"], content=bytes(content))
+    return httpx.Response(
+        head["status"], headers=head["headers"], stream=httpx.ByteStream(bytes(content))
+    )

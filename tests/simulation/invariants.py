@@ -28,6 +28,8 @@ class Ending(Struct, frozen=True, kw_only=True):
     expected: list[str]
     agents: list[str]
     unexpected: list[str]
+    is_disturbed: bool
+    """Whether an actor crashed or a process ended before the rest."""
 
 
 def violations(ending: Ending) -> list[str]:
@@ -127,7 +129,7 @@ def _commands(ending: Ending) -> Iterator[str]:
 
 def _cards(ending: Ending) -> Iterator[str]:
     for card in ending.state["cards"]:
-        if card["streaming"]:
+        if card["streaming"] and card["message_id"] is not None:
             yield f"card {card['card_id']} is left streaming"
 
 
@@ -141,9 +143,12 @@ def _text(ending: Ending) -> Iterator[str]:
 
 
 def _marks(ending: Ending) -> Iterator[str]:
+    """No Typing mark stays, whatever happened; a waiting mark may, of a process that is gone."""
     for message in ending.state["messages"]:
         for reaction in message["reactions"]:
-            if reaction["operator_type"] == "app" and not message["recalled"]:
+            if reaction["operator_type"] != "app" or message["recalled"]:
+                continue
+            if reaction["emoji_type"] == "Typing" or not ending.is_disturbed:
                 yield f"a {reaction['emoji_type']} mark is left on {message['content'][:40]}"
 
 

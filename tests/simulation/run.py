@@ -35,10 +35,13 @@ from tests.simulation.peers import GONE, Map, Peer
 
 REST_WITHIN_S: Final = 900.0
 QUIET_EVERY_S: Final = 1.0
+QUIET_EVERY_MAX_S: Final = 60.0
 REATTACH_S: Final = 0.5
 BASE_URL: Final = "http://127.0.0.1:9999"
 START_WITHIN_S: Final = 90.0
 STOP_WITHIN_S: Final = 120.0
+CRASH_TAKES_S: Final = 120.0
+"""How long a crash may have consequences: restarts, and what they wait for."""
 STEPS_MAX: Final = 3_000_000
 
 
@@ -114,6 +117,7 @@ class Run:
         self._slow: tuple[float, int] = (0.0, 0)
         self._failing = 0
         self._crashing_until = -1.0
+        self._leaving = False
 
     # ── what is told to the log ─────────────────────────────────────────────
 
@@ -148,6 +152,9 @@ class Run:
                 self.note(f"     {type(leaf).__name__}: {leaf}")
             if self._machine is not None and not self._machine.is_dead:
                 self._judge_crash(str(entry.get("actor")), crash)
+
+    def _disturb(self, until: float) -> None:
+        self.disturbed_at = max(self.disturbed_at, until)
 
     def _judge_crash(self, actor: str, crash: BaseException) -> None:
         """A crash that is none of ours, and no consequence of one, is a finding."""
@@ -268,6 +275,7 @@ class Run:
             expected=[text for began, text in self.expected.values() if began > self.disturbed_at],
             agents=self.agents,
             unexpected=self.unexpected,
+            is_disturbed=self.disturbed_at > 0,
         )
         self.broken += violations(ending)
 
@@ -295,7 +303,6 @@ class Run:
         self._down_s = 0.0
         while True:
             self.note("the daemon starts")
-            self.disturbed_at = trio.current_time()
             machine = Machine(self, self._settings, self._state, self._tokens)
             self._machine = machine
             async with trio.open_nursery() as nursery:
@@ -308,7 +315,8 @@ class Run:
                     machine.die()
                 await machine.ended.wait()
                 nursery.cancel_scope.cancel()
-            self.disturbed_at = trio.current_time()
+            if not self._leaving:
+                self._disturb(trio.current_time())
             self.note("the daemon has ended", status=machine.exit_status)
             if machine.fell_over is not None:
                 leaves = [f"{type(one).__name__}: {one}" for one in _leaves(machine.fell_over)]
@@ -394,8 +402,8 @@ class Run:
                 if len(self._bad_http) == 1:
                     self._bad_http_left = action.calls
             case plans.Crash(actor=actor, steps=steps):
-                self.disturbed_at = trio.current_time() + 120
-                self._crashing_until = trio.current_time() + 120
+                self._disturb(trio.current_time() + CRASH_TAKES_S)
+                self._crashing_until = trio.current_time() + CRASH_TAKES_S
                 machine.crash(actor, steps)
             case plans.Die(steps=steps, down_s=down_s):
                 self._down_s = down_s
@@ -458,9 +466,11 @@ class Run:
         for name in sorted(self._peers):
             self._cut(name, 0)
         status: Map = {}
+        pause_s = QUIET_EVERY_S
         with trio.move_on_after(REST_WITHIN_S):
             while not self._is_quiet(status):
-                await trio.sleep(QUIET_EVERY_S)
+                await trio.sleep(pause_s)
+                pause_s = min(pause_s * 1.5, QUIET_EVERY_MAX_S)
                 await self._push_unaccepted()
                 status = await self._status() or status
                 await self._reclaim(status)
@@ -474,6 +484,7 @@ class Run:
         machine = self._machine
         assert machine is not None
         self.note("SIGTERM at rest")
+        self._leaving = True
         self._down_s = 10_000.0
         machine.terminate()
         with trio.move_on_after(STOP_WITHIN_S):
