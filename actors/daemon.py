@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except state_dir.AlreadyRunning as running:
         _print_errors(str(running))
         return ExitStatus.RUNNING
+    except JournalError as refused:
+        _print_errors(str(refused))
+        return ExitStatus.FAILED
     except BaseExceptionGroup as group:
         return _unopened(group)
 
@@ -85,8 +88,6 @@ def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
             return trio.run(run_in_sandbox, arguments, raw, env, state, tokens)
     settings = config_file.settings(raw, env, path, listen=arguments.listen)
     _print_errors(*settings.notices)
-    if settings.cluster is not None:
-        raise ConfigurationError("cluster: this larkd serves one machine; remove the key")
     if arguments.check:
         from actors.cli.check import check_accounts  # noqa: PLC0415  # not for a running daemon
 

@@ -73,7 +73,8 @@ class Adapters(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     run_agent: RunAgent = run_process
     """Runs an agent started from a chat to its end."""
     signals: Callable[[], AbstractContextManager[AsyncIterable[int]]] = receive_signals
-    arm_watchdog: Callable[..., None] = watchdog.arm
+    arm_watchdog: Callable[..., Callable[[], None] | None] = watchdog.arm
+    """Ends the process unless it has ended in time, or what it returns is called."""
     now_ms: Callable[[], int] = now_ms
     """Wall time in milliseconds since 1970; durations are Trio's clock."""
     random_bytes: Callable[[int], bytes] = os.urandom

@@ -22,14 +22,8 @@ from tricycle import open_service_nursery
 from actors import agents, approvals, connection, intake, journal, lanes, links, ownership, turns
 from actors.app import shutdown
 from actors.app.adapters import Adapters, Listeners
-from actors.app.mailboxes import (
-    GATEWAY_MAILBOX,
-    INTAKE_MAILBOX,
-    SMALL_MAILBOX,
-    Account,
-    Mailbox,
-    Mailboxes,
-)
+from actors.app.claims import Alone, Claim
+from actors.app.mailboxes import Account, Mailboxes, accounts_of
 from actors.app.peers import (
     approvals_peers,
     daemon_info,
@@ -61,7 +55,6 @@ from actors.messages import connection as to_connection
 from actors.messages import intake as to_intake
 from actors.messages import lane as to_lane
 from actors.messages import shutdown as to_shutdown
-from actors.messages.turn import TurnOpening
 from protocol import __version__
 from protocol.config.places import StateDir
 from protocol.config.settings import Settings
@@ -87,22 +80,19 @@ class App:
         state: StateDir,
         tokens: TokenFiles,
         adapters: Adapters,
+        claim: Claim | None = None,
     ) -> None:
+        """*claim* is None where there is no cluster."""
         self._adapters = adapters
+        self._claim = claim or Alone(state.database)
+        self.signalled = False
+        """Whether a signal asked the process to end, once the run is over."""
         self._settings = settings
         self._state = state
         self._tokens = tokens
         self._rng = random.Random(adapters.random_bytes(16))  # noqa: S311  # jitter
         self._boxes = Mailboxes()
-        self._accounts = {
-            account.account_id: Account(
-                settings=account,
-                gateway=Mailbox(GATEWAY_MAILBOX),
-                intake=Mailbox(INTAKE_MAILBOX),
-                connection=Mailbox(SMALL_MAILBOX),
-            )
-            for account in settings.accounts
-        }
+        self._accounts = accounts_of(settings.accounts)
         tuning = [account.tuning for account in settings.accounts]
         self._cleanup = CleanupBudget(max(one.shutdown_deadline_ms for one in tuning) / 1000)
         self._turns = turn_peers(
@@ -139,6 +129,7 @@ class App:
                 self._boxes.lanes.tx,
                 self._boxes.ownership.tx,
             )
+            outer.start_soon(self._claim.watch, self._boxes.shutdown.tx, self._cleanup.shorten)
             try:
                 with running:
                     async with open_service_nursery() as services:
@@ -153,6 +144,8 @@ class App:
             finally:
                 state_dir.remove_daemon_info(self._state)
             outer.cancel_scope.cancel(reason="left")
+        coordinator.left()
+        self.signalled = coordinator.signalled
         if failed or left_open:
             log.warning("daemon.stopped", cards_left_open=left_open)
             return ExitStatus.FAILED
@@ -163,9 +156,10 @@ class App:
         opened: journal.Opened = await services.start(
             partial(
                 journal.run,
-                journal.sqlite_store(self._state.database),
+                self._claim.open_store,
                 self._boxes.journal.receiver(),
                 run_sync=self._adapters.journal_worker(),
+                after_batch=self._claim.after_batch,
             )
         )
         self._generation = opened.generation
@@ -175,7 +169,7 @@ class App:
             await services.start(
                 partial(
                     gateway.run,
-                    gateway_settings(account),
+                    gateway_settings(account, self._claim),
                     account.gateway.receiver(),
                     monthly_count(account, self._boxes.journal.tx, self._adapters),
                     transport=transport,
@@ -199,7 +193,7 @@ class App:
                 await trio.aclose_forcefully(listener)
 
     def _write_daemon_info(self, host: str, port: int) -> None:
-        info = daemon_info(host, port, self._generation, self._started_at_ms)
+        info = daemon_info(host, port, self._generation, self._started_at_ms, self._claim)
         with suppress(OSError):  # full disk: proxies can still be told the address
             state_dir.write_daemon_info(self._state, info)
 
@@ -238,6 +232,9 @@ class App:
                 approvals_tx=self._boxes.approvals.tx,
                 tools=link_tools(self._accounts, self._boxes, self._adapters),
                 random_bytes=self._adapters.random_bytes,
+                cluster=self._claim.cluster,
+                node=self._claim.node,
+                successor=self._claim.successor,
             )
             await links.serve(
                 listeners, settings, self._boxes.ownership.tx, task_status=task_status
@@ -302,7 +299,7 @@ class App:
         peers = lanes.Peers(
             ownership_tx=self._boxes.ownership.tx,
             show_turn=lambda opening, inbox, own: turns.show_turn(opening, inbox, own, self._turns),
-            finish_crashed=self._finish_crashed,
+            finish_crashed=lambda opening: turns.finish_crashed(opening, self._turns),
             mark=self._mark,
         )
 
@@ -320,9 +317,6 @@ class App:
     async def _mark(self, account: AccountId, message_id: MessageId, answered: trio.Event) -> None:
         mark = turns.TypingMark(account, message_id, self._turns)
         await turns.mark_until(answered, mark, self._cleanup)
-
-    async def _finish_crashed(self, opening: TurnOpening) -> None:
-        await turns.finish_crashed(opening, self._turns)
 
     async def _run_approvals(self, *, task_status: trio.TaskStatus[None]) -> None:
         context = approvals_peers(self._accounts, self._boxes, self._cleanup, self._adapters)
@@ -377,7 +371,11 @@ class App:
         offer(account.intake.tx, to_intake.Recover())
         try:
             await connection.run(
-                connection.ConnectionSettings(account=name, dial=self._adapters.dial),
+                connection.ConnectionSettings(
+                    account=name,
+                    dial=self._adapters.dial,
+                    fresh=self._claim.freshness,
+                ),
                 account.connection.receiver(),
                 connection.Peers(
                     gateway=account.gateway.tx,

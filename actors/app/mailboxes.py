@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from actors.messages import ownership as to_ownership
 from actors.messages import pictures as to_pictures
 from actors.messages import shutdown as to_shutdown
 from protocol.config.settings import AccountSettings
+from protocol.ids import AccountId
 
 JOURNAL_MAILBOX: Final = 1_024
 """Four of its largest batches."""
@@ -59,6 +61,19 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     gateway: Mailbox[to_gateway.GatewayMessage]
     intake: Mailbox[to_intake.IntakeMessage]
     connection: Mailbox[to_connection.ConnectionMessage]
+
+
+def accounts_of(settings: Iterable[AccountSettings]) -> dict[AccountId, Account]:
+    """Make the mailboxes of every account, by its name."""
+    return {
+        account.account_id: Account(
+            settings=account,
+            gateway=Mailbox(GATEWAY_MAILBOX),
+            intake=Mailbox(INTAKE_MAILBOX),
+            connection=Mailbox(SMALL_MAILBOX),
+        )
+        for account in settings
+    }
 
 
 class Mailboxes:

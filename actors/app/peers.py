@@ -9,6 +9,7 @@ import trio
 
 from actors import approvals, intake, links, outbound, turns
 from actors.app.adapters import Adapters
+from actors.app.claims import Claim
 from actors.app.mailboxes import Account, Mailboxes
 from actors.feishu import gateway as calling
 from actors.feishu import pictures as fetching
@@ -27,7 +28,9 @@ from protocol.routing.pairing import mint_code
 Accounts = Mapping[AccountId, Account]
 
 
-def daemon_info(host: str, port: int, generation: int, started_at_ms: int) -> DaemonInfo:
+def daemon_info(
+    host: str, port: int, generation: int, started_at_ms: int, claim: Claim
+) -> DaemonInfo:
     return DaemonInfo(
         host=host,
         port=port,
@@ -35,6 +38,9 @@ def daemon_info(host: str, port: int, generation: int, started_at_ms: int) -> Da
         version=__version__,
         generation=generation,
         started_at=started_at_ms,
+        cluster=claim.cluster,
+        node=claim.node,
+        addresses=list(claim.addresses),
     )
 
 
@@ -101,7 +107,7 @@ def lane_settings(settings: Settings, accounts: Accounts, adapters: Adapters) ->
     )
 
 
-def gateway_settings(account: Account) -> calling.GatewaySettings:
+def gateway_settings(account: Account, claim: Claim) -> calling.GatewaySettings:
     settings = account.settings
     return calling.GatewaySettings(
         account=settings.account_id,
@@ -110,6 +116,8 @@ def gateway_settings(account: Account) -> calling.GatewaySettings:
         app_secret=settings.app_secret.reveal(),
         monthly_calls=settings.tuning.monthly_call_budget,
         limits=api_limits(settings.tuning),
+        fresh=claim.freshness,
+        careful=claim.careful,
     )
 
 

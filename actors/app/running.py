@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
@@ -14,7 +15,7 @@ from actors.app.composition import App
 from actors.host import logs
 from actors.host.tokens import TokenFiles
 from protocol.config.places import StateDir
-from protocol.config.settings import Settings
+from protocol.config.settings import ConfigurationError, Settings
 
 LOGS_WITHIN_S: Final = 1.0
 
@@ -23,9 +24,10 @@ async def run_daemon(settings: Settings, state: StateDir, tokens: TokenFiles) ->
     """Run the daemon, with its log open around it; return the exit status."""
     sinks = open_logs(settings, state)
     try:
+        run = _runner(settings, state, tokens)
         async with open_service_nursery() as beside:
             beside.start_soon(notifying.beat_forever)
-            status = await App(settings, state, tokens, Adapters()).run(print_ready)
+            status = await run()
             beside.cancel_scope.cancel(reason="left")
         return status
     finally:
@@ -47,3 +49,28 @@ async def print_ready(host: str, port: int) -> None:
     sys.stdout.write(f"larkd ready on {host}:{port}\n")
     sys.stdout.flush()
     notifying.notify(f"READY=1\nSTATUS=serving on {host}:{port}")
+
+
+async def print_standing_by(host: str, port: int) -> None:
+    """The line of a node that does not serve, but would."""
+    await trio.lowlevel.checkpoint()
+    sys.stdout.write(f"larkd standing by on {host}:{port}\n")
+    sys.stdout.flush()
+    notifying.notify(f"READY=1\nSTATUS=standing by on {host}:{port}")
+
+
+def _runner(
+    settings: Settings, state: StateDir, tokens: TokenFiles
+) -> Callable[[], Awaitable[int]]:
+    """Return what runs the daemon, or the node where there is a cluster."""
+    if settings.cluster is None:
+        app = App(settings, state, tokens, Adapters())
+        return lambda: app.run(print_ready)
+    try:
+        from actors.app.standby import Node  # noqa: PLC0415  # it needs larkd[postgres]
+    except ImportError as missing:
+        raise ConfigurationError(
+            "cluster: PostgreSQL's client is not installed; pip install 'larkd[postgres]'"
+        ) from missing
+    node = Node(settings, state, tokens, Adapters())
+    return lambda: node.run(print_standing_by, print_ready)

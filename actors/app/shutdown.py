@@ -8,7 +8,7 @@ out whatever ends them, and gateways and journal live in nurseries outside of th
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from typing import Any, Final
 
 import structlog
@@ -45,6 +45,9 @@ class Coordinator:
         self._adapters = adapters
         self.exit_status: int | None = None
         """What the first request to leave asked for; None before it."""
+        self.signalled = False
+        """Whether a signal asked the process to end."""
+        self._disarm: Callable[[], None] | None = None
 
     async def run(
         self,
@@ -61,16 +64,22 @@ class Coordinator:
                 nursery.start_soon(_relay, signals, own)
                 task_status.started()
                 async for request in self._inbox:
+                    self.signalled = self.signalled or request.by_signal
                     if self.exit_status is not None:
                         log.info("daemon.deadline_shortened", reason=request.reason)
                         self._cards_budget.shorten(SECOND_SIGNAL_BUDGET_S)
                         continue
                     self.exit_status = request.exit_status
                     log.info("daemon.stopping", reason=request.reason)
-                    self._adapters.arm_watchdog(
+                    self._disarm = self._adapters.arm_watchdog(
                         self._cards_budget.seconds + WATCHDOG_MARGIN_S, what="leaving"
                     )
                     nursery.start_soon(self._leave, connections, lanes_tx, ownership_tx)
+
+    def left(self) -> None:
+        """Note that nothing of this run is left: its watchdog is taken off."""
+        if self._disarm is not None:
+            self._disarm()
 
     async def _leave(
         self,
@@ -98,7 +107,9 @@ async def _relay(
     signals: AsyncIterable[int], own: trio.MemorySendChannel[shutdown.ShutdownMessage]
 ) -> None:
     async for number in signals:
-        offer(own, shutdown.Leave(exit_status=0, reason=signal.Signals(number).name))
+        offer(
+            own, shutdown.Leave(exit_status=0, reason=signal.Signals(number).name, by_signal=True)
+        )
 
 
 async def cards_left_open(journal_tx: trio.MemorySendChannel[journal.JournalMessage]) -> int:

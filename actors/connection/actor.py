@@ -20,7 +20,7 @@ import structlog
 import trio
 
 from actors.connection.pipeline import Pipeline
-from actors.connection.settings import ConnectionSettings, Peers
+from actors.connection.settings import FRESH_EVERY_S, ConnectionSettings, Peers
 from actors.feishu.socket import Socket, run_socket
 from actors.kit.mailbox import ActorGone, ask
 from actors.messages import connection, gateway, ownership
@@ -84,6 +84,7 @@ class _Connection:
         # platform's jitter, after a link that worked as after a first try that failed.
         self._failures = -1
         self._leaving = False
+        self._frozen = False
         self._state = "connecting"
         self._last_error: str | None = None
         self._state_changed = trio.Event()
@@ -98,6 +99,8 @@ class _Connection:
             nursery.start_soon(self._pipeline.run)
             nursery.start_soon(self._report)
             nursery.start_soon(self._obey, inbox)
+            if self._settings.fresh is not None:
+                nursery.start_soon(self._close_when_frozen, self._settings.fresh)
             self._set_state("connecting", None)
             task_status.started()
             refused: CredentialsRefused | None = None
@@ -118,12 +121,29 @@ class _Connection:
             else:
                 self._reading.cancel(reason="leaving")
 
+    async def _close_when_frozen(self, fresh: Callable[[], bool]) -> None:
+        """Close the socket while another process may hold the claim: it serves then."""
+        while True:
+            await trio.sleep(FRESH_EVERY_S)
+            if not fresh() and self._socket is not None:
+                self._frozen = True
+                self._reading.cancel(reason="the claim is not fresh")
+
+    async def _until_fresh(self) -> None:
+        while self._settings.fresh is not None and not self._settings.fresh():
+            self._frozen = True
+            if self._state != "frozen":
+                self._set_state("frozen", "the claim is not confirmed")
+            await trio.sleep(FRESH_EVERY_S)
+        self._frozen = False
+
     # ── keep a link open ────────────────────────────────────────────────────
 
     async def _keep_connected(self) -> CredentialsRefused | None:
         """Reconnect for ever; return when asked to disconnect, or refused at the first try."""
         known = False
         while not self._leaving:
+            await self._until_fresh()
             outcome = await self._discover()
             if isinstance(outcome, EndpointFound):
                 known = True
@@ -137,7 +157,7 @@ class _Connection:
                 )
                 if end.kind not in {"unreachable", "refused"}:
                     self._log.info("feishu.disconnected", kind=end.kind, reason=end.reason)
-                if not self._leaving:
+                if not self._leaving and not self._frozen:
                     refusal = end.refusal.kind if end.refusal else None
                     await self._pause(f"{end.kind}: {end.reason}", refusal)
             elif isinstance(outcome, CredentialsRefused) and not known:

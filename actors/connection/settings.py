@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -20,6 +21,8 @@ PRESSES_MAX: Final = 64
 """Presses on cards waiting for their toast."""
 UNSURE_EVENTS_MAX: Final = 4_096
 """Appends with an unknown end; past it the oldest wait for the next start's replay."""
+FRESH_EVERY_S: Final = 0.05
+"""How soon a frozen connection is closed, and opened again."""
 DRAIN_WITHIN_S: Final = 0.4
 """On leaving, for commits under way to be acked. With closing the socket below 1 s."""
 
@@ -35,6 +38,8 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The platform waits 3 s for the answer to a press."""
     slow_retry_s: float = 30.0
     """After a refusal that only a human can lift."""
+    fresh: Callable[[], bool] | None = None
+    """Whether this process still holds its claim; None: nobody else can take it."""
     report_every_s: float = 0.5
     """Status is for people; every event would be a message to ownership."""
 

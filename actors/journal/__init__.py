@@ -11,6 +11,7 @@ from actors.journal.errors import (
     JournalForeign,
     JournalNewer,
     JournalUnavailable,
+    JournalUnreachable,
 )
 from actors.journal.sqlite import (
     SqliteStore,
@@ -27,6 +28,7 @@ __all__ = [
     "JournalForeign",
     "JournalNewer",
     "JournalUnavailable",
+    "JournalUnreachable",
     "OpenStore",
     "Opened",
     "RunSync",

@@ -21,3 +21,7 @@ class JournalDamaged(JournalError):
 
 class JournalUnavailable(JournalError):
     """It may be sound, but can't be used now: permissions, space, another writer."""
+
+
+class JournalUnreachable(JournalUnavailable):
+    """Nobody answers where it should be, now: a network, or a server that is starting."""

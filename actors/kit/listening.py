@@ -13,10 +13,12 @@ async def serve_borrowed(
     handler_nursery: trio.Nursery,
 ) -> None:
     """Accept until cancelled, a *handler* task a connection; *listener* stays open."""
-    await trio.serve_listeners(handler, [_Borrowed(listener)], handler_nursery=handler_nursery)
+    await trio.serve_listeners(handler, [Borrowed(listener)], handler_nursery=handler_nursery)
 
 
-class _Borrowed(trio.abc.Listener[trio.abc.Stream]):
+class Borrowed(trio.abc.Listener[trio.abc.Stream]):
+    """A listener that stays open when this one is closed."""
+
     def __init__(self, inner: trio.abc.Listener[trio.abc.Stream]) -> None:
         self._inner = inner
 

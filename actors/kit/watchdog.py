@@ -9,18 +9,24 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
+from collections.abc import Callable
 
 EXIT_STATUS = 70
 
 
-def arm(seconds: float, *, what: str) -> None:
-    """End the process with status 70 unless it has ended by itself in *seconds*."""
+def arm(seconds: float, *, what: str) -> Callable[[], None]:
+    """End the process with status 70 unless it has ended by itself in *seconds*.
+
+    Return what takes the watchdog off again.
+    """
+    off = threading.Event()
 
     def bite() -> None:
-        time.sleep(seconds)
+        if off.wait(seconds):
+            return
         sys.stderr.write(f"larkd: {what} took over {seconds:g} s; ending the process\n")
         sys.stderr.flush()
         os._exit(EXIT_STATUS)
 
     threading.Thread(target=bite, name="watchdog", daemon=True).start()
+    return off.set

@@ -20,6 +20,7 @@ from actors.kit.mailbox import ask_or
 from actors.kit.outbox import Outbox, OutboxFull
 from actors.links.capacity import Capacity, Places
 from actors.links.permissions import Permissions
+from actors.links.sending import fitting, peer_of
 from actors.links.tools import ToolCalls, Tools
 from actors.messages import approvals, link, ownership, turn
 from protocol.errors import RemoteProtocolError
@@ -30,7 +31,6 @@ from protocol.wire.framing import (
     BODY_BYTES_MAX,
     EARLY_BODY_BYTES_MAX,
     FrameReader,
-    FrameTooLarge,
     frame,
 )
 from protocol.wire.link import (
@@ -59,8 +59,6 @@ GIVE_UP_AFTER_S: Final = 45.0
 DECODE_S: Final = 0.002
 DECODE_REST: Final = 3.0
 """A frame whose decoding took over so long is followed by so many times that of rest."""
-DELIVER_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Of content that would not fit its frame."""
 BUSY_AGAIN_S: Final = 1.0
 """When to look again after a moment in which the reader was busy passing on."""
 UNSENT_FRAMES_MAX: Final = 1_024
@@ -88,6 +86,10 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     """None: what the descriptors of the process allow, whose limit is raised."""
     approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage] | None = None
     """None where nobody can be asked: every question is then answered ``cancelled``."""
+    cluster: str | None = None
+    node: str | None = None
+    successor: Callable[[], tuple[str, ...]] = lambda: ()
+    """Where sessions are served next when this daemon leaves, as far as it knows."""
 
 
 class Link:
@@ -155,7 +157,7 @@ class Link:
 
     def _send(self, message: wire.FromDaemon) -> None:
         try:
-            self._outbox.put(_fitting(message))
+            self._outbox.put(fitting(message))
         except OutboxFull:
             log.warning("link.slow_consumer", connection=self._id)
             self._end(
@@ -237,7 +239,7 @@ class Link:
         log.warning(
             "link.bad_proof",
             connection=self._id,
-            peer=_peer_of(self._stream),
+            peer=peer_of(self._stream),
             recent=self._wrong_proofs.count,
             refused_after_s=delay_s,
         )
@@ -294,6 +296,8 @@ class Link:
                         pid=os.getpid(),
                         generation=self._settings.generation,
                         proof=verified.proof,
+                        cluster=self._settings.cluster,
+                        node=self._settings.node,
                     )
                 )
                 self._admitted.set()
@@ -348,7 +352,8 @@ class Link:
                 case link.Verdict(verdict=verdict):
                     self._send(verdict)
                 case link.LeaveLink(reason=reason, retry_after_ms=retry_after_ms):
-                    self._end(wire.Bye(reason=reason, retry_after_ms=retry_after_ms))
+                    at = list(self._settings.successor()) if reason == "shutdown" else []
+                    self._end(wire.Bye(reason=reason, retry_after_ms=retry_after_ms, at=at))
 
     async def _watch_liveness(self) -> None:
         """Time out a proxy that does not register, and give up one that is silent."""
@@ -374,22 +379,3 @@ class Link:
                 n += 1
                 self._send(wire.Ping(n=n))
                 due = min(now + PING_AFTER_S, self._received_at + GIVE_UP_AFTER_S)
-
-
-def _peer_of(stream: trio.abc.Stream) -> str:
-    return str(stream.socket.getpeername()[0]) if isinstance(stream, trio.SocketStream) else ""
-
-
-def _fitting(message: wire.FromDaemon) -> bytes:
-    """Return *message* as a frame. One that is too large is an error of its call alone."""
-    try:
-        return frame(message)
-    except FrameTooLarge as large:
-        match message:
-            case wire.ToolResult(id=number):
-                error = f"result too large ({large.size} bytes); ask for less"
-                return frame(wire.ToolResult(id=number, ok=False, error=error))
-            case wire.Deliver(content=content):
-                cut = content.encode()[:DELIVER_BYTES_MAX].decode(errors="ignore")
-                return frame(msgspec.structs.replace(message, content=cut))
-        raise

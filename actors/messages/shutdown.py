@@ -10,6 +10,8 @@ class Leave(Message, frozen=True, kw_only=True):
 
     exit_status: int
     reason: str
+    by_signal: bool = False
+    """Whether the process itself is to end, whatever else this run ends for."""
 
 
 ShutdownMessage = Leave

@@ -57,7 +57,7 @@ class StateDir(msgspec.Struct, frozen=True):
         return self.tokens / f"{role}.token"
 
 
-class DaemonInfo(msgspec.Struct, frozen=True, kw_only=True):
+class DaemonInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The content of ``daemon.json``: the daemon that is serving."""
 
     host: str
@@ -67,6 +67,10 @@ class DaemonInfo(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     started_at: int
     """Milliseconds since 1970."""
+    cluster: str | None = None
+    node: str | None = None
+    addresses: list[str] = []
+    """Where proxies of other machines find this node, as ``tls://host:port``."""
 
 
 def config_paths(env: Mapping[str, str], home: Path) -> tuple[Path, ...]:

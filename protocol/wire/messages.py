@@ -285,12 +285,19 @@ class Registered(_Message, frozen=True, kw_only=True, tag="registered"):
     """Counts daemon starts in this state directory, from 1."""
     proof: str | None = None
     """Of the daemon, over the proxy's nonce; nil where it sent none."""
+    cluster: str | None = None
+    node: str | None = None
 
 
 class Refused(_Message, frozen=True, kw_only=True, tag="refused"):
     code: str
-    """One of ``RefusedCode``, or of a newer daemon."""
+    """One of ``RefusedCode``, or of a newer daemon. One that is not known is not final."""
     message: str
+    at: list[str] = []
+    """Of a standby: where the holder is, as ``tls://host:port``."""
+    node: str | None = None
+    """Of a standby: the holder, if it knows one."""
+    retry_after_ms: int | None = None
 
 
 class Error(_Message, frozen=True, kw_only=True, tag="error"):
@@ -352,6 +359,8 @@ class Bye(_Message, frozen=True, kw_only=True, tag="bye"):
     reason: str
     """One of ``ByeReason``, or of a newer daemon."""
     retry_after_ms: int | None = None
+    at: list[str] = []
+    """Where the session is served next, as ``tls://host:port``."""
 
 
 FromProxy = (

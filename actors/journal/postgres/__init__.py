@@ -3,12 +3,15 @@
 It is imported only where a cluster is configured: psycopg comes with ``larkd[postgres]``.
 """
 
+from psycopg import Error as DatabaseError
+
 from actors.journal.postgres.claim import Claimed, Seen, Standby, Watcher
 from actors.journal.postgres.connecting import Target
 from actors.journal.postgres.store import PostgresStore, Standing
 
 __all__ = [
     "Claimed",
+    "DatabaseError",
     "PostgresStore",
     "Seen",
     "Standby",

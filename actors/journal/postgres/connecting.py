@@ -11,7 +11,7 @@ import structlog
 from psycopg import conninfo, rows
 from psycopg.types.numeric import Int8BinaryDumper
 
-from actors.journal.errors import JournalUnavailable
+from actors.journal.errors import JournalUnavailable, JournalUnreachable
 
 SERVER_VERSION_MIN: Final = 150_000
 CONNECT_WITHIN_S: Final = 2
@@ -76,7 +76,10 @@ def connect(target: Target) -> Connection:
             autocommit=True,
         )
     except psycopg.Error as failed:
-        raise JournalUnavailable(_explained(str(failed), given)) from failed
+        reason = str(failed)
+        away = any(text in reason for text in _PASSING)
+        error = JournalUnreachable if away else JournalUnavailable
+        raise error(_explained(reason, given)) from failed
     connection.adapters.register_dumper(int, Int8BinaryDumper)
     try:
         _check(connection, given)
@@ -150,6 +153,17 @@ def _in_recovery(where: str) -> str:
     )
 
 
+_PASSING: Final = (
+    "Connection refused",
+    "timeout expired",
+    "timed out",
+    "starting up",
+    "shutting down",
+    "server closed the connection",
+    "No route to host",
+    "Network is unreachable",
+)
+"""What may pass by itself: a node waits for it."""
 _REMEDIES: Final = (
     ("password authentication failed", "correct user and password in cluster.database"),
     ("no password supplied", "give the password in cluster.database"),

@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,13 +23,18 @@ from actors.journal.db import read
 from actors.journal.errors import JournalError
 from actors.journal.handlers import HANDLERS
 from actors.journal.postgres.appending import append_all
-from actors.journal.postgres.claim import Claimed
+from actors.journal.postgres.claim import Claimed, Standby, look
 from actors.journal.postgres.connecting import Connection, Target, connect, is_replicated
+from actors.journal.postgres.news import ask_news
 from actors.journal.postgres.pipeline import PipelineDb
 from actors.journal.store import Statistics, Tally
 from actors.messages import journal
 
 BEAT_EVERY_S: Final = 0.5
+NEWS_EVERY_S: Final = 1.0
+"""How often a beat also reads who stands by."""
+STANDBY_SEEN_MS: Final = 12_000
+"""Two of their notes, each 5 s, and one that is late."""
 RESOLVE_AGAIN_S: Final = 0.1
 """Between two tries to learn what became of a COMMIT."""
 RESOLVE_WITHIN_S: Final = 60.0
@@ -50,9 +55,15 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """When the last confirmed batch was sent, by the clock that was given."""
     lost: bool
     """Another has claimed the cluster; nothing will be committed any more."""
-    wanted: str | None
+    wanted: str | None = None
     """The node that was asked to take it."""
     tokens: int
+    keys: Mapping[str, str] | None = None
+    """Role to its token, where they changed since the claim."""
+    standbys: tuple[Standby, ...] = ()
+    """Those that were seen in the last :data:`STANDBY_SEEN_MS`."""
+    successor: tuple[str, ...] = ()
+    """Where the holder is by whom this one was fenced."""
 
 
 class PostgresStore:
@@ -74,9 +85,8 @@ class PostgresStore:
         self._mark = claimed.mark
         self.generation = claimed.term
         self._batch = 0
-        self._standing = Standing(
-            confirmed_at=claimed.sent_at, lost=False, wanted=None, tokens=claimed.tokens
-        )
+        self._standing = Standing(confirmed_at=claimed.sent_at, lost=False, tokens=claimed.tokens)
+        self._news_at = now() - NEWS_EVERY_S
         self._abandoned = False
         self._warned = False
         self._tally = Tally()
@@ -116,7 +126,9 @@ class PostgresStore:
         try:
             answers = self._tried(batch)
         except _Fenced as fenced:
-            self._standing = msgspec.structs.replace(self._standing, lost=True)
+            self._standing = msgspec.structs.replace(
+                self._standing, lost=True, successor=self._successor()
+            )
             answers = [self._tally.failure(fenced)] * len(batch)
         except (psycopg.Error, JournalError, OSError) as failed:
             failure = self._tally.failure(failed)
@@ -190,6 +202,7 @@ class PostgresStore:
                         self._target.cluster,
                     )
                 answers = self._carry_out(db, batch)
+                news = None if batch or leave else self._ask_news(db)
                 pipeline.sync()
                 ours = fence.one()
                 answers = [read(answer) for answer in answers]
@@ -201,7 +214,25 @@ class PostgresStore:
         self._commit(answers)
         wanted, tokens = ours
         self._confirm(sent_at, wanted=wanted, tokens=tokens)
+        if news is not None:
+            self._standing = msgspec.structs.replace(self._standing, **news())
         return answers
+
+    def _ask_news(self, db: PipelineDb) -> Callable[[], dict[str, Any]] | None:
+        """Ask with a beat for what the holder should know; the answer is read later."""
+        if self._now() - self._news_at < NEWS_EVERY_S:
+            return None
+        self._news_at = self._now()
+        return ask_news(db, self._target.cluster, seen_ms_max=STANDBY_SEEN_MS)
+
+    def _successor(self) -> tuple[str, ...]:
+        """Return where who holds the cluster now is, if the server tells us at once."""
+        try:
+            if self._connection.closed or self._abandoned:
+                return ()
+            return look(self._connection, self._target.cluster).addresses
+        except (psycopg.Error, JournalError):
+            return ()
 
     def _carry_out(self, db: PipelineDb, batch: Sequence[journal.JournalMessage]) -> list[Any]:
         """Send every message's statements; appends that follow one another go as one."""
@@ -237,9 +268,9 @@ class PostgresStore:
                 self._connection.execute("ROLLBACK")
 
     def _confirm(self, sent_at: float, *, wanted: str | None, tokens: int) -> None:
-        self._standing = Standing(
+        self._standing = msgspec.structs.replace(
+            self._standing,
             confirmed_at=max(sent_at, self._standing.confirmed_at),
-            lost=self._standing.lost,
             wanted=wanted,
             tokens=tokens,
         )

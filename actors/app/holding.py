@@ -1,0 +1,241 @@
+"""The claim this process holds: what its parts may ask of it, and who watches over it."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+import structlog
+import trio
+
+from actors.journal.postgres import Claimed, PostgresStore, Target, Watcher
+from actors.kit.mailbox import offer
+from actors.messages import shutdown
+from protocol.errors import RemoteProtocolError
+from protocol.routing.claim import Hold, Phase
+from protocol.wire import codec
+from protocol.wire import messages as wire
+from protocol.wire.addresses import Address, parse_address
+from protocol.wire.framing import FrameReader
+
+LOOK_EVERY_S: Final = 0.05
+DIAL_WITHIN_S: Final = 0.8
+"""Below the second between two rounds of questions."""
+NO_STANDBY_AFTER_S: Final = 30.0
+LOST_BUDGET_S: Final = 1.0
+"""A process that lost its cluster leaves within 2 s; no card is touched in them."""
+READ_BYTES: Final = 16 * 1024
+
+log = structlog.get_logger()
+
+
+def boot_time() -> float:
+    """Return a clock, in seconds, that goes on while the machine sleeps."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+class HoldingSettings(msgspec.Struct, frozen=True, kw_only=True):
+    addresses: tuple[str, ...] = ()
+    """Where proxies find this node, as ``tls://host:port``."""
+    write_tokens: Callable[[Mapping[str, str]], None] = lambda _keys: None
+    """Puts the role tokens where this node's own commands find them."""
+    client_tls: Callable[[], ssl.SSLContext] = lambda: anybody(None, None)
+    """Makes what standbys are asked with."""
+    now: Callable[[], float] = boot_time
+
+
+class Holding:
+    """One claim, from its commit to its end. Made for one run of the daemon."""
+
+    def __init__(
+        self,
+        target: Target,
+        watcher: Watcher,
+        claimed: Claimed,
+        settings: HoldingSettings,
+        *,
+        by_silence: bool = False,
+    ) -> None:
+        now = settings.now
+        self.cluster: str | None = target.cluster
+        self.node: str | None = target.node
+        self.term = claimed.term
+        self.addresses = settings.addresses
+        self.by_silence = by_silence
+        self.ended: Literal["lost", "moved"] | None = None
+        """Why the daemon was asked to leave, where the claim is the reason."""
+        self._store = PostgresStore(target, watcher.connection, claimed, now=now)
+        self._hold = Hold(target.node, claimed.sent_at)
+        self._now = now
+        self._write_tokens = settings.write_tokens
+        self._client_tls = settings.client_tls
+        self._tokens = claimed.tokens
+        self._standby_seen_at = now()
+        self._no_standby_said = False
+
+    # ── what the daemon's parts ask ─────────────────────────────────────────
+
+    def open_store(self) -> PostgresStore:
+        return self._store
+
+    def fresh(self) -> bool:
+        """Whether calls may be started: nobody else can hold the cluster."""
+        return self._hold.fresh(self._now())
+
+    @property
+    def careful(self) -> bool:
+        """Whether another process may have used up the platform's budgets just before."""
+        return self.term > 1
+
+    @property
+    def freshness(self) -> Callable[[], bool] | None:
+        return self.fresh
+
+    def status(self) -> dict[str, Any]:
+        """Return cluster, node, term and hold of the daemon, and the standbys last known."""
+        hold = "holding" if self._hold.phase(self._now()) is Phase.HOLDING else "frozen"
+        return {
+            "cluster": self.cluster,
+            "node": self.node,
+            "term": self.term,
+            "hold": hold,
+            "standbys": [
+                {"node": one.node, "version": one.version, "seen_ms": one.seen_ms}
+                for one in self._store.standing().standbys
+            ],
+        }
+
+    def successor(self) -> tuple[str, ...]:
+        """Return where proxies find who holds the cluster next, as far as that is known."""
+        standing = self._store.standing()
+        if standing.successor:
+            return standing.successor
+        for one in standing.standbys:
+            if one.node == standing.wanted:
+                return one.addresses
+        return ()
+
+    def after_batch(self) -> None:
+        """Take what the journal's thread learned with its last batch."""
+        standing = self._store.standing()
+        self._hold.confirm(standing.confirmed_at)
+        if standing.lost:
+            self._hold.lose("another process has claimed the cluster")
+        if standing.keys is not None and standing.tokens != self._tokens:
+            self._tokens = standing.tokens
+            self._write_tokens(standing.keys)
+            log.info("cluster.tokens_changed", cluster=self.cluster)
+
+    # ── watching over it ────────────────────────────────────────────────────
+
+    async def watch(
+        self,
+        shutdown_tx: trio.MemorySendChannel[shutdown.ShutdownMessage],
+        leave_quickly: Callable[[float], None],
+    ) -> None:
+        """Freeze, thaw, and ask the daemon to leave when the cluster is lost or wanted."""
+        frozen = False
+        async with trio.open_nursery() as nursery:
+            while self.ended is None:
+                await trio.sleep(LOOK_EVERY_S)
+                now = self._now()
+                match self._hold.phase(now):
+                    case Phase.LOST:
+                        self._lost(leave_quickly, shutdown_tx)
+                    case Phase.FROZEN if not frozen:
+                        frozen = True
+                        log.warning("cluster.frozen", cluster=self.cluster, node=self.node)
+                        self._store.hang_up()
+                    case Phase.HOLDING if frozen:
+                        frozen = False
+                        log.info("cluster.thawed", cluster=self.cluster, node=self.node)
+                if self._hold.must_ask(now):
+                    nursery.start_soon(self._ask_standbys)
+                self._look_at_wishes(now, shutdown_tx)
+            nursery.cancel_scope.cancel(reason="the claim is over")
+
+    def _lost(
+        self,
+        leave_quickly: Callable[[float], None],
+        shutdown_tx: trio.MemorySendChannel[shutdown.ShutdownMessage],
+    ) -> None:
+        reason = self._hold.lost_because or "lost"
+        log.error("cluster.lost", cluster=self.cluster, node=self.node, reason=reason)
+        self.ended = "lost"
+        self._store.abandon()
+        leave_quickly(LOST_BUDGET_S)
+        offer(shutdown_tx, shutdown.Leave(exit_status=0, reason=f"cluster lost: {reason}"))
+
+    def _look_at_wishes(
+        self, now: float, shutdown_tx: trio.MemorySendChannel[shutdown.ShutdownMessage]
+    ) -> None:
+        standing = self._store.standing()
+        if standing.standbys:
+            self._standby_seen_at, self._no_standby_said = now, False
+        elif now - self._standby_seen_at >= NO_STANDBY_AFTER_S and not self._no_standby_said:
+            self._no_standby_said = True
+            log.warning("cluster.no_standby", cluster=self.cluster, node=self.node)
+        if self.ended is None and standing.wanted not in (None, self.node):
+            self.ended = "moved"
+            reason = f"node {standing.wanted} is to take the cluster"
+            offer(shutdown_tx, shutdown.Leave(exit_status=0, reason=reason))
+
+    async def _ask_standbys(self) -> None:
+        """Ask each standby last known whom it sees holding the cluster."""
+        known = self._store.standing().standbys
+        named: list[str | None] = []
+
+        async def ask(addresses: tuple[str, ...]) -> None:
+            for address in addresses:
+                answer = await dial_standby(address, self._client_tls)
+                if answer is not None:
+                    named.append(answer.node)
+                    return
+
+        with trio.move_on_after(DIAL_WITHIN_S):
+            async with trio.open_nursery() as nursery:
+                for one in known:
+                    nursery.start_soon(ask, one.addresses)
+        self._hold.answered(len(known), named)
+
+
+async def dial_standby(address: str, tls: Callable[[], ssl.SSLContext]) -> wire.Refused | None:
+    """Return the first message of who listens there; None where nobody answers.
+
+    Whether it is who it says is not verified: an answer can only make the holder leave, as
+    whoever can forge one could by cutting it off.
+    """
+    at: Address | None = parse_address(address)
+    if at is None:
+        return None
+    with trio.move_on_after(DIAL_WITHIN_S):
+        try:
+            async with await trio.open_tcp_stream(at.host, at.port) as plain:
+                stream: trio.abc.Stream = plain
+                if at.tls:
+                    stream = trio.SSLStream(plain, tls(), server_hostname=at.host)
+                reader = FrameReader()
+                while data := await stream.receive_some(READ_BYTES):
+                    reader.feed(data)
+                    for body in reader:
+                        message = codec.decode_from_daemon(body)
+                        if isinstance(message, wire.Refused):
+                            return message
+        except (OSError, trio.BrokenResourceError, RemoteProtocolError):
+            return None
+    return None
+
+
+def anybody(cert_file: str | None, key_file: str | None) -> ssl.SSLContext:
+    """Return a context that verifies nobody, with our own certificate where there is one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if cert_file is not None:
+        context.load_cert_chain(cert_file, key_file)
+    return context

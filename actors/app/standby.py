@@ -1,0 +1,279 @@
+"""A node of a cluster: stand by, serve when the cluster is free or silent, and again.
+
+One process serves one cluster at a time or stands by for it; the daemon's composition runs
+once for each claim. The listeners stay open over all of it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from functools import partial
+from typing import Final
+
+import msgspec
+import structlog
+import trio
+
+from actors.app.adapters import Adapters, Listeners
+from actors.app.composition import App
+from actors.app.holding import Holding, HoldingSettings, anybody, boot_time
+from actors.host import state_dir
+from actors.host.exit_status import ExitStatus
+from actors.host.tokens import TokenFiles
+from actors.journal import JournalNewer, JournalUnavailable, JournalUnreachable
+from actors.journal.postgres import Claimed, DatabaseError, Seen, Target, Watcher
+from actors.kit.listening import Borrowed, serve_borrowed
+from protocol import __version__
+from protocol.config.places import DaemonInfo, StateDir
+from protocol.config.settings import Settings
+from protocol.routing.claim import Sight, Watch, spread_s
+from protocol.wire import messages as wire
+from protocol.wire.framing import frame
+from protocol.wire.messages import ROLES
+
+LOOK_EVERY_S: Final = 0.25
+SIGN_IN_EVERY_S: Final = 5.0
+SAY_AGAIN_S: Final = 30.0
+"""How often it is logged why this node can't stand by or claim."""
+REFUSE_WITHIN_S: Final = 5.0
+RETRY_AFTER_MS: Final = 250
+
+Announce = Callable[[str, int], Awaitable[None]]
+
+log = structlog.get_logger()
+
+
+class Node:
+    """This process as a node of its cluster."""
+
+    def __init__(
+        self, settings: Settings, state: StateDir, tokens: TokenFiles, adapters: Adapters
+    ) -> None:
+        cluster = settings.cluster
+        assert cluster is not None, "a node has a cluster"
+        self._settings = settings
+        self._state = state
+        self._tokens = tokens
+        self._adapters = adapters
+        self._addresses = cluster.advertise
+        self._target = Target(
+            database=cluster.database.reveal(),
+            cluster=cluster.name,
+            node=cluster.node or socket.gethostname(),
+        )
+        self._seen: Seen | None = None
+        self._started_at_ms = adapters.now_ms()
+        self._said: dict[str, float] = {}
+
+    async def run(self, standing_by: Announce, ready: Announce) -> int:
+        """Serve or stand by until asked to leave; return the exit status.
+
+        *standing_by* and *ready* are called with host and port, each time anew.
+
+        Raises:
+            JournalError: the database refuses this node; the text names the remedy.
+            CannotListen, OSError: what kept the node from listening.
+        """
+        listen = self._settings.listen
+        listeners, port = await self._adapters.listen(listen.host, listen.port)
+        first = True
+        try:
+            while True:
+                watcher = await self._open_first() if first else None
+                first = False
+                holding = await self._stand_by(listeners, port, watcher, standing_by)
+                if holding is None:
+                    return ExitStatus.ORDERLY
+                app = App(
+                    self._settings,
+                    self._state,
+                    self._tokens,
+                    msgspec.structs.replace(self._adapters, listen=partial(_kept, listeners, port)),
+                    holding,
+                )
+                status = await app.run(ready)
+                if holding.ended is None or app.signalled:
+                    return status
+        finally:
+            for listener in listeners:
+                await trio.aclose_forcefully(listener)
+
+    async def _open_first(self) -> Watcher | None:
+        """Connect for the first time: what a person has to put right ends the start."""
+
+        def opened() -> Watcher:
+            watcher = Watcher.open(self._target)
+            try:
+                watcher.require_own_name()
+            except BaseException:
+                watcher.close()
+                raise
+            return watcher
+
+        try:
+            return await trio.to_thread.run_sync(opened)
+        except JournalUnreachable as away:
+            self._say("cluster.database_away", str(away))
+            return None
+
+    # ── standing by ─────────────────────────────────────────────────────────
+
+    async def _stand_by(
+        self,
+        listeners: Listeners,
+        port: int,
+        watcher: Watcher | None,
+        standing_by: Announce,
+    ) -> Holding | None:
+        """Stand by until the cluster is claimed; None: asked to leave before."""
+        holding: Holding | None = None
+        with self._adapters.signals() as signals:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_at, signals, nursery.cancel_scope)
+                for listener in listeners:
+                    nursery.start_soon(serve_borrowed, listener, self._refuse, nursery)
+                self._write_daemon_info(port)
+                log.info(
+                    "cluster.standing_by", cluster=self._target.cluster, node=self._target.node
+                )
+                await standing_by(self._settings.listen.host, port)
+                holding = await self._watch(watcher)
+                nursery.cancel_scope.cancel(reason="claimed")
+        if holding is None:
+            state_dir.remove_daemon_info(self._state)
+        return holding
+
+    async def _watch(self, watcher: Watcher | None) -> Holding:
+        """Look each :data:`LOOK_EVERY_S`; return once a claim was committed."""
+        watch = Watch(self._target.node)
+        signed_in_at = boot_time() - SIGN_IN_EVERY_S
+        try:
+            while True:
+                try:
+                    if watcher is None:
+                        watcher = await self._adapters.in_thread(Watcher.open, self._target)
+                    seen = await self._adapters.in_thread(watcher.look)
+                    now = boot_time()
+                    self._seen = seen
+                    watch.looked(now, _sight(seen))
+                    if watch.may_claim(now):
+                        holding = await self._claim(watcher, seen, by_silence=watch.by_silence)
+                        if holding is not None:
+                            watcher = None
+                            return holding
+                    if now - signed_in_at >= SIGN_IN_EVERY_S:
+                        await self._adapters.in_thread(
+                            watcher.sign_in, self._addresses, __version__
+                        )
+                        signed_in_at = now
+                except JournalNewer as newer:
+                    self._say("cluster.schema_newer", str(newer))
+                except (DatabaseError, JournalUnavailable) as lost:
+                    self._say("cluster.database_away", " ".join(str(lost).split()))
+                    watch.disconnected()
+                    if watcher is not None:
+                        watcher.close()
+                        watcher = None
+                await trio.sleep(LOOK_EVERY_S)
+        finally:
+            if watcher is not None:
+                watcher.close()
+
+    async def _claim(self, watcher: Watcher, seen: Seen, *, by_silence: bool) -> Holding | None:
+        held = await self._adapters.in_thread(watcher.held_by_own_node)
+        await trio.sleep(spread_s(held, self._adapters.below(1_000) / 1_000))
+        claimed: Claimed | None = await self._adapters.in_thread(
+            partial(watcher.claim, seen, self._addresses, now=boot_time)
+        )
+        if claimed is None:
+            return None
+        self._write_tokens(claimed.keys)
+        log.info(
+            "cluster.claimed",
+            cluster=self._target.cluster,
+            node=self._target.node,
+            term=claimed.term,
+            by_silence=by_silence,
+            before=seen.node,
+        )
+        tls = self._settings.listen.tls
+        certificate = (None, None) if tls is None else (tls.cert_file, tls.key_file)
+        return Holding(
+            self._target,
+            watcher,
+            claimed,
+            HoldingSettings(
+                addresses=self._addresses,
+                write_tokens=self._write_tokens,
+                client_tls=partial(anybody, *certificate),
+            ),
+            by_silence=by_silence,
+        )
+
+    async def _refuse(self, stream: trio.abc.Stream) -> None:
+        """Say where the holder is, and close. Nothing of the proxy is read."""
+        seen = self._seen
+        known = seen is not None and seen.node is not None
+        refused = wire.Refused(
+            code="standby",
+            message=f"node {self._target.node} stands by for cluster {self._target.cluster}",
+            at=list(seen.addresses) if seen is not None and known else [],
+            node=seen.node if seen is not None else None,
+            retry_after_ms=RETRY_AFTER_MS,
+        )
+        with trio.move_on_after(REFUSE_WITHIN_S):
+            try:
+                async with stream:
+                    await stream.send_all(frame(refused))
+            except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as lost:
+                log.debug("link.broken", reason=repr(lost))
+
+    # ── what lies in the state directory ────────────────────────────────────
+
+    def _write_tokens(self, keys: Mapping[str, str]) -> None:
+        for role in ROLES:
+            key = keys.get(role)
+            path = self._state.token(role)
+            if key is not None and (not path.exists() or path.read_text().strip() != key):
+                state_dir.write_private(path, key.encode())
+
+    def _write_daemon_info(self, port: int) -> None:
+        info = DaemonInfo(
+            host=self._settings.listen.host,
+            port=port,
+            pid=os.getpid(),
+            version=__version__,
+            generation=0,
+            started_at=self._started_at_ms,
+            cluster=self._target.cluster,
+            node=self._target.node,
+            addresses=list(self._addresses),
+        )
+        try:
+            state_dir.write_daemon_info(self._state, info)
+        except OSError as failed:  # full disk: proxies can still be told the address
+            log.warning("daemon.info_not_written", reason=str(failed))
+
+    def _say(self, event: str, reason: str) -> None:
+        """Log a reason when it begins to hold, and again each :data:`SAY_AGAIN_S`."""
+        now = trio.current_time()
+        if now - self._said.get(event, now - SAY_AGAIN_S) >= SAY_AGAIN_S:
+            self._said[event] = now
+            log.warning(event, cluster=self._target.cluster, reason=reason)
+
+
+def _sight(seen: Seen) -> Sight:
+    return Sight(mark=seen.mark, batch=seen.batch, node=seen.node, wanted=seen.wanted)
+
+
+async def _cancel_at(signals: AsyncIterable[int], scope: trio.CancelScope) -> None:
+    async for _number in signals:
+        scope.cancel(reason="asked to leave")
+
+
+async def _kept(listeners: Listeners, port: int, _host: str, _port: int) -> tuple[Listeners, int]:
+    """Give the composition listeners that stay open when it ends."""
+    await trio.lowlevel.checkpoint()
+    return [Borrowed(listener) for listener in listeners], port

@@ -1,0 +1,33 @@
+"""What of a message fits its frame, and what of it a proxy on another machine can use."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import trio
+
+from protocol.wire import messages as wire
+from protocol.wire.framing import FrameTooLarge, frame
+
+DELIVER_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Of content that would not fit its frame."""
+
+
+def peer_of(stream: trio.abc.Stream) -> str:
+    return str(stream.socket.getpeername()[0]) if isinstance(stream, trio.SocketStream) else ""
+
+
+def fitting(message: wire.FromDaemon) -> bytes:
+    """Return *message* as a frame. One that is too large is an error of its call alone."""
+    try:
+        return frame(message)
+    except FrameTooLarge as large:
+        match message:
+            case wire.ToolResult(id=number):
+                error = f"result too large ({large.size} bytes); ask for less"
+                return frame(wire.ToolResult(id=number, ok=False, error=error))
+            case wire.Deliver(content=content):
+                cut = content.encode()[:DELIVER_BYTES_MAX].decode(errors="ignore")
+                return frame(msgspec.structs.replace(message, content=cut))
+        raise

@@ -1,0 +1,197 @@
+"""Nodes of a cluster as real processes, each with its state directory and certificate."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import pytest
+import trio
+
+from tests.kit.daemon import Platform, configuration, environment
+
+WITHIN_S = 30.0
+"""For a machine that runs other tests beside; what is promised is measured where it counts."""
+
+
+class Certificates(msgspec.Struct, frozen=True, kw_only=True):
+    """One authority, and a certificate of it for ``localhost`` and 127.0.0.1."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+    @classmethod
+    def made(cls, folder: Path, *, days: int = 2) -> Self:
+        def openssl(*arguments: str) -> None:
+            try:
+                subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+            except FileNotFoundError:
+                pytest.skip("openssl is not installed; Debian: apt-get install openssl")
+
+        openssl(
+            *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key"),
+            *("-out", "ca.pem", "-days", "2", "-subj", "/CN=tests"),
+        )
+        openssl(
+            *("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "node.key"),
+            *("-out", "node.csr", "-subj", "/CN=localhost"),
+        )
+        (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        openssl(
+            *("x509", "-req", "-in", "node.csr", "-CA", "ca.pem", "-CAkey", "ca.key"),
+            *("-CAcreateserial", "-out", "node.pem", "-days", str(days), "-extfile", "names"),
+        )
+        return cls(ca=folder / "ca.pem", cert=folder / "node.pem", key=folder / "node.key")
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+class Node:
+    """One process that serves the cluster or stands by for it."""
+
+    def __init__(self, name: str, state_dir: Path, process: trio.Process, tls_port: int) -> None:
+        self.name = name
+        self.state_dir = state_dir
+        self.process = process
+        self.tls_address = f"tls://localhost:{tls_port}"
+        self.lines: list[tuple[float, str]] = []
+        """Its standard output: when each line came, and the line."""
+        self.errors = b""
+        self._changed = trio.Event()
+
+    async def read(self) -> None:
+        assert self.process.stdout is not None
+        rest = b""
+        async for chunk in self.process.stdout:
+            *whole, rest = (rest + chunk).split(b"\n")
+            for line in whole:
+                self.lines.append((trio.current_time(), line.decode()))
+            self._changed.set()
+            self._changed = trio.Event()
+
+    async def read_errors(self) -> None:
+        assert self.process.stderr is not None
+        async for chunk in self.process.stderr:
+            self.errors += chunk
+
+    async def wait_line(self, start: str, *, count: int = 1, within_s: float = WITHIN_S) -> float:
+        """Wait for the *count*-th line that starts so; return when it came."""
+        with trio.move_on_after(within_s):
+            while True:
+                found = [at for at, line in self.lines if line.startswith(start)]
+                if len(found) >= count:
+                    return found[count - 1]
+                await self._changed.wait()
+        raise AssertionError(
+            f"node {self.name} did not print {start!r}: {self.lines}\n"
+            f"{self.errors.decode()[-3000:]}\n{(await self.log())[-3000:]}"
+        )
+
+    async def wait_ready(self, *, count: int = 1, within_s: float = WITHIN_S) -> float:
+        return await self.wait_line("larkd ready on", count=count, within_s=within_s)
+
+    async def wait_standing_by(self, *, count: int = 1) -> float:
+        return await self.wait_line("larkd standing by on", count=count)
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def kill(self) -> None:
+        self.process.kill()
+        await self.process.wait()
+
+    async def log(self) -> str:
+        path = self.state_dir / "larkd.log"
+        return path.read_text() if path.exists() else ""
+
+    async def events(self) -> list[dict[str, Any]]:
+        lines = (await self.log()).splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    async def wait_event(self, name: str, *, within_s: float = WITHIN_S) -> dict[str, Any]:
+        with trio.move_on_after(within_s):
+            while True:
+                for event in await self.events():
+                    if event.get("event") == name:
+                        return event
+                await trio.sleep(0.02)
+        raise AssertionError(f"node {self.name} did not log {name}: {(await self.log())[-3000:]}")
+
+
+class Fleet:
+    """What the nodes of one cluster share."""
+
+    def __init__(
+        self, platform: Platform, root: Path, database: str, cluster: str, tls: Certificates
+    ) -> None:
+        self.platform = platform
+        self.root = root
+        self.database = database
+        self.cluster = cluster
+        self.tls = tls
+
+    def configuration(self, name: str, tls_port: int, **options: Any) -> str:
+        settings = self.platform.running.settings
+        whole = json.loads(
+            configuration(self.platform.base_url, settings.app_id, settings.app_secret, **options)
+        )
+        whole["listen"]["tls"] = {
+            "host": "127.0.0.1",
+            "port": tls_port,
+            "certFile": str(self.tls.cert),
+            "keyFile": str(self.tls.key),
+        }
+        whole["cluster"] = {
+            "name": self.cluster,
+            "node": name,
+            "database": {"env": "LARKD_DATABASE"},
+            "advertise": [f"tls://localhost:{tls_port}"],
+        }
+        return json.dumps(whole)
+
+    @asynccontextmanager
+    async def node(
+        self, name: str, *, database: str | None = None, **options: Any
+    ) -> AsyncIterator[Node]:
+        """Start a node; kill it at the end. It is not waited for."""
+        state_dir = self.root / name
+        config = self.root / f"{name}.json"
+        tls_port = free_port()
+        config.write_text(self.configuration(name, tls_port, **options))
+        process = await trio.lowlevel.open_process(
+            [
+                *(sys.executable, "-m", "actors.daemon"),
+                *("--config", str(config), "--state-dir", str(state_dir)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment() | {"LARKD_DATABASE": database or self.database},
+        )
+        node = Node(name, state_dir, process, tls_port)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(node.read)
+                nursery.start_soon(node.read_errors)
+                yield node
+                nursery.cancel_scope.cancel()
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            with trio.move_on_after(5, shield=True):
+                await process.wait()
