@@ -39,6 +39,7 @@ from actors.sandbox.tokens import Tokens
 from actors.sandbox.uploads import uploads
 from actors.sandbox.world import App, World
 
+HANDSHAKE_S: Final = 10.0
 WEBSOCKET_MESSAGE_BYTES_MAX: Final = 2 * 1024 * 1024
 
 
@@ -95,12 +96,21 @@ class Sandbox:
         self.sockets.url = websocket_url
 
     async def accept(self, stream: trio.abc.Stream) -> None:
-        """Serve one long connection over any stream, until it ends."""
-        async with trio.open_nursery() as nursery:
-            request = await ws.wrap_server_stream(
-                nursery, stream, max_message_size=WEBSOCKET_MESSAGE_BYTES_MAX
-            )
-            await self.sockets.handle(request)
+        """Serve one long connection over any stream, until it ends; close the stream then."""
+        try:
+            async with trio.open_nursery() as nursery:
+                request: ws.WebSocketRequest | None = None
+                with trio.move_on_after(HANDSHAKE_S):
+                    request = await ws.wrap_server_stream(
+                        nursery, stream, max_message_size=WEBSOCKET_MESSAGE_BYTES_MAX
+                    )
+                if request is not None:
+                    await self.sockets.handle(request)
+                nursery.cancel_scope.cancel(reason="the connection is over")
+        except* (ws.HandshakeError, ws.ConnectionClosed, trio.BrokenResourceError):
+            pass  # the other end left
+        finally:
+            await trio.aclose_forcefully(stream)
 
     async def forget_idle(self) -> None:
         """Drop what counts no more, once a minute, for ever."""

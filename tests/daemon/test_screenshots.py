@@ -1,4 +1,4 @@
-"""What people see in each state, in both languages, as pictures to look at.
+"""What people see in each state, wide and on a phone, in both languages, to look at.
 
 The pictures go where ``LARKD_SCREENSHOTS`` says, else into the test's own folder.
 """
@@ -11,11 +11,10 @@ from typing import Any
 
 import trio
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.daemon.test_commands import Chat, end, take, worker
-from tests.kit.browser import open_browser
+from tests.kit.browser import Browser, open_browser
 from tests.kit.daemon import open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy
 
@@ -27,16 +26,22 @@ LONG = "".join(
 )
 
 
-class Camera:
-    """Takes a picture of the chat page in both languages."""
+SCREENS: dict[str, dict[str, Any]] = {
+    "wide": {"width": 1280, "height": 860, "deviceScaleFactor": 1, "mobile": False},
+    "phone": {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True},
+}
 
-    def __init__(self, page: WebDriver, folder: Path) -> None:
+
+class Camera:
+    """Takes pictures of the chat page in both languages, on both screens."""
+
+    def __init__(self, page: Browser, folder: Path) -> None:
         self._page = page
         self._folder = folder
         self.taken: list[Path] = []
 
     async def shoot(self, name: str, *needles: str) -> None:
-        """Wait until the page shows all of the needles, then take both pictures."""
+        """Wait until the page shows all of the needles, then take the pictures."""
         await trio.to_thread.run_sync(self._shoot, name, needles)
 
     def _shoot(self, name: str, needles: tuple[str, ...]) -> None:
@@ -47,13 +52,23 @@ class Camera:
             ),
             f"{name}: not all of {needles}",
         )
-        for language in ("en", "zh"):
-            bottom = "document.querySelector('#messages')?.scrollTo(0, 1e9)"
-            self._page.execute_script(bottom)
-            path = self._folder / f"{name}-{language}.png"
-            self._page.save_screenshot(str(path))
-            self.taken.append(path)
-            self._page.find_element(By.ID, "language").click()
+        for screen, metrics in SCREENS.items():
+            self._page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+            touch = {"enabled": metrics["mobile"]}
+            self._page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", touch)
+            for language in ("en", "zh"):
+                self._page.execute_async_script(AT_THE_END)
+                path = self._folder / f"{name}-{screen}-{language}.png"
+                self._page.save_screenshot(str(path))
+                self.taken.append(path)
+                self._page.find_element(By.ID, "language").click()
+
+
+AT_THE_END = """
+const [done] = arguments;
+document.getElementById("messages").scrollTo(0, 1e9);
+requestAnimationFrame(() => requestAnimationFrame(done));
+"""
 
 
 async def test_each_state_in_both_languages(state_dir: Path, tmp_path: Path) -> None:
@@ -70,9 +85,10 @@ async def test_each_state_in_both_languages(state_dir: Path, tmp_path: Path) -> 
             await running(camera, chat, boss)
             await ended(camera, chat, boss)
             await asked(camera, chat, boss)
+            await lost(camera, chat, state_dir)
             await chat.ask("/help")
             await camera.shoot("commands", "/replymode")
-    assert len(camera.taken) == 18
+    assert len(camera.taken) == 40
     assert all(path.stat().st_size > 5_000 for path in camera.taken)
 
 
@@ -131,3 +147,13 @@ async def asked(camera: Camera, chat: Chat, boss: RawProxy) -> None:
     )
     await camera.shoot("8-permission", "rm -rf build && make all", "Allow once")
     await end(boss, turn)
+
+
+async def lost(camera: Camera, chat: Chat, state_dir: Path) -> None:
+    async with worker(state_dir, "helper") as helper:
+        await chat.ask_skipping_notices("/use helper")
+        await chat.send("help me")
+        turn = await take(helper)
+        await helper.send(t="delta", turn_id=turn["turn_id"], text="I begin with the tests, and")
+        await camera.shoot("9-begun", "I begin with the tests")
+    await camera.shoot("10-lost", "❌ Error")
