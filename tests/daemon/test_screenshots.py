@@ -15,7 +15,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.daemon.test_commands import Chat, end, take, worker
 from tests.kit.browser import Browser, open_browser
-from tests.kit.daemon import open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy
 
 LONG = "".join(
@@ -73,22 +73,28 @@ requestAnimationFrame(() => requestAnimationFrame(done));
 
 async def test_each_state_in_both_languages(state_dir: Path, tmp_path: Path) -> None:
     folder = Path(os.environ.get("LARKD_SCREENSHOTS") or tmp_path)
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        worker(state_dir, "boss", "dispatcher") as boss,
-    ):
+    async with open_platform() as platform:
         chat = Chat(platform, await platform.chat())
-        with open_browser() as page:
-            await trio.to_thread.run_sync(page.get, platform.running.page_url)
-            camera = Camera(page, folder)
-            await running(camera, chat, boss)
-            await ended(camera, chat, boss)
-            await asked(camera, chat, boss)
-            await lost(camera, chat, state_dir)
-            await chat.ask("/help")
-            await camera.shoot("commands", "/replymode")
-    assert len(camera.taken) == 40
+        async with (
+            open_daemon(platform, state_dir, admins=chat.chat["members"]),
+            worker(state_dir, "boss", "dispatcher") as boss,
+        ):
+            await photograph(platform, chat, boss, state_dir, folder)
+
+
+async def photograph(
+    platform: Platform, chat: Chat, boss: RawProxy, state_dir: Path, folder: Path
+) -> None:
+    with open_browser() as page:
+        await trio.to_thread.run_sync(page.get, platform.running.page_url)
+        camera = Camera(page, folder)
+        await running(camera, chat, boss)
+        await ended(camera, chat, boss)
+        await asked(camera, chat, boss)
+        await lost(camera, chat, state_dir)
+        await chat.ask("/help")
+        await camera.shoot("commands", "/replymode")
+    assert len(camera.taken) == 44
     assert all(path.stat().st_size > 5_000 for path in camera.taken)
 
 
