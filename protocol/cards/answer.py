@@ -145,9 +145,9 @@ class AnswerText:
         if self._bytes <= SEGMENT_BYTES_MIN:
             return False
         self._taken_max = max(SEGMENT_BYTES_MIN, min(self._bytes, self._bytes_max) // 2)
-        self._bytes_max = self._taken_max
+        self._bytes_max, before = self._taken_max, self._bytes
         self._seal_surplus()
-        return True
+        return self._bytes < before
 
     def fit(self, bytes_max: int) -> None:
         """Keep the current text within what its card has left for it; seal what is more."""
@@ -155,6 +155,15 @@ class AnswerText:
         self._seal_surplus()
 
     def _seal_surplus(self) -> None:
+        self._seal_lines()
+        if self._bytes > self._bytes_max and len(self._lines) == 1:
+            line = self._lines.pop()
+            self._bytes, shown, size = 0, line.shown, line.size
+            while self._bytes + size > self._bytes_max:
+                shown, size = self._cut(shown)
+            self._append(shown, size)
+
+    def _seal_lines(self) -> None:
         while self._bytes > self._bytes_max and len(self._lines) > 1:
             size, at = 0, 0
             while at < len(self._lines) - 1 and (

@@ -116,6 +116,7 @@ class CardPlan:
         self._begun: Step | None = None
         self._opened_at = opened_at
         self._footer_at = opened_at
+        self._text_at = opened_at
         self._sequence = 0
         self._typing = not shown.final
         self._reopen = False
@@ -131,7 +132,8 @@ class CardPlan:
         return self._read, not (self._doubt or self._begun is not None)
 
     def tick_due_at(self, every_s: float) -> float:
-        return self._footer_at + every_s
+        """Return when a tick alone is due: not while text goes, which takes it along."""
+        return max(self._footer_at, self._text_at) + every_s
 
     def next(
         self, wanted: View, now: float, *, tick_s: float = 1.0, via: CallName | None = None
@@ -154,11 +156,13 @@ class CardPlan:
             return self._whole(Kind.STRUCTURE, wanted)
         if self._typing and (self._reopen or now - self._opened_at >= REOPEN_AFTER_S):
             return self._step(Kind.REOPEN, ("settings",), None, shown, content=STREAMING_ON)
-        if now < self.tick_due_at(tick_s):
+        if now < self._footer_at + tick_s:
             wanted = _with_footer_of(shown, wanted)
         found = changes(shown.elements, wanted.elements)
         if found is None:
             return self._whole(Kind.STRUCTURE, wanted)
+        if now < self.tick_due_at(tick_s) and all(one.element_id == FOOTER for one in found):
+            return None
         return self._small(found, shown, wanted, now, via) if found else None
 
     def _whole(self, kind: Kind, wanted: View) -> Step:
@@ -221,6 +225,8 @@ class CardPlan:
         self._sequence = step.sequence
         if self._shown is None or step.view.footer != self._shown.footer:
             self._footer_at = now
+        if step.kind is Kind.TEXT:
+            self._text_at = now
 
     def accepted(self, step: Step, now: float) -> None:
         """The platform did it."""

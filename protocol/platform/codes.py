@@ -34,7 +34,9 @@ RETRY_AFTER_MAX_S: Final = 60.0
 
 RATE_LIMITED: Final = frozenset({99991400, 230020, 11232})
 STREAMING_CLOSED: Final = frozenset({200850, 300309, 200510})
-SEQUENCE_REFUSED: Final = frozenset({300317})
+SEQUENCE_REFUSED: Final = frozenset({200770, 300317})
+"""200770: the uuid was used with other content. Each of ours belongs to one sequence, so an
+earlier owner of the card has used that sequence."""
 BUSY: Final = frozenset({200810, 230049})
 TOO_LARGE: Final = frozenset({200860, 230025, 300305})
 GONE: Final = frozenset({200740, 200750, 230011, 230031, 230110, 231003})

@@ -73,6 +73,7 @@ class World:
         self.ledger: dict[CardId, str | None] = {}
         self.entries: dict[CardId, journal.LedgerEntry] = {}
         """The open entries, with what was noted."""
+        self.notes = 0
         self.marks: dict[MessageId, str | None] = {}
         """The Typing marks in the ledger."""
         self.reactions: list[str] = []
@@ -178,6 +179,7 @@ class World:
                     self.entries.pop(card_id, None)
                     message.reply.send(journal.Done())
                 case journal.NoteCard(card_id=card_id):
+                    self.notes += 1
                     changed = {
                         name: getattr(message, name)
                         for name in ("message_id", "text", "panels")
@@ -204,7 +206,10 @@ class World:
                     )
 
     async def show(self, mode: turn.Mode = "streaming") -> None:
-        await show_turn(opening(mode), self._outlet.clone(), self.lane_tx, self.peers)
+        await self.show_opening(opening(mode))
+
+    async def show_opening(self, one: turn.TurnOpening) -> None:
+        await show_turn(one, self._outlet.clone(), self.lane_tx, self.peers)
 
     async def receive(self, message: turn.TurnInput) -> None:
         await self.inputs.send(message)
@@ -530,7 +535,7 @@ async def test_a_picture_takes_the_place_of_its_link_when_the_platform_has_it(
         nursery.start_soon(world.show)
         await world.say("see ![cat](http://x/cat.png)\n")
         await trio.sleep(2)
-        assert world.answers[-1] == "see [cat](http://x/cat.png)\n"
+        assert world.answer() == "see [cat](http://x/cat.png)\n"
         await trio.sleep(2)
         assert world.answer() == "see ![cat](img_v3_cat.png)\n"
         await world.say("and on")

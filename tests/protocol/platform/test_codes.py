@@ -35,7 +35,7 @@ from protocol.platform.outcomes import (
 MEANINGS: Mapping[type[Outcome], tuple[int, ...]] = {
     RateLimited: (99991400, 230020, 11232),
     StreamingClosed: (200850, 300309, 200510),
-    SequenceRefused: (300317,),
+    SequenceRefused: (300317, 200770),
     Busy: (200810, 230049),
     TooLarge: (200860, 230025, 300305),
     Gone: (200740, 200750, 230011, 230031, 230110, 231003),
@@ -45,7 +45,7 @@ MEANINGS: Mapping[type[Outcome], tuple[int, ...]] = {
     ConnectionLimit: (1000040350,),
     NoAnswer: (1, 1000040343, 1500, 2200, 5000, 10500, 1000003, 10012, 10013, 300120),
     # Nothing to be done but to report it: a bad request, a chat that does not let us in.
-    Rejected: (230001, 230002, 230013, 230018, 230099, 10002, 300301, 300311, 200770, 99991403),
+    Rejected: (230001, 230002, 230013, 230018, 230099, 10002, 300301, 300311, 99991403),
 }
 
 
