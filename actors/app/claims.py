@@ -33,6 +33,10 @@ class Claim(Protocol):
     def careful(self) -> bool:
         """Whether another process may have used up the platform's budgets just before."""
 
+    @property
+    def by_silence(self) -> bool:
+        """Whether the last holder fell silent, and may be connected to the platform still."""
+
     def open_store(self) -> journal.Store:
         """Open the journal, in its thread."""
 
@@ -61,6 +65,7 @@ class Alone:
     addresses: tuple[str, ...] = ()
     freshness: Callable[[], bool] | None = None
     careful = False
+    by_silence = False
 
     def __init__(self, database: Path) -> None:
         self._database = database

@@ -375,6 +375,7 @@ class App:
                     account=name,
                     dial=self._adapters.dial,
                     fresh=self._claim.freshness,
+                    more_links=connection.MORE_LINKS if self._claim.by_silence else 0,
                 ),
                 account.connection.receiver(),
                 connection.Peers(

@@ -4,43 +4,25 @@ It owns the WebSocket to the platform and keeps it open for ever. Every event go
 frame → journal → ack → intake. An event whose commit is not confirmed in time is not
 acked; the platform sends it again.
 
-The way of one event is in ``pipeline.py``; here is the link that brings them: ask the
-gateway for an address, open, read, and when it ends wait as the platform wants it and
-begin again. There is never more than one socket: the old one is closed before the
-next address is asked for.
+The way of one event is in ``pipeline.py``, the link that brings it in ``link.py``. One
+link an account; more of them for a while after another node was silent, which may still
+be connected and get a part of the events: the more links here, the smaller that part.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Final
 
-import structlog
 import trio
 
+from actors.connection.link import Link
 from actors.connection.pipeline import Pipeline
-from actors.connection.settings import FRESH_EVERY_S, ConnectionSettings, Peers
-from actors.feishu.socket import Socket, run_socket
-from actors.kit.mailbox import ActorGone, ask
-from actors.messages import connection, gateway, ownership
-from protocol.platform import longconn
+from actors.connection.settings import ConnectionSettings, Peers
+from actors.messages import connection, ownership
 from protocol.platform.outcomes import (
-    ClientConfig,
-    ConnectionLimit,
     CredentialsRefused,
-    EndpointFound,
-    NoAnswer,
-    Outcome,
-    Rejected,
 )
-
-REMEDIES: Final = {
-    "credentials": "check appId, appSecret and domain, and that the app is enabled",
-    "connection_limit": "the app has 50 long connections; stop its other clients",
-}
-
-log = structlog.get_logger()
 
 
 async def run(
@@ -75,19 +57,14 @@ class _Connection:
         self._peers = peers
         self._rng = rng
         self._pipeline = Pipeline(settings, peers, now_ms=now_ms, noticed=self._notice)
-        self._log = log.bind(account=settings.account)
-        self._socket: Socket | None = None
-        self._reading = trio.CancelScope()
-        self._trying = trio.CancelScope()
-        self._config = ClientConfig()
-        # Tries that failed in a row. It starts below 0 because the first wait is the
-        # platform's jitter, after a link that worked as after a first try that failed.
-        self._failures = -1
-        self._leaving = False
-        self._frozen = False
+        self._link = self._open_link(self._set_state)
+        self._more_links = [self._open_link(_no_state) for _ in range(settings.more_links)]
         self._state = "connecting"
         self._last_error: str | None = None
         self._state_changed = trio.Event()
+
+    def _open_link(self, set_state: Callable[[str, str | None], None]) -> Link:
+        return Link(self._settings, self._peers, self._pipeline, self._rng, set_state)
 
     async def serve(
         self,
@@ -99,13 +76,11 @@ class _Connection:
             nursery.start_soon(self._pipeline.run)
             nursery.start_soon(self._report)
             nursery.start_soon(self._obey, inbox)
-            if self._settings.fresh is not None:
-                nursery.start_soon(self._close_when_frozen, self._settings.fresh)
             self._set_state("connecting", None)
             task_status.started()
-            refused: CredentialsRefused | None = None
-            with self._trying:
-                refused = await self._keep_connected()
+            for link in self._more_links:
+                nursery.start_soon(self._run_for_a_while, link)
+            refused = await self._link.run()
             if refused is None:
                 self._set_state("closed", self._last_error)
                 await trio.sleep_forever()
@@ -115,107 +90,12 @@ class _Connection:
 
     async def _obey(self, inbox: trio.MemoryReceiveChannel[connection.ConnectionMessage]) -> None:
         async for _disconnect in inbox:
-            self._leaving = True
-            if self._socket is None:
-                self._trying.cancel(reason="leaving")
-            else:
-                self._reading.cancel(reason="leaving")
+            for link in (self._link, *self._more_links):
+                link.disconnect()
 
-    async def _close_when_frozen(self, fresh: Callable[[], bool]) -> None:
-        """Close the socket while another process may hold the claim: it serves then."""
-        while True:
-            await trio.sleep(FRESH_EVERY_S)
-            if not fresh() and self._socket is not None:
-                self._frozen = True
-                self._reading.cancel(reason="the claim is not fresh")
-
-    async def _until_fresh(self) -> None:
-        while self._settings.fresh is not None and not self._settings.fresh():
-            self._frozen = True
-            if self._state != "frozen":
-                self._set_state("frozen", "the claim is not confirmed")
-            await trio.sleep(FRESH_EVERY_S)
-        self._frozen = False
-
-    # ── keep a link open ────────────────────────────────────────────────────
-
-    async def _keep_connected(self) -> CredentialsRefused | None:
-        """Reconnect for ever; return when asked to disconnect, or refused at the first try."""
-        known = False
-        while not self._leaving:
-            await self._until_fresh()
-            outcome = await self._discover()
-            if isinstance(outcome, EndpointFound):
-                known = True
-                self._config = longconn.bounded(outcome.client_config)
-                end = await run_socket(
-                    outcome.url,
-                    self._config,
-                    self._serve,
-                    limits=self._settings.socket,
-                    dial=self._settings.dial,
-                )
-                if end.kind not in {"unreachable", "refused"}:
-                    self._log.info("feishu.disconnected", kind=end.kind, reason=end.reason)
-                if not self._leaving and not self._frozen:
-                    refusal = end.refusal.kind if end.refusal else None
-                    await self._pause(f"{end.kind}: {end.reason}", refusal)
-            elif isinstance(outcome, CredentialsRefused) and not known:
-                return outcome
-            else:
-                await self._pause(_reason_of(outcome), _refusal_of(outcome))
-        return None
-
-    async def _discover(self) -> Outcome:
-        """Ask for a fresh address: the ticket in it is good for one try."""
-        operation = gateway.DiscoverEndpoint()
-        try:
-            outcome: Outcome = await ask(
-                self._peers.gateway,
-                lambda reply: gateway.Call(
-                    operation=operation, priority=gateway.Priority.CREATE, reply=reply
-                ),
-                within_s=self._settings.discover_within_s,
-            )
-        except (trio.TooSlowError, ActorGone) as error:
-            return NoAnswer(reason=f"{type(error).__name__} from the gateway")
-        return outcome
-
-    async def _pause(self, reason: str, refusal: str | None) -> None:
-        """Wait before the next try: as the platform asks, or long after a refusal."""
-        self._failures += 1
-        delay_s = longconn.reconnect_delay_s(
-            self._config, failures=self._failures, fraction=self._rng.random()
-        )
-        if refusal in REMEDIES:
-            slow_s = max(self._settings.slow_retry_s, self._config.reconnect_interval_s)
-            delay_s = max(delay_s, slow_s)
-            self._set_state("refused", f"{reason}; {REMEDIES[refusal]}")
-            self._log.error(
-                "feishu.refused", reason=reason, remedy=REMEDIES[refusal], retry_in_s=delay_s
-            )
-        else:
-            self._set_state("reconnecting", reason)
-            self._log.warning("feishu.reconnecting", reason=reason, retry_in_s=delay_s)
-        await trio.sleep(delay_s)
-
-    async def _serve(self, socket: Socket) -> None:
-        """Read one link until it ends or we leave."""
-        self._socket = socket
-        self._reading = trio.CancelScope()
-        self._set_state("connected", None)
-        self._log.info("feishu.connected", service=socket.service)
-        try:
-            with self._reading:
-                while (event := await socket.receive()) is not None:
-                    await self._pipeline.take(socket, event)
-            if self._leaving:
-                await self._pipeline.drain()
-        finally:
-            self._socket = None
-            self._config = socket.client_config
-            if socket.pongs:
-                self._failures = -1
+    async def _run_for_a_while(self, link: Link) -> None:
+        with trio.move_on_after(self._settings.more_links_for_s):
+            await link.run()
 
     # ── the state of the link ─────────────────────────────────────────────────────
 
@@ -242,21 +122,5 @@ class _Connection:
             await trio.sleep(self._settings.report_every_s)
 
 
-def _refusal_of(outcome: Outcome) -> str | None:
-    match outcome:
-        case CredentialsRefused():
-            return "credentials"
-        case ConnectionLimit():
-            return "connection_limit"
-        case _:
-            return None
-
-
-def _reason_of(outcome: Outcome) -> str:
-    match outcome:
-        case Rejected():
-            return f"discovery refused with {outcome.code}: {outcome.message[:200]}"
-        case NoAnswer():
-            return f"discovery got no answer: {outcome.reason[:200]}"
-        case _:
-            return f"discovery came to {type(outcome).__name__}"
+def _no_state(_state: str, _last_error: str | None) -> None:
+    """The first link's state is the account's."""

@@ -149,9 +149,14 @@ class Pipeline:
                 await self._presses.acquire()
                 nursery.start_soon(self._press, pending, inbound)
                 continue
-            await pending.socket.send(pending.ack())
+            if self._may_ack():
+                await pending.socket.send(pending.ack())
             if fresh:
                 await self._forward_tx.send(inbound)
+
+    def _may_ack(self) -> bool:
+        """On a claim that is not fresh nothing is acked: the successor gets it again."""
+        return self._settings.fresh is None or self._settings.fresh()
 
     async def _commit_of(self, pending: _Pending) -> journal.Appended | None:
         """Wait for the commit; None means no ack, and the reason is logged."""
@@ -207,7 +212,8 @@ class Pipeline:
                     answered = True
                 if not answered:
                     self._log.warning("feishu.press.late", event_id=inbound.event_id)
-                await pending.socket.send(pending.ack(_toast_json(toast) if toast else None))
+                if self._may_ack():
+                    await pending.socket.send(pending.ack(_toast_json(toast) if toast else None))
         finally:
             self._presses.release()
 

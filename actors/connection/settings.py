@@ -21,8 +21,10 @@ PRESSES_MAX: Final = 64
 """Presses on cards waiting for their toast."""
 UNSURE_EVENTS_MAX: Final = 4_096
 """Appends with an unknown end; past it the oldest wait for the next start's replay."""
-FRESH_EVERY_S: Final = 0.05
-"""How soon a frozen connection is closed, and opened again."""
+MORE_LINKS: Final = 3
+"""After a claim by silence: of five links one is the old holder's, which gets a fifth."""
+FRESH_EVERY_S: Final = 0.1
+"""How often a claim that is not fresh is looked for: a link is closed soon after it."""
 DRAIN_WITHIN_S: Final = 0.4
 """On leaving, for commits under way to be acked. With closing the socket below 1 s."""
 
@@ -36,10 +38,13 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     append_within_s: float = 2.0
     press_within_s: float = 2.5
     """The platform waits 3 s for the answer to a press."""
-    slow_retry_s: float = 30.0
-    """After a refusal that only a human can lift."""
     fresh: Callable[[], bool] | None = None
     """Whether this process still holds its claim; None: nobody else can take it."""
+    more_links: int = 0
+    """Beside the first one, for :attr:`more_links_for_s`; 3 after a claim by silence."""
+    more_links_for_s: float = 600.0
+    slow_retry_s: float = 30.0
+    """After a refusal that only a human can lift."""
     report_every_s: float = 0.5
     """Status is for people; every event would be a message to ownership."""
 

@@ -14,12 +14,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
 from actors import connection as connection_actor
 from actors.connection import ConnectionSettings, Peers
+from actors.connection.settings import PRESSES_MAX
 from actors.feishu.socket import SocketLimits
 from actors.messages import connection, gateway, intake, journal, ownership
 from protocol.ids import AccountId, RowId
@@ -445,6 +447,29 @@ async def test_a_press_is_not_lost_when_intakes_mailbox_is_full(setup: Setup) ->
     await setup.pressed()
 
 
+async def test_presses_that_are_answered_make_way_for_more(setup: Setup) -> None:
+    link = await setup.platform.next_link()
+    for number in range(PRESSES_MAX + 3):
+        await link.push_event(press_event(number), message_id=f"press-{number}")
+        (await setup.pressed()).reply.send(None)
+        assert (await next_ack(link))[0] == f"press-{number}"
+
+
+async def test_a_presss_time_counts_from_its_receipt(setup: Setup) -> None:
+    """The platform counts from its push, so a slow commit leaves less for the toast."""
+    setup.journal.answer = setup.journal.hold
+    link = await setup.platform.next_link()
+    since = trio.current_time()
+    await link.push_event(press_event())
+    await setup.journal.wait_appends(1)
+    await trio.sleep(0.75 * SETTINGS.press_within_s)
+    setup.journal.commit(setup.journal.appends[0])
+    message = await setup.pressed()
+    assert (await next_ack(link))[1] == {"code": 200}
+    assert trio.current_time() - since < 1.5 * SETTINGS.press_within_s
+    message.reply.send(None)
+
+
 async def test_a_second_push_of_a_press_is_only_acked(setup: Setup) -> None:
     link = await setup.platform.next_link()
     for push in ("first", "again"):
@@ -678,3 +703,60 @@ async def test_leaving_twice_is_leaving(setup: Setup) -> None:
         for _ in range(3):
             await setup.inbox_tx.send(connection.Disconnect())
     await setup.reported("closed")
+
+
+# ── where another node may take over ────────────────────────────────────────
+
+
+async def test_a_claim_that_is_not_fresh_closes_the_link_and_acks_nothing(
+    platform: ScriptedPlatform,
+) -> None:
+    fresh = True
+    setup = Setup(platform)
+    setup.settings = msgspec.structs.replace(SETTINGS, fresh=lambda: fresh)
+    setup.journal.answer = setup.journal.hold
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(setup.journal.run)
+        nursery.start_soon(setup.run_gateway)
+        nursery.start_soon(setup.run)
+        link = await platform.next_link()
+        await link.push_event(message_event())
+        await setup.journal.wait_appends(1)
+        fresh = False
+        setup.journal.commit(setup.journal.appends[0])
+        with trio.fail_after(1):
+            await link.over.wait()
+        assert link.acks.statistics().current_buffer_used == 0
+        state = await setup.reported("frozen")
+        assert "not confirmed" in (state.last_error or "")
+        discovered = len(setup.discoveries)
+        await trio.sleep(0.5)
+        assert len(setup.discoveries) == discovered, "nothing is called meanwhile"
+        fresh = True
+        await platform.next_link()
+        await setup.reported("connected")
+        nursery.cancel_scope.cancel()
+
+
+async def test_after_a_claim_by_silence_more_links_are_kept_for_a_while(
+    platform: ScriptedPlatform,
+) -> None:
+    setup = Setup(platform)
+    setup.settings = msgspec.structs.replace(SETTINGS, more_links=3, more_links_for_s=0.8)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(setup.journal.run)
+        nursery.start_soon(setup.run_gateway)
+        nursery.start_soon(setup.run)
+        links = [await platform.next_link() for _ in range(4)]
+        for number, link in enumerate(links):
+            await link.push_event(message_event(number), message_id=f"push-{number}")
+            assert (await next_ack(link))[0] == f"push-{number}"
+        await trio.sleep(1.2)
+        assert sum(link.over.is_set() for link in links) == 3
+        (last,) = (link for link in links if not link.over.is_set())
+        await last.push_event(message_event(9), message_id="push-9")
+        assert (await next_ack(last))[0] == "push-9"
+        setup.inbox_tx.send_nowait(connection.Disconnect())
+        with trio.fail_after(2):
+            await last.over.wait()
+        nursery.cancel_scope.cancel()
