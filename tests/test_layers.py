@@ -36,6 +36,7 @@ ACTORS = {
     "intake",
     "lanes",
     "links",
+    "monitoring",
     "outbound",
     "ownership",
     "turns",

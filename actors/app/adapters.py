@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple
 import msgspec
 import trio
 
+from actors import monitoring
 from actors.agents import RunAgent, run_process
 from actors.app.listening import open_listeners
 from actors.feishu.dial import Dial, dial_tcp
@@ -75,6 +76,8 @@ class Adapters(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     signals: Callable[[], AbstractContextManager[AsyncIterable[int]]] = receive_signals
     arm_watchdog: Callable[..., Callable[[], None] | None] = watchdog.arm
     """Ends the process unless it has ended in time, or what it returns is called."""
+    monitored: Callable[[monitoring.Peers], AbstractContextManager[Any]] = nullcontext
+    """Entered while a daemon runs, with whom metrics and console may ask about it."""
     now_ms: Callable[[], int] = now_ms
     """Wall time in milliseconds since 1970; durations are Trio's clock."""
     random_bytes: Callable[[int], bytes] = os.urandom

@@ -31,6 +31,7 @@ from actors.app.peers import (
     intake_settings,
     lane_settings,
     link_tools,
+    monitoring_peers,
     monthly_count,
     pictures_settings,
     turn_peers,
@@ -43,18 +44,12 @@ from actors.host.tokens import TokenFiles
 from actors.journal import pruning
 from actors.kit.cleanup import CleanupBudget
 from actors.kit.mailbox import offer
-from actors.kit.supervisor import (
-    Budget,
-    Child,
-    Restart,
-    RestartsExhausted,
-    Strategy,
-    Supervisor,
-)
+from actors.kit.supervisor import Budget, Child, Restart, RestartsExhausted, Strategy, Supervisor
 from actors.messages import connection as to_connection
 from actors.messages import intake as to_intake
 from actors.messages import lane as to_lane
 from actors.messages import shutdown as to_shutdown
+from actors.monitoring import Peers
 from protocol import __version__
 from protocol.config.places import StateDir
 from protocol.config.settings import Settings
@@ -95,13 +90,7 @@ class App:
         self._accounts = accounts_of(settings.accounts)
         tuning = [account.tuning for account in settings.accounts]
         self._cleanup = CleanupBudget(max(one.shutdown_deadline_ms for one in tuning) / 1000)
-        self._turns = turn_peers(
-            settings,
-            self._accounts,
-            self._boxes,
-            self._cleanup,
-            adapters,
-        )
+        self._turns = turn_peers(settings, self._accounts, self._boxes, self._cleanup, adapters)
         self._refused: set[AccountId] = set()
         self._generation = 0
         self._connections = itertools.count(1)
@@ -131,7 +120,7 @@ class App:
             )
             outer.start_soon(self._claim.watch, self._boxes.shutdown.tx, self._cleanup.shorten)
             try:
-                with running:
+                with running, self._adapters.monitored(self._seen_by_monitoring()):
                     async with open_service_nursery() as services:
                         await self._open_services(services)
                         try:
@@ -151,6 +140,14 @@ class App:
             return ExitStatus.FAILED
         log.info("daemon.stopped")
         return coordinator.exit_status or 0
+
+    def _seen_by_monitoring(self) -> Peers:
+        return monitoring_peers(
+            self._accounts, self._boxes, self._adapters, self._next_connection_id
+        )
+
+    def _next_connection_id(self) -> ConnectionId:
+        return ConnectionId(next(self._connections))
 
     async def _open_services(self, services: trio.Nursery) -> None:
         opened: journal.Opened = await services.start(
@@ -228,7 +225,7 @@ class App:
                 daemon_version=__version__,
                 generation=self._generation,
                 verify=self._tokens.verify,
-                next_connection_id=lambda: ConnectionId(next(self._connections)),
+                next_connection_id=self._next_connection_id,
                 approvals_tx=self._boxes.approvals.tx,
                 tools=link_tools(self._accounts, self._boxes, self._adapters),
                 random_bytes=self._adapters.random_bytes,
@@ -241,7 +238,11 @@ class App:
             )
 
         children = [
-            Child(name="repair", run=self._run_repair, restart=Restart.TEMPORARY),
+            Child(
+                name="repair",
+                run=partial(turns.repair_cards, self._turns),
+                restart=Restart.TEMPORARY,
+            ),
             Child(
                 name="approvals",
                 run=self._run_approvals,
@@ -321,9 +322,6 @@ class App:
     async def _run_approvals(self, *, task_status: trio.TaskStatus[None]) -> None:
         context = approvals_peers(self._accounts, self._boxes, self._cleanup, self._adapters)
         await approvals.run(context, self._boxes.approvals.receiver(), task_status=task_status)
-
-    async def _run_repair(self, *, task_status: trio.TaskStatus[None]) -> None:
-        await turns.repair_cards(self._turns, task_status=task_status)
 
     async def _run_agents(self, *, task_status: trio.TaskStatus[None]) -> None:
         settings = agents.AgentsSettings(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import trio
 
-from actors import approvals, intake, links, outbound, turns
+from actors import approvals, intake, links, monitoring, outbound, turns
 from actors.app.adapters import Adapters
 from actors.app.claims import Claim
 from actors.app.mailboxes import Account, Mailboxes
@@ -21,7 +21,7 @@ from actors.turns.peers import GrantNotices
 from protocol import __version__
 from protocol.config.places import DaemonInfo, StateDir
 from protocol.config.settings import Settings, Tuning
-from protocol.ids import AccountId
+from protocol.ids import AccountId, ConnectionId
 from protocol.platform.api_budget import PER_MINUTE, PER_SECOND, Limits
 from protocol.routing.pairing import mint_code
 
@@ -127,6 +127,22 @@ def api_limits(tuning: Tuning) -> Limits:
         per_minute=tuning.api_per_minute or PER_MINUTE,
         per_second=tuning.api_per_second or PER_SECOND,
         probe=tuning.probe_limits,
+    )
+
+
+def monitoring_peers(
+    accounts: Accounts,
+    boxes: Mailboxes,
+    adapters: Adapters,
+    next_connection_id: Callable[[], ConnectionId],
+) -> monitoring.Peers:
+    return monitoring.Peers(
+        journal_tx=boxes.journal.tx,
+        ownership_tx=boxes.ownership.tx,
+        lanes_tx=boxes.lanes.tx,
+        gateways={name: one.gateway.tx for name, one in accounts.items()},
+        next_connection_id=next_connection_id,
+        now_ms=adapters.now_ms,
     )
 
 

@@ -12,6 +12,7 @@ from tricycle import open_service_nursery
 from actors.app import notifying
 from actors.app.adapters import Adapters
 from actors.app.composition import App
+from actors.app.monitor import open_monitor
 from actors.host import logs
 from actors.host.tokens import TokenFiles
 from protocol.config.places import StateDir
@@ -24,8 +25,8 @@ async def run_daemon(settings: Settings, state: StateDir, tokens: TokenFiles) ->
     """Run the daemon, with its log open around it; return the exit status."""
     sinks = open_logs(settings, state)
     try:
-        run = _runner(settings, state, tokens)
-        async with open_service_nursery() as beside:
+        async with open_monitor(settings, state) as monitor, open_service_nursery() as beside:
+            run = _runner(settings, state, tokens, Adapters(monitored=monitor.watching))
             beside.start_soon(notifying.beat_forever)
             status = await run()
             beside.cancel_scope.cancel(reason="left")
@@ -60,11 +61,11 @@ async def print_standing_by(host: str, port: int) -> None:
 
 
 def _runner(
-    settings: Settings, state: StateDir, tokens: TokenFiles
+    settings: Settings, state: StateDir, tokens: TokenFiles, adapters: Adapters
 ) -> Callable[[], Awaitable[int]]:
     """Return what runs the daemon, or the node where there is a cluster."""
     if settings.cluster is None:
-        app = App(settings, state, tokens, Adapters())
+        app = App(settings, state, tokens, adapters)
         return lambda: app.run(print_ready)
     try:
         from actors.app.standby import Node  # noqa: PLC0415  # it needs larkd[postgres]
@@ -72,5 +73,5 @@ def _runner(
         raise ConfigurationError(
             "cluster: PostgreSQL's client is not installed; pip install 'larkd[postgres]'"
         ) from missing
-    node = Node(settings, state, tokens, Adapters())
+    node = Node(settings, state, tokens, adapters)
     return lambda: node.run(print_standing_by, print_ready)

@@ -16,6 +16,7 @@ from tricycle import open_service_nursery
 
 from actors.app.adapters import Adapters
 from actors.app.composition import App
+from actors.app.monitor import open_monitor
 from actors.app.running import LOGS_WITHIN_S, open_logs, print_ready
 from actors.host.arguments import DaemonArguments
 from actors.host.tokens import TokenFiles
@@ -51,7 +52,8 @@ async def run_in_sandbox(
         settings = _settings(arguments, raw, env, running)
         logs = open_logs(settings, state)
         try:
-            async with open_service_nursery() as beside:
+            async with open_monitor(settings, state) as monitor, open_service_nursery() as beside:
+                adapters = Adapters(monitored=monitor.watching)
 
                 async def ready(host: str, port: int) -> None:
                     await print_ready(host, port)
@@ -59,7 +61,7 @@ async def run_in_sandbox(
                     sys.stdout.write(f"chat page: {running.page_url}\n")
                     sys.stdout.flush()
 
-                status = await App(settings, state, tokens, Adapters()).run(ready)
+                status = await App(settings, state, tokens, adapters).run(ready)
                 beside.cancel_scope.cancel(reason="left")
         finally:
             logs.close(within_s=LOGS_WITHIN_S)

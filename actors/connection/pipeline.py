@@ -10,6 +10,7 @@ They outlive a link, so what was committed on the last one still reaches intake.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 import structlog
@@ -25,12 +26,22 @@ from actors.connection.settings import (
     Peers,
 )
 from actors.feishu.socket import Socket
+from actors.kit import metrics
 from actors.kit.mailbox import Reply
 from actors.messages import intake, journal
 from protocol.errors import RemoteProtocolError
 from protocol.ids import AccountId, RowId
 from protocol.platform import events, longconn
 from protocol.routing.delivery import Inbound
+
+EVENTS: Final = metrics.counter(
+    "larkd_events", "Events received and committed, repeats included.", "account", "kind"
+)
+ACK_LATENCY: Final = metrics.histogram(
+    "larkd_ack_latency_seconds",
+    "From an event's receipt to its acknowledgement, its commit included.",
+    metrics.FAST_S,
+)
 
 log = structlog.get_logger()
 
@@ -144,6 +155,7 @@ class Pipeline:
                 type=envelope.event_type,
                 duplicate=not fresh,
             )
+            EVENTS.labels(account=self._settings.account, kind=envelope.kind).inc()
             inbound = pending.inbound(appended.row_id, self._settings.account)
             if fresh and envelope.kind == "card_action":
                 await self._presses.acquire()
@@ -151,6 +163,7 @@ class Pipeline:
                 continue
             if self._may_ack():
                 await pending.socket.send(pending.ack())
+                ACK_LATENCY.observe(trio.current_time() - pending.received_at)
             if fresh:
                 await self._forward_tx.send(inbound)
 

@@ -15,9 +15,13 @@ import msgspec
 import trio
 
 from actors.journal.store import OpenStore, Statistics, Store
+from actors.kit import metrics
 from actors.kit.mailbox import drain
 from actors.messages import journal
 
+COMMIT: Final = metrics.histogram(
+    "larkd_journal_commit_seconds", "How long a batch's commit takes.", metrics.FAST_S
+)
 BATCH_MESSAGES_MAX: Final = 256
 """Of one commit: some 10 ms of work, so a question never waits long for a commit."""
 CLOSE_WITHIN_S: Final = 5.0
@@ -139,7 +143,9 @@ async def _commit(
             for one in batch
             if not (isinstance(one, journal.OfferNext | journal.SaveLease) and one.reply.abandoned)
         ]
+        began = trio.current_time()
         answers = await in_thread(store.apply, batch)
+        COMMIT.observe(trio.current_time() - began)
         after_batch()
         for message, answer in zip(batch, answers, strict=True):
             message.reply.send(answer)

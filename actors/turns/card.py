@@ -218,7 +218,7 @@ class CardPresenter:
                 operation_of(entity.card_id, step), _PRIORITIES[step.kind], granted.permit
             )
         if not isinstance(outcome, Rejected | NoAnswer):
-            entity.plan.accepted(step, trio.current_time())
+            entity.accepted(step)
             self._next_call_at = trio.current_time() + PACE_S.get(step.kind, 0.0)
             return
         await self._failed(entity, step, outcome)

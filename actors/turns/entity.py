@@ -8,10 +8,11 @@ import msgspec
 import structlog
 import trio
 
+from actors.kit import metrics
 from actors.messages import gateway, journal
 from actors.turns.client import TurnClient
 from protocol.cards.card import View
-from protocol.cards.cardplan import CallName, CardPlan, Step
+from protocol.cards.cardplan import CallName, CardPlan, Kind, Step
 from protocol.ids import CardId, MessageId, idempotency_key
 from protocol.platform.outcomes import (
     CardCreated,
@@ -33,6 +34,13 @@ APIS: Final[dict[CallName, gateway.Api]] = {
 }
 CALLS: Final = {api: call for call, api in APIS.items()}
 
+STALENESS: Final = metrics.histogram(
+    "larkd_card_staleness_seconds",
+    "How long a card had shown its text when newer text replaced it.",
+    metrics.SLOW_S,
+)
+CLOSED: Final = metrics.counter("larkd_cards", "Cards by their final state.", "outcome")
+
 log = structlog.get_logger()
 
 
@@ -47,7 +55,16 @@ class CardEntity:
         self.message_id: MessageId | None = None
         self._entered = False
         self._closed = False
+        self._shown_at = trio.current_time()
         self._noted: tuple[str, bytes] = ("", b"")
+
+    def accepted(self, step: Step) -> None:
+        """The platform shows *step* now."""
+        now = trio.current_time()
+        self.plan.accepted(step, now)
+        if step.kind is Kind.TEXT:
+            STALENESS.observe(now - self._shown_at)
+        self._shown_at = now
 
     async def send(self) -> Outcome:
         """Enter the card into the ledger and send it; may be called again if it was cut."""
@@ -115,6 +132,7 @@ class CardEntity:
             )
         )
         self._closed = True
+        CLOSED.labels(outcome=outcome).inc()
         log.info("feishu.card.closed", **self.ids(), outcome=outcome)
 
     def ids(self) -> dict[str, str]:

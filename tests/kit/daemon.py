@@ -131,7 +131,11 @@ class Daemon:
 
 def configuration(platform_url: str, app_id: str, app_secret: str, **options: Any) -> str:
     """Return a configuration; *options* are the channel's, but for those of the top."""
-    top = {key: options.pop(key) for key in ("language", "agents") if key in options}
+    top = {
+        key: options.pop(key)
+        for key in ("language", "agents", "metrics", "console")
+        if key in options
+    }
     return json.dumps(
         {
             **top,

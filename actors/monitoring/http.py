@@ -1,0 +1,101 @@
+"""The HTTP side: sockets that outlive a restart of the actor, and the plain routes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve as serve_http
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from actors.monitoring import metrics
+from actors.monitoring.overview import NOTHING, look, reasons_against
+from actors.monitoring.peers import HttpSettings, Peers, TlsFiles
+
+GRACE_S: Final = 0.5
+KEEP_ALIVE_S: Final = 15.0
+BACKLOG: Final = 64
+NOT_SERVING: Final = "this daemon does not serve: it starts, stands by or leaves"
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What is served where."""
+
+    metrics: HttpSettings | None
+    console: HttpSettings | None
+    peers: Callable[[], Peers | None]
+    """Whom to ask now; None while the daemon stands by, starts or leaves."""
+
+
+async def serve(
+    served: Served, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve until cancelled."""
+    async with trio.open_nursery() as nursery:
+        if served.metrics is not None:
+            nursery.start_soon(metrics.measure_lag)
+            nursery.start_soon(_serve, metrics_app(served.peers), served.metrics)
+        task_status.started()
+
+
+def metrics_app(peers: Callable[[], Peers | None]) -> ASGIApp:
+    """Return the app of ``/metrics``, ``/livez`` and ``/healthz``."""
+
+    async def scrape(_request: Request) -> Response:
+        asked = peers()
+        seen = await look(asked) if asked is not None else NOTHING
+        return Response(metrics.render(seen), media_type=metrics.CONTENT_TYPE)
+
+    async def live(_request: Request) -> Response:
+        return PlainTextResponse("alive\n")
+
+    async def healthy(_request: Request) -> Response:
+        asked = peers()
+        reasons = reasons_against(await look(asked)) if asked is not None else [NOT_SERVING]
+        content = {"status": "unavailable" if reasons else "ok", "reasons": reasons}
+        return JSONResponse(content, status_code=503 if reasons else 200)
+
+    return Starlette(
+        routes=[
+            Route("/metrics", scrape),
+            Route("/livez", live),
+            Route("/healthz", healthy),
+        ]
+    )
+
+
+async def _serve(app: ASGIApp, settings: HttpSettings) -> None:
+    config = Config()
+    # Hypercorn closes what it is given; the listening sockets themselves are ours.
+    config.bind = [f"fd://{os.dup(descriptor)}" for descriptor in settings.sockets]
+    config.accesslog = None
+    config.errorlog = None
+    config.include_server_header = False
+    config.keep_alive_timeout = KEEP_ALIVE_S
+    config.graceful_timeout = GRACE_S
+    config.backlog = BACKLOG
+    if settings.tls is not None:
+        config.certfile, config.keyfile = settings.tls.cert_file, settings.tls.key_file
+        config.create_ssl_context = functools.partial(_tls_context, settings.tls)  # type: ignore[method-assign]  # its own allows TLS 1.2
+    await serve_http(app, config, shutdown_trigger=trio.sleep_forever)  # type: ignore[arg-type]  # an ASGI app is one
+
+
+def _tls_context(files: TlsFiles) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(files.cert_file, files.key_file)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    if files.client_ca_file is not None:
+        context.load_verify_locations(files.client_ca_file)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context

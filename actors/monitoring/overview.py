@@ -1,0 +1,141 @@
+"""One look at the whole daemon: its status, its open cards, its gateways; each within a second.
+
+A part that does not answer is None, and that is a finding of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+import trio
+
+from actors.kit.mailbox import ActorGone, ask
+from actors.messages import gateway, journal, ownership
+from actors.monitoring.peers import Peers
+from protocol import __version__
+from protocol.ids import AccountId, SessionId
+from protocol.routing import lease
+from protocol.wire.messages import CAPABILITY_OPERATOR
+
+ANSWER_WITHIN_S: Final = 2.0
+LINK_MESSAGES_MAX: Final = 1
+"""What ownership might send to a connection like ours; it is dropped."""
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    status: Mapping[str, Any] | None
+    """The map of ``feishu_channel_status``."""
+    cards: tuple[journal.LedgerEntry, ...] | None
+    """Cards in flight."""
+    gateways: Mapping[AccountId, gateway.GatewayStatistics | None]
+
+
+NOTHING: Final = Overview(status=None, cards=None, gateways={})
+
+
+async def look(peers: Peers) -> Overview:
+    """Ask everybody at once."""
+    found: dict[str, Any] = {}
+    gateways: dict[AccountId, gateway.GatewayStatistics | None] = {}
+
+    async def status() -> None:
+        answer = await call_tool(peers, lease.STATUS, {})
+        found["status"] = answer.result if isinstance(answer, ownership.ToolDone) else None
+
+    async def cards() -> None:
+        try:
+            answer: tuple[journal.LedgerEntry, ...] | journal.Failed = await ask(
+                peers.journal_tx,
+                lambda reply: journal.OpenCards(reply=reply),
+                within_s=ANSWER_WITHIN_S,
+            )
+        except (trio.TooSlowError, ActorGone):
+            return
+        if not isinstance(answer, journal.Failed):
+            found["cards"] = answer
+
+    async def statistics(account: AccountId) -> None:
+        gateways[account] = None
+        try:
+            answer: gateway.GatewayStatistics = await ask(
+                peers.gateways[account],
+                lambda reply: gateway.Statistics(reply=reply),
+                within_s=ANSWER_WITHIN_S,
+            )
+        except (trio.TooSlowError, ActorGone):
+            return
+        gateways[account] = answer
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(status)
+        nursery.start_soon(cards)
+        for account in peers.gateways:
+            nursery.start_soon(statistics, account)
+    return Overview(status=found.get("status"), cards=found.get("cards"), gateways=gateways)
+
+
+async def call_tool(
+    peers: Peers, name: str, args: dict[str, Any]
+) -> ownership.ToolDone | ownership.ToolFailed:
+    """Call a tool of the channel as an operator does, without a session."""
+    connection_id = peers.next_connection_id()
+    link_tx, link_rx = trio.open_memory_channel[Any](LINK_MESSAGES_MAX)
+    with link_tx, link_rx:
+        try:
+            admitted: ownership.Admitted | ownership.NotAdmitted = await ask(
+                peers.ownership_tx,
+                lambda reply: ownership.Register(
+                    connection_id=connection_id,
+                    session_id=SessionId(f"operator:console-{connection_id}"),
+                    role="dispatcher",
+                    proven_by="dispatcher",
+                    pid=os.getpid(),
+                    proxy_version=__version__,
+                    metadata={},
+                    capabilities=frozenset({CAPABILITY_OPERATOR}),
+                    link=link_tx,
+                    reply=reply,
+                ),
+                within_s=ANSWER_WITHIN_S,
+            )
+            if isinstance(admitted, ownership.NotAdmitted):
+                return ownership.ToolFailed(error=admitted.message)
+            answer: ownership.ToolDone | ownership.ToolFailed = await ask(
+                peers.ownership_tx,
+                lambda reply: ownership.CallTool(
+                    connection_id=connection_id, name=name, args=args, reply=reply
+                ),
+                within_s=ANSWER_WITHIN_S,
+            )
+        except (trio.TooSlowError, ActorGone):
+            return ownership.ToolFailed(error="ownership did not answer in time")
+        finally:
+            with trio.move_on_after(ANSWER_WITHIN_S, shield=True):
+                await peers.ownership_tx.send(ownership.Disconnected(connection_id=connection_id))
+    return answer
+
+
+def reasons_against(overview: Overview) -> list[str]:
+    """Return why the daemon is not healthy: serving, its journal storing, Feishu connected."""
+    if overview.status is None:
+        return ["ownership does not answer"]
+    reasons = []
+    for account, about in overview.status.get("connection", {}).items():
+        if about.get("state") != "connected":
+            reasons.append(f"account {account}: the long connection is {about.get('state')}")
+    if not overview.status.get("connection"):
+        reasons.append("no long connection has begun")
+    queue = overview.status.get("queue", {})
+    if queue.get("error"):
+        reasons.append(f"journal: {queue['error']}")
+    if overview.cards is None:
+        reasons.append("the journal does not answer")
+    reasons += [
+        f"account {account}: the gateway does not answer"
+        for account, statistics in overview.gateways.items()
+        if statistics is None
+    ]
+    return reasons

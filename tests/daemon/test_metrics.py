@@ -1,0 +1,162 @@
+"""Metrics and health over HTTP, and a dashboard that names what there is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform
+from tests.kit.raw_proxy import session
+
+DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana-dashboard.json"
+OF_DAY_ONE = (
+    "larkd_events",
+    "larkd_ack_latency_seconds",
+    "larkd_rows",
+    "larkd_sessions",
+    "larkd_calls",
+    "larkd_budget_used_ratio",
+    "larkd_card_staleness_seconds",
+    "larkd_cards",
+    "larkd_cards_in_flight",
+    "larkd_restarts",
+    "larkd_loop_lag_seconds",
+    "larkd_journal_commit_seconds",
+    "larkd_connected",
+    "larkd_refused",
+)
+
+
+async def address_of(daemon: Daemon, what: str) -> str:
+    """Where the log says that *what* is served."""
+    with trio.fail_after(10):
+        while True:
+            for line in (await daemon.log()).splitlines():
+                event = json.loads(line)
+                if event["event"] == "http.serving" and event["what"] == what:
+                    return f"http://{event['host']}:{event['port']}"
+            await trio.sleep(0.05)
+
+
+@asynccontextmanager
+async def open_monitored(
+    platform: Platform, state_dir: Path, **options: Any
+) -> AsyncIterator[tuple[Daemon, httpx.AsyncClient]]:
+    async with open_daemon(platform, state_dir, metrics={"port": 0}, **options) as daemon:
+        base_url = await address_of(daemon, "metrics")
+        async with httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=10) as http:
+            yield daemon, http
+
+
+async def samples(http: httpx.AsyncClient) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+    answer = await http.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+    families = text_string_to_metric_families(answer.text)  # type: ignore[no-untyped-call]
+    for family in families:
+        found.setdefault(family.name, {})
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+    return found
+
+
+async def healthy(http: httpx.AsyncClient) -> None:
+    """Wait until it says so: the connection reports beside its work."""
+    with trio.fail_after(10):
+        while (answer := await http.get("/healthz")).status_code != 200:
+            await trio.sleep(0.05)
+    assert answer.json() == {"status": "ok", "reasons": []}
+
+
+async def test_what_happens_is_counted(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_monitored(platform, state_dir) as (_, http),
+        session(state_dir, "boss", "dispatcher", capabilities=["turns"]) as boss,
+    ):
+        await healthy(http)
+        before = await samples(http)
+        missing = [name for name in OF_DAY_ONE if name not in before]
+        assert not missing
+        assert before["larkd_connected"] == {(("account", "default"),): 1}
+        assert before["larkd_sessions"][("role", "dispatcher"),] == 1
+
+        await platform.send(await platform.chat(), "hello")
+        deliver = await boss.expect("deliver")
+        await boss.send(t="ack", event_id=deliver["event_id"], attempt=1)
+        await boss.send(t="delta", turn_id=deliver["turn_id"], text="an answer")
+        await boss.send(t="turn_end", turn_id=deliver["turn_id"], status="complete")
+        await platform.wait_cards(1, "an answer")
+        with trio.fail_after(15):
+            while True:
+                after = await samples(http)
+                if after.get("larkd_cards_total", {}).get((("outcome", "complete"),)):
+                    break
+                await trio.sleep(0.1)
+        kind = (("account", "default"), ("kind", "message"))
+        assert after["larkd_events_total"][kind] == 1
+        assert after["larkd_ack_latency_seconds_count"][()] >= 1
+        calls = after["larkd_calls_total"]
+        assert all({"account", "endpoint", "outcome"} == {name for name, _ in one} for one in calls)
+        assert sum(calls.values()) >= 3
+        assert after["larkd_cards_in_flight"][()] == 0
+
+
+async def test_health_is_whether_it_serves(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_monitored(platform, state_dir) as (_, http),
+    ):
+        assert (await http.get("/livez")).status_code == 200
+        await healthy(http)
+        await platform.post("connections", action="refuse", handshake_status=403, times=100)
+        await platform.post("connections", action="abort")
+        with trio.fail_after(20):
+            while (answer := await http.get("/healthz")).status_code == 200:
+                await trio.sleep(0.1)
+        assert answer.status_code == 503
+        (reason,) = answer.json()["reasons"]
+        assert reason.startswith("account default: the long connection is ")
+        assert (await http.get("/livez")).status_code == 200
+
+
+async def test_it_is_off_until_it_is_asked_for_and_a_taken_port_is_named(state_dir: Path) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir) as daemon:
+        assert "http.serving" not in await daemon.log()
+        port = int(daemon.address.rpartition(":")[2])
+        other = state_dir.parent / "other"
+        error = (
+            f"can't listen on 127.0.0.1:{port}: Address already in use; another program listens"
+            " there; stop it, or choose another address with metrics.port of the configuration"
+        )
+        with pytest.raises(AssertionError, match=re.escape(error)):
+            async with open_daemon(platform, other, metrics={"port": port}):
+                pass
+
+
+async def test_every_query_of_the_dashboard_names_a_metric_there_is(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_monitored(platform, state_dir) as (_, http),
+    ):
+        found = await samples(http)
+    known = set(found) | {
+        f"{name}{end}" for name in found for end in ("_total", "_bucket", "_count", "_sum")
+    }
+    dashboard = json.loads(DASHBOARD.read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    assert len(queries) > 10
+    for query in queries:
+        names = set(re.findall(r"\blarkd_\w+", query))
+        assert names
+        assert names <= known, query
