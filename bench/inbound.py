@@ -11,8 +11,11 @@ import trio
 
 from actors.proxies.client import ProxySettings, open_proxy
 from bench.loopback import Loopback, open_loopback, percentile, table
+from bench.yardsticks import Bare, Commit, bare_loop, one_commit
 
 SINGLE_EVENTS = 200
+GENERATOR_SHARE_MAX = 0.85
+"""Of what the generator can push: beyond it its own speed is measured."""
 
 
 async def main() -> None:
@@ -23,12 +26,36 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with open_loopback(Path(folder), "--no-limits") as loopback:
             rows = await measure(loopback, parsed.events, parsed.at_once)
-    table(rows)
+        bare = await bare_loop(parsed.events, parsed.at_once)
+        commit = one_commit(Path(folder))
+    table([*rows, *compared(rows, bare, commit)])
+
+
+def compared(rows: list[tuple[str, str]], bare: Bare, commit: Commit) -> list[tuple[str, str]]:
+    """Give the figures that mean the same on every machine."""
+    figures = dict(rows)
+    cpu_ms = float(figures["daemon CPU ms per event"])
+    rate = float(figures["events/s acked, durable"].replace(",", ""))
+    share = rate / bare.events_per_s
+    valid = "" if share < GENERATOR_SHARE_MAX else " (not valid: the generator was the limit)"
+    return [
+        (
+            "yardstick: one SQLite commit of its row",
+            f"{commit.cpu_ms:.2f} ms CPU, {commit.wall_ms:.2f} ms",
+        ),
+        (
+            "yardstick: a bare Trio loop, per event",
+            f"{bare.cpu_ms:.2f} ms CPU, {bare.events_per_s:,.0f}/s",
+        ),
+        ("daemon CPU per event / commit", f"{cpu_ms / commit.cpu_ms:.1f}"),
+        ("daemon CPU per event / bare loop", f"{cpu_ms / bare.cpu_ms:.1f}"),
+        ("rate of the generator that was used", f"{share:.0%}{valid}"),
+    ]
 
 
 async def measure(loopback: Loopback, events: int, at_once: int) -> list[tuple[str, str]]:
     chats = await loopback.chats(20)
-    heard_ms: dict[str, float] = {}
+    received_ms: dict[str, float] = {}
     # A channel session: it is given messages as they come.
     settings = ProxySettings(
         session_id="listener",
@@ -41,22 +68,22 @@ async def measure(loopback: Loopback, events: int, at_once: int) -> list[tuple[s
 
         async def listen() -> None:
             async for turn in proxy.turns():
-                heard_ms[turn.deliver.event_id] = time.time() * 1000
+                received_ms[turn.deliver.event_id] = time.time() * 1000
                 await turn.ack()
 
         nursery.start_soon(listen)
         started, cpu = trio.current_time(), loopback.daemon.cpu_s()
         await loopback.post("flood", chat_ids=chats, count=events, at_once=at_once)
         with trio.fail_after(60):
-            while len(heard_ms) < events:
+            while len(received_ms) < events:
                 await trio.sleep(0.02)
-        all_heard_s = trio.current_time() - started
+        all_received_s = trio.current_time() - started
         cpu_s = loopback.daemon.cpu_s() - cpu
         loaded = await loopback.get("events")
         # One at a time: what a single message waits for.
         await loopback.post("flood", chat_ids=chats, count=SINGLE_EVENTS, at_once=1)
         with trio.fail_after(60):
-            while len(heard_ms) < events + SINGLE_EVENTS:
+            while len(received_ms) < events + SINGLE_EVENTS:
                 await trio.sleep(0.02)
         nursery.cancel_scope.cancel()
     pushed = loaded
@@ -64,12 +91,12 @@ async def measure(loopback: Loopback, events: int, at_once: int) -> list[tuple[s
     pushes = [push for event in pushed for push in event["pushes"] if push["ack"] == 200]
     acks = [push["ack_ms"] for push in pushes]
     span_s = (max(p["at_ms"] for p in pushes) - min(p["at_ms"] for p in pushes)) / 1000
-    to_proxy = [heard_ms[one["event_id"]] - one["pushes"][0]["at_ms"] for one in single]
+    to_proxy = [received_ms[one["event_id"]] - one["pushes"][0]["at_ms"] for one in single]
     return [
         ("events, unacked at once", f"{events:,}, {at_once}"),
         ("events/s acked, durable", f"{len(pushes) / span_s:,.0f}"),
         ("ack p50 / p99", f"{percentile(acks, 0.5):.1f} / {percentile(acks, 0.99):.1f} ms"),
-        ("events/s to the proxy", f"{events / all_heard_s:,.0f}"),
+        ("events/s to the proxy", f"{events / all_received_s:,.0f}"),
         (
             "one event to the proxy p50 / p99",
             f"{percentile(to_proxy, 0.5):.0f} / {percentile(to_proxy, 0.99):.0f} ms",

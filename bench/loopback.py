@@ -79,9 +79,7 @@ class Loopback:
 @asynccontextmanager
 async def open_loopback(folder: Path, *sandbox_options: str) -> AsyncIterator[Loopback]:
     """Start both, wait until the bot listens; end both by signal."""
-    sandbox, lines = await _start(
-        ["actors.sandbox", *sandbox_options], lambda text: "appId" in text
-    )
+    sandbox, lines = await start(["actors.sandbox", *sandbox_options], lambda text: "appId" in text)
     base_url = next(line for line in lines if line.startswith("domain ")).split()[1]
     app_id, secret = lines[-1].split()[1], lines[-1].split()[3]
     config = folder / "config.json"
@@ -89,7 +87,7 @@ async def open_loopback(folder: Path, *sandbox_options: str) -> AsyncIterator[Lo
     channel = {"id": "feishu", "type": "feishu", "options": options}
     config.write_text(json.dumps({"listen": {"port": 0}, "channels": [channel]}))
     state_dir = folder / "state"
-    daemon, _ = await _start(
+    daemon, _ = await start(
         ["actors.daemon", "--config", str(config), "--state-dir", str(state_dir)],
         lambda text: "larkd ready on" in text,
     )
@@ -108,7 +106,8 @@ async def open_loopback(folder: Path, *sandbox_options: str) -> AsyncIterator[Lo
                 await one.process.wait()
 
 
-async def _start(command: list[str], ready: Any) -> tuple[Process, list[str]]:
+async def start(command: list[str], ready: Any) -> tuple[Process, list[str]]:
+    """Start a module as a process; return it, and what it wrote until it was ready."""
     started = time.monotonic()
     process = await trio.lowlevel.open_process(
         [sys.executable, "-m", *command],
