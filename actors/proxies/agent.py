@@ -17,12 +17,17 @@ from actors.proxies.agent_process import AgentProcess
 from actors.proxies.errors import Disconnected
 from actors.proxies.rpc import MethodUnknown, Peer, PeerError, PeerGone
 from protocol.agents import acp
+from protocol.agents.acp_steps import step
 from protocol.wire import messages as wire
 
 START_WITHIN_S: Final = 60.0
 """Some agents fetch themselves first."""
 CANCEL_WITHIN_S: Final = 5.0
 SETTLE_WITHIN_S: Final = 1.0
+HISTORY_QUIET_S: Final = 0.3
+HISTORY_WITHIN_S: Final = 2.0
+CALLS_KNOWN_MAX: Final = 64
+"""Tool calls of which it is kept what they are, for updates that carry only a change."""
 
 
 class AgentFailed(Exception):
@@ -63,7 +68,11 @@ class Agent:
     """One run of the agent."""
 
     def __init__(
-        self, settings: AgentSettings, process: AgentProcess, nursery: trio.Nursery
+        self,
+        settings: AgentSettings,
+        process: AgentProcess,
+        nursery: trio.Nursery,
+        own_turn: Callable[[], Awaitable[Listener | None]] | None = None,
     ) -> None:
         self._settings = settings
         self._process = process
@@ -76,6 +85,10 @@ class Agent:
             on_request=self._requested,
         )
         self._listener: Listener | None = None
+        self._own_turn = own_turn
+        self._calls: dict[str, dict[str, Any]] = {}
+        self._loading = False
+        self._updated_at = trio.current_time()
         self._asking: set[trio.CancelScope] = set()
         self._prompt: _Prompt | None = None
         self.abilities = acp.Abilities()
@@ -115,12 +128,23 @@ class Agent:
             (self.abilities.load_session, "session/load"),
         ):
             if able:
+                self.session_id, self._loading = session_id, True
                 try:
                     await self._start(method, {**place, "sessionId": session_id})
+                    await self._wait_for_history()
                 except AgentFailed:
                     continue
+                finally:
+                    self._loading = False
                 return True
         return False
+
+    async def _wait_for_history(self) -> None:
+        """Let pass what is replayed, also after the answer: history is no answer."""
+        self._updated_at = trio.current_time()
+        with trio.move_on_after(HISTORY_WITHIN_S):
+            while (quiet_at := self._updated_at + HISTORY_QUIET_S) > trio.current_time():
+                await trio.sleep_until(quiet_at)
 
     async def _start(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         with trio.move_on_after(START_WITHIN_S):
@@ -131,12 +155,25 @@ class Agent:
         try:
             result = await self._peer.request(method, params)
         except PeerError as refused:
-            text = acp.refusal_text(refused.code, str(refused), self.abilities)
+            text = acp.refusal_text(refused.code, str(refused), refused.data, self.abilities)
             raise AgentFailed(text) from refused
         except PeerGone as gone:
             self.over.set()
             raise AgentFailed(await self._process.how_it_ended()) from gone
         return result if isinstance(result, Mapping) else {}
+
+    @property
+    def _prompt_over(self) -> bool:
+        return self._prompt is None or self._prompt.done.is_set()
+
+    @property
+    def quiet_since(self) -> float:
+        """When it last reported something; now, while it waits for leave."""
+        return trio.current_time() if self._asking else self._updated_at
+
+    def end_own_turn(self) -> None:
+        """What it reports from now on opens another turn, or is of the next prompt."""
+        self._listener = None
 
     # ── its prompts ─────────────────────────────────────────────────────────
 
@@ -220,7 +257,13 @@ class Agent:
             or not isinstance(update, Mapping)
         ):
             return
+        self._updated_at = trio.current_time()
+        if self._loading:
+            return
+        self._note_call(update)
         listener = self._listener
+        if listener is None and acp.opens_a_turn(update):
+            listener = await self._listening()
         if listener is None:
             return
         try:
@@ -240,17 +283,43 @@ class Agent:
         raise MethodUnknown
 
     async def _ask_permission(self, params: Mapping[str, Any]) -> wire.PermissionVerdict | None:
-        question, listener = acp.read_question(params), self._listener
-        if question is None or listener is None:
+        call = params.get("toolCall")
+        call_id = call.get("toolCallId") if isinstance(call, Mapping) else None
+        question = acp.read_question(params, self._calls.get(str(call_id)))
+        if question is None:
+            return None
+        listener = await self._listening()
+        if listener is None:
             return None
         verdict: wire.PermissionVerdict | None = None
         scope = trio.CancelScope()
         self._asking.add(scope)
         try:
+            seed = step(question.call, listener.turn_id)
+            if seed is not None:
+                await listener.update(seed)
             with scope:
                 verdict = await listener.question(question)
+            if seed is not None and acp.rejects(question, verdict):
+                await listener.update(acp.rejected(seed))
         except Disconnected:
             return None
         finally:
             self._asking.discard(scope)
         return verdict
+
+    async def _listening(self) -> Listener | None:
+        """Return who is sent what it reports now: the prompt in flight, or a turn of its own."""
+        if self._listener is None and self._prompt_over and self._own_turn is not None:
+            self._listener = await self._own_turn()
+        return self._listener
+
+    def _note_call(self, update: Mapping[str, Any]) -> None:
+        """Keep what is known of a tool call: later messages carry only what changed."""
+        if update.get("sessionUpdate") not in ("tool_call", "tool_call_update"):
+            return
+        call_id = str(update.get("toolCallId"))
+        told = {key: one for key, one in update.items() if one}
+        self._calls[call_id] = {**self._calls.pop(call_id, {}), **told}
+        if len(self._calls) > CALLS_KNOWN_MAX:
+            del self._calls[next(iter(self._calls))]

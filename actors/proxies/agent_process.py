@@ -18,8 +18,10 @@ PASSED: Final = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
 CLOSE_WITHIN_S: Final = 0.5
 TERMINATE_WITHIN_S: Final = 2.0
 KILL_WITHIN_S: Final = 2.0
-TAIL_LINES: Final = 20
+TAIL_LINES: Final = 10
 TAIL_LINE_CHARACTERS_MAX: Final = 400
+TAIL_S: Final = 10.0
+"""What it wrote longer ago has nothing to do with its end."""
 
 
 class AgentNotStarted(Exception):
@@ -39,7 +41,7 @@ class AgentProcess:
         self._process = process
         self._redaction = redaction
         self._stderr_read = trio.Event()
-        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._tail: deque[tuple[float, str]] = deque(maxlen=TAIL_LINES)
 
     async def read_stderr(self) -> None:
         """Keep the last lines, for whoever asks why it ended."""
@@ -54,9 +56,11 @@ class AgentProcess:
         self._stderr_read.set()
 
     def _keep(self, line: bytes) -> None:
-        text = line.decode(errors="replace").strip()
-        if text:
-            self._tail.append(self._redaction.text(text)[:TAIL_LINE_CHARACTERS_MAX])
+        text = line.decode(errors="replace").rstrip()
+        # Stack traces are indented below their first line; the message stands outside of them.
+        if text and not text[0].isspace() and not text.startswith("Traceback "):
+            shown = self._redaction.text(text)[:TAIL_LINE_CHARACTERS_MAX]
+            self._tail.append((trio.current_time(), shown))
 
     async def how_it_ended(self) -> str:
         """Say so; waits a moment for the process to be gone."""
@@ -71,7 +75,8 @@ class AgentProcess:
                 if status < 0
                 else f"the agent ended with status {status}"
             )
-        return "\n".join((ended, *self._tail))
+        since = trio.current_time() - TAIL_S
+        return "\n".join((ended, *(line for at, line in self._tail if at >= since)))
 
     async def end(self) -> None:
         """End the whole group: close its input, then SIGTERM, then SIGKILL.

@@ -27,9 +27,10 @@ class PeerGone(Exception):
 class PeerError(Exception):
     """The other side answered with an error."""
 
-    def __init__(self, code: object, message: str) -> None:
+    def __init__(self, code: object, message: str, data: object = None) -> None:
         super().__init__(message)
         self.code = code
+        self.data = data
 
 
 class MethodUnknown(Exception):
@@ -98,7 +99,8 @@ class Peer:
             self._waiting.pop(number, None)
         error = answer.get("error")
         if isinstance(error, dict):
-            raise PeerError(error.get("code"), str(error.get("message", "no message"))[:2_000])
+            text = str(error.get("message", "no message"))[:2_000]
+            raise PeerError(error.get("code"), text, error.get("data"))
         return answer.get("result")
 
     async def notify(self, method: str, params: Any) -> None:

@@ -12,34 +12,18 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 
 from protocol import __version__
+from protocol.agents.acp_steps import TITLE_CHARACTERS_MAX, diffs_of, place_of, step, unified
 from protocol.wire import messages as wire
+from protocol.wire.steps import bounded
 
 PROTOCOL_VERSION: Final = 1
 AUTH_REQUIRED: Final = -32000
-TITLE_CHARACTERS_MAX: Final = 300
-DETAIL_CHARACTERS_MAX: Final = 4_000
+DETAIL_CHARACTERS_MAX: Final = 256 * 1024
+"""What is asked for is shown whole; past this it is refused, never cut."""
 OPTIONS_MAX: Final = 8
 PLAN_ENTRIES_MAX: Final = 1_000
 
 _OptionKind = Literal["allow_once", "allow_always", "reject_once", "reject_always"]
-_KINDS: Final[Mapping[str, wire.ToolKind]] = {
-    "read": "read",
-    "fetch": "read",
-    "search": "search",
-    "execute": "execute",
-    "edit": "edit",
-    "delete": "edit",
-    "move": "edit",
-    "think": "think",
-    "switch_mode": "other",
-    "other": "other",
-}
-_STATUSES: Final[Mapping[str, wire.ToolStatus]] = {
-    "pending": "running",
-    "in_progress": "running",
-    "completed": "success",
-    "failed": "error",
-}
 _PLAN_STATUSES: Final = ("pending", "in_progress", "completed")
 _OPTION_KINDS: Final[tuple[_OptionKind, ...]] = (
     "allow_once",
@@ -97,13 +81,23 @@ def translate(update: Mapping[str, Any], turn_id: str) -> Iterator[Update]:
         case "agent_thought_chunk":
             yield from _chunk(update, turn_id, "reasoning")
         case "tool_call" | "tool_call_update":
-            yield from _tool(update, turn_id)
+            told = step(update, turn_id)
+            if told is not None:
+                yield bounded(told)
         case "plan":
             yield wire.Plan(turn_id=turn_id, entries=_entries(update.get("entries")))
         case "usage_update":
             yield wire.Usage(
                 turn_id=turn_id, used=_count(update, "used"), size=_count(update, "size")
             )
+
+
+def opens_a_turn(update: Mapping[str, Any]) -> bool:
+    """Whether an update between prompts means that the agent goes on by itself."""
+    kind = update.get("sessionUpdate")
+    if kind in ("agent_message_chunk", "agent_thought_chunk"):
+        return bool(content_text(update.get("content")))
+    return kind in ("tool_call", "plan")
 
 
 def _chunk(
@@ -128,28 +122,6 @@ def content_text(content: object) -> str:
         case "image" | "audio" as kind:
             return f"[{kind}]"
     return ""
-
-
-def _tool(update: Mapping[str, Any], turn_id: str) -> Iterator[wire.ToolEvent]:
-    call_id = _text(update, "toolCallId")
-    if not call_id:
-        return
-    yield wire.ToolEvent(
-        turn_id=turn_id,
-        call_id=call_id,
-        name=_text(update, "title")[:TITLE_CHARACTERS_MAX] or None,
-        kind=_KINDS.get(_text(update, "kind")),
-        status=_STATUSES.get(_text(update, "status")),
-        summary=_place(update.get("locations")),
-        input=update.get("rawInput"),
-    )
-
-
-def _place(locations: object) -> str | None:
-    first = locations[0] if isinstance(locations, list) and locations else None
-    path = _text(_map(first), "path")
-    line = _count(_map(first), "line")
-    return (f"{path}:{line}" if line is not None else path) if path else None
 
 
 def _entries(entries: object) -> list[wire.PlanEntry]:
@@ -194,18 +166,45 @@ class Question(Struct, frozen=True, kw_only=True):
     title: str
     detail: str | None
     options: list[wire.PermissionOption]
+    call: Mapping[str, Any]
+    """The tool call it is about, which some agents describe nowhere else."""
 
 
-def read_question(params: Mapping[str, Any]) -> Question | None:
-    """Read ``session/request_permission``; None where there is nothing to choose."""
+def read_question(
+    params: Mapping[str, Any], known: Mapping[str, Any] | None = None
+) -> Question | None:
+    """Read ``session/request_permission``; None where there is nothing to choose.
+
+    *known* is what the agent reported of the same call before.
+    """
     options = list(filter(None, map(_option, _list(params.get("options"))[:OPTIONS_MAX])))
     if not options:
         return None
-    call = _map(params.get("toolCall"))
+    told = {key: one for key, one in _map(params.get("toolCall")).items() if one}
+    call = {**(known or {}), **told}
+    detail = _detail(call)
+    if detail is not None and len(detail) > DETAIL_CHARACTERS_MAX:
+        return None
     return Question(
         title=_text(call, "title")[:TITLE_CHARACTERS_MAX] or "a tool call",
-        detail=_detail(call),
+        detail=detail,
         options=options,
+        call=call,
+    )
+
+
+def rejects(question: Question, verdict: wire.PermissionVerdict | None) -> bool:
+    """Whether the verdict ends the call: some agents send no update of one that was rejected."""
+    if verdict is None or verdict.outcome == "cancelled":
+        return True
+    chosen = next((one for one in question.options if one.id == verdict.option_id), None)
+    return chosen is None or chosen.kind.startswith("reject")
+
+
+def rejected(seed: wire.ToolEvent) -> wire.ToolEvent:
+    """Return the end of a step that was not allowed."""
+    return wire.ToolEvent(
+        turn_id=seed.turn_id, call_id=seed.call_id, status="error", error="rejected"
     )
 
 
@@ -218,13 +217,21 @@ def _option(raw: Mapping[str, Any]) -> wire.PermissionOption | None:
 
 
 def _detail(call: Mapping[str, Any]) -> str | None:
+    """What will happen: the change of a write, the command, or all of the input."""
+    diffs = diffs_of(call)
+    if diffs:
+        return unified(diffs)
     raw = _map(call.get("rawInput"))
     command = raw.get("command")
     if isinstance(command, list):
         command = " ".join(map(str, command))
-    if not isinstance(command, str) or not command:
-        command = "\n".join(f"{key}: {value}" for key, value in raw.items())
-    return command[:DETAIL_CHARACTERS_MAX] or _place(call.get("locations"))
+    title = _text(call, "title")
+    parts = [title if len(title) > TITLE_CHARACTERS_MAX else ""]
+    if isinstance(command, str) and command:
+        parts.append(command)
+    else:
+        parts.append("\n".join(f"{key}: {value}" for key, value in raw.items()))
+    return "\n".join(filter(None, parts)) or place_of(call)
 
 
 def outcome(verdict: wire.PermissionVerdict | None) -> dict[str, Any]:
@@ -258,12 +265,17 @@ def prompt(
     return blocks
 
 
-def refusal_text(code: object, message: str, abilities: Abilities) -> str:
-    """Say what an agent's error means to the person who asked."""
+def refusal_text(code: object, message: str, data: object, abilities: Abilities) -> str:
+    """Say what an agent's error means to the person who asked.
+
+    The reason is often in ``error.data`` alone, under a message such as ``Internal error``.
+    """
     if code == AUTH_REQUIRED:
         methods = ", ".join(filter(None, abilities.auth_methods)) or "see its documentation"
         return f"the agent wants you to log in on its machine first ({methods})"
-    return f"the agent failed: {message}"
+    details = data if isinstance(data, str) else _text(_map(data), "details")
+    details = details or _text(_map(data), "message")
+    return f"the agent failed: {message}" + (f": {details[:2_000]}" if details else "")
 
 
 def _map(value: object) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from protocol.ids import TurnId
 from protocol.wire import codec
 from protocol.wire import messages as wire
 from protocol.wire.auth import Verified
+from protocol.wire.steps import bounded
 
 EARLY_ERRORS_MAX: Final = 16
 """Errors before registration that the link outlives; the next one closes it."""
@@ -225,7 +226,7 @@ class LinkMachine:
         if turn_id in self._turns:
             if isinstance(message, wire.TurnEnd):
                 self._turns.discard(turn_id)
-            return message
+            return bounded(message) if isinstance(message, wire.ToolEvent) else message
         if turn_id in self._reported:
             return None
         self._reported[turn_id] = None
