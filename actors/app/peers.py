@@ -15,7 +15,7 @@ from actors.feishu import gateway as calling
 from actors.feishu import pictures as fetching
 from actors.feishu.monthly import MonthlyCount
 from actors.kit.cleanup import CleanupBudget
-from actors.lanes.lane import LaneSettings
+from actors.lanes.settings import LaneSettings
 from actors.messages import journal
 from actors.turns.peers import GrantNotices
 from protocol import __version__
@@ -166,6 +166,7 @@ def pictures_settings(accounts: Accounts) -> fetching.PicturesSettings:
 def link_tools(accounts: Accounts, boxes: Mailboxes, adapters: Adapters) -> links.Tools:
     """Return the tools beside the channel's own: of operators, and of sessions."""
     return links.Tools(
+        own_turns=links.OwnTurnPeers(journal_tx=boxes.journal.tx, lanes_tx=boxes.lanes.tx),
         of_operators=intake.operator_tools({name: one.intake.tx for name, one in accounts.items()}),
         of_sessions=outbound.session_tools(
             outbound.Peers(

@@ -144,6 +144,7 @@ class _Intake:
             fetcher=Fetcher(peers, settings.attachments),
             nursery=nursery,
             now_ms=now_ms,
+            is_admin=self._stopper.is_admin,
         )
 
     async def serve(self, inbox: trio.MemoryReceiveChannel[intake.IntakeMessage]) -> None:

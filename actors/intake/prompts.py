@@ -24,7 +24,7 @@ from actors.intake.peers import Peers, find_target
 from actors.intake.rows import Prompt, close_row, prepare_rows, store
 from actors.messages import intake, journal, ownership
 from protocol import strings
-from protocol.ids import AccountId, ChatId, RowId
+from protocol.ids import AccountId, ChatId, OpenId, RowId
 from protocol.platform import comments
 from protocol.platform.content import Content
 from protocol.platform.events import CommentAdded, MessageReceived
@@ -68,8 +68,10 @@ class Prompts:
         fetcher: Fetcher,
         nursery: trio.Nursery,
         now_ms: Callable[[], int],
+        is_admin: Callable[[OpenId], bool],
     ) -> None:
         self._account = account
+        self._is_admin = is_admin
         self._to = peers
         self._answers = answers
         self._marks = marks
@@ -87,10 +89,10 @@ class Prompts:
         fetches = needs_fetching(message, content)
         if not fetches and message.chat_id not in self._held:
             self._taken.append(
-                Prompt(row_id=inbound.row_id, prepared=_prepared(self._account, message, content))
+                Prompt(row_id=inbound.row_id, prepared=self._prepared(message, content))
             )
             return
-        prepared = _prepared(self._account, message, content)
+        prepared = self._prepared(message, content)
         await self._hold(inbound.row_id, prepared, complete=not fetches)
         if fetches:
             self._nursery.start_soon(self._fetch, inbound.row_id, message, content)
@@ -171,7 +173,7 @@ class Prompts:
 
     async def _fetch(self, row_id: RowId, message: MessageReceived, content: Content) -> None:
         whole = await self._fetcher.complete(message, content)
-        prepared = _prepared(self._account, message, whole)
+        prepared = self._prepared(message, whole)
         await self._to.intake_tx.send(intake.ContentFetched(row_id=row_id, prepared=prepared))
 
     async def completed(self, message: intake.ContentFetched) -> None:
@@ -248,6 +250,13 @@ class Prompts:
             )
         self._refused.discard(message.row_id)
         return not message.delivered
+
+    def _prepared(self, message: MessageReceived, content: Content) -> Prepared:
+        prepared = _prepared(self._account, message, content)
+        if self._is_admin(message.sender_id):
+            # Proxies take a typed answer to a question without a turn from an admin alone.
+            prepared.meta["sender_role"] = "admin"
+        return prepared
 
     def _notify_if_nobody_is_there(
         self, message: Prepared, target: ownership.ChatTarget | None

@@ -11,7 +11,7 @@ import structlog
 
 from actors.journal.db import Db, Later, Value, change
 from actors.messages import journal
-from protocol.ids import AccountId, ChatId, EventId, MessageId, RowId, SessionId
+from protocol.ids import AccountId, ChatId, EventId, MessageId, OpenId, RowId, SessionId
 from protocol.routing.delivery import Offer, Prepared
 
 _DAMAGE = (msgspec.MsgspecError, UnicodeError, TypeError)
@@ -29,6 +29,49 @@ def note_given(db: Db, session_id: SessionId, offer: Offer) -> None:
         session_id,
         offer.prepared.chat_id,
         offer.account,
+    )
+    db.execute(
+        "INSERT INTO turn_place (session_id, account, chat_id, thread_id, chat_type, message_id,"
+        " sender_id, row_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+        " ON CONFLICT (session_id, account, chat_id, thread_id) DO UPDATE SET"
+        " chat_type = ?5, message_id = ?6, sender_id = ?7, row_id = ?8",
+        session_id,
+        offer.account,
+        offer.prepared.chat_id,
+        offer.prepared.meta.get("thread_id", ""),
+        offer.prepared.chat_type,
+        offer.prepared.message_id,
+        offer.prepared.sender_id,
+        offer.row_id,
+    )
+
+
+def find_turn_place(db: Db, message: journal.FindTurnPlace) -> journal.TurnPlace | None:
+    """Return where a turn of the session's own is shown: its last place, or the one it names."""
+    sql = (
+        "SELECT account, chat_id, thread_id, chat_type, message_id, sender_id FROM turn_place"
+        " WHERE session_id = ?1"
+    )
+    values: list[str] = [message.session_id]
+    for column, wanted in (
+        ("account", message.account),
+        ("chat_id", message.chat_id),
+        ("thread_id", message.thread_id),
+    ):
+        if wanted is not None:
+            values.append(wanted)
+            sql += f" AND {column} = ?{len(values)}"
+    found = db.execute(f"{sql} ORDER BY row_id DESC LIMIT 1", *values).one()
+    if found is None:
+        return None
+    account, chat_id, thread_id, chat_type, message_id, sender_id = found
+    return journal.TurnPlace(
+        account=AccountId(account),
+        chat_id=ChatId(chat_id),
+        thread_id=thread_id or None,
+        chat_type="p2p" if chat_type == "p2p" else "group",
+        message_id=MessageId(message_id),
+        sender_id=OpenId(sender_id),
     )
 
 

@@ -173,6 +173,21 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX inbound_claimed ON inbound (row_id)
         WHERE state = 'received' AND answer IS NOT NULL;
     """,
+    # Where a session was given a message last: where a turn of its own may be shown.
+    """
+    CREATE TABLE turn_place (
+        session_id TEXT NOT NULL,
+        account    TEXT NOT NULL,
+        chat_id    TEXT NOT NULL,
+        thread_id  TEXT NOT NULL,
+        chat_type  TEXT NOT NULL,
+        message_id TEXT NOT NULL,
+        sender_id  TEXT NOT NULL,
+        row_id     INTEGER NOT NULL,
+        PRIMARY KEY (session_id, account, chat_id, thread_id)
+    );
+    CREATE INDEX turn_place_last ON turn_place (session_id, row_id);
+    """,
 )
 """``MIGRATIONS[n]`` brings a journal of version n to version n + 1; one that was ever
 released is never edited here, only followed by another one."""

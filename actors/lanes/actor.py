@@ -67,6 +67,10 @@ class _Host:
             case lane.Attached(session_id=session_id):
                 self._links[session_id] = message.link
                 await self._lanes.open(session_id).send(message)
+            case lane.OpenOwnTurn(session_id=session_id):
+                if self._lanes.get(session_id) is None:
+                    message.reply.send(lane.OwnTurnRefused(why="the session is not attached"))
+                await self._send(session_id, message)
             case lane.StopTurn(session_id=session_id):
                 if self._lanes.get(session_id) is None:
                     message.reply.send(lane.NothingRunning())

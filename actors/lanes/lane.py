@@ -10,18 +10,19 @@ Every message is handled in one step without waiting; whatever waits is a child.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final, Literal
+from collections.abc import Callable
+from typing import Final
 
-import msgspec
 import structlog
 import trio
 
 from actors.kit.mailbox import ActorGone, ask, offer
+from actors.lanes.own_turns import own_turn_opening
+from actors.lanes.peers import Peers
+from actors.lanes.settings import LaneSettings, streams_in
 from actors.messages import lane, link, ownership, turn
 from protocol import ids
-from protocol.ids import AccountId, MessageId, RowId, SessionId, TurnId
-from protocol.platform.comments import place_of
+from protocol.ids import RowId, SessionId, TurnId
 from protocol.routing.delivery import Offer
 from protocol.routing.roster import ReplyMode
 from protocol.wire import messages as wire
@@ -34,38 +35,6 @@ MARKED_MAX: Final = 64
 """Messages of a channel session that carry the Typing mark at once; more go without."""
 
 log = structlog.get_logger()
-
-ShowTurn = Callable[
-    [
-        turn.TurnOpening,
-        trio.MemoryReceiveChannel[turn.TurnInput],
-        trio.MemorySendChannel[lane.LaneMessage],
-    ],
-    Awaitable[None],
-]
-"""Shows one turn until its final state was accepted; notifies the lane of its end."""
-FinishCrashed = Callable[[turn.TurnOpening], Awaitable[None]]
-"""Brings the cards of a turn whose actor crashed to error, by what the ledger knows."""
-MarkMessage = Callable[[AccountId, MessageId, trio.Event], Awaitable[None]]
-"""Marks a message as being worked on, until the event or until cancelled."""
-FeishuReplyMode = Literal["auto", "streaming", "static"]
-
-
-class LaneSettings(msgspec.Struct, frozen=True, kw_only=True):
-    reply_modes: dict[AccountId, FeishuReplyMode]
-    session_reply_mode: ReplyMode
-    cancel_deadline_s: float
-    random_bytes: Callable[[int], bytes]
-    """Of which turn ids are made."""
-
-
-class Peers(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom every lane asks, and who shows its turns; the same for all."""
-
-    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]
-    show_turn: ShowTurn
-    finish_crashed: FinishCrashed
-    mark: MarkMessage
 
 
 class _Turn:
@@ -103,6 +72,7 @@ class Lane:
         self._retire = retire
         self._peer: lane.Attached | None = None
         self._turn: _Turn | None = None
+        self._own_turn: _Turn | None = None  # one that nobody asked for; beside the lane's
         self._showing = 0
         self._fetching = False
         self._more = False
@@ -117,7 +87,8 @@ class Lane:
             while True:
                 self._handle(await inbox.receive())
                 self._fetch_if_free()
-                if self._peer is None and not (self._turn or self._showing or self._fetching):
+                turns = self._turn or self._own_turn
+                if self._peer is None and not (turns or self._showing or self._fetching):
                     # No checkpoint from this check to the retirement.
                     self._retire()
                     return  # noqa: ASYNC121  # retired: its children may end first
@@ -141,6 +112,9 @@ class Lane:
             case lane.StopTurn():
                 with message.reply:
                     message.reply.send(self._stop(message))
+            case lane.OpenOwnTurn():
+                with message.reply:
+                    message.reply.send(self._open_own_turn(message))
             case lane.RowRevoked(row_id=row_id):
                 if self._turn is not None and self._turn.row_id == row_id:
                     self._turn.revoked = True
@@ -151,8 +125,8 @@ class Lane:
             case lane.StopAll():
                 with message.reply:
                     self._draining = True
-                    if self._turn is not None:
-                        self._cancel(self._turn, "shutdown")
+                    for running in filter(None, (self._turn, self._own_turn)):
+                        self._cancel(running, "shutdown")
                     message.reply.send(None)
             case lane.TurnEnded(turn_id=turn_id):
                 self._turn_ended(turn_id)
@@ -163,6 +137,9 @@ class Lane:
                 self._cancel_expired(turn_id)
             case lane.TurnActorEnded(turn_id=turn_id, crashed=crashed):
                 self._showing -= 1
+                own = self._own_turn
+                if crashed and own is not None and own.opening.turn_id == turn_id:
+                    self._cancel(own, "timeout")
                 if crashed and self._turn is not None and self._turn.opening.turn_id == turn_id:
                     self._cancel(self._turn, "timeout")
 
@@ -248,10 +225,7 @@ class Lane:
         self, peer: lane.Attached, row: Offer, turn_id: TurnId, mode: ReplyMode | None
     ) -> trio.MemorySendChannel[turn.TurnInput]:
         prepared = row.prepared
-        wanted = self._settings.reply_modes.get(row.account, "auto")
-        streams = wanted == "streaming" or (wanted == "auto" and prepared.chat_type == "p2p")
-        if place_of(prepared.chat_id) is not None:
-            streams = False  # the thread of a comment shows no cards
+        streams = streams_in(self._settings, row.account, prepared.chat_id, prepared.chat_type)
         opening = turn.TurnOpening(
             turn_id=turn_id,
             session_id=self._session_id,
@@ -269,6 +243,21 @@ class Lane:
         self._showing += 1
         self._nursery.start_soon(self._show, opening, outlet, name=f"turn {turn_id}")
         return inputs.clone()
+
+    def _open_own_turn(self, wish: lane.OpenOwnTurn) -> lane.OwnTurnOpened | lane.OwnTurnRefused:
+        peer = self._peer
+        if peer is None or peer.connection_id != wish.connection_id or self._draining:
+            return lane.OwnTurnRefused(why="the session is leaving")
+        if self._own_turn is not None:
+            return lane.OwnTurnRefused(
+                why=f"turn {self._own_turn.opening.turn_id} is open; end it first"
+            )
+        opening = own_turn_opening(wish, peer.alias, self._settings)
+        inputs, outlet = trio.open_memory_channel[turn.TurnInput](TURN_INPUTS_MAX)
+        self._own_turn = _Turn(opening, RowId(0), inputs)
+        self._showing += 1
+        self._nursery.start_soon(self._show, opening, outlet, name=f"turn {wish.turn_id}")
+        return lane.OwnTurnOpened(turn=inputs.clone())
 
     async def _show(
         self, opening: turn.TurnOpening, outlet: trio.MemoryReceiveChannel[turn.TurnInput]
@@ -297,6 +286,10 @@ class Lane:
     def _turn_ended(self, turn_id: TurnId) -> None:
         if turn_id == self._unresponsive:
             self._owe_end(None)
+        if self._own_turn is not None and self._own_turn.opening.turn_id == turn_id:
+            self._own_turn.inputs.close()
+            self._own_turn = None
+            return
         if self._turn is None or self._turn.opening.turn_id != turn_id:
             return
         if not self._turn.revoked:
@@ -307,12 +300,18 @@ class Lane:
         await self._to.ownership_tx.send(ownership.RowAnswered(row_id=row_id))
 
     def _stop(self, stop: lane.StopTurn) -> lane.StopAnswer:
-        running = self._turn
-        if (
-            running is None
-            or running.cancelled
-            or stop.turn_id not in (None, running.opening.turn_id)
-        ):
+        # One stop word stops one turn: the lane's, else the session's own.
+        running = next(
+            (
+                one
+                for one in (self._turn, self._own_turn)
+                if one is not None
+                and not one.cancelled
+                and stop.turn_id in (None, one.opening.turn_id)
+            ),
+            None,
+        )
+        if running is None:
             return lane.NothingRunning()
         opening = running.opening
         in_its_direct_chat = opening.chat_type == "p2p" and stop.chat_id == opening.chat_id
@@ -342,6 +341,9 @@ class Lane:
         await self._own.send(lane.CancelExpired(turn_id=turn_id))
 
     def _cancel_expired(self, turn_id: TurnId) -> None:
+        if self._own_turn is not None and self._own_turn.opening.turn_id == turn_id:
+            self._turn_ended(turn_id)
+            return
         if self._turn is None or self._turn.opening.turn_id != turn_id:
             return
         log.warning("session.unresponsive", session=self._session_id, turn=turn_id)
@@ -364,6 +366,9 @@ class Lane:
         for row_id in list(self._marked):
             self._unmark(row_id)
         self._owe_end(None)
+        if self._own_turn is not None:
+            self._send_turn(self._own_turn, turn.SessionLost())
+            self._turn_ended(self._own_turn.opening.turn_id)
         if self._turn is not None:
             self._send_turn(self._turn, turn.SessionLost())
             self._drop_turn()

@@ -1,7 +1,8 @@
 """Links: the listener, and one link per proxy connection."""
 
-from actors.links.link import LinkSettings
 from actors.links.listener import serve
+from actors.links.own_turns import OwnTurnPeers
+from actors.links.settings import LinkSettings
 from actors.links.tools import OperatorTool, SessionTool, Tools
 
-__all__ = ["LinkSettings", "OperatorTool", "SessionTool", "Tools", "serve"]
+__all__ = ["LinkSettings", "OperatorTool", "OwnTurnPeers", "SessionTool", "Tools", "serve"]

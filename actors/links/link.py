@@ -8,21 +8,21 @@ straight to that turn's actor, whose pace becomes the proxy's own through TCP.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Final
 
-import msgspec
 import structlog
 import trio
 from tricycle import open_service_nursery
 
 from actors.kit.mailbox import ask_or
 from actors.kit.outbox import Outbox, OutboxFull
-from actors.links.capacity import Capacity, Places
+from actors.links.capacity import Places
+from actors.links.own_turns import open_own_turn
 from actors.links.permissions import Permissions
 from actors.links.sending import fitting, peer_of
-from actors.links.tools import ToolCalls, Tools
-from actors.messages import approvals, link, ownership, turn
+from actors.links.settings import LinkSettings
+from actors.links.tools import ToolCalls
+from actors.messages import link, ownership, turn
 from protocol.errors import RemoteProtocolError
 from protocol.ids import ConnectionId, EventId, SessionId, TurnId
 from protocol.wire import messages as wire
@@ -41,6 +41,7 @@ from protocol.wire.link import (
     ClosePermission,
     LinkMachine,
     LinkState,
+    OpenTurn,
     Received,
     Send,
     Step,
@@ -68,28 +69,7 @@ GOODBYE_WITHIN_S: Final = 1.0
 """For the last frames to leave, and for ownership to learn that the link is over."""
 RETRY_AFTER_MS: Final = 1_000
 
-Verify = Callable[[bytes, wire.Register], Verified | None]
-"""``verify(nonce, register)``: None where the proof does not hold."""
-
 log = structlog.get_logger()
-
-
-class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
-    daemon_version: str
-    generation: int
-    verify: Verify
-    next_connection_id: Callable[[], ConnectionId]
-    """Never the same twice, over restarts of the links."""
-    tools: Tools = Tools()
-    random_bytes: Callable[[int], bytes] = os.urandom
-    capacity: Capacity | None = None
-    """None: what the descriptors of the process allow, whose limit is raised."""
-    approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage] | None = None
-    """None where nobody can be asked: every question is then answered ``cancelled``."""
-    cluster: str | None = None
-    node: str | None = None
-    successor: Callable[[], tuple[str, ...]] = lambda: ()
-    """Where sessions are served next when this daemon leaves, as far as it knows."""
 
 
 class Link:
@@ -120,6 +100,7 @@ class Link:
         )
         self._turns: dict[TurnId, trio.MemorySendChannel[turn.TurnInput]] = {}
         self._admitted = trio.Event()
+        self._session_id = SessionId("")
         self.asked_in = False
         self._reading = trio.CancelScope()
         self._received_at = trio.current_time()
@@ -227,10 +208,24 @@ class Link:
                 )
             case UseTool(tool=tool):
                 await self._calls.use(tool, self._nursery)
+            case OpenTurn(turn=wish):
+                await self._open_own_turn(wish)
             case AskPermission(request=request):
                 await self._permissions.ask(request)
             case ClosePermission(closed=closed):
                 await self._permissions.close(closed)
+
+    async def _open_own_turn(self, wish: wire.TurnOpen) -> None:
+        opened = await open_own_turn(
+            self._settings.tools.own_turns, self._session_id, self._id, wish
+        )
+        if isinstance(opened, str):
+            self._send(self._machine.refuse_turn(wish.turn_id, opened).message)
+            return
+        turn_id = TurnId(wish.turn_id)
+        self._turns[turn_id] = opened.turn
+        self._machine.open_turn(turn_id)
+        self._permissions.opened(turn_id, opened.place)
 
     async def _slow_down(self) -> None:
         """Let a wrong proof wait for its refusal; say that somebody tries."""
@@ -283,6 +278,7 @@ class Link:
         match answer:
             case ownership.Admitted():
                 self._machine.admitted()
+                self._session_id = SessionId(register.session_id)
                 self._reader.body_bytes_max = BODY_BYTES_MAX
                 self._calls.admitted(register)
                 self._permissions.admitted(SessionId(register.session_id), answer.alias)

@@ -11,7 +11,8 @@ import trio
 from actors.kit.descriptors import raise_limit
 from actors.kit.listening import serve_borrowed
 from actors.links.capacity import Places, capacity_of
-from actors.links.link import Link, LinkSettings
+from actors.links.link import Link
+from actors.links.settings import LinkSettings
 from actors.messages import ownership
 from protocol.ids import ConnectionId
 from protocol.wire.auth import WrongProofs

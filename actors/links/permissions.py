@@ -8,7 +8,7 @@ from typing import Final
 import trio
 
 from actors.kit.mailbox import offer
-from actors.messages import approvals, link
+from actors.messages import approvals, journal, link
 from protocol.cards.approval import Place
 from protocol.ids import AccountId, ChatId, ConnectionId, MessageId, OpenId, SessionId, TurnId
 from protocol.wire import messages as wire
@@ -55,6 +55,17 @@ class Permissions:
         if len(self._places) > TURNS_MAX:
             del self._places[next(iter(self._places))]
         self._account = place.account
+
+    def opened(self, turn_id: TurnId, place: journal.TurnPlace) -> None:
+        """Remember where a turn of the session's own is shown: its starter is asked."""
+        self._places[turn_id] = Place(
+            account=place.account,
+            chat_id=place.chat_id,
+            message_id=place.message_id if place.thread_id else MessageId(""),
+            sender_id=place.sender_id,
+            chat_type=place.chat_type,
+            lease_epoch=0,
+        )
 
     async def ask(self, request: wire.PermissionRequest) -> None:
         """Ask where the turn came from; without a turn, the admins."""

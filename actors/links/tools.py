@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from actors.kit.mailbox import ask_or
+from actors.links.own_turns import OwnTurnPeers
 from actors.messages import ownership
 from protocol.ids import ConnectionId, SessionId
 from protocol.routing import lease
@@ -36,6 +37,8 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     of_operators: Mapping[str, OperatorTool] = {}
     """To everybody else there are none such."""
     of_sessions: Mapping[str, SessionTool] = {}
+    own_turns: OwnTurnPeers | None = None
+    """None where a session may open no turns by itself."""
 
 
 class ToolCalls:

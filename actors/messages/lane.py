@@ -7,9 +7,10 @@ import trio
 
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
+from actors.messages.journal import TurnPlace
 from actors.messages.link import LinkMessage
 from actors.messages.ownership import NextRow
-from actors.messages.turn import Mode
+from actors.messages.turn import Mode, TurnInput
 from protocol.ids import ChatId, ConnectionId, MessageId, OpenId, RowId, SessionId, TurnId
 from protocol.wire.messages import CancelReason, TurnStatus
 
@@ -75,6 +76,26 @@ class StopTurn(Message, frozen=True, kw_only=True):
     reply: Reply[StopAnswer]
 
 
+class OwnTurnOpened(msgspec.Struct, frozen=True, kw_only=True):
+    turn: trio.MemorySendChannel[TurnInput]
+    """Takes what the proxy sends of it."""
+
+
+class OwnTurnRefused(msgspec.Struct, frozen=True, kw_only=True):
+    why: str
+
+
+class OpenOwnTurn(Message, frozen=True, kw_only=True):
+    """The session goes on by itself: show that where it was given a message."""
+
+    session_id: SessionId
+    connection_id: ConnectionId
+    turn_id: TurnId
+    place: TurnPlace
+    title: str | None
+    reply: Reply[OwnTurnOpened | OwnTurnRefused]
+
+
 class RowRevoked(Message, frozen=True, kw_only=True):
     """A row offered to this session and not acked went to another; its turn stops here."""
 
@@ -138,6 +159,7 @@ LaneMessage = (
     | Wake
     | RowClosed
     | StopTurn
+    | OpenOwnTurn
     | RowRevoked
     | MessageRecalled
     | StopAll

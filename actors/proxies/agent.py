@@ -143,8 +143,8 @@ class Agent:
         """Let pass what is replayed, also after the answer: history is no answer."""
         self._updated_at = trio.current_time()
         with trio.move_on_after(HISTORY_WITHIN_S):
-            while (quiet_at := self._updated_at + HISTORY_QUIET_S) > trio.current_time():
-                await trio.sleep_until(quiet_at)
+            while (quiet_at := self._updated_at + HISTORY_QUIET_S) > trio.current_time():  # noqa: ASYNC110  # until it is quiet
+                await trio.sleep_until(quiet_at)  # until nothing came for so long
 
     async def _start(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         with trio.move_on_after(START_WITHIN_S):

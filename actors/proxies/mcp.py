@@ -247,9 +247,10 @@ class _Server:
             await self._send(mcp.permission_notification(request.request_id, verdict.option_id))
 
     async def _take_verdict(self, proxy: Proxy, deliver: wire.Deliver) -> bool:
-        """Take a typed answer to an open question, in a direct chat only."""
+        """Take an admin's typed answer to an open question, in a direct chat only."""
         typed = mcp.verdict_words(deliver.content)
-        if typed is None or deliver.meta.get("chat_type") != "p2p":
+        by_admin = deliver.meta.get("sender_role") == "admin"
+        if typed is None or not by_admin or deliver.meta.get("chat_type") != "p2p":
             return False
         request_id, option_id = typed
         asked = self._permissions.get(request_id)

@@ -67,8 +67,20 @@ class UseTool(Step, frozen=True, kw_only=True):
     tool: wire.Tool
 
 
+class OpenTurn(Step, frozen=True, kw_only=True):
+    """The session goes on by itself: open the turn, or refuse it."""
+
+    turn: wire.TurnOpen
+
+
 class AskPermission(Step, frozen=True, kw_only=True):
     request: wire.PermissionRequest
+
+
+class Options(Step, frozen=True, kw_only=True):
+    """What can be chosen about the agent, or what came of a choice."""
+
+    message: wire.Offer | wire.Chosen
 
 
 class ClosePermission(Step, frozen=True, kw_only=True):
@@ -105,6 +117,23 @@ class LinkMachine:
 
     def close_turn(self, turn_id: TurnId) -> None:
         self._turns.discard(turn_id)
+
+    def refuse_turn(self, turn_id: str, why: str) -> Send:
+        """A turn of its own may not be opened; what it sends of it is dropped silently."""
+        self._report(TurnId(turn_id))
+        return Send(
+            message=wire.Error(code="turn_refused", message=why, fatal=False, turn_id=turn_id[:256])
+        )
+
+    def _open(self, wish: wire.TurnOpen) -> Step | None:
+        turn_id = TurnId(wish.turn_id)
+        if turn_id in self._turns or turn_id in self._reported:
+            return None  # an id used before
+        if not wire.OWN_TURN_ID_PATTERN.fullmatch(wish.turn_id):
+            return self.refuse_turn(
+                wish.turn_id, "turn_id must be own- and 1 to 64 of A-Z a-z 0-9 . _ -"
+            )
+        return OpenTurn(turn=wish)
 
     # ── what the peer sent ──────────────────────────────────────────────────
 
@@ -212,6 +241,10 @@ class LinkMachine:
                 return Acknowledge(ack=message)
             case wire.Tool():
                 return UseTool(tool=message)
+            case wire.TurnOpen():
+                return self._open(message)
+            case wire.Offer() | wire.Chosen():
+                return Options(message=message)
             case wire.PermissionRequest():
                 return AskPermission(request=message)
             case wire.PermissionClosed():
@@ -226,12 +259,12 @@ class LinkMachine:
         if turn_id in self._turns:
             if isinstance(message, wire.TurnEnd):
                 self._turns.discard(turn_id)
+                if wire.OWN_TURN_ID_PATTERN.fullmatch(turn_id):
+                    self._report(turn_id)
             return bounded(message) if isinstance(message, wire.ToolEvent) else message
         if turn_id in self._reported:
             return None
-        self._reported[turn_id] = None
-        if len(self._reported) > REPORTED_TURNS_MAX:
-            self._reported.popitem(last=False)
+        self._report(turn_id)
         return Send(
             message=wire.Error(
                 code="unknown_turn",
@@ -240,6 +273,12 @@ class LinkMachine:
                 turn_id=message.turn_id[:256],
             )
         )
+
+    def _report(self, turn_id: TurnId) -> None:
+        """From now on what is sent of this turn is dropped silently."""
+        self._reported[turn_id] = None
+        if len(self._reported) > REPORTED_TURNS_MAX:
+            self._reported.popitem(last=False)
 
 
 def join_deltas(messages: Iterable[wire.TurnMessage]) -> list[wire.TurnMessage]:

@@ -18,6 +18,7 @@ from actors.messages.journal.records import (
     CountCalls,
     EnterApproval,
     EnterTyping,
+    FindTurnPlace,
     ForgetApproval,
     ForgetTyping,
     LedgerEntry,
@@ -29,6 +30,7 @@ from actors.messages.journal.records import (
     OpenCards,
     Overdue,
     SaveAccess,
+    TurnPlace,
     TypingEntry,
     TypingLeft,
     Unanswered,
@@ -97,6 +99,7 @@ JournalMessage = (
     | OpenCards
     | WhoseCard
     | Correspondent
+    | FindTurnPlace
     | NoteSent
     | WhereIs
     | Unanswered
@@ -135,6 +138,7 @@ __all__ = [
     "EnterApproval",
     "EnterTyping",
     "Failed",
+    "FindTurnPlace",
     "ForgetApproval",
     "ForgetSession",
     "ForgetTyping",
@@ -163,6 +167,7 @@ __all__ = [
     "SaveLease",
     "SaveSession",
     "SaveUnread",
+    "TurnPlace",
     "TypingEntry",
     "TypingLeft",
     "Unanswered",

@@ -15,6 +15,7 @@ from protocol.ids import (
     ChatId,
     EventId,
     MessageId,
+    OpenId,
     RowId,
     SessionId,
     TurnId,
@@ -106,6 +107,27 @@ class Correspondent(Message, frozen=True, kw_only=True):
     session_id: SessionId
     chat_id: ChatId
     reply: Reply[Correspondence | Failed]
+
+
+class TurnPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a session was given a message, and by whom: the last one there."""
+
+    account: AccountId
+    chat_id: ChatId
+    thread_id: str | None
+    chat_type: Literal["p2p", "group"]
+    message_id: MessageId
+    sender_id: OpenId
+
+
+class FindTurnPlace(Message, frozen=True, kw_only=True):
+    """Ask for the last place of a session, or for the one that is named."""
+
+    session_id: SessionId
+    account: AccountId | None
+    chat_id: ChatId | None
+    thread_id: str | None
+    reply: Reply[TurnPlace | Failed | None]
 
 
 class NoteSent(Message, frozen=True, kw_only=True):

@@ -11,7 +11,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import lanes
 from actors.kit.mailbox import Reply, ask
-from actors.lanes.lane import Lane, LaneSettings, Peers
+from actors.lanes.lane import Lane
+from actors.lanes.peers import Peers
+from actors.lanes.settings import LaneSettings
 from actors.messages import lane, link, ownership, turn
 from protocol.ids import (
     AccountId,

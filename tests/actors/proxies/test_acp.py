@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,11 @@ class Setup:
 async def setup(
     state_dir: Path, tmp_path: Path, *agent: str, options: tuple[str, ...] = (), **env: str
 ) -> AsyncIterator[Setup]:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with AsyncExitStack() as stack:
+        platform = await stack.enter_async_context(open_platform())
         chat = await platform.chat()
+        daemon = open_daemon(platform, state_dir, allowFrom=chat["members"])
+        await stack.enter_async_context(daemon)
         command = agent or (sys.executable, str(AGENT))
         process = await trio.lowlevel.open_process(
             larkd(

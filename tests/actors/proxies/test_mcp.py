@@ -251,40 +251,42 @@ async def asked(client: StdioProcess, platform: Platform, chat: Map) -> Map:
 
 
 async def test_a_permission_is_decided_by_a_button_of_its_card(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        mcp(state_dir) as client,
-    ):
-        await attached(client)
+    async with open_platform() as platform:
         chat = await platform.chat()
-        await platform.send(chat, "do it")
-        await client.notified(CHANNEL)
-        card = await asked(client, platform, chat)
-        assert "Bash: Run the tests" in card["content"]
-        await platform.post("click", message_id=card["message_id"], element_id="option_0")
-        params = await client.notified("notifications/claude/channel/permission")
-        assert params == {"request_id": "abcde", "behavior": "allow"}
+        async with (
+            open_daemon(platform, state_dir, admins=chat["members"]),
+            mcp(state_dir) as client,
+        ):
+            await attached(client)
+            await platform.send(chat, "do it")
+            await client.notified(CHANNEL)
+            card = await asked(client, platform, chat)
+            assert "Bash: Run the tests" in card["content"]
+            await platform.post("click", message_id=card["message_id"], element_id="option_0")
+            params = await client.notified("notifications/claude/channel/permission")
+            assert params == {"request_id": "abcde", "behavior": "allow"}
 
 
 async def test_a_permission_is_decided_by_words_and_is_no_message_then(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        mcp(state_dir) as client,
-    ):
-        await attached(client)
+    async with open_platform() as platform:
         chat = await platform.chat()
-        await platform.send(chat, "do it")
-        await client.notified(CHANNEL)
-        await platform.send(chat, "yes abcde")
-        assert (await client.notified(CHANNEL))["content"] == "yes abcde", "nothing is open"
-        card = await asked(client, platform, chat)
-        await platform.send(chat, " No ABCDE ")
-        params = await client.notified("notifications/claude/channel/permission")
-        assert params == {"request_id": "abcde", "behavior": "deny"}
-        late = await platform.post("click", message_id=card["message_id"], element_id="option_0")
-        assert late["code"] != 0 or "no longer" in str(late["toast"])
+        async with (
+            open_daemon(platform, state_dir, admins=chat["members"]),
+            mcp(state_dir) as client,
+        ):
+            await attached(client)
+            await platform.send(chat, "do it")
+            await client.notified(CHANNEL)
+            await platform.send(chat, "yes abcde")
+            assert (await client.notified(CHANNEL))["content"] == "yes abcde", "nothing is open"
+            card = await asked(client, platform, chat)
+            await platform.send(chat, " No ABCDE ")
+            params = await client.notified("notifications/claude/channel/permission")
+            assert params == {"request_id": "abcde", "behavior": "deny"}
+            late = await platform.post(
+                "click", message_id=card["message_id"], element_id="option_0"
+            )
+            assert late["code"] != 0 or "no longer" in str(late["toast"])
 
 
 # ── its end ─────────────────────────────────────────────────────────────────
@@ -381,7 +383,7 @@ async def test_the_doctor_answers_also_without_a_daemon(state_dir: Path) -> None
     async with mcp(state_dir) as client:
         found, text = await client.tool("feishu_channel_doctor")
         assert found
-        assert "❌ daemon: larkd is not running on" in text
+        assert "does not exist yet" in text
 
 
 async def test_another_session_may_not_reply_where_it_was_never_spoken_to(
