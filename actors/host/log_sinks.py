@@ -108,6 +108,8 @@ class RotatingFile:
             self._rotate()
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         self._descriptor = os.open(self._path, flags, 0o600)
+        # A file that was there may have been open to others; its lines name people and chats.
+        os.fchmod(self._descriptor, 0o600)
         return self._descriptor
 
     def _rotate(self) -> None:

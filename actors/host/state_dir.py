@@ -23,6 +23,7 @@ from protocol.config.settings import ConfigurationError
 
 PRIVATE_DIR: Final = 0o700
 PRIVATE_FILE: Final = 0o600
+_OTHERS: Final = 0o077
 _SMALL_FILE_BYTES: Final = 64 * 1024
 _PID_READS: Final = 20
 _PID_READ_EVERY_S: Final = 0.01
@@ -50,14 +51,69 @@ def create(state: StateDir) -> None:
             root.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
         if not root.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "it is not a directory")
-        if root.stat().st_mode & stat.S_IWOTH:
-            raise PermissionError(errno.EPERM, f"anybody may write to it; chmod 700 {root}")
+        _make_private(root)
+        for file in (state.lock, state.log, *_journal_files(state)):
+            _check_file(file)
         for inner in (state.tokens, state.attachments):
             inner.mkdir(mode=PRIVATE_DIR, exist_ok=True)
         if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "it is not writable")
     except OSError as failed:
         raise _unusable(root, failed) from None
+
+
+def _make_private(root: Path) -> None:
+    """Close the directory to others; refuse one that they could write to.
+
+    Raises:
+        OSError: it is another user's, or others may have put files into it.
+    """
+    about = root.stat()
+    if about.st_uid != os.geteuid():
+        raise PermissionError(
+            errno.EPERM, f"it belongs to another user (uid {about.st_uid}); run this as that user"
+        )
+    if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(
+            errno.EPERM,
+            f"other users may write to it (mode {stat.S_IMODE(about.st_mode):04o});"
+            f" look at what is in it, then: chmod 700 {root}",
+        )
+    if about.st_mode & _OTHERS:
+        root.chmod(PRIVATE_DIR)
+
+
+def _journal_files(state: StateDir) -> tuple[Path, ...]:
+    database = state.database
+    return (database, *(database.with_name(f"{database.name}{end}") for end in ("-wal", "-shm")))
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what is no file of ours, and close a file to others.
+
+    Raises:
+        OSError: a link, no regular file, or another user's.
+    """
+    try:
+        about = path.lstat()
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(about.st_mode):
+        raise PermissionError(
+            errno.EPERM,
+            f"{path.name} is a symbolic link; put the file itself there"
+            " (a state directory elsewhere is named by --state-dir)",
+        )
+    if not stat.S_ISREG(about.st_mode):
+        raise PermissionError(errno.EPERM, f"{path.name} is not a file; remove it")
+    if about.st_uid != os.geteuid():
+        raise PermissionError(
+            errno.EPERM,
+            f"{path.name} belongs to another user (uid {about.st_uid});"
+            f" if you trust it: chown {os.geteuid()} {path}",
+        )
+    if about.st_mode & _OTHERS:
+        path.chmod(PRIVATE_FILE)
 
 
 def _unusable(root: Path, failed: OSError) -> ConfigurationError:
