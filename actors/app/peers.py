@@ -101,6 +101,11 @@ def lane_settings(settings: Settings, accounts: Accounts, adapters: Adapters) ->
     deadlines = [account.tuning.cancel_deadline_ms for account in settings.accounts]
     return LaneSettings(
         reply_modes={name: account.settings.reply_mode for name, account in accounts.items()},
+        group_reply_modes={
+            name: account.settings.group_reply_mode
+            for name, account in accounts.items()
+            if account.settings.group_reply_mode is not None
+        },
         session_reply_mode=settings.reply_mode,
         cancel_deadline_s=max(deadlines) / 1000,
         random_bytes=adapters.random_bytes,

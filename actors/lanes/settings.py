@@ -16,6 +16,8 @@ FeishuReplyMode = Literal["auto", "streaming", "static"]
 
 class LaneSettings(msgspec.Struct, frozen=True, kw_only=True):
     reply_modes: dict[AccountId, FeishuReplyMode]
+    group_reply_modes: dict[AccountId, FeishuReplyMode]
+    """Of accounts whose groups do not follow the account's own."""
     session_reply_mode: ReplyMode
     cancel_deadline_s: float
     random_bytes: Callable[[int], bytes]
@@ -27,4 +29,6 @@ def streams_in(settings: LaneSettings, account: AccountId, chat_id: ChatId, chat
     if place_of(chat_id) is not None:
         return False  # the thread of a comment shows no cards
     wanted = settings.reply_modes.get(account, "auto")
+    if chat_type == "group":
+        wanted = settings.group_reply_modes.get(account, wanted)
     return wanted == "streaming" or (wanted == "auto" and chat_type == "p2p")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+import pytest
 import trio
 
 from tests.kit.daemon import Platform, environment, open_daemon, open_platform
@@ -55,6 +56,37 @@ async def test_sigterm_brings_every_card_to_stopped_and_exits_0(state_dir: Path)
             left = [message["t"] for message in await mate.wait_closed()]
             assert left[-1] == "bye"
             assert "cancel" in left
+
+
+@pytest.mark.parametrize("round_trip_s", [0.15, 1.0])
+async def test_sigterm_stops_every_card_of_a_slow_platform(
+    state_dir: Path, round_trip_s: float
+) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir) as daemon,
+        AsyncExitStack() as stack,
+    ):
+        mates = await stream_cards(platform, state_dir, stack, CARDS)
+        await platform.post("faults", match={}, kind="delay", seconds=round_trip_s, times=None)
+        async with trio.open_nursery() as nursery:
+            for mate in mates:
+                nursery.start_soon(stream_words, mate)
+            await trio.sleep(3)
+            daemon.signal(signal.SIGTERM)
+            assert await daemon.wait(within_s=20) == 0
+            nursery.cancel_scope.cancel()
+        cards = await platform.wait_cards(CARDS, "🛑 Stopped · ", "so far", within_s=3)
+        assert not any(card["streaming"] for card in cards)
+
+
+async def stream_words(mate: RawProxy) -> None:
+    """Keep a turn's text growing, so that a call of its card is under way at any moment."""
+    turn_id = next(one["turn_id"] for one in mate.seen if one["t"] == "deliver")
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        while True:
+            await mate.send(t="delta", turn_id=turn_id, text="word ")
+            await trio.sleep(0.1)
 
 
 async def test_after_sigkill_the_next_start_repairs_every_card(state_dir: Path) -> None:

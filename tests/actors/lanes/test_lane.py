@@ -15,6 +15,7 @@ from actors.lanes.lane import Lane
 from actors.lanes.peers import Peers
 from actors.lanes.settings import LaneSettings
 from actors.messages import lane, link, ownership, turn
+from protocol.config.keys import FeishuReplyMode
 from protocol.ids import (
     AccountId,
     ChatId,
@@ -63,6 +64,8 @@ class World:
         self.turns: dict[TurnId, list[turn.TurnInput]] = {}
         self.openings: list[turn.TurnOpening] = []
         self.crash_turns = False
+        self.own: trio.MemorySendChannel[lane.LaneMessage] | None = None
+        """The mailbox of the last turn's lane."""
         self.repaired: list[TurnId] = []
         self.sent: list[link.LinkMessage] = []
         self.lanes_tx, self.lanes_rx = trio.open_memory_channel[lane.LaneMessage](100)
@@ -102,6 +105,7 @@ class World:
     ) -> None:
         """A turn's actor as small as it can be: it ends with the proxy's end or a loss."""
         self.openings.append(opening)
+        self.own = own
         received = self.turns.setdefault(opening.turn_id, [])
         if self.crash_turns:
             raise RuntimeError("a bug in the card")
@@ -167,11 +171,14 @@ class World:
 
 
 @asynccontextmanager
-async def open_world() -> AsyncIterator[World]:
+async def open_world(
+    group_reply_modes: dict[AccountId, FeishuReplyMode] | None = None,
+) -> AsyncIterator[World]:
     world = World()
     numbers = iter(range(1000))
     settings = LaneSettings(
         reply_modes={},
+        group_reply_modes=group_reply_modes or {},
         session_reply_mode="verbose",
         cancel_deadline_s=CANCEL_DEADLINE_S,
         random_bytes=lambda size: next(numbers).to_bytes(size, "big"),
@@ -232,6 +239,28 @@ async def test_a_channel_session_gets_rows_as_they_come(autojump_clock: MockCloc
         await world.give(row(1), row(2), row(3))
         assert world.offered() == ["prompt 1", "prompt 2", "prompt 3"]
         assert world.openings == []
+
+
+async def test_groups_may_have_a_reply_mode_of_their_own(autojump_clock: MockClock) -> None:
+    async with open_world({AccountId("default"): "streaming"}) as world:
+        await world.attach()
+        await world.give(row(1, kind="group"), row(2))
+        await world.end(0)
+        assert [opening.mode for opening in world.openings] == ["streaming", "streaming"]
+
+
+async def test_a_stop_is_answered_where_the_card_was_lost(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.attach()
+        await world.give(row(1))
+        (opening,) = world.openings
+        assert world.own is not None
+        await world.own.send(lane.CardLost(turn_id=opening.turn_id))
+        await wait_all_tasks_blocked()
+        assert await world.stop() == lane.Stopped(alias="api", mode="static")
+        (stop,) = world.turns[opening.turn_id]
+        assert isinstance(stop, turn.Stop)
+        assert stop.answered, "so the turn's own replies need not add that it stopped"
 
 
 async def test_groups_are_static_and_direct_chats_stream(autojump_clock: MockClock) -> None:
