@@ -102,6 +102,7 @@ def test_a_typed_message_streams_into_a_card_and_ends_as_done(chat_page: str) ->
         titles = "[...document.querySelectorAll('.panel summary')].map((one) => one.innerText)"
         panels = set(page.execute_script(f"return {titles}"))
         assert panels == {"📋 Plan (3/3)", "🔧 Tool calls (3)", "🧠 Reasoning"}
+        assert not page.find_elements(By.CSS_SELECTOR, ".panel[open]"), "the plan is done"
         assert not page.find_elements(By.CSS_SELECTOR, ".typing"), "the typing mark is gone"
 
         page.find_element(By.ID, "language").click()

@@ -8,7 +8,8 @@ import { inline, markdown, picture } from "./markdown.js";
 
 const FREQUENCY_MS = 70;
 const STEP = 1;
-const SHORT_SIDE_MS = 16;
+const FRAME_MS = 16;
+const ALL_DONE = /\((\d+)\/\1\)$/; // a title that counts, as "Plan (3/3)"
 
 export function localized(node, language) {
   return node?.i18n_content?.[language] ?? node?.content ?? "";
@@ -70,7 +71,7 @@ export class CardView {
   type() {
     if (this.timer !== null) return;
     const config = this.card.card.config?.streaming_config;
-    const frequency = Math.max(SHORT_SIDE_MS, default_(config?.print_frequency_ms, FREQUENCY_MS));
+    const frequency = Math.max(FRAME_MS, default_(config?.print_frequency_ms, FREQUENCY_MS));
     const step = default_(config?.print_step, STEP);
     if ([...this.typewriters.values()].every((one) => one.done)) return;
     this.timer = setTimeout(() => {
@@ -141,7 +142,9 @@ export class CardView {
 
   panel(model, path) {
     const key = model.element_id ?? path;
-    const open = this.toggled.get(key) ?? model.expanded ?? false;
+    // What has been done to its end makes room for the answer, unless the reader opened it.
+    const over = !this.card.streaming && ALL_DONE.test(localized(model.header?.title, this.language()));
+    const open = this.toggled.get(key) ?? (model.expanded === true && !over);
     const title = element("summary", { model: { toggles: key } }, localized(model.header?.title, this.language()));
     if (model.header?.title?.element_id) title.dataset.elementId = model.header.title.element_id;
     return element("details", { class: "panel", open }, title, element("div", {}, this.list(model.elements ?? [], path)));

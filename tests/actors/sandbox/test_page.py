@@ -204,6 +204,21 @@ def test_a_panel_nobody_touched_follows_the_card(sandbox: SandboxProcess, page: 
     wait(page, lambda: panel.get_property("open") is False)
 
 
+def test_a_plan_that_is_done_makes_room_when_the_card_ends(
+    sandbox: SandboxProcess, page: Browser
+) -> None:
+    done = PLAN | {"header": {"title": {"tag": "plain_text", "content": "Plan (2/2)"}}}
+    half = done | {"header": {"title": {"tag": "plain_text", "content": "Plan (1/2)"}}}
+    for plan, is_open in ((done, False), (half, True)):
+        card_id = sandbox.send_card(sandbox.chat()["chat_id"], streaming(plan))
+        panel = one(page, f'[data-card-id="{card_id}"] .panel')
+        assert panel.get_property("open") is True, "it runs"
+        off = json.dumps({"config": {"streaming_mode": False}})
+        sandbox.call("PATCH", f"{CARDS}/{card_id}/settings", settings=off, sequence=1)
+        one(page, f'[data-card-id="{card_id}"][data-state="final"]')
+        assert panel.get_property("open") is is_open
+
+
 def test_only_what_came_by_content_is_typed(sandbox: SandboxProcess, page: Browser) -> None:
     card = streaming(text_element("typed"), text_element("painted"))
     card["config"]["streaming_config"] = {"print_frequency_ms": {"default": 400}}
