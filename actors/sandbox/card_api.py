@@ -28,6 +28,7 @@ class CardApi:
     def routes(self, api: Api) -> list[Route]:
         table: list[tuple[str, str, Handler]] = [
             ("POST", _CARDS, self._create_card),
+            ("POST", f"{_CARDS}/id_convert", self._convert_id),
             ("PUT", f"{_CARDS}/:card_id", self._update_card),
             ("PATCH", f"{_CARDS}/:card_id/settings", self._card_settings),
             ("POST", f"{_CARDS}/:card_id/batch_update", self._batch_update),
@@ -44,6 +45,12 @@ class CardApi:
             raise PlatformError(10002, "only card_json is known here")
         card = parse_card(_string(call.body.get("data"), "data", CREATE_CHARS_MAX))
         return {"card_id": self._world.add_card(call.app_id, card).card_id}
+
+    async def _convert_id(self, call: Call) -> Any:
+        message = self._world.messages.get(str(call.body.get("message_id")))
+        if message is None or message.card_id is None:
+            raise PlatformError(10002, "message_id is of no card entity")
+        return {"card_id": message.card_id}
 
     def is_exempt(self, template: str, path: Mapping[str, Any]) -> bool:
         """Whether this call updates a card that streams, so that no API limit counts it."""

@@ -19,6 +19,7 @@ TEXT_BYTES_MAX: Final = 150 * 1024
 PAGE_DEFAULT: Final = 20
 PAGE_MAX: Final = 50
 EDITS_MAX: Final = 20
+PATCHABLE_MS: Final = 14 * 24 * 3_600_000
 UUID_CHARS_MAX: Final = 50
 _MSG_TYPES: Final = frozenset(
     {
@@ -89,13 +90,8 @@ class MessageApi:
             raise PlatformError(230001, f"invalid request parameter, ext={wrong}") from wrong
         if msg_type == "text" and not (isinstance(body, dict) and body.get("text")):
             raise PlatformError(230001, "invalid request parameter, ext=text is empty")
-        if msg_type == "interactive" and isinstance(body, dict) and body.get("schema") == "2.0":
-            try:
-                check_card(body)
-            except PlatformError as wrong:
-                raise PlatformError(
-                    230099, f"Failed to create card content, ext={wrong.message}"
-                ) from wrong
+        if msg_type == "interactive":
+            _check_card(body)
         return str(msg_type), content
 
     async def _create_message(self, call: Call) -> Any:
@@ -227,6 +223,14 @@ class MessageApi:
             raise PlatformError(230001, "invalid request parameter, ext=content")
         if len(content.encode()) > CARD_BYTES_MAX:
             raise PlatformError(230025, "The length of the message content reaches its limit.")
+        if self._world.clock.wall_ms() - message.create_time > PATCHABLE_MS:
+            raise PlatformError(
+                230031, "Message can only be modified within 14 days after sending."
+            )
+        try:
+            _check_card(msgspec.json.decode(content))
+        except msgspec.DecodeError as wrong:
+            raise PlatformError(230001, f"invalid request parameter, ext={wrong}") from wrong
         message.content = content
         message.update_time = self._world.clock.wall_ms()
         self._world.message_changed(message)
@@ -305,6 +309,18 @@ class MessageApi:
                 self._world.unreact(message, reaction)
                 return {"reaction_id": reaction.reaction_id}
         raise PlatformError(231011, "invalid reaction_id.")
+
+
+def _check_card(body: Any) -> None:
+    """Hold a message's own card of schema 2.0 against the schema."""
+    if not isinstance(body, dict) or body.get("schema") != "2.0":
+        return
+    try:
+        check_card(body)
+    except PlatformError as wrong:
+        raise PlatformError(
+            230099, f"Failed to create card content, ext={wrong.message}"
+        ) from wrong
 
 
 def _page(call: Call) -> tuple[int, int]:

@@ -91,7 +91,7 @@ class Sandbox:
         """The ASGI application: the platform's API, the control API, the chat page."""
 
     def located(self, base_url: str, websocket_url: str) -> None:
-        """Learn the addresses that clients are told: of registration, and of connections."""
+        """Take the addresses that clients are given: of registration, and of connections."""
         self.registrations.base_url = base_url
         self.sockets.url = websocket_url
 

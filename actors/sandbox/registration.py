@@ -69,7 +69,7 @@ class Registration(msgspec.Struct, kw_only=True):
     app_id: str = ""
     open_id: str = ""
     tenant_brand: Literal["feishu", "lark"] = "feishu"
-    brand_told: bool = False
+    brand_shown: bool = False
 
 
 class Scan(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,9 +225,9 @@ class Registrations:
         """The credentials; for a tenant of Lark only after a first answer that says so."""
         user_info = {"open_id": found.open_id, "tenant_brand": found.tenant_brand}
         answer: dict[str, Any] = {"client_id": found.app_id, "user_info": user_info}
-        if found.tenant_brand == "feishu" or found.brand_told:
+        if found.tenant_brand == "feishu" or found.brand_shown:
             answer["client_secret"] = self._world.apps[found.app_id].secret
-        found.brand_told = True
+        found.brand_shown = True
         return _bare(answer)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.kit.browser import open_browser
 from tests.kit.daemon import environment
+from tests.kit.sandbox_process import free_port
 
 ANSWER = '[data-element-id="answer"]'
 FOOTER = '[data-element-id="footer"]'
@@ -29,9 +32,16 @@ PRINTED = r"chat page: (http://127\.0\.0\.1:\d+/sandbox/\?token=\w+)$"
 @pytest.fixture
 def chat_page(state_dir: Path) -> Iterator[str]:
     """Run the daemon as ``make run`` does; give the address it prints."""
+    with open_sandbox_daemon(state_dir) as address:
+        yield address
+
+
+@contextmanager
+def open_sandbox_daemon(state_dir: Path, *options: str) -> Iterator[str]:
     started = time.monotonic()
+    command = [sys.executable, "-m", "actors.daemon", "--sandbox", "--state-dir", str(state_dir)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "actors.daemon", "--sandbox", "--state-dir", str(state_dir)],
+        [*command, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -135,3 +145,36 @@ def test_what_people_type_stays_text(chat_page: str) -> None:
         assert "onerror=window.bad" in text_of(page, ANSWER)
         assert page.execute_script("return window.bad ?? null") is None
         assert not page.find_elements(By.CSS_SELECTOR, "#messages img, #messages script")
+
+
+def test_on_a_port_of_its_own_an_open_page_survives_a_restart(state_dir: Path) -> None:
+    port = free_port()
+    with open_browser() as page:
+        for number in (1, 2):
+            with open_sandbox_daemon(state_dir, "--sandbox-port", str(port)) as address:
+                if number == 1:
+                    page.get(address)
+                wait_text(page, "#connection-text", "bot connected")
+                type_message(page, f"short {number}")
+                wait_text(page, ANSWER, f"short {number}")
+                wait_text(page, FOOTER, "Done · ")
+            wait_text(page, "#connection-text", "not reachable")
+
+
+def test_a_port_that_is_taken_is_named(state_dir: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "actors.daemon", "--sandbox", "--sandbox-port", str(port)]
+        ended = subprocess.run(
+            [*command, "--state-dir", str(state_dir)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            env=environment(),
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert f"larkd: can't serve the chat page on 127.0.0.1:{port}: " in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -24,7 +24,7 @@ class SandboxProcess:
 
     def __init__(self, folder: Path) -> None:
         self._keep = folder / "sandbox.json"
-        self._port = _free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[str] | None = None
         self.page_url = ""
         self.base_url = ""
@@ -107,7 +107,7 @@ def open_sandbox_process(folder: Path) -> Iterator[SandboxProcess]:
         sandbox.http.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

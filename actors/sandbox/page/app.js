@@ -70,7 +70,7 @@ function drawHead() {
   drawTitle();
 }
 
-// ── what is told at the edge ────────────────────────────────────────────────
+// ── notices ────────────────────────────────────────────────
 
 function toast({ type, content, i18n }) {
   const node = element("div", { class: `toast ${["success", "error", "warning"].includes(type) ? type : ""}` }, i18n?.[view.language] ?? content ?? "");

@@ -54,8 +54,8 @@ async def test_a_reply_opens_a_topic_and_later_ones_stay_in_it() -> None:
         nested = await data(app, "POST", f"{MESSAGES}/{opened['message_id']}/reply", **TEXT)
         assert nested["thread_id"] == opened["thread_id"]
         assert nested["parent_id"] == first["message_id"], "in a topic both are its first message"
-        said = await app.platform.send(chat, "more", thread_id=opened["thread_id"])
-        event = await app.platform.get(f"events/{said['event_id']}")
+        more = await app.platform.send(chat, "more", thread_id=opened["thread_id"])
+        event = await app.platform.get(f"events/{more['event_id']}")
         message = event["envelope"]["event"]["message"]
         assert message["thread_id"] == opened["thread_id"]
         assert message["root_id"] == message["parent_id"] == first["message_id"]
@@ -184,6 +184,31 @@ async def test_a_card_is_quoted_short_or_whole_as_it_is_now() -> None:
         whole_path = f"{path}?card_msg_content_type=user_card_content"
         (whole,) = (await data(app, "GET", whole_path))["items"]
         assert json.loads(whole["body"]["content"])["schema"] == "2.0"
+
+
+async def test_an_entity_is_found_by_its_message() -> None:
+    async with open_app() as app:
+        message = await send_card(app, card())
+        found = await data(app, "POST", f"{CARDS}/id_convert", message_id=message["message_id"])
+        assert found == {"card_id": message["card_id"]}
+        assert await app.code("POST", f"{CARDS}/id_convert", message_id="om_x") == 10002
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ('{"schema":"2.0","body":{"elements":[]}}', 0),
+        ('{"schema":"2.0","body":{"elements":[{"tag":"note"}]}}', 230099),
+        ("{", 230001),
+        (json.dumps({"schema": "2.0", "body": {"padding": "x" * 31_000}}), 230025),
+    ],
+)
+async def test_a_patched_card_is_held_against_the_schema_too(content: str, code: int) -> None:
+    async with open_app() as app:
+        chat = await app.platform.chat()
+        body = {"receive_id": chat["chat_id"], "msg_type": "interactive", "content": card()}
+        sent = await data(app, "POST", f"{MESSAGES}?receive_id_type=chat_id", **body)
+        assert await app.code("PATCH", f"{MESSAGES}/{sent['message_id']}", content=content) == code
 
 
 async def upload(app: Setup, name: str, kind: str) -> str:

@@ -112,20 +112,31 @@ def sandbox(tmp_path: Path) -> Iterator[SandboxProcess]:
         yield running
 
 
-@pytest.fixture
-def page(sandbox: SandboxProcess) -> Iterator[Browser]:
+@pytest.fixture(scope="module")
+def wide_browser() -> Iterator[Browser]:
+    """One for all tests: each test's page is of an origin of its own."""
     with open_browser() as browser:
-        browser.get(sandbox.page_url)
-        one(browser, '#chats [aria-current="true"]')
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def narrow_browser() -> Iterator[Browser]:
+    with open_browser(*PHONE, phone=True) as browser:
         yield browser
 
 
 @pytest.fixture
-def phone(sandbox: SandboxProcess) -> Iterator[Browser]:
-    with open_browser(*PHONE, phone=True) as browser:
-        browser.get(sandbox.page_url)
-        wait(browser, lambda: text(browser, "#chat-name") == "Alice")
-        yield browser
+def page(sandbox: SandboxProcess, wide_browser: Browser) -> Browser:
+    wide_browser.get(sandbox.page_url)
+    one(wide_browser, '#chats [aria-current="true"]')
+    return wide_browser
+
+
+@pytest.fixture
+def phone(sandbox: SandboxProcess, narrow_browser: Browser) -> Browser:
+    narrow_browser.get(sandbox.page_url)
+    wait(narrow_browser, lambda: text(narrow_browser, "#chat-name") == "Alice")
+    return narrow_browser
 
 
 def wait(page: Browser, until: Callable[[], Any], within_s: float = 10) -> Any:
