@@ -27,7 +27,7 @@ from actors.connection.settings import (
 )
 from actors.feishu.socket import Socket
 from actors.kit import metrics
-from actors.kit.mailbox import Reply
+from actors.kit.mailbox import Reply, offer
 from actors.messages import intake, journal
 from protocol.errors import RemoteProtocolError
 from protocol.ids import AccountId, RowId
@@ -66,6 +66,7 @@ class Pipeline:
             IN_FLIGHT_EVENTS_MAX
         )
         self._forward_tx, self._forward_rx = trio.open_memory_channel[Inbound](FORWARDED_EVENTS_MAX)
+        self._forwarding = 0  # events in that channel, or with its reader
         self._presses = trio.Semaphore(PRESSES_MAX)
         self._unsure = _Unsure()
         self.last_event_at_ms: int | None = None
@@ -165,7 +166,7 @@ class Pipeline:
                 await pending.socket.send(pending.ack())
                 ACK_LATENCY.observe(trio.current_time() - pending.received_at)
             if fresh:
-                await self._forward_tx.send(inbound)
+                await self._pass_on(inbound)
 
     def _may_ack(self) -> bool:
         """On a claim that is not fresh nothing is acked: the successor gets it again."""
@@ -199,10 +200,18 @@ class Pipeline:
     def _not_journaled(self, envelope: events.Envelope, reason: str) -> None:
         self._log.error("feishu.event.not_journaled", event_id=envelope.event_id, reason=reason)
 
+    async def _pass_on(self, inbound: Inbound) -> None:
+        """Give a committed event to intake; where that has no time yet, to :meth:`_forward`."""
+        if not self._forwarding and offer(self._peers.intake, intake.Arrived(inbound=inbound)):
+            return
+        self._forwarding += 1
+        await self._forward_tx.send(inbound)
+
     async def _forward(self) -> None:
-        """Pass committed events on in order, at intake's pace."""
+        """Pass on in order, at intake's pace, what could not be passed on at once."""
         async for inbound in self._forward_rx:
             await self._peers.intake.send(intake.Arrived(inbound=inbound))
+            self._forwarding -= 1
 
     async def _press(self, pending: _Pending, inbound: Inbound) -> None:
         """Give a press to intake and answer it in time, with intake's toast if it has one.

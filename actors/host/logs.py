@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+import msgspec
 import structlog
 
 from actors.host.log_sinks import RotatingFile, Sink, StreamWriter
@@ -47,8 +49,12 @@ class Logs:
         self.redaction.register(secret)
 
     def write(self, event: EventDict) -> None:
+        rendered: dict[Callable[[EventDict], str], str] = {}
         for render, sink in self._sinks:
-            sink.put(render(event))
+            line = rendered.get(render)
+            if line is None:
+                line = rendered[render] = render(event)
+            sink.put(line)
 
     @property
     def lost(self) -> int:
@@ -76,9 +82,10 @@ def configure(
     stream = sys.stderr if stream is None else stream
     if format is None:
         format = "text" if _is_terminal(stream) else "json"  # noqa: A001  # see above
-    sinks: list[tuple[Callable[[EventDict], str], Sink]] = [
-        (as_text if format == "text" else as_json, Sink("stderr", StreamWriter(stream)))
-    ]
+    sinks: list[tuple[Callable[[EventDict], str], Sink]] = []
+    if not _is_discarded(stream):
+        render = as_text if format == "text" else as_json
+        sinks.append((render, Sink("stderr", StreamWriter(stream))))
     if file is not None:
         sinks.append((as_json, Sink("file", RotatingFile(file, FILE_BYTES_MAX, FILES_KEPT))))
     logs = Logs(sinks)
@@ -104,6 +111,14 @@ def _is_terminal(stream: TextIO) -> bool:
     try:
         return stream.isatty()
     except ValueError:  # closed
+        return False
+
+
+def _is_discarded(stream: TextIO) -> bool:
+    """Whether what is written there is read by nobody: the null device."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), Path(os.devnull).stat())
+    except (OSError, ValueError):  # no file at all, or closed
         return False
 
 
@@ -147,7 +162,11 @@ class _FromLibraries(logging.Handler):
 
 def as_json(event: EventDict) -> str:
     ordered = {key: event[key] for key in _FIRST_KEYS if key in event} | dict(event)
-    return json.dumps(ordered, ensure_ascii=False, default=repr, separators=(",", ":"))
+    try:
+        return msgspec.json.encode(ordered).decode()
+    except (TypeError, ValueError, OverflowError):
+        # Half a surrogate pair, or a number past 64 bits.
+        return json.dumps(ordered, ensure_ascii=False, default=repr, separators=(",", ":"))
 
 
 def as_text(event: EventDict) -> str:

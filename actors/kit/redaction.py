@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, Final
 
 REDACTED: Final = "[redacted]"
@@ -23,6 +24,8 @@ _SHAPES: Final = (
         rf"(?i)((?:{_HIDDEN_WORDS}|app_?secret)[\"']?\s*[=:]\s*[\"']?)(?!bearer\b)[^\s\"'&,;}}]+"
     ),
 )
+_MAY_HOLD_ONE: Final = re.compile(r"[=:\s]")
+"""Each shape has one of these; ids, most of what is logged, have none."""
 
 
 class Redaction:
@@ -49,12 +52,13 @@ class Redaction:
             text = text[:_TEXT_CHARACTERS_MAX] + "…"
         if self._secrets is not None:
             text = self._secrets.sub(REDACTED, text)
-        for shape in _SHAPES:
-            text = shape.sub(lambda found: found[1] + REDACTED, text)
+        if _MAY_HOLD_ONE.search(text):
+            for shape in _SHAPES:
+                text = shape.sub(lambda found: found[1] + REDACTED, text)
         return text
 
     def _value(self, key: str, value: object, depth: int) -> Any:
-        if value is not None and _HIDDEN_KEY.search(_snake(key)):
+        if value is not None and _is_hidden(key):
             return REDACTED
         match value:
             case float() if not math.isfinite(value):
@@ -78,6 +82,12 @@ class Redaction:
             return self.text(str(value) if isinstance(value, BaseException) else repr(value))
         except Exception as broken:  # noqa: BLE001  # a broken repr is no reason to crash a log call
             return f"<{type(value).__name__} without a repr: {type(broken).__name__}>"
+
+
+@lru_cache(maxsize=1_000)
+def _is_hidden(key: str) -> bool:
+    """Keys are few and come again with every line."""
+    return _HIDDEN_KEY.search(_snake(key)) is not None
 
 
 def _snake(key: str) -> str:
