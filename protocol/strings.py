@@ -53,6 +53,12 @@ NO_SESSION: Final = Text(
     "No session is connected. Your message is kept and will be delivered.",
     "当前没有已连接的会话，消息已保留，连接后会送达。",
 )
+NO_SESSION_START_ONE: Final = Text(
+    "\nAn admin can start one: /new {agent}", "\n管理员可以启动一个：/new {agent}"
+)
+NOT_FOR_STRANGERS: Final = Text(
+    "Commands are for people who are paired with this bot.", "只有已配对的人可以使用命令。"
+)
 GRANT_NEEDED: Final = Text(
     "This bot lacks a permission to show live cards. An admin can grant it here: {url}",
     "机器人缺少显示实时卡片所需的权限，管理员可在此开通：{url}",
@@ -64,6 +70,7 @@ LANE_FULL: Final = Text(
 STOPPED_NAMED: Final = Text("Stopped {alias}.", "已停止 {alias}。")
 SESSIONS: Final = Text("Sessions:", "会话列表：")
 NO_SESSIONS: Final = Text("No sessions yet.", "还没有会话。")
+SESSION_OFFLINE: Final = Text(" (offline)", "（离线）")
 SESSION_CURRENT: Final = Text(" [current]", " [当前]")
 SESSION_UNKNOWN: Final = Text(
     'No session matching "{query}". Send /sessions to see all.',
@@ -100,7 +107,6 @@ NO_CURRENT_SESSION: Final = Text(
     "当前聊天还没有会话。发 /sessions 看看有哪些。",
 )
 STATUS_CHAT: Final = Text("This chat: {alias}", "本聊天：{alias}")
-STATUS_OFFLINE: Final = Text(" (offline)", "（离线）")
 STATUS_BOUND: Final = Text(" (chosen by /use)", "（由 /use 指定）")
 STATUS_OWNER: Final = Text("\nChannel owner: {alias}", "\n频道所有者：{alias}")
 STATUS_EPOCH: Final = Text("\nLease epoch: {epoch}", "\n租约 epoch：{epoch}")
@@ -133,10 +139,7 @@ AGENTS_FULL: Final = Text(
     "{count} agents run already; close one first.", "已有 {count} 个 agent 在运行，请先关闭一个。"
 )
 AGENT_NO_DIRECTORY: Final = Text("{cwd} is no directory.", "{cwd} 不是目录。")
-AGENT_STARTED: Final = Text(
-    "Started {agent} as {alias} in {cwd}. This chat is on it now.",
-    "已启动 {agent}，别名 {alias}，目录 {cwd}，本聊天已切到它。",
-)
+AGENT_STARTED: Final = Text("Started {alias}.", "已启动 {alias}。")
 AGENT_NOT_STARTED: Final = Text("It could not be started, please try again.", "未能启动，请重试。")
 AGENT_CLOSED: Final = Text("Closed {alias}.", "已关闭 {alias}。")
 AGENT_NOT_OURS: Final = Text(
@@ -144,7 +147,7 @@ AGENT_NOT_OURS: Final = Text(
     "{alias} 不是从聊天中启动的，请在其运行处结束它。",
 )
 AGENT_NOT_ALLOWED: Final = Text(
-    "In a group only an admin can start or close agents.", "群聊中只有管理员可以启动或关闭 agent。"
+    "Only an admin can start or close agents.", "只有管理员可以启动或关闭 agent。"
 )
 NEW_USAGE: Final = Text(
     "Usage: /new <agent> [alias] [directory]. Agents: {known}.",

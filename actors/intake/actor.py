@@ -141,6 +141,7 @@ class _Intake:
             peers,
             self._answers,
             self._marks,
+            agents=settings.agents,
             fetcher=Fetcher(peers, settings.attachments),
             nursery=nursery,
             now_ms=now_ms,
@@ -296,7 +297,7 @@ class _Intake:
                 await self._refuse(inbound, message, message.chat_id, why)
                 return
         if isinstance(wanted, command.Prompt):
-            await self._prompts.take(inbound, message, content)
+            await self._prompts.take(inbound, message, gate.prompted(content, wanted))
             return
         await self._prompts.make_ready()  # what came before it stays before it
         if isinstance(wanted, command.StopWord):

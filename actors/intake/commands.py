@@ -53,6 +53,8 @@ class Commands:
         match command.name:
             case Name.CANCEL if not command.args:
                 return await self._stopper.word(message, always_answer=True)
+            case name if name is not Name.CANCEL and self._stopper.is_stranger(message):
+                return strings.NOT_FOR_STRANGERS
             case Name.HELP:
                 return strings.HELP
             case Name.PAIR:
@@ -80,9 +82,7 @@ class Commands:
                 return await self._set_reply_mode(command.args, state)
             case Name.QUEUE:
                 return await self._queue(message, command.args, state)
-            case Name.NEW | Name.CLOSE if not (
-                message.chat_type == "p2p" or self._stopper.is_admin(message.sender_id)
-            ):
+            case Name.NEW | Name.CLOSE if not self._stopper.is_admin(message.sender_id):
                 return strings.AGENT_NOT_ALLOWED
             case Name.NEW:
                 return await self._agents.new(message.chat_id, command.args)
@@ -131,7 +131,7 @@ class Commands:
         current = _view(state, state.current)
         text = strings.STATUS_CHAT.format(alias=_alias(current))
         if current is not None and not current.live:
-            text = text.joined(strings.STATUS_OFFLINE)
+            text = text.joined(strings.SESSION_OFFLINE)
         if state.bound:
             text = text.joined(strings.STATUS_BOUND)
         text = text.joined(strings.STATUS_OWNER.format(alias=_alias(_view(state, state.owner))))

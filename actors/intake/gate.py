@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
+import msgspec
+
 from protocol.ids import ChatId, OpenId
 from protocol.platform.content import Content
 from protocol.platform.events import CommentAdded, MessageReceived
@@ -18,6 +20,13 @@ def wanted(message: MessageReceived, content: Content, bot: OpenId | None) -> Wa
         return command.Prompt()
     bot_keys = [each.key for each in message.mentions if each.open_id == bot]
     return command.parse(content.own_text, bot_keys=bot_keys)
+
+
+def prompted(content: Content, prompt: command.Prompt) -> Content:
+    """Return the content as its session is to have it: of ``//x`` it gets ``/x``."""
+    if not prompt.escaped:
+        return content
+    return msgspec.structs.replace(content, markdown=command.unescaped(content.markdown))
 
 
 def is_pair(wish: Wanted) -> TypeGuard[command.Command]:

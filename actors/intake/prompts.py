@@ -65,6 +65,7 @@ class Prompts:
         answers: Answers,
         marks: WaitingMarks,
         *,
+        agents: tuple[str, ...],
         fetcher: Fetcher,
         nursery: trio.Nursery,
         now_ms: Callable[[], int],
@@ -75,6 +76,7 @@ class Prompts:
         self._to = peers
         self._answers = answers
         self._marks = marks
+        self._agents = agents
         self._fetcher = fetcher
         self._nursery = nursery
         self._now_ms = now_ms
@@ -269,7 +271,10 @@ class Prompts:
         if len(self._noticed) >= NOTICED_CHATS_MAX:
             self._noticed.pop(next(iter(self._noticed)))
         self._noticed[message.chat_id] = now
-        self._answers.send(message.message_id, message.chat_id, strings.NO_SESSION, "nobody")
+        text = strings.NO_SESSION
+        if self._agents:
+            text = text.joined(strings.NO_SESSION_START_ONE.format(agent=self._agents[0]))
+        self._answers.send(message.message_id, message.chat_id, text, "nobody")
 
 
 def _prepared(account: AccountId, message: MessageReceived, content: Content) -> Prepared:

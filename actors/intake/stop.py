@@ -7,9 +7,9 @@ from collections.abc import Callable
 import structlog
 
 from actors.intake.answers import Answers
-from actors.intake.peers import ASK_WITHIN_S, Peers, find_target
+from actors.intake.peers import ASK_WITHIN_S, COMMAND_WITHIN_S, Peers
 from actors.kit.mailbox import ask_or
-from actors.messages import approvals, intake, journal, lane
+from actors.messages import approvals, intake, journal, lane, ownership
 from protocol import strings
 from protocol.cards.approval import Press, read_press
 from protocol.errors import RemoteProtocolError
@@ -34,6 +34,9 @@ class Stopper:
         self._policy = policy
         self._answers = answers
 
+    def is_stranger(self, message: MessageReceived) -> bool:
+        return access.is_stranger(self._policy(), message.sender_id, message.chat_type)
+
     def is_admin(self, open_id: OpenId) -> bool:
         return open_id in self._policy().admins
 
@@ -48,9 +51,12 @@ class Stopper:
                 quoted.session_id, quoted.turn_id, message.chat_id, message.sender_id
             )
         else:
-            target = await find_target(self._to.ownership_tx, message.chat_id)
             answer = await self._ask_to_stop(
-                target.session_id if target else None, None, message.chat_id, message.sender_id
+                await self._running(message.chat_id),
+                None,
+                message.chat_id,
+                message.sender_id,
+                of_chat=True,
             )
         match answer:
             case lane.Stopped(mode=mode) if mode == "streaming" and not always_answer:
@@ -60,6 +66,17 @@ class Stopper:
             case lane.NotAllowed():
                 return strings.NOT_ALLOWED_TO_STOP
         return strings.NOTHING_RUNNING
+
+    async def _running(self, chat_id: ChatId) -> SessionId | None:
+        """Return the session with a turn in flight that was started from this chat."""
+        nobody: SessionId | None = None
+        found: SessionId | None = await ask_or(
+            self._to.ownership_tx,
+            lambda reply: ownership.FindRunning(chat_id=chat_id, reply=reply),
+            within_s=COMMAND_WITHIN_S,
+            otherwise=lambda _reason: nobody,
+        )
+        return found
 
     async def _quoted_turn(self, message: MessageReceived) -> journal.CardTurn | None:
         quoted = message.parent_id
@@ -127,7 +144,13 @@ class Stopper:
         return answer
 
     async def _ask_to_stop(
-        self, session_id: SessionId | None, turn_id: TurnId | None, chat_id: ChatId, by: OpenId
+        self,
+        session_id: SessionId | None,
+        turn_id: TurnId | None,
+        chat_id: ChatId,
+        by: OpenId,
+        *,
+        of_chat: bool = False,
     ) -> lane.StopAnswer:
         if session_id is None:
             return lane.NothingRunning()
@@ -139,6 +162,7 @@ class Stopper:
                 chat_id=chat_id,
                 by=by,
                 by_admin=self.is_admin(by),
+                of_chat=of_chat,
                 admitted_in=access.admitted_in(self._policy(), by, chat_id),
                 reason="user",
                 reply=reply,

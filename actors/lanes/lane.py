@@ -308,6 +308,7 @@ class Lane:
                 if one is not None
                 and not one.cancelled
                 and stop.turn_id in (None, one.opening.turn_id)
+                and not (stop.of_chat and stop.chat_id != one.opening.chat_id)
             ),
             None,
         )

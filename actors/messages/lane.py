@@ -63,13 +63,17 @@ StopAnswer = Stopped | NothingRunning | NotAllowed
 
 
 class StopTurn(Message, frozen=True, kw_only=True):
-    """StopTurn the turn in flight (or the one named), as *by* asked in *chat_id*."""
+    """Stop the turn in flight (or the one named), as *by* asked in *chat_id*.
+
+    With *of_chat* only if it was started from there.
+    """
 
     session_id: SessionId
     turn_id: TurnId | None
     chat_id: ChatId
     by: OpenId
     by_admin: bool
+    of_chat: bool = False
     admitted_in: frozenset[str] = frozenset({"p2p", "group"})
     """Kinds of chat in which the gate lets *by* in at this moment."""
     reason: CancelReason

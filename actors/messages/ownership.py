@@ -218,6 +218,16 @@ class ChatTarget(msgspec.Struct, frozen=True, kw_only=True):
     """A turn of it is in flight: a prompt has to wait."""
 
 
+class FindRunning(Message, frozen=True, kw_only=True):
+    """Ask which session has a turn in flight that was started from this chat.
+
+    The one the chat is on comes first, and is the answer where no session has one.
+    """
+
+    chat_id: ChatId
+    reply: Reply[SessionId | None]
+
+
 class FindTarget(Message, frozen=True, kw_only=True):
     chat_id: ChatId
     reply: Reply[ChatTarget]
@@ -243,6 +253,7 @@ OwnershipMessage = (
     | Unresponsive
     | Leaving
     | FindTarget
+    | FindRunning
 )
 BuildStored = Callable[[Reply[Stored]], OwnershipMessage]
 """A question that is answered by whether it stands."""

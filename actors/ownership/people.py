@@ -36,6 +36,9 @@ class People:
             case ownership.FindTarget(chat_id=chat_id):
                 with message.reply:
                     message.reply.send(self._sessions.target(self._state(), chat_id))
+            case ownership.FindRunning(chat_id=chat_id):
+                with message.reply:
+                    message.reply.send(self._sessions.running(self._state(), chat_id))
             case ownership.LookUp(chat_id=chat_id):
                 with message.reply:
                     message.reply.send(self._sessions.chat_state(self._state(), chat_id))

@@ -152,6 +152,15 @@ class Sessions:
     def began(self, session_id: SessionId, offer: Offer) -> None:
         self._in_flight[session_id] = _InFlight(offer.row_id, offer.prepared.chat_id)
 
+    def running(self, state: lease.State, chat_id: ChatId) -> SessionId | None:
+        """Return the session with a turn in flight of this chat; the one the chat is on is first.
+
+        It is also the answer where there is none: it may be at a turn of its own.
+        """
+        found = [key for key, turn in self._in_flight.items() if turn.chat_id == chat_id]
+        current = lease.assigned(state, chat_id)
+        return current if current in found else next(iter(found), current)
+
     def ended(self, row_id: RowId) -> None:
         for session_id, turn in list(self._in_flight.items()):
             if turn.row_id == row_id:

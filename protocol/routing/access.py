@@ -125,6 +125,15 @@ def admitted_in(policy: Policy, open_id: OpenId, chat_id: ChatId) -> frozenset[s
     )
 
 
+def is_stranger(policy: Policy, sender_id: OpenId, chat_type: str) -> bool:
+    """Whether somebody is admitted to a direct chat only because it is open to everybody.
+
+    Strangers prompt, and stop their own turns; commands are not for them.
+    """
+    known = sender_id in policy.allow_from or sender_id in policy.admins
+    return chat_type == "p2p" and policy.dm_policy == "open" and not known
+
+
 def _direct(policy: Policy, sender_id: OpenId) -> Decision:
     if policy.dm_policy == "disabled":
         return Dropped(reason=DIRECT_DISABLED)

@@ -50,6 +50,9 @@ _STOP_CHARACTERS_MAX: Final = 64
 """Longer texts are no stop word whatever they end with."""
 
 
+_ESCAPED: Final = re.compile(r"(^|\s)//(?=\S)")
+
+
 class Name(StrEnum):
     SESSIONS = "sessions"
     USE = "use"
@@ -82,6 +85,9 @@ class Command(Struct, frozen=True):
 class Prompt(Struct, frozen=True):
     """For the session."""
 
+    escaped: bool = False
+    """It begins with ``//``: the session is to have it with one of them."""
+
 
 _NAMES: Final = {f"/{name}": name for name in Name} | {"/stop": Name.CANCEL}
 
@@ -93,6 +99,8 @@ def parse(text: str, *, bot_keys: Collection[str] | None = None) -> StopWord | C
     command. None takes every mention for one of the bot.
     """
     own = _without_mentions(text, bot_keys).split(maxsplit=1)
+    if own and own[0].startswith("//") and own[0] != "//":
+        return Prompt(escaped=True)
     if own and own[0].startswith("/"):
         command = _command(own[0].lower(), own[1].split() if len(own) > 1 else [])
         if command is not None:
@@ -102,6 +110,11 @@ def parse(text: str, *, bot_keys: Collection[str] | None = None) -> StopWord | C
         name = _NAMES.get(words)
         return StopWord() if name is None else Command(name)
     return Prompt()
+
+
+def unescaped(markdown: str) -> str:
+    """Take one slash off the first word that begins with two."""
+    return _ESCAPED.sub(r"\1/", markdown, count=1)
 
 
 def _command(word: str, args: list[str]) -> Command | None:

@@ -104,6 +104,8 @@ def listing(shown: Iterable[SessionView], current: SessionId | None) -> strings.
         mark = "● " if one.marked else ""
         place = f"{quoted(session.agent or _UNKNOWN)} @ {quoted(session.cwd or _UNKNOWN)}"
         lines = lines.plus(f"\n- {mark}{quoted(session.alias)} ({place})")
+        if not one.live:
+            lines = lines.joined(strings.SESSION_OFFLINE)
         if session.session_id == current:
             lines = lines.joined(strings.SESSION_CURRENT)
     return lines if listed else strings.NO_SESSIONS

@@ -251,7 +251,7 @@ async def test_who_was_revoked_has_no_open_request_and_presses_nothing(state_dir
         assert late["toast"]["content"] == "This request is no longer open."
         (running,) = await platform.wait_cards(1, "Processing")
         stop = await platform.post("click", message_id=running["message_id"], element_id="stop")
-        assert stop["toast"]["content"].startswith("Only who started this task")
+        assert stop["toast"]["content"].startswith("Only who started it")
 
 
 async def test_a_request_that_fits_no_card_goes_as_a_file_first(state_dir: Path) -> None:

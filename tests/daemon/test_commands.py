@@ -117,8 +117,8 @@ async def test_sessions_are_listed_live_ones_first_and_found_by_a_part_of_their_
                 "- db (claude @ /w/db)",
             ]
             assert sorted(lines[3:]) == [
-                "- api (claude @ /w/api)",
-                "- web-app (claude @ /w/web-app)",
+                "- api (claude @ /w/api) (offline)",
+                "- web-app (claude @ /w/web-app) (offline)",
             ], "remembered, though they are away"
 
 
@@ -138,7 +138,7 @@ async def test_a_chat_waits_for_its_session_that_is_away_also_over_a_restart(
             open_daemon(platform, state_dir),
             worker(state_dir, "boss", "dispatcher") as boss,
         ):
-            assert "- api (claude @ /w/api) [current]" in await chat.ask("/sessions")
+            assert "- api (claude @ /w/api) (offline) [current]" in await chat.ask("/sessions")
             async with worker(state_dir, "api") as api:
                 assert (await take(api))["content"] == "for api"
             assert [one for one in boss.seen if one["t"] == "deliver"] == []
@@ -226,7 +226,7 @@ async def test_switching_to_a_session_at_work_mentions_it_and_stopping_it_is_no_
 async def test_a_stop_word_that_quotes_a_card_stops_its_turn(state_dir: Path) -> None:
     async with (
         open_chat(state_dir) as (platform, chat),
-        worker(state_dir, "boss", "dispatcher"),
+        worker(state_dir, "boss", "dispatcher") as boss,
         worker(state_dir, "api") as api,
     ):
         await chat.ask("/use api")
@@ -236,7 +236,8 @@ async def test_a_stop_word_that_quotes_a_card_stops_its_turn(state_dir: Path) ->
         await platform.wait_cards(1, "going")
         (card,) = [one for one in await platform.messages(chat.chat) if one["card_id"]]
         await chat.ask("/use -")
-        assert await chat.ask("stop") == "Nothing is running.", "boss is idle"
+        await chat.send("more")
+        await take(boss)  # the chat's turn in flight is this one now
         await chat.send("Stop!", parent_id=card["message_id"])
         assert (await api.until("cancel"))["reason"] == "user"
         await platform.wait_cards(1, "🛑 Stopped")
@@ -395,3 +396,80 @@ async def test_who_did_not_start_a_turn_in_a_group_can_neither_stop_nor_drop(
         not_yours = "Only who sent a message, or an admin, can take it out of the queue."
         for words in ("/queue drop 1", "/queue clear"):
             assert await group.ask(words, mention_bot=True, sender=other) == not_yours
+
+
+async def test_who_is_away_is_marked_so_and_kept_as_the_current_one(state_dir: Path) -> None:
+    async with open_chat(state_dir) as (_, chat):
+        async with worker(state_dir, "api"):
+            await chat.ask("/use api")
+        with trio.fail_after(10):
+            while "(offline)" not in (listed := await chat.ask("/sessions")):
+                await trio.sleep(0.05)
+        assert listed == "Sessions:\n- api (claude @ /w/api) (offline) [current]"
+
+
+async def test_a_stop_word_stops_what_was_started_from_its_own_chat(state_dir: Path) -> None:
+    async with (
+        open_chat(state_dir) as (platform, chat),
+        worker(state_dir, "api", "dispatcher") as api,
+    ):
+        other = Chat(platform, await platform.chat("p2p", "Bob"))
+        await other.send("bob's task")
+        deliver = await take(api)
+        assert await chat.ask("stop") == "Nothing is running."
+        assert await chat.ask("/stop") == "Nothing is running."
+        await other.send("stop")
+        cancel = await api.until("cancel")
+        assert cancel["turn_id"] == deliver["turn_id"]
+
+
+async def test_cancel_stops_the_turn_of_this_chat_wherever_it_runs(state_dir: Path) -> None:
+    async with (
+        open_chat(state_dir) as (_, chat),
+        worker(state_dir, "api", "dispatcher") as api,
+        worker(state_dir, "web"),
+    ):
+        await chat.send("a long task")
+        deliver = await take(api)
+        await chat.ask("/use web")
+        await chat.send("/cancel")
+        assert (await api.until("cancel"))["turn_id"] == deliver["turn_id"]
+        assert await chat.next_text() == "Stopped current task."
+
+
+async def test_strangers_of_an_open_bot_prompt_and_stop_and_command_nothing(
+    state_dir: Path,
+) -> None:
+    async with (
+        open_chat(state_dir, allowFrom=[]) as (_, chat),
+        worker(state_dir, "api", "dispatcher") as api,
+    ):
+        for text in ("/sessions", "/use api", "/status", "/queue clear", "/new codex", "/help"):
+            assert await chat.ask(text) == "Commands are for people who are paired with this bot."
+        await chat.send("a task")
+        deliver = await take(api)
+        await chat.send("/stop")
+        assert (await api.until("cancel"))["turn_id"] == deliver["turn_id"]
+        assert await chat.next_text() == "Stopped current task."
+
+
+async def test_two_slashes_send_a_command_to_the_session(state_dir: Path) -> None:
+    async with (
+        open_chat(state_dir) as (_, chat),
+        worker(state_dir, "api", "dispatcher") as api,
+    ):
+        await chat.send("//status of //all")
+        assert (await take(api))["content"] == "/status of //all"
+
+
+async def test_who_waits_for_a_session_learns_how_to_start_one(state_dir: Path) -> None:
+    agents = {"codex": {"command": ["/bin/false"]}}
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir, agents=agents),
+    ):
+        chat = Chat(platform, await platform.chat())
+        assert await chat.ask("hello") == (
+            "No session is connected. Your message is kept and will be delivered."
+            "\nAn admin can start one: /new codex"
+        )

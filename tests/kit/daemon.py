@@ -167,6 +167,10 @@ def environment() -> dict[str, str]:
 @asynccontextmanager
 async def open_daemon(platform: Platform, state_dir: Path, **options: Any) -> AsyncIterator[Daemon]:
     """Start ``python -m actors.daemon`` and wait for its ready line; kill it at the end."""
+    if not {"allowFrom", "dmPolicy"} & options.keys():
+        # Who has a direct chat already is known to the bot; who comes later is a stranger.
+        chats = (await platform.get("state"))["chats"]
+        options["allowFrom"] = [one for chat in chats for one in chat["members"]]
     config = state_dir.parent / f"{state_dir.name}.json"
     settings = platform.running.settings
     config.write_text(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.routing import command
 from protocol.routing.command import (
     STOP_WORDS,
     Ambiguous,
@@ -51,6 +52,19 @@ def test_a_command_is_read_whatever_its_case_and_the_mention_before_it(
 
 
 @pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("//status", "/status"),
+        ("  //status now //x", "  /status now //x"),
+        ("@_user_1 //help", "@_user_1 /help"),
+    ],
+)
+def test_two_slashes_are_a_prompt_with_one(text: str, sent: str) -> None:
+    assert parse(text) == Prompt(escaped=True)
+    assert command.unescaped(text) == sent
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
@@ -59,7 +73,6 @@ def test_a_command_is_read_whatever_its_case_and_the_mention_before_it(
         "/deploy now",
         "/",
         "/ status",
-        "//status",
         "what does /status do?",
         "/statusx",
         "/abort it",
