@@ -78,6 +78,9 @@ async def open_client(command: list[str], platform: Platform) -> AsyncIterator[C
 
 async def scenario(command: list[str]) -> None:
     async with open_platform() as platform, open_client(command, platform) as sdk:
+        own = await sdk.reported("read_back")
+        assert own["online"] in (0, 1), "it may not be connected yet"
+        assert {"im:message", "cardkit:card:write"} <= set(own["scopes"])
         card = await sdk.reported("card")
         shown = next(c for c in await platform.cards() if c["card_id"] == card["card_id"])
         assert shown["card"]["body"]["elements"][0]["content"] == "Hello world, updated"

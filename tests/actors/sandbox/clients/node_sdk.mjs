@@ -39,10 +39,17 @@ async function streamACard() {
   report("card", { card_id, message_id, reply_id: replied.data.message_id });
 }
 
+// What a bot can ask about itself.
+async function readBack() {
+  const online = await client.event.v1.connection.get();
+  const granted = await client.application.v6.scope.list();
+  report("read_back", { online: online.data.online_instance_cnt, scopes: granted.data.scopes.map((one) => one.scope_name) });
+}
+
 const eventDispatcher = new lark.EventDispatcher({ logger: quiet }).register({
   "im.message.receive_v1": async (data) => { report("event", { message_id: data.message.message_id, content: data.message.content }); },
   "card.action.trigger": async (data) => { report("pressed", { value: data.action.value }); return { toast: { type: "success", content: "pressed through the SDK" } }; },
 });
 const socket = new lark.WSClient({ appId, appSecret, domain, logger: quiet });
 await socket.start({ eventDispatcher });
-streamACard().catch((failed) => report("failed", { reason: String(failed.response?.data?.msg ?? failed) }));
+readBack().then(streamACard).catch((failed) => report("failed", { reason: String(failed.response?.data?.msg ?? failed) }));

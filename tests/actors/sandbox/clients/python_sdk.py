@@ -13,6 +13,7 @@ import threading
 from typing import Any
 
 import lark_oapi as lark
+from lark_oapi.api.application.v6 import ListScopeRequest
 from lark_oapi.api.cardkit.v1 import (
     BatchUpdateCardRequest,
     BatchUpdateCardRequestBody,
@@ -34,6 +35,7 @@ from lark_oapi.api.cardkit.v1 import (
     UpdateCardRequestBody,
 )
 from lark_oapi.api.cardkit.v1 import Card as CardData
+from lark_oapi.api.event.v1 import GetConnectionRequest
 from lark_oapi.api.im.v1 import (
     CreateMessageRequest,
     CreateMessageRequestBody,
@@ -166,6 +168,16 @@ def reply(client: lark.Client, message_id: str) -> str:
     return str(replied.data.message_id)
 
 
+def read_back(client: lark.Client) -> dict[str, Any]:
+    """What a bot can ask about itself."""
+    online = client.event.v1.connection.get(GetConnectionRequest.builder().build())
+    granted = client.application.v6.scope.list(ListScopeRequest.builder().build())
+    assert online.success(), online.msg
+    assert granted.success(), granted.msg
+    scopes = [one.scope_name for one in granted.data.scopes]
+    return {"online": online.data.online_instance_cnt, "scopes": scopes}
+
+
 def main() -> None:
     domain, app_id, secret, chat_id = sys.argv[1:5]
     handler = (
@@ -178,6 +190,7 @@ def main() -> None:
 
     def stream() -> None:
         try:
+            report("read_back", **read_back(client))
             stream_a_card(client, chat_id)
         except Exception as failed:  # noqa: BLE001  # reported to the test, which fails
             report("failed", reason=repr(failed))
