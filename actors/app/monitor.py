@@ -9,15 +9,21 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Final
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
+from typing import Any, Final
 
+import msgspec
 import structlog
 import trio
 from tricycle import open_service_nursery
 
+from actors import journal
 from actors.app.listening import open_listeners
 from actors.app.reporting import report
+from actors.host import state_dir
+from actors.host.log_reading import events_about
+from actors.host.tokens import TokenFiles
 from actors.kit.supervisor import Budget, Child, Strategy, Supervisor
 from actors.monitoring import Peers
 from actors.monitoring.peers import HttpSettings
@@ -47,7 +53,9 @@ class Monitor:
 
 
 @asynccontextmanager
-async def open_monitor(settings: Settings, _state: StateDir) -> AsyncIterator[Monitor]:
+async def open_monitor(
+    settings: Settings, state: StateDir, tokens: TokenFiles
+) -> AsyncIterator[Monitor]:
     """Serve what the configuration names, while the block runs.
 
     Raises:
@@ -58,11 +66,13 @@ async def open_monitor(settings: Settings, _state: StateDir) -> AsyncIterator[Mo
         yield monitor
         return
     from actors.monitoring import http  # noqa: PLC0415  # its libraries are large
+    from actors.monitoring.console import Access  # noqa: PLC0415  # likewise
 
     async with AsyncExitStack() as stack:
         served = http.Served(
             metrics=await _listen(stack, "metrics", settings.metrics),
             console=await _listen(stack, "console", settings.console),
+            access=Access(role_of=tokens.console_role, explain=partial(_explain, state)),
             peers=lambda: monitor.peers,
         )
 
@@ -76,10 +86,36 @@ async def open_monitor(settings: Settings, _state: StateDir) -> AsyncIterator[Mo
             report=report,
             rng=random.Random(os.urandom(16)),  # noqa: S311  # jitter
         )
-        async with open_service_nursery() as services:
-            await services.start(supervisor.run)
-            yield monitor
-            services.cancel_scope.cancel(reason="left")
+        if served.console is not None:
+            _write_address(state, served.console)
+        try:
+            async with open_service_nursery() as services:
+                await services.start(supervisor.run)
+                yield monitor
+                services.cancel_scope.cancel(reason="left")
+        finally:
+            state.console.unlink(missing_ok=True)
+
+
+def _write_address(state: StateDir, console: HttpSettings) -> None:
+    scheme = "http" if console.tls is None else "https"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(console.host, console.host)  # noqa: S104  # not bound here
+    shown = f"[{host}]" if ":" in host else host
+    content = msgspec.json.encode({"url": f"{scheme}://{shown}:{console.port}/"})
+    with suppress(OSError):  # full disk: the log has the address too
+        state_dir.write_private(state.console, content)
+
+
+def _explain(state: StateDir, message: str) -> dict[str, Any]:
+    """Return the row and the log lines of a message; reads files, so call it in a thread."""
+    try:
+        row = journal.what_became_of(state.database, message)
+        known = {message} | {
+            str(row[key]) for key in ("event_id", "message_id") if row and row[key]
+        }
+        return {"row": row, "log": events_about(state.log, known)}
+    except (journal.JournalError, OSError) as failed:
+        return {"row": None, "log": [], "error": str(failed)}
 
 
 async def _listen(

@@ -25,7 +25,10 @@ async def run_daemon(settings: Settings, state: StateDir, tokens: TokenFiles) ->
     """Run the daemon, with its log open around it; return the exit status."""
     sinks = open_logs(settings, state)
     try:
-        async with open_monitor(settings, state) as monitor, open_service_nursery() as beside:
+        async with (
+            open_monitor(settings, state, tokens) as monitor,
+            open_service_nursery() as beside,
+        ):
             run = _runner(settings, state, tokens, Adapters(monitored=monitor.watching))
             beside.start_soon(notifying.beat_forever)
             status = await run()

@@ -52,7 +52,10 @@ async def run_in_sandbox(
         settings = _settings(arguments, raw, env, running)
         logs = open_logs(settings, state)
         try:
-            async with open_monitor(settings, state) as monitor, open_service_nursery() as beside:
+            async with (
+                open_monitor(settings, state, tokens) as monitor,
+                open_service_nursery() as beside,
+            ):
                 adapters = Adapters(monitored=monitor.watching)
 
                 async def ready(host: str, port: int) -> None:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from actors import journal
 from actors.cli import terminal
 from actors.cli.output import CommandFailed, Output, as_json
-from actors.host.logs import FILES_KEPT
+from actors.host.log_reading import events_about
 from protocol.config.places import StateDir
 
-LINES_MAX: Final = 500
-_IDS: Final = ("event_id", "message", "message_id", "turn", "turn_id", "card", "row")
-"""Fields of a log event by which one message's way is followed."""
 _SHOWN_FIRST: Final = ("timestamp", "level", "event")
 
 
@@ -34,7 +29,10 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     known = {parsed.message}
     if row is not None:
         known |= {str(row[key]) for key in ("event_id", "message_id") if row[key]}
-    lines = follow(_log_lines(state.log), known)
+    try:
+        lines = events_about(state.log, known)
+    except OSError as failed:
+        raise CommandFailed(f"{state.log} can't be read: {failed.strerror}") from None
     if row is None and not lines:
         raise CommandFailed(
             f"nothing about {parsed.message} in {state.root}: it never arrived here,"
@@ -45,43 +43,6 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     limit = terminal.columns()
     shown = [*_row_lines(row), *map(_log_line, lines)]
     return Output("\n".join(terminal.cut(terminal.printable(line), limit) for line in shown))
-
-
-def follow(events: Iterable[Mapping[str, Any]], known: set[str]) -> list[Mapping[str, Any]]:
-    """Return the events about any of the *known* ids, and about ids those name in turn.
-
-    A turn or card that is named once beside the message belongs to it; what came before
-    that line is found by the second look.
-    """
-    listed = list(events)
-    found: list[Mapping[str, Any]] = []
-    for _ in range(2):
-        found = []
-        for event in listed:
-            ids = {str(event[key]) for key in _IDS if event.get(key)}
-            if ids & known:
-                known |= ids
-                found.append(event)
-    return found[-LINES_MAX:]
-
-
-def _log_lines(log: Path) -> Iterator[Mapping[str, Any]]:
-    """Every event of the rotated log, oldest first; what is no JSON is passed over."""
-    older = [log.with_name(f"{log.name}.{number}") for number in range(FILES_KEPT, 0, -1)]
-    for path in (*older, log):
-        try:
-            with path.open(encoding="utf-8", errors="replace") as file:
-                for line in file:
-                    try:
-                        event = json.loads(line)
-                    except ValueError:
-                        continue
-                    if isinstance(event, dict):
-                        yield event
-        except FileNotFoundError:
-            continue
-        except OSError as failed:
-            raise CommandFailed(f"{path} can't be read: {failed.strerror}") from None
 
 
 def _row_lines(row: Mapping[str, Any] | None) -> Iterator[str]:

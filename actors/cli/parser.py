@@ -143,7 +143,10 @@ def _add_looking(commands: Commands[argparse.ArgumentParser]) -> None:
     log = _command(commands, "log", "show what became of a message, with its log lines")
     log.add_argument("message", metavar="MESSAGE", help="a message_id (om_…) or an event_id")
     log.add_argument("--json", action="store_true", help="print it as JSON")
-    _command(commands, "console", "print the address of the console in the browser")
+    console = _command(commands, "console", "print the address of the console in the browser")
+    console.add_argument(
+        "--read-only", action="store_true", help="an address to look only, not to act"
+    )
 
 
 def _add_init(commands: Commands[argparse.ArgumentParser]) -> None:

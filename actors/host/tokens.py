@@ -19,6 +19,7 @@ from actors.host.state_dir import write_private
 from protocol.config.places import TOKEN_CHARACTERS, StateDir
 from protocol.config.settings import ConfigurationError
 from protocol.wire.auth import Keyring, Verified
+from protocol.wire.console import role_of
 from protocol.wire.messages import ROLES, Register, Role
 
 TOKEN_BYTES: Final = 32
@@ -49,12 +50,20 @@ class TokenFiles:
 
         Looks at three small files of a local directory: some 10 µs, once a registration.
         """
+        self._refresh()
+        return Keyring(self._keys).verify(nonce, register)
+
+    def console_role(self, token: str) -> Role | None:
+        """Return the role whose console token this is; None: nobody's."""
+        self._refresh()
+        return role_of(token, self._keys)
+
+    def _refresh(self) -> None:
         for each in ROLES:
             seen = self._look(each)
             if each not in self._seen or seen != self._seen[each]:
                 self._seen[each] = seen
                 self._read(each)
-        return Keyring(self._keys).verify(nonce, register)
 
     def _look(self, role: Role) -> _Seen | None:
         try:

@@ -19,6 +19,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from actors.monitoring import metrics
+from actors.monitoring.console import Access, console_app
+from actors.monitoring.history import Recorder
 from actors.monitoring.overview import NOTHING, look, reasons_against
 from actors.monitoring.peers import HttpSettings, Peers, TlsFiles
 
@@ -33,6 +35,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     metrics: HttpSettings | None
     console: HttpSettings | None
+    access: Access
     peers: Callable[[], Peers | None]
     """Whom to ask now; None while the daemon stands by, starts or leaves."""
 
@@ -45,6 +48,10 @@ async def serve(
         if served.metrics is not None:
             nursery.start_soon(metrics.measure_lag)
             nursery.start_soon(_serve, metrics_app(served.peers), served.metrics)
+        if served.console is not None:
+            recorder = Recorder(served.peers)
+            nursery.start_soon(recorder.run)
+            nursery.start_soon(_serve, console_app(recorder, served.access), served.console)
         task_status.started()
 
 

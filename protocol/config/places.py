@@ -41,6 +41,11 @@ class StateDir(msgspec.Struct, frozen=True):
         return self.root / "daemon.json"
 
     @property
+    def console(self) -> Path:
+        """Where the console is served while a daemon runs, without its token."""
+        return self.root / "console.json"
+
+    @property
     def stopped(self) -> Path:
         """There where an operator stopped the daemon; autostart respects it."""
         return self.root / "stopped"

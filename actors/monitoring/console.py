@@ -1,0 +1,186 @@
+"""The console's HTTP: one page, its events, and what operators may do from there.
+
+Who has the address may look; only an address made with the dispatcher's token may act. The
+token goes with every call of the page in a header, so no other page can make one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import trio
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from actors.kit.mailbox import ActorGone, ask
+from actors.messages import lane, ownership
+from actors.monitoring.history import LOOK_EVERY_S, Recorder
+from actors.monitoring.overview import call_tool
+from protocol.ids import ChatId, OpenId, SessionId
+from protocol.routing import lease
+from protocol.wire.messages import Role
+
+PAGE: Final = Path(__file__).parent / "page" / "console.html"
+BODY_BYTES_MAX: Final = 4_096
+STOP_WITHIN_S: Final = 3.0
+BY: Final = OpenId("operator")
+_HANDOFF: Final = {
+    "acquire": lease.ACQUIRE,
+    "grant": lease.GRANT,
+    "return": lease.RETURN,
+    "reclaim": lease.RECLAIM,
+}
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
+        " connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none';"
+        " frame-ancestors 'none'"
+    ),
+}
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Who may, and what the machine knows of a message."""
+
+    role_of: Callable[[str], Role | None]
+    explain: Callable[[str], dict[str, Any]]
+    """Reads files; called in a thread."""
+
+
+class Handoff(msgspec.Struct, frozen=True, kw_only=True):
+    action: str
+    session_id: str | None = None
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True):
+    session_id: str
+    chat_id: str
+
+
+def console_app(recorder: Recorder, access: Access) -> ASGIApp:
+    """Return the console."""
+    console = _Console(recorder, access)
+    return Starlette(
+        routes=[
+            Route("/", console.page),
+            Route("/api/stream", console.stream),
+            Route("/api/log", console.log),
+            Route("/api/handoff", console.hand_off, methods=["POST"]),
+            Route("/api/stop", console.stop, methods=["POST"]),
+        ]
+    )
+
+
+class _Console:
+    def __init__(self, recorder: Recorder, access: Access) -> None:
+        self._recorder = recorder
+        self._access = access
+
+    async def page(self, request: Request) -> Response:
+        if self._access.role_of(request.query_params.get("token", "")) is None:
+            return _answer(401, error="this address lacks its token; run: larkd console")
+        content = await trio.Path(PAGE).read_bytes()
+        return Response(content, media_type="text/html; charset=utf-8", headers=_HEADERS)
+
+    async def stream(self, request: Request) -> Response:
+        """Send what is, each second that it changes, as server-sent events."""
+        role = self._role(request)
+        if role is None:
+            return _answer(401, error="the token is missing or was rotated; run: larkd console")
+        events = self._events(may_act=role == "dispatcher")
+        return StreamingResponse(events, media_type="text/event-stream", headers=_HEADERS)
+
+    async def _events(self, *, may_act: bool) -> AsyncIterator[bytes]:
+        shown = b""
+        while True:
+            view = msgspec.json.encode({**await self._recorder.view(), "may_act": may_act})
+            # A comment keeps the connection known to be open where nothing changes.
+            yield b": still\n\n" if view == shown else b"data: " + view + b"\n\n"
+            shown = view
+            await trio.sleep(LOOK_EVERY_S)
+
+    async def log(self, request: Request) -> Response:
+        if self._role(request) is None:
+            return _answer(401, error="the token is missing or was rotated")
+        message = request.query_params.get("message", "")[:128]
+        found = await trio.to_thread.run_sync(self._access.explain, message)
+        return Response(msgspec.json.encode(found), media_type="application/json", headers=_HEADERS)
+
+    async def hand_off(self, request: Request) -> Response:
+        asked, refusal = await self._asked(request, Handoff)
+        peers = self._recorder.peers
+        if asked is None or peers is None:
+            return refusal or _answer(503, error="the daemon does not serve now")
+        if asked.action not in _HANDOFF:
+            return _answer(400, error=f"action: allowed: {', '.join(_HANDOFF)}")
+        targeted = asked.action in ("acquire", "grant")
+        args = {"session_id": asked.session_id} if targeted else {}
+        done = await call_tool(peers, _HANDOFF[asked.action], args)
+        if isinstance(done, ownership.ToolFailed):
+            return _answer(409, error=done.error)
+        return _answer(200, result=str(done.result))
+
+    async def stop(self, request: Request) -> Response:
+        asked, refusal = await self._asked(request, Stop)
+        peers = self._recorder.peers
+        if asked is None or peers is None:
+            return refusal or _answer(503, error="the daemon does not serve now")
+        session_id, chat_id = SessionId(asked.session_id), ChatId(asked.chat_id)
+        try:
+            answer: lane.StopAnswer = await ask(
+                peers.lanes_tx,
+                lambda reply: lane.StopTurn(
+                    session_id=session_id,
+                    turn_id=None,
+                    chat_id=chat_id,
+                    by=BY,
+                    by_admin=True,
+                    reason="user",
+                    reply=reply,
+                ),
+                within_s=STOP_WITHIN_S,
+            )
+        except (trio.TooSlowError, ActorGone):
+            return _answer(503, error="the session's lane did not answer")
+        if isinstance(answer, lane.Stopped):
+            return _answer(200, result=f"Stopped {answer.alias}.")
+        return _answer(409, error="Nothing is running.")
+
+    # ── who may ─────────────────────────────────────────────────────────────
+
+    def _role(self, request: Request) -> Role | None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        return self._access.role_of(token) if scheme.lower() == "bearer" else None
+
+    async def _asked(
+        self, request: Request, kind: type[Any]
+    ) -> tuple[Any, None] | tuple[None, Response]:
+        """Return what an operator who may act asked for, or the refusal."""
+        role = self._role(request)
+        if role is None:
+            return None, _answer(401, error="the token is missing or was rotated")
+        if role != "dispatcher":
+            return None, _answer(403, error="this address is to look only")
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY_BYTES_MAX:
+                return None, _answer(413, error="too long")
+        try:
+            return msgspec.json.decode(body, type=kind), None
+        except msgspec.MsgspecError as wrong:
+            return None, _answer(400, error=str(wrong))
+
+
+def _answer(status: int, **content: str) -> Response:
+    return JSONResponse(content, status_code=status, headers=_HEADERS)
