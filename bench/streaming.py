@@ -20,6 +20,8 @@ from actors.proxies.client import Proxy, ProxySettings, Turn, open_proxy
 from bench.loopback import Loopback, open_loopback, percentile, table
 
 TOKEN = "token "
+LAG_S_MAX = 0.25
+SENT_SHARE_MIN = 0.95
 
 
 class Load:
@@ -29,6 +31,10 @@ class Load:
         self.rate = rate
         self.seconds = seconds
         self.deltas = 0
+        self.sent: dict[str, int] = {}
+        """Tokens that were really sent, by chat: what cards are compared with."""
+        self.lags_s: list[float] = []
+        """How late each token was sent: how far this process fell behind."""
         self.first_text_ms: dict[str, float] = {}
         self.ended_ms: dict[str, float] = {}
         self.go = trio.Event()
@@ -43,13 +49,30 @@ class Load:
                 self.ended_ms[turn.deliver.chat_id] = time.time() * 1000
             return
 
+    def validity(self) -> list[tuple[str, str]]:
+        """Say how far behind the generator was, and whether the run counts at all."""
+        lag_s = percentile(self.lags_s, 0.99)
+        intended = self.rate * self.seconds * max(1, len(self.sent))
+        share = self.deltas / intended
+        behind = lag_s > LAG_S_MAX or share < SENT_SHARE_MIN
+        return [
+            (
+                "generator's lag p99, tokens sent of those intended",
+                f"{lag_s * 1000:.0f} ms, {share:.0%}",
+            ),
+            ("run", "NOT VALID: the generator fell behind" if behind else "valid"),
+        ]
+
     async def _stream(self, turn: Turn) -> None:
         until = trio.current_time() + self.seconds
         next_at = trio.current_time()
-        self.first_text_ms[turn.deliver.chat_id] = time.time() * 1000
+        chat_id = turn.deliver.chat_id
+        self.first_text_ms[chat_id] = time.time() * 1000
         while trio.current_time() < until:
+            self.lags_s.append(trio.current_time() - next_at)
             await turn.send(TOKEN)
             self.deltas += 1
+            self.sent[chat_id] = self.sent.get(chat_id, 0) + 1
             next_at += 1 / self.rate
             await trio.sleep_until(next_at)
 
@@ -144,9 +167,9 @@ async def _rows(  # noqa: PLR0913  # the figures of one run
     for card in state["cards"]:
         history = await loopback.get(f"cards/{card['card_id']}/history")
         chat_id = chat_of[card["card_id"]]
-        shown = next((h["at_ms"] for h in history if TOKEN.strip() in json.dumps(h)), None)
-        if shown is not None:
-            first.append(shown - load.first_text_ms[chat_id])
+        first_at = next((h["at_ms"] for h in history if TOKEN.strip() in json.dumps(h)), None)
+        if first_at is not None:
+            first.append(first_at - load.first_text_ms[chat_id])
         done = next((h["at_ms"] for h in history if not h["streaming"]), None)
         if done is not None:
             final.append(done - load.ended_ms[chat_id])
@@ -155,6 +178,10 @@ async def _rows(  # noqa: PLR0913  # the figures of one run
     for call in calls:
         codes[call["code"]] += 1
     limited = codes.get(99991400, 0) + codes.get(230020, 0)
+    shown: dict[str, int] = defaultdict(int)
+    for card in state["cards"]:
+        shown[chat_of[card["card_id"]]] += json.dumps(card["card"]).count(TOKEN.strip())
+    whole = sum(shown[chat_id] >= sent for chat_id, sent in load.sent.items())
     return [
         ("turns x tokens/s x seconds", f"{turns} x {load.rate:g} x {load.seconds:g}"),
         ("deltas/s sustained", f"{load.deltas / took_s:,.0f}"),
@@ -171,6 +198,8 @@ async def _rows(  # noqa: PLR0913  # the figures of one run
             f"{percentile(final, 0.5):.0f} / {percentile(final, 0.99):.0f} ms",
         ),
         ("cards left live", str(sum(card["streaming"] for card in state["cards"]))),
+        ("cards with all the text that was sent", f"{whole} of {len(load.sent)}"),
+        *load.validity(),
         ("start to listening", f"{loopback.daemon.started_s:.2f} s"),
         ("RSS idle / peak", f"{idle_mb:.0f} / {loopback.daemon.peak_rss_mb():.0f} MB"),
     ]

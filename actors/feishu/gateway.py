@@ -46,9 +46,10 @@ SHARES: Final[dict[str, Shares]] = {
     Api.ELEMENT_CONTENT: Shares(spread=1.0),
     Api.BATCH_UPDATE: Shares(spread=1.0),
     Api.PATCH_ELEMENT: Shares(spread=1.0),
-    Api.UPDATE_CARD: Shares(text=0.5),
+    Api.UPDATE_CARD: Shares(text=0.5, second=0.5, text_burst=4),
 }
-"""No end goes by the first three. Ends and structure keep half of the fourth."""
+"""No end goes by the first three. Ends and structure keep half of the fourth, and most of
+each second of it: forty turns that end together find room for their ends at once."""
 _CARD_APIS: Final = frozenset({*gateway.TEXT_APIS, Api.CARD_SETTINGS})
 
 log = structlog.get_logger()

@@ -22,8 +22,6 @@ from protocol.platform.window import (
 PER_SECOND: Final = 50
 PER_MINUTE: Final = 1_000
 """Of each API; an app whose limits were raised has more."""
-SPREAD_SECOND: Final = 0.75
-"""What structure, text and ticks may use of one second: an end finds the rest free."""
 SPREAD_BURST: Final = 60
 """How many calls they may be ahead of the even pace: with four APIs, the first words of
 100 turns go at once."""
@@ -51,7 +49,11 @@ class Shares(Struct, frozen=True, kw_only=True):
     spread: float = 0.75
     """Structure, text and ticks together."""
     text: float = 1.0
-    """Text and ticks, of those."""
+    """Text and ticks, of the minute."""
+    second: float = 0.75
+    """All of them together, of one second: an end finds the rest free at once."""
+    text_burst: int = SPREAD_BURST
+    """How many calls text may be ahead of its even pace."""
 
 
 class Used(Struct, frozen=True, kw_only=True):
@@ -71,7 +73,8 @@ class ApiBudget:
         self.limits = limits
         self.learned = Learned(probe=limits.probe)
         self.spread = Pace(limits.per_minute * shares.spread, SPREAD_BURST)
-        self.text = Pace(limits.per_minute * min(shares.spread, shares.text), SPREAD_BURST)
+        self.text = Pace(limits.per_minute * min(shares.spread, shares.text), shares.text_burst)
+        self._second = shares.second
         self._urgent_paused_until = 0.0
         self._paused_until = 0.0
 
@@ -95,7 +98,7 @@ class ApiBudget:
             )
         ahead = TICK_BURST if priority >= TICK else SPREAD_BURST
         return max(
-            self.calls.free_at(now, per_second * SPREAD_SECOND, SECOND_S),
+            self.calls.free_at(now, per_second * self._second, SECOND_S),
             self.calls.free_at(now, per_minute, MINUTE_S),
             self.spread.free_at(factor, ahead),
             self.text.free_at(factor, ahead) if priority >= TEXT else 0.0,

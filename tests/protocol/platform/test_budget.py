@@ -22,7 +22,7 @@ SHARES = {
     "content": Shares(spread=1.0),
     "batch": Shares(spread=1.0),
     "patch": Shares(spread=1.0),
-    "card": Shares(text=0.5),
+    "card": Shares(text=0.5, second=0.5, text_burst=4),
 }
 
 
@@ -263,6 +263,20 @@ def test_text_leaves_the_whole_card_to_structure_and_ends() -> None:
     ends = [gone.at for gone in run.gone if gone.who >= 6_000]
     assert len(ends) == 50
     assert ends[-1] < 56.3
+
+
+def test_forty_turns_that_end_together_find_room_for_their_ends() -> None:
+    """Right after a burst of text that spilled over to the API of the ends."""
+    run = Simulation(Budget(shares=SHARES))
+    for number in range(300):
+        run.want(number, want(TEXT, *TEXT_APIS, card=number), at=20.0)
+    for number in range(40):
+        run.want(5_000 + number, want(FINAL, "card", card=number), at=20.95)
+    run.run(30)
+    ends = [gone.at for gone in run.gone if gone.who >= 5_000]
+    assert len(ends) == 40
+    assert ends[-1] < 21.0
+    assert run.refused == 0
 
 
 def test_how_far_apart_updates_will_be_follows_the_load() -> None:
