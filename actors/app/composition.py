@@ -44,7 +44,15 @@ from actors.host.tokens import TokenFiles
 from actors.journal import pruning
 from actors.kit.cleanup import CleanupBudget
 from actors.kit.mailbox import offer
-from actors.kit.supervisor import Budget, Child, Restart, RestartsExhausted, Strategy, Supervisor
+from actors.kit.supervisor import (
+    Budget,
+    Child,
+    Restart,
+    RestartsExhausted,
+    StartTimedOut,
+    Strategy,
+    Supervisor,
+)
 from actors.messages import connection as to_connection
 from actors.messages import intake as to_intake
 from actors.messages import lane as to_lane
@@ -59,6 +67,8 @@ CORE_BUDGET: Final = Budget(restarts_max=3, window_s=60.0)
 EDGES_BUDGET: Final = Budget(restarts_max=10, window_s=60.0, backoff_max_s=30.0)
 EDGES_START_WITHIN_S: Final = 30.0
 """Each of them has a limit of its own, and a connection starts after two of them."""
+OWNERSHIP_START_WITHIN_S: Final = 60.0
+"""For a journal that is slow, or fails for a while."""
 REFUSED_AGAIN_S: Final = 30.0
 LANES_MARGIN_S: Final = 3.0
 """Beyond the cards' own deadline, before a lane that does not end is named."""
@@ -127,8 +137,8 @@ class App:
                             await self._serve(ready)
                         finally:
                             left_open = await shutdown.cards_left_open(self._boxes.journal.tx)  # noqa: ASYNC102  # it shields itself, with a deadline
-            except* RestartsExhausted as exhausted:
-                log.critical("daemon.failed", reason=str(exhausted.exceptions[0]))
+            except* (RestartsExhausted, StartTimedOut) as ended:
+                log.critical("daemon.failed", reason=str(ended.exceptions[0]))
                 failed = True
             finally:
                 state_dir.remove_daemon_info(self._state)
@@ -199,7 +209,11 @@ class App:
     def _core(self, listeners: Listeners) -> Supervisor:
         return self._supervisor(
             [
-                Child(name="ownership", run=self._run_ownership),
+                Child(
+                    name="ownership",
+                    run=self._run_ownership,
+                    start_within_s=OWNERSHIP_START_WITHIN_S,
+                ),
                 Child(
                     name="lanes",
                     run=self._run_lanes,

@@ -34,6 +34,8 @@ from protocol.wire.messages import NOT_REGISTERED
 
 RETRY_AFTER_MS: Final = 1_000
 
+LOAD_AGAIN_S: Final = 1.0
+
 log = structlog.get_logger()
 
 
@@ -48,19 +50,17 @@ async def run(
 ) -> None:
     """Serve until cancelled. Started once the lease stands as the journal has it.
 
-    Raises:
-        JournalUnreadable: the lease could not be loaded.
+    A journal that is slow, or fails, is asked again each second: nothing may be delivered
+    without the lease, and the supervisor's limit ends the waiting.
     """
     with inbox:
         async with trio.open_nursery() as nursery:
             actor = _Ownership(settings, journal_tx, lanes_tx, now_ms, nursery)
-            await actor.load()
+            while (unreadable := await actor.load()) is not None:
+                log.warning("ownership.waits_for_journal", reason=unreadable)
+                await trio.sleep(LOAD_AGAIN_S)
             task_status.started()
             await actor.serve(inbox)
-
-
-class JournalUnreadable(Exception):
-    """The lease can't be loaded; nothing may be delivered without it."""
 
 
 class _Ownership:
@@ -85,22 +85,22 @@ class _Ownership:
         self._links: dict[ConnectionId, trio.MemorySendChannel[link.LinkMessage]] = {}
         self._sessionless: dict[ConnectionId, lease.Session] = {}  # observers and operators
 
-    async def load(self) -> None:
+    async def load(self) -> str | None:
+        """Take the lease and the sessions from the journal; return why that failed."""
         answer: lease.LeaseState | journal.Failed = await self._journal.ask(
             lambda reply: journal.LoadLease(reply=reply)
         )
         if isinstance(answer, journal.Failed):
-            raise JournalUnreadable(answer.reason)
+            return answer.reason
         self._state = lease.State(lease=answer)
         unreadable = await self._sessions.load()
         if unreadable is not None:
-            raise JournalUnreadable(unreadable)
+            return unreadable
         # Nobody is connected: whatever was offered before waits again.
         released: journal.Done | journal.Failed = await self._journal.ask(
             lambda reply: journal.Release(connection_id=None, row_ids=None, reply=reply)
         )
-        if isinstance(released, journal.Failed):
-            raise JournalUnreadable(released.reason)
+        return released.reason if isinstance(released, journal.Failed) else None
 
     async def serve(self, inbox: trio.MemoryReceiveChannel[ownership.OwnershipMessage]) -> None:
         self._nursery.start_soon(self._lanes.run)
