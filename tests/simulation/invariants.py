@@ -26,7 +26,7 @@ class Ending(Struct, frozen=True, kw_only=True):
     status: Map
     attached: list[str]
     expected: list[str]
-    agents: list[str]
+    agents_at_most: int
     unexpected: list[str]
     is_disturbed: bool
     """Whether an actor crashed or a process ended before the rest."""
@@ -123,8 +123,8 @@ def _commands(ending: Ending) -> Iterator[str]:
             texts = sorted(json.loads(one["content"]).get("text", "") for one in answers)
             yield f"command {number} ({sent['text']}) was answered {len(answers)} times: {texts}"
         started += sent["text"].startswith("/new")
-    if len(ending.agents) > started:
-        yield f"{len(ending.agents)} agents were started by {started} commands"
+    if ending.agents_at_most > started:
+        yield f"{ending.agents_at_most} agents ran at once, started by {started} commands"
 
 
 def _cards(ending: Ending) -> Iterator[str]:

@@ -50,6 +50,7 @@ class Peer:
         self._calls = 0
         self._answers: dict[int, trio.MemorySendChannel[Map]] = {}
         self._turns: dict[str, trio.CancelScope] = {}
+        self._cancelled: set[str] = set()
 
     async def run(self) -> None:
         """Register and take what comes until the connection ends."""
@@ -97,6 +98,7 @@ class Peer:
                 nursery.start_soon(self._handle, message)
             case "cancel":
                 self._stage.note("cancel", session=self.name)
+                self._cancelled.add(message["turn_id"])
                 scope = self._turns.get(message["turn_id"])
                 if scope is not None:
                     scope.cancel()
@@ -150,7 +152,8 @@ class Peer:
             return
         await self._send(t="turn_end", turn_id=turn_id, status="complete")
         await self.tool("feishu_channel_status")
-        self._stage.expected[turn_id] = (began, head)
+        if turn_id not in self._cancelled:  # what comes after it is dropped
+            self._stage.expected[turn_id] = (began, head)
 
     # ── tools ───────────────────────────────────────────────────────────────
 

@@ -97,6 +97,8 @@ class Run:
         self.disturbed_at = -1.0
         """When a process or an actor ended last: turns before may have lost their text."""
         self.agents: list[str] = []
+        """Every agent that was ever started; :attr:`running_agents` are those that run."""
+        self.running_agents: list[str] = []
         self.crashed: list[str] = []
         self.unexpected: list[str] = []
         self.site: Any = None
@@ -118,6 +120,7 @@ class Run:
         self._failing = 0
         self._crashing_until = -1.0
         self._leaving = False
+        self._agents_at_most = 0
 
     # ── what is told to the log ─────────────────────────────────────────────
 
@@ -207,7 +210,12 @@ class Run:
             self.agents.append(name)
         self.note("agent runs", session=name)
         self._wanted.add(name)
-        await trio.sleep_forever()
+        self.running_agents.append(name)
+        self._agents_at_most = max(self._agents_at_most, len(self.running_agents))
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.running_agents.remove(name)
         return 0
 
     # ── the run ─────────────────────────────────────────────────────────────
@@ -273,7 +281,7 @@ class Run:
             status=status,
             attached=attached,
             expected=[text for began, text in self.expected.values() if began > self.disturbed_at],
-            agents=self.agents,
+            agents_at_most=self._agents_at_most,
             unexpected=self.unexpected,
             is_disturbed=self.disturbed_at > 0,
         )
