@@ -12,7 +12,6 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Final
 
 import msgspec
 import structlog
@@ -20,7 +19,7 @@ import trio
 from tricycle import open_service_nursery
 
 from actors import agents, approvals, connection, intake, journal, lanes, links, ownership, turns
-from actors.app import shutdown
+from actors.app import limits, shutdown
 from actors.app.adapters import Adapters, Listeners
 from actors.app.claims import Alone, Claim
 from actors.app.mailboxes import Account, Mailboxes, accounts_of
@@ -62,16 +61,6 @@ from protocol import __version__
 from protocol.config.places import StateDir
 from protocol.config.settings import Settings
 from protocol.ids import AccountId, ConnectionId, MessageId, SessionId
-
-CORE_BUDGET: Final = Budget(restarts_max=3, window_s=60.0)
-EDGES_BUDGET: Final = Budget(restarts_max=10, window_s=60.0, backoff_max_s=30.0)
-EDGES_START_WITHIN_S: Final = 30.0
-"""Each of them has a limit of its own, and a connection starts after two of them."""
-OWNERSHIP_START_WITHIN_S: Final = 60.0
-"""For a journal that is slow, or fails for a while."""
-REFUSED_AGAIN_S: Final = 30.0
-LANES_MARGIN_S: Final = 3.0
-"""Beyond the cards' own deadline, before a lane that does not end is named."""
 
 log = structlog.get_logger()
 
@@ -212,21 +201,21 @@ class App:
                 Child(
                     name="ownership",
                     run=self._run_ownership,
-                    start_within_s=OWNERSHIP_START_WITHIN_S,
+                    start_within_s=limits.OWNERSHIP_START_WITHIN_S,
                 ),
                 Child(
                     name="lanes",
                     run=self._run_lanes,
-                    stop_within_s=self._cleanup.seconds + LANES_MARGIN_S,
+                    stop_within_s=self._cleanup.seconds + limits.LANES_MARGIN_S,
                 ),
                 Child(
                     name="edges",
                     run=lambda *, task_status: self._run_edges(listeners, task_status=task_status),
-                    start_within_s=EDGES_START_WITHIN_S,
+                    start_within_s=limits.EDGES_START_WITHIN_S,
                 ),
             ],
             Strategy.REST_FOR_ONE,
-            CORE_BUDGET,
+            limits.CORE_BUDGET,
         )
 
     def _supervisor(self, children: list[Child], strategy: Strategy, budget: Budget) -> Supervisor:
@@ -260,19 +249,19 @@ class App:
             Child(
                 name="approvals",
                 run=self._run_approvals,
-                stop_within_s=self._cleanup.seconds + LANES_MARGIN_S,
+                stop_within_s=self._cleanup.seconds + limits.LANES_MARGIN_S,
             ),
             Child(name="links", run=run_links),
             Child(name="pruning", run=self._run_pruning),
             Child(
                 name="agents",
                 run=self._run_agents,
-                stop_within_s=agents.END_WITHIN_S + LANES_MARGIN_S,
+                stop_within_s=agents.END_WITHIN_S + limits.LANES_MARGIN_S,
             ),
         ]
         for account in self._accounts.values():
             children += self._account_children(account)
-        edges = self._supervisor(children, Strategy.ONE_FOR_ONE, EDGES_BUDGET)
+        edges = self._supervisor(children, Strategy.ONE_FOR_ONE, limits.EDGES_BUDGET)
         await edges.run(task_status=task_status)
 
     def _account_children(self, account: Account) -> list[Child]:
@@ -403,7 +392,7 @@ class App:
         except to_connection.CredentialsRefusedError as refused:
             log.critical("feishu.credentials_refused", account=name, reason=str(refused))
             if name in self._refused:
-                await trio.sleep(REFUSED_AGAIN_S)
+                await trio.sleep(limits.REFUSED_AGAIN_S)
                 return
             self._refused.add(name)
             request = to_shutdown.Leave(exit_status=ExitStatus.CREDENTIALS, reason=str(refused))

@@ -22,6 +22,9 @@ class Ending(Struct, frozen=True, kw_only=True):
     history: list[Seen]
     sent: list[Map]
     state: Map
+    """What the platform shows at rest."""
+    repaired: Map
+    """The same after one more start: a mark in doubt may wait for it."""
     database: Path
     status: Map
     attached: list[str]
@@ -144,7 +147,7 @@ def _text(ending: Ending) -> Iterator[str]:
 
 def _marks(ending: Ending) -> Iterator[str]:
     """No Typing mark stays, whatever happened; a waiting mark may, of a process that is gone."""
-    for message in ending.state["messages"]:
+    for message in ending.repaired["messages"]:
         for reaction in message["reactions"]:
             if reaction["operator_type"] != "app" or message["recalled"]:
                 continue

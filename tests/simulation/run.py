@@ -40,6 +40,9 @@ REATTACH_S: Final = 0.5
 BASE_URL: Final = "http://127.0.0.1:9999"
 START_WITHIN_S: Final = 90.0
 STOP_WITHIN_S: Final = 120.0
+REPAIRED_WITHIN_S: Final = 30.0
+"""After a start: for what an earlier process left in doubt."""
+NEVER_S: Final = 100_000.0
 CRASH_TAKES_S: Final = 120.0
 """How long a crash may have consequences: restarts, and what they wait for."""
 STEPS_MAX: Final = 3_000_000
@@ -121,6 +124,7 @@ class Run:
         self._crashing_until = -1.0
         self._leaving = False
         self._agents_at_most = 0
+        self._at_rest: Map = {}
 
     # ── what is told to the log ─────────────────────────────────────────────
 
@@ -276,7 +280,8 @@ class Run:
         ending = Ending(
             history=self.history,
             sent=self._sent,
-            state=await self._get("state"),
+            state=self._at_rest,
+            repaired=await self._get("state"),
             database=self._state.database,
             status=status,
             attached=attached,
@@ -465,7 +470,7 @@ class Run:
     # ── the end ─────────────────────────────────────────────────────────────
 
     async def _come_to_rest(self) -> tuple[Map, list[str]]:
-        """Heal everything, wait until nothing is under way, and stop the daemon."""
+        """Heal everything, wait until nothing is under way, restart the daemon, and stop it."""
         self.note("calm")
         self.calm = True
         self._bad_http.clear()
@@ -488,18 +493,26 @@ class Run:
         if not self._is_quiet(status):
             self.broken.append(f"no rest within {REST_WITHIN_S:g} s: {self._summary(status)}")
         await trio.sleep(30)
+        self._at_rest = await self._get("state")
         status, attached = await self._status() or status, sorted(self._peers)
+        self._leaving = True
+        self._serving = trio.Event()
+        await self._stop()
+        await self._serving.wait()
+        await trio.sleep(REPAIRED_WITHIN_S)
+        self._down_s = NEVER_S
+        await self._stop()
+        return status, attached
+
+    async def _stop(self) -> None:
         machine = self._machine
         assert machine is not None
         self.note("SIGTERM at rest")
-        self._leaving = True
-        self._down_s = 10_000.0
         machine.terminate()
         with trio.move_on_after(STOP_WITHIN_S):
             await machine.ended.wait()
         if machine.exit_status != 0:
             self.broken.append(f"the daemon left with {machine.exit_status} at rest")
-        return status, attached
 
     @staticmethod
     def _summary(status: Map) -> str:
