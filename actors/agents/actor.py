@@ -6,6 +6,7 @@ later each time; one that keeps ending is given up, and the log says so.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import signal
@@ -45,7 +46,6 @@ RunAgent = Callable[[list[str]], Awaitable[int]]
 class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True):
     commands: Mapping[str, AgentCommand]
     state_dir: Path
-    random_bytes: Callable[[int], bytes]
     run_agent: RunAgent
 
 
@@ -91,14 +91,19 @@ class _Agents:
             return agents.NotStarted(
                 why=strings.AGENT_UNKNOWN.format(agent=wish.agent, known=known)
             )
-        if len(self._running) >= AGENTS_MAX:
+        number = hashlib.blake2b(wish.key.encode(), digest_size=SESSION_BYTES).hexdigest()
+        session_id = SessionId(f"agent-{wish.agent}-{number}")
+        if len(self._running) >= AGENTS_MAX and session_id not in self._running:
             return agents.NotStarted(why=strings.AGENTS_FULL.format(count=AGENTS_MAX))
         cwd = Path(wish.cwd or command.cwd or "~").expanduser()
         if not cwd.is_absolute() or not cwd.is_dir():
             return agents.NotStarted(why=strings.AGENT_NO_DIRECTORY.format(cwd=str(cwd)))
         alias = clean(wish.alias or wish.agent)
-        number = self._settings.random_bytes(SESSION_BYTES).hex()
-        session_id = SessionId(f"agent-{wish.agent}-{number}")
+        started = agents.Started(
+            session_id=session_id, agent=wish.agent, alias=alias, cwd=os.fspath(cwd)
+        )
+        if session_id in self._running:
+            return started
         child = [
             *(sys.executable, "-m", "actors.cli", "acp", "--exit-with-parent"),
             *("--state-dir", os.fspath(self._settings.state_dir)),
@@ -112,9 +117,7 @@ class _Agents:
         ]
         self._running[session_id] = trio.CancelScope()
         self._nursery.start_soon(self._keep_alive, session_id, child)
-        return agents.Started(
-            session_id=session_id, agent=wish.agent, alias=alias, cwd=os.fspath(cwd)
-        )
+        return started
 
     async def _keep_alive(self, session_id: SessionId, command: list[str]) -> None:
         pause_s, restarts = RESTART_FIRST_S, 0

@@ -330,7 +330,6 @@ class App:
         settings = agents.AgentsSettings(
             commands=self._settings.agents,
             state_dir=self._state.root,
-            random_bytes=self._adapters.random_bytes,
             run_agent=self._adapters.run_agent,
         )
         await agents.run(

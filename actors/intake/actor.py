@@ -150,6 +150,7 @@ class _Intake:
 
     async def serve(self, inbox: trio.MemoryReceiveChannel[intake.IntakeMessage]) -> None:
         """Take what arrives; in between, page by page, what an earlier run left."""
+        await self._to.ownership_tx.send(ownership.IntakeStarted())
         await self._pairing.load()
         while True:
             if self._reading.reads:

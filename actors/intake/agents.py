@@ -6,7 +6,8 @@ from actors.intake.peers import COMMAND_WITHIN_S, Peers
 from actors.kit.mailbox import ask_or
 from actors.messages import agents, ownership
 from protocol import strings
-from protocol.ids import ChatId, SessionId
+from protocol.ids import SessionId
+from protocol.platform.events import MessageReceived
 from protocol.routing import roster
 from protocol.routing.roster import KnownSession
 from protocol.strings import Text
@@ -19,14 +20,17 @@ class Agents:
         self._to = peers
         self._names = names
 
-    async def new(self, chat_id: ChatId, args: tuple[str, ...]) -> Text:
+    async def new(self, message: MessageReceived, args: tuple[str, ...]) -> Text:
         """Start an agent and put the chat on it; what is sent there meanwhile waits for it."""
+        chat_id = message.chat_id
         if not 1 <= len(args) <= NEW_ARGUMENTS_MAX:
             return strings.NEW_USAGE.format(known=", ".join(self._names) or strings.NOBODY)
         agent, alias, cwd = (*args, None, None)[:NEW_ARGUMENTS_MAX]
         started: agents.Started | agents.NotStarted = await ask_or(
             self._to.agents_tx,
-            lambda reply: agents.StartAgent(agent=agent or "", alias=alias, cwd=cwd, reply=reply),
+            lambda reply: agents.StartAgent(
+                key=message.message_id, agent=agent or "", alias=alias, cwd=cwd, reply=reply
+            ),
             within_s=COMMAND_WITHIN_S,
             otherwise=lambda _reason: agents.NotStarted(why=strings.AGENT_NOT_STARTED),
         )

@@ -85,7 +85,7 @@ class Commands:
             case Name.NEW | Name.CLOSE if not self._stopper.is_admin(message.sender_id):
                 return strings.AGENT_NOT_ALLOWED
             case Name.NEW:
-                return await self._agents.new(message.chat_id, command.args)
+                return await self._agents.new(message, command.args)
             case Name.CLOSE:
                 return await self._agents.close(command.args, state)
         raise AssertionError(command.name)

@@ -26,8 +26,12 @@ class NotStarted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StartAgent(Message, frozen=True, kw_only=True):
-    """Start a configured agent by its name; alias and directory may be chosen."""
+    """Start a configured agent by its name; alias and directory may be chosen.
 
+    One that was started for this *key* already, and runs, is the answer.
+    """
+
+    key: str
     agent: str
     alias: str | None
     cwd: str | None

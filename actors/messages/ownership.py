@@ -148,6 +148,10 @@ class RowReady(Message, frozen=True, kw_only=True):
     """The session its chat was on, where that is some time ago."""
 
 
+class IntakeStarted(Message, frozen=True, kw_only=True):
+    """Rows may have become ready of which an earlier run of the intake sent no notice."""
+
+
 class NextRow(msgspec.Struct, frozen=True, kw_only=True):
     offer: Offer
     reply_mode: ReplyMode | None
@@ -245,6 +249,7 @@ OwnershipMessage = (
     | SetReplyMode
     | TurnShown
     | RowReady
+    | IntakeStarted
     | Next
     | RowAcked
     | RowAnswered

@@ -129,6 +129,10 @@ class _Ownership:
                 self._wake_target(message.chat_id)
                 if message.dispatched_to is not None:
                     self._wake(message.dispatched_to)
+            case ownership.IntakeStarted():
+                self._wake(lease.effective_target(self._state))
+                for session_id in set(self._state.lease.bindings.values()):
+                    self._wake(session_id)
             case ownership.Next():
                 # Beside the loop: offers of many sessions share one commit.
                 self._nursery.start_soon(self._offers.offer_next, message)

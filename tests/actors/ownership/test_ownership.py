@@ -348,3 +348,16 @@ async def test_links_that_start_anew_end_every_session_of_before(
         await world.register(A, 3, "dispatcher")
         status = await world.call(3, "feishu_channel_status")
         assert [one["sessionId"] for one in status["sessions"]] == ["a"]
+
+
+async def test_a_row_that_became_ready_without_a_notice_is_asked_for(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        assert await world.next(A, 1) is None
+        await world.row()  # and the intake has crashed before it could send its notice
+        world.notices.clear()
+        await world.tx.send(ownership.IntakeStarted())
+        await wait_all_tasks_blocked()
+        assert world.woken() == [A]
