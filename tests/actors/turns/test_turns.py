@@ -74,6 +74,7 @@ class World:
         self.entries: dict[CardId, journal.LedgerEntry] = {}
         """The open entries, with what was noted."""
         self.notes = 0
+        self.closes = 0
         self.marks: dict[MessageId, str | None] = {}
         """The Typing marks in the ledger."""
         self.reactions: list[str] = []
@@ -175,6 +176,7 @@ class World:
                     self.entries[entry.card_id] = entry
                     message.reply.send(journal.Done())
                 case journal.CloseCard(card_id=card_id, outcome=outcome):
+                    self.closes += 1
                     self.ledger[card_id] = outcome
                     self.entries.pop(card_id, None)
                     message.reply.send(journal.Done())
@@ -559,6 +561,7 @@ async def test_a_picture_that_comes_after_the_end_still_takes_its_place(
         await trio.sleep(8)
         assert world.answer() == "see ![cat](img_v3_cat.png)"
         assert world.is_final()
+        assert world.closes == 1, "its entry is closed already"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.cards.answer import SEGMENT_BYTES_MAX, AnswerText, json_bytes
+from protocol.cards.answer import SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, AnswerText, json_bytes
 from tests.kit.sizes import examples
 
 WORDS = st.sampled_from(
@@ -151,3 +151,43 @@ def test_long_mixed_text_keeps_every_character_of_prose(blocks: list[str]) -> No
     for number in range(0, len(blocks), 7):
         if "\n" not in blocks[number]:
             assert blocks[number] in joined
+
+
+def test_a_segment_at_its_minimum_shrinks_no_more() -> None:
+    answer = AnswerText()
+    answer.feed("a line\n" * 400)
+    sizes = []
+    while answer.shrink():
+        sizes.append(json_bytes(answer.current))
+        assert len(sizes) < 20
+    assert sizes == sorted(sizes, reverse=True)
+    assert json_bytes(answer.current) <= SEGMENT_BYTES_MIN
+    assert all(json_bytes(one) <= SEGMENT_BYTES_MAX for one in answer.sealed)
+    assert "".join((*answer.sealed, answer.current)) == "a line\n" * 400
+
+
+def test_one_long_line_shrinks_too() -> None:
+    answer = AnswerText()
+    answer.feed("word " * 1_000 + "\n")
+    assert answer.shrink()
+    assert "".join((*answer.sealed, answer.current)) == "word " * 1_000 + "\n"
+
+
+@pytest.mark.parametrize(("share", "at_block_end"), [(0.5, False), (0.7, False), (0.8, True)])
+def test_a_blocks_end_is_preferred_only_if_it_is_near(share: float, at_block_end: bool) -> None:
+    line = "x" * 99 + "\n"
+    before = int(SEGMENT_BYTES_MAX * share) // 101
+    answer = AnswerText()
+    answer.feed(line * before + "\n" + line * 300)
+    assert answer.sealed[0].endswith("\n\n") is at_block_end
+
+
+def test_what_else_is_on_the_card_leaves_the_answer_less() -> None:
+    answer = AnswerText()
+    answer.feed("a line\n" * 2_000)
+    assert answer.sealed == []
+    answer.fit(10_000)
+    assert json_bytes(answer.sealed[0]) <= 10_000
+    answer.fit(20_000)
+    answer.feed("a line\n" * 1_000)
+    assert 10_000 < json_bytes(answer.current) <= 20_000

@@ -5,14 +5,25 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.sandbox.cardschema import CARD_BYTES_MAX, check_card
 from protocol import strings
-from protocol.cards.card import Style, View, view_of, view_repaired, view_running, view_sealed
+from protocol.cards.answer import json_bytes
+from protocol.cards.card import (
+    ERROR_BYTES_MAX,
+    Style,
+    View,
+    view_of,
+    view_repaired,
+    view_running,
+    view_sealed,
+)
+from protocol.cards.panels import PLAN_BYTES_MAX
 from protocol.cards.turn import Turn, TurnState
 from protocol.ids import SessionId, TurnId
-from protocol.wire.messages import Delta, Plan, PlanEntry, ToolEvent, TurnEnd, Usage
+from protocol.wire.messages import Delta, FileDiff, Plan, PlanEntry, ToolEvent, TurnEnd, Usage
 
 STYLE = Style(session_id=SessionId("s"), turn_id=TurnId("t"))
 
@@ -282,3 +293,94 @@ def test_reply_mode_final_shows_nothing_until_the_end() -> None:
     assert view_running(turn, style, 1).answer == ""
     turn.apply(TurnEnd(turn_id="t", status="complete"), 2)
     assert view_running(turn, style, 2).answer == "hidden yet"
+
+
+# ── what a mutation would change ────────────────────────────────────────────
+
+
+def test_reasoning_mentions_nobody_and_draws_no_picture() -> None:
+    turn = Turn(0.0)
+    said = "see ![x](http://x/y.png) and <at id=all></at>"
+    turn.apply(Delta(turn_id="t", text=said, channel="reasoning"), 1)
+    shown = text(elements(card_of(view_running(turn, STYLE, 1)))["reasoning"])
+    assert shown == "see [x](http://x/y.png) and &#60;at id=all></at>"
+
+
+def test_plan_and_error_keep_to_their_bytes() -> None:
+    turn = Turn(0.0)
+    entries = [PlanEntry(content="计划<>" * 40, status="pending")] * 30
+    turn.apply(Plan(turn_id="t", entries=entries), 1)
+    turn.apply(TurnEnd(turn_id="t", status="error", error="错<" * 1_000), 1)
+    shown = elements(card_of(view_running(turn, STYLE, 1)))
+    assert 1_000 < json_bytes(text(shown["plan"])) <= PLAN_BYTES_MAX
+    assert text(shown["plan"]).count("⬜") == 30, "each has less, none is left out"
+    assert 500 < json_bytes(text(shown["error"])) <= ERROR_BYTES_MAX + 40
+
+
+@pytest.mark.parametrize(
+    ("status", "mark"), [("complete", "✅"), ("aborted", "❌"), ("error", "❌")]
+)
+def test_a_step_that_ran_at_the_end_succeeded_only_if_the_turn_did(status: Any, mark: str) -> None:
+    turn = Turn(0.0)
+    turn.apply(ToolEvent(turn_id="t", call_id="1", name="Read", status="running"), 1)
+    turn.apply(TurnEnd(turn_id="t", status=status), 2)
+    assert text(elements(card_of(view_running(turn, STYLE, 2)))["tools"]).startswith(mark)
+
+
+@pytest.mark.parametrize("end", [Turn.stop, Turn.lose_session])
+def test_text_that_was_held_back_is_shown_when_the_turn_is_cut(end: Any) -> None:
+    turn = Turn(0.0)
+    turn.apply(Delta(turn_id="t", text="so a <thi"), 1)
+    assert turn.answer.current == "so a "
+    end(turn, 2)
+    assert turn.answer.current == "so a <thi"
+
+
+def test_reasoning_tags_in_the_tail_are_reasoning() -> None:
+    turn = Turn(0.0)
+    turn.apply(Delta(turn_id="t", text="streamed, "), 1)
+    tail = "<think>why</think>and a tail"
+    turn.apply(TurnEnd(turn_id="t", status="complete", text=tail), 2)
+    assert (turn.answer.current, turn.reasoning) == ("streamed, and a tail", "why")
+
+
+def test_a_block_that_never_closed_ends_before_the_tail() -> None:
+    turn = Turn(0.0)
+    turn.apply(Delta(turn_id="t", text="<think>hm"), 1)
+    turn.apply(TurnEnd(turn_id="t", status="complete", text="The answer."), 2)
+    assert (turn.answer.current, turn.reasoning) == ("The answer.", "hm")
+
+
+def test_a_better_name_and_kind_replace_and_a_vague_one_does_not() -> None:
+    turn = Turn(0.0)
+    for event in (
+        ToolEvent(turn_id="t", call_id="1", name="Edit", kind="edit", input={}),
+        ToolEvent(turn_id="t", call_id="1", name="", kind="other", summary=""),
+        ToolEvent(turn_id="t", call_id="1", diff=[FileDiff(path="src/a.py", new="x = 1\n")]),
+    ):
+        turn.apply(event, 1)
+    turn.apply(ToolEvent(turn_id="t", call_id="1", status="success", duration_ms=100), 1)
+    shown = text(elements(card_of(view_running(turn, STYLE, 1)))["tools"])
+    assert shown == "✅ ✏️ **Edit**: src/a.py _(0.1s)_\n```diff\nsrc/a.py\n+x = 1\n```"
+
+
+def test_the_footer_mentions_that_nothing_new_comes() -> None:
+    turn = Turn(0.0)
+    style = msgspec.structs.replace(STYLE, stall_s=300.0)
+    assert view_running(turn, style, 299).footer.endswith("4m 59s")
+    assert view_running(turn, style, 301).footer == (
+        "⏳ Processing... 5m 1s · nothing new for 5 min"
+    )
+    zh = msgspec.structs.replace(style, language="zh")
+    assert view_running(turn, zh, 301).footer.endswith(" · 5 分钟没有新内容")
+
+
+def test_typing_is_slower_where_updates_are_far_apart() -> None:
+    steps = [
+        card_of(view_running(Turn(0.0), STYLE.typed_every(seconds), 0))["config"][
+            "streaming_config"
+        ]["print_step"]["default"]
+        for seconds in (0.2, 1.0, 3.0)
+    ]
+    assert steps == sorted(steps, reverse=True)
+    assert len(set(steps)) == 3

@@ -285,6 +285,51 @@ def test_who_is_refused_for_no_known_reason_is_left_alone_until_the_end() -> Non
         assert isinstance(plan.failed(step, refusal(Rejected), 1.0), Wait)
 
 
+def refuse(plan: CardPlan, turn: Turn, times: int) -> None:
+    for _ in range(times):
+        step = plan.next(view(turn, 0.5), 0.5)
+        assert step is not None
+        plan.begin(step, 0.5)
+        plan.failed(step, refusal(Rejected), 0.5)
+
+
+def test_refusals_count_only_in_a_row() -> None:
+    turn, plan = opened()
+    for _ in range(3):
+        turn.apply(Delta(turn_id="t", text="x"), 0.5)
+        refuse(plan, turn, REFUSALS_MAX - 1)
+        settle(plan, view(turn, 0.5), 0.5)
+    assert plan.read == ("xxx", True)
+
+
+def test_streaming_may_close_again_later_and_is_opened_again() -> None:
+    turn, plan = opened()
+    for number in range(3):
+        turn.apply(Delta(turn_id="t", text="x"), 0.5)
+        step = plan.next(view(turn, 0.5), 0.5)
+        assert step is not None
+        plan.begin(step, 0.5)
+        plan.failed(step, refusal(StreamingClosed), 0.5)
+        calls = [one.call for one in settle(plan, view(turn, 0.5), 0.5)]
+        assert calls == ["settings", "content"], f"the {number}th time"
+
+
+def test_without_the_right_to_reopen_text_goes_without_the_typewriter() -> None:
+    turn, plan = opened()
+    turn.apply(Delta(turn_id="t", text="x"), 0.5)
+    first = plan.next(view(turn, 0.5), 0.5)
+    assert first is not None
+    plan.failed(first, refusal(StreamingClosed), 0.5)
+    reopen = plan.next(view(turn, 0.5), 0.5)
+    assert reopen is not None
+    assert plan.failed(reopen, refusal(Rejected), 0.5) == Wait(seconds=0)
+    (text,) = settle(plan, view(turn, 0.5), 0.5)
+    assert text.call == "batch"
+    turn.apply(Delta(turn_id="t", text="y"), 600.0)
+    (later,) = settle(plan, view(turn, 600.0), 600.0)
+    assert later.call == "batch", "and it is not opened again by the clock"
+
+
 OUTCOMES: st.SearchStrategy[Outcome | None] = st.sampled_from(
     [
         None,

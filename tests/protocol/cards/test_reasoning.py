@@ -39,6 +39,10 @@ CASES = [
     ("Reasoning:\n_step one_\n_step two_\n\nThe answer.", "The answer.", "step one\nstep two\n"),
     ("Reasoning: not that", "Reasoning: not that", ""),
     ("`open\n\n<think>r</think>x", "`open\n\nx", "r"),
+    ("so:\n\n    <think>\n    no\n", "so:\n\n    <think>\n    no\n", ""),
+    ("    a\n    <think>b", "    a\n    <think>b", ""),
+    ("so\n    <think>r</think>x", "so\n    x", "r"),
+    ("so:\n\n  <think>r</think>x", "so:\n\n  x", "r"),
     ("", "", ""),
 ]
 
