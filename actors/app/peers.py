@@ -168,7 +168,9 @@ def pictures_settings(accounts: Accounts) -> fetching.PicturesSettings:
     )
 
 
-def link_tools(accounts: Accounts, boxes: Mailboxes, adapters: Adapters) -> links.Tools:
+def link_tools(
+    accounts: Accounts, boxes: Mailboxes, adapters: Adapters, state: StateDir
+) -> links.Tools:
     """Return the tools beside the channel's own: of operators, and of sessions."""
     return links.Tools(
         own_turns=links.OwnTurnPeers(journal_tx=boxes.journal.tx, lanes_tx=boxes.lanes.tx),
@@ -178,6 +180,10 @@ def link_tools(accounts: Accounts, boxes: Mailboxes, adapters: Adapters) -> link
                 gateways={name: one.gateway.tx for name, one in accounts.items()},
                 journal_tx=boxes.journal.tx,
                 ownership_tx=boxes.ownership.tx,
+                state_dir=state.root,
+                secrets=tuple(
+                    one.settings.app_secret.reveal().encode() for one in accounts.values()
+                ),
                 random_bytes=adapters.random_bytes,
                 now_ms=adapters.now_ms,
             )

@@ -16,6 +16,7 @@ import trio
 from actors.kit.mailbox import ask_or
 from actors.links.own_turns import OwnTurnPeers
 from actors.messages import ownership
+from actors.messages.outbound import Caller
 from protocol.ids import ConnectionId, SessionId
 from protocol.routing import lease
 from protocol.wire import messages as wire
@@ -27,8 +28,8 @@ CALLS_AT_ONCE_MAX: Final = 16
 ToolAnswer = ownership.ToolDone | ownership.ToolFailed
 OperatorTool = Callable[[Mapping[str, Any]], Awaitable[ToolAnswer]]
 """``tool(args)``; it answers within a deadline of its own."""
-SessionTool = Callable[[SessionId, Mapping[str, Any]], Awaitable[ToolAnswer]]
-"""``tool(session_id, args)``, likewise."""
+SessionTool = Callable[[Caller, Mapping[str, Any]], Awaitable[ToolAnswer]]
+"""``tool(caller, args)``, likewise."""
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +91,10 @@ class ToolCalls:
             if register.role == "observer":
                 return _observer
             of_sessions = self._tools.of_sessions[tool.name]
-            return lambda: of_sessions(SessionId(register.session_id), tool.args)
+            caller = Caller(
+                session_id=SessionId(register.session_id), cwd=register.metadata.get("cwd")
+            )
+            return lambda: of_sessions(caller, tool.args)
         return None
 
     async def _beside(self, tool: wire.Tool, answer: Callable[[], Awaitable[ToolAnswer]]) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from actors.messages import gateway
+from actors.messages.outbound import Caller
 from actors.outbound.peers import Peers, ToolError
 from protocol.ids import AccountId
 from protocol.platform.outcomes import FileUploaded, ImageUploaded
@@ -54,39 +55,68 @@ class LocalFile(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.name).suffix.lower() in _IMAGES and len(self.content) <= IMAGE_BYTES_MAX
 
 
-async def read_files(args: Mapping[str, Any]) -> tuple[LocalFile, ...]:
+async def read_files(
+    peers: Peers, caller: Caller, args: Mapping[str, Any]
+) -> tuple[LocalFile, ...]:
     """Read the files of a call before anything is sent, so that a bad path sends nothing.
 
+    A path is read where it really lies in the session's own directory; what lies elsewhere
+    its proxy reads, and sends along as name and content.
+
     Raises:
-        ToolError: not a list of absolute paths, too many, or one can't be read or is too big.
+        ToolError: not a list of absolute paths, too many, or one can't or may not be read.
     """
-    paths = args.get("files") or []
-    if not isinstance(paths, list) or not all(isinstance(path, str) and path for path in paths):
+    files = args.get("files") or []
+    if not isinstance(files, list) or not all(map(_is_file, files)):
         raise ToolError("files must be a list of paths")
-    if len(paths) > FILES_MAX:
-        raise ToolError(f"{FILES_MAX} files a reply at most, not {len(paths)}")
-    return tuple([await trio.to_thread.run_sync(_read, path) for path in paths])
+    if len(files) > FILES_MAX:
+        raise ToolError(f"{FILES_MAX} files a reply at most, not {len(files)}")
+    return tuple([await trio.to_thread.run_sync(_file, peers, caller, one) for one in files])
 
 
-def _read(given: str) -> LocalFile:
-    path = Path(given)
-    if not path.is_absolute():
+def _is_file(given: object) -> bool:
+    match given:
+        case str():
+            return bool(given)
+        case {"name": str(), "content": bytes()}:
+            return True
+    return False
+
+
+def _file(peers: Peers, caller: Caller, given: str | Mapping[str, Any]) -> LocalFile:
+    if isinstance(given, str):
+        content, name = _read(peers, caller, given), Path(given).name
+    else:
+        content, name = given["content"], Path(given["name"]).name or "file"
+    shown = given if isinstance(given, str) else name
+    if not content:
+        raise ToolError(f"{shown}: is empty; the platform takes no empty file")
+    if len(content) > FILE_BYTES_MAX:
+        raise ToolError(f"{shown}: over {FILE_BYTES_MAX // 1024 // 1024} MB")
+    if any(secret in content for secret in peers.secrets):
+        raise ToolError(f"{shown}: holds a secret of larkd; it is not sent")
+    return LocalFile(name=name[-NAME_CHARACTERS_MAX:], content=content)
+
+
+def _read(peers: Peers, caller: Caller, given: str) -> bytes:
+    if not Path(given).is_absolute():
         raise ToolError(f"{given}: give the absolute path")
     try:
-        # Not blocking: a pipe would wait for its writer for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        real = Path(given).resolve(strict=True)
+        inside = caller.cwd is not None and real.is_relative_to(Path(caller.cwd).resolve())
+        private = real.is_relative_to(peers.state_dir.resolve())
+        if not inside or private or not Path(caller.cwd or "").is_absolute():
+            raise ToolError(f"{given}: does not lie in the session's directory; put it there")
+        # Not blocking: a pipe would wait for its writer for ever. No link may have come
+        # between: the path is the real one.
+        descriptor = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ToolError(f"{given}: not a file")
-            content = file.read(FILE_BYTES_MAX + 1)
+            return file.read(FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as failed:
         reason = failed.strerror if isinstance(failed, OSError) else str(failed)
         raise ToolError(f"{given}: can't be read: {reason}") from failed
-    if not content:
-        raise ToolError(f"{given}: is empty; the platform takes no empty file")
-    if len(content) > FILE_BYTES_MAX:
-        raise ToolError(f"{given}: over {FILE_BYTES_MAX // 1024 // 1024} MB")
-    return LocalFile(name=path.name[-NAME_CHARACTERS_MAX:], content=content)
 
 
 async def upload(peers: Peers, account: AccountId, file: LocalFile) -> Sendable:

@@ -7,6 +7,7 @@ whose messages are routed to it now (the specification's access page, "Outbound"
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +31,10 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     gateways: Mapping[AccountId, trio.MemorySendChannel[gateway.GatewayMessage]]
     journal_tx: trio.MemorySendChannel[journal.JournalMessage]
     ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]
+    state_dir: Path
+    """Nothing of it is ever sent."""
+    secrets: tuple[bytes, ...]
+    """No file that holds one of them is sent: configurations and secret files do."""
     random_bytes: Callable[[int], bytes]
     now_ms: Callable[[], int]
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import trio
 
 from actors.messages import gateway, journal, ownership
+from actors.messages.outbound import Caller
 from actors.outbound.files import Sendable, read_files, upload
 from actors.outbound.peers import Peers, ToolError, text_argument
 from protocol.cards.reply import message_card, split
@@ -20,17 +21,18 @@ CALL_ID_BYTES: Final = 16
 UNANSWERED_ROWS_MAX: Final = 1_000
 
 
-async def reply(peers: Peers, session_id: SessionId, args: Mapping[str, Any]) -> str:
+async def reply(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> str:
     """Send, and mark what it answers as answered; return the result for the model.
 
     Raises:
         ToolError: refused, or a part was not sent; the text names what was.
     """
+    session_id = caller.session_id
     chat_id = ChatId(text_argument(args, "chat_id"))
     text = text_argument(args, "text")
     to = await _target(peers, session_id, chat_id, args.get("message_id"))
     account = await peers.account_of(session_id, chat_id)
-    files = await read_files(args)
+    files = await read_files(peers, caller, args)
     messages = _Messages(peers, account, chat_id, to)
     with trio.move_on_after(REPLY_WITHIN_S) as deadline:
         for part in split(text):

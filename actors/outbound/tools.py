@@ -9,10 +9,11 @@ import msgspec
 import trio
 
 from actors.messages import gateway, journal, ownership
+from actors.messages.outbound import Caller
 from actors.outbound.peers import Peers, ToolError, text_argument
 from actors.outbound.reply import reply
 from protocol.cards.reply import message_card, split
-from protocol.ids import MessageId, SessionId
+from protocol.ids import MessageId
 from protocol.platform.outcomes import Accepted, Outcome, Rejected
 
 WITHIN_S: Final = 25.0
@@ -24,18 +25,18 @@ INBOX_CONTENT_BYTES_MAX: Final = 256 * 1024
 """Of one message's text; a frame of the answer holds 8 MiB."""
 
 ToolAnswer = ownership.ToolDone | ownership.ToolFailed
-Act = Callable[[Peers, SessionId, Mapping[str, Any]], Awaitable[Any]]
+Act = Callable[[Peers, Caller, Mapping[str, Any]], Awaitable[Any]]
 
 
 def session_tools(
     peers: Peers,
-) -> dict[str, Callable[[SessionId, Mapping[str, Any]], Awaitable[ToolAnswer]]]:
+) -> dict[str, Callable[[Caller, Mapping[str, Any]], Awaitable[ToolAnswer]]]:
     """Return the tools, each answering with its result or its refusal."""
 
-    def guarded(act: Act) -> Callable[[SessionId, Mapping[str, Any]], Awaitable[ToolAnswer]]:
-        async def tool(session_id: SessionId, args: Mapping[str, Any]) -> ToolAnswer:
+    def guarded(act: Act) -> Callable[[Caller, Mapping[str, Any]], Awaitable[ToolAnswer]]:
+        async def tool(caller: Caller, args: Mapping[str, Any]) -> ToolAnswer:
             try:
-                return ownership.ToolDone(result=await act(peers, session_id, args))
+                return ownership.ToolDone(result=await act(peers, caller, args))
             except ToolError as refused:
                 return ownership.ToolFailed(error=str(refused))
 
@@ -50,19 +51,19 @@ def session_tools(
     return {name: guarded(act) for name, act in acts.items()}
 
 
-async def _react(peers: Peers, session_id: SessionId, args: Mapping[str, Any]) -> str:
+async def _react(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> str:
     message_id = MessageId(text_argument(args, "message_id"))
     emoji = text_argument(args, "emoji")
-    at = await peers.message_at(session_id, message_id)
+    at = await peers.message_at(caller.session_id, message_id)
     operation = gateway.AddReaction(message_id=message_id, emoji_type=emoji)
     await _within(lambda: peers.call(at.account, operation), "the reaction")
     return f"Reacted to {message_id} with {emoji}."
 
 
-async def _edit(peers: Peers, session_id: SessionId, args: Mapping[str, Any]) -> str:
+async def _edit(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> str:
     message_id = MessageId(text_argument(args, "message_id"))
     parts = split(text_argument(args, "text"))
-    at = await peers.message_at(session_id, message_id)
+    at = await peers.message_at(caller.session_id, message_id)
     if not at.ours:
         raise ToolError(f"message {message_id} is not one you sent; only those can be edited")
     if len(parts) > 1:
@@ -82,13 +83,15 @@ async def _within(call: Callable[[], Awaitable[Outcome]], what: str) -> None:
     raise ToolError(f"the platform did not answer within {WITHIN_S:g} s; {what} may have arrived")
 
 
-async def _inbox(peers: Peers, session_id: SessionId, args: Mapping[str, Any]) -> dict[str, Any]:
+async def _inbox(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was delivered to this session and not answered, oldest first."""
     limit = args.get("limit", INBOX_LIMIT)
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= INBOX_LIMIT_MAX:
         raise ToolError(f"limit must be a number from 1 to {INBOX_LIMIT_MAX}")
     rows: tuple[journal.UnansweredRow, ...] = await peers.ask_journal(
-        lambda reply_to: journal.Unanswered(session_id=session_id, limit=limit + 1, reply=reply_to)
+        lambda reply_to: journal.Unanswered(
+            session_id=caller.session_id, limit=limit + 1, reply=reply_to
+        )
     )
     now = peers.now_ms()
     messages: list[dict[str, Any]] = []

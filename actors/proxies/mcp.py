@@ -24,6 +24,7 @@ from actors.proxies.autostart import Autostart
 from actors.proxies.client import Proxy, open_proxy
 from actors.proxies.doctor import ask_doctor
 from actors.proxies.errors import DaemonNotRunning, Disconnected, ProxyError, ToolFailed
+from actors.proxies.reply_files import with_files
 from actors.proxies.settings import ProxySettings
 from actors.proxies.stdio import PrivateStdio
 from protocol.agents import jsonrpc, mcp
@@ -203,6 +204,8 @@ class _Server:
                 raise Disconnected(mcp.NOT_REACHABLE)
             if self._proxy.ended is not None:
                 raise Disconnected(f"this session is detached for good: {self._proxy.ended}")
+            if name in ("reply", "send"):
+                args = await with_files(self._settings, args)
             return mcp.tool_result(await self._proxy.call_tool(name, args))
         except (ToolFailed, Disconnected) as refused:
             return mcp.tool_result(str(refused), is_error=True)

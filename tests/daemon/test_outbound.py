@@ -18,10 +18,11 @@ from tests.kit.raw_proxy import Map, RawProxy, session
 @asynccontextmanager
 async def channel(state_dir: Path, **settings: Any) -> AsyncIterator[tuple[Platform, RawProxy]]:
     """A platform, a daemon, and one channel session that owns the channel."""
+    metadata = settings.pop("metadata", {"cwd": str(state_dir.parent)})
     async with (
         open_platform(**settings) as platform,
         open_daemon(platform, state_dir),
-        session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
+        session(state_dir, "boss", "dispatcher", capabilities=[], metadata=metadata) as boss,
     ):
         yield platform, boss
 
@@ -113,8 +114,12 @@ async def test_files_are_sent_as_what_they_are(state_dir: Path, tmp_path: Path) 
     ("files", "expected"),
     [
         (["/nowhere/x"], "/nowhere/x: can't be read: No such file or directory"),
+        (
+            ["/etc/hostname"],
+            "/etc/hostname: does not lie in the session's directory; put it there",
+        ),
         (["relative.txt"], "relative.txt: give the absolute path"),
-        (["/dev/zero"], "/dev/zero: not a file"),
+        (["/dev/zero"], "/dev/zero: does not lie in the session's directory; put it there"),
         (["/etc/\x00"], "/etc/\x00: can't be read: embedded null byte"),
         ("/etc/hostname", "files must be a list of paths"),
         (["/etc/hostname"] * 11, "10 files a reply at most, not 11"),
@@ -128,6 +133,29 @@ async def test_a_bad_file_sends_nothing(state_dir: Path, files: object, expected
         assert (answer["ok"], answer["error"]) == (False, expected)
         assert await bots(platform, chat) == []
         assert await inbox(boss) == ["send it"]
+
+
+async def test_no_file_of_larkd_and_none_from_elsewhere_is_sent(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    """Also where the session's directory holds them, and through a link that leads out."""
+    async with channel(state_dir, metadata={"cwd": str(tmp_path)}) as (platform, boss):
+        chat = await platform.chat()
+        await given(platform, boss, chat, "send them")
+        (tmp_path / "link").symlink_to("/etc/hostname")
+        (tmp_path / "inside").mkdir(exist_ok=True)
+        (tmp_path / "inside" / "ok.txt").write_text("fine")
+        token = state_dir / "tokens" / "dispatcher.token"
+        config = state_dir.parent / f"{state_dir.name}.json"
+        copy = tmp_path / "copy-of-the-configuration"
+        copy.write_bytes(config.read_bytes())
+        for path in (token, tmp_path / "link", tmp_path / ".." / "x", config, copy):
+            answer = await boss.tool("reply", chat_id=chat["chat_id"], text="t", files=[str(path)])
+            assert not answer["ok"], path
+        assert await bots(platform, chat) == []
+        files = [str(tmp_path / "inside" / "ok.txt"), {"name": "../up.txt", "content": b"read"}]
+        answer = await boss.tool("reply", chat_id=chat["chat_id"], text="t", files=files)
+        assert answer["ok"], answer
 
 
 async def test_a_session_speaks_only_where_it_was_spoken_to(state_dir: Path) -> None:
