@@ -149,6 +149,14 @@ AGENT_NOT_OURS: Final = Text(
 AGENT_NOT_ALLOWED: Final = Text(
     "Only an admin can start or close agents.", "只有管理员可以启动或关闭 agent。"
 )
+AGENT_OUTSIDE: Final = Text(
+    "{cwd} lies outside of the directories where {agent} may be started.",
+    "{cwd} 不在允许启动 {agent} 的目录内。",
+)
+AGENTS_OF_PERSON: Final = Text(
+    "You have {count} agents running already; close one first.",
+    "你已有 {count} 个 agent 在运行，请先关闭一个。",
+)
 NEW_USAGE: Final = Text(
     "Usage: /new <agent> [alias] [directory]. Agents: {known}.",
     "用法：/new <agent> [别名] [目录]。可用 agent：{known}。",

@@ -23,7 +23,7 @@ import trio
 from actors.messages import agents
 from protocol import strings
 from protocol.config.settings import AgentCommand
-from protocol.ids import SessionId
+from protocol.ids import OpenId, SessionId
 from protocol.routing.alias import clean
 
 AGENTS_MAX: Final = 64
@@ -45,6 +45,8 @@ RunAgent = Callable[[list[str]], Awaitable[int]]
 
 class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True):
     commands: Mapping[str, AgentCommand]
+    per_person: int = 4
+    """How many one person may have started at a time."""
     state_dir: Path
     run_agent: RunAgent
 
@@ -71,6 +73,7 @@ class _Agents:
         self._nursery = nursery
         self._rng = rng
         self._running: dict[SessionId, trio.CancelScope] = {}
+        self._started_by: dict[SessionId, OpenId] = {}
 
     def handle(self, message: agents.AgentsMessage) -> None:
         match message:
@@ -95,9 +98,20 @@ class _Agents:
         session_id = SessionId(f"agent-{wish.agent}-{number}")
         if len(self._running) >= AGENTS_MAX and session_id not in self._running:
             return agents.NotStarted(why=strings.AGENTS_FULL.format(count=AGENTS_MAX))
-        cwd = Path(wish.cwd or command.cwd or "~").expanduser()
+        if list(self._started_by.values()).count(wish.by) >= self._settings.per_person:
+            return agents.NotStarted(
+                why=strings.AGENTS_OF_PERSON.format(count=self._settings.per_person)
+            )
+        home = Path(command.cwd or "~").expanduser()
+        cwd = Path(wish.cwd).expanduser() if wish.cwd else home
         if not cwd.is_absolute() or not cwd.is_dir():
             return agents.NotStarted(why=strings.AGENT_NO_DIRECTORY.format(cwd=str(cwd)))
+        cwd = cwd.resolve()
+        roots = (home, *(Path(root).expanduser() for root in command.roots))
+        if not any(cwd.is_relative_to(root.resolve()) for root in roots):
+            return agents.NotStarted(
+                why=strings.AGENT_OUTSIDE.format(cwd=str(cwd), agent=wish.agent)
+            )
         alias = clean(wish.alias or wish.agent)
         started = agents.Started(
             session_id=session_id, agent=wish.agent, alias=alias, cwd=os.fspath(cwd)
@@ -106,16 +120,18 @@ class _Agents:
             return started
         child = [
             *(sys.executable, "-m", "actors.cli", "acp", "--exit-with-parent"),
-            *("--state-dir", os.fspath(self._settings.state_dir)),
-            *("--session-id", session_id),
-            *("--alias", alias),
-            *("--role", "session"),
-            *("--cwd", os.fspath(cwd)),
-            *("--fs", command.fs),
-            *(word for name in command.env if name in os.environ for word in ("--env", name)),
+            # Each in one word: what people wrote is never read as an option.
+            f"--state-dir={os.fspath(self._settings.state_dir)}",
+            f"--session-id={session_id}",
+            f"--alias={alias}",
+            "--role=session",
+            f"--cwd={os.fspath(cwd)}",
+            f"--fs={command.fs}",
+            *(f"--env={name}" for name in command.env if name in os.environ),
             *("--", *command.command),
         ]
         self._running[session_id] = trio.CancelScope()
+        self._started_by[session_id] = wish.by
         self._nursery.start_soon(self._keep_alive, session_id, child)
         return started
 
@@ -135,6 +151,7 @@ class _Agents:
                 log.error("agent.given_up", session=session_id)
         finally:
             del self._running[session_id]
+            del self._started_by[session_id]
 
 
 async def run_process(command: list[str]) -> int:

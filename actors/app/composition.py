@@ -329,6 +329,7 @@ class App:
     async def _run_agents(self, *, task_status: trio.TaskStatus[None]) -> None:
         settings = agents.AgentsSettings(
             commands=self._settings.agents,
+            per_person=self._settings.agents_per_person,
             state_dir=self._state.root,
             run_agent=self._adapters.run_agent,
         )

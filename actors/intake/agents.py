@@ -29,7 +29,12 @@ class Agents:
         started: agents.Started | agents.NotStarted = await ask_or(
             self._to.agents_tx,
             lambda reply: agents.StartAgent(
-                key=message.message_id, agent=agent or "", alias=alias, cwd=cwd, reply=reply
+                key=message.message_id,
+                agent=agent or "",
+                alias=alias,
+                cwd=cwd,
+                by=message.sender_id,
+                reply=reply,
             ),
             within_s=COMMAND_WITHIN_S,
             otherwise=lambda _reason: agents.NotStarted(why=strings.AGENT_NOT_STARTED),
@@ -48,9 +53,7 @@ class Agents:
                 chat_id=chat_id, session_id=started.session_id, reply=reply
             )
         )
-        return strings.AGENT_STARTED.format(
-            agent=started.agent, alias=started.alias, cwd=started.cwd
-        )
+        return strings.AGENT_STARTED.format(alias=started.alias)
 
     async def close(self, args: tuple[str, ...], state: ownership.ChatState) -> Text:
         """End an agent that was started here; its chats follow the channel's owner again."""

@@ -6,7 +6,7 @@ import msgspec
 
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
-from protocol.ids import SessionId
+from protocol.ids import OpenId, SessionId
 from protocol.strings import Text
 
 
@@ -35,6 +35,8 @@ class StartAgent(Message, frozen=True, kw_only=True):
     agent: str
     alias: str | None
     cwd: str | None
+    by: OpenId
+    """Who asks: each person may have a few at a time."""
     reply: Reply[Started | NotStarted]
 
 

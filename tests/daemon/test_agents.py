@@ -27,7 +27,7 @@ async def open_with_agents(
     async with open_platform() as platform:
         chat = await platform.chat()
         async with open_daemon(
-            platform, state_dir, agents=agents, admins=chat["members"]
+            platform, state_dir, agents=agents, agentsPerPerson=1, admins=chat["members"]
         ) as daemon:
             yield platform, daemon, Chat(platform, chat)
 
@@ -38,6 +38,9 @@ async def test_an_agent_is_started_answers_and_is_closed(state_dir: Path, tmp_pa
         session(state_dir, "boss", "dispatcher") as boss,
     ):
         assert await chat.ask("/new fake Robot") == "Started robot."
+        assert await chat.ask("/new fake") == (
+            "You have 1 agents running already; close one first."
+        )
         await chat.send("hello")
         await platform.wait_cards(1, "Hello there.", "Done · ")
         listed = await chat.ask_skipping_notices("/sessions")
@@ -61,9 +64,23 @@ async def test_what_can_not_be_started_or_closed_is_answered(
         assert await chat.ask("/close boss") == (
             "boss was not started from a chat; end it where it runs."
         )
-        group = Chat(platform, await platform.chat("group", "Team"))
-        refused = "Only an admin can start or close agents."
-        assert await group.ask("/new fake", mention_bot=True, sender="ou_other") == refused
+        (tmp_path / "link").symlink_to("/")
+        for outside in ("/", str(tmp_path / "link"), f"{tmp_path}/.."):
+            assert "lies outside of the directories where fake may be started." in (
+                await chat.ask(f"/new fake x {outside}")
+            )
+        other = Chat(platform, await platform.chat("p2p", "Bob"))
+        for wish in ("/new fake", "/close boss"):
+            assert await other.ask(wish) == "Only an admin can start or close agents."
+
+
+async def test_what_follows_the_name_is_never_an_option(state_dir: Path, tmp_path: Path) -> None:
+    async with open_with_agents(state_dir, tmp_path) as (platform, _, chat):
+        assert await chat.ask("/new fake --env=LARKD_APP_SECRET") == (
+            "Started --env-larkd_app_secret."
+        )
+        await chat.send("hello")
+        await platform.wait_cards(1, "Hello there.", "Done · ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

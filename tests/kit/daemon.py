@@ -133,7 +133,7 @@ def configuration(platform_url: str, app_id: str, app_secret: str, **options: An
     """Return a configuration; *options* are the channel's, but for those of the top."""
     top = {
         key: options.pop(key)
-        for key in ("language", "agents", "metrics", "console")
+        for key in ("language", "agents", "agentsPerPerson", "metrics", "console")
         if key in options
     }
     return json.dumps(
