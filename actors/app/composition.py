@@ -24,6 +24,7 @@ from actors.app.adapters import Adapters, Listeners
 from actors.app.claims import Alone, Claim
 from actors.app.mailboxes import Account, Mailboxes, accounts_of
 from actors.app.peers import (
+    agents_settings,
     approvals_peers,
     daemon_info,
     gateway_settings,
@@ -327,12 +328,7 @@ class App:
         await approvals.run(context, self._boxes.approvals.receiver(), task_status=task_status)
 
     async def _run_agents(self, *, task_status: trio.TaskStatus[None]) -> None:
-        settings = agents.AgentsSettings(
-            commands=self._settings.agents,
-            per_person=self._settings.agents_per_person,
-            state_dir=self._state.root,
-            run_agent=self._adapters.run_agent,
-        )
+        settings = agents_settings(self._settings, self._state, self._adapters)
         await agents.run(
             settings, self._boxes.agents.receiver(), rng=self._rng, task_status=task_status
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import trio
 
-from actors import approvals, intake, links, monitoring, outbound, turns
+from actors import agents, approvals, intake, links, monitoring, outbound, turns
 from actors.app.adapters import Adapters
 from actors.app.claims import Claim
 from actors.app.mailboxes import Account, Mailboxes
@@ -80,6 +80,17 @@ def approvals_peers(
         cleanup=cleanup,
         random_bytes=adapters.random_bytes,
         now_ms=adapters.now_ms,
+    )
+
+
+def agents_settings(
+    settings: Settings, state: StateDir, adapters: Adapters
+) -> agents.AgentsSettings:
+    return agents.AgentsSettings(
+        commands=settings.agents,
+        per_person=settings.agents_per_person,
+        state_dir=state.root,
+        run_agent=adapters.run_agent,
     )
 
 
