@@ -174,6 +174,18 @@ def test_who_rests_comes_back_by_the_time_it_began_to_wait() -> None:
     assert [gone.who for gone in run.run(60)] == list(range(30))
 
 
+def test_who_rested_goes_before_those_who_came_meanwhile() -> None:
+    run = Simulation(Budget())
+    for number in range(9):
+        run.want(number, want(FINAL, card="busy"))
+    run.want(100, want(FINAL, card="busy"), at=0.15)
+    for number in range(200, 260):
+        run.want(number, want(FINAL, card=number), at=0.5)
+    order = [gone.who for gone in run.run(3)]
+    assert order[:50] == [*range(9), *range(200, 241)], "until the second is full"
+    assert order[50] == 100
+
+
 def test_a_card_whose_calls_all_hang_waits_for_an_answer() -> None:
     budget: Budget[int] = Budget()
     for number in range(12):
@@ -246,6 +258,17 @@ def test_they_do_so_even_after_minutes_of_ticks() -> None:
     words = [gone.at for gone in run.run(70) if gone.who >= 0]
     assert len(words) == 100
     assert words[-1] - 60.0 < 1.5
+
+
+def test_ticks_leave_a_burst_of_words_their_own_api_too() -> None:
+    run = Simulation(Budget(shares=SHARES))
+    for number in range(1_800):
+        run.want(-1, want(TICK, "content"), at=number / 30)
+    for card in range(30):
+        run.want(card, want(TEXT, "content", card=card), at=60.0)
+    words = [gone.at for gone in run.run(70) if gone.who >= 0]
+    assert len(words) == 30
+    assert words[-1] - 60.0 < 1.2
 
 
 def test_text_leaves_the_whole_card_to_structure_and_ends() -> None:
