@@ -13,6 +13,7 @@ import trio
 
 from actors.journal.postgres import Claimed, PostgresStore, Target, Watcher
 from actors.kit.mailbox import offer
+from actors.kit.tls import TlsStream
 from actors.messages import shutdown
 from protocol.errors import RemoteProtocolError
 from protocol.routing.claim import Hold, Phase
@@ -217,7 +218,7 @@ async def dial_standby(address: str, tls: Callable[[], ssl.SSLContext]) -> wire.
             async with await trio.open_tcp_stream(at.host, at.port) as plain:
                 stream: trio.abc.Stream = plain
                 if at.tls:
-                    stream = trio.SSLStream(plain, tls(), server_hostname=at.host)
+                    stream = TlsStream(plain, tls(), server_hostname=at.host)
                 reader = FrameReader()
                 while data := await stream.receive_some(READ_BYTES):
                     reader.feed(data)

@@ -9,6 +9,9 @@ from typing import Final
 import structlog
 import trio
 
+from actors.kit.tls import CertificateUnusable, Files, TlsListener
+from protocol.config.settings import TlsListen
+
 ACCEPT_BACKLOG: Final = 1_024
 _REMEDIES: Final = {
     errno.EADDRINUSE: "another program listens there; stop it, or choose another address",
@@ -21,6 +24,20 @@ log = structlog.get_logger()
 
 class CannotListen(Exception):
     """An address can't be listened on; the text names it, the reason and the remedy."""
+
+
+async def open_tls_listeners(tls: TlsListen) -> list[TlsListener]:
+    """Listen with TLS 1.3, by a certificate that is read again when its files change.
+
+    Raises:
+        CannotListen: the address or the certificate can't be used.
+    """
+    try:
+        files = Files(tls.cert_file, tls.key_file, tls.client_ca_file)
+    except CertificateUnusable as wrong:
+        raise CannotListen(f"listen.tls: {wrong}") from None
+    inner = await open_listeners(tls.host, tls.port, option="listen.tls.host and .port")
+    return [TlsListener(one, files) for one in inner]
 
 
 async def open_listeners(host: str, port: int, *, option: str) -> list[trio.SocketListener]:

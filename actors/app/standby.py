@@ -19,12 +19,14 @@ import trio
 from actors.app.adapters import Adapters, Listeners
 from actors.app.composition import App
 from actors.app.holding import Holding, HoldingSettings, anybody, boot_time
+from actors.app.listening import open_tls_listeners
 from actors.host import state_dir
 from actors.host.exit_status import ExitStatus
 from actors.host.tokens import TokenFiles
 from actors.journal import JournalNewer, JournalUnavailable, JournalUnreachable
 from actors.journal.postgres import Claimed, DatabaseError, Seen, Target, Watcher
 from actors.kit.listening import Borrowed, serve_borrowed
+from actors.kit.tls import shake_hands
 from protocol import __version__
 from protocol.config.places import DaemonInfo, StateDir
 from protocol.config.settings import Settings
@@ -78,6 +80,12 @@ class Node:
         """
         listen = self._settings.listen
         listeners, port = await self._adapters.listen(listen.host, listen.port)
+        if listen.tls is not None:
+            listeners = [*listeners, *await open_tls_listeners(listen.tls)]
+        # The composition is given them open, and opens none by itself.
+        inner = msgspec.structs.replace(
+            self._settings, listen=msgspec.structs.replace(listen, tls=None)
+        )
         first = True
         try:
             while True:
@@ -87,7 +95,7 @@ class Node:
                 if holding is None:
                     return ExitStatus.ORDERLY
                 app = App(
-                    self._settings,
+                    inner,
                     self._state,
                     self._tokens,
                     msgspec.structs.replace(self._adapters, listen=partial(_kept, listeners, port)),
@@ -226,6 +234,8 @@ class Node:
         with trio.move_on_after(REFUSE_WITHIN_S):
             try:
                 async with stream:
+                    if not await shake_hands(stream):
+                        return
                     await stream.send_all(frame(refused))
             except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as lost:
                 log.debug("link.broken", reason=repr(lost))

@@ -19,7 +19,7 @@ from actors.kit.outbox import Outbox, OutboxFull
 from actors.links.capacity import Places
 from actors.links.own_turns import open_own_turn
 from actors.links.permissions import Permissions
-from actors.links.sending import fitting, peer_of
+from actors.links.sending import fitting, is_remote, peer_of, without_paths
 from actors.links.settings import LinkSettings
 from actors.links.tools import ToolCalls
 from actors.messages import link, ownership, turn
@@ -86,6 +86,7 @@ class Link:
     ) -> None:
         nonce = settings.random_bytes(wire.NONCE_BYTES)
         self._stream = stream
+        self._remote = is_remote(stream)
         self._id = connection_id
         self._settings = settings
         self._ownership_tx = ownership_tx
@@ -137,6 +138,8 @@ class Link:
         self._reading.cancel(reason="link ends")
 
     def _send(self, message: wire.FromDaemon) -> None:
+        if self._remote:
+            message = without_paths(message)
         try:
             self._outbox.put(fitting(message))
         except OutboxFull:

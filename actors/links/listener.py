@@ -10,6 +10,7 @@ import trio
 
 from actors.kit.descriptors import raise_limit
 from actors.kit.listening import serve_borrowed
+from actors.kit.tls import shake_hands
 from actors.links.capacity import Places, capacity_of
 from actors.links.link import Link
 from actors.links.settings import LinkSettings
@@ -42,7 +43,8 @@ async def serve(
             link = Link(stream, connection_id, settings, ownership_tx, wrong_proofs, places)
             try:
                 async with stream:
-                    await link.run()
+                    if await shake_hands(stream):
+                        await link.run()
             except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as lost:
                 log.debug("link.broken", connection=connection_id, reason=repr(lost.exceptions[0]))
             except* Exception as crash:  # nothing one link does ends another

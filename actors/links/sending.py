@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 import trio
 
+from actors.kit.tls import TlsStream
 from protocol.wire import messages as wire
 from protocol.wire.framing import FrameTooLarge, frame
 
@@ -15,7 +16,22 @@ DELIVER_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
 def peer_of(stream: trio.abc.Stream) -> str:
+    if isinstance(stream, TlsStream):
+        stream = stream.transport
     return str(stream.socket.getpeername()[0]) if isinstance(stream, trio.SocketStream) else ""
+
+
+def is_remote(stream: trio.abc.Stream) -> bool:
+    """Whether the proxy may be on another machine, where our paths mean nothing."""
+    return isinstance(stream, TlsStream)
+
+
+def without_paths(message: wire.FromDaemon) -> wire.FromDaemon:
+    """Return *message* for another machine: what was downloaded is fetched by its key there."""
+    if not isinstance(message, wire.Deliver) or not message.attachments:
+        return message
+    attachments = [msgspec.structs.replace(one, path=None) for one in message.attachments]
+    return msgspec.structs.replace(message, attachments=attachments)
 
 
 def fitting(message: wire.FromDaemon) -> bytes:

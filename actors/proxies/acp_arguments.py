@@ -85,7 +85,7 @@ def acp_settings(parsed: argparse.Namespace, environment: Mapping[str, str]) -> 
     """
     from actors.proxies.acp import AcpSettings  # noqa: PLC0415  # trio
     from actors.proxies.agent import AgentSettings  # noqa: PLC0415  # likewise
-    from actors.proxies.settings import ProxySettings  # noqa: PLC0415  # likewise
+    from actors.proxies.settings import ProxySettings, of_environment  # noqa: PLC0415  # likewise
     from protocol.agents import mcp  # noqa: PLC0415  # likewise
     from protocol.config import places  # noqa: PLC0415  # likewise
     from protocol.wire import messages as wire  # noqa: PLC0415  # likewise
@@ -105,17 +105,20 @@ def acp_settings(parsed: argparse.Namespace, environment: Mapping[str, str]) -> 
     session_id = parsed.session_id or environment.get("LARKD_SESSION_ID") or _new_id(metadata)
     state = places.state_dir(getattr(parsed, "state_dir", None), environment, Path.home())
     return AcpSettings(
-        proxy=ProxySettings(
-            session_id=session_id,
-            state_dir=state.root,
-            role=role,
-            metadata=metadata,
-            capabilities=(
-                wire.CAPABILITY_TURNS,
-                wire.CAPABILITY_CANCEL,
-                wire.CAPABILITY_PERMISSION,
+        proxy=of_environment(
+            ProxySettings(
+                session_id=session_id,
+                state_dir=state.root,
+                role=role,
+                metadata=metadata,
+                capabilities=(
+                    wire.CAPABILITY_TURNS,
+                    wire.CAPABILITY_CANCEL,
+                    wire.CAPABILITY_PERMISSION,
+                ),
+                waits_for_daemon=True,
             ),
-            waits_for_daemon=True,
+            environment,
         ),
         agent=AgentSettings(
             command=tuple(command),

@@ -51,7 +51,11 @@ class Autostart:
     def __init__(self, state: StateDir, environment: Mapping[str, str]) -> None:
         self._state = state
         self._environment = environment
-        self._wanted = environment.get("LARKD_AUTOSTART", "1") not in ("0", "false", "no")
+        # The nodes of a cluster are started by whoever runs them.
+        self._wanted = (
+            environment.get("LARKD_AUTOSTART", "1") not in ("0", "false", "no")
+            and "LARKD_ADDRESS" not in environment
+        )
         self._not_before = 0.0
         self._started: subprocess.Popen[bytes] | None = None
 

@@ -23,10 +23,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
+import msgspec
 import trio
 from tricycle import open_service_nursery
 
-from actors.proxies.endpoint import Endpoint, find_endpoint
+from actors.kit.tls import CertificateUnusable
+from actors.proxies.endpoint import Endpoint, Route, connect
 from actors.proxies.errors import (
     DaemonNotRunning,
     Disconnected,
@@ -34,6 +36,7 @@ from actors.proxies.errors import (
     ProxyError,
     Refused,
     Replaced,
+    StandingBy,
     ToolFailed,
 )
 from actors.proxies.link import Link
@@ -57,6 +60,8 @@ __all__ = [
 
 BACKOFF_FIRST_S: Final = 0.25
 BACKOFF_MAX_S: Final = 5.0
+STANDBY_MAX_S: Final = 0.5
+"""Between two rounds while a standby answers: its cluster is served within seconds."""
 REFUSED_MAX_S: Final = 48.0
 """With its jitter a minute: the contract's longest pause between two tries."""
 CONNECT_WITHIN_S: Final = 5.0
@@ -121,6 +126,16 @@ class Turns:
                 return turn
 
 
+class _Round(msgspec.Struct):
+    """What came of trying every address once."""
+
+    after_s: float | None = None
+    why: ProxyError | None = None
+    served: bool = False
+    standing_by: bool = False
+    """A node answered: the cluster is there, and another one is to serve it."""
+
+
 class Proxy:
     """One attached session. Made by :func:`open_proxy`."""
 
@@ -133,6 +148,8 @@ class Proxy:
         self._link: Link | None = None
         self._turns_tx, self._turns_rx = trio.open_memory_channel[Turn](TURNS_MAX)
         self._numbers = 0
+        self._route = Route(settings)
+        self._started = False
         self.why: ProxyError | None = None
         """Why the session is not attached, where more is known than that the daemon is away."""
         self.ended: ProxyError | None = None
@@ -188,63 +205,83 @@ class Proxy:
 
     async def _run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         pause_s = BACKOFF_FIRST_S
-        started = False
 
         def start() -> None:
-            nonlocal started
-            if not started:
-                started = True
+            if not self._started:
+                self._started = True
                 task_status.started()
 
         if self._settings.waits_for_daemon:
             start()
         with self._turns_tx:
             while True:
-                after_s: float | None = None
-                why: ProxyError | None = None
-                try:
-                    after_s = await self._run_link(find_endpoint(self._settings), start)
-                    pause_s = BACKOFF_FIRST_S
-                except Disconnected as lost:
-                    why = lost if started else DaemonNotRunning(str(lost))
-                except ProxyError as ended:
-                    why = ended
-                if why is not None and not started:
+                attempt = await self._try_round(start)
+                why = attempt.why
+                if why is not None and not self._started:
                     raise why
+                if attempt.served:
+                    pause_s = BACKOFF_FIRST_S
                 self.why = why
                 self._link_changed(None, why)
                 if isinstance(why, Replaced):
                     self.ended = why
                     return
-                await trio.sleep((after_s or pause_s) * (1 + self._rng.random() / 4))
+                if attempt.standing_by:
+                    pause_s = min(pause_s, STANDBY_MAX_S)
+                await trio.sleep((attempt.after_s or pause_s) * (1 + self._rng.random() / 4))
                 # What somebody has to put right first is looked at less often.
                 most_s = REFUSED_MAX_S if isinstance(why, Refused | NotTheDaemon) else BACKOFF_MAX_S
                 pause_s = min(most_s, pause_s * 2)
 
+    async def _try_round(self, start: Callable[[], None]) -> _Round:
+        """Try each address once, until one has served us or the session is over."""
+        result = _Round()
+        known = False
+        try:
+            for endpoint in self._route.round():
+                known = True
+                try:
+                    result.after_s = await self._run_link(endpoint, start)
+                except StandingBy as standby:
+                    result.standing_by = True
+                    self._route.named(standby.at)
+                    continue
+                except Disconnected as lost:
+                    result.why = lost if self._started else DaemonNotRunning(str(lost))
+                    continue
+                result.served, result.why = True, None
+                return result
+        except ProxyError as ended:
+            result.why = ended
+        if known and result.standing_by and not isinstance(result.why, Replaced):
+            result.why = None  # the cluster is there, and is going to be served
+        return result
+
     async def _run_link(self, endpoint: Endpoint, start: Callable[[], None]) -> float | None:
         """Run one link; return after how many seconds the daemon wants to see us again."""
-        stream: trio.SocketStream | None = None
+        stream: trio.abc.Stream | None = None
         with trio.move_on_after(CONNECT_WITHIN_S):
             try:
-                stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
+                stream = await connect(endpoint, self._settings)
             except OSError as failed:
-                raise Disconnected(
-                    f"nobody listens on {endpoint.host}:{endpoint.port} ({failed})"
-                ) from failed
+                raise Disconnected(f"nobody serves at {endpoint.address} ({failed})") from failed
+            except CertificateUnusable as wrong:
+                raise Disconnected(str(wrong)) from wrong
         if stream is None:
-            raise Disconnected(
-                f"no connection to {endpoint.host}:{endpoint.port} in {CONNECT_WITHIN_S:g} s"
-            )
+            raise Disconnected(f"no connection to {endpoint.address} in {CONNECT_WITHIN_S:g} s")
         async with stream:
             link = Link(stream, self._settings, endpoint, self._take)
 
             def registered() -> None:
                 self._link = link
+                self._route.served(endpoint.address)
                 self._link_changed(link.registered, None)
                 start()
 
             try:
-                return await link.run(registered)
+                after_s = await link.run(registered)
+                self._route.named(link.successors)
+                return None if self._route.clustered else after_s
             finally:
                 self._link = None
                 link.lose()

@@ -7,6 +7,7 @@ counts its tokens, and stops at once when it is told to.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import re
 import signal
@@ -23,6 +24,7 @@ from actors.proxies.client import (
     Turn,
     open_proxy,
 )
+from actors.proxies.settings import of_environment
 from protocol import __version__
 
 CONTEXT_TOKENS: Final = 200_000
@@ -192,6 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metadata={"alias": parsed.alias, "agent": "echo", "cwd": str(Path.cwd())},
         version=__version__,
     )
+    settings = of_environment(settings, os.environ)
     return trio.run(_until_signal, settings, parsed.tokens_per_second)
 
 

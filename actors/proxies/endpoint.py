@@ -2,35 +2,107 @@
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
+import msgspec
+import trio
+
+from actors.kit.tls import TlsStream, client_context
 from actors.proxies.errors import DaemonNotRunning
 from actors.proxies.settings import ProxySettings
 from protocol.config.places import DaemonInfo, StateDir
+from protocol.wire.addresses import Address, parse_address
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """The daemon's address and the key of our role."""
+    """A daemon's address and the key of our role."""
 
-    host: str
-    port: int
+    address: Address
     token: bytes
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.host}:{self.port})"
+        return f"Endpoint({self.address})"
 
 
-def find_endpoint(settings: ProxySettings) -> Endpoint:
-    """Return where to connect and what proves the role.
+class Route:
+    """Which addresses are tried, in which order: the holder may be any of several nodes."""
+
+    def __init__(self, settings: ProxySettings) -> None:
+        self._settings = settings
+        self._named: list[Address] = []
+        self._served: Address | None = None
+
+    def round(self) -> Iterator[Endpoint]:
+        """Give what to try, each once: what was named last, who served last, the others.
+
+        An address that is named meanwhile comes next.
+
+        Raises:
+            DaemonNotRunning: neither the settings nor the state directory name any.
+        """
+        token = self._token()
+        known = self._known()
+        tried: set[Address] = set()
+        while True:
+            waiting = [*self._named, *([self._served] if self._served in known else []), *known]
+            self._named = []
+            untried = [one for one in waiting if one is not None and one not in tried]
+            if not untried:
+                return
+            tried.add(untried[0])
+            yield Endpoint(untried[0], token)
+
+    def named(self, at: Iterable[str]) -> None:
+        """Note where a node sees the holder. Only TLS with a verified name is followed."""
+        if self._settings.ca_file is not None:
+            found = [parse_address(one) for one in at]
+            self._named = [one for one in found if one is not None and one.tls]
+
+    def served(self, address: Address) -> None:
+        self._served = address
+
+    @property
+    def clustered(self) -> bool:
+        return bool(self._settings.addresses)
+
+    def _known(self) -> tuple[Address, ...]:
+        if self._settings.addresses:
+            return self._settings.addresses
+        host, port = self._settings.address or _address(_state(self._settings, "an address"))
+        return (Address(host, port),)
+
+    def _token(self) -> bytes:
+        settings = self._settings
+        if settings.token is not None:
+            return settings.token
+        if settings.token_file is not None:
+            return _token(settings.token_file)
+        return _token(_state(settings, "a token").token(settings.role))
+
+
+async def connect(endpoint: Endpoint, settings: ProxySettings) -> trio.abc.Stream:
+    """Connect, and over TLS verify the certificate and its name.
 
     Raises:
-        DaemonNotRunning: neither the settings nor the state directory say so.
+        OSError: nobody listens there, or the certificate is not theirs.
     """
-    host, port = settings.address or _address(_state(settings, "an address"))
-    token = settings.token
-    if token is None:
-        token = _token(_state(settings, "a token"), settings)
-    return Endpoint(host, port, token)
+    address = endpoint.address
+    plain = await trio.open_tcp_stream(address.host, address.port)
+    if not address.tls:
+        return plain
+    try:
+        context = client_context(None if settings.ca_file is None else str(settings.ca_file))
+        stream = TlsStream(plain, context, server_hostname=address.host)
+        await stream.shake_hands()
+    except trio.BrokenResourceError as failed:
+        await trio.aclose_forcefully(plain)
+        reason = failed.__cause__ or failed
+        raise OSError(f"TLS: {reason}; is LARKD_CA_FILE who signed its certificate?") from failed
+    except BaseException:
+        await trio.aclose_forcefully(plain)
+        raise
+    return stream
 
 
 def _state(settings: ProxySettings, missing: str) -> StateDir:
@@ -54,8 +126,7 @@ def _address(state: StateDir) -> tuple[str, int]:
     return info.host, info.port
 
 
-def _token(state: StateDir, settings: ProxySettings) -> bytes:
-    path = state.token(settings.role)
+def _token(path: Path) -> bytes:
     try:
         token = path.read_bytes().strip()
     except OSError as unreadable:

@@ -38,6 +38,16 @@ class Refused(ProxyError):
         self.code = code
 
 
+class StandingBy(Refused):
+    """A node of the cluster answers that another one serves it. It is never final."""
+
+    def __init__(self, message: str, at: tuple[str, ...], retry_after_ms: int | None) -> None:
+        super().__init__("standby", message)
+        self.at = at
+        """Where it sees the holder, as ``tls://host:port``."""
+        self.retry_after_ms = retry_after_ms
+
+
 class NotTheDaemon(ProxyError):
     """Who holds the port has no proof of being the daemon. Nothing of it is believed."""
 

@@ -10,7 +10,14 @@ from typing import Final
 import trio
 
 from actors.proxies.endpoint import Endpoint
-from actors.proxies.errors import Disconnected, NotTheDaemon, ProxyError, Refused, Replaced
+from actors.proxies.errors import (
+    Disconnected,
+    NotTheDaemon,
+    ProxyError,
+    Refused,
+    Replaced,
+    StandingBy,
+)
 from actors.proxies.outgoing import Congested, Outgoing
 from actors.proxies.settings import ProxySettings
 from actors.proxies.turn import Turn
@@ -33,7 +40,7 @@ class Link:
 
     def __init__(
         self,
-        stream: trio.SocketStream,
+        stream: trio.abc.Stream,
         settings: ProxySettings,
         endpoint: Endpoint,
         take: Callable[[Turn], Awaitable[None]],
@@ -53,6 +60,8 @@ class Link:
         self.over = False
         self.registered: wire.Registered | None = None
         """What the daemon answered, once its proof was verified."""
+        self.successors: tuple[str, ...] = ()
+        """Where the daemon said, leaving, that the session is served next."""
 
     async def run(self, registered: Callable[[], None]) -> float | None:
         """Live until the link ends.
@@ -220,8 +229,10 @@ class Link:
                 self._send_nowait(wire.Pong(n=n))
             case wire.Error(fatal=fatal):
                 return fatal
-            case wire.Bye(retry_after_ms=after_ms) if after_ms is not None:
-                self._retry_after_s = min(after_ms / 1000, RETRY_AFTER_MAX_S)
+            case wire.Bye(retry_after_ms=after_ms, at=at):
+                self.successors = tuple(at)
+                if after_ms is not None:
+                    self._retry_after_s = min(after_ms / 1000, RETRY_AFTER_MAX_S)
         if self.registered is None:
             await self._receive_opening(message, registered)
             return False
@@ -263,11 +274,13 @@ class Link:
                     raise self._not_the_daemon()
                 self.registered = message
                 registered()
+            case wire.Refused(code="standby", message=why, at=at, retry_after_ms=after_ms):
+                raise StandingBy(why, tuple(at), after_ms)
             case wire.Refused(code=code, message=why):
                 raise Refused(code, why)
 
     def _not_the_daemon(self) -> NotTheDaemon:
-        return NotTheDaemon(self._endpoint.host, self._endpoint.port)
+        return NotTheDaemon(self._endpoint.address.host, self._endpoint.address.port)
 
     def _opened(self, deliver: wire.Deliver) -> Turn:
         """A channel session's messages have no end: nothing waits for theirs."""

@@ -25,7 +25,7 @@ from actors.proxies.client import Proxy, open_proxy
 from actors.proxies.doctor import ask_doctor
 from actors.proxies.errors import DaemonNotRunning, Disconnected, ProxyError, ToolFailed
 from actors.proxies.reply_files import with_files
-from actors.proxies.settings import ProxySettings
+from actors.proxies.settings import ProxySettings, of_environment
 from actors.proxies.stdio import PrivateStdio
 from protocol.agents import jsonrpc, mcp
 from protocol.agents.jsonrpc import Id, Message
@@ -293,6 +293,7 @@ def main(state: StateDir, environment: Mapping[str, str]) -> int:
         waits_for_daemon=True,
         goodbye_s=GOODBYE_S,
     )
+    settings = of_environment(settings, environment)
     stdio = PrivateStdio()
     trio.run(serve, settings, Autostart(state, environment), stdio)
     return 0

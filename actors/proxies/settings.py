@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from protocol import __version__
+from protocol.config.settings import ConfigurationError
 from protocol.wire import messages as wire
+from protocol.wire.addresses import Address, parse_addresses
 
 
 class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +26,13 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     role: wire.Role = "session"
     address: tuple[str, int] | None = None
     token: bytes | None = None
+    addresses: tuple[Address, ...] = ()
+    """Of a cluster's nodes, in the place of *address*: whichever serves it is found."""
+    token_file: Path | None = None
+    """In the place of the state directory's."""
+    ca_file: Path | None = None
+    """Who signed the nodes' certificates; None: the system's authorities, and no address that
+    a node names is followed."""
     metadata: dict[str, str] = {}
     """``alias``, ``teammate_name``, ``cwd`` and ``agent`` are shown to people."""
     capabilities: tuple[str, ...] = (wire.CAPABILITY_TURNS, wire.CAPABILITY_CANCEL)
@@ -35,5 +45,28 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """Say who and where; the token stays out of logs and tracebacks."""
-        where = self.address or self.state_dir
+        where = self.addresses or self.address or self.state_dir
         return f"ProxySettings({self.session_id!r}, role={self.role!r}, at={where!r})"
+
+
+def of_environment(settings: ProxySettings, environ: Mapping[str, str]) -> ProxySettings:
+    """Return *settings* with what ``LARKD_ADDRESS``, ``_TOKEN_FILE`` and ``_CA_FILE`` say.
+
+    Raises:
+        ConfigurationError: an address is none; the text shows how one is written.
+    """
+    addresses: tuple[Address, ...] | None = settings.addresses
+    if named := environ.get("LARKD_ADDRESS"):
+        addresses = parse_addresses(named)
+        if addresses is None:
+            raise ConfigurationError(
+                f"LARKD_ADDRESS: {named!r} is no list of addresses; write it as"
+                " tls://a.example:7346,tls://b.example:7346"
+            )
+    token_file, ca_file = environ.get("LARKD_TOKEN_FILE"), environ.get("LARKD_CA_FILE")
+    return msgspec.structs.replace(
+        settings,
+        addresses=addresses,
+        token_file=Path(token_file) if token_file else settings.token_file,
+        ca_file=Path(ca_file) if ca_file else settings.ca_file,
+    )

@@ -16,6 +16,9 @@ import msgspec
 import pytest
 import trio
 
+from actors.proxies.client import ProxyError, ProxySettings, open_proxy
+from protocol.wire import messages as wire
+from protocol.wire.addresses import parse_address
 from tests.kit.daemon import Platform, configuration, environment
 
 WITHIN_S = 30.0
@@ -195,3 +198,66 @@ class Fleet:
                 process.kill()
             with trio.move_on_after(5, shield=True):
                 await process.wait()
+
+
+@asynccontextmanager
+async def echoing(
+    nodes: list[Node], names: list[str], tls: Certificates
+) -> AsyncIterator[list[Attached]]:
+    """Attach sessions that find the holder among the nodes and answer with what was asked."""
+    async with trio.open_nursery() as nursery:
+        attached = [Attached(name) for name in names]
+        for one in attached:
+            nursery.start_soon(one.run, nodes, tls)
+        yield attached
+        nursery.cancel_scope.cancel()
+
+
+class Attached:
+    """One session over the real client; what it was given, and when it was registered."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.registered: list[tuple[float, str | None]] = []
+        """When, and with which node."""
+        self.given: list[tuple[str, int]] = []
+        """Event and attempt of every turn."""
+        self._changed = trio.Event()
+
+    async def run(self, nodes: list[Node], tls: Certificates) -> None:
+        settings = ProxySettings(
+            session_id=self.name,
+            role="dispatcher" if self.name == "boss" else "session",
+            addresses=tuple(filter(None, (parse_address(one.tls_address) for one in nodes))),
+            token_file=nodes[0].state_dir / "tokens" / f"{self.role}.token",
+            ca_file=tls.ca,
+            waits_for_daemon=True,
+        )
+        async with open_proxy(settings, link_changed=self._note) as proxy:
+            async for turn in proxy.turns():
+                self.given.append((turn.deliver.event_id, turn.deliver.attempt))
+                try:
+                    async with turn:
+                        await turn.send(f"echo: {turn.deliver.content}")
+                except ProxyError:
+                    continue
+
+    @property
+    def role(self) -> str:
+        return "dispatcher" if self.name == "boss" else "session"
+
+    def _note(self, registered: wire.Registered | None, _why: ProxyError | None) -> None:
+        if registered is not None:
+            self.registered.append((trio.current_time(), registered.node))
+            self._changed.set()
+            self._changed = trio.Event()
+
+    async def wait_registered(self, node: str, *, within_s: float = WITHIN_S) -> float:
+        """Wait until it is registered with *node*; return when."""
+        with trio.move_on_after(within_s):
+            while True:
+                found = [at for at, name in self.registered if name == node]
+                if found:
+                    return found[-1]
+                await self._changed.wait()
+        raise AssertionError(f"{self.name} is not registered with {node}: {self.registered}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import psycopg
 import trio
 
-from tests.cluster.nodes import Certificates, Fleet
+from tests.cluster.nodes import Certificates, Fleet, echoing
 from tests.kit.daemon import open_platform
-from tests.kit.postgres import Server
+from tests.kit.postgres import Server, running
 from tests.kit.raw_proxy import session
 
 
@@ -67,3 +68,84 @@ async def test_a_holder_that_was_stopped_and_goes_on_stands_by(
                 await a.wait_standing_by(count=2)
                 await b.kill()
                 await a.wait_ready(count=2)
+
+
+async def test_every_proxy_follows_the_cluster_and_no_message_is_lost(
+    server: Server, certificates: Certificates, cluster: str, root: Path
+) -> None:
+    names = ["boss", *(f"mate{number}" for number in range(5))]
+    async with open_platform() as platform:
+        fleet = Fleet(platform, root, server.url(), cluster, certificates)
+        async with fleet.node("a") as a:
+            await a.wait_ready()
+            async with fleet.node("b") as b, echoing([a, b], names, certificates) as proxies:
+                await b.wait_standing_by()
+                await platform.wait_connected()
+                for proxy in proxies:
+                    await proxy.wait_registered("a")
+                chat = await platform.chat()
+                await platform.send(chat, "before")
+                await platform.wait_cards(1, "echo: before", "Done")
+                await a.kill()
+                killed_at = trio.current_time()
+                await platform.send(chat, "in the gap")
+                registered_at = [await proxy.wait_registered("b") for proxy in proxies]
+                await platform.wait_connected()
+                await platform.send(chat, "after")
+                await platform.wait_cards(1, "echo: after", "Done")
+                await platform.wait_cards(1, "echo: in the gap", "Done", within_s=40)
+                assert max(registered_at) - killed_at < 10
+
+
+async def test_moving_brings_the_cluster_to_the_node_that_was_named(
+    server: Server, certificates: Certificates, cluster: str, root: Path
+) -> None:
+    async with open_platform() as platform:
+        fleet = Fleet(platform, root, server.url(), cluster, certificates)
+        async with (
+            fleet.node("a") as a,
+            echoing([a], ["boss"], certificates) as (boss,),
+        ):
+            await a.wait_ready()
+            await boss.wait_registered("a")
+            async with fleet.node("b") as b, fleet.node("c") as c:
+                await b.wait_standing_by()
+                await c.wait_standing_by()
+                await want(server, cluster, "c")
+                await c.wait_ready()
+                await a.wait_standing_by(count=2)
+                # Its only address is a's; it is told where c is.
+                await boss.wait_registered("c")
+                assert not [one for one in await b.events() if one["event"] == "cluster.claimed"]
+
+
+async def want(server: Server, cluster: str, node: str) -> None:
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute("UPDATE larkd.claim SET wanted = %s WHERE cluster = %s", (node, cluster))
+    await trio.lowlevel.checkpoint()
+
+
+async def test_a_database_that_is_away_for_a_while_freezes_the_holder_and_no_more(
+    certificates: Certificates, cluster: str, root: Path
+) -> None:
+    with running() as server:
+        async with open_platform() as platform:
+            fleet = Fleet(platform, root, server.url(), cluster, certificates)
+            async with fleet.node("a") as a:
+                await a.wait_ready()
+                async with fleet.node("b") as b, echoing([a, b], ["boss"], certificates) as (boss,):
+                    await b.wait_standing_by()
+                    await platform.wait_connected()
+                    await boss.wait_registered("a")
+                    await a.wait_event("cluster.claimed")
+                    await trio.sleep(7)  # until the holder knows its standby
+                    server.stop("immediate")
+                    await a.wait_event("cluster.frozen")
+                    await trio.sleep(5)
+                    server.start()
+                    await a.wait_event("cluster.thawed")
+                    await platform.wait_connected()
+                    await platform.send(await platform.chat(), "and on")
+                    await platform.wait_cards(1, "echo: and on", "Done", within_s=40)
+                    assert len(boss.registered) == 1, "the proxy stayed"
+                    assert (await b.log()).count("cluster.claimed") == 0
