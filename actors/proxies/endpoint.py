@@ -41,8 +41,8 @@ class Route:
         Raises:
             DaemonNotRunning: neither the settings nor the state directory name any.
         """
-        token = self._token()
         known = self._known()
+        token = self._token()
         tried: set[Address] = set()
         while True:
             waiting = [*self._named, *([self._served] if self._served in known else []), *known]
