@@ -2,10 +2,10 @@
 import { follow, get, post, Unreachable } from "./api.js";
 import { element, setText } from "./dom.js";
 import * as composer from "./composer.js";
-import { avatar, drawCard, drawCardsAgain, drawConversation, drawMessage, follow as followEnd, setUp as setUpMessages } from "./messages.js";
+import { avatar, drawCard, drawAgain, drawConversation, drawMessage, follow as followEnd, setUp as setUpMessages } from "./messages.js";
 import { holdWhilePressed, paint } from "./hold.js";
 import { offer } from "./scan.js";
-import { cards, chats, drawTitle, lastOf, load, markRead, markUnread, messages, t, textOf, time, unreadIn, users, view } from "./store.js";
+import { cards, chats, drawTitle, keep, lastOf, load, markRead, markUnread, messages, t, textOf, time, unreadIn, users, view } from "./store.js";
 
 const $ = (id) => document.getElementById(id);
 const TOAST_MS = 4500;
@@ -118,7 +118,7 @@ function translate() {
   drawLink();
   drawHead();
   drawChats();
-  drawCardsAgain();
+  drawAgain();
 }
 
 // ── the feed ────────────────────────────────────────────────────────────────
@@ -128,8 +128,7 @@ function changed(event) {
     case "user": users.set(event.user.open_id, event.user); break;
     case "chat": chats.set(event.chat.chat_id, event.chat); drawChat(event.chat); break;
     case "message": {
-      const { message } = event, fresh = !messages.has(message.message_id);
-      messages.set(message.message_id, message);
+      const { message } = event, fresh = keep(message);
       if (fresh && message.sender.type === "app") markUnread(message.chat_id);
       paint(message.message_id, () => drawMessage(messages.get(message.message_id) ?? message));
       if (chats.has(message.chat_id)) drawChat(chats.get(message.chat_id));
@@ -171,7 +170,6 @@ $("language").addEventListener("click", () => {
   view.language = view.language === "zh_cn" ? "en_us" : "zh_cn";
   localStorage.setItem("larkd-sandbox-language", view.language);
   translate();
-  for (const message of messages.values()) drawMessage(message);
 });
 matchMedia("(max-width: 720px)").addEventListener("change", translate);
 $("inspect").addEventListener("click", () => { $("inspector").hidden = !$("inspector").hidden; $("inspect").setAttribute("aria-pressed", String(!$("inspector").hidden)); drawInspector(); });

@@ -8,6 +8,7 @@ import { cards, messages, parsed, t, textOf, time, view } from "./store.js";
 
 const EMOJI = { OK: "👌", THUMBSUP: "👍", DONE: "✅", HEART: "❤️", SMILE: "😊", OnIt: "🫡", Get: "👀", CheckMark: "✔️", CrossMark: "❌", Alarm: "⏰", OneSecond: "⏳", ERROR: "⚠️" };
 const NEAR_END_PX = 80;
+const SHOWN_AT_ONCE = 200;
 
 const $ = (id) => document.getElementById(id);
 const hue = (name) => `hue-${[...name].reduce((sum, character) => sum + character.codePointAt(0), 0) % 6}`;
@@ -16,6 +17,9 @@ export const avatar = (name, bot, small) => element("span", { class: `avatar ${b
 const nodes = new Map(); // message id → its node in the conversation shown
 const cardViews = new Map(); // card id, or message id of a raw card → its view
 let following = true;
+let shownMax = SHOWN_AT_ONCE;
+let shownChat = null;
+let leftOut = new Set(); // ids of this conversation's earlier messages
 let hooks = { failed() {}, chosen() {}, reply() {} };
 
 export function setUp(given) {
@@ -44,16 +48,30 @@ const drawLatest = () => { $("latest").hidden = following; };
 
 export function drawConversation() {
   nodes.clear();
-  const shown = [...messages.values()].filter((message) => message.chat_id === view.chat);
-  const empty = element("div", { class: "empty" }, element("b", {}, t("emptyTitle")), t("empty"));
-  $("conversation").replaceChildren(...(shown.length ? [] : [empty]));
-  shown.forEach(drawMessage);
+  if (shownChat !== view.chat) shownMax = SHOWN_AT_ONCE;
+  shownChat = view.chat;
+  const all = [...messages.values()].filter((message) => message.chat_id === view.chat);
+  const empty = element("div", { class: "empty" }, element("b", { "data-t": "emptyTitle" }, t("emptyTitle")), element("span", { "data-t": "empty" }, t("empty")));
+  const earlier = element("button", { type: "button", class: "quiet earlier", "data-t": "earlier", onclick: drawEarlier }, t("earlier"));
+  $("conversation").replaceChildren(...(all.length ? all.length > shownMax ? [earlier] : [] : [empty]));
+  leftOut = new Set(all.slice(0, -shownMax).map((message) => message.message_id));
+  all.slice(-shownMax).forEach(drawMessage);
   follow();
   drawLatest();
 }
 
+// More of what was before, with what is being read where it is.
+function drawEarlier() {
+  const box = $("messages"), below = box.scrollHeight - box.scrollTop;
+  shownMax += SHOWN_AT_ONCE;
+  drawConversation();
+  following = false;
+  box.scrollTop = box.scrollHeight - below;
+  drawLatest();
+}
+
 export function drawMessage(message) {
-  if (message.chat_id !== view.chat) return;
+  if (message.chat_id !== view.chat || leftOut.has(message.message_id)) return;
   const fresh = messageNode(message);
   const old = nodes.get(message.message_id);
   if (old) patch(old, fresh, message);
@@ -180,7 +198,9 @@ export function drawCard(card) {
   if (message && message.chat_id === view.chat && !nodes.get(message.message_id)?.contains(viewOf(card).node)) drawMessage(message);
 }
 
-export function drawCardsAgain() {
+// In another language, where it stands.
+export function drawAgain() {
+  for (const messageId of nodes.keys()) drawMessage(messages.get(messageId));
   for (const one of cardViews.values()) if (one.card) one.update(one.card, { first: true });
 }
 

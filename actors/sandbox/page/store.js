@@ -4,6 +4,7 @@ import { texts } from "./texts.js";
 
 export const users = new Map(), chats = new Map(), messages = new Map(), cards = new Map();
 const unread = new Map(); // chat id → how many messages and ended cards
+const last = new Map(); // chat id → the id of its newest message
 
 const kept = localStorage.getItem("larkd-sandbox-language");
 export const view = { language: kept ?? (navigator.language.startsWith("zh") ? "zh_cn" : "en_us"), chat: null, replyTo: null, inTopic: false };
@@ -16,6 +17,16 @@ export function load(state) {
     map.clear();
     for (const one of list) map.set(one[key], one);
   }
+  last.clear();
+  for (const message of messages.values()) last.set(message.chat_id, message.message_id);
+}
+
+// Keep a message; return whether it is a new one.
+export function keep(message) {
+  const fresh = !messages.has(message.message_id);
+  messages.set(message.message_id, message);
+  if (fresh) last.set(message.chat_id, message.message_id);
+  return fresh;
 }
 
 // ── unread ──────────────────────────────────────────────────────────────────
@@ -70,8 +81,4 @@ export function textOf(message) {
   }
 }
 
-export function lastOf(chatId) {
-  let last = null;
-  for (const message of messages.values()) if (message.chat_id === chatId) last = message;
-  return last;
-}
+export const lastOf = (chatId) => messages.get(last.get(chatId));

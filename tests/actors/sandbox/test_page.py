@@ -442,6 +442,30 @@ def test_one_press_leads_to_the_latest(sandbox: SandboxProcess, phone: Browser) 
     assert phone.execute_script(at) > 100
 
 
+def test_a_long_conversation_opens_at_its_end_and_goes_back_on_demand(
+    sandbox: SandboxProcess, page: Browser
+) -> None:
+    chat = sandbox.post("chats", type="group", name="Long")
+    for number in range(450):
+        sandbox.post("send", chat_id=chat["chat_id"], text=f"line {number}")
+    one(page, "#chats li:nth-child(3) button").click()
+    count = "return document.querySelectorAll('.message').length"
+    wait(page, lambda: page.execute_script(count) == 200)
+    wait_text(page, ".message:last-child .bubble", "line 449")
+    first = sandbox.get("state")["messages"][0]
+    sandbox.post("react", message_id=first["message_id"], emoji_type="OK")
+    one(page, "#language").click()
+    wait_text(page, ".earlier", "更早的消息")
+    assert page.execute_script(count) == 200, "what changes up there stays up there"
+    one(page, ".earlier").click()
+    wait(page, lambda: page.execute_script(count) == 400)
+    at = "return document.getElementById('messages').scrollTop"
+    assert page.execute_script(at) > 1_000, "what was read stays where it was"
+    page.execute_script("document.querySelector('.earlier').click()")
+    wait(page, lambda: page.execute_script(count) == 450)
+    assert not page.find_elements(By.CSS_SELECTOR, ".earlier")
+
+
 # ── accessibility ───────────────────────────────────────────────────────────
 
 
