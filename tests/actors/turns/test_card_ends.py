@@ -12,7 +12,6 @@ from trio.testing import MockClock
 
 from actors.messages import gateway, journal, lane, turn
 from actors.turns import repair_cards
-from actors.turns.card import FINAL_RETRY_S
 from protocol.cards.changes import element
 from protocol.ids import CardId, MessageId
 from protocol.platform.outcomes import (
@@ -75,7 +74,7 @@ async def test_a_final_state_is_given_up_after_minutes_and_kept_for_the_next_sta
         await world.say("shown; ")
         await trio.sleep(1)
         await world.end(text="not shown")
-        await trio.sleep(FINAL_RETRY_S - 30)
+        await trio.sleep(270)
         assert world.texts() == [], "still tried"
         await trio.sleep(60)
         (rest,) = world.texts()

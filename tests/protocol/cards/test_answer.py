@@ -166,6 +166,14 @@ def test_a_segment_at_its_minimum_shrinks_no_more() -> None:
     assert "".join((*answer.sealed, answer.current)) == "a line\n" * 400
 
 
+def test_a_segment_that_could_not_shrink_is_no_smaller_later() -> None:
+    answer = AnswerText()
+    answer.feed("short\n")
+    assert not answer.shrink()
+    answer.feed("a line\n" * 2_000)
+    assert answer.sealed == []
+
+
 def test_one_long_line_shrinks_too() -> None:
     answer = AnswerText()
     answer.feed("word " * 1_000 + "\n")

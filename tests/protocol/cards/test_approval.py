@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from protocol import strings
@@ -258,6 +258,7 @@ def test_what_can_not_be_seen_is_shown_as_its_code(hidden: str, code: str) -> No
     assert hidden not in card
 
 
+@example("echo\n```\nnot code any more")
 @given(st.text(alphabet=st.sampled_from("`~a\n<>*[](){} \\@界😀"), max_size=200))
 def test_whatever_an_agent_wants_to_run_is_shown_as_code_and_nothing_else(detail: str) -> None:
     card = msgspec.json.decode(approval_card.open_card(asked(detail=detail or "x"), SECRET))
