@@ -94,6 +94,8 @@ def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
         return trio.run(check_accounts, settings)
     state = places.state_dir(arguments.state_dir, env, home)
     with opened(state) as tokens:
+        if path is not None:
+            state_dir.write_private(state.config_in_use, f"{path.absolute()}\n".encode())
         return trio.run(run_daemon, settings, state, tokens)
 
 

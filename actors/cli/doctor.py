@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
 import stat
 import time
@@ -25,7 +26,8 @@ from actors.cli.output import as_json as to_json
 from actors.feishu.clock import clock_skew_s
 from actors.feishu.gateway import describe
 from actors.feishu.http import Platform
-from actors.host import config_file
+from actors.feishu.inspection import Inspection, inspect
+from actors.host import config_file, state_dir
 from actors.host.advice import command_for
 from actors.host.tokens import read_token
 from actors.messages import gateway
@@ -34,21 +36,21 @@ from protocol.config.doctor import (
     Finding,
     as_text,
     examine_clock,
+    examine_descriptors,
     examine_disk,
     examine_status,
     fail,
     ok,
     warn,
 )
+from protocol.config.keys import FEISHU_URL, LARK_URL
 from protocol.config.places import StateDir
 from protocol.config.settings import AccountSettings, ConfigurationError, Settings
-from protocol.ids import MessageId
-from protocol.platform.outcomes import BotInfo, CredentialsRefused, MissingScope, NoAnswer, Outcome
+from protocol.platform.outcomes import BotInfo, CredentialsRefused, NoAnswer, Outcome
+from protocol.platform.registration import grant_link
 from protocol.wire.messages import ROLES
 
 ONLINE_WITHIN_S: Final = 15.0
-_NO_MESSAGE: Final = MessageId("om_00000000000000000000000000000000")
-_EMPTY_CARD: Final = '{"schema":"2.0","body":{"elements":[]}}'
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -63,17 +65,48 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
 def examine(
     state: StateDir, config: Path | None, env: Mapping[str, str], now_ms: int
 ) -> list[Finding]:
-    """Return all findings; it takes a few seconds where the platform is slow."""
+    """Return all findings; it takes a few seconds where the platform is slow.
+
+    It looks at the daemon that runs, and at the configuration that one was started with.
+    """
+    serving = state_dir.serving_pid(state) is not None
     findings = [*_files(state), *_daemon(state, now_ms)]
     try:
-        path = config_file.find(config, env, Path.home())
+        path = config or (_in_use(state) if serving else None)
+        path = path or config_file.find(None, env, Path.home())
         raw = config_file.load(path) if path is not None else {}
         settings = config_file.settings(raw, env, path)
     except ConfigurationError as wrong:
-        remedy = "change it as said, or name another one with --config"
+        if serving:
+            # The daemon has read it, with an environment of its own.
+            what = f"can't be read here as the daemon read it: {wrong.problems[0]}"
+            remedy = "run this with the daemon's environment, or name its file with --config"
+            return [*findings, warn("configuration", what, remedy)]
+        remedy = "change it as shown, name another one with --config, or begin with: larkd init"
         return findings + [fail("configuration", problem, remedy) for problem in wrong.problems]
     findings.append(ok("configuration", f"{path or 'the environment'} is well formed"))
-    return findings + trio.run(_online, settings)
+    findings += _agents(settings)
+    return findings + trio.run(_online, settings, serving)
+
+
+def _in_use(state: StateDir) -> Path | None:
+    try:
+        return Path(state.config_in_use.read_text().strip())
+    except OSError:
+        return None
+
+
+def _agents(settings: Settings) -> Iterator[Finding]:
+    for name, agent in settings.agents.items():
+        program = agent.command[0]
+        if shutil.which(Path(program).expanduser()) is None:
+            yield fail(
+                f"agent {name}",
+                f"its command {program} is not on this PATH",
+                f"install it, or write its absolute path into [agents.{name}] command",
+            )
+        else:
+            yield ok(f"agent {name}", f"{program} is there")
 
 
 def report(findings: list[Finding], *, as_json: bool, verbose: bool) -> Output:
@@ -109,6 +142,7 @@ def _files(state: StateDir) -> Iterator[Finding]:
         else:
             yield ok(f"token {role}", "is there, and private")
     yield examine_disk(shutil.disk_usage(state.root).free)
+    yield examine_descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
 def _daemon(state: StateDir, now_ms: int) -> Iterator[Finding]:
@@ -123,41 +157,59 @@ def _daemon(state: StateDir, now_ms: int) -> Iterator[Finding]:
 # ── the platform ────────────────────────────────────────────────────────────
 
 
-async def _online(settings: Settings) -> list[Finding]:
+async def _online(settings: Settings, serving: bool) -> list[Finding]:
     found: dict[int, list[Finding]] = {}
     async with trio.open_nursery() as nursery:
         for at, account in enumerate(settings.accounts):
-            nursery.start_soon(_account, account, at, found)
+            nursery.start_soon(_account, account, serving, at, found)
     return [finding for at in sorted(found) for finding in found[at]]
 
 
-async def _account(account: AccountSettings, at: int, found: dict[int, list[Finding]]) -> None:
+async def _account(
+    account: AccountSettings, serving: bool, at: int, found: dict[int, list[Finding]]
+) -> None:
     name = account.account_id
-    bot: Outcome = NoAnswer(reason=f"no answer in {ONLINE_WITHIN_S:g} s")
-    probes: list[Outcome] = []
-    skew_s = None
+    seen = Inspection(bot=NoAnswer(reason=f"no answer in {ONLINE_WITHIN_S:g} s"))
+    skew_s: float | None = None
+    other: str | None = None
     with trio.move_on_after(ONLINE_WITHIN_S):
         async with Platform(
             account.base_url, account.app_id, account.app_secret.reveal()
         ) as platform:
-            bot = await platform.perform(gateway.GetBotInfo())
-            if isinstance(bot, BotInfo):
-                probes = [
-                    await platform.perform(gateway.GetMessage(message_id=_NO_MESSAGE)),
-                    await platform.perform(gateway.CreateCard(card_json=_EMPTY_CARD)),
-                ]
+            seen = await inspect(platform)
         skew_s = await clock_skew_s(account.base_url)
-    found[at] = [
-        _credentials(f"credentials {name}", account, bot),
-        *([_scopes(f"scopes {name}", probes)] if probes else []),
-        examine_clock(f"clock {name}", skew_s),
-    ]
+        if isinstance(seen.bot, CredentialsRefused):
+            other = await _other_domain(account)
+    findings = [_credentials(f"credentials {name}", account, seen.bot, other)]
+    if isinstance(seen.bot, BotInfo):
+        findings += _scopes(f"scopes {name}", account, seen)
+        findings += _connections(f"connections {name}", seen.connections, serving)
+    found[at] = [*findings, examine_clock(f"clock {name}", skew_s)]
 
 
-def _credentials(check: str, account: AccountSettings, bot: Outcome) -> Finding:
+async def _other_domain(account: AccountSettings) -> str | None:
+    """Return the domain that does take the credentials, where it is Feishu for Lark or back."""
+    others = {FEISHU_URL: ("lark", LARK_URL), LARK_URL: ("feishu", FEISHU_URL)}
+    if account.base_url not in others:
+        return None
+    name, url = others[account.base_url]
+    async with Platform(url, account.app_id, account.app_secret.reveal()) as platform:
+        taken = await platform.perform(gateway.GetBotInfo())
+    return name if isinstance(taken, BotInfo) else None
+
+
+def _credentials(
+    check: str, account: AccountSettings, bot: Outcome, other_domain: str | None
+) -> Finding:
     match bot:
         case BotInfo(name=name, open_id=open_id):
             return ok(check, f"{account.app_id} is the bot {name} ({open_id})")
+        case CredentialsRefused() if other_domain is not None:
+            return fail(
+                check,
+                f"{account.base_url} refuses {account.app_id}; {other_domain} takes it",
+                f'write domain = "{other_domain}"',
+            )
         case CredentialsRefused():
             return fail(
                 check,
@@ -166,19 +218,40 @@ def _credentials(check: str, account: AccountSettings, bot: Outcome) -> Finding:
             )
     return fail(
         check,
-        f"{account.base_url} does not say who {account.app_id} is: {describe(bot)}",
+        f"{account.base_url} does not tell who {account.app_id} is: {describe(bot)}",
         "look at the network, at domain, and at the bot ability of the app",
     )
 
 
-def _scopes(check: str, probes: list[Outcome]) -> Finding:
-    missing = [one for one in probes if isinstance(one, MissingScope)]
-    if not missing:
-        return ok(check, "messages can be read, and cards be made")
-    scopes = ", ".join(sorted({scope for one in missing for scope in one.scopes}))
-    page = next((one.grant_url for one in missing if one.grant_url), None)
-    return fail(
-        check,
-        f"missing: {scopes or 'see the log'}",
-        f"grant it here: {page}" if page else "grant it in the developer console, and publish",
-    )
+def _scopes(check: str, account: AccountSettings, seen: Inspection) -> Iterator[Finding]:
+    if seen.missing:
+        page = grant_link(account.base_url, account.app_id, seen.missing)
+        yield fail(
+            check,
+            f"missing: {', '.join(seen.missing)}",
+            f"grant it here, and publish a version: {page}",
+        )
+    if seen.unknown:
+        page = grant_link(account.base_url, account.app_id, seen.unknown)
+        yield warn(
+            check,
+            f"not known whether granted: {', '.join(seen.unknown)}",
+            f"write to the bot, alone and in a group; if nothing comes: {page}",
+        )
+    if not (seen.missing or seen.unknown):
+        yield ok(check, "every scope larkd needs is granted")
+
+
+def _connections(check: str, count: int | None, serving: bool) -> Iterator[Finding]:
+    """Each event goes to one connection of an app: others take messages away."""
+    if count is None:
+        return
+    others = count - 1 if serving else count
+    if others > 0:
+        yield warn(
+            check,
+            f"{others} other connections of this app are open; each event goes to one of them",
+            "stop the other programs that use this app, or make an app of its own: larkd init",
+        )
+    else:
+        yield ok(check, "no other program is connected as this app")

@@ -309,8 +309,7 @@ async def _connect(app: App) -> str | None:
 
 def grant_link(app: App, found: Inspection) -> str:
     """The page where everything that is missing can be granted at once."""
-    scopes = ",".join(found.missing)
-    return f"{app.base_url}/app/{app.app_id}/auth?q={scopes}&op_from=openapi&token_type=tenant"
+    return registration.grant_link(app.base_url, app.app_id, found.missing)
 
 
 def _as_map(

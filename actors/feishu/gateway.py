@@ -317,5 +317,5 @@ def describe(outcome: Outcome) -> str:
         case Rejected(code=code, message=message):
             return f"{type(outcome).__name__} {code}: {message}"[:300]
         case NoAnswer(reason=reason):
-            return f"NoAnswer: {reason}"[:300]
+            return f"no answer: {reason}"[:300]
     return type(outcome).__name__

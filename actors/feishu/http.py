@@ -13,6 +13,7 @@ cancellation strikes between a connection's opening and its first byte.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -51,6 +52,7 @@ KEEP_ALIVE_S: Final = 30.0
 ANSWER_BYTES_MAX: Final = 1024 * 1024
 """The answers read here are a few KB: ids, codes and an echo of what was sent."""
 TOKEN_PATH: Final = "/open-apis/auth/v3/tenant_access_token/internal"  # noqa: S105  # an address
+_CAUSES_MAX: Final = 10
 JSON: Final = "application/json; charset=utf-8"
 
 _BROKEN: Final = (
@@ -200,7 +202,7 @@ class Platform:
                     return await save(answer, Path(operation.path), operation.bytes_max)
                 content = await _read(answer)
         except _BROKEN as failed:
-            return NoAnswer(reason=f"{type(failed).__name__}: {failed}"[:300])
+            return NoAnswer(reason=reason_of(failed))
         return classify(answer.status_code, answer.headers, _json_object(content or b""))
 
     async def _request(self, method: str, path: str, **request: Any) -> _Answer | NoAnswer:
@@ -208,7 +210,7 @@ class Platform:
             async with self._http.stream(method, path, **request) as answer:
                 content = await _read(answer)
         except _BROKEN as failed:
-            return NoAnswer(reason=f"{type(failed).__name__}: {failed}"[:300])
+            return NoAnswer(reason=reason_of(failed))
         if content is None:
             reason = f"HTTP {answer.status_code}, encoded or over {ANSWER_BYTES_MAX} bytes"
             return NoAnswer(reason=reason)
@@ -239,6 +241,25 @@ class Platform:
         if not isinstance(value, str) or not value or not isinstance(valid_s, int):
             return NoAnswer(reason="a token answer without a token")
         return tenant_token(value, valid_s, asked_at)
+
+
+def reason_of(failed: BaseException) -> str:
+    """Return why a call got no answer, as people search for it: the system's own words."""
+    cause: BaseException | None = failed
+    for _ in range(_CAUSES_MAX):
+        if isinstance(cause, socket.gaierror):
+            return "the platform's name can't be resolved; look at DNS and the network"
+        if isinstance(cause, OSError) and cause.strerror:
+            return f"can't be reached: {cause.strerror}"[:300]
+        following = None if cause is None else cause.__cause__ or cause.__context__
+        if isinstance(cause, BaseExceptionGroup):
+            following = cause.exceptions[0]
+        if following is None:
+            break
+        cause = following
+    if isinstance(failed, httpx.TimeoutException):
+        return "no answer in time"
+    return f"{type(failed).__name__}: {failed}".removesuffix(": ")[:300]
 
 
 def _json_object(content: bytes) -> dict[str, Any] | None:

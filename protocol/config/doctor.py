@@ -15,6 +15,7 @@ EVENT_EXPECTED_MS: Final = 24 * 3_600 * 1_000
 OLDEST_EXPECTED_MS: Final = 10 * 60 * 1_000
 CLOCK_SKEW_S_MAX: Final = 60.0
 FREE_BYTES_MIN: Final = 100 * 1024 * 1024
+DESCRIPTORS_WANTED: Final = 4_096
 FREE_BYTES_WANTED: Final = 1024 * 1024 * 1024
 _MARKS: Final[Mapping[State, str]] = {"ok": "✅", "warn": "⚠️ ", "fail": "❌"}
 
@@ -185,6 +186,17 @@ def examine_disk(free_bytes: int) -> Finding:
     if free_bytes < FREE_BYTES_WANTED:
         return warn("disk", free, "free some space")
     return ok("disk", free)
+
+
+def examine_descriptors(limit: int) -> Finding:
+    """*limit*: how many files and connections a process may have open; -1: any number."""
+    if 0 <= limit < DESCRIPTORS_WANTED:
+        return warn(
+            "descriptors",
+            f"a process may open {limit} files and connections",
+            "raise the hard limit (ulimit -Hn, LimitNOFILE of a service) for many sessions",
+        )
+    return ok("descriptors", "enough may be opened")
 
 
 def examine_clock(check: str, skew_s: float | None) -> Finding:

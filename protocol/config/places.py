@@ -46,6 +46,11 @@ class StateDir(msgspec.Struct, frozen=True):
         return self.root / "console.json"
 
     @property
+    def config_in_use(self) -> Path:
+        """Holds the path of the configuration that the running daemon was started with."""
+        return self.root / "config-in-use"
+
+    @property
     def stopped(self) -> Path:
         """There where an operator stopped the daemon; autostart respects it."""
         return self.root / "stopped"

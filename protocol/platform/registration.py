@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import gzip
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -164,6 +164,12 @@ def link_to_show(begun: Begun, *, name: str | None) -> str:
 def lark_link(begun: Begun) -> str:
     """Return the page for tenants of Lark."""
     return f"{LARK_PAGE}?{urlencode({'user_code': begun.user_code, 'from': 'cli'})}"
+
+
+def grant_link(base_url: str, app_id: str, scopes: Iterable[str]) -> str:
+    """Return the page where all of *scopes* can be granted to the app at once."""
+    listed = ",".join(scopes)
+    return f"{base_url}/app/{app_id}/auth?q={listed}&op_from=openapi&token_type=tenant"
 
 
 def addons() -> str:

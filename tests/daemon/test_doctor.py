@@ -1,0 +1,75 @@
+"""``larkd doctor``: each finding with the one command or link that mends it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.daemon.test_operator import larkd
+from tests.kit.daemon import open_daemon, open_platform
+
+
+async def findings(state_dir: Path, *arguments: str) -> dict[str, dict[str, Any]]:
+    done = await larkd(state_dir, "doctor", "--json", *arguments)
+    found = json.loads(done.stdout)
+    assert found["version"] == 1
+    assert done.returncode == any(one["state"] == "fail" for one in found["findings"])
+    return {one["check"]: one for one in found["findings"]}
+
+
+async def test_it_looks_at_the_daemon_that_runs_whatever_is_at_home(state_dir: Path) -> None:
+    agents = {"here": {"command": ["sh"]}, "gone": {"command": ["no-such-agent"]}}
+    async with open_platform() as platform, open_daemon(platform, state_dir, agents=agents):
+        found = await findings(state_dir)
+        for check in ("state", "token session", "configuration", "credentials default"):
+            assert found[check]["state"] == "ok", found[check]
+        assert found["scopes default"]["found"] == "every scope larkd needs is granted"
+        assert found["connections default"]["state"] == "ok"
+        assert found["agent here"]["state"] == "ok"
+        assert "[agents.gone]" in found["agent gone"]["remedy"]
+
+
+async def test_missing_scopes_come_with_the_page_that_grants_them(state_dir: Path) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        await platform.post("scopes", missing=["cardkit:card:write", "im:resource"])
+        found = await findings(state_dir)
+        scopes = found["scopes default"]
+        assert scopes["state"] == "fail"
+        app = platform.running.settings.app_id
+        page = f"{platform.base_url}/app/{app}/auth?q=im:resource,cardkit:card:write"
+        assert page in scopes["remedy"]
+
+
+async def test_another_program_on_the_same_app_is_found(state_dir: Path, tmp_path: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        open_daemon(platform, tmp_path / "other"),
+    ):
+        found = await findings(state_dir)
+        assert found["connections default"]["state"] == "warn"
+        assert found["connections default"]["found"].startswith("1 other connections")
+
+
+async def test_a_platform_that_is_not_there_is_named_in_plain_words(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("""\
+[[channels]]
+id = "f"
+type = "feishu"
+
+[channels.options]
+appId = "cli_a1b2c3d4e5f60718"
+appSecret = "s"
+domain = "https://no-such-host.invalid"
+""")
+    found = await findings(state_dir, "--config", str(config))
+    assert found["state"]["state"] == "warn"
+    assert "larkd init" in found["state"]["remedy"]
+    credentials = found["credentials default"]
+    assert credentials["state"] == "fail"
+    assert "can't be resolved" in credentials["found"]
+    assert "Errno" not in credentials["found"]
