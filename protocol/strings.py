@@ -157,6 +157,20 @@ AGENTS_OF_PERSON: Final = Text(
     "You have {count} agents running already; close one first.",
     "你已有 {count} 个 agent 在运行，请先关闭一个。",
 )
+OPTION_MODE: Final = Text("Mode: {value}", "模式：{value}")
+OPTION_MODEL: Final = Text("Model: {value}", "模型：{value}")
+OPTION_EFFORT: Final = Text("Effort: {value}", "推理强度：{value}")
+NO_MODES: Final = Text("{alias} offers no modes.", "{alias} 没有可选的模式。")
+NO_MODELS: Final = Text("{alias} offers no models.", "{alias} 没有可选的模型。")
+NO_EFFORTS: Final = Text("{alias} offers no effort levels.", "{alias} 没有可选的推理强度。")
+CHOICE_UNKNOWN: Final = Text(
+    'There is no choice "{word}". Send the command alone to see all.',
+    "没有「{word}」这个选项，单独发送该命令可查看全部。",
+)
+CHOICE_NOT_ALLOWED: Final = Text("Only an admin can choose that.", "只有管理员可以选择它。")
+CHOICE_FAILED: Final = Text("That was not chosen: {reason}", "未能选择：{reason}")
+AGENT_COMMANDS: Final = Text("Commands of {alias}:", "{alias} 的命令：")
+NO_AGENT_COMMANDS: Final = Text("{alias} offers no commands.", "{alias} 没有自己的命令。")
 NEW_USAGE: Final = Text(
     "Usage: /new <agent> [alias] [directory]. Agents: {known}.",
     "用法：/new <agent> [别名] [目录]。可用 agent：{known}。",
@@ -169,6 +183,7 @@ HELP: Final = Text(
     "/queue – what waits; /queue drop <n>, /queue clear\n"
     "/replymode [stream|final|verbose|reset] – how much of a task is shown while it runs\n"
     "/new <agent> [alias] [directory] – start an agent; /close <alias> – end it\n"
+    "/mode, /model, /effort [choice] – how its agent works; /commands – its own commands\n"
     "/status – who hears this chat\n"
     "/help – this list",
     "/sessions – 可以对话的会话\n"
@@ -177,6 +192,7 @@ HELP: Final = Text(
     "/queue – 等待中的消息；/queue drop <序号>、/queue clear\n"
     "/replymode [stream|final|verbose|reset] – 任务执行时显示多少内容\n"
     "/new <agent> [别名] [目录] – 启动 agent；/close <别名> – 结束它\n"
+    "/mode、/model、/effort [选项] – agent 的工作方式；/commands – 它自己的命令\n"
     "/status – 谁在听本聊天\n"
     "/help – 本列表",
 )

@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from actors.intake.agents import Agents
+from actors.intake.choosing import KINDS, Choosing
 from actors.intake.marks import WaitingMarks
 from actors.intake.peers import COMMAND_WITHIN_S, Peers
 from actors.intake.stop import Stopper
@@ -45,6 +46,7 @@ class Commands:
         self._stopper = stopper
         self._marks = marks
         self._agents = Agents(peers, agents)
+        self._choosing = Choosing(peers)
         self._reply_mode = reply_mode
         self._now_ms = now_ms
 
@@ -82,6 +84,16 @@ class Commands:
                 return await self._set_reply_mode(command.args, state)
             case Name.QUEUE:
                 return await self._queue(message, command.args, state)
+            case Name.MODE | Name.MODEL | Name.EFFORT:
+                return await self._choosing.choose(
+                    KINDS[command.name],
+                    _view(state, state.current),
+                    " ".join(command.args),
+                    admin=self._stopper.is_admin(message.sender_id),
+                    group=message.chat_type != "p2p",
+                )
+            case Name.COMMANDS:
+                return await self._choosing.commands(_view(state, state.current))
             case Name.NEW | Name.CLOSE if not self._stopper.is_admin(message.sender_id):
                 return strings.AGENT_NOT_ALLOWED
             case Name.NEW:

@@ -17,6 +17,7 @@ from tricycle import open_service_nursery
 from actors.kit.mailbox import ask_or
 from actors.kit.outbox import Outbox, OutboxFull
 from actors.links.capacity import Places
+from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.own_turns import open_own_turn
 from actors.links.permissions import Permissions
 from actors.links.sending import fitting, is_remote, peer_of, without_paths
@@ -42,6 +43,7 @@ from protocol.wire.link import (
     LinkMachine,
     LinkState,
     OpenTurn,
+    OptionsStep,
     Received,
     Send,
     Step,
@@ -109,6 +111,7 @@ class Link:
             connection_id, settings.approvals_tx, self._mailbox, self._send
         )
         self._calls = ToolCalls(connection_id, settings.tools, ownership_tx, self._send)
+        self._options = Options(connection_id, ownership_tx, self._send)
         self._receiving = True  # False while the reader is busy passing on what it read
 
     async def run(self) -> None:
@@ -132,6 +135,7 @@ class Link:
             for turn_tx in self._turns.values():
                 turn_tx.close()
             self._permissions.connection_over()
+            self._options.close()
 
     def _end(self, last: wire.FromDaemon | None = None, *, drop_unsent: bool = False) -> None:
         self._outbox.close(None if last is None else frame(last), drop_unsent=drop_unsent)
@@ -213,6 +217,10 @@ class Link:
                 await self._calls.use(tool, self._nursery)
             case OpenTurn(turn=wish):
                 await self._open_own_turn(wish)
+            case OptionsStep(message=wire.Offer() as offered):
+                await self._options.offer(offered)
+            case OptionsStep(message=wire.Chosen() as chosen):
+                await self._options.chosen(chosen)
             case AskPermission(request=request):
                 await self._permissions.ask(request)
             case ClosePermission(closed=closed):
@@ -282,6 +290,7 @@ class Link:
             case ownership.Admitted():
                 self._machine.admitted()
                 self._session_id = SessionId(register.session_id)
+                self._options.admitted(register, answer.choices)
                 self._reader.body_bytes_max = BODY_BYTES_MAX
                 self._calls.admitted(register)
                 self._permissions.admitted(SessionId(register.session_id), answer.alias)
@@ -338,13 +347,12 @@ class Link:
         await self._admitted.wait()
         async for message in self._inbox:
             match message:
-                case link.Offered(deliver=deliver, turn=turn_tx):
-                    if turn_tx is not None:
-                        turn_id = TurnId(deliver.turn_id)
-                        self._turns[turn_id] = turn_tx
-                        self._machine.open_turn(turn_id)
-                    self._permissions.given(deliver)
-                    self._send(deliver)
+                case link.Offered() if not self._options.ready.is_set():
+                    self._nursery.start_soon(self._give_when_ready, message)
+                case link.Offered():
+                    self._give(message)
+                case link.ChooseOption():
+                    self._options.choose(message)
                 case link.CancelTurn(cancel=cancel):
                     self._permissions.turn_over(TurnId(cancel.turn_id))
                     self._send(cancel)
@@ -353,6 +361,21 @@ class Link:
                 case link.LeaveLink(reason=reason, retry_after_ms=retry_after_ms):
                     at = list(self._settings.successor()) if reason == "shutdown" else []
                     self._end(wire.Bye(reason=reason, retry_after_ms=retry_after_ms, at=at))
+
+    async def _give_when_ready(self, offered: link.Offered) -> None:
+        with trio.move_on_after(CHOSEN_WITHIN_S):
+            await self._options.ready.wait()
+        self._options.ready.set()
+        self._give(offered)
+
+    def _give(self, offered: link.Offered) -> None:
+        deliver = offered.deliver
+        if offered.turn is not None:
+            turn_id = TurnId(deliver.turn_id)
+            self._turns[turn_id] = offered.turn
+            self._machine.open_turn(turn_id)
+        self._permissions.given(deliver)
+        self._send(deliver)
 
     async def _watch_liveness(self) -> None:
         """Time out a proxy that does not register, and give up one that is silent."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import trio
 
+from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.turn import TurnInput
-from protocol.wire.messages import ByeReason, Cancel, Deliver, PermissionVerdict
+from protocol.wire.messages import ByeReason, Cancel, Chosen, Deliver, PermissionVerdict
 
 
 class Offered(Message, frozen=True, kw_only=True):
@@ -39,4 +40,12 @@ class Verdict(Message, frozen=True, kw_only=True):
     verdict: PermissionVerdict
 
 
-LinkMessage = Offered | CancelTurn | LeaveLink | Verdict
+class ChooseOption(Message, frozen=True, kw_only=True):
+    """Somebody chose; the answer comes from the proxy, or not within 10 s."""
+
+    option: str
+    choice: str
+    reply: Reply[Chosen]
+
+
+LinkMessage = ChooseOption | Offered | CancelTurn | LeaveLink | Verdict

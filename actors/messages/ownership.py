@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +15,7 @@ from actors.messages.link import LinkMessage
 from protocol.ids import AccountId, ChatId, ConnectionId, EventId, RowId, SessionId
 from protocol.routing.delivery import Offer
 from protocol.routing.roster import KnownSession, ReplyMode, SessionView
+from protocol.wire import messages as wire
 from protocol.wire.messages import RefusedCode, Role
 
 WAITING_ROWS_MAX: Final = 20
@@ -24,6 +25,8 @@ WAITING_ROWS_MAX: Final = 20
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     alias: str
     lease_epoch: int
+    choices: Mapping[str, str] = {}
+    """What people chose of its agent before: option → choice."""
 
 
 class NotAdmitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,6 +207,37 @@ class Unresponsive(Message, frozen=True, kw_only=True):
     unresponsive: bool
 
 
+class OptionsOffered(Message, frozen=True, kw_only=True):
+    """What people can change about the agent behind this connection, and call."""
+
+    connection_id: ConnectionId
+    offer: wire.Offer
+
+
+class FindOptions(Message, frozen=True, kw_only=True):
+    """Ask what a session offers; None: nothing, or it is away."""
+
+    session_id: SessionId
+    reply: Reply[wire.Offer | None]
+
+
+class Choose(Message, frozen=True, kw_only=True):
+    """Pass a choice to a session's agent; dropped where it is away."""
+
+    session_id: SessionId
+    option: str
+    choice: str
+    reply: Reply[wire.Chosen]
+
+
+class ChoiceMade(Message, frozen=True, kw_only=True):
+    """It holds: remember it, and choose it again when the session comes back."""
+
+    session_id: SessionId
+    option: str
+    choice: str
+
+
 class Leaving(Message, frozen=True, kw_only=True):
     """The daemon leaves: registrations are refused as ``draining``, links send bye."""
 
@@ -257,6 +291,10 @@ OwnershipMessage = (
     | Refusals
     | Unresponsive
     | Leaving
+    | OptionsOffered
+    | FindOptions
+    | Choose
+    | ChoiceMade
     | FindTarget
     | FindRunning
 )

@@ -20,6 +20,7 @@ import trio
 from actors.kit.mailbox import offer
 from actors.messages import journal, lane, link, ownership
 from actors.ownership import admission
+from actors.ownership.choices import Choices
 from actors.ownership.journal_client import JournalClient
 from actors.ownership.lanes import Lanes
 from actors.ownership.offering import Offers
@@ -82,6 +83,7 @@ class _Ownership:
         self._offers = Offers(self._rows, self._sessions, self._lanes, lambda: self._state)
         self._now_ms = now_ms
         self._state = lease.State()
+        self._choices = Choices(self._sessions)
         self._links: dict[ConnectionId, trio.MemorySendChannel[link.LinkMessage]] = {}
         self._sessionless: dict[ConnectionId, lease.Session] = {}  # observers and operators
 
@@ -147,6 +149,13 @@ class _Ownership:
                 await self._rows.answered(message.row_id)
             case ownership.ConnectionState() | ownership.Refusals() | ownership.Unresponsive():
                 self._status.note(message)
+            case (
+                ownership.OptionsOffered()
+                | ownership.FindOptions()
+                | ownership.Choose()
+                | ownership.ChoiceMade()
+            ):
+                await self._choices.handle(message, self._state, self._links)
             case ownership.Leaving():
                 with message.reply:
                     self._leave()
@@ -196,7 +205,11 @@ class _Ownership:
         self._links[message.connection_id] = message.link
         self._rows.open(session.connection_id, session.session_id)
         # A link that gave up in this very moment still sends its end, after this.
-        message.reply.send(ownership.Admitted(alias=session.alias, lease_epoch=new.lease.epoch))
+        message.reply.send(
+            ownership.Admitted(
+                alias=session.alias, lease_epoch=new.lease.epoch, choices=known.choices
+            )
+        )
         log.info(
             "session.registered",
             session=session.session_id,

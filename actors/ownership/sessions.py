@@ -116,6 +116,13 @@ class Sessions:
         self._known[session_id] = changed
         return True
 
+    async def chose(self, session_id: SessionId, option: str, choice: str) -> None:
+        """Remember what was chosen of a session's agent."""
+        known = self._known.get(session_id)
+        if known is not None:
+            choices = {**known.choices, option: choice}
+            await self._save(msgspec.structs.replace(known, choices=choices))
+
     def reply_mode(self, session_id: SessionId) -> ReplyMode | None:
         known = self._known.get(session_id)
         return known.reply_mode if known else None

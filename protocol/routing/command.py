@@ -64,6 +64,10 @@ class Name(StrEnum):
     PAIR = "pair"
     NEW = "new"
     CLOSE = "close"
+    MODE = "mode"
+    MODEL = "model"
+    EFFORT = "effort"
+    COMMANDS = "commands"
 
 
 class StopWord(Struct, frozen=True):

@@ -77,7 +77,7 @@ class AskPermission(Step, frozen=True, kw_only=True):
     request: wire.PermissionRequest
 
 
-class Options(Step, frozen=True, kw_only=True):
+class OptionsStep(Step, frozen=True, kw_only=True):
     """What can be chosen about the agent, or what came of a choice."""
 
     message: wire.Offer | wire.Chosen
@@ -244,7 +244,7 @@ class LinkMachine:
             case wire.TurnOpen():
                 return self._open(message)
             case wire.Offer() | wire.Chosen():
-                return Options(message=message)
+                return OptionsStep(message=message)
             case wire.PermissionRequest():
                 return AskPermission(request=message)
             case wire.PermissionClosed():

@@ -1,0 +1,47 @@
+"""What agents offer to be chosen, and what was chosen: asked by chats, kept over restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import trio
+
+from actors.kit.mailbox import offer
+from actors.messages import link, ownership
+from actors.ownership.sessions import Sessions
+from protocol.ids import ConnectionId
+from protocol.routing import lease
+from protocol.wire import messages as wire
+
+Links = Mapping[ConnectionId, trio.MemorySendChannel[link.LinkMessage]]
+Message = ownership.OptionsOffered | ownership.FindOptions | ownership.Choose | ownership.ChoiceMade
+
+
+class Choices:
+    """The offers of live connections. Part of the ownership actor, which alone uses it."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._offers: dict[ConnectionId, wire.Offer] = {}
+
+    async def handle(self, message: Message, state: lease.State, links: Links) -> None:
+        match message:
+            case ownership.OptionsOffered(connection_id=connection_id):
+                self._offers = {key: one for key, one in self._offers.items() if key in links}
+                if connection_id in links:
+                    self._offers[connection_id] = message.offer
+            case ownership.FindOptions(session_id=session_id):
+                with message.reply:
+                    session = state.sessions.get(session_id)
+                    found = self._offers.get(session.connection_id) if session else None
+                    message.reply.send(found)
+            case ownership.Choose(session_id=session_id):
+                session = state.sessions.get(session_id)
+                mailbox = links.get(session.connection_id) if session else None
+                wish = link.ChooseOption(
+                    option=message.option, choice=message.choice, reply=message.reply
+                )
+                if mailbox is None or not offer(mailbox, wish):
+                    message.reply.close()
+            case ownership.ChoiceMade():
+                await self._sessions.chose(message.session_id, message.option, message.choice)
