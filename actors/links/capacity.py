@@ -26,6 +26,12 @@ RESERVED: Final = 256
 """Descriptors for everything else: the journal, the platform's connections, logs, agents."""
 
 
+NO_PLACE: Final = (
+    "as many proxies are connected as this daemon may have descriptors for; close some, or raise"
+    " its limit (ulimit -n)"
+)
+
+
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     """How many connections of proven roles may be open."""
 

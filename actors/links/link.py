@@ -16,7 +16,7 @@ from tricycle import open_service_nursery
 
 from actors.kit.mailbox import ask_or
 from actors.kit.outbox import Outbox, OutboxFull
-from actors.links.capacity import Places
+from actors.links.capacity import NO_PLACE, Places
 from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.own_turns import open_own_turn
 from actors.links.permissions import Permissions
@@ -257,13 +257,7 @@ class Link:
             register.role, register.capabilities
         )
         if not self._places.admit(self._id, guest=guest):
-            self._end(
-                wire.Refused(
-                    code="too_many_sessions",
-                    message="as many proxies are connected as this daemon may have descriptors"
-                    " for; close some, or raise its limit (ulimit -n)",
-                )
-            )
+            self._end(wire.Refused(code="too_many_sessions", message=NO_PLACE))
             return
         answer: ownership.Admitted | ownership.NotAdmitted = await ask_or(
             self._ownership_tx,

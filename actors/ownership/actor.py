@@ -205,11 +205,7 @@ class _Ownership:
         self._links[message.connection_id] = message.link
         self._rows.open(session.connection_id, session.session_id)
         # A link that gave up in this very moment still sends its end, after this.
-        message.reply.send(
-            ownership.Admitted(
-                alias=session.alias, lease_epoch=new.lease.epoch, choices=known.choices
-            )
-        )
+        message.reply.send(admission.admitted(known, new.lease))
         log.info(
             "session.registered",
             session=session.session_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actors.messages import ownership
 from protocol.routing import lease
+from protocol.routing.roster import KnownSession
 from protocol.wire import messages as wire
 
 VERSION_CHARACTERS_MAX = 128
@@ -32,6 +33,10 @@ def refusal(
             message=f"{lease.SESSIONS_MAX} sessions are live already; close some first",
         )
     return None if is_sessionless(message) else _role_mismatch(message, role, state.lease)
+
+
+def admitted(known: KnownSession, held: lease.LeaseState) -> ownership.Admitted:
+    return ownership.Admitted(alias=known.alias, lease_epoch=held.epoch, choices=known.choices)
 
 
 def alias(message: ownership.Register, state: lease.State) -> str:
