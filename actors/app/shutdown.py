@@ -16,7 +16,7 @@ import trio
 
 from actors.app.adapters import Adapters
 from actors.kit.cleanup import CleanupBudget
-from actors.kit.mailbox import ActorGone, ask, ask_or, offer
+from actors.kit.mailbox import ActorGone, ask, offer
 from actors.messages import connection, journal, lane, ownership, shutdown
 
 NOTIFY_WITHIN_S: Final = 1.5
@@ -115,11 +115,8 @@ async def _relay(
 async def cards_left_open(journal_tx: trio.MemorySendChannel[journal.JournalMessage]) -> int:
     """Count the cards still in the ledger; what this leaves the next start repairs."""
     with trio.move_on_after(LEDGER_WITHIN_S + 1, shield=True):
-        answer: tuple[Any, ...] | journal.Failed = await ask_or(
-            journal_tx,
-            lambda reply: journal.OpenCards(reply=reply),
-            within_s=LEDGER_WITHIN_S,
-            otherwise=lambda reason: journal.Failed(reason=reason),
+        answer: tuple[Any, ...] | journal.Failed = await journal.ask_journal(
+            journal_tx, lambda reply: journal.OpenCards(reply=reply), within_s=LEDGER_WITHIN_S
         )
         return 0 if isinstance(answer, journal.Failed) else len(answer)
     return 0

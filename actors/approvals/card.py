@@ -14,6 +14,7 @@ import trio
 
 from actors.approvals.peers import Peers
 from actors.kit.mailbox import ask_or
+from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import approvals, gateway, journal
 from protocol import strings
 from protocol.cards import approval_card
@@ -27,13 +28,14 @@ from protocol.platform.outcomes import (
     Outcome,
     RateLimited,
     Rejected,
+    again_after_s,
 )
 
 CALL_WITHIN_S: Final = 30.0
 LEDGER_WITHIN_S: Final = 4.0
-RETRY_FIRST_S: Final = 0.5
-RETRY_MAX_S: Final = 15.0
-GIVE_UP_AFTER_S: Final = 300.0
+_TRIES: Final = Tries(
+    again_after_s=again_after_s, pauses=Pauses(first_s=0.5, max_s=15.0), within_s=300.0
+)
 """Then the ledger keeps the card for the next start."""
 
 log = structlog.get_logger()
@@ -141,11 +143,10 @@ class ApprovalCard:
             account=self._approval.place.account,
             last_card=approval_card.closed_card(self._approval, strings.INTERRUPTED),
         )
-        answer: journal.Done | journal.Failed = await ask_or(
+        answer: journal.Done | journal.Failed = await journal.ask_journal(
             self._peers.journal_tx,
             lambda reply: journal.EnterApproval(entry=entry, reply=reply),
             within_s=LEDGER_WITHIN_S,
-            otherwise=lambda reason: journal.Failed(reason=reason),
         )
         if isinstance(answer, journal.Failed):
             log.error("approval.ledger_failed", message=message_id, reason=answer.reason)
@@ -153,11 +154,8 @@ class ApprovalCard:
 
 async def close_what_was_left(peers: Peers) -> None:
     """Close the cards an earlier run left open. What fails stays for the next start."""
-    left: tuple[journal.ApprovalLeft, ...] | journal.Failed = await ask_or(
-        peers.journal_tx,
-        lambda reply: journal.ApprovalsLeft(reply=reply),
-        within_s=LEDGER_WITHIN_S,
-        otherwise=lambda reason: journal.Failed(reason=reason),
+    left: tuple[journal.ApprovalLeft, ...] | journal.Failed = await journal.ask_journal(
+        peers.journal_tx, lambda reply: journal.ApprovalsLeft(reply=reply), within_s=LEDGER_WITHIN_S
     )
     if isinstance(left, journal.Failed):
         log.error("approval.ledger_failed", reason=left.reason)
@@ -178,28 +176,23 @@ async def show_last(
         return
     if isinstance(outcome, Rejected) and not isinstance(outcome, Gone):
         log.warning("approval.card_refused", message=message_id, reason=outcome.message)
-    await ask_or(
+    await journal.ask_journal(
         peers.journal_tx,
         lambda reply: journal.ForgetApproval(message_id=message_id, reply=reply),
         within_s=LEDGER_WITHIN_S,
-        otherwise=lambda reason: journal.Failed(reason=reason),
     )
 
 
 async def call(peers: Peers, account: AccountId, operation: gateway.Operation) -> Outcome:
     """Make one call, again while that may help; every send has its own ``uuid``."""
-    pause_s = RETRY_FIRST_S
-    until = trio.current_time() + GIVE_UP_AFTER_S
-    while True:
-        outcome: Outcome = await ask_or(
+    return await while_it_helps(
+        lambda: ask_or(
             peers.gateways[account],
             lambda reply: gateway.Call(
                 operation=operation, priority=gateway.Priority.FINAL, reply=reply
             ),
             within_s=CALL_WITHIN_S,
             otherwise=lambda reason: NoAnswer(reason=reason),
-        )
-        if not isinstance(outcome, NoAnswer | RateLimited) or trio.current_time() > until:
-            return outcome
-        await trio.sleep(outcome.retry_after_s if isinstance(outcome, RateLimited) else pause_s)
-        pause_s = min(pause_s * 2, RETRY_MAX_S)
+        ),
+        _TRIES,
+    )

@@ -8,7 +8,6 @@ from typing import Final
 import structlog
 import trio
 
-from actors.kit.mailbox import ask_or
 from actors.messages import journal
 from protocol.ids import AccountId
 from protocol.platform.monthly import month_of
@@ -40,13 +39,12 @@ class MonthlyCount:
         if month != self._month:
             self._month, self._known, self._uncounted = month, 0, 0
         self._uncounted += calls
-        answer: int | journal.Failed = await ask_or(
+        answer: int | journal.Failed = await journal.ask_journal(
             self._journal_tx,
             lambda reply: journal.CountCalls(
                 account=self._account, month=month, calls=self._uncounted, reply=reply
             ),
             within_s=ASK_WITHIN_S,
-            otherwise=lambda reason: journal.Failed(reason=reason),
         )
         if isinstance(answer, journal.Failed):
             log.warning("feishu.calls_not_counted", account=self._account, reason=answer.reason)

@@ -9,13 +9,15 @@ import structlog
 import trio
 
 from actors.intake.peers import call
+from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway
 from protocol import strings
 from protocol.ids import ChatId, MessageId, idempotency_key
 from protocol.platform.outcomes import NoAnswer, Outcome, Rejected, again_after_s
 
-ANSWER_WITHIN_S: Final = 60.0
-ANSWER_AGAIN_S: Final = 0.5
+_ANSWER_TRIES: Final = Tries(
+    again_after_s=again_after_s, pauses=Pauses(first_s=0.5, max_s=8.0), within_s=60.0
+)
 ANSWERS_MAX: Final = 64
 """Answers to people under way at once; past it they are dropped, and logged."""
 
@@ -90,13 +92,9 @@ class Answers:
 
     async def _until_answered(self, operation: gateway.Operation) -> Outcome:
         """Make the call again while there is a chance; its uuid makes that harmless."""
-        until = trio.current_time() + ANSWER_WITHIN_S
-        while True:
-            outcome = await call(self._gateway_tx, operation, gateway.Priority.FINAL)
-            again_s = again_after_s(outcome, ANSWER_AGAIN_S)
-            if again_s is None or trio.current_time() + again_s > until:
-                return outcome
-            await trio.sleep(again_s)
+        return await while_it_helps(
+            lambda: call(self._gateway_tx, operation, gateway.Priority.FINAL), _ANSWER_TRIES
+        )
 
     async def _send(self, operation: gateway.Operation) -> None:
         try:

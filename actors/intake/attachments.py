@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from actors.intake.peers import Peers, call
+from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway
 from protocol.ids import MessageId
 from protocol.platform import quoting
@@ -40,8 +41,9 @@ FETCH_WITHIN_S: Final = 90.0
 QUOTE_WITHIN_S: Final = 5.0
 """For a message that is only quoted: the sender waits for an answer to the other one."""
 AT_ONCE_MAX: Final = 4
-TRIES_MAX: Final = 3
-AGAIN_S: Final = 1.0
+_FETCH_TRIES: Final = Tries(
+    again_after_s=again_after_s, pauses=Pauses(first_s=1.0, max_s=8.0), within_s=20.0
+)
 PRIVATE_DIR: Final = 0o700
 
 log = structlog.get_logger()
@@ -161,14 +163,9 @@ class Fetcher:
         return _failed(attachment, "the platform did not answer")
 
     async def _call(self, operation: gateway.Operation) -> Outcome:
-        outcome: Outcome = NoAnswer(reason="not asked")
-        for _ in range(TRIES_MAX):
-            outcome = await call(self._to.gateway_tx, operation, gateway.Priority.CREATE)
-            again_s = again_after_s(outcome, AGAIN_S)
-            if again_s is None:
-                break
-            await trio.sleep(again_s)
-        return outcome
+        return await while_it_helps(
+            lambda: call(self._to.gateway_tx, operation, gateway.Priority.CREATE), _FETCH_TRIES
+        )
 
 
 def _failed(attachment: Attachment, why: str) -> Attachment:

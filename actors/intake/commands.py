@@ -148,11 +148,8 @@ class Commands:
             text = text.joined(strings.STATUS_BOUND)
         text = text.joined(strings.STATUS_OWNER.format(alias=_alias(_view(state, state.owner))))
         text = text.joined(strings.STATUS_EPOCH.format(epoch=state.lease_epoch))
-        queue: journal.QueueState | journal.Failed = await ask_or(
-            self._to.journal_tx,
-            lambda reply: journal.Queue(reply=reply),
-            within_s=COMMAND_WITHIN_S,
-            otherwise=lambda reason: journal.Failed(reason=reason),
+        queue: journal.QueueState | journal.Failed = await journal.ask_journal(
+            self._to.journal_tx, lambda reply: journal.Queue(reply=reply), within_s=COMMAND_WITHIN_S
         )
         if isinstance(queue, journal.Failed):
             return text
@@ -218,7 +215,7 @@ class Commands:
         current = state.current
         if current is None:
             return ()
-        answer: tuple[journal.WaitingRow, ...] | journal.Failed = await ask_or(
+        answer: tuple[journal.WaitingRow, ...] | journal.Failed = await journal.ask_journal(
             self._to.journal_tx,
             lambda reply: journal.Waiting(
                 session_id=current,
@@ -227,7 +224,6 @@ class Commands:
                 reply=reply,
             ),
             within_s=COMMAND_WITHIN_S,
-            otherwise=lambda reason: journal.Failed(reason=reason),
         )
         return () if isinstance(answer, journal.Failed) else answer
 
@@ -246,13 +242,12 @@ class Commands:
         if not rows:
             return 0
         wanted: tuple[RowId, ...] = tuple(row.row_id for row in rows)
-        answer: tuple[RowId, ...] | journal.Failed = await ask_or(
+        answer: tuple[RowId, ...] | journal.Failed = await journal.ask_journal(
             self._to.journal_tx,
             lambda reply: journal.DropWaiting(
                 row_ids=wanted, note="dropped by /queue", at_ms=self._now_ms(), reply=reply
             ),
             within_s=COMMAND_WITHIN_S,
-            otherwise=lambda reason: journal.Failed(reason=reason),
         )
         if isinstance(answer, journal.Failed):
             log.error("journal.failed", reason=answer.reason)

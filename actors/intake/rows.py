@@ -7,18 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
-import structlog
 import trio
 
-from actors.kit.mailbox import Reply, ask_or
+from actors.kit.mailbox import Reply
 from actors.messages import journal
 from protocol.ids import RowId, SessionId
 from protocol.routing.delivery import Prepared, RowState
 
 JOURNAL_WITHIN_S: Final = 5.0
-JOURNAL_AGAIN_S: Final = 1.0
-
-log = structlog.get_logger()
 
 AnswerT = TypeVar("AnswerT")
 
@@ -31,17 +27,7 @@ async def store(
 
     What waits meanwhile waits in our mailbox, and then in Feishu's own retries.
     """
-    while True:
-        answer: AnswerT | journal.Failed = await ask_or(
-            journal_tx,
-            build,
-            within_s=JOURNAL_WITHIN_S,
-            otherwise=lambda reason: journal.Failed(reason=reason),
-        )
-        if not isinstance(answer, journal.Failed):
-            return answer
-        log.error("journal.failed", reason=answer.reason)
-        await trio.sleep(JOURNAL_AGAIN_S)
+    return await journal.ask_journal_until_stored(journal_tx, build, within_s=JOURNAL_WITHIN_S)
 
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):

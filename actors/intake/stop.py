@@ -82,11 +82,10 @@ class Stopper:
         quoted = message.parent_id
         if quoted is None:
             return None
-        answer: journal.CardTurn | journal.Failed | None = await ask_or(
+        answer: journal.CardTurn | journal.Failed | None = await journal.ask_journal(
             self._to.journal_tx,
             lambda reply: journal.WhoseCard(message_id=quoted, reply=reply),
             within_s=ASK_WITHIN_S,
-            otherwise=lambda reason: journal.Failed(reason=reason),
         )
         return None if isinstance(answer, journal.Failed) else answer
 

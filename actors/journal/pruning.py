@@ -10,7 +10,6 @@ import structlog
 import trio
 
 from actors.journal.actor import RunSync
-from actors.kit.mailbox import ask_or
 from actors.messages import journal
 
 KEPT_MS: Final = 30 * 24 * 3_600 * 1_000
@@ -48,11 +47,10 @@ async def _prune_some(
     journal_tx: trio.MemorySendChannel[journal.JournalMessage], before_ms: int
 ) -> bool:
     """Prune a few rows; return whether there may be more."""
-    answer: journal.Done | journal.Failed = await ask_or(
+    answer: journal.Done | journal.Failed = await journal.ask_journal(
         journal_tx,
         lambda reply: journal.Prune(before_ms=before_ms, limit=ROWS_MAX, reply=reply),
         within_s=ASK_WITHIN_S,
-        otherwise=lambda reason: journal.Failed(reason=reason),
     )
     match answer:
         case journal.Done(changed=changed):

@@ -14,15 +14,18 @@ import msgspec
 import trio
 
 from actors.kit.mailbox import Reply, ask_or
+from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, journal, ownership
 from protocol.ids import AccountId, ChatId, MessageId, SessionId
-from protocol.platform.outcomes import NoAnswer, Outcome, RateLimited
+from protocol.platform.outcomes import NoAnswer, Outcome, again_after_s
 
 JOURNAL_WITHIN_S: Final = 4.0
 ASK_WITHIN_S: Final = 2.0
 CALL_WITHIN_S: Final = 30.0
-NO_ANSWER_AGAIN_S: Final = 0.5
-NO_ANSWER_AGAIN_MAX_S: Final = 8.0
+_TRIES: Final = Tries(
+    again_after_s=again_after_s, pauses=Pauses(first_s=0.5, max_s=8.0), within_s=60.0
+)
+"""Longer than any tool has: its own deadline ends it."""
 
 
 class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -44,12 +47,7 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         Raises:
             ToolError: it failed, or did not answer in time.
         """
-        answer = await ask_or(
-            self.journal_tx,
-            build,
-            within_s=JOURNAL_WITHIN_S,
-            otherwise=lambda reason: journal.Failed(reason=reason),
-        )
+        answer = await journal.ask_journal(self.journal_tx, build, within_s=JOURNAL_WITHIN_S)
         if isinstance(answer, journal.Failed):
             raise ToolError(f"the journal does not answer ({answer.reason}); try again")
         return answer
@@ -60,24 +58,17 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         Every send carries its own ``uuid``, so a repeat after a lost answer is harmless.
         Cancelled by the tool's own deadline.
         """
-        pause_s = NO_ANSWER_AGAIN_S
-        while True:
-            outcome: Outcome = await ask_or(
+        return await while_it_helps(
+            lambda: ask_or(
                 self.gateways[account],
                 lambda reply: gateway.Call(
                     operation=operation, priority=gateway.Priority.CREATE, reply=reply
                 ),
                 within_s=CALL_WITHIN_S,
                 otherwise=lambda reason: NoAnswer(reason=reason),
-            )
-            match outcome:
-                case RateLimited(retry_after_s=seconds):
-                    await trio.sleep(seconds)
-                case NoAnswer():
-                    await trio.sleep(pause_s)
-                    pause_s = min(pause_s * 2, NO_ANSWER_AGAIN_MAX_S)
-                case _:
-                    return outcome
+            ),
+            _TRIES,
+        )
 
     async def account_of(self, session_id: SessionId, chat_id: ChatId) -> AccountId:
         """Return the account of a chat in which this session may speak.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-import trio
 
 from actors.kit.mailbox import ask_or
+from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, ownership
 from actors.turns.client import TurnClient
 from protocol import strings
@@ -16,8 +16,9 @@ from protocol.ids import idempotency_key
 from protocol.platform.outcomes import again_after_s
 
 ASK_WITHIN_S: Final = 5.0
-SAY_WITHIN_S: Final = 60.0
-SAY_AGAIN_S: Final = 0.5
+_TRIES: Final = Tries(
+    again_after_s=again_after_s, pauses=Pauses(first_s=0.5, max_s=8.0), within_s=60.0
+)
 _NOTICES: Final = {
     TurnState.COMPLETE: strings.BACKGROUND_DONE,
     TurnState.ERROR: strings.BACKGROUND_FAILED,
@@ -53,10 +54,4 @@ async def send_background_notice(client: TurnClient, state: TurnState) -> None:
         content_json=msgspec.json.encode({"text": text}).decode(),
         uuid=idempotency_key(opening.turn_id, "background"),
     )
-    with trio.move_on_after(SAY_WITHIN_S):
-        while True:
-            outcome = await client.call(notice, gateway.Priority.CREATE)
-            again_s = again_after_s(outcome, SAY_AGAIN_S)
-            if again_s is None:
-                return
-            await trio.sleep(again_s)
+    await while_it_helps(lambda: client.call(notice, gateway.Priority.CREATE), _TRIES)

@@ -128,11 +128,8 @@ class TurnClient:
         build: Callable[[Reply[journal.Done | journal.Failed]], journal.JournalMessage],
     ) -> bool:
         """Write to the card ledger; return whether it was committed."""
-        answer: journal.Done | journal.Failed = await ask_or(
-            self.peers.journal_tx,
-            build,
-            within_s=LEDGER_WITHIN_S,
-            otherwise=lambda reason: journal.Failed(reason=reason),
+        answer: journal.Done | journal.Failed = await journal.ask_journal(
+            self.peers.journal_tx, build, within_s=LEDGER_WITHIN_S
         )
         if isinstance(answer, journal.Failed):
             log.error("feishu.card.ledger_failed", turn=self.opening.turn_id, reason=answer.reason)

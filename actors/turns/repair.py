@@ -81,11 +81,8 @@ async def finish_crashed(opening: TurnOpening, peers: Peers) -> None:
 
 
 async def _open_cards(peers: Peers) -> tuple[journal.LedgerEntry, ...]:
-    answer: tuple[journal.LedgerEntry, ...] | journal.Failed = await ask_or(
-        peers.journal_tx,
-        lambda reply: journal.OpenCards(reply=reply),
-        within_s=LEDGER_WITHIN_S,
-        otherwise=lambda reason: journal.Failed(reason=reason),
+    answer: tuple[journal.LedgerEntry, ...] | journal.Failed = await journal.ask_journal(
+        peers.journal_tx, lambda reply: journal.OpenCards(reply=reply), within_s=LEDGER_WITHIN_S
     )
     if isinstance(answer, journal.Failed):
         log.error("feishu.card.ledger_failed", reason=answer.reason)
@@ -102,13 +99,12 @@ async def _repair(entry: journal.LedgerEntry, peers: Peers, at_once: trio.Capaci
     outcome = await _bring_to_end(entry, peers, gateway_tx, at_once)
     if outcome is None:
         return
-    await ask_or(
+    await journal.ask_journal(
         peers.journal_tx,
         lambda reply: journal.CloseCard(
             card_id=entry.card_id, outcome=outcome, at_ms=peers.now_ms(), reply=reply
         ),
         within_s=LEDGER_WITHIN_S,
-        otherwise=lambda reason: journal.Failed(reason=reason),
     )
     log.info(
         "feishu.card.closed",

@@ -129,11 +129,8 @@ class TypingMark:
     async def _ledger(
         self, build: Callable[[Reply[journal.Done | journal.Failed]], journal.JournalMessage]
     ) -> None:
-        answer: journal.Done | journal.Failed = await ask_or(
-            self._peers.journal_tx,
-            build,
-            within_s=LEDGER_WITHIN_S,
-            otherwise=lambda reason: journal.Failed(reason=reason),
+        answer: journal.Done | journal.Failed = await journal.ask_journal(
+            self._peers.journal_tx, build, within_s=LEDGER_WITHIN_S
         )
         if isinstance(answer, journal.Failed):
             log.error("feishu.typing.ledger_failed", reason=answer.reason)
@@ -165,11 +162,10 @@ async def mark_until(answered: trio.Event, mark: TypingMark, cleanup: CleanupBud
 
 async def clear_typing(peers: Peers) -> None:
     """Take away the marks that an earlier run left behind, one after another."""
-    left: tuple[journal.TypingEntry, ...] | journal.Failed = await ask_or(
+    left: tuple[journal.TypingEntry, ...] | journal.Failed = await journal.ask_journal(
         peers.journal_tx,
         lambda reply: journal.TypingLeft(term=peers.term, reply=reply),
         within_s=LEDGER_WITHIN_S,
-        otherwise=lambda reason: journal.Failed(reason=reason),
     )
     if isinstance(left, journal.Failed):
         log.error("feishu.typing.ledger_failed", reason=left.reason)
