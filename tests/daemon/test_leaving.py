@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -102,6 +103,78 @@ async def test_after_sigkill_the_next_start_repairs_every_card(state_dir: Path) 
                 CARDS, "🛑 Stopped · ", "Interrupted by a restart.", within_s=30
             )
             assert not any(card["streaming"] for card in repaired)
+
+
+async def test_after_sigkill_text_panels_and_typing_mark_are_as_people_expect(
+    state_dir: Path,
+) -> None:
+    async with open_platform() as platform:
+        async with AsyncExitStack() as stack:
+            daemon = await stack.enter_async_context(open_daemon(platform, state_dir))
+            (mate,) = await stream_cards(platform, state_dir, stack, 1)
+            turn_id = next(one["turn_id"] for one in mate.seen if one["t"] == "deliver")
+            await mate.send(
+                t="tool_event",
+                turn_id=turn_id,
+                call_id="1",
+                name="Bash",
+                kind="execute",
+                status="success",
+                output="all of it",
+            )
+            await mate.send(
+                t="plan",
+                turn_id=turn_id,
+                entries=[{"content": "look", "status": "in_progress"}],
+            )
+            await mate.send(t="delta", turn_id=turn_id, text="hm", channel="reasoning")
+            await mate.send(t="delta", turn_id=turn_id, text=", and more")
+            await platform.wait_cards(1, "so far, and more", "hm")
+            await trio.sleep(2)
+            await daemon.kill()
+        assert marks_of(await platform.get("state")) == 1
+        async with open_daemon(platform, state_dir):
+            await platform.wait_cards(
+                1,
+                "🛑 Stopped · ",
+                "so far, and more",
+                "✅ 💻 **Bash**",
+                "all of it",
+                "⏳ look",
+                "hm",
+                within_s=30,
+            )
+            with trio.fail_after(10):
+                while marks_of(await platform.get("state")):
+                    await trio.sleep(0.1)
+
+
+def marks_of(state: dict[str, Any]) -> int:
+    return sum(len(one["reactions"]) for one in state["messages"])
+
+
+async def test_a_stop_word_is_answered_where_no_card_could_be_shown(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "boss", "dispatcher") as boss,
+    ):
+        await platform.post("scopes", missing=["cardkit:card:write"])
+        chat = await platform.chat()
+        await platform.send(chat, "question")
+        deliver = await boss.until("deliver")
+        await boss.send(t="delta", turn_id=deliver["turn_id"], text="said\n\nrest")
+        with trio.fail_after(20):
+            while "said" not in str(await platform.messages(chat)):
+                await trio.sleep(0.1)
+        await platform.send(chat, "stop")
+        assert (await boss.until("cancel"))["turn_id"] == deliver["turn_id"]
+        await boss.send(t="turn_end", turn_id=deliver["turn_id"], status="aborted")
+        with trio.fail_after(10):
+            while "Stopped current task." not in str(await platform.messages(chat)):
+                await trio.sleep(0.1)
+        await trio.sleep(1)
+        assert str(await platform.messages(chat)).count("Stopped current task.") == 1
 
 
 async def test_a_second_daemon_of_the_same_state_directory_is_refused(state_dir: Path) -> None:
