@@ -49,9 +49,13 @@ class Load:
                 self.ended_ms[turn.deliver.chat_id] = time.time() * 1000
             return
 
+    def lag_s(self) -> float:
+        """Return how late the generator sent its tokens, p99."""
+        return percentile(self.lags_s, 0.99)
+
     def validity(self) -> list[tuple[str, str]]:
         """Say how far behind the generator was, and whether the run counts at all."""
-        lag_s = percentile(self.lags_s, 0.99)
+        lag_s = self.lag_s()
         intended = self.rate * self.seconds * max(1, len(self.sent))
         share = self.deltas / intended
         behind = lag_s > LAG_S_MAX or share < SENT_SHARE_MIN

@@ -1,1 +1,1 @@
-"""The adapter to the platform: the one importer of lark_oapi, trio_websocket and httpx."""
+"""The adapter to the platform: the one importer of trio_websocket, httpx and protobuf."""
