@@ -16,6 +16,8 @@ import httpx
 import trio
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+USERS = 210
+"""A chat and a turn each, at most."""
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -44,17 +46,20 @@ class Process:
 class Loopback:
     """The sandbox's control API, and the daemon's state directory."""
 
-    def __init__(self, sandbox: Process, daemon: Process, page_url: str, state_dir: Path) -> None:
+    def __init__(
+        self,
+        sandbox: Process,
+        daemon: Process,
+        page_url: str,
+        state_dir: Path,
+        users: list[str],
+    ) -> None:
+        self.users = users
+        self.base_url = page_url.partition("/sandbox/")[0]
         self.sandbox = sandbox
         self.daemon = daemon
-        self.base_url, _, token = page_url.partition("/sandbox/?token=")
         self.state_dir = state_dir
-        self.http = httpx.AsyncClient(
-            base_url=f"{self.base_url}/sandbox",
-            headers={"X-Sandbox-Token": token},
-            timeout=60,
-            trust_env=False,
-        )
+        self.http = _control_client(page_url)
 
     async def get(self, path: str, **params: Any) -> Any:
         return (await self.http.get(f"/{path}", params=params)).json()
@@ -67,11 +72,8 @@ class Loopback:
     async def chats(self, count: int) -> list[str]:
         """Make *count* direct chats, each with a user of its own."""
         made = []
-        for number in range(count):
-            user = await self.post("users", name=f"User {number}")
-            chat = await self.post(
-                "chats", type="p2p", name=f"User {number}", members=[user["open_id"]]
-            )
+        for number, user in enumerate(self.users[:count]):
+            chat = await self.post("chats", type="p2p", name=f"User {number}", members=[user])
             made.append(chat["chat_id"])
         return made
 
@@ -83,7 +85,14 @@ async def open_loopback(folder: Path, *sandbox_options: str) -> AsyncIterator[Lo
     base_url = next(line for line in lines if line.startswith("domain ")).split()[1]
     app_id, secret = lines[-1].split()[1], lines[-1].split()[3]
     config = folder / "config.json"
-    options = {"appId": app_id, "appSecret": secret, "domain": base_url, "dmPolicy": "open"}
+    page_url = next(line for line in lines if "chat page " in line).rpartition(" ")[2]
+    options = {
+        "appId": app_id,
+        "appSecret": secret,
+        "domain": base_url,
+        "dmPolicy": "open",
+        "allowFrom": (users := await _make_users(page_url)),  # whose commands are obeyed
+    }
     channel = {"id": "feishu", "type": "feishu", "options": options}
     config.write_text(json.dumps({"listen": {"port": 0}, "channels": [channel]}))
     state_dir = folder / "state"
@@ -91,8 +100,7 @@ async def open_loopback(folder: Path, *sandbox_options: str) -> AsyncIterator[Lo
         ["actors.daemon", "--config", str(config), "--state-dir", str(state_dir)],
         lambda text: "larkd ready on" in text,
     )
-    page_url = next(line for line in lines if "chat page " in line).rpartition(" ")[2]
-    loopback = Loopback(sandbox, daemon, page_url, state_dir)
+    loopback = Loopback(sandbox, daemon, page_url, state_dir, users)
     try:
         with trio.fail_after(10):
             while not any(one["pings"] for one in await loopback.get("connections")):
@@ -104,6 +112,24 @@ async def open_loopback(folder: Path, *sandbox_options: str) -> AsyncIterator[Lo
             for one in (daemon, sandbox):
                 one.process.terminate()
                 await one.process.wait()
+
+
+def _control_client(page_url: str) -> httpx.AsyncClient:
+    base_url, _, token = page_url.partition("/sandbox/?token=")
+    return httpx.AsyncClient(
+        base_url=f"{base_url}/sandbox",
+        headers={"X-Sandbox-Token": token},
+        timeout=60,
+        trust_env=False,
+    )
+
+
+async def _make_users(page_url: str) -> list[str]:
+    async with _control_client(page_url) as http:
+        return [
+            (await http.post("/users", json={"name": f"User {number}"})).json()["open_id"]
+            for number in range(USERS)
+        ]
 
 
 async def start(command: list[str], ready: Any) -> tuple[Process, list[str]]:
