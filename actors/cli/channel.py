@@ -51,7 +51,7 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
         f"start or restart the daemon: {command_for(state, 'daemon')}",
     ]
     if not isinstance(outcome, BotInfo):
-        lines.insert(0, f"not proven: {base_url} does not tell the bot: {describe(outcome)}")
+        lines.insert(0, f"not proven: {base_url} does not name the bot: {describe(outcome)}")
     return Output("\n".join(lines))
 
 

@@ -218,7 +218,7 @@ def _credentials(
             )
     return fail(
         check,
-        f"{account.base_url} does not tell who {account.app_id} is: {describe(bot)}",
+        f"{account.base_url} does not name the bot of {account.app_id}: {describe(bot)}",
         "look at the network, at domain, and at the bot ability of the app",
     )
 

@@ -283,7 +283,7 @@ async def _proven(app: App, show: _Show) -> Inspection:
         # Its secret is nowhere else: better an unproven configuration than a lost app.
         return found
     raise CommandFailed(
-        f"{app.base_url} does not tell who {app.app_id} is: {describe(found.bot)};"
+        f"{app.base_url} does not name the bot of {app.app_id}: {describe(found.bot)};"
         " nothing was written. Look at the network, --domain, and the app's bot ability"
     )
 

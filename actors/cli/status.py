@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from actors import journal
 from actors.cli import terminal
 from actors.cli.operator import Unavailable, ask
 from actors.cli.output import Output
@@ -38,8 +39,27 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
         Unavailable: no daemon serves the directory, or it does not answer.
         ConfigurationError: the observer's token can't be used.
     """
-    found = fetch(state)
+    found = with_progress(state, fetch(state))
     return Output(as_json(found) if parsed.json else as_text(found))
+
+
+def with_progress(state: StateDir, status: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what the journal knows of it: who is at a turn since when, which chats wait.
+
+    Where the journal is elsewhere, in a cluster's database, the status stays as it is.
+    """
+    try:
+        found = journal.in_progress(state.database)
+    except journal.JournalError:
+        return dict(status)
+    since: dict[str, int] = {}
+    for turn in found.turns:
+        since.setdefault(turn["session_id"], turn["since"])
+    sessions = [
+        {**_map(one), "turn_since": since.get(str(_map(one).get("sessionId")))}
+        for one in status.get("sessions") or ()
+    ]
+    return {**status, "sessions": sessions, "waiting_chats": list(found.waiting)}
 
 
 def as_json(status: Mapping[str, Any]) -> str:
@@ -88,9 +108,12 @@ def _lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iterator[str
     yield f"  dispatcher  {status.get('dispatcher_session_id') or '-'}"
     yield f"  granted     {status.get('granted_session_id') or '-'}"
     target = status.get("effective_target_session_id")
-    yield f"  hears now   {target or '- (nobody; messages wait)'}"
+    yield f"  goes to     {target or '- (nobody; messages wait)'}"
     yield f"  epoch       {status.get('lease_epoch', '?')}"
     yield from _queue_lines(_map(status.get("queue")), now_ms)
+    for chat in status.get("waiting_chats") or ():
+        oldest = _ago(chat.get("oldest_at"), now_ms)
+        yield f"    {chat.get('chat_id')}: {chat.get('waiting')} waiting, the oldest for {oldest}"
     yield from _session_lines(status, now_ms, columns)
 
 

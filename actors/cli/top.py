@@ -27,12 +27,12 @@ _QUIT: Final = frozenset({"q", "Q", "\x03", "\x04"})
 
 
 def run(state: StateDir, parsed: argparse.Namespace) -> Output:
-    """Draw until told to quit; where there is no terminal, or with ``--once``, draw once.
+    """Draw until a key quits it; where there is no terminal, or with ``--once``, draw once.
 
     Raises:
         CommandFailed: no daemon serves the directory when it starts. Later losses are shown.
     """
-    shown = status.as_text(status.fetch(state))
+    shown = _shown(state)
     if parsed.once or not (sys.stdout.isatty() and sys.stdin.isatty()):
         return Output(shown)
     with _screen():
@@ -41,10 +41,14 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
             if _quit_within(EVERY_S):
                 break
             try:
-                shown = status.as_text(status.fetch(state))
+                shown = _shown(state)
             except CommandFailed as lost:
                 shown = terminal.cut(str(lost), terminal.columns())
     return Output("")
+
+
+def _shown(state: StateDir) -> str:
+    return status.as_text(status.with_progress(state, status.fetch(state)))
 
 
 def _draw(shown: str) -> None:

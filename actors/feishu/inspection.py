@@ -3,7 +3,7 @@
 Each scope is proven by a call that changes nothing: it asks for something that is not there,
 and the platform checks the scope first. Scopes that no such call proves are read from the
 list of granted scopes, which has been seen empty for apps made by a scan; then they are
-unknown, and said to be.
+unknown, and reported as that.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _GRANTED: Final = 1
 
 
 class Inspection(Struct, frozen=True, kw_only=True):
-    """What was found; ``bot`` says first whether the credentials are taken at all."""
+    """What was found; ``bot`` comes first: are the credentials taken at all."""
 
     bot: Outcome
     scopes: Mapping[str, Standing] = {}
     grant_links: Mapping[str, str] = {}
     """The platform's own page for a missing scope."""
     connections: int | None = None
-    """Long connections the app has now; None: the platform did not tell."""
+    """Long connections the app has now; None: the platform gave no number."""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ async def connect_once(platform: Platform) -> str | None:
 def _standing(answer: Mapping[str, Any] | Outcome) -> Standing:
     if isinstance(answer, MissingScope):
         return "missing"
-    # Anything else the platform says to the probe it says after it has checked the scope.
+    # Any other answer to the probe comes after the platform has checked the scope.
     return "unknown" if isinstance(answer, NoAnswer) else "granted"
 
 

@@ -59,7 +59,7 @@ def add_app(path: Path, app: NewApp, env: Mapping[str, str], *, replace: bool = 
     """
     text = path.read_text(encoding="utf-8-sig") if path.exists() and not replace else ""
     if text:
-        config_file.load(path)  # says where it is not well formed
+        config_file.load(path)  # raises with the place where it is not well formed
     document: MutableMapping[str, Any] = (
         json.loads(text or "{}") if path.suffix == ".json" else tomlkit.parse(text)
     )

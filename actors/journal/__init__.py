@@ -14,8 +14,10 @@ from actors.journal.errors import (
     JournalUnreachable,
 )
 from actors.journal.sqlite import (
+    InProgress,
     SqliteStore,
     copy,
+    in_progress,
     problems_of,
     sqlite_store,
     what_became_of,
@@ -23,6 +25,7 @@ from actors.journal.sqlite import (
 from actors.journal.store import OpenStore, Statistics, Store
 
 __all__ = [
+    "InProgress",
     "JournalDamaged",
     "JournalError",
     "JournalForeign",
@@ -36,6 +39,7 @@ __all__ = [
     "Statistics",
     "Store",
     "copy",
+    "in_progress",
     "inline",
     "own_thread",
     "problems_of",

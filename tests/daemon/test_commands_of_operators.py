@@ -158,3 +158,30 @@ async def test_top_draws_in_place_and_gives_the_terminal_back(state_dir: Path) -
             if process.returncode is None:
                 process.kill()
             os.close(master)
+
+
+async def test_status_shows_what_sessions_do_and_which_chats_wait(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "boss", "dispatcher", capabilities=["turns"]) as boss,
+    ):
+        chat = await platform.chat()
+        await platform.send(chat, "a long task")
+        deliver = await boss.expect("deliver")
+        await boss.send(t="ack", event_id=deliver["event_id"], attempt=1)
+        await boss.send(t="delta", turn_id=deliver["turn_id"], text="working")
+        await platform.wait_cards(1, "working")
+        await platform.send(chat, "and another")
+        with trio.fail_after(10):
+            while True:
+                found = json.loads(await output_of(state_dir, "status", "--json"))
+                if found["waiting_chats"]:
+                    break
+        (waiting,) = found["waiting_chats"]
+        assert (waiting["chat_id"], waiting["waiting"]) == (chat["chat_id"], 1)
+        (one,) = found["sessions"]
+        assert isinstance(one["turn_since"], int)
+        shown = await output_of(state_dir, "status")
+        assert "a turn, " in shown
+        assert f"{chat['chat_id']}: 1 waiting, the oldest for " in shown

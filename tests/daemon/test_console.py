@@ -125,9 +125,9 @@ async def test_an_operator_sees_and_does_it_in_a_browser(
                 click(browser, "#log-form button")
                 wait_text(browser, "#log", "feishu.message.received")
                 click(browser, "#flight button")
-                wait_text(browser, "#said", "Stopped mate.")
+                wait_text(browser, "#outcome", "Stopped mate.")
                 click(browser, '#sessions tr[data-key="boss"] button')
-                wait_text(browser, "#said", "Feishu channel owner is now boss")
+                wait_text(browser, "#outcome", "Feishu channel owner is now boss")
                 errors = [one for one in browser.get_log("browser") if one["level"] == "SEVERE"]
                 assert not errors, errors
             with open_browser(width, 900, phone=phone) as browser:

@@ -37,7 +37,7 @@ OF_DAY_ONE = (
 
 
 async def address_of(daemon: Daemon, what: str) -> str:
-    """Where the log says that *what* is served."""
+    """The address of *what*, from the log."""
     with trio.fail_after(10):
         while True:
             for line in (await daemon.log()).splitlines():
@@ -71,7 +71,7 @@ async def samples(http: httpx.AsyncClient) -> dict[str, dict[tuple[tuple[str, st
 
 
 async def healthy(http: httpx.AsyncClient) -> None:
-    """Wait until it says so: the connection reports beside its work."""
+    """Wait until it reports healthy: the connection reports beside its work."""
     with trio.fail_after(10):
         while (answer := await http.get("/healthz")).status_code != 200:
             await trio.sleep(0.05)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from actors.journal.sqlite.offline import copy, what_became_of
+from actors.journal.sqlite.offline import InProgress, copy, in_progress, what_became_of
 from actors.journal.sqlite.opening import problems_of
 from actors.journal.sqlite.store import SqliteStore
 from actors.journal.store import OpenStore
@@ -17,4 +17,12 @@ def sqlite_store(path: Path | None) -> OpenStore:
     return open_store
 
 
-__all__ = ["SqliteStore", "copy", "problems_of", "sqlite_store", "what_became_of"]
+__all__ = [
+    "InProgress",
+    "SqliteStore",
+    "copy",
+    "in_progress",
+    "problems_of",
+    "sqlite_store",
+    "what_became_of",
+]

@@ -7,6 +7,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from actors.journal.errors import JournalUnavailable
 from actors.journal.sqlite.errors import explained
 from actors.journal.sqlite.opening import BUSY_TIMEOUT_MS
@@ -18,6 +20,44 @@ _ROW: Final = """
            attempt, session_id, received_at, changed_at, note
       FROM inbound WHERE message_key = ?1 OR event_id = ?1 ORDER BY row_id LIMIT 1
 """
+
+
+WAITING_CHATS_MAX: Final = 20
+"""More than anybody reads at once; the oldest come first."""
+_WAITING: Final = """
+    SELECT account, chat_id, count(*) AS waiting, min(received_at) AS oldest_at FROM inbound
+     WHERE state IN ('received', 'ready') AND chat_id IS NOT NULL
+     GROUP BY account, chat_id ORDER BY oldest_at LIMIT ?1
+"""
+_TURNS: Final = """
+    SELECT session_id, chat_id, min(opened_at) AS since FROM card WHERE closed_at IS NULL
+     GROUP BY session_id, chat_id ORDER BY since
+"""
+
+
+class InProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes on: chats whose messages wait, and turns with an open card."""
+
+    waiting: tuple[dict[str, Any], ...]
+    """``account``, ``chat_id``, ``waiting`` (a count), ``oldest_at`` in ms; oldest first."""
+    turns: tuple[dict[str, Any], ...]
+    """``session_id``, ``chat_id``, ``since`` in ms."""
+
+
+def in_progress(path: Path) -> InProgress:
+    """Return what goes on by the journal.
+
+    Raises:
+        JournalError: the journal can't be read.
+    """
+    try:
+        with contextlib.closing(_connect_to_read(path)) as db:
+            db.row_factory = sqlite3.Row
+            waiting = db.execute(_WAITING, (WAITING_CHATS_MAX,)).fetchall()
+            turns = db.execute(_TURNS).fetchall()
+    except sqlite3.Error as failed:
+        raise explained(path, failed) from failed
+    return InProgress(waiting=tuple(map(dict, waiting)), turns=tuple(map(dict, turns)))
 
 
 def copy(source: Path, target: Path) -> None:

@@ -239,7 +239,7 @@ async def test_status_asks_the_daemon_as_an_observer(state: StateDir) -> None:
 async def test_status_shows_a_table_to_people(state: StateDir) -> None:
     done = await larkd_while(links_of(state), state, "status")
     assert done.returncode == 0
-    assert "hears now   dispatcher:1" in done.stdout.decode()
+    assert "goes to     dispatcher:1" in done.stdout.decode()
 
 
 def test_the_table() -> None:
@@ -251,7 +251,7 @@ def test_the_table() -> None:
         "  owner       dispatcher:1",
         "  dispatcher  dispatcher:1",
         "  granted     -",
-        "  hears now   dispatcher:1",
+        "  goes to     dispatcher:1",
         "  epoch       4",
         "queue         3 waiting, the oldest for 1m 1s",
         "              1 offered and not yet taken",
@@ -275,7 +275,7 @@ def test_the_table_of_a_daemon_with_nothing_and_trouble() -> None:
         now_ms=0,
     )
     assert "  main: refused, last error: app secret invalid" in shown
-    assert "  hears now   - (nobody; messages wait)" in shown
+    assert "  goes to     - (nobody; messages wait)" in shown
     assert "queue         unknown: disk I/O error" in shown
     assert shown.splitlines()[-1] == "sessions      none"
 

@@ -1,4 +1,4 @@
-"""The service files, and what the service manager is told."""
+"""The service files, and the commands of the service manager."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_service_gets_what_the_configuration_names_and_no_more() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the systemd side")
 class TestOnLinux:
-    """The command, with a systemctl that writes down what it is told."""
+    """The command, with a systemctl that writes down its arguments."""
 
     def larkd(self, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         path = tmp_path / ".config" / "larkd" / "config.toml"
@@ -97,18 +97,18 @@ class TestOnLinux:
         )
 
     def manager(self, tmp_path: Path, status: int = 0) -> Path:
-        told = tmp_path / "told"
+        calls = tmp_path / "calls"
         for name in ("systemctl", "loginctl"):
             program = tmp_path / "bin" / name
             program.parent.mkdir(exist_ok=True)
             program.write_text(
-                f'#!/bin/sh\necho "{name} $*" >> {told}\necho active\nexit {status}\n'
+                f'#!/bin/sh\necho "{name} $*" >> {calls}\necho active\nexit {status}\n'
             )
             program.chmod(0o755)
-        return told
+        return calls
 
     def test_install_and_uninstall(self, tmp_path: Path) -> None:
-        told = self.manager(tmp_path)
+        calls = self.manager(tmp_path)
         done = self.larkd(tmp_path, "install")
         assert (done.returncode, done.stderr) == (0, "")
         unit = tmp_path / ".config" / "systemd" / "user" / "larkd.service"
@@ -118,19 +118,19 @@ class TestOnLinux:
         assert stat.S_IMODE(variables.stat().st_mode) == 0o600
         assert 'MY_SECRET="hush"' in variables.read_text()
         assert "hush-too" not in variables.read_text()
-        assert told.read_text().splitlines()[:2] == [
+        assert calls.read_text().splitlines()[:2] == [
             "systemctl --user daemon-reload",
             "systemctl --user enable --now larkd.service",
         ]
-        assert told.read_text().splitlines()[2].startswith("loginctl enable-linger ")
+        assert calls.read_text().splitlines()[2].startswith("loginctl enable-linger ")
         assert self.larkd(tmp_path, "status").stdout == f"{unit}: active\n"
 
-        told.unlink()
+        calls.unlink()
         done = self.larkd(tmp_path, "uninstall")
         assert done.returncode == 0
         assert not unit.exists()
         assert not variables.exists()
-        assert told.read_text().splitlines() == [
+        assert calls.read_text().splitlines() == [
             "systemctl --user disable --now larkd.service",
             "systemctl --user daemon-reload",
         ]
