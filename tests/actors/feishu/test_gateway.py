@@ -214,6 +214,18 @@ async def test_a_platform_that_counts_exactly_never_has_to_refuse(clock: MockClo
         assert len(await client.arrived(REACTIONS)) == 130
 
 
+async def test_calls_that_arrive_late_are_never_counted_with_too_many_others(
+    clock: MockClock,
+) -> None:
+    """Forty that took their time, and those sent a second after them, arrive together."""
+    async with open_gateway() as client:
+        await client.call(gateway.GetBotInfo())
+        await client.fault(CARDS, "delay", seconds=0.95, times=40)
+        outcomes = await client.together(*[gateway.CreateCard(card_json=CARD_JSON)] * 120)
+        assert {type(outcome) for outcome in outcomes} == {CardCreated}
+        assert (await client.state()).rate_limited == 0
+
+
 async def test_a_rate_limit_is_reported_learned_and_logged(clock: MockClock) -> None:
     async with open_gateway() as client:
         await client.call(gateway.GetBotInfo())
