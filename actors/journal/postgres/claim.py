@@ -88,12 +88,12 @@ class Watcher:
         try:
             watcher._make_claims()
         except psycopg.errors.InsufficientPrivilege as failed:
+            user, name = watcher.connection.info.user, watcher.connection.info.dbname
             watcher.close()
             raise JournalUnavailable(
-                f"user {watcher.connection.info.user} may not make larkd's tables"
-                f" ({' '.join(str(failed).split())}); GRANT CREATE ON DATABASE"
-                f" {watcher.connection.info.dbname} TO {watcher.connection.info.user}, and where"
-                " another user made them, GRANT USAGE, CREATE ON SCHEMA larkd and ALL ON its tables"
+                f"user {user} may not make larkd's tables ({' '.join(str(failed).split())});"
+                f" GRANT CREATE ON DATABASE {name} TO {user}, and where another user made them,"
+                " GRANT USAGE, CREATE ON SCHEMA larkd and ALL ON its tables"
             ) from failed
         except psycopg.Error as failed:
             watcher.close()

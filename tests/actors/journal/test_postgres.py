@@ -1,0 +1,284 @@
+"""What only PostgreSQL's store can meet: another holder, a lost COMMIT, a server to refuse."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from actors.journal import JournalNewer, JournalUnavailable, JournalUnreachable, schema
+from actors.journal.postgres import PostgresStore, Target, Watcher
+from actors.messages import journal
+from tests.actors.journal.client import NOBODY, JournalClient, append_message
+from tests.actors.journal.stores import on_postgres
+from tests.kit import postgres
+from tests.kit.postgres import Server
+from tests.kit.relay import Relay, relaying
+
+
+@pytest.fixture
+def relay(server: Server) -> Iterator[Relay]:
+    with relaying(server.port) as relay:
+        yield relay
+
+
+@contextmanager
+def opened(server: Server, cluster: str, port: int | None = None) -> Iterator[PostgresStore]:
+    with closing(on_postgres(server, cluster, port=port)()) as store:
+        yield store
+
+
+def target(server: Server, cluster: str, node: str = "a") -> Target:
+    return Target(database=server.url(), cluster=cluster, node=node)
+
+
+# ── the fence ───────────────────────────────────────────────────────────────
+
+
+def test_who_lost_the_cluster_commits_nothing_any_more(server: Server, cluster: str) -> None:
+    with opened(server, cluster) as old:
+        JournalClient(old).append("before")
+        with opened(server, cluster) as new:
+            answers = old.apply([append_message("late"), append_message("later")])
+            assert all(isinstance(answer, journal.Failed) for answer in answers)
+            assert old.standing().lost
+            assert isinstance(old.apply([append_message("much later")])[0], journal.Failed)
+            assert new.generation == old.generation + 1
+            client = JournalClient(new)
+            assert client.append("before").duplicate
+            assert not client.append("late").duplicate
+        assert not new.standing().lost, "what the old one did on its way out changed nothing"
+
+
+def test_a_claim_is_conditional_on_what_was_seen(server: Server, cluster: str) -> None:
+    with opened(server, cluster) as store, closing(Watcher.open(target(server, cluster))) as watch:
+        seen = watch.look()
+        assert store.apply([]) == []
+        assert watch.claim(seen, (), now=time.monotonic) is None, "it has beaten since"
+        assert watch.look().batch == seen.batch + 1
+        assert not JournalClient(store).append("e1").duplicate
+
+
+def test_leaving_frees_the_cluster(server: Server, cluster: str) -> None:
+    with opened(server, cluster):
+        pass
+    with closing(Watcher.open(target(server, cluster))) as watch:
+        assert watch.look().node is None
+
+
+# ── a COMMIT whose answer is lost ───────────────────────────────────────────
+
+
+def test_a_commit_that_happened_is_answered_as_it_was(
+    server: Server, cluster: str, relay: Relay
+) -> None:
+    with opened(server, cluster, relay.port) as store:
+        relay.cut_after = b"COMMIT"
+        (answer,) = store.apply([append_message("e1")])
+        assert answer == journal.Appended(row_id=answer.row_id, duplicate=False)
+        assert JournalClient(store).append("e1").duplicate
+        assert store.statistics().reopened == 1
+
+
+def test_a_commit_that_did_not_happen_is_answered_as_failed(
+    server: Server, cluster: str, relay: Relay
+) -> None:
+    with opened(server, cluster, relay.port) as store:
+        relay.cut_before = b"COMMIT"
+        (answer,) = store.apply([append_message("e1")])
+        assert isinstance(answer, journal.Failed)
+        assert not JournalClient(store).append("e1").duplicate
+
+
+def test_a_commit_in_doubt_is_not_believed_when_another_has_claimed(
+    server: Server, cluster: str, relay: Relay
+) -> None:
+    with opened(server, cluster, relay.port) as old:
+        relay.cut_before = b"COMMIT"
+        again = threading.Event()
+        refused = relay._to
+        relay._to = 1  # nobody listens there: the outcome can't be read yet
+        answers: list[object] = []
+        thread = threading.Thread(
+            target=lambda: (answers.extend(old.apply([append_message("e1")])), again.set())
+        )
+        thread.start()
+        with opened(server, cluster):
+            relay._to = refused
+            thread.join(20)
+            assert again.is_set()
+        assert isinstance(answers[0], journal.Failed)
+        assert old.standing().lost
+
+
+def test_a_connection_that_hangs_is_shut_down_from_outside(
+    server: Server, cluster: str, relay: Relay
+) -> None:
+    with opened(server, cluster, relay.port) as store:
+        relay.holding.set()
+        answers: list[object] = []
+        thread = threading.Thread(
+            target=lambda: answers.extend(store.apply([append_message("e1")]))
+        )
+        thread.start()
+        time.sleep(0.3)
+        assert thread.is_alive()
+        began = time.monotonic()
+        store.hang_up()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert time.monotonic() - began < 1
+        assert isinstance(answers[0], journal.Failed)
+        relay.holding.clear()
+        assert not JournalClient(store).append("e1").duplicate
+
+
+def test_a_connection_that_was_reset_is_made_again(
+    server: Server, cluster: str, relay: Relay
+) -> None:
+    with opened(server, cluster, relay.port) as store:
+        relay.cut()
+        assert isinstance(store.apply([append_message("e1")])[0], journal.Failed)
+        assert not JournalClient(store).append("e1").duplicate
+
+
+# ── what a person has to put right ──────────────────────────────────────────
+
+
+def refusal(database: str, cluster: str, node: str = "a") -> str:
+    with pytest.raises(JournalUnavailable) as refused:
+        Watcher.open(Target(database=database, cluster=cluster, node=node)).close()
+    text = str(refused.value)
+    assert postgres.PASSWORD not in text
+    return text
+
+
+def test_a_wrong_password_is_named_without_showing_it(server: Server, cluster: str) -> None:
+    text = refusal(server.url().replace("only", "wrong"), cluster)
+    assert "password authentication failed" in text
+    assert "correct user and password in cluster.database" in text
+    assert "wrong" not in text
+
+
+def test_what_is_no_connection_string_is_named(cluster: str) -> None:
+    assert "write it as postgresql://user:password@host" in refusal("postgresql://[", cluster)
+
+
+def test_a_server_elsewhere_must_prove_who_it_is(cluster: str) -> None:
+    text = refusal("postgresql://u:p@db.example/larkd", cluster)
+    assert "give sslmode=verify-full" in text
+    assert "sslmode=verify-full" in refusal("host=127.0.0.1,10.0.0.9 user=u", cluster)
+
+
+def test_a_server_that_is_away_may_come_back(cluster: str) -> None:
+    with pytest.raises(JournalUnreachable, match="start the server, or correct host and port"):
+        Watcher.open(Target(database="host=127.0.0.1 port=1 user=u", cluster=cluster, node="a"))
+
+
+def test_a_user_without_rights_is_told_which(server: Server, cluster: str) -> None:
+    with psycopg.connect(server.url(), autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(f"d{cluster}")))
+        admin.execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(sql.Identifier(f"r{cluster}"))
+        )
+    text = refusal(f"postgresql://r{cluster}:x@127.0.0.1:{server.port}/d{cluster}", cluster)
+    assert f"GRANT CREATE ON DATABASE d{cluster} TO r{cluster}" in text
+
+
+def test_a_journal_of_a_newer_larkd_is_not_claimed(server: Server, cluster: str) -> None:
+    with closing(Watcher.open(target(server, cluster))) as watch:
+        newer = (*schema.MIGRATIONS, "CREATE TABLE added (x INTEGER)")
+        assert watch.claim(watch.look(), (), now=time.monotonic, migrations=newer)
+        before = watch.look()
+        with pytest.raises(JournalNewer, match="upgrade larkd on this node"):
+            watch.claim(before, (), now=time.monotonic)
+        after = watch.look()
+        assert (after.term, after.mark, after.node) == (before.term, before.mark, before.node)
+
+
+def test_two_living_processes_of_one_name_are_told_apart(server: Server, cluster: str) -> None:
+    with closing(Watcher.open(target(server, cluster))) as first:
+        with closing(Watcher.open(target(server, cluster))) as second:
+            second.require_own_name()  # the first does nothing: it may be a dead one's rest
+
+            def looking(_seconds: float) -> None:
+                first.look()
+
+            with pytest.raises(JournalUnavailable, match="another larkd already runs as node a"):
+                second.require_own_name(looking)
+
+
+def test_a_server_that_does_not_sync_or_recovers_is_refused(cluster: str) -> None:
+    with postgres.running(fsync="off") as server:
+        text = refusal(server.url(), cluster)
+        assert "fsync=off" in text
+        assert "set fsync=on" in text
+        server.stop()
+        signal: Path = server.data / "standby.signal"
+        signal.touch()
+        server.start(fsync="on")
+        assert "is in recovery" in refusal(server.url(), cluster)
+
+
+# ── what it costs ───────────────────────────────────────────────────────────
+
+
+def test_no_everyday_statement_scans_a_table_that_grows(
+    server: Server, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the planner's own word, with statistics and without."""
+    from actors.journal.postgres import pipeline  # noqa: PLC0415
+
+    issued: dict[str, tuple[object, ...]] = {}
+    execute = pipeline.PipelineDb.execute
+
+    def noting(self: pipeline.PipelineDb, text: str, *values: object) -> pipeline.PipelineRows:
+        issued[text] = values
+        return execute(self, text, *values)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pipeline.PipelineDb, "execute", noting)
+    with opened(server, cluster) as store:
+        client = JournalClient(store)
+        for start in range(0, 20_000, 1_000):
+            store.apply(
+                [
+                    append_message(f"e{number}", key=f"om_{number}")
+                    for number in range(start, start + 1_000)
+                ]
+            )
+        client.sql("UPDATE inbound SET state = 'answered', chat_id = 'oc_9'")
+        everyday(client)
+        for analysed in (False, True):
+            if analysed:
+                client.sql("ANALYZE")
+            scans = [
+                (text, line)
+                for text, values in issued.items()
+                if text.lstrip().startswith(("SELECT", "UPDATE", "INSERT", "DELETE", "WITH"))
+                for (line,) in psycopg.RawCursor(store._connection)
+                .execute(f"EXPLAIN {text.replace('?', '$')}".encode(), list(values))
+                .fetchall()
+                if "Seq Scan on inbound" in line or "Seq Scan on content" in line
+            ]
+            assert scans == []
+    assert len(issued) > 10, "the store was not watched"
+
+
+def everyday(client: JournalClient) -> None:
+    row_id = client.append("new", key="om_new").row_id
+    client.unprepared(limit=2)
+    client.prepare(row_id)
+    offer = client.offer("s", 1)
+    assert offer is not None
+    client.acked("new", 1, 1)
+    client.release(1)
+    client.queue()
+    client.close(row_id)
+    client.ask(journal.Overdue(delivered_before_ms=5, reply=NOBODY))
+    client.prune(1)

@@ -1,0 +1,89 @@
+"""A relay on an edge between two processes: it passes, holds, cuts, or cuts after a word."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+READ_BYTES: Final = 65_536
+LOOK_EVERY_S: Final = 0.02
+
+
+class Relay:
+    """Listens on loopback and passes bytes to a port there; runs in threads of its own."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.holding = threading.Event()
+        """Set, nothing is passed on, in either direction; nothing is closed."""
+        self.cut_before: bytes | None = None
+        """Reset both sides instead of passing on what the client sends with this in it; once."""
+        self.cut_after: bytes | None = None
+        """Pass it on, then reset before any answer; once."""
+        self._open: set[socket.socket] = set()
+        self._ended = threading.Event()
+
+    def cut(self) -> None:
+        """Reset all connections that are open."""
+        for one in tuple(self._open):
+            with contextlib.suppress(OSError):
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                one.shutdown(socket.SHUT_RDWR)
+
+    def _serve(self) -> None:
+        while not self._ended.is_set():
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            with socket.create_connection(("127.0.0.1", self._to)) as server:
+                self._open |= {client, server}
+                try:
+                    self._pump(client, server)
+                finally:
+                    self._open -= {client, server}
+
+    def _pump(self, client: socket.socket, server: socket.socket) -> None:
+        while not self._ended.is_set():
+            if self.holding.is_set():
+                self._ended.wait(LOOK_EVERY_S)
+                continue
+            readable, _, _ = select.select([client, server], [], [], LOOK_EVERY_S)
+            for one in readable:
+                data = one.recv(READ_BYTES)
+                if not data:
+                    return
+                if one is client and self.cut_before is not None and self.cut_before in data:
+                    self.cut_before = None
+                    return
+                (server if one is client else client).sendall(data)
+                if one is client and self.cut_after is not None and self.cut_after in data:
+                    self.cut_after = None
+                    return
+
+
+@contextmanager
+def relaying(port: int) -> Iterator[Relay]:
+    relay = Relay(port)
+    thread = threading.Thread(target=relay._serve, daemon=True)
+    thread.start()
+    try:
+        yield relay
+    finally:
+        relay._ended.set()
+        with contextlib.suppress(OSError):
+            relay._listener.shutdown(socket.SHUT_RDWR)
+        relay._listener.close()
+        relay.cut()
+        thread.join(2)
