@@ -100,8 +100,9 @@ def _answer(parsed: argparse.Namespace) -> int:
     from protocol.config.settings import ConfigurationError  # noqa: PLC0415  # likewise
 
     state = places.state_dir(getattr(parsed, "state_dir", None), os.environ, Path.home())
-    module = importlib.import_module(f"actors.cli.{parsed.command.split()[-1]}")
+    name = getattr(parsed, "module", parsed.command.split()[-1])
     try:
+        module = importlib.import_module(f"actors.cli.{name}")
         output = module.run(state, parsed)
     except ConfigurationError as wrong:
         for problem in wrong.problems:

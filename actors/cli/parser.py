@@ -79,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_daemon(commands)
     _add_looking(commands)
+    _add_clusters(commands)
     _add_setting_up(commands)
     add_handoff(commands)
     add_pair(commands)
@@ -147,6 +148,34 @@ def _add_looking(commands: Commands[argparse.ArgumentParser]) -> None:
     console.add_argument(
         "--read-only", action="store_true", help="an address to look only, not to act"
     )
+
+
+def _add_clusters(commands: Commands[argparse.ArgumentParser]) -> None:
+    """What there is to do with a cluster on several machines."""
+    clusters = _command(commands, "clusters", "show who holds each cluster, and who stands by")
+    clusters.add_argument("--json", action="store_true", help="print it as JSON")
+    move = _command(commands, "move", "let another node take this cluster, in order")
+    move.add_argument("--to", metavar="NODE", help="which one (default: the standby seen last)")
+    for parser in (clusters, move):
+        parser.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
+    node = _command(
+        commands,
+        "node",
+        "run a daemon for each configuration in a directory",
+        "Run a child for each NAME.toml or NAME.json in DIR, with the state directory NAME"
+        " inside of larkd's own; one that ends is started again, with back-off.",
+    )
+    node.add_argument("directory", metavar="DIR", type=Path)
+    journal = commands.add_parser("journal", help="move the journal", allow_abbrev=False)
+    actions = journal.add_subparsers(metavar="ACTION", required=True)
+    moving = actions.add_parser(
+        "move",
+        help="copy the SQLite journal of this machine into an empty cluster",
+        allow_abbrev=False,
+    )
+    add_state_dir(moving)
+    moving.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
+    moving.set_defaults(command="journal move", module="journal_move")
 
 
 def _add_init(commands: Commands[argparse.ArgumentParser]) -> None:

@@ -166,6 +166,20 @@ class Fleet:
         }
         return json.dumps(whole)
 
+    async def command(self, node: str, *arguments: str) -> tuple[int, str, str]:
+        """Run ``larkd …`` with a node's configuration; return status, output and errors."""
+        done = await trio.run_process(
+            [
+                *(sys.executable, "-m", "actors.cli", *arguments),
+                *("--config", str(self.root / f"{node}.json")),
+            ],
+            check=False,
+            capture_stdout=True,
+            capture_stderr=True,
+            env=environment() | {"LARKD_DATABASE": self.database},
+        )
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
     @asynccontextmanager
     async def node(
         self, name: str, *, database: str | None = None, **options: Any

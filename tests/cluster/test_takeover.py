@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 
-import psycopg
 import trio
 
 from tests.cluster.nodes import Certificates, Fleet, echoing
@@ -111,18 +111,20 @@ async def test_moving_brings_the_cluster_to_the_node_that_was_named(
             async with fleet.node("b") as b, fleet.node("c") as c:
                 await b.wait_standing_by()
                 await c.wait_standing_by()
-                await want(server, cluster, "c")
+                status, _, why = await fleet.command("a", "move", "--to", "nobody")
+                assert (status, why[:36]) == (1, "larkd move: no standby nobody; there")
+                status, moved, _ = await fleet.command("a", "move", "--to", "c")
+                assert (status, moved) == (0, f"node c holds {cluster} now, term 2\n")
                 await c.wait_ready()
+                status, listed, _ = await fleet.command("b", "clusters", "--json")
+                (mine,) = [
+                    one for one in json.loads(listed)["clusters"] if one["cluster"] == cluster
+                ]
+                assert (status, mine["node"], mine["term"]) == (0, "c", 2)
                 await a.wait_standing_by(count=2)
                 # Its only address is a's; it is told where c is.
                 await boss.wait_registered("c")
                 assert not [one for one in await b.events() if one["event"] == "cluster.claimed"]
-
-
-async def want(server: Server, cluster: str, node: str) -> None:
-    with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute("UPDATE larkd.claim SET wanted = %s WHERE cluster = %s", (node, cluster))
-    await trio.lowlevel.checkpoint()
 
 
 async def test_a_database_that_is_away_for_a_while_freezes_the_holder_and_no_more(

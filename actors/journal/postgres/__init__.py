@@ -5,17 +5,31 @@ It is imported only where a cluster is configured: psycopg comes with ``larkd[po
 
 from psycopg import Error as DatabaseError
 
-from actors.journal.postgres.claim import Claimed, Seen, Standby, Watcher
+from actors.journal.postgres.claim import (
+    Claimed,
+    Seen,
+    Standby,
+    Watcher,
+    all_claims,
+    standbys,
+    want,
+)
 from actors.journal.postgres.connecting import Target
+from actors.journal.postgres.moving import NotEmpty, move_into
 from actors.journal.postgres.store import PostgresStore, Standing
 
 __all__ = [
     "Claimed",
     "DatabaseError",
+    "NotEmpty",
     "PostgresStore",
     "Seen",
     "Standby",
     "Standing",
     "Target",
     "Watcher",
+    "all_claims",
+    "move_into",
+    "standbys",
+    "want",
 ]

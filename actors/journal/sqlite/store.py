@@ -90,6 +90,11 @@ class SqliteStore:
             db.close()
             raise explained(path, failed) from failed
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The open file, for what reads all of it."""
+        return self._db
+
     def close(self) -> None:
         """Close the file. What was answered is safe whether or not this succeeds."""
         with contextlib.suppress(sqlite3.Error):

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from actors.journal import JournalNewer, JournalUnavailable, JournalUnreachable, schema
-from actors.journal.postgres import PostgresStore, Target, Watcher
+from actors.journal import JournalNewer, JournalUnavailable, JournalUnreachable, SqliteStore, schema
+from actors.journal.postgres import NotEmpty, PostgresStore, Target, Watcher, move_into
 from actors.messages import journal
-from tests.actors.journal.client import NOBODY, JournalClient, append_message
+from tests.actors.journal.client import NOBODY, JournalClient, append_message, entry
 from tests.actors.journal.stores import on_postgres
 from tests.kit import postgres
 from tests.kit.postgres import Server
@@ -101,18 +101,14 @@ def test_a_commit_in_doubt_is_not_believed_when_another_has_claimed(
 ) -> None:
     with opened(server, cluster, relay.port) as old:
         relay.cut_before = b"COMMIT"
-        again = threading.Event()
-        refused = relay._to
-        relay._to = 1  # nobody listens there: the outcome can't be read yet
+        there, relay._to = relay._to, 1  # nobody listens there: no outcome can be read yet
         answers: list[object] = []
-        thread = threading.Thread(
-            target=lambda: (answers.extend(old.apply([append_message("e1")])), again.set())
-        )
+        thread = threading.Thread(target=lambda: answers.extend(old.apply([append_message("e1")])))
         thread.start()
         with opened(server, cluster):
-            relay._to = refused
+            relay._to = there
             thread.join(20)
-            assert again.is_set()
+            assert not thread.is_alive()
         assert isinstance(answers[0], journal.Failed)
         assert old.standing().lost
 
@@ -282,3 +278,42 @@ def everyday(client: JournalClient) -> None:
     client.close(row_id)
     client.ask(journal.Overdue(delivered_before_ms=5, reply=NOBODY))
     client.prune(1)
+
+
+# ── from one machine to several ─────────────────────────────────────────────
+
+KEYS = {"dispatcher": "d" * 43, "session": "s" * 43, "observer": "o" * 43}
+
+
+def test_a_journal_of_one_machine_is_moved_whole(server: Server, cluster: str, path: Path) -> None:
+    with closing(SqliteStore.open(path)) as store:
+        before = JournalClient(store)
+        before.append("received", payload=b"\x00\xff")
+        before.ready("offered", content="text \x00 with a null")
+        before.offer("s", 1)
+        gone = before.append("pruned").row_id
+        before.close(gone)
+        before.prune(before_ms=10**15)
+        before.bind({"oc_1": "s"})
+        before.open_card(entry("c1"))
+        before.note_card("c1", text="null \x00 and 多语言")
+        card = before.open_cards()
+    with closing(Watcher.open(target(server, cluster))) as watcher:
+        counts = move_into(path, watcher, KEYS)
+        assert (counts["inbound"], counts["card"]) == (2, 1)
+        assert watcher.look().node is None
+        with pytest.raises(NotEmpty, match="name an empty one"):
+            move_into(path, watcher, KEYS)
+    with opened(server, cluster) as moved:
+        after = JournalClient(moved)
+        assert moved.generation == 3, "the terms go on from the generations"
+        assert [row.payload for row in after.unprepared()] == [b"\x00\xff"]
+        offer = after.offer("s", 2)
+        assert offer is not None
+        assert (offer.attempt, offer.prepared.content) == (2, "text \x00 with a null")
+        assert after.lease().bindings == {"oc_1": "s"}
+        assert after.open_cards() == card
+        assert after.append("new").row_id > gone
+        of_the_cluster = "SELECT role, key FROM larkd.token WHERE cluster = current_schema()"
+        found = dict(after.sql(of_the_cluster.replace("current_schema()", f"'{cluster}'")))
+        assert found == KEYS

@@ -1,0 +1,32 @@
+"""``larkd journal move``: the SQLite journal of this machine into an empty cluster."""
+
+from __future__ import annotations
+
+import argparse
+
+from actors.cli.claims import asking
+from actors.cli.output import CommandFailed, Output
+from actors.host import state_dir
+from actors.host.tokens import read_token
+from actors.journal.postgres import move_into
+from protocol.config.places import StateDir
+from protocol.wire.messages import ROLES
+
+
+def run(state: StateDir, parsed: argparse.Namespace) -> Output:
+    """Copy the journal and the role tokens; afterwards the file is out of the way.
+
+    Raises:
+        CommandFailed: there is no journal, a daemon serves it, or the cluster is not empty.
+    """
+    if not state.database.exists():
+        raise CommandFailed(f"{state.root} holds no journal; name its directory with --state-dir")
+    with state_dir.locked(state), asking(parsed) as (cluster, watcher):
+        keys: dict[str, str] = {role: read_token(state.token(role)).decode() for role in ROLES}
+        counts = move_into(state.database, watcher, keys)
+        aside = state.database.with_name(f"{state.database.name}.moved-to-{cluster.name}")
+        state.database.replace(aside)
+    return Output(
+        f"moved {counts['inbound']} messages and {counts['card']} cards into cluster"
+        f" {cluster.name}; the file is {aside} now; start larkd on the nodes"
+    )
