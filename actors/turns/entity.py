@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -9,6 +10,7 @@ import structlog
 import trio
 
 from actors.kit import metrics
+from actors.kit.mailbox import Reply
 from actors.messages import gateway, journal
 from actors.turns.client import TurnClient
 from protocol.cards.card import View
@@ -23,6 +25,7 @@ from protocol.platform.outcomes import (
 )
 
 OPEN_RETRY_S: Final = 60.0
+CLOSE_AGAIN_S: Final = (0.5, 1.0, 2.0)
 BACKOFF_FIRST_S: Final = 0.25
 BACKOFF_MAX_S: Final = 10.0
 APIS: Final[dict[CallName, gateway.Api]] = {
@@ -120,20 +123,29 @@ class CardEntity:
         )
 
     async def close(self, outcome: journal.CardOutcome) -> None:
-        """Close the entry; once, also where a picture changes the card later."""
+        """Close the entry; once, also where a picture changes the card later.
+
+        Tried for some seconds: the next start would show a card left open as interrupted.
+        """
         if self._closed:
             return
-        await self._client.ledger(
-            lambda reply: journal.CloseCard(
-                card_id=self.card_id,
-                outcome=outcome,
-                at_ms=self._client.peers.now_ms(),
-                reply=reply,
-            )
-        )
+        for pause_s in (*CLOSE_AGAIN_S, 0.0):
+            if await self._client.ledger(partial(self._close_card, outcome)):
+                break
+            await trio.sleep(pause_s)
         self._closed = True
         CLOSED.labels(outcome=outcome).inc()
         log.info("feishu.card.closed", **self.ids(), outcome=outcome)
+
+    def _close_card(
+        self, outcome: journal.CardOutcome, reply: Reply[journal.Done | journal.Failed]
+    ) -> journal.CloseCard:
+        return journal.CloseCard(
+            card_id=self.card_id,
+            outcome=outcome,
+            at_ms=self._client.peers.now_ms(),
+            reply=reply,
+        )
 
     def ids(self) -> dict[str, str]:
         return {**self._client.ids(), "card": self.card_id}
