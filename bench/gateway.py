@@ -14,6 +14,7 @@ import sys
 import time
 from functools import partial
 
+import httpx
 import trio
 
 from actors.feishu.http import CONNECTIONS_MAX, Platform
@@ -130,7 +131,33 @@ async def pooled(base_url: str) -> None:
     print(json.dumps([took, ended - started, cpu_ended - cpu]))
 
 
-async def measure(name: str, answered: str, command: list[str], stdin: str) -> None:
+async def bare(base_url: str) -> None:
+    """The yardstick: the same requests by a pooled client with nothing around them."""
+    took: list[float] = []
+    path = f"{base_url}/open-apis/cardkit/v1/cards/7/elements/answer/content"
+    body = json.dumps({"content": TEXT, "uuid": "u", "sequence": 1}).encode()
+    limits = httpx.Limits(max_connections=CONNECTIONS_MAX)
+    async with httpx.AsyncClient(limits=limits, trust_env=False, verify=False) as http:  # noqa: S501  # plain HTTP
+
+        async def one() -> None:
+            while time.perf_counter() < started + MEASURE_S:
+                at = time.perf_counter()
+                (await http.put(path, content=body)).raise_for_status()
+                took.append(time.perf_counter() - at)
+
+        await http.put(path, content=body)
+        started, cpu = time.perf_counter(), time.process_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(CONNECTIONS_MAX):
+                nursery.start_soon(one)
+        ended, cpu_ended = time.perf_counter(), time.process_time()
+    print(json.dumps([took, ended - started, cpu_ended - cpu]))
+
+
+async def measure(
+    name: str, answered: str, command: list[str], stdin: str, yardstick_s: float | None = None
+) -> float:
+    """Print a client's figures; return the CPU seconds of one call, also over the yardstick's."""
     with trio.fail_after(12):
         done = await trio.run_process(
             [sys.executable, *command],
@@ -139,10 +166,13 @@ async def measure(name: str, answered: str, command: list[str], stdin: str) -> N
             stderr=subprocess.DEVNULL,
         )
     took, lasted_s, cpu_s = json.loads(done.stdout)
+    call_s = float(cpu_s / len(took))
     print(
-        f"{name:<32}{answered:>12}{len(took) / lasted_s:>9.0f}{cpu_s / len(took) * 1e3:>13.2f}"
+        f"{name:<32}{answered:>12}{len(took) / lasted_s:>9.0f}{call_s * 1e3:>13.2f}"
+        f"{call_s / (yardstick_s or call_s):>9.1f}"
         f"{percentile(took, 0.5) * 1e3:>9.1f}{percentile(took, 0.99) * 1e3:>9.1f}"
     )
+    return call_s
 
 
 async def compare(late_s: float) -> None:
@@ -158,11 +188,13 @@ async def compare(late_s: float) -> None:
         with trio.fail_after(10):
             port = int(await platform.stdout.receive_some(64))
         base_url, after = f"http://127.0.0.1:{port}", f"{late_s * 1e3:.0f} ms"
+        alone = ["-m", "bench.gateway", "bare", base_url]
+        bare_s = await measure("httpx alone, pooled (yardstick)", after, alone, "")
         ours = ["-m", "bench.gateway", "pooled", base_url]
-        await measure(f"gateway, pooled, {CONNECTIONS_MAX} at once", after, ours, "")
+        await measure(f"gateway, pooled, {CONNECTIONS_MAX} at once", after, ours, "", bare_s)
         for kind, name in (("blocking", "blocking, 1 at once"), ("async", "async, 64 at once")):
             job = json.dumps([base_url, kind, CONNECTIONS_MAX, MEASURE_S, TEXT])
-            await measure(f"lark-oapi, {name}", after, ["-c", LARK_OAPI], job)
+            await measure(f"lark-oapi, {name}", after, ["-c", LARK_OAPI], job, bare_s)
     finally:
         platform.terminate()
         with trio.move_on_after(5, shield=True):
@@ -172,7 +204,7 @@ async def compare(late_s: float) -> None:
 async def main() -> None:
     print(
         f"{'client':<32}{'answered in':>12}{'calls/s':>9}{'CPU ms/call':>13}"
-        f"{'p50 ms':>9}{'p99 ms':>9}"
+        f"{'ratio':>9}{'p50 ms':>9}{'p99 ms':>9}"
     )
     for late_s in (0.0, LATE_S):
         await compare(late_s)
@@ -184,5 +216,7 @@ if __name__ == "__main__":
             trio.run(serve, float(late))
         case ["pooled", base_url]:
             trio.run(pooled, base_url)
+        case ["bare", base_url]:
+            trio.run(bare, base_url)
         case _:
             trio.run(main)
