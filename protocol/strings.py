@@ -176,6 +176,35 @@ NEW_USAGE: Final = Text(
     "用法：/new <agent> [别名] [目录]。可用 agent：{known}。",
 )
 CLOSE_USAGE: Final = Text("Usage: /close <alias>", "用法：/close <别名>")
+DOCTOR_NOT_ALLOWED: Final = Text("Only an admin can ask for this.", "只有管理员可以查看。")
+DOCTOR_FINE: Final = Text("✅ Everything is in order.", "✅ 一切正常。")
+DOCTOR_NOBODY: Final = Text(
+    "⚠️ No session gets the messages of this chat: start one, or choose one with /use.",
+    "⚠️ 没有会话接收本聊天的消息：请启动一个，或用 /use 选择。",
+)
+DOCTOR_AWAY: Final = Text(
+    "⚠️ {alias}, which this chat is on, is away: start it again, or choose another with /use.",
+    "⚠️ 本聊天所在的 {alias} 已离线：请重新启动它，或用 /use 选择其他会话。",
+)
+DOCTOR_QUEUE: Final = Text(
+    "⚠️ {pending} messages wait, the oldest for {age}: start the session they are for.",
+    "⚠️ {pending} 条消息在等待，最久的已等 {age}：请启动它们所属的会话。",
+)
+DOCTOR_JOURNAL: Final = Text(
+    "❌ The journal could not store something ({reason}): free space on its disk.",
+    "❌ 日志库写入失败（{reason}）：请清理磁盘空间。",
+)
+DOCTOR_CALLS: Final = Text(
+    "⚠️ The last call to the platform that failed: {reason}",
+    "⚠️ 最近一次失败的平台调用：{reason}",
+)
+DOCTOR_GATEWAY: Final = Text(
+    "❌ The gateway to the platform does not answer: look into larkd.log.",
+    "❌ 平台网关没有响应：请查看 larkd.log。",
+)
+DOCTOR_MORE: Final = Text(
+    "\nMore, on the machine: larkd doctor", "\n更多检查，请在机器上运行：larkd doctor"
+)
 HELP: Final = Text(
     "/sessions – the sessions you can talk to\n"
     "/use <alias> – send what you write here to that session; /use - for the channel's owner\n"
@@ -184,7 +213,7 @@ HELP: Final = Text(
     "/replymode [stream|final|verbose|reset] – how much of a task is shown while it runs\n"
     "/new <agent> [alias] [directory] – start an agent; /close <alias> – end it\n"
     "/mode, /model, /effort [choice] – how its agent works; /commands – its own commands\n"
-    "/status – who hears this chat\n"
+    "/status – who hears this chat; /doctor – what is wrong, for admins\n"
     "/help – this list",
     "/sessions – 可以对话的会话\n"
     "/use <别名> – 把本聊天切到该会话；/use - 回到频道所有者\n"
@@ -193,7 +222,7 @@ HELP: Final = Text(
     "/replymode [stream|final|verbose|reset] – 任务执行时显示多少内容\n"
     "/new <agent> [别名] [目录] – 启动 agent；/close <别名> – 结束它\n"
     "/mode、/model、/effort [选项] – agent 的工作方式；/commands – 它自己的命令\n"
-    "/status – 谁在听本聊天\n"
+    "/status – 谁在听本聊天；/doctor – 管理员查看哪里有问题\n"
     "/help – 本列表",
 )
 BACKGROUND_DONE: Final = Text("✅ {alias} done", "✅ {alias} 已完成")

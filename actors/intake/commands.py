@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from actors.intake import doctor
 from actors.intake.agents import Agents
 from actors.intake.choosing import KINDS, Choosing
 from actors.intake.marks import WaitingMarks
@@ -94,6 +95,10 @@ class Commands:
                 )
             case Name.COMMANDS:
                 return await self._choosing.commands(_view(state, state.current))
+            case Name.DOCTOR if not self._stopper.is_admin(message.sender_id):
+                return strings.DOCTOR_NOT_ALLOWED
+            case Name.DOCTOR:
+                return await doctor.examine(self._to, state, self._now_ms)
             case Name.NEW | Name.CLOSE if not self._stopper.is_admin(message.sender_id):
                 return strings.AGENT_NOT_ALLOWED
             case Name.NEW:

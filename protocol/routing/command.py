@@ -68,6 +68,7 @@ class Name(StrEnum):
     MODEL = "model"
     EFFORT = "effort"
     COMMANDS = "commands"
+    DOCTOR = "doctor"
 
 
 class StopWord(Struct, frozen=True):

@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+import trio
+
 from tests.daemon.test_operator import larkd
-from tests.kit.daemon import open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform
+from tests.kit.raw_proxy import session
 
 
 async def findings(state_dir: Path, *arguments: str) -> dict[str, dict[str, Any]]:
@@ -73,3 +77,36 @@ domain = "https://no-such-host.invalid"
     assert credentials["state"] == "fail"
     assert "can't be resolved" in credentials["found"]
     assert "Errno" not in credentials["found"]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+async def test_admins_ask_in_the_chat(state_dir: Path, language: str) -> None:
+    async with open_platform() as platform:
+        chat = await platform.chat()
+        state = await platform.get("state")
+        alice = next(one["open_id"] for one in state["users"] if one["name"] == "Alice")
+        bob = next(one["open_id"] for one in state["users"] if one["name"] == "Bob")
+        async with open_daemon(platform, state_dir, language=language, admins=[alice]):
+            nobody = {"en": "No session gets the messages", "zh": "没有会话接收"}[language]
+            assert nobody in await answer_to(platform, chat, "/doctor")
+            async with session(state_dir, "boss", "dispatcher"):
+                fine = {"en": "✅ Everything is in order.", "zh": "✅ 一切正常。"}[language]
+                answer = await answer_to(platform, chat, "/doctor")
+                assert answer.startswith(fine)
+                assert "larkd doctor" in answer
+                group = await platform.chat("group", "Team")
+                refused = {"en": "Only an admin", "zh": "只有管理员"}[language]
+                assert refused in await answer_to(platform, group, "/doctor", sender=bob)
+
+
+async def answer_to(platform: Platform, chat: dict[str, Any], text: str, **more: Any) -> str:
+    """Send a command, and return the text of the reply to it."""
+    if chat["type"] == "group":
+        more["mention_bot"] = True
+    sent = await platform.send(chat, text, **more)
+    with trio.fail_after(15):
+        while True:
+            for message in await platform.messages(chat):
+                if message.get("parent_id") == sent["message_id"]:
+                    return str(json.loads(message["content"])["text"])
+            await trio.sleep(0.05)
