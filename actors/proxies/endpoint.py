@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import trio
@@ -12,7 +14,13 @@ from actors.kit.tls import TlsStream, client_context
 from actors.proxies.errors import DaemonNotRunning
 from actors.proxies.settings import ProxySettings
 from protocol.config.places import DaemonInfo, StateDir
+from protocol.wire import codec
 from protocol.wire.addresses import Address, parse_address
+from protocol.wire.framing import FrameReader
+from protocol.wire.messages import Hello
+
+PROBE_WITHIN_S: Final = 1.0
+PROBE_BYTES: Final = 4_096
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -103,6 +111,28 @@ async def connect(endpoint: Endpoint, settings: ProxySettings) -> trio.abc.Strea
         await trio.aclose_forcefully(plain)
         raise
     return stream
+
+
+async def another_serves(endpoint: Endpoint, settings: ProxySettings) -> Address | None:
+    """Return another of the cluster's addresses that serves now; None where none does.
+
+    A node that stands by refuses at once; one that serves greets. Over TLS its certificate
+    is verified, so nobody else is believed.
+    """
+    for address in settings.addresses:
+        if address == endpoint.address:
+            continue
+        with trio.move_on_after(PROBE_WITHIN_S), suppress(OSError, trio.BrokenResourceError):
+            async with await connect(Endpoint(address, endpoint.token), settings) as stream:
+                reader = FrameReader()
+                while data := await stream.receive_some(PROBE_BYTES):
+                    reader.feed(data)
+                    greeted = [isinstance(codec.decode_from_daemon(one), Hello) for one in reader]
+                    if any(greeted):
+                        return address
+                    if greeted:
+                        break
+    return None
 
 
 def _state(settings: ProxySettings, missing: str) -> StateDir:

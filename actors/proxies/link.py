@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-from actors.proxies.endpoint import Endpoint
+from actors.proxies.endpoint import Endpoint, another_serves
 from actors.proxies.errors import (
     Disconnected,
     NotTheDaemon,
@@ -30,6 +30,10 @@ from protocol.wire.framing import FrameReader
 ANSWER_WITHIN_S: Final = 10.0
 PING_AFTER_S: Final = 15.0
 GIVE_UP_AFTER_S: Final = 45.0
+PROBE_EVERY_S: Final = 0.5
+PROBE_PING_AFTER_S: Final = 1.5
+PROBE_AFTER_S: Final = 2.5
+"""In a cluster; a successor serves some 3 s after its holder stopped."""
 READ_BYTES: Final = 256 * 1024
 RETRY_AFTER_MAX_S: Final = 60.0
 """Whatever ``bye`` asks for: nobody is kept away by a large number."""
@@ -77,6 +81,8 @@ class Link:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write, nursery.cancel_scope)
                 nursery.start_soon(self._watch, nursery.cancel_scope)
+                if self._settings.addresses:
+                    nursery.start_soon(self._probe, nursery.cancel_scope)
                 try:
                     await self._read(registered)
                 except ProxyError as ended:
@@ -195,6 +201,24 @@ class Link:
             elif silent_s >= PING_AFTER_S:
                 n += 1
                 self._send_nowait(wire.Ping(n=n))
+
+    async def _probe(self, whole: trio.CancelScope) -> None:
+        """Of a silent node, look whether another serves the cluster by now.
+
+        A machine that is stopped keeps its connections: only this tells it from a slow one.
+        """
+        n = 0
+        while True:
+            await trio.sleep(PROBE_EVERY_S)
+            silent_s = trio.current_time() - self._received_at
+            if silent_s >= PROBE_PING_AFTER_S:
+                n -= 1
+                self._send_nowait(wire.Ping(n=n))
+            if silent_s >= PROBE_AFTER_S and self.registered is not None:
+                found = await another_serves(self._endpoint, self._settings)
+                if found is not None and trio.current_time() - self._received_at >= PROBE_AFTER_S:
+                    self.successors = (str(found),)
+                    whole.cancel(reason="another node serves the cluster")
 
     # ── from the daemon ─────────────────────────────────────────────────────
 
