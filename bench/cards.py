@@ -15,7 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -128,6 +128,13 @@ class Figures(msgspec.Struct, kw_only=True):
     limited: int
     stale_p50_s: float
     stale_p99_s: float
+    first_words_s: float
+    """Until the last of the turns showed something."""
+    final_s: float
+    """From the last text to the last end that was shown; 0 where nobody noted it."""
+    by_api: dict[str, int]
+    """Calls by endpoint, the busiest ones."""
+    validity: list[tuple[str, str]]
     incomplete: int
     """Cards without all of their text."""
     live: int
@@ -158,8 +165,12 @@ async def main() -> int:
                     "  staleness p50 / p99",
                     f"{figures.stale_p50_s:.1f} / {figures.stale_p99_s:.1f} s",
                 ),
+                ("  first words of all", f"{figures.first_words_s:.1f} s"),
+                ("  last end shown", f"{figures.final_s:.1f} s"),
                 ("  cards without all their text", str(figures.incomplete)),
                 ("  cards left live", str(figures.live)),
+                *((f"  {api}", f"{count:,}") for api, count in figures.by_api.items()),
+                *((f"  {name}", value) for name, value in figures.validity),
             ]
         )
     return 0
@@ -170,7 +181,7 @@ async def ours(turns: int, rate: float, seconds: float) -> Figures:
         async with open_loopback(Path(folder)) as loopback:
             boss = ProxySettings(session_id="boss", state_dir=loopback.state_dir, role="dispatcher")
             load = Load(rate, seconds)
-            async with open_proxy(boss), trio.open_nursery() as agents:
+            async with open_proxy(boss) as load.boss, trio.open_nursery() as agents:
                 for number, chat_id in enumerate(await loopback.chats(turns)):
                     await begin_turn(loopback, agents, load, number, chat_id)
                 await wait_cards(loopback, turns)
@@ -179,7 +190,7 @@ async def ours(turns: int, rate: float, seconds: float) -> Figures:
                 await trio.sleep(seconds + SETTLE_S)
                 started_ms = min(load.first_text_ms.values())
                 agents.cancel_scope.cancel()
-            return await figures_of(loopback, started_ms, rate, seconds, before)
+            return await figures_of(loopback, started_ms, rate, seconds, before, load)
 
 
 async def others(kind: str, turns: int, rate: float, seconds: float) -> Figures:
@@ -225,8 +236,14 @@ async def _platform_only(loopback: Loopback) -> AsyncIterator[tuple[str, str]]:
 
 
 async def figures_of(
-    loopback: Loopback, started_ms: float, rate: float, seconds: float, before: int
+    loopback: Loopback,
+    started_ms: float,
+    rate: float,
+    seconds: float,
+    before: int,
+    load: Load | None = None,
 ) -> Figures:
+    """Read the platform's record. *load* is what was really sent, where that is known."""
     calls = [call for call in await loopback.get("calls") if call["n"] > before]
     state = await loopback.get("state")
     chat_of = {one["card_id"]: one["chat_id"] for one in state["messages"] if one["card_id"]}
@@ -242,14 +259,25 @@ async def figures_of(
     stale = [
         age for cards in shown.values() for age in _staleness(cards, started_ms, rate, seconds)
     ]
-    wanted = int(rate * seconds * 0.98)
+    wanted = defaultdict(lambda: int(rate * seconds * 0.98), load.sent if load else {})
+    first_ms = [
+        min((at_ms for history in cards for at_ms, count in history if count), default=started_ms)
+        for cards in shown.values()
+    ]
+    final_ms = max(at_ms for cards in shown.values() for one in cards for at_ms, _ in one[-1:])
+    ended_ms = max(load.ended_ms.values()) if load and load.ended_ms else final_ms
+    apis = Counter(f"{call['method']} {call['template']}" for call in calls)
     return Figures(
         calls=len(calls),
         megabytes=sum(len(json.dumps(call["request"])) for call in calls) / 1e6,
         limited=sum(call["code"] in LIMITED for call in calls),
         stale_p50_s=percentile(stale, 0.5),
         stale_p99_s=percentile(stale, 0.99),
-        incomplete=sum(count < wanted for count in whole.values()),
+        first_words_s=(max(first_ms, default=started_ms) - started_ms) / 1000,
+        final_s=(final_ms - ended_ms) / 1000,
+        by_api=dict(apis.most_common(6)),
+        validity=load.validity() if load else [],
+        incomplete=sum(count < wanted[chat_id] for chat_id, count in whole.items()),
         live=live,
     )
 

@@ -67,7 +67,7 @@ async def measure_commands(
     loopback: Loopback, turns: int, commands: int, load: Load
 ) -> list[float]:
     boss = ProxySettings(session_id="boss", state_dir=loopback.state_dir, role="dispatcher")
-    async with open_proxy(boss), trio.open_nursery() as agents:
+    async with open_proxy(boss) as load.boss, trio.open_nursery() as agents:
         *chats, asking = await loopback.chats(turns + 1)
         for number, chat_id in enumerate(chats):
             await begin_turn(loopback, agents, load, number, chat_id)
@@ -89,7 +89,7 @@ async def measure_commands(
 async def measure_stops(loopback: Loopback, turns: int, load: Load) -> list[float]:
     boss = ProxySettings(session_id="boss", state_dir=loopback.state_dir, role="dispatcher")
     took: list[float] = []
-    async with open_proxy(boss), trio.open_nursery() as agents:
+    async with open_proxy(boss) as load.boss, trio.open_nursery() as agents:
         chats = await loopback.chats(turns)
         for number, chat_id in enumerate(chats):
             await begin_turn(loopback, agents, load, number, chat_id)

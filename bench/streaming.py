@@ -38,6 +38,8 @@ class Load:
         self.first_text_ms: dict[str, float] = {}
         self.ended_ms: dict[str, float] = {}
         self.go = trio.Event()
+        self.boss: Proxy | None = None
+        """The dispatcher."""
 
     async def run(self, proxy: Proxy, opened: trio.Event) -> None:
         async for turn in proxy.turns():
@@ -96,7 +98,7 @@ async def main() -> None:
 async def measure(loopback: Loopback, turns: int, load: Load) -> list[tuple[str, str]]:
     idle_mb = loopback.daemon.rss_mb()
     boss = ProxySettings(session_id="boss", state_dir=loopback.state_dir, role="dispatcher")
-    async with open_proxy(boss), trio.open_nursery() as agents:
+    async with open_proxy(boss) as load.boss, trio.open_nursery() as agents:
         for number, chat_id in enumerate(await loopback.chats(turns)):
             await begin_turn(loopback, agents, load, number, chat_id)
         await wait_cards(loopback, turns)
@@ -117,7 +119,9 @@ async def begin_turn(
     """Put a chat on a session of its own, and have it begin a turn."""
     opened = trio.Event()
     await agents.start(_agent, loopback, f"agent-{number}", load, opened)
-    await loopback.post("send", chat_id=chat_id, text=f"/use agent-{number}")
+    # Whoever may write may not command: so the channel is handed over, not the chat.
+    assert load.boss is not None
+    await load.boss.call_tool("feishu_channel_acquire", {"session_id": f"agent-{number}"})
     await loopback.post("send", chat_id=chat_id, text="go")
     with trio.fail_after(10):
         await opened.wait()

@@ -140,7 +140,7 @@ class Entity:
         if not self.begin(operation):
             return
         self._replace(parse_card(operation.content))
-        self._done(operation, card=self.card)
+        self._done(operation, card=_copy(self.card))
 
     def set_config(self, operation: Operation) -> None:
         """Merge the settings in the operation's content, JSON, into the card."""
@@ -203,7 +203,7 @@ class Entity:
             config = apply_action(card, action)
             opens = config.get("streaming_mode", opens) is True
         self._replace(card, opens=opens)
-        self._done(operation, card=self.card)
+        self._done(operation, card=_copy(self.card))
 
     def replace(self, card: dict[str, Any]) -> None:
         """Take the card that a callback answered with; the sequence stays."""
@@ -230,3 +230,9 @@ class Entity:
 
 def _text(element: dict[str, Any] | None) -> Any:
     return None if element is None else (element.get("content"), element.get("i18n_content"))
+
+
+def _copy(card: dict[str, Any]) -> dict[str, Any]:
+    """Return the card as it is now: its texts are changed in their place later."""
+    copied: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(card))
+    return copied

@@ -118,11 +118,17 @@ async def test_a_batch_and_a_patch_change_elements_with_the_cards_own_sequence()
             uuid="batch-1",
         )
         assert await client.call(batch) == Accepted()
+        streamed = gateway.ElementContent(
+            card_id=card_id, element_id="answer", content="ab later", sequence=2, uuid="later"
+        )
+        assert await client.call(streamed) == Accepted()
+        first, _ = await client.platform.get(f"cards/{card_id}/history")
+        assert "ab later" not in str(first), "as it was then"
         patch = gateway.PatchElement(
             card_id=card_id,
             element_id="footer",
             partial_json='{"content":"2 s"}',
-            sequence=2,
+            sequence=3,
             uuid="patch-2",
         )
         assert await client.call(patch) == Accepted()
@@ -130,7 +136,7 @@ async def test_a_batch_and_a_patch_change_elements_with_the_cards_own_sequence()
         assert isinstance(await client.call(stale), SequenceRefused)
         (card,) = await client.platform.cards()
         texts = [element["content"] for element in card["card"]["body"]["elements"]]
-        assert texts == ["ab", "2 s"]
+        assert texts == ["ab later", "2 s"]
 
 
 async def test_a_message_is_answered_and_gets_a_reaction() -> None:
