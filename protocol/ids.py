@@ -13,6 +13,8 @@ from typing import Final, NewType
 AccountId = NewType("AccountId", str)
 """Name of one Feishu app in the configuration, ``default`` when there is one."""
 ChatId = NewType("ChatId", str)
+PlaceKey = NewType("PlaceKey", str)
+"""A chat as one account sees it: what is bound to a session. See :func:`place_key`."""
 MessageId = NewType("MessageId", str)
 OpenId = NewType("OpenId", str)
 EventId = NewType("EventId", str)
@@ -43,6 +45,20 @@ def is_platform_id(text: str) -> bool:
 def turn_id(random_bytes: bytes) -> TurnId:
     """Mint a turn id from :data:`TURN_ID_BYTES` random bytes."""
     return TurnId(f"turn_{random_bytes.hex()}")
+
+
+DEFAULT_ACCOUNT: Final = AccountId("default")
+
+
+def place_key(account: AccountId, chat_id: ChatId) -> PlaceKey:
+    """Return the chat's name in bindings and status: bare for the account ``default``."""
+    return PlaceKey(chat_id if account == DEFAULT_ACCOUNT else f"{account}/{chat_id}")
+
+
+def split_place(place: PlaceKey) -> tuple[AccountId, ChatId]:
+    """Return account and chat of a place; no chat's id has a slash in it."""
+    account, _, chat_id = place.rpartition("/")
+    return AccountId(account or DEFAULT_ACCOUNT), ChatId(chat_id)
 
 
 def idempotency_key(*parts: str | int) -> str:

@@ -350,6 +350,7 @@ class App:
             intake_settings(self._settings, account, self._state, self._adapters),
             account.intake.receiver(),
             intake.Peers(
+                account=account.settings.account_id,
                 intake_tx=account.intake.tx,
                 journal_tx=self._boxes.journal.tx,
                 ownership_tx=self._boxes.ownership.tx,

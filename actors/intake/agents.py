@@ -50,7 +50,7 @@ class Agents:
         await self._own(lambda reply: ownership.Expect(session=session, reply=reply))
         await self._own(
             lambda reply: ownership.Bind(
-                chat_id=chat_id, session_id=started.session_id, reply=reply
+                place=self._to.place(chat_id), session_id=started.session_id, reply=reply
             )
         )
         return strings.AGENT_STARTED.format(alias=started.alias)

@@ -111,7 +111,7 @@ class Commands:
         nobody: ownership.ChatState | None = None
         return await ask_or(
             self._to.ownership_tx,
-            lambda reply: ownership.LookUp(chat_id=chat_id, reply=reply),
+            lambda reply: ownership.LookUp(place=self._to.place(chat_id), reply=reply),
             within_s=COMMAND_WITHIN_S,
             otherwise=lambda _reason: nobody,
         )
@@ -130,7 +130,9 @@ class Commands:
         bound_to = wanted.session.session_id if wanted and query != "-" else None
         stored: ownership.Stored = await ask_or(
             self._to.ownership_tx,
-            lambda reply: ownership.Bind(chat_id=chat_id, session_id=bound_to, reply=reply),
+            lambda reply: ownership.Bind(
+                place=self._to.place(chat_id), session_id=bound_to, reply=reply
+            ),
             within_s=COMMAND_WITHIN_S,
             otherwise=lambda _reason: ownership.Stored(done=False),
         )

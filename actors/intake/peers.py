@@ -9,7 +9,7 @@ import trio
 
 from actors.kit.mailbox import ActorGone, ask, ask_or
 from actors.messages import agents, approvals, gateway, intake, journal, lane, ownership
-from protocol.ids import ChatId
+from protocol.ids import AccountId, ChatId, PlaceKey, place_key
 from protocol.platform.outcomes import NoAnswer, Outcome
 
 ASK_WITHIN_S: Final = 1.2
@@ -22,6 +22,8 @@ CALL_WITHIN_S: Final = 30.0
 class Peers(msgspec.Struct, frozen=True, kw_only=True):
     """The intake's own mailbox, for its children, and those of the actors it writes to."""
 
+    account: AccountId
+    """Whose events they are about."""
     intake_tx: trio.MemorySendChannel[intake.IntakeMessage]
     journal_tx: trio.MemorySendChannel[journal.JournalMessage]
     ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]
@@ -30,15 +32,17 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True):
     approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage]
     agents_tx: trio.MemorySendChannel[agents.AgentsMessage]
 
+    def place(self, chat_id: ChatId) -> PlaceKey:
+        """Return the chat as this account sees it."""
+        return place_key(self.account, chat_id)
 
-async def find_target(
-    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage], chat_id: ChatId
-) -> ownership.ChatTarget | None:
+
+async def find_target(peers: Peers, chat_id: ChatId) -> ownership.ChatTarget | None:
     """Ask which session a chat is routed to; None where ownership does not answer in time."""
     try:
         target: ownership.ChatTarget = await ask(
-            ownership_tx,
-            lambda reply: ownership.FindTarget(chat_id=chat_id, reply=reply),
+            peers.ownership_tx,
+            lambda reply: ownership.FindTarget(place=peers.place(chat_id), reply=reply),
             within_s=ASK_WITHIN_S,
         )
     except (trio.TooSlowError, ActorGone):

@@ -150,7 +150,7 @@ class Prompts:
 
     async def _bind(self, one: _Held) -> None:
         row_id, chat_id = one.prompt.row_id, one.prompt.prepared.chat_id
-        target = await find_target(self._to.ownership_tx, chat_id)
+        target = await find_target(self._to, chat_id)
         await store(
             self._to.journal_tx,
             lambda reply: journal.Dispatch(row_id=row_id, chat_id=chat_id, reply=reply),
@@ -193,7 +193,7 @@ class Prompts:
         if not taken:
             return
         chats = {prompt.prepared.chat_id for prompt in taken}
-        targets = {chat_id: await find_target(self._to.ownership_tx, chat_id) for chat_id in chats}
+        targets = {chat_id: await find_target(self._to, chat_id) for chat_id in chats}
         capacities = {chat_id: one.capacity for chat_id, one in targets.items() if one is not None}
         prompts = [
             msgspec.structs.replace(prompt, capacity=capacities.get(prompt.prepared.chat_id))
@@ -210,8 +210,7 @@ class Prompts:
             await self._to.ownership_tx.send(
                 ownership.RowReady(
                     row_id=prompt.row_id,
-                    account=self._account,
-                    chat_id=chat_id,
+                    place=self._to.place(chat_id),
                     dispatched_to=prompt.dispatched_to,
                 )
             )

@@ -72,7 +72,7 @@ class Stopper:
         nobody: SessionId | None = None
         found: SessionId | None = await ask_or(
             self._to.ownership_tx,
-            lambda reply: ownership.FindRunning(chat_id=chat_id, reply=reply),
+            lambda reply: ownership.FindRunning(place=self._to.place(chat_id), reply=reply),
             within_s=COMMAND_WITHIN_S,
             otherwise=lambda _reason: nobody,
         )

@@ -11,7 +11,16 @@ import structlog
 from actors.journal.db import Db, Later, Row, Rows, change, the_one
 from actors.journal.roster import store_session
 from actors.messages import journal
-from protocol.ids import AccountId, CardId, ChatId, MessageId, SessionId, TurnId
+from protocol.ids import (
+    AccountId,
+    CardId,
+    ChatId,
+    MessageId,
+    PlaceKey,
+    SessionId,
+    TurnId,
+    split_place,
+)
 from protocol.routing.lease import LeaseState
 
 log = structlog.get_logger()
@@ -48,28 +57,30 @@ def save_lease(db: Db, message: journal.SaveLease) -> Later[journal.Done]:
         )
     ]
     stored = _bindings(db)
-    for chat in stored.keys() | lease.bindings.keys():
-        session = lease.bindings.get(chat)
-        if session != stored.get(chat):
-            replaced.append(_bind(db, chat, session))
-    for chat in message.moved:
+    for place in stored.keys() | lease.bindings.keys():
+        session = lease.bindings.get(place)
+        if session != stored.get(place):
+            replaced.append(_bind(db, place, session))
+    for place in message.moved:
+        account, chat = split_place(place)
         db.execute(
-            "UPDATE inbound SET routed_to = ?1 WHERE chat_id = ?2"
+            "UPDATE inbound SET routed_to = ?1 WHERE chat_id = ?2 AND account = ?3"
             " AND state IN ('received', 'ready', 'offered')",
-            lease.bindings.get(chat, ""),
+            lease.bindings.get(place, ""),
             chat,
+            account,
         )
     if message.session is not None:
         store_session(db, message.session)
     return Later(lambda: journal.Done(changed=any(rows.count() for rows in replaced)))
 
 
-def _bindings(db: Db) -> dict[ChatId, SessionId]:
+def _bindings(db: Db) -> dict[PlaceKey, SessionId]:
     rows = db.execute("SELECT chat_id, session_id FROM binding").all()
-    return {ChatId(chat): SessionId(session) for chat, session in rows}
+    return {PlaceKey(chat): SessionId(session) for chat, session in rows}
 
 
-def _bind(db: Db, chat: ChatId, session: SessionId | None) -> Rows:
+def _bind(db: Db, chat: PlaceKey, session: SessionId | None) -> Rows:
     if session is None:
         return db.execute("DELETE FROM binding WHERE chat_id = ?1", chat)
     return db.execute(

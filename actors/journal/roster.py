@@ -10,7 +10,7 @@ import msgspec
 
 from actors.journal.db import Db, Later, change
 from actors.messages import journal
-from protocol.ids import ChatId, SessionId
+from protocol.ids import PlaceKey, SessionId
 from protocol.routing.roster import KnownSession, Roster, reply_mode
 from protocol.wire.messages import ROLES
 
@@ -34,7 +34,7 @@ def load_roster(db: Db, _message: journal.LoadRoster) -> Roster:
         ).all()
     )
     unread = frozenset(
-        (SessionId(session_id), ChatId(chat_id))
+        (SessionId(session_id), PlaceKey(chat_id))
         for session_id, chat_id in db.execute("SELECT session_id, chat_id FROM unread").all()
     )
     return Roster(sessions=sessions, unread=unread)
@@ -81,4 +81,4 @@ def save_unread(db: Db, message: journal.SaveUnread) -> Later[journal.Done]:
         if message.unread
         else "DELETE FROM unread WHERE session_id = ?1 AND chat_id = ?2"
     )
-    return change(db, sql, message.session_id, message.chat_id)
+    return change(db, sql, message.session_id, message.place)

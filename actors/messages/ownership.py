@@ -12,7 +12,7 @@ from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.journal import Capacity
 from actors.messages.link import LinkMessage
-from protocol.ids import AccountId, ChatId, ConnectionId, EventId, RowId, SessionId
+from protocol.ids import AccountId, ConnectionId, EventId, PlaceKey, RowId, SessionId
 from protocol.routing.delivery import Offer
 from protocol.routing.roster import KnownSession, ReplyMode, SessionView
 from protocol.wire import messages as wire
@@ -90,7 +90,7 @@ class ChatState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LookUp(Message, frozen=True, kw_only=True):
-    chat_id: ChatId
+    place: PlaceKey
     reply: Reply[ChatState]
 
 
@@ -103,7 +103,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 class Bind(Message, frozen=True, kw_only=True):
     """Route a chat to a session, live or remembered; None: to the owner again."""
 
-    chat_id: ChatId
+    place: PlaceKey
     session_id: SessionId | None
     reply: Reply[Stored]
 
@@ -137,7 +137,7 @@ class TurnShown(Message, frozen=True, kw_only=True):
     """
 
     session_id: SessionId
-    chat_id: ChatId
+    place: PlaceKey
     reply: Reply[bool]
 
 
@@ -145,8 +145,7 @@ class RowReady(Message, frozen=True, kw_only=True):
     """A row of this chat became ready in the journal."""
 
     row_id: RowId
-    account: AccountId
-    chat_id: ChatId
+    place: PlaceKey
     dispatched_to: SessionId | None = None
     """The session its chat was on, where that is some time ago."""
 
@@ -262,12 +261,12 @@ class FindRunning(Message, frozen=True, kw_only=True):
     The one the chat is on comes first, and is the answer where no session has one.
     """
 
-    chat_id: ChatId
+    place: PlaceKey
     reply: Reply[SessionId | None]
 
 
 class FindTarget(Message, frozen=True, kw_only=True):
-    chat_id: ChatId
+    place: PlaceKey
     reply: Reply[ChatTarget]
 
 

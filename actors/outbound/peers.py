@@ -16,7 +16,7 @@ import trio
 from actors.kit.mailbox import Reply, ask_or
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, journal, ownership
-from protocol.ids import AccountId, ChatId, MessageId, SessionId
+from protocol.ids import AccountId, ChatId, MessageId, PlaceKey, SessionId, place_key
 from protocol.platform.outcomes import NoAnswer, Outcome, again_after_s
 
 JOURNAL_WITHIN_S: Final = 4.0
@@ -79,16 +79,20 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         known: journal.Correspondence = await self.ask_journal(
             lambda reply: journal.Correspondent(session_id=session_id, chat_id=chat_id, reply=reply)
         )
-        allowed = known.given or await self._is_routed_to(session_id, chat_id)
-        if known.account is None or known.account not in self.gateways or not allowed:
+        account = known.account
+        if (
+            account is None
+            or account not in self.gateways
+            or not (known.given or await self._is_target(session_id, place_key(account, chat_id)))
+        ):
             raise ToolError(f"session {session_id} was never given a message from chat {chat_id}")
-        return known.account
+        return account
 
-    async def _is_routed_to(self, session_id: SessionId, chat_id: ChatId) -> bool:
+    async def _is_target(self, session_id: SessionId, place: PlaceKey) -> bool:
         nobody = ownership.ChatTarget(session_id=None, alias=None, live=False)
         routed: ownership.ChatTarget = await ask_or(
             self.ownership_tx,
-            lambda reply: ownership.FindTarget(chat_id=chat_id, reply=reply),
+            lambda reply: ownership.FindTarget(place=place, reply=reply),
             within_s=ASK_WITHIN_S,
             otherwise=lambda _reason: nobody,
         )

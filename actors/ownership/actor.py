@@ -28,7 +28,7 @@ from actors.ownership.people import People
 from actors.ownership.rows import Rows
 from actors.ownership.sessions import Sessions
 from actors.ownership.status import OwnershipSettings, StatusBoard
-from protocol.ids import ChatId, ConnectionId, SessionId
+from protocol.ids import ConnectionId, PlaceKey, SessionId
 from protocol.routing import lease
 from protocol.routing.roster import KnownSession
 from protocol.wire.messages import NOT_REGISTERED
@@ -128,7 +128,7 @@ class _Ownership:
                     if not message.reply.abandoned:
                         message.reply.send(await self._call_tool(message))
             case ownership.RowReady():
-                self._wake_target(message.chat_id)
+                self._wake_target(message.place)
                 if message.dispatched_to is not None:
                     self._wake(message.dispatched_to)
             case ownership.IntakeStarted():
@@ -303,14 +303,14 @@ class _Ownership:
             found = await self._status.describe(state, self._now_ms())
             call.reply.send(ownership.ToolDone(result=found))
 
-    def _wake_target(self, chat_id: ChatId) -> None:
-        self._wake(lease.target_of(self._state, chat_id))
+    def _wake_target(self, place: PlaceKey) -> None:
+        self._wake(lease.target_of(self._state, place))
 
     def _wake(self, session_id: SessionId | None) -> None:
         if session_id is not None:
             self._lanes.wake(session_id)
 
-    async def _change(self, new: lease.State, moved: frozenset[ChatId]) -> bool:
+    async def _change(self, new: lease.State, moved: frozenset[PlaceKey]) -> bool:
         """Let *new* stand, if it can be stored; return whether it does."""
         if await self._commit(new, moved) is not None:
             return False
@@ -322,7 +322,7 @@ class _Ownership:
     async def _commit(
         self,
         new: lease.State,
-        moved: frozenset[ChatId] = frozenset(),
+        moved: frozenset[PlaceKey] = frozenset(),
         session: KnownSession | None = None,
     ) -> str | None:
         """Store the lease if it changed, with *session*; return why it could not be stored."""
@@ -340,7 +340,7 @@ class _Ownership:
         return answer.reason
 
     async def _follow(
-        self, old: lease.State, new: lease.State, moved: frozenset[ChatId] = frozenset()
+        self, old: lease.State, new: lease.State, moved: frozenset[PlaceKey] = frozenset()
     ) -> None:
         """The state is stored: let rows in flight and waiting rows follow it."""
         self._state = new
@@ -358,8 +358,8 @@ class _Ownership:
         target = lease.effective_target(new)
         if target != lease.effective_target(old):
             self._wake(target)
-        for chat_id in moved:
-            self._wake_target(chat_id)
+        for place in moved:
+            self._wake_target(place)
 
     async def _revoke(self) -> None:
         """Take unacked rows from sessions they are no longer routed to."""

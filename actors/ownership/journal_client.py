@@ -16,7 +16,7 @@ import trio
 
 from actors.kit.mailbox import Reply
 from actors.messages import journal
-from protocol.ids import ChatId, RowId
+from protocol.ids import PlaceKey, RowId
 from protocol.routing import lease
 
 COMMIT_WITHIN_S: Final = 4.0
@@ -63,7 +63,7 @@ class JournalClient:
         self._writing[row_id] += 1
         self._nursery.start_soon(self._confirm, row_id, rx, build)
 
-    async def write_lease(self, state: lease.LeaseState, moved: frozenset[ChatId]) -> None:
+    async def write_lease(self, state: lease.LeaseState, moved: frozenset[PlaceKey]) -> None:
         """Let the lease stand again as it was before a commit that may yet come about.
 
         Sent in order, so that it comes after that one.

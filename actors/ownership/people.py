@@ -10,10 +10,10 @@ from typing import Final
 
 from actors.messages import ownership
 from actors.ownership.sessions import Sessions
-from protocol.ids import ChatId, SessionId
+from protocol.ids import PlaceKey, SessionId
 from protocol.routing import lease
 
-Change = Callable[[lease.State, frozenset[ChatId]], Awaitable[bool]]
+Change = Callable[[lease.State, frozenset[PlaceKey]], Awaitable[bool]]
 """``change(new, moved)``: let the new state stand, and the rows of moved chats follow."""
 
 
@@ -33,21 +33,21 @@ class People:
             message.reply.close()  # its asker has told that nothing has changed
             return
         match message:
-            case ownership.FindTarget(chat_id=chat_id):
+            case ownership.FindTarget(place=place):
                 with message.reply:
-                    message.reply.send(self._sessions.target(self._state(), chat_id))
-            case ownership.FindRunning(chat_id=chat_id):
+                    message.reply.send(self._sessions.target(self._state(), place))
+            case ownership.FindRunning(place=place):
                 with message.reply:
-                    message.reply.send(self._sessions.running(self._state(), chat_id))
-            case ownership.LookUp(chat_id=chat_id):
+                    message.reply.send(self._sessions.running(self._state(), place))
+            case ownership.LookUp(place=place):
                 with message.reply:
-                    message.reply.send(self._sessions.chat_state(self._state(), chat_id))
-            case ownership.TurnShown(session_id=session_id, chat_id=chat_id):
+                    message.reply.send(self._sessions.chat_state(self._state(), place))
+            case ownership.TurnShown(session_id=session_id, place=place):
                 with message.reply:
-                    background = lease.assigned(self._state(), chat_id) != session_id
+                    background = lease.assigned(self._state(), place) != session_id
                     message.reply.send(background)
                     if background:
-                        await self._sessions.mark(session_id, chat_id, unread=True)
+                        await self._sessions.mark(session_id, place, unread=True)
             case ownership.Bind():
                 with message.reply:
                     message.reply.send(ownership.Stored(done=await self._bind(message)))
@@ -68,12 +68,12 @@ class People:
         if wish.session_id is not None and not self._sessions.knows(wish.session_id):
             return False
         state = self._state()
-        new = lease.bind(state, wish.chat_id, wish.session_id)
+        new = lease.bind(state, wish.place, wish.session_id)
         if not await self._change(new, lease.moved_chats(state, new, all_of_them=False)):
             return False
-        session_id = lease.assigned(new, wish.chat_id)
+        session_id = lease.assigned(new, wish.place)
         if session_id is not None:
-            await self._sessions.mark(session_id, wish.chat_id, unread=False)
+            await self._sessions.mark(session_id, wish.place, unread=False)
         return True
 
     async def _remove(self, session_id: SessionId) -> bool:

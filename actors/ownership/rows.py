@@ -18,7 +18,7 @@ import trio
 
 from actors.messages import journal, ownership
 from actors.ownership.journal_client import JournalClient
-from protocol.ids import ChatId, ConnectionId, EventId, RowId, SessionId
+from protocol.ids import ConnectionId, EventId, PlaceKey, RowId, SessionId, place_key
 from protocol.routing.delivery import Offer, RowState
 from protocol.routing.lease import Session
 
@@ -32,7 +32,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     """A row offered to a connection and not acked yet."""
 
     row_id: RowId
-    chat_id: ChatId
+    place: PlaceKey
     dispatched_to: SessionId | None
     attempt: int
 
@@ -94,7 +94,7 @@ class Rows:
             return None  # the end of the connection released what it was offered
         connection.held[answer.event_id] = Held(
             row_id=answer.row_id,
-            chat_id=answer.prepared.chat_id,
+            place=place_key(answer.account, answer.prepared.chat_id),
             dispatched_to=answer.dispatched_to,
             attempt=answer.attempt,
         )
@@ -125,7 +125,7 @@ class Rows:
         log.info(
             "row.delivered",
             event_id=ack.event_id,
-            chat=row.chat_id,
+            chat=row.place,
             connection=ack.connection_id,
             attempt=ack.attempt,
         )
@@ -177,13 +177,13 @@ class Rows:
         connection = self._connections.get(connection_id)
         return tuple(connection.held.values()) if connection else ()
 
-    def move(self, chats: frozenset[ChatId], bindings: Mapping[ChatId, SessionId]) -> None:
+    def move(self, chats: frozenset[PlaceKey], bindings: Mapping[PlaceKey, SessionId]) -> None:
         """Let rows of these chats follow the new binding, as they do in the journal."""
         for connection in self._connections.values():
             for event_id, row in connection.held.items():
-                if row.chat_id in chats:
+                if row.place in chats:
                     connection.held[event_id] = msgspec.structs.replace(
-                        row, dispatched_to=bindings.get(row.chat_id)
+                        row, dispatched_to=bindings.get(row.place)
                     )
 
     # ── what the journal has and nobody here knows ──────────────────────────

@@ -13,7 +13,7 @@ import structlog
 
 from actors.messages import journal, ownership
 from actors.ownership.journal_client import JournalClient
-from protocol.ids import ChatId, RowId, SessionId
+from protocol.ids import PlaceKey, RowId, SessionId, place_key
 from protocol.routing import lease, roster
 from protocol.routing.delivery import Offer
 from protocol.routing.roster import KnownSession, ReplyMode, SessionView
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 class _InFlight(msgspec.Struct, frozen=True):
     row_id: RowId
-    chat_id: ChatId
+    place: PlaceKey
 
 
 class Sessions:
@@ -35,7 +35,7 @@ class Sessions:
         self._journal = journal_client
         self._now_ms = now_ms
         self._known: dict[SessionId, KnownSession] = {}
-        self._unread: set[tuple[SessionId, ChatId]] = set()
+        self._unread: set[tuple[SessionId, PlaceKey]] = set()
         self._in_flight: dict[SessionId, _InFlight] = {}
         self._asking: set[SessionId] = set()  # for their next row, which may leave the queue now
 
@@ -157,15 +157,17 @@ class Sessions:
         self._asking.discard(session_id)
 
     def began(self, session_id: SessionId, offer: Offer) -> None:
-        self._in_flight[session_id] = _InFlight(offer.row_id, offer.prepared.chat_id)
+        self._in_flight[session_id] = _InFlight(
+            offer.row_id, place_key(offer.account, offer.prepared.chat_id)
+        )
 
-    def running(self, state: lease.State, chat_id: ChatId) -> SessionId | None:
+    def running(self, state: lease.State, place: PlaceKey) -> SessionId | None:
         """Return the session with a turn in flight of this chat; the one the chat is on is first.
 
         It is also the answer where there is none: it may be at a turn of its own.
         """
-        found = [key for key, turn in self._in_flight.items() if turn.chat_id == chat_id]
-        current = lease.assigned(state, chat_id)
+        found = [key for key, turn in self._in_flight.items() if turn.place == place]
+        current = lease.assigned(state, place)
         return current if current in found else next(iter(found), current)
 
     def ended(self, row_id: RowId) -> None:
@@ -175,22 +177,22 @@ class Sessions:
 
     # ── what is unread ──────────────────────────────────────────────────────
 
-    async def mark(self, session_id: SessionId, chat_id: ChatId, *, unread: bool) -> None:
-        key = (session_id, chat_id)
+    async def mark(self, session_id: SessionId, place: PlaceKey, *, unread: bool) -> None:
+        key = (session_id, place)
         if (key in self._unread) is unread or not self.knows(session_id):
             return
         (self._unread.add if unread else self._unread.discard)(key)
         await self._journal.send(
             lambda reply: journal.SaveUnread(
-                session_id=session_id, chat_id=chat_id, unread=unread, reply=reply
+                session_id=session_id, place=place, unread=unread, reply=reply
             )
         )
 
     # ── what a chat sees ────────────────────────────────────────────────────
 
-    def target(self, state: lease.State, chat_id: ChatId) -> ownership.ChatTarget:
+    def target(self, state: lease.State, place: PlaceKey) -> ownership.ChatTarget:
         """Return the session the chat is on, and whether a prompt has to wait for it."""
-        session_id = lease.assigned(state, chat_id)
+        session_id = lease.assigned(state, place)
         live = state.sessions.get(session_id) if session_id else None
         if live is None:
             return ownership.ChatTarget(session_id=session_id, alias=None, live=False)
@@ -211,8 +213,8 @@ class Sessions:
             busy=busy,
         )
 
-    def chat_state(self, state: lease.State, chat_id: ChatId) -> ownership.ChatState:
-        current = lease.assigned(state, chat_id)
+    def chat_state(self, state: lease.State, place: PlaceKey) -> ownership.ChatState:
+        current = lease.assigned(state, place)
         away = [
             one
             for one in sorted(self._known.values(), key=lambda one: -one.seen_at_ms)
@@ -224,24 +226,24 @@ class Sessions:
             for live in state.sessions.values()
         ]
         return ownership.ChatState(
-            sessions=tuple(self._view(one, state, chat_id, current) for one in (*here, *away)),
+            sessions=tuple(self._view(one, state, place, current) for one in (*here, *away)),
             current=current,
-            bound=chat_id in state.lease.bindings,
+            bound=place in state.lease.bindings,
             owner=state.lease.owner or state.lease.dispatcher,
             lease_epoch=state.lease.epoch,
         )
 
     def _view(
-        self, known: KnownSession, state: lease.State, chat_id: ChatId, current: SessionId | None
+        self, known: KnownSession, state: lease.State, place: PlaceKey, current: SessionId | None
     ) -> SessionView:
         session_id = known.session_id
         live = state.sessions.get(session_id)
         turn = self._in_flight.get(session_id)
-        in_background = turn is not None and turn.chat_id == chat_id and session_id != current
+        in_background = turn is not None and turn.place == place and session_id != current
         return SessionView(
             session=known,
             live=live is not None,
             takes_turns=live is not None and wire.CAPABILITY_TURNS in live.capabilities,
             busy=turn is not None,
-            marked=in_background or (session_id, chat_id) in self._unread,
+            marked=in_background or (session_id, place) in self._unread,
         )

@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from protocol.ids import ChatId, ConnectionId, SessionId
+from protocol.ids import ConnectionId, PlaceKey, SessionId
 from protocol.routing import alias
 from protocol.wire.messages import Role
 
@@ -45,7 +45,7 @@ class LeaseState(Struct, frozen=True, kw_only=True):
     dispatcher: SessionId | None = None
     granted: SessionId | None = None
     epoch: int = 0
-    bindings: Mapping[ChatId, SessionId] = {}
+    bindings: Mapping[PlaceKey, SessionId] = {}
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -140,18 +140,18 @@ def live_dispatcher(state: State) -> Session | None:
     return session if session is not None and session.role == "dispatcher" else None
 
 
-def target_of(state: State, chat_id: ChatId) -> SessionId | None:
+def target_of(state: State, place: PlaceKey) -> SessionId | None:
     """Return the live session this chat is routed to now, or None: its rows wait."""
-    bound = state.lease.bindings.get(chat_id)
+    bound = state.lease.bindings.get(place)
     if bound is None:
         return effective_target(state)
     return bound if bound in state.sessions else None
 
 
-def assigned(state: State, chat_id: ChatId) -> SessionId | None:
+def assigned(state: State, place: PlaceKey) -> SessionId | None:
     """Return the session a chat is on, live or not: its own, else the channel's."""
     held = state.lease
-    return held.bindings.get(chat_id) or held.owner or held.dispatcher
+    return held.bindings.get(place) or held.owner or held.dispatcher
 
 
 def row_target(state: State, dispatched_to: SessionId | None) -> SessionId | None:
@@ -165,7 +165,7 @@ def row_target(state: State, dispatched_to: SessionId | None) -> SessionId | Non
     return dispatched_to if dispatched_to in state.sessions else None
 
 
-def moved_chats(old: State, new: State, *, all_of_them: bool) -> frozenset[ChatId]:
+def moved_chats(old: State, new: State, *, all_of_them: bool) -> frozenset[PlaceKey]:
     """Return the chats whose waiting rows follow their new binding.
 
     What was dispatched to a live session runs there, whatever the chat is on now. What
@@ -177,11 +177,11 @@ def moved_chats(old: State, new: State, *, all_of_them: bool) -> frozenset[ChatI
     return frozenset(chat for chat in changed if all_of_them or target_of(old, chat) is None)
 
 
-def bind(state: State, chat_id: ChatId, session_id: SessionId | None) -> State:
+def bind(state: State, place: PlaceKey, session_id: SessionId | None) -> State:
     """Bind a chat to a session, or let it follow the owner again (None)."""
-    bindings = {key: value for key, value in state.lease.bindings.items() if key != chat_id}
+    bindings = {key: value for key, value in state.lease.bindings.items() if key != place}
     if session_id is not None:
-        bindings[chat_id] = session_id
+        bindings[place] = session_id
     return _with(state, msgspec.structs.replace(state.lease, bindings=bindings))
 
 

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from protocol import strings
-from protocol.ids import ChatId, SessionId
+from protocol.ids import PlaceKey, SessionId
 from protocol.quoted import quoted
 from protocol.routing.command import Ambiguous, Matched, NoMatch, match_alias
 from protocol.wire.messages import Role
@@ -45,7 +45,7 @@ class Roster(Struct, frozen=True, kw_only=True):
     """What the journal keeps: the sessions, the latest seen first, and what is unread."""
 
     sessions: tuple[KnownSession, ...] = ()
-    unread: frozenset[tuple[SessionId, ChatId]] = frozenset()
+    unread: frozenset[tuple[SessionId, PlaceKey]] = frozenset()
 
 
 class SessionView(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from protocol.ids import (
     ChatId,
     ConnectionId,
     EventId,
+    PlaceKey,
     RowId,
     SessionId,
 )
@@ -250,7 +251,7 @@ class SaveLease(Message, frozen=True, kw_only=True):
     """
 
     lease: LeaseState
-    moved: frozenset[ChatId] = frozenset()
+    moved: frozenset[PlaceKey] = frozenset()
     session: KnownSession | None = None
     """Remembered in the same commit."""
     reply: Reply[Done | Failed]
@@ -279,6 +280,6 @@ class SaveUnread(Message, frozen=True, kw_only=True):
     """Note that a session has, or has no more, background work unread in a chat."""
 
     session_id: SessionId
-    chat_id: ChatId
+    place: PlaceKey
     unread: bool
     reply: Reply[Done | Failed]

@@ -217,6 +217,7 @@ class World:
             ),
             self.rx.clone(),
             intake_actor.Peers(
+                account=ACCOUNT,
                 intake_tx=self.tx,
                 journal_tx=self.journal_tx,
                 ownership_tx=self.ownership_tx,

@@ -20,6 +20,7 @@ from protocol.ids import (
     EventId,
     MessageId,
     OpenId,
+    PlaceKey,
     RowId,
     SessionId,
     TurnId,
@@ -236,14 +237,14 @@ class JournalClient:
         return answer
 
     def save_lease(self, lease: LeaseState, moved: Collection[str] = ()) -> bool:
-        chats = frozenset(map(ChatId, moved))
+        chats = frozenset(map(PlaceKey, moved))
         return self._changed(journal.SaveLease(lease=lease, moved=chats, reply=NOBODY))
 
     def bind(self, bindings: dict[str, str], moved: Collection[str] = ()) -> bool:
         """Replace all bindings of chats to sessions; rows of *moved* chats follow."""
         return self.save_lease(
             LeaseState(
-                bindings={ChatId(chat): SessionId(session) for chat, session in bindings.items()}
+                bindings={PlaceKey(chat): SessionId(session) for chat, session in bindings.items()}
             ),
             moved,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from actors.messages import journal
-from protocol.ids import ChatId, MessageId, SessionId
+from protocol.ids import MessageId, PlaceKey, SessionId
 from protocol.routing.lease import LeaseState
 from tests.actors.journal.client import NOBODY, JournalClient, entry
 
@@ -20,7 +20,7 @@ def test_a_lease_comes_back_as_it_was_saved(client: JournalClient) -> None:
         dispatcher=SessionId("d"),
         granted=SessionId("g"),
         epoch=41,
-        bindings={ChatId("oc_1"): SessionId("a"), ChatId("oc_2"): SessionId("b")},
+        bindings={PlaceKey("oc_1"): SessionId("a"), PlaceKey("oc_2"): SessionId("b")},
     )
     assert client.save_lease(lease)
     assert client.lease() == lease
@@ -31,18 +31,18 @@ def test_saving_replaces_lease_and_bindings(client: JournalClient) -> None:
         LeaseState(
             owner=SessionId("o"),
             epoch=1,
-            bindings={ChatId("oc_1"): SessionId("a"), ChatId("oc_2"): SessionId("b")},
+            bindings={PlaceKey("oc_1"): SessionId("a"), PlaceKey("oc_2"): SessionId("b")},
         )
     )
     later = LeaseState(
-        epoch=2, bindings={ChatId("oc_2"): SessionId("c"), ChatId("oc_3"): SessionId("a")}
+        epoch=2, bindings={PlaceKey("oc_2"): SessionId("c"), PlaceKey("oc_3"): SessionId("a")}
     )
     client.save_lease(later)
     assert client.lease() == later
 
 
 def test_saving_what_is_there_changes_nothing(client: JournalClient) -> None:
-    lease = LeaseState(owner=SessionId("o"), bindings={ChatId("oc_1"): SessionId("a")})
+    lease = LeaseState(owner=SessionId("o"), bindings={PlaceKey("oc_1"): SessionId("a")})
     assert client.save_lease(lease)
     assert not client.save_lease(lease)
     assert client.save_lease(replace(lease, bindings={}))

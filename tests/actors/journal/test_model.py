@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from actors.journal import OpenStore, sqlite_store
 from actors.messages import journal
-from protocol.ids import ChatId, RowId, SessionId
+from protocol.ids import PlaceKey, RowId, SessionId
 from protocol.routing.delivery import CLOSED_STATES, RowState
 from protocol.routing.lease import LeaseState
 from tests.actors.journal.client import JournalClient, append_message
@@ -43,7 +43,7 @@ SAVED_LEASES = st.builds(
     LeaseState,
     owner=st.none() | SESSIONS.map(SessionId),
     epoch=st.integers(0, 5),
-    bindings=st.dictionaries(CHATS.map(ChatId), SESSIONS.map(SessionId)),
+    bindings=st.dictionaries(CHATS.map(PlaceKey), SESSIONS.map(SessionId)),
 )
 
 
@@ -112,7 +112,7 @@ class JournalAgainstModel(RuleBasedStateMachine):
 
     def dispatched(self, row: ModelRow, chat: str) -> None:
         if not row.dispatched:
-            row.dispatched_to = self.lease.bindings.get(ChatId(chat))
+            row.dispatched_to = self.lease.bindings.get(PlaceKey(chat))
         row.dispatched, row.chat = True, chat
 
     # ── messages ────────────────────────────────────────────────────────────
@@ -271,7 +271,7 @@ class JournalAgainstModel(RuleBasedStateMachine):
         self.lease = lease
         for row in self.rows:
             if row.dispatched and row.chat in moved:
-                row.dispatched_to = lease.bindings.get(ChatId(row.chat))
+                row.dispatched_to = lease.bindings.get(PlaceKey(row.chat))
 
     @rule(account=ACCOUNTS, after=st.integers(0, 5), limit=st.integers(1, 5))
     def list_unprepared(self, account: str, after: int, limit: int) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from actors.journal import JournalNewer, JournalUnavailable, SqliteStore, problems_of, schema
 from actors.messages import journal
-from protocol.ids import AccountId, ChatId, MessageId, SessionId
+from protocol.ids import AccountId, MessageId, PlaceKey, SessionId
 from protocol.routing.lease import LeaseState
 from tests.actors.journal.client import ACCOUNT, NOBODY, JournalClient
 
@@ -48,7 +48,7 @@ def test_an_upgraded_journal_holds_all_that_it_held(path: Path, version: int) ->
         assert client.lease() == LeaseState(
             owner=SessionId("s_owner"),
             epoch=41,
-            bindings={ChatId("oc_bound"): SessionId("s_bound")},
+            bindings={PlaceKey("oc_bound"): SessionId("s_bound")},
         )
         (card,) = client.open_cards()
         assert (card.card_id, card.message_id, card.text) == ("c_open", "om_card", "so far: 多语言")

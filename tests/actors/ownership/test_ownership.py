@@ -15,13 +15,24 @@ from actors import ownership as ownership_actor
 from actors.kit.mailbox import Reply, ask
 from actors.messages import journal, lane, link, ownership
 from actors.ownership.lanes import Lanes
-from protocol.ids import AccountId, ChatId, ConnectionId, EventId, MessageId, OpenId, SessionId
+from protocol.ids import (
+    AccountId,
+    ChatId,
+    ConnectionId,
+    EventId,
+    MessageId,
+    OpenId,
+    PlaceKey,
+    SessionId,
+    place_key,
+)
 from protocol.routing.delivery import Prepared
 from protocol.routing.lease import LeaseState
 from protocol.wire.messages import Role
 
 ArgumentTs = TypeVarTuple("ArgumentTs")
 ResultT = TypeVar("ResultT")
+ACCOUNT = AccountId("default")
 CHAT = ChatId("oc_1")
 A, B = SessionId("a"), SessionId("b")
 
@@ -83,10 +94,10 @@ class World:
 
         return await ask(self.tx, build, within_s=within_s)
 
-    async def bind(self, chat_id: ChatId, session_id: SessionId | None) -> bool:
+    async def bind(self, place: PlaceKey, session_id: SessionId | None) -> bool:
         stored: ownership.Stored = await ask(
             self.tx,
-            lambda reply: ownership.Bind(chat_id=chat_id, session_id=session_id, reply=reply),
+            lambda reply: ownership.Bind(place=place, session_id=session_id, reply=reply),
             within_s=10,
         )
         return stored.done
@@ -111,13 +122,13 @@ class World:
         )
         return answer.result if isinstance(answer, ownership.ToolDone) else answer.error
 
-    async def row(self, chat_id: ChatId = CHAT) -> None:
+    async def row(self, chat_id: ChatId = CHAT, account: AccountId = ACCOUNT) -> None:
         """Bring one message of a chat to ``ready``."""
         number = next(self.numbers)
         appended: journal.Appended | journal.Failed = await ask(
             self.journal_tx,
             lambda reply: journal.Append(
-                account=AccountId("default"),
+                account=account,
                 event_id=EventId(f"e{number}"),
                 message_key=f"om_{number}",
                 kind="message",
@@ -296,7 +307,7 @@ async def test_a_slow_journal_keeps_nobody_from_asking_where_a_chat_is_routed(
             await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(1)))
             target: ownership.ChatTarget = await ask(
                 world.tx,
-                lambda reply: ownership.FindTarget(chat_id=CHAT, reply=reply),
+                lambda reply: ownership.FindTarget(place=place_key(ACCOUNT, CHAT), reply=reply),
                 within_s=0.1,
             )
             assert not target.live
@@ -308,10 +319,10 @@ async def test_only_the_session_a_chat_went_to_is_woken(autojump_clock: MockCloc
         for number in range(2, 102):
             session = SessionId(f"s{number}")
             await world.register(session, number)
-            await world.bind(ChatId(f"oc_{number}"), session)
+            await world.bind(PlaceKey(f"oc_{number}"), session)
         await wait_all_tasks_blocked()
         world.notices.clear()
-        await world.bind(ChatId("oc_2"), SessionId("s3"))
+        await world.bind(PlaceKey("oc_2"), SessionId("s3"))
         await world.register(SessionId("s5"), 500)
         await wait_all_tasks_blocked()
         assert set(world.woken()) <= {"s3", "s5"}
@@ -361,3 +372,26 @@ async def test_a_row_that_became_ready_without_a_notice_is_asked_for(
         await world.tx.send(ownership.IntakeStarted())
         await wait_all_tasks_blocked()
         assert world.woken() == [A]
+
+
+async def test_two_bots_in_one_group_share_no_binding(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.register(B, 2)
+        other = AccountId("other")
+        await world.bind(place_key(other, CHAT), B)
+        await world.row(CHAT)
+        await world.row(CHAT, other)
+        of_other, of_default = await world.next(B, 2), await world.next(A, 1)
+        assert of_other is not None
+        assert of_default is not None
+        assert (of_other.offer.account, of_default.offer.account) == (other, ACCOUNT)
+        status = await world.call(1, "feishu_channel_status")
+        assert status["bindings"] == {"other/oc_1": "b"}
+        await world.row(CHAT, other)
+        await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(2)))
+        await world.bind(place_key(other, CHAT), None)
+        for _ in range(2):
+            row = await world.next(A, 1)
+            assert row is not None
+            assert row.offer.account == other, "it follows the binding of its own account"

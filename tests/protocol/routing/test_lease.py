@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from protocol.ids import ChatId, ConnectionId, SessionId
+from protocol.ids import ConnectionId, PlaceKey, SessionId
 from protocol.routing import lease
 from protocol.routing.lease import LeaseState, Session, State, ToolError
 from protocol.wire.messages import Role
@@ -165,22 +165,22 @@ def test_the_owner_acquiring_again_succeeds_and_changes_nothing(setup: Setup) ->
 def test_reclaim_by_the_owner_keeps_the_epoch_and_can_end_bindings(setup: Setup) -> None:
     setup.join("boss", "dispatcher")
     setup.join("mate")
-    setup.state = lease.bind(setup.state, ChatId("oc_1"), SessionId("mate"))
-    assert lease.target_of(setup.state, ChatId("oc_1")) == "mate"
+    setup.state = lease.bind(setup.state, PlaceKey("oc_1"), SessionId("mate"))
+    assert lease.target_of(setup.state, PlaceKey("oc_1")) == "mate"
     setup.call("boss", "reclaim")
-    assert lease.target_of(setup.state, ChatId("oc_1")) == "mate"
+    assert lease.target_of(setup.state, PlaceKey("oc_1")) == "mate"
     text = setup.call("boss", "reclaim", chats=True)
     assert text == "Feishu channel owner reclaimed by dispatcher boss (epoch 1)."
-    assert lease.target_of(setup.state, ChatId("oc_1")) == "boss"
+    assert lease.target_of(setup.state, PlaceKey("oc_1")) == "boss"
 
 
 def test_a_bound_chat_waits_for_its_session(setup: Setup) -> None:
     setup.join("boss", "dispatcher")
     setup.join("mate")
-    setup.state = lease.bind(setup.state, ChatId("oc_1"), SessionId("mate"))
+    setup.state = lease.bind(setup.state, PlaceKey("oc_1"), SessionId("mate"))
     setup.leave("mate")
-    assert lease.target_of(setup.state, ChatId("oc_1")) is None
-    assert lease.target_of(setup.state, ChatId("oc_2")) == "boss"
+    assert lease.target_of(setup.state, PlaceKey("oc_1")) is None
+    assert lease.target_of(setup.state, PlaceKey("oc_2")) == "boss"
 
 
 def test_return_with_the_dispatcher_offline_changes_nothing(setup: Setup) -> None:

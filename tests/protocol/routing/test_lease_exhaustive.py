@@ -18,13 +18,13 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from protocol.ids import ChatId, ConnectionId, SessionId
+from protocol.ids import ConnectionId, PlaceKey, SessionId
 from protocol.routing import lease
 from protocol.routing.lease import LeaseState, Session, State, ToolError
 from protocol.wire.messages import Role
 
 IDS: Final = tuple(SessionId(name) for name in "abcde")
-CHATS: Final = (ChatId("oc_1"), ChatId("oc_2"))
+CHATS: Final = (PlaceKey("oc_1"), PlaceKey("oc_2"))
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -270,7 +270,7 @@ def departures(state: State) -> Iterator[State]:
         yield after
 
 
-def bindings(state: State, chats: tuple[ChatId, ...]) -> Iterator[State]:
+def bindings(state: State, chats: tuple[PlaceKey, ...]) -> Iterator[State]:
     for chat in chats:
         for name in (None, *IDS):
             after = lease.bind(state, chat, name)

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from protocol.ids import ChatId, ConnectionId, SessionId
+from protocol.ids import ConnectionId, PlaceKey, SessionId
 from protocol.routing import lease
 from protocol.routing.lease import Session, State, ToolError
 from protocol.wire.messages import Role
@@ -262,7 +262,9 @@ class LeaseAgainstModel(RuleBasedStateMachine):
 
     @rule(chat=CHATS, name=st.none() | NAMES)
     def bind(self, chat: str, name: str | None) -> None:
-        self.state = lease.bind(self.state, ChatId(chat), None if name is None else SessionId(name))
+        self.state = lease.bind(
+            self.state, PlaceKey(chat), None if name is None else SessionId(name)
+        )
         self.model.bindings.pop(chat, None)
         if name is not None:
             self.model.bindings[chat] = name
@@ -345,7 +347,7 @@ class LeaseAgainstModel(RuleBasedStateMachine):
         aliases = [one["alias"] for one in answered["sessions"]]
         assert len(set(aliases)) == len(aliases)
         for chat in ("oc_1", "oc_2"):
-            assert lease.target_of(self.state, ChatId(chat)) == self.model.target_of(chat)
+            assert lease.target_of(self.state, PlaceKey(chat)) == self.model.target_of(chat)
 
 
 TestLeaseAgainstModel = LeaseAgainstModel.TestCase
