@@ -67,7 +67,7 @@ async def test_an_operator_hands_the_channel_over_and_is_no_session(state_dir: P
         assert await output_of(state_dir, "handoff", "return") == (
             "Feishu channel owner returned to dispatcher boss (epoch 5)."
         )
-        assert "hears now   boss" in await output_of(state_dir, "status")
+        assert "goes to     boss" in await output_of(state_dir, "status")
 
 
 async def test_an_operators_mistakes_change_nothing_and_are_named(state_dir: Path) -> None:
