@@ -12,6 +12,7 @@ import mimetypes
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ import trio
 
 from actors.proxies.agent import CANCEL_WITHIN_S, Agent, AgentFailed, AgentSettings, Listener
 from actors.proxies.agent_process import AgentNotStarted, start_agent
-from actors.proxies.client import Turn, open_proxy
+from actors.proxies.client import Proxy, Turn, open_proxy
 from actors.proxies.errors import Disconnected, ProxyError
 from actors.proxies.settings import ProxySettings
 from protocol.agents import acp
@@ -29,6 +30,8 @@ from protocol.wire import messages as wire
 PICTURE_BYTES_MAX: Final = 5 * 1024 * 1024
 PARENT_EVERY_S: Final = 1.0
 LEAVE_WITHIN_S: Final = 0.5
+OWN_QUIET_S: Final = 3.0
+"""A turn of the agent's own has ended when it reported nothing for so long."""
 
 
 class AcpSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +50,7 @@ async def serve(settings: AcpSettings) -> None:
     async with trio.open_nursery() as nursery:
         runner = _Runner(settings.agent, nursery)
         async with open_proxy(settings.proxy, link_changed=LinkReporter()) as proxy:
+            nursery.start_soon(runner.attach, proxy)
             async for turn in proxy.turns():
                 await runner.answer(turn)
             failure = proxy.ended
@@ -77,9 +81,69 @@ class _Runner:
         self._settings = settings
         self._nursery = nursery
         self._agent: Agent | None = None
+        self._starting: trio.Event | None = None
+        self._proxy: Proxy | None = None
+        self._own: Turn | None = None
         self._session_id = ""
 
+    async def attach(self, proxy: Proxy) -> None:
+        """Start the agent before anybody asks, and set what people choose of it."""
+        self._proxy = proxy
+        try:
+            await self._running_agent()
+        except (AgentFailed, AgentNotStarted) as failed:
+            # It is tried again with the first turn, which says so in the chat.
+            sys.stderr.write(f"larkd acp: {failed}\n")
+            proxy.offer(wire.Offer())
+        async for choose in proxy.choices:
+            proxy.chosen(await self._choose(choose))
+            self._offer()
+
+    async def _choose(self, choose: wire.Choose) -> wire.Chosen:
+        try:
+            await (await self._running_agent()).choose(choose.option, choose.choice)
+        except (AgentFailed, AgentNotStarted, ValueError) as failed:
+            return wire.Chosen(n=choose.n, ok=False, error=str(failed)[:500])
+        return wire.Chosen(n=choose.n, ok=True)
+
+    def _offer(self) -> None:
+        if self._proxy is not None and self._agent is not None:
+            self._proxy.offer(self._agent.options.offer())
+
+    async def _open_own_turn(self) -> Listener | None:
+        """The agent goes on by itself: show that in a turn of its own."""
+        agent = self._agent
+        if self._proxy is None or agent is None:
+            return None
+        try:
+            turn = await self._proxy.open_turn()
+        except Disconnected:
+            return None
+        self._own = turn
+        self._nursery.start_soon(self._watch_own_turn, turn, agent)
+        return _listener(turn)
+
+    async def _watch_own_turn(self, turn: Turn, agent: Agent) -> None:
+        """End it once the agent is quiet, or when it is cancelled."""
+        with turn.interruption():
+            while (quiet_at := agent.quiet_since + OWN_QUIET_S) > trio.current_time():  # noqa: ASYNC110  # until it is quiet
+                await trio.sleep_until(quiet_at)
+        if turn.cancel_reason is not None and not turn.lost:
+            await agent.interrupt()
+        await self._end_own_turn(turn, agent)
+
+    async def _end_own_turn(self, turn: Turn, agent: Agent) -> None:
+        if self._own is turn:
+            self._own = None
+            agent.end_own_turn()
+        aborted = turn.cancel_reason is not None
+        with suppress(Disconnected):
+            await turn.end("aborted" if aborted else "complete")
+
     async def answer(self, turn: Turn) -> None:
+        if self._own is not None and self._agent is not None:
+            # What it reports from now on is of the prompt.
+            await self._end_own_turn(self._own, self._agent)
         async with turn:
             ending = await self._answer(turn)
             await self._end(turn, ending)
@@ -90,13 +154,7 @@ class _Runner:
             blocks = await _blocks(turn.deliver, pictures_wanted=agent.abilities.images)
             return await agent.prompt(
                 blocks,
-                Listener(
-                    turn_id=turn.deliver.turn_id,
-                    update=turn.send_message,
-                    question=lambda question: turn.ask_permission(
-                        question.title, question.options, detail=question.detail
-                    ),
-                ),
+                _listener(turn),
                 # A person who stops it may go on with the agent; who leaves does not.
                 lambda: CANCEL_WITHIN_S if turn.cancel_reason == "user" else LEAVE_WITHIN_S,
             )
@@ -115,10 +173,21 @@ class _Runner:
         Raises:
             AgentNotStarted, AgentFailed: there is none.
         """
-        if self._agent is None or self._agent.over.is_set():
+        while self._starting is not None:
+            await self._starting.wait()
+        if self._agent is not None and not self._agent.over.is_set():
+            return self._agent
+        # No checkpoint from the look to the mark: one start at a time.
+        started = self._starting = trio.Event()
+        try:
             self._agent = None
             self._agent = await self._nursery.start(self._run_agent)
-            self._session_id = self._agent.session_id
+        finally:
+            self._starting = None
+            started.set()
+        self._session_id = self._agent.session_id
+        self._agent.options_changed = self._offer
+        self._offer()
         return self._agent
 
     async def _run_agent(self, *, task_status: trio.TaskStatus[Agent]) -> None:
@@ -131,7 +200,7 @@ class _Runner:
         failure: AgentFailed | None = None
         try:
             async with trio.open_nursery() as nursery:
-                agent = Agent(self._settings, process, nursery)
+                agent = Agent(self._settings, process, nursery, self._open_own_turn)
                 nursery.start_soon(process.read_stderr)
                 nursery.start_soon(agent.read)
                 try:
@@ -147,6 +216,16 @@ class _Runner:
             await process.end()  # noqa: ASYNC102  # it shields itself, with a deadline
         if failure is not None:
             raise failure
+
+
+def _listener(turn: Turn) -> Listener:
+    return Listener(
+        turn_id=turn.deliver.turn_id,
+        update=turn.send_message,
+        question=lambda question: turn.ask_permission(
+            question.title, question.options, detail=question.detail
+        ),
+    )
 
 
 async def _blocks(deliver: wire.Deliver, *, pictures_wanted: bool) -> list[dict[str, object]]:

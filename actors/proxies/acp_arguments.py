@@ -115,6 +115,7 @@ def acp_settings(parsed: argparse.Namespace, environment: Mapping[str, str]) -> 
                     wire.CAPABILITY_TURNS,
                     wire.CAPABILITY_CANCEL,
                     wire.CAPABILITY_PERMISSION,
+                    wire.CAPABILITY_OPTIONS,
                 ),
                 waits_for_daemon=True,
             ),

@@ -7,6 +7,7 @@ loading a session is not.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -17,12 +18,15 @@ from actors.proxies.agent_process import AgentProcess
 from actors.proxies.errors import Disconnected
 from actors.proxies.rpc import MethodUnknown, Peer, PeerError, PeerGone
 from protocol.agents import acp
+from protocol.agents.acp_options import AgentOptions
 from protocol.agents.acp_steps import step
 from protocol.wire import messages as wire
 
 START_WITHIN_S: Final = 60.0
 """Some agents fetch themselves first."""
 CANCEL_WITHIN_S: Final = 5.0
+CHOOSE_WITHIN_S: Final = 8.0
+"""Less than the daemon waits for it."""
 SETTLE_WITHIN_S: Final = 1.0
 HISTORY_QUIET_S: Final = 0.3
 HISTORY_WITHIN_S: Final = 2.0
@@ -91,6 +95,8 @@ class Agent:
         self._updated_at = trio.current_time()
         self._asking: set[trio.CancelScope] = set()
         self._prompt: _Prompt | None = None
+        self.options = AgentOptions()
+        self.options_changed: Callable[[], None] = lambda: None
         self.abilities = acp.Abilities()
         self.session_id = ""
         self.over = trio.Event()
@@ -117,7 +123,9 @@ class Agent:
         if earlier_session and await self._resume(earlier_session, place):
             self.session_id = earlier_session
             return
-        session_id = (await self._start("session/new", place)).get("sessionId")
+        opened = await self._start("session/new", place)
+        self.options.take_session(opened)
+        session_id = opened.get("sessionId")
         if not isinstance(session_id, str) or not session_id:
             raise AgentFailed("the agent opened a session without an id")
         self.session_id = session_id
@@ -130,7 +138,8 @@ class Agent:
             if able:
                 self.session_id, self._loading = session_id, True
                 try:
-                    await self._start(method, {**place, "sessionId": session_id})
+                    resumed = await self._start(method, {**place, "sessionId": session_id})
+                    self.options.take_session(resumed)
                     await self._wait_for_history()
                 except AgentFailed:
                     continue
@@ -161,6 +170,27 @@ class Agent:
             self.over.set()
             raise AgentFailed(await self._process.how_it_ended()) from gone
         return result if isinstance(result, Mapping) else {}
+
+    async def choose(self, option: str, choice: str) -> None:
+        """Set one of its options.
+
+        Raises:
+            AgentFailed: it refuses, or does not answer.
+            ValueError: nothing of that name is offered.
+        """
+        method, params = self.options.request(self.session_id, option, choice)
+        with trio.move_on_after(CHOOSE_WITHIN_S):
+            self.options.take_session(await self._request(method, params))
+            self.options.chose(option, choice)
+            return
+        raise AgentFailed(f"the agent did not answer {method} in {CHOOSE_WITHIN_S:g} s")
+
+    async def interrupt(self) -> None:
+        """Ask it to stop what it does by itself."""
+        for asked in list(self._asking):
+            asked.cancel(reason="the turn was cancelled")
+        with suppress(PeerGone):
+            await self._peer.notify("session/cancel", {"sessionId": self.session_id})
 
     @property
     def _prompt_over(self) -> bool:
@@ -258,6 +288,8 @@ class Agent:
         ):
             return
         self._updated_at = trio.current_time()
+        if self.options.take_update(update):
+            self.options_changed()
         if self._loading:
             return
         self._note_call(update)

@@ -135,7 +135,9 @@ async def start_agent(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=cwd,
-            env={key: environment[key] for key in PASSED if key in environment} | dict(extra),
+            env={key: environment[key] for key in PASSED if key in environment}
+            | {"LARKD_INSIDE": "acp"}
+            | dict(extra),
             start_new_session=True,
         )
     except OSError as failed:

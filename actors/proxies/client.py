@@ -65,6 +65,7 @@ STANDBY_MAX_S: Final = 0.5
 REFUSED_MAX_S: Final = 48.0
 """With its jitter a minute: the contract's longest pause between two tries."""
 CONNECT_WITHIN_S: Final = 5.0
+CHOICES_MAX: Final = 16
 TURNS_MAX: Final = 256
 """Deliveries not taken yet; the daemon offers 64 unacked at most."""
 
@@ -148,6 +149,9 @@ class Proxy:
         self._link: Link | None = None
         self._turns_tx, self._turns_rx = trio.open_memory_channel[Turn](TURNS_MAX)
         self._numbers = 0
+        self._offer: wire.Offer | None = None
+        self._choices_tx, self.choices = trio.open_memory_channel[wire.Choose](CHOICES_MAX)
+        """What people chose; each is to be answered by ``chosen`` within 10 s."""
         self._route = Route(settings)
         self._started = False
         self.why: ProxyError | None = None
@@ -190,6 +194,33 @@ class Proxy:
             Disconnected: no link, or it dropped meanwhile.
         """
         return await self._reachable().ask_permission(request)
+
+    async def open_turn(self, title: str | None = None) -> Turn:
+        """Open a turn that nobody asked for, in the chat of the session's last one.
+
+        Use it as ``with turn.interruption():``, and end it. Refused, it is cancelled.
+
+        Raises:
+            Disconnected: no link.
+        """
+        return await self._reachable().open_turn(title)
+
+    def offer(self, offer: wire.Offer) -> None:
+        """Let people change and call this; sent again at each attach."""
+        self._offer = offer
+        if self._link is not None:
+            self._link.send_soon(offer)
+
+    def chosen(self, chosen: wire.Chosen) -> None:
+        """Answer one of ``choices``; lost while the daemon is away."""
+        if self._link is not None:
+            self._link.send_soon(chosen)
+
+    def _chose(self, choose: wire.Choose) -> None:
+        try:
+            self._choices_tx.send_nowait(choose)
+        except (trio.WouldBlock, trio.BrokenResourceError):
+            self.chosen(wire.Chosen(n=choose.n, ok=False, error="nothing can be chosen now"))
 
     def close_permission(self, request_id: str, reason: str) -> None:
         """Say that a request was decided elsewhere; lost while the daemon is away."""
@@ -274,6 +305,9 @@ class Proxy:
 
             def registered() -> None:
                 self._link = link
+                link.on_choose = self._chose
+                if self._offer is not None:
+                    link.send_soon(self._offer)
                 self._route.served(endpoint.address)
                 self._link_changed(link.registered, None)
                 start()

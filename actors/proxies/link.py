@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
@@ -62,6 +63,8 @@ class Link:
         self._hello: wire.Hello | None = None
         self._register: wire.Register | None = None
         self.over = False
+        self.on_choose: Callable[[wire.Choose], None] = lambda _choose: None
+        """Called with what people chose of the agent; must not block."""
         self.registered: wire.Registered | None = None
         """What the daemon answered, once its proof was verified."""
         self.successors: tuple[str, ...] = ()
@@ -170,6 +173,24 @@ class Link:
                     )
         return verdict
 
+    async def open_turn(self, title: str | None) -> Turn:
+        """Open a turn that nobody asked for. Refused, it is cancelled.
+
+        Raises:
+            Disconnected: the link is over.
+        """
+        turn_id = f"own-{secrets.token_hex(8)}"
+        nobody = wire.Deliver(
+            event_id="", turn_id=turn_id, attempt=0, lease_epoch=0, chat_id="", content="", meta={}
+        )
+        turn = self._turns[turn_id] = Turn(nobody, self, ends=True)
+        await self.send(wire.TurnOpen(turn_id=turn_id, title=title))
+        return turn
+
+    def send_soon(self, message: wire.FromProxy) -> None:
+        """Send what is small and may be lost where the link is over."""
+        self._send_nowait(message)
+
     def close_permission(self, request_id: str, reason: str) -> None:
         """Say that a request was decided elsewhere. Lost where the link is over."""
         self._send_nowait(wire.PermissionClosed(request_id=request_id, reason=reason))
@@ -251,6 +272,8 @@ class Link:
         match message:
             case wire.Ping(n=n):
                 self._send_nowait(wire.Pong(n=n))
+            case wire.Error(code="turn_refused", turn_id=turn_id) if turn_id in self._turns:
+                self._turns[turn_id].cancel("timeout")
             case wire.Error(fatal=fatal):
                 return fatal
             case wire.Bye(retry_after_ms=after_ms, at=at):
@@ -267,6 +290,8 @@ class Link:
                 running = self._turns.get(turn_id)
                 if running is not None:
                     running.cancel(reason)
+            case wire.Choose():
+                self.on_choose(message)
             case wire.ToolResult(id=number):
                 tx = self._asked.get(number)
                 if tx is not None:

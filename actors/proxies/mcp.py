@@ -15,6 +15,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,10 +41,15 @@ GOODBYE_S: Final = 0.05
 """Less than the 100 ms after which the client does not ask any more."""
 
 
-async def serve(settings: ProxySettings, autostart: Autostart, stdio: PrivateStdio) -> None:
-    """Serve until the client is gone."""
+async def serve(
+    settings: ProxySettings, autostart: Autostart, stdio: PrivateStdio, *, inside: bool = False
+) -> None:
+    """Serve until the client is gone.
+
+    *inside* an agent that ``larkd acp`` runs there is a session already: none is registered.
+    """
     async with trio.open_nursery() as nursery:
-        server = _Server(settings, autostart, nursery)
+        server = _Server(settings, autostart, nursery, inside=inside)
         written = trio.Event()
         nursery.start_soon(_write_all, server.outgoing, stdio, nursery.cancel_scope, written)
         nursery.start_soon(_watch_parent, os.getppid(), nursery.cancel_scope)
@@ -89,7 +95,12 @@ class _Server:
     """The server's end of one client's connection."""
 
     def __init__(
-        self, settings: ProxySettings, autostart: Autostart, nursery: trio.Nursery
+        self,
+        settings: ProxySettings,
+        autostart: Autostart,
+        nursery: trio.Nursery,
+        *,
+        inside: bool,
     ) -> None:
         self._settings = settings
         self._autostart = autostart
@@ -97,6 +108,7 @@ class _Server:
         self._tx, self.outgoing = trio.open_memory_channel[Message](UNWRITTEN_MAX)
         self._proxy: Proxy | None = None
         self._attaching = False
+        self._inside = inside
         self._calls: dict[Id, trio.CancelScope] = {}
         self._permissions: dict[str, trio.CancelScope] = {}
         self._requests: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
@@ -200,6 +212,8 @@ class _Server:
             found = await ask_doctor(self._settings, verbose=args.get("verbose") is True)
             return mcp.tool_result(found)
         try:
+            if self._inside:
+                raise Disconnected(mcp.INSIDE)
             if self._proxy is None:
                 raise Disconnected(mcp.NOT_REACHABLE)
             if self._proxy.ended is not None:
@@ -214,7 +228,7 @@ class _Server:
 
     def _attach(self) -> None:
         """Look for the daemon, once: some clients only list what there is, and go."""
-        if not self._attaching:
+        if not self._attaching and not self._inside:
             self._attaching = True
             self._nursery.start_soon(self._stay_attached)
 
@@ -295,5 +309,6 @@ def main(state: StateDir, environment: Mapping[str, str]) -> int:
     )
     settings = of_environment(settings, environment)
     stdio = PrivateStdio()
-    trio.run(serve, settings, Autostart(state, environment), stdio)
+    inside = environment.get("LARKD_INSIDE") == "acp"
+    trio.run(partial(serve, settings, Autostart(state, environment), stdio, inside=inside))
     return 0

@@ -181,6 +181,10 @@ class Turn:
         self.cancel_reason = reason
         self._scope.cancel(reason=f"turn cancelled: {reason}")
 
+    def interruption(self) -> trio.CancelScope:
+        """Return the scope that the daemon's ``cancel`` ends; see ``cancel_reason`` then."""
+        return self._scope
+
     def lose(self) -> None:
         """The link is over; the daemon lets the message come again, or has ended the turn."""
         self.cancel("timeout")

@@ -143,13 +143,50 @@ def tokens(_args: list[str]) -> str:
     return "max_tokens"
 
 
+def wake(_args: list[str]) -> str:
+    """Goes on by itself after the end: see ``after``."""
+    send_text("asleep")
+    return "end_turn"
+
+
+def after() -> None:
+    time.sleep(0.3)
+    update("tool_call", toolCallId="w1", title="Build", kind="execute", rawInput={})
+    options = [{"optionId": "go", "name": "Go", "kind": "allow_once"}]
+    answer = ask("session/request_permission", toolCall={"toolCallId": "w1"}, options=options)
+    send_text("awake " + json.dumps(answer["result"]["outcome"], sort_keys=True))
+
+
+def writes(_args: list[str]) -> str:
+    """Describes a call in its permission request alone, as some agents do."""
+    call = {
+        "toolCallId": "e1",
+        "title": "Write b.py",
+        "kind": "edit",
+        "content": [{"type": "diff", "path": "/w/b.py", "oldText": "a\n", "newText": "bee\n"}],
+    }
+    options = [{"optionId": "no", "name": "No", "kind": "reject_once"}]
+    ask("session/request_permission", toolCall=call, options=options)
+    update(
+        "tool_call_update",
+        toolCallId="x1",
+        title="Run",
+        kind="execute",
+        status="failed",
+        content=[{"type": "content", "content": {"type": "text", "text": "exit code 7"}}],
+    )
+    return "end_turn"
+
+
 PROMPTS = {
-    one.__name__: one for one in (hello, hang, late, deaf, crash, rubbish, question, files, tokens)
+    one.__name__: one
+    for one in (wake, writes, hello, hang, late, deaf, crash, rubbish, question, files, tokens)
 }
 
 
 def main() -> None:
     runs = 0
+    word = ""
     while True:
         message = read()
         number, method = message.get("id"), message.get("method")
@@ -171,6 +208,12 @@ def main() -> None:
                 }
             case "session/new":
                 result = {"sessionId": SESSION}
+                if "--modes" in sys.argv:
+                    modes = [{"id": "ask", "name": "Ask"}, {"id": "plan", "name": "Plan"}]
+                    result["modes"] = {"currentModeId": "ask", "availableModes": modes}
+            case "session/set_mode":
+                send_mode = message["params"]["modeId"]
+                update("current_mode_update", currentModeId=send_mode)
             case "session/load":
                 send_text("replayed history, not to be shown")
             case "session/prompt":
@@ -187,6 +230,8 @@ def main() -> None:
                 continue
         if number is not None:
             write({"id": number, "result": result})
+        if method == "session/prompt" and word == "wake":
+            after()
 
 
 main()

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import trio
 
+from tests.daemon.test_approvals import approval_card, press
+from tests.daemon.test_commands import Chat
 from tests.kit.daemon import Platform, environment, open_daemon, open_platform
 from tests.kit.stdio_process import larkd
 
@@ -260,3 +262,39 @@ async def test_it_ends_with_its_agent_by_a_signal(state_dir: Path, tmp_path: Pat
         with trio.fail_after(15):
             assert await home.process.wait() == 0
     assert not alive(pid)
+
+
+async def test_an_agent_that_goes_on_by_itself_has_a_card_and_is_asked(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    async with setup(state_dir, tmp_path) as home:
+        await home.say("wake")
+        await home.card("asleep", "Done · ")
+        card = await approval_card(home.platform, home.chat, "Build", "Allow once")
+        await press(home.platform, card, 0)
+        await home.card("awake ", "selected", "Done · ")
+        await home.say("blocks")
+        await home.card("blocks ['text'] run 2", "Done · ")
+
+
+async def test_a_step_is_known_from_what_asks_for_it_and_ends_when_rejected(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    async with setup(state_dir, tmp_path) as home:
+        await home.say("writes")
+        card = await approval_card(
+            home.platform, home.chat, "Write b.py", "/w/b.py", "- a", "+ bee"
+        )
+        await press(home.platform, card, 0)
+        await home.card("Write b.py", "exit code 7", "rejected", "Done · ")
+
+
+async def test_modes_of_an_agent_are_chosen_from_the_chat(state_dir: Path, tmp_path: Path) -> None:
+    async with setup(state_dir, tmp_path, sys.executable, str(AGENT), "--modes") as home:
+        await home.say("blocks")
+        await home.card("Done · ")
+        chat = Chat(home.platform, home.chat)
+        listed = await chat.ask_skipping_notices("/mode")
+        assert listed.splitlines()[0] == "Mode: Ask"
+        assert await chat.ask("/mode plan") == "Mode: Plan"
+        assert (await chat.ask("/mode")).startswith("Mode: Plan")

@@ -1,0 +1,163 @@
+"""What an ACP agent lets people change and call: its modes, models, options and commands.
+
+Agents of different ages offer modes and models apart, or everything as ``configOptions``;
+where both are there, the options hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from protocol.agents.acp_steps import text_of
+from protocol.wire import messages as wire
+
+_CATEGORIES: Final[Mapping[str, wire.OptionKind]] = {
+    "mode": "mode",
+    "model": "model",
+    "thought_level": "effort",
+    "effort": "effort",
+    "reasoning_effort": "effort",
+}
+COMMANDS_MAX: Final = 100
+CHOICES_MAX: Final = 200
+
+
+class AgentOptions:
+    """The latest of what one agent session offers."""
+
+    def __init__(self) -> None:
+        self._config: list[wire.Option] = []
+        self._mode: wire.Option | None = None
+        self._model: wire.Option | None = None
+        self._commands: list[wire.AgentCommand] = []
+
+    def take_session(self, result: Mapping[str, Any]) -> None:
+        """Read the answer that opened a session, or that changed one of its options."""
+        if isinstance(result.get("configOptions"), list):
+            self._config = list(_config_options(result["configOptions"]))
+        modes, models = result.get("modes"), result.get("models")
+        if isinstance(modes, Mapping):
+            self._mode = _apart(modes, "mode", "Mode", "currentModeId", "availableModes", "id")
+        if isinstance(models, Mapping):
+            self._model = _apart(
+                models, "model", "Model", "currentModelId", "availableModels", "modelId"
+            )
+
+    def take_update(self, update: Mapping[str, Any]) -> bool:
+        """Read a ``session/update``; return whether it changed what is offered."""
+        match update.get("sessionUpdate"):
+            case "available_commands_update":
+                self._commands = list(_commands(update.get("availableCommands")))
+            case "current_mode_update" if self._mode is not None:
+                self._mode = _with_value(self._mode, text_of(update, "currentModeId"))
+            case "config_option_update":
+                self.take_session(update)
+            case _:
+                return False
+        return True
+
+    def chose(self, option_id: str, choice: str) -> None:
+        """It was set: until the agent reports, this is what holds."""
+        if self._mode is not None and not self._config and option_id == "mode":
+            self._mode = _with_value(self._mode, choice)
+        elif self._model is not None and not self._config and option_id == "model":
+            self._model = _with_value(self._model, choice)
+        self._config = [
+            _with_value(one, choice) if one.id == option_id else one for one in self._config
+        ]
+
+    def offer(self) -> wire.Offer:
+        kinds = {one.kind for one in self._config}
+        apart = [
+            one
+            for one in (self._mode, self._model)
+            if one is not None and one.kind not in kinds and one.choices
+        ]
+        return wire.Offer(options=[*self._config, *apart], commands=self._commands)
+
+    def request(self, session_id: str, option_id: str, choice: str) -> tuple[str, dict[str, str]]:
+        """Return the method and parameters that set it.
+
+        Raises:
+            ValueError: nothing of that name is offered.
+        """
+        offered = {one.id: one for one in self.offer().options}
+        option = offered.get(option_id)
+        if option is None or all(one.id != choice for one in option.choices):
+            raise ValueError(f"no such choice: {option_id} {choice}"[:200])
+        if any(one.id == option_id for one in self._config):
+            return "session/set_config_option", {
+                "sessionId": session_id,
+                "configId": option_id,
+                "value": choice,
+            }
+        if option_id == "mode":
+            return "session/set_mode", {"sessionId": session_id, "modeId": choice}
+        return "session/set_model", {"sessionId": session_id, "modelId": choice}
+
+
+def _with_value(option: wire.Option, value: str) -> wire.Option:
+    return wire.Option(
+        id=option.id, name=option.name, kind=option.kind, value=value, choices=option.choices
+    )
+
+
+def _apart(  # where each kind has its fields
+    told: Mapping[str, Any],
+    kind: wire.OptionKind,
+    name: str,
+    current: str,
+    available: str,
+    identity: str,
+) -> wire.Option:
+    return wire.Option(
+        id=kind,
+        name=name,
+        kind=kind,
+        value=text_of(told, current),
+        choices=list(_choices(told.get(available), identity)),
+    )
+
+
+def _config_options(listed: list[Any]) -> Iterator[wire.Option]:
+    for one in listed:
+        if not isinstance(one, Mapping) or not text_of(one, "id"):
+            continue
+        choices = list(_choices(one.get("options"), "value"))
+        value = text_of(one, "currentValue")
+        if not choices or not value:
+            continue
+        category = text_of(one, "category") or text_of(one, "id")
+        yield wire.Option(
+            id=text_of(one, "id"),
+            name=text_of(one, "name") or text_of(one, "id"),
+            kind=_CATEGORIES.get(category, "other"),
+            value=value,
+            choices=choices,
+        )
+
+
+def _choices(listed: object, identity: str) -> Iterator[wire.Choice]:
+    for one in listed[:CHOICES_MAX] if isinstance(listed, list) else ():
+        if not isinstance(one, Mapping):
+            continue
+        if isinstance(one.get("options"), list):  # a group of them
+            yield from _choices(one["options"], identity)
+        elif text_of(one, identity):
+            yield wire.Choice(
+                id=text_of(one, identity),
+                name=text_of(one, "name") or text_of(one, identity),
+                description=text_of(one, "description") or None,
+            )
+
+
+def _commands(listed: object) -> Iterator[wire.AgentCommand]:
+    for one in listed[:COMMANDS_MAX] if isinstance(listed, list) else ():
+        if isinstance(one, Mapping) and text_of(one, "name"):
+            hint = one.get("input")
+            yield wire.AgentCommand(
+                name=text_of(one, "name"),
+                description=text_of(one, "description") or None,
+                hint=text_of(hint, "hint") or None if isinstance(hint, Mapping) else None,
+            )
