@@ -50,9 +50,11 @@ async def serve(settings: AcpSettings) -> None:
     async with trio.open_nursery() as nursery:
         runner = _Runner(settings.agent, nursery)
         async with open_proxy(settings.proxy, link_changed=LinkReporter()) as proxy:
-            nursery.start_soon(runner.attach, proxy)
-            async for turn in proxy.turns():
-                await runner.answer(turn)
+            async with trio.open_nursery() as beside:
+                beside.start_soon(runner.attach, proxy)
+                async for turn in proxy.turns():
+                    await runner.answer(turn)
+                beside.cancel_scope.cancel(reason="the session ended")
             failure = proxy.ended
         nursery.cancel_scope.cancel(reason="the session ended")
     if failure is not None:

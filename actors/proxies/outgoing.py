@@ -21,6 +21,8 @@ BATCH_BYTES: Final = 64 * 1024
 """Frames are joined up to this for one write; the kernel's buffers are of this order."""
 DELTA_BYTES_MAX: Final = 1024 * 1024
 """Of the text of one delta; an eighth of what a frame may hold."""
+JOIN_S: Final = 0.02
+"""Text waits so long for more of it; anything else leaves at once, and the text before it."""
 ROOM_BYTES: Final = 256 * 1024
 ROOM_FRAMES: Final = 256
 """Who sends waits while more than this is unsent."""
@@ -68,6 +70,8 @@ class Outgoing:
         self._work = trio.Event()
         self._progress = trio.Event()
         self._done = trio.Event()
+        self._due_at = 0.0
+        self._at_once = trio.Event()
 
     async def put(self, message: wire.FromProxy) -> None:
         """Queue it once there is space."""
@@ -95,6 +99,7 @@ class Outgoing:
                 self._urgent.append(body)
             else:
                 self._waiting.append(body)
+            self._at_once.set()
         self._work.set()
 
     def _put_delta(self, delta: wire.Delta) -> None:
@@ -106,8 +111,12 @@ class Outgoing:
         last = self._waiting[-1] if self._waiting else None
         if isinstance(last, _Text) and last.joins(delta, size):
             self._bytes += size
+            if self._bytes > BATCH_BYTES:
+                self._at_once.set()
             return
         self._count(size)
+        if not self._waiting:
+            self._due_at = trio.current_time() + JOIN_S
         self._waiting.append(_Text(delta, size))
 
     def _count(self, size: int) -> None:
@@ -123,6 +132,7 @@ class Outgoing:
     def close(self) -> None:
         """Take nothing more; the writer ends after what is queued."""
         self._closing = True
+        self._at_once.set()
         self._work.set()
 
     async def run(self) -> None:
@@ -135,7 +145,11 @@ class Outgoing:
         try:
             while True:
                 while self._waiting or self._urgent:
+                    with trio.move_on_at(self._due_at):
+                        await self._at_once.wait()
                     batch, size = self._take()
+                    if not (self._waiting or self._urgent or self._closing):
+                        self._at_once = trio.Event()
                     await self._stream.send_all(batch)
                     self._bytes -= size
                     self._progressed()

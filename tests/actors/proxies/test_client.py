@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock, memory_stream_pair
 
 from actors.proxies.client import (
     DaemonNotRunning,
@@ -24,6 +25,7 @@ from actors.proxies.client import (
     Turn,
     open_proxy,
 )
+from actors.proxies.outgoing import Outgoing
 from protocol.wire import codec
 from protocol.wire import messages as wire
 from protocol.wire.framing import FrameReader, frame
@@ -393,3 +395,39 @@ async def test_who_has_no_proof_of_being_the_daemon_is_not_believed(
         nursery.cancel_scope.cancel()
     assert reasons[0] == said
     assert not [one for one in seen if isinstance(one, wire.Ack)]
+
+
+async def test_text_of_twenty_milliseconds_leaves_as_one_frame_and_all_else_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    ours, theirs = memory_stream_pair()
+    outgoing = Outgoing(ours)
+    received: list[tuple[float, object]] = []
+
+    async def read() -> None:
+        reader = FrameReader()
+        while True:
+            reader.feed(await theirs.receive_some())
+            at = trio.current_time() - began
+            received.extend((at, codec.decode_from_proxy(body)) for body in reader)
+
+    def delta(text: str) -> wire.Delta:
+        return wire.Delta(turn_id="t", text=text)
+
+    end = wire.TurnEnd(turn_id="t", status="complete")
+    async with trio.open_nursery() as nursery:
+        began = trio.current_time()
+        nursery.start_soon(outgoing.run)
+        nursery.start_soon(read)
+        for text in "abc":
+            await outgoing.put(delta(text))
+            await trio.sleep(0.005)
+        await trio.sleep(0.1)
+        await outgoing.put(delta("d"))
+        await outgoing.put(end)
+        await trio.sleep(0.01)
+        await outgoing.put(delta("e"))
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert [message for _, message in received] == [delta("abc"), delta("d"), end, delta("e")]
+    assert [at for at, _ in received] == pytest.approx([0.02, 0.115, 0.115, 0.145])
