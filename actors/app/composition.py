@@ -294,6 +294,7 @@ class App:
                 daemon_version=__version__,
                 generation=self._generation,
                 started_at_ms=self._started_at_ms,
+                claim=self._claim.status,
             ),
             self._boxes.ownership.receiver(),
             self._boxes.journal.tx,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +22,8 @@ class OwnershipSettings(msgspec.Struct, frozen=True, kw_only=True):
     daemon_version: str
     generation: int
     started_at_ms: int
+    claim: Callable[[], dict[str, Any]] = dict
+    """Of a cluster: node, term, hold and standbys; empty where there is none."""
 
 
 class StatusBoard:
@@ -59,24 +62,31 @@ class StatusBoard:
             session["unresponsive"] = session["sessionId"] in self._unresponsive
             if not isinstance(overdue, journal.Failed):
                 session["unanswered"] = overdue.get(session["sessionId"], 0)
-        return found | {
-            "daemon": {
-                "version": self._settings.daemon_version,
-                "pid": os.getpid(),
-                "generation": self._settings.generation,
-                "started_at": self._settings.started_at_ms,
-            },
-            "queue": _queue(queue, now),
-            "connection": {
-                account: {
-                    "state": one.state,
-                    "last_event_at": one.last_event_at_ms,
-                    "last_error": one.last_error,
-                    "refused": dict(self._refusals.get(account, {})),
-                }
-                for account, one in self._connections.items()
-            },
-        }
+        claim = self._settings.claim()
+        standbys = {"standbys": claim.pop("standbys")} if "standbys" in claim else {}
+        return (
+            found
+            | standbys
+            | {
+                "daemon": {
+                    **claim,
+                    "version": self._settings.daemon_version,
+                    "pid": os.getpid(),
+                    "generation": self._settings.generation,
+                    "started_at": self._settings.started_at_ms,
+                },
+                "queue": _queue(queue, now),
+                "connection": {
+                    account: {
+                        "state": one.state,
+                        "last_event_at": one.last_event_at_ms,
+                        "last_error": one.last_error,
+                        "refused": dict(self._refusals.get(account, {})),
+                    }
+                    for account, one in self._connections.items()
+                },
+            }
+        )
 
 
 def _queue(queue: journal.QueueState | journal.Failed, now: int) -> dict[str, Any]:

@@ -31,6 +31,10 @@ async def test_a_standby_serves_when_the_holder_was_killed(
                 assert (claimed["term"], claimed["by_silence"], claimed["before"]) == (2, True, "a")
                 await platform.wait_connected()
                 async with session(b.state_dir, "boss", "dispatcher", capabilities=[]) as boss:
+                    status = (await boss.tool("feishu_channel_status"))["result"]
+                    daemon = status["daemon"]
+                    assert (daemon["cluster"], daemon["node"], daemon["term"]) == (cluster, "b", 2)
+                    assert (daemon["hold"], status["standbys"]) == ("holding", [])
                     await platform.send(await platform.chat(), "still there?")
                     assert (await boss.until("deliver"))["content"] == "still there?"
                 assert b.lines[-1][0] - killed_at < 10
