@@ -22,7 +22,7 @@ from actors import agents, approvals, connection, intake, journal, lanes, links,
 from actors.app import limits, shutdown
 from actors.app.adapters import Adapters, Listeners
 from actors.app.claims import Alone, Claim
-from actors.app.listening import open_tls_listeners
+from actors.app.listening import open_all
 from actors.app.mailboxes import Account, Mailboxes, accounts_of
 from actors.app.peers import (
     agents_settings,
@@ -179,9 +179,7 @@ class App:
 
     async def _serve(self, ready: Callable[[str, int], Awaitable[None]]) -> None:
         listen = self._settings.listen
-        listeners, port = await self._adapters.listen(listen.host, listen.port)
-        if listen.tls is not None:
-            listeners = [*listeners, *await open_tls_listeners(listen.tls)]
+        listeners, port = await open_all(self._adapters.listen, listen)
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._core(listeners).run)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
 import trio
 
 from actors.kit.tls import CertificateUnusable, Files, TlsListener
-from protocol.config.settings import TlsListen
+from protocol.config.settings import Listen, TlsListen
+
+Listeners = Sequence[trio.abc.Listener[trio.abc.Stream]]
 
 ACCEPT_BACKLOG: Final = 1_024
 _REMEDIES: Final = {
@@ -24,6 +27,20 @@ log = structlog.get_logger()
 
 class CannotListen(Exception):
     """An address can't be listened on; the text names it, the reason and the remedy."""
+
+
+async def open_all(
+    open_plain: Callable[[str, int], Awaitable[tuple[Listeners, int]]], listen: Listen
+) -> tuple[Listeners, int]:
+    """Open the plain address and, where there is one, that with TLS; return the plain port.
+
+    Raises:
+        CannotListen: an address or the certificate can't be used.
+    """
+    listeners, port = await open_plain(listen.host, listen.port)
+    if listen.tls is not None:
+        listeners = [*listeners, *await open_tls_listeners(listen.tls)]
+    return listeners, port
 
 
 async def open_tls_listeners(tls: TlsListen) -> list[TlsListener]:

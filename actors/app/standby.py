@@ -19,7 +19,7 @@ import trio
 from actors.app.adapters import Adapters, Listeners
 from actors.app.composition import App
 from actors.app.holding import Holding, HoldingSettings, anybody, boot_time
-from actors.app.listening import open_tls_listeners
+from actors.app.listening import open_all
 from actors.host import state_dir
 from actors.host.exit_status import ExitStatus
 from actors.host.tokens import TokenFiles
@@ -79,9 +79,7 @@ class Node:
             CannotListen, OSError: what kept the node from listening.
         """
         listen = self._settings.listen
-        listeners, port = await self._adapters.listen(listen.host, listen.port)
-        if listen.tls is not None:
-            listeners = [*listeners, *await open_tls_listeners(listen.tls)]
+        listeners, port = await open_all(self._adapters.listen, listen)
         # The composition is given them open, and opens none by itself.
         inner = msgspec.structs.replace(
             self._settings, listen=msgspec.structs.replace(listen, tls=None)
