@@ -10,7 +10,7 @@ RUNTIME := $(VENV)/.installed-runtime
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults nightly lint types bench check lock agents clean
+.PHONY: help setup run test faults simulate nightly lint types bench check lock agents clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -42,8 +42,11 @@ test: $(STAMP)  ## every test, or those of ARGS
 faults: $(STAMP)  ## kill a daemon CYCLES times by SEED, and check what it promised
 	$(BIN)/python -m tests.faults --cycles $(or $(CYCLES),20) $(if $(SEED),--seed $(SEED))
 
-nightly: $(STAMP)  ## every test at its full size, and 200 kills with a fresh seed
-	LARKD_NIGHTLY=1 $(BIN)/python -m pytest $(ARGS)
+simulate: $(STAMP)  ## the whole daemon in memory by seed: SEED=7 one, or SEEDS=1000
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300))
+
+nightly: $(STAMP)  ## every test at its full size, 20,000 simulated seeds, 200 kills
+	LARKD_NIGHTLY=1 $(BIN)/python -m pytest $(PARALLEL) --timeout 7200 $(ARGS)
 	$(BIN)/python -m tests.faults --cycles 200
 
 lint: $(STAMP)  ## style and Trio mistakes

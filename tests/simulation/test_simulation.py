@@ -5,7 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.kit.daemon import environment
+from tests.kit.sizes import NIGHTLY
+
+SEEDS = 20_000 if NIGHTLY else 300
+PARTS = 40 if NIGHTLY else 4
+"""Of the seeds, so that each core has some: a process runs one part."""
 
 
 def simulation(*arguments: str) -> tuple[int, str]:
@@ -24,3 +31,13 @@ def test_the_same_seed_gives_the_same_log() -> None:
     first, second = (simulation("--seed", "11", "--no-shrink") for _ in range(2))
     assert len(first[1].splitlines()) > 50
     assert first == second
+
+
+@pytest.mark.xfail(strict=False, reason="two promises are broken: see open in the README beside")
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_seed_breaks_a_promise(part: int) -> None:
+    count = SEEDS // PARTS
+    first = str(part * count + 1)
+    status, shown = simulation("--seeds", str(count), "--first", first)
+    assert status == 0, shown
