@@ -22,6 +22,7 @@ import trio
 from actors.proxies.agent import CANCEL_WITHIN_S, Agent, AgentFailed, AgentSettings, Listener
 from actors.proxies.agent_process import AgentNotStarted, start_agent
 from actors.proxies.client import Proxy, Turn, open_proxy
+from actors.proxies.conversations import Conversations
 from actors.proxies.errors import Disconnected, ProxyError
 from actors.proxies.settings import ProxySettings
 from protocol.agents import acp
@@ -48,7 +49,8 @@ async def serve(settings: AcpSettings) -> None:
     """
     failure: ProxyError | None = None
     async with trio.open_nursery() as nursery:
-        runner = _Runner(settings.agent, nursery)
+        conversations = Conversations(settings.proxy, settings.agent.cwd, settings.agent.command)
+        runner = _Runner(settings.agent, nursery, conversations)
         async with open_proxy(settings.proxy, link_changed=LinkReporter()) as proxy:
             async with trio.open_nursery() as beside:
                 beside.start_soon(runner.attach, proxy)
@@ -79,14 +81,17 @@ class LinkReporter:
 class _Runner:
     """Answers turns one by one, with an agent that runs."""
 
-    def __init__(self, settings: AgentSettings, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, settings: AgentSettings, nursery: trio.Nursery, conversations: Conversations
+    ) -> None:
         self._settings = settings
+        self._conversations = conversations
         self._nursery = nursery
         self._agent: Agent | None = None
         self._starting: trio.Event | None = None
         self._proxy: Proxy | None = None
         self._own: Turn | None = None
-        self._session_id = ""
+        self._session_id = conversations.last()
 
     async def attach(self, proxy: Proxy) -> None:
         """Start the agent before anybody asks, and set what people choose of it."""
@@ -188,6 +193,7 @@ class _Runner:
             self._starting = None
             started.set()
         self._session_id = self._agent.session_id
+        self._conversations.note(self._session_id)
         self._agent.options_changed = self._offer
         self._offer()
         return self._agent

@@ -116,6 +116,7 @@ def acp_settings(parsed: argparse.Namespace, environment: Mapping[str, str]) -> 
                     wire.CAPABILITY_CANCEL,
                     wire.CAPABILITY_PERMISSION,
                     wire.CAPABILITY_OPTIONS,
+                    wire.CAPABILITY_RESTORES,
                 ),
                 waits_for_daemon=True,
             ),

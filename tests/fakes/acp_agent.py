@@ -191,6 +191,9 @@ def main() -> None:
         message = read()
         number, method = message.get("id"), message.get("method")
         result: dict[str, Any] = {}
+        if method in ("session/new", "session/load") and "ACP_LOG" in os.environ:
+            with open(os.environ["ACP_LOG"], "a") as log:  # noqa: PTH123  # standard library alone
+                log.write(f"{method}\n")
         match method:
             case "initialize":
                 if "--needs-login" in sys.argv:

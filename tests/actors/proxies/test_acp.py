@@ -298,3 +298,21 @@ async def test_modes_of_an_agent_are_chosen_from_the_chat(state_dir: Path, tmp_p
         assert listed.splitlines()[0] == "Mode: Ask"
         assert await chat.ask("/mode plan") == "Mode: Plan"
         assert (await chat.ask("/mode")).startswith("Mode: Plan")
+
+
+async def test_a_conversation_goes_on_after_a_crash_of_the_proxy(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    agent, log = (sys.executable, str(AGENT), "--loads"), tmp_path / "methods.log"
+    options = ("--session-id", "kept", "--env", f"ACP_LOG={log}")
+    async with setup(state_dir, tmp_path, *agent, options=options) as home:
+        await home.say("hello")
+        await home.card("Hello there.", "Done · ")
+        home.process.kill()
+        await home.process.wait()
+    assert log.read_text().split() == ["session/new"]
+    async with setup(state_dir, tmp_path, *agent, options=options) as home:
+        await home.say("hello")
+        card = await home.card("Hello there.", "Done · ")
+        assert "not to be shown" not in json.dumps(card)
+    assert log.read_text().split() == ["session/new", "session/load"]
