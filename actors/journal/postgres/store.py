@@ -97,6 +97,11 @@ class PostgresStore:
     def standing(self) -> Standing:
         return self._standing
 
+    @property
+    def connection(self) -> Connection:
+        """The open connection, for what runs between two batches in the same thread."""
+        return self._connection
+
     def statistics(self) -> Statistics:
         return self._tally.statistics()
 
