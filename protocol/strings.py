@@ -175,7 +175,6 @@ NEW_USAGE: Final = Text(
     "Usage: /new <agent> [alias] [directory]. Agents: {known}.",
     "用法：/new <agent> [别名] [目录]。可用 agent：{known}。",
 )
-CLOSE_USAGE: Final = Text("Usage: /close <alias>", "用法：/close <别名>")
 DOCTOR_NOT_ALLOWED: Final = Text("Only an admin can ask for this.", "只有管理员可以查看。")
 DOCTOR_FINE: Final = Text("✅ Everything is in order.", "✅ 一切正常。")
 DOCTOR_NOBODY: Final = Text(
@@ -211,7 +210,7 @@ HELP: Final = Text(
     "/cancel [alias] – stop the current task; so do words like stop\n"
     "/queue – what waits; /queue drop <n>, /queue clear\n"
     "/replymode [stream|final|verbose|reset] – how much of a task is shown while it runs\n"
-    "/new <agent> [alias] [directory] – start an agent; /close <alias> – end it\n"
+    "/new <agent> [alias] [directory] – start an agent; /close [alias] – end it\n"
     "/mode, /model, /effort [choice] – how its agent works; /commands – its own commands\n"
     "/status – who hears this chat; /doctor – what is wrong, for admins\n"
     "/help – this list",
@@ -220,7 +219,7 @@ HELP: Final = Text(
     "/cancel [别名] – 停止当前任务，发送“停止”也可以\n"
     "/queue – 等待中的消息；/queue drop <序号>、/queue clear\n"
     "/replymode [stream|final|verbose|reset] – 任务执行时显示多少内容\n"
-    "/new <agent> [别名] [目录] – 启动 agent；/close <别名> – 结束它\n"
+    "/new <agent> [别名] [目录] – 启动 agent；/close [别名] – 结束它\n"
     "/mode、/model、/effort [选项] – agent 的工作方式；/commands – 它自己的命令\n"
     "/status – 谁在听本聊天；/doctor – 管理员查看哪里有问题\n"
     "/help – 本列表",

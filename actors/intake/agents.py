@@ -9,7 +9,7 @@ from protocol import strings
 from protocol.ids import SessionId
 from protocol.platform.events import MessageReceived
 from protocol.routing import roster
-from protocol.routing.roster import KnownSession
+from protocol.routing.roster import KnownSession, SessionView
 from protocol.strings import Text
 
 NEW_ARGUMENTS_MAX = 3
@@ -56,10 +56,18 @@ class Agents:
         return strings.AGENT_STARTED.format(alias=started.alias)
 
     async def close(self, args: tuple[str, ...], state: ownership.ChatState) -> Text:
-        """End an agent that was started here; its chats follow the channel's owner again."""
-        if not args:
-            return strings.CLOSE_USAGE
-        found = roster.find(" ".join(args), state.sessions)
+        """End an agent that was started here; without a name, the one the chat is on.
+
+        Its chats follow the channel's owner again.
+        """
+        found: SessionView | Text | None
+        if args:
+            found = roster.find(" ".join(args), state.sessions)
+        else:
+            here = (one for one in state.sessions if one.session.session_id == state.current)
+            found = next(here, None)
+        if found is None:
+            return strings.NO_CURRENT_SESSION
         if isinstance(found, Text):
             return found
         session_id: SessionId = found.session.session_id

@@ -45,7 +45,7 @@ async def test_an_agent_is_started_answers_and_is_closed(state_dir: Path, tmp_pa
         await platform.wait_cards(1, "Hello there.", "Done · ")
         listed = await chat.ask_skipping_notices("/sessions")
         assert f"- robot ({Path(sys.executable).name} @ {tmp_path}) [current]" in listed
-        assert await chat.ask("/close robot") == "Closed robot."
+        assert await chat.ask("/close") == "Closed robot."
         await chat.send("for boss again")
         assert (await boss.until("deliver"))["content"] == "for boss again"
         assert "robot" not in await chat.ask("/sessions")
