@@ -182,13 +182,18 @@ class Fleet:
 
     @asynccontextmanager
     async def node(
-        self, name: str, *, database: str | None = None, **options: Any
+        self,
+        name: str,
+        *,
+        database: str | None = None,
+        name_in_cluster: str | None = None,
+        **options: Any,
     ) -> AsyncIterator[Node]:
         """Start a node; kill it at the end. It is not waited for."""
         state_dir = self.root / name
         config = self.root / f"{name}.json"
         tls_port = free_port()
-        config.write_text(self.configuration(name, tls_port, **options))
+        config.write_text(self.configuration(name_in_cluster or name, tls_port, **options))
         process = await trio.lowlevel.open_process(
             [
                 *(sys.executable, "-m", "actors.daemon"),

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import trio
+import trio.testing
 
 from tests.cluster.nodes import Certificates, Fleet, echoing
 from tests.kit.daemon import open_platform
@@ -155,3 +156,23 @@ async def test_a_database_that_is_away_for_a_while_freezes_the_holder_and_no_mor
                     await platform.wait_cards(1, "echo: and on", "Done", within_s=40)
                     assert len(boss.registered) == 1, "the proxy stayed"
                     assert (await b.log()).count("cluster.claimed") == 0
+
+
+async def test_a_node_that_its_database_refuses_ends_with_the_reason(
+    server: Server, certificates: Certificates, cluster: str, root: Path
+) -> None:
+    async with open_platform() as platform:
+        fleet = Fleet(platform, root, server.url(), cluster, certificates)
+        async with fleet.node("a", database=server.url().replace("only", "wrong")) as a:
+            with trio.fail_after(30):
+                assert await a.process.wait() == 1
+            await trio.testing.wait_all_tasks_blocked(0.1)
+            assert b"correct user and password in cluster.database" in a.errors
+            assert b"Traceback" not in a.errors
+        async with fleet.node("b") as b:
+            await b.wait_ready()
+            async with fleet.node("b2", name_in_cluster="b") as same:
+                with trio.fail_after(30):
+                    assert await same.process.wait() == 1
+                await trio.testing.wait_all_tasks_blocked(0.1)
+                assert b"another larkd already runs as node b" in same.errors
