@@ -158,7 +158,7 @@ class _TurnActor:
             await self._presenter.show()
         except CardRefused as refused:
             log.warning("feishu.streaming.fallback", **self._client.ids(), reason=str(refused))
-            self._presenter = StaticPresenter(self._turn, self._client)
+            self._presenter = StaticPresenter(self._turn, self._client, sure=refused.sure)
             self._card_lost()
             if refused.missing is not None:
                 await self._client.send_grant_notice(refused.missing)

@@ -53,11 +53,17 @@ log = structlog.get_logger()
 
 
 class CardRefused(Exception):
-    """The platform takes no card for this turn."""
+    """The platform takes no card for this turn.
 
-    def __init__(self, reason: str, missing: MissingScope | None = None) -> None:
+    *sure* is whether nothing of the turn can be read on one all the same.
+    """
+
+    def __init__(
+        self, reason: str, missing: MissingScope | None = None, *, sure: bool = True
+    ) -> None:
         super().__init__(reason)
         self.missing = missing
+        self.sure = sure
 
 
 class CardPresenter:
@@ -174,9 +180,15 @@ class CardPresenter:
         if entity is None:
             return
         sent = await entity.send()
-        if not isinstance(sent, MessageSent):
+        if isinstance(sent, MessageSent):
+            return
+        ended = True
+        if isinstance(sent, NoAnswer):
+            # People may see it all the same: it ends without text, which all follows.
+            ended = await entity.end_as(view_sealed(self._turn, self._style, ""))
+        if ended:
             await entity.close("lost")
-            await self._refused(sent)
+        await self._refused(sent, sure=ended)
 
     async def _create(self) -> None:
         granted = await self._client.permit((gateway.Api.CREATE_CARD,), gateway.Priority.CREATE)
@@ -193,12 +205,12 @@ class CardPresenter:
         else:
             await self._refused(outcome)
 
-    async def _refused(self, outcome: Outcome) -> None:
+    async def _refused(self, outcome: Outcome, *, sure: bool = True) -> None:
         reason = outcome.message if isinstance(outcome, Rejected) else repr(outcome)
         missing = outcome if isinstance(outcome, MissingScope) else None
         self._entity = None
         if self._number == 0:
-            raise CardRefused(reason[:300], missing)
+            raise CardRefused(reason[:300], missing, sure=sure)
         await self._continue_as_messages(reason, missing)
 
     # ── updating ────────────────────────────────────────────────────────────

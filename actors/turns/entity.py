@@ -14,13 +14,15 @@ from actors.kit.mailbox import Reply
 from actors.messages import gateway, journal
 from actors.turns.client import TurnClient
 from protocol.cards.card import View
-from protocol.cards.cardplan import CallName, CardPlan, Kind, Step
+from protocol.cards.cardplan import CallName, CardPlan, Kind, Step, Wait
 from protocol.ids import CardId, MessageId, idempotency_key
 from protocol.platform.outcomes import (
     CardCreated,
     Gone,
     MessageSent,
+    NoAnswer,
     Outcome,
+    Rejected,
     again_after_s,
 )
 
@@ -97,6 +99,26 @@ class CardEntity:
             await self._note(message_id=outcome.message_id)
             log.info("feishu.card.opened", **self.ids(), message=outcome.message_id)
         return outcome
+
+    async def end_as(self, view: View) -> bool:
+        """Bring a card to its last view that may not be seen; return whether it took it."""
+        until = trio.current_time() + OPEN_RETRY_S
+        while trio.current_time() < until:
+            step = self.plan.next(view, trio.current_time())
+            if step is None:
+                return True
+            self.plan.begin(step, trio.current_time())
+            outcome = await self._client.call(
+                operation_of(self.card_id, step), gateway.Priority.FINAL
+            )
+            if not isinstance(outcome, Rejected | NoAnswer):
+                self.plan.accepted(step, trio.current_time())
+                continue
+            verdict = self.plan.failed(step, outcome, trio.current_time())
+            if not isinstance(verdict, Wait):
+                return isinstance(outcome, Gone)
+            await trio.sleep(verdict.seconds)
+        return False
 
     async def note(self, text: str, panels: bytes) -> None:
         """Keep in the ledger what a repair is to show, where it has changed."""

@@ -292,6 +292,26 @@ def cards_lost(world: World) -> int:
     return count
 
 
+async def test_a_card_that_was_sent_without_an_answer_ends_too(autojump_clock: MockClock) -> None:
+    def script(operation: gateway.Operation) -> Outcome | None:
+        if isinstance(operation, gateway.ReplyMessage) and "card_id" in operation.content_json:
+            world.done.append(operation)  # it was sent
+            return NoAnswer(reason="cut")
+        return None
+
+    async with open_world(script) as world, trio.open_nursery() as nursery:
+        nursery.start_soon(world.show)
+        await world.say("all of it")
+        await trio.sleep(90)
+        await world.end()
+        await trio.sleep(5)
+        assert world.is_final()
+        assert content(world.last_card(), "answer") == ""
+        assert world.footer() == "Continued below"
+        assert world.texts() == ["all of it"]
+        assert set(world.ledger.values()) == {"lost"}
+
+
 # ── plain replies ───────────────────────────────────────────────────────────
 
 
