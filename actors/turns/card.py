@@ -29,6 +29,7 @@ from protocol.platform.outcomes import (
     NoAnswer,
     Outcome,
     Rejected,
+    again_after_s,
 )
 
 FINAL_RETRY_S: Final = 300.0
@@ -183,8 +184,8 @@ class CardPresenter:
         if isinstance(sent, MessageSent):
             return
         ended = True
-        if isinstance(sent, NoAnswer):
-            # People may see it all the same: it ends without text, which all follows.
+        if again_after_s(sent, 0.0) is not None:
+            # One of the calls may have sent it: it ends without text, which all follows.
             ended = await entity.end_as(view_sealed(self._turn, self._style, ""))
         if ended:
             await entity.close("lost")
