@@ -134,3 +134,12 @@ def drain(inbox: trio.MemoryReceiveChannel[MessageT]) -> int:
         reply = getattr(message, "reply", None)
         if isinstance(reply, Reply):
             reply.close()
+
+
+def is_empty(inbox: trio.MemoryReceiveChannel[MessageT]) -> bool:
+    """Whether nothing is in the mailbox, and nobody waits to put something there.
+
+    An actor that ends by itself asks in the step in which it stops being found.
+    """
+    state = inbox.statistics()
+    return not (state.current_buffer_used or state.tasks_waiting_send)

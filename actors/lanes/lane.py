@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 import trio
 
-from actors.kit.mailbox import ActorGone, ask, offer
+from actors.kit.mailbox import ActorGone, ask, is_empty, offer
 from actors.lanes.own_turns import own_turn_opening
 from actors.lanes.peers import Peers
 from actors.lanes.settings import LaneSettings, streams_in
@@ -88,7 +88,9 @@ class Lane:
                 self._handle(await inbox.receive())
                 self._fetch_if_free()
                 turns = self._turn or self._own_turn
-                if self._peer is None and not (turns or self._showing or self._fetching):
+                if self._peer is not None or turns or self._showing or self._fetching:
+                    continue
+                if is_empty(inbox):  # else a connection that has just come would be lost
                     # No checkpoint from this check to the retirement.
                     self._retire()
                     return  # noqa: ASYNC121  # retired: its children may end first

@@ -56,6 +56,9 @@ def row(number: int, chat: str = "oc_1", sender: str = "ou_1", kind: Any = "p2p"
 class World:
     """The lane's peers: ownership with rows to give, a link, and turns as they run."""
 
+    settings: LaneSettings
+    peers: Peers
+
     def __init__(self) -> None:
         self.rows: list[Offer] = []
         self.answered: list[RowId] = []
@@ -122,16 +125,17 @@ class World:
     async def finish_crashed(self, opening: turn.TurnOpening) -> None:
         self.repaired.append(opening.turn_id)
 
-    async def attach(self, *capabilities: str, connection: int = 1) -> None:
-        await self.lanes_tx.send(
-            lane.Attached(
-                session_id=SESSION,
-                alias="api",
-                connection_id=ConnectionId(connection),
-                capabilities=frozenset(capabilities or ("turns", "cancel")),
-                link=self.link_tx.clone(),
-            )
+    def attached(self, *capabilities: str, connection: int = 1) -> lane.Attached:
+        return lane.Attached(
+            session_id=SESSION,
+            alias="api",
+            connection_id=ConnectionId(connection),
+            capabilities=frozenset(capabilities or ("turns", "cancel")),
+            link=self.link_tx.clone(),
         )
+
+    async def attach(self, *capabilities: str, connection: int = 1) -> None:
+        await self.lanes_tx.send(self.attached(*capabilities, connection=connection))
         await wait_all_tasks_blocked()
 
     async def give(self, *rows: Offer) -> None:
@@ -176,14 +180,14 @@ async def open_world(
 ) -> AsyncIterator[World]:
     world = World()
     numbers = iter(range(1000))
-    settings = LaneSettings(
+    settings = world.settings = LaneSettings(
         reply_modes={},
         group_reply_modes=group_reply_modes or {},
         session_reply_mode="verbose",
         cancel_deadline_s=CANCEL_DEADLINE_S,
         random_bytes=lambda size: next(numbers).to_bytes(size, "big"),
     )
-    peers = Peers(
+    peers = world.peers = Peers(
         ownership_tx=world.ownership_tx,
         show_turn=world.show_turn,
         finish_crashed=world.finish_crashed,
@@ -204,6 +208,25 @@ async def open_world(
         await nursery.start(lanes.run, world.lanes_rx, run_lane)
         yield world
         nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_that_comes_as_the_lane_ends_is_served(
+    autojump_clock: MockClock,
+) -> None:
+    """Its mailbox may hold more than the message after which nothing is left to do."""
+    async with open_world() as world:
+        own, inbox = trio.open_memory_channel[lane.LaneMessage](10)
+        own.send_nowait(lane.Detached(session_id=SESSION, connection_id=CONNECTION))
+        own.send_nowait(world.attached(connection=2))
+        world.rows.append(row(1))
+        retired = trio.Event()
+        lane_of_session = Lane(SESSION, world.settings, world.peers, own, retired.set)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lane_of_session.serve, inbox)
+            await wait_all_tasks_blocked()
+            assert world.offered() == ["prompt 1"]
+            assert not retired.is_set()
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_turns_session_gets_one_row_at_a_time(autojump_clock: MockClock) -> None:
