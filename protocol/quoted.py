@@ -13,7 +13,8 @@ from typing import Final
 
 QUOTED_CHARACTERS_MAX: Final = 1_000
 """Of one quoted value; what is longer ends with an ellipsis."""
-_AT_TAG: Final = re.compile(r"<(?=\s*/?\s*at\b)", re.IGNORECASE)
+AT_TAG: Final = re.compile(r"<(?=\s*+/?\s*+at\b)", re.IGNORECASE)
+"""Where a tag begins that may mention somebody, in any case."""
 _MARKS: Final = frozenset("\\`*_~[]()<>#!|&")
 """Characters that Markdown, or the platform's tags in it, may take for marks."""
 _BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
@@ -30,7 +31,7 @@ def quoted(text: str, characters_max: int = QUOTED_CHARACTERS_MAX) -> str:
     Runs of white space become one space, characters that can't be seen or turn the
     direction become their code, and no ``<at>`` of it is a tag.
     """
-    shown = _AT_TAG.sub("\uff1c", visible(" ".join(text.split()), keep=_JOINERS))
+    shown = AT_TAG.sub("\uff1c", visible(" ".join(text.split()), keep=_JOINERS))
     if len(shown) > characters_max:
         shown = shown[: characters_max - 1] + "…"
     return shown

@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from protocol.cards.code_spans import LINES_BEFORE_MAX, sure_spans
 from protocol.cards.fences import Fence, Lines
+from protocol.quoted import AT_TAG
 
 SEGMENT_BYTES_MAX: Final = 25_500
 """As JSON in UTF-8, until it is known how much else is on the card: 30 KB less a tenth, and
@@ -31,19 +32,26 @@ SEGMENT_BYTES_MIN: Final = 1_000
 SEGMENT_TABLES_MAX: Final = 4
 BLOCK_END_WITHIN: Final = 0.25
 """A block's end is preferred for sealing if it lies in this last part of the segment."""
+HEAD_SHARE_MAX: Final = 0.25
+"""A table's head that takes more of a card is not repeated: the table could not go on."""
 TAIL_CHARACTERS_MAX: Final = 4_096
 """An unfinished line longer than this is taken in pieces."""
 
-_UNSAFE: Final = re.compile(r"<\s*/?\s*at\b|!\[", re.IGNORECASE)
-_AT_TAG: Final = re.compile(r"<(/?)(at\b)", re.IGNORECASE)
-_IMAGE: Final = re.compile(r"!(\[[^\]\n]*\])\(\s*<?([^\s)<>]+)>?([^)\n]*)\)")
+_UNSAFE: Final = re.compile(r"<\s*+/?\s*+at\b|!\[", re.IGNORECASE)
+_IMAGE: Final = re.compile(
+    r"!(\[(?:(?!!\[)[^\]\n])*+\])"
+    r"\(\s*+<?((?:(?!!\[)[^\s)<>])++)>?((?:(?!!\[)[^)\n])*+)\)"
+)
+"""Nothing is taken back, and no picture reaches into the next: linear in the line's length."""
 _IMAGE_KEY: Final = re.compile(r"img_[A-Za-z0-9_-]+")
 _ON_THE_WEB: Final = ("http://", "https://")
 PICTURES_MAX: Final = 20
 """Of one answer that are looked for; more stay links."""
 _TABLE_RULE: Final = re.compile(r" {0,3}\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)+\|?\s*")
 _UNFINISHED: Final = re.compile(
-    r"(?:</?(?:a(?:t\b[^>]*)?)?|!(?:\[[^\]\n]*(?:\](?:\([^)\n]*)?)?)?)$"
+    r"(?:<\s*+/?\s*+(?:a(?:t\b[^<>]*+)?)?"
+    r"|!(?:\[(?:(?!!\[)[^\]\n])*+(?:\](?:\((?:(?!!\[)[^)\n])*+)?)?)?)$",
+    re.IGNORECASE,
 )
 
 
@@ -277,7 +285,8 @@ class AnswerText:
             if fence.containers and self._bared is None:
                 self._leave_containers(fence, rest)
         elif self._in_table and not rest:
-            head = list(self._table_head)
+            size = sum(json_bytes(one) for one in self._table_head)
+            head = list(self._table_head) if size <= self._bytes_max * HEAD_SHARE_MAX else []
         self._next_segment(text, [*(_Line(one, json_bytes(one), fence) for one in head), *rest])
 
     def _leave_containers(self, fence: Fence, rest: list[_Line]) -> None:
@@ -366,7 +375,7 @@ def _safe(text: str, picture_keys: Mapping[str, str]) -> str:
         key = picture_keys.get(image[2])
         return f"!{image[1]}({key})" if key else image[0][1:]
 
-    return _IMAGE.sub(shown, _AT_TAG.sub(r"&#60;\1\2", text))
+    return _IMAGE.sub(shown, AT_TAG.sub("&#60;", text))
 
 
 def storable(text: str) -> str:

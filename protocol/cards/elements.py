@@ -6,6 +6,7 @@ import re
 from typing import Any, Final
 
 from protocol.cards.answer import json_bytes, storable
+from protocol.quoted import AT_TAG
 from protocol.strings import Language, Text
 
 Element = dict[str, Any]
@@ -83,4 +84,4 @@ def latest(text: str, size: int) -> str:
 
 def harmless(text: str) -> str:
     """Return reasoning as it came, but that it mentions nobody and draws no picture."""
-    return text.replace("<at", "&#60;at").replace("![", "[")
+    return AT_TAG.sub("&#60;", text).replace("![", "[")

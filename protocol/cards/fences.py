@@ -16,12 +16,17 @@ from msgspec import Struct
 _QUOTE: Final = re.compile(r" {0,3}> ?")
 _ITEM: Final = re.compile(r" {0,3}(?:[-*+]|[0-9]{1,9}[.)])(?: {1,4}(?=[^ ])|(?= *$))")
 _RULE: Final = re.compile(r" {0,3}([-*_])(?: *\1){2,} *")
-_FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
+_FENCE: Final = re.compile(r" {0,3}(`{3,200}+(?!`)|~{3,200}+(?!~))(.*)")
+"""A longer mark would not fit twice on a card: what it opens counts as prose."""
 _CLOSING: Final = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*")
 _ITEM_START: Final = re.compile(r" {0,3}(?:[-*+]|1[.)]) ")
 """What may stand right below a paragraph and begin a list."""
 _QUOTED: Final = 0
 """Stands for a quote among containers; a list item is its width."""
+CONTAINERS_MAX: Final = 100
+"""Deeper than this nothing is nested: the time for a line grows with its depth."""
+INFO_CHARACTERS_MAX: Final = 100
+"""Of a fence's info that is repeated; a longer one goes on without."""
 
 
 class Fence(Struct, frozen=True, kw_only=True):
@@ -34,7 +39,8 @@ class Fence(Struct, frozen=True, kw_only=True):
     @property
     def opening(self) -> str:
         """A line that opens this fence again, in no container."""
-        return f"{self.mark}{self.info}\n"
+        info = self.info if len(self.info) <= INFO_CHARACTERS_MAX else ""
+        return f"{self.mark}{info}\n"
 
     @property
     def closing(self) -> str:
@@ -89,7 +95,7 @@ class Lines:
                 return rest  # a lazy line: the paragraph goes on, and so do its containers
             self._in_paragraph = False
         kept = list(self._containers[:matched])
-        while rest.strip():
+        while len(kept) < CONTAINERS_MAX and rest.strip():
             quote = _QUOTE.match(rest)
             item = None if quote or _RULE.fullmatch(rest) else _ITEM.match(rest)
             if item and self._in_paragraph and not _ITEM_START.match(rest):

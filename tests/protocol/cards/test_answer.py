@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -64,6 +65,8 @@ def test_what_is_shown_only_grows_at_its_end(text: str, cuts: list[int]) -> None
     [
         ("hi <at id=all></at> you", "hi &#60;at id=all>&#60;/at> you"),
         ("<AT user_id='x'>", "&#60;AT user_id='x'>"),
+        ("< AT id=all>", "&#60; AT id=all>"),
+        ("x" * 4_094 + "<AT id=all></AT>", "x" * 4_094 + "&#60;AT id=all>&#60;/AT>"),
         ("`<at id=all>` stays", "`<at id=all>` stays"),
         ("``a ` <at>`` stays", "``a ` <at>`` stays"),
         ("attitude <attic>", "attitude <attic>"),
@@ -199,3 +202,40 @@ def test_what_else_is_on_the_card_leaves_the_answer_less() -> None:
     answer.fit(20_000)
     answer.feed("a line\n" * 1_000)
     assert 10_000 < json_bytes(answer.current) <= 20_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![" * 50_000 + "\n",
+        "![a](" * 50_000 + "\n",
+        "![" * 50_000,
+        "<" + " " * 100_000 + "\n",
+        "<at" * 50_000,
+        "> " * 50_000 + "\n",
+        "|" * 30_000 + "\n|" + "-|" * 30_000 + "\nx|y\n",
+        "```" + "x" * 50_000 + "\n" + "y\n" * 50_000,
+        "`" * 50_000 + "\n" + "y\n" * 50_000,
+        "~" * 50_000 + "\n" + "y\n" * 50_000,
+    ],
+    ids=lambda text: repr(text[:6]),
+)
+def test_time_and_cards_grow_with_the_text_whatever_it_is(text: str) -> None:
+    """Backtracking, and heads that leave no room on the next card, would never end."""
+    answer = AnswerText()
+    began = time.process_time()
+    answer.feed(text)
+    answer.finish()
+    assert time.process_time() - began < 5, "linear: some tenths of a second"
+    assert len(answer.sealed) < 40
+    assert all(json_bytes(one) < SEGMENT_BYTES_MAX * 1.1 for one in answer.sealed)
+
+
+def test_a_wide_table_goes_on_without_its_head_on_a_small_card() -> None:
+    answer = AnswerText()
+    answer.fit(1_000)
+    head = "|" + "head|" * 150 + "\n|" + "-|" * 150 + "\n"
+    rows = "".join(f"|{number}|\n" for number in range(500))
+    answer.feed(head + rows)
+    answer.finish()
+    assert "".join(answer.sealed) + answer.current == head + rows

@@ -20,6 +20,7 @@ from protocol.cards.card import (
     view_running,
     view_sealed,
 )
+from protocol.cards.elements import harmless
 from protocol.cards.panels import PLAN_BYTES_MAX
 from protocol.cards.turn import Turn, TurnState
 from protocol.ids import SessionId, TurnId
@@ -303,7 +304,7 @@ def test_reasoning_mentions_nobody_and_draws_no_picture() -> None:
     said = "see ![x](http://x/y.png) and <at id=all></at>"
     turn.apply(Delta(turn_id="t", text=said, channel="reasoning"), 1)
     shown = text(elements(card_of(view_running(turn, STYLE, 1)))["reasoning"])
-    assert shown == "see [x](http://x/y.png) and &#60;at id=all></at>"
+    assert shown == "see [x](http://x/y.png) and &#60;at id=all>&#60;/at>"
 
 
 def test_plan_and_error_keep_to_their_bytes() -> None:
@@ -384,3 +385,8 @@ def test_typing_is_slower_where_updates_are_far_apart() -> None:
     ]
     assert steps == sorted(steps, reverse=True)
     assert len(set(steps)) == 3
+
+
+@pytest.mark.parametrize("tag", ["<at", "<AT", "</aT", "< at"])
+def test_reasoning_mentions_nobody_in_any_case(tag: str) -> None:
+    assert harmless(f"so {tag} id=all> ![x](y)") == f"so &#60;{tag[1:]} id=all> [x](y)"
