@@ -191,6 +191,7 @@ def link_tools(
                 gateways={name: one.gateway.tx for name, one in accounts.items()},
                 journal_tx=boxes.journal.tx,
                 ownership_tx=boxes.ownership.tx,
+                policies={name: one.settings.policy for name, one in accounts.items()},
                 state_dir=state.root,
                 secrets=tuple(
                     one.settings.app_secret.reveal().encode() for one in accounts.values()

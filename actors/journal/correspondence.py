@@ -6,6 +6,8 @@ Each function runs inside a transaction of its caller; what a message means is i
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 import structlog
 
@@ -13,6 +15,7 @@ from actors.journal.db import Db, Later, Value, change
 from actors.messages import journal
 from protocol.ids import AccountId, ChatId, EventId, MessageId, OpenId, RowId, SessionId
 from protocol.routing.delivery import Offer, Prepared
+from protocol.routing.receivers import ChatKnown
 
 _DAMAGE = (msgspec.MsgspecError, UnicodeError, TypeError)
 
@@ -43,6 +46,23 @@ def note_given(db: Db, session_id: SessionId, offer: Offer) -> None:
         offer.prepared.message_id,
         offer.prepared.sender_id,
         offer.row_id,
+    )
+
+
+def find_chat(db: Db, message: journal.FindChat) -> journal.ChatKnownAs | None:
+    """Return whose chat it is and of which kind; one step into an index."""
+    found = db.execute(
+        "SELECT account, chat_type, sender_id FROM turn_place WHERE chat_id = ?1"
+        " ORDER BY row_id DESC LIMIT 1",
+        message.chat_id,
+    ).one()
+    if found is None:
+        return None
+    account, chat_type, sender_id = found
+    kind: Literal["p2p", "group"] = "p2p" if chat_type == "p2p" else "group"
+    return journal.ChatKnownAs(
+        account=AccountId(account),
+        chat=ChatKnown(chat_type=kind, sender_id=OpenId(sender_id)),
     )
 
 

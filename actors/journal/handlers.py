@@ -41,6 +41,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     journal.OpenCards: ledgers.open_cards,
     journal.WhoseCard: ledgers.whose_card,
     journal.Correspondent: correspondence.correspondent,
+    journal.FindChat: correspondence.find_chat,
     journal.FindTurnPlace: correspondence.find_turn_place,
     journal.NoteSent: correspondence.note_sent,
     journal.WhereIs: correspondence.where_is,

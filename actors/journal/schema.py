@@ -188,6 +188,10 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     );
     CREATE INDEX turn_place_last ON turn_place (session_id, row_id);
     """,
+    # What a chat is, for who writes there unprompted.
+    """
+    CREATE INDEX turn_place_chat ON turn_place (chat_id, row_id);
+    """,
 )
 """``MIGRATIONS[n]`` brings a journal of version n to version n + 1; one that was ever
 released is never edited here, only followed by another one."""

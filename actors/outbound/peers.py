@@ -18,6 +18,7 @@ from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, journal, ownership
 from protocol.ids import AccountId, ChatId, MessageId, PlaceKey, SessionId, place_key
 from protocol.platform.outcomes import NoAnswer, Outcome, again_after_s
+from protocol.routing.access import Policy
 
 JOURNAL_WITHIN_S: Final = 4.0
 ASK_WITHIN_S: Final = 2.0
@@ -34,6 +35,8 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     gateways: Mapping[AccountId, trio.MemorySendChannel[gateway.GatewayMessage]]
     journal_tx: trio.MemorySendChannel[journal.JournalMessage]
     ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]
+    policies: Mapping[AccountId, Policy]
+    """The access policies as configured; what was paired on top is in the journal."""
     state_dir: Path
     """Nothing of it is ever sent."""
     secrets: tuple[bytes, ...]

@@ -9,7 +9,7 @@ import trio
 
 from actors.messages import gateway, journal, ownership
 from actors.messages.outbound import Caller
-from actors.outbound.files import Sendable, read_files, upload
+from actors.outbound.files import LocalFile, Sendable, read_files, upload
 from actors.outbound.peers import Peers, ToolError, text_argument
 from protocol.cards.reply import message_card, split
 from protocol.ids import AccountId, ChatId, MessageId, SessionId, idempotency_key
@@ -33,14 +33,8 @@ async def reply(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> str:
     to = await _target(peers, session_id, chat_id, args.get("message_id"))
     account = await peers.account_of(session_id, chat_id)
     files = await read_files(peers, caller, args)
-    messages = _Messages(peers, account, chat_id, to)
-    with trio.move_on_after(REPLY_WITHIN_S) as deadline:
-        for part in split(text):
-            await messages.send(Sendable(msg_type="interactive", content_json=message_card(part)))
-        for file in files:
-            await messages.send(await upload(peers, account, file))
-    if deadline.cancelled_caught:
-        raise ToolError(f"not all was sent within {REPLY_WITHIN_S:g} s; {messages.sent_before()}")
+    messages = Messages(peers, account, chat_id, to)
+    await messages.send_all(text, files)
     await _answered(peers, session_id, chat_id, to)
     return messages.done()
 
@@ -59,8 +53,11 @@ async def _target(
     return MessageId(message_id)
 
 
-class _Messages:
-    """The messages of one call, sent one after the other."""
+class Messages:
+    """The messages of one call, sent one after the other.
+
+    *chat_id* may be the id or e-mail address of a person: the platform finds their chat.
+    """
 
     def __init__(
         self, peers: Peers, account: AccountId, chat_id: ChatId, to: MessageId | None
@@ -73,7 +70,22 @@ class _Messages:
         self._sent: list[MessageId] = []
         self._landed_in = chat_id
 
-    async def send(self, content: Sendable) -> None:
+    async def send_all(self, text: str, files: tuple[LocalFile, ...]) -> None:
+        """Send the text, in as many messages as it takes, then the files.
+
+        Raises:
+            ToolError: a part was not taken, or not in time; the text names what was before.
+        """
+        with trio.move_on_after(REPLY_WITHIN_S) as deadline:
+            for part in split(text):
+                card = message_card(part)
+                await self._send_one(Sendable(msg_type="interactive", content_json=card))
+            for file in files:
+                await self._send_one(await upload(self._peers, self._account, file))
+        if deadline.cancelled_caught:
+            raise ToolError(f"not all was sent within {REPLY_WITHIN_S:g} s; {self.sent_before()}")
+
+    async def _send_one(self, content: Sendable) -> None:
         """Send one message.
 
         Raises:

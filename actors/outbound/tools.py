@@ -12,6 +12,7 @@ from actors.messages import gateway, journal, ownership
 from actors.messages.outbound import Caller
 from actors.outbound.peers import Peers, ToolError, text_argument
 from actors.outbound.reply import reply
+from actors.outbound.send import send
 from protocol.cards.reply import message_card, split
 from protocol.ids import MessageId
 from protocol.platform.outcomes import Accepted, Outcome, Rejected
@@ -44,6 +45,7 @@ def session_tools(
 
     acts: dict[str, Act] = {
         "reply": reply,
+        "send": send,
         "react": _react,
         "edit_message": _edit,
         "inbox": _inbox,

@@ -95,10 +95,13 @@ class MessageApi:
         return str(msg_type), content
 
     async def _create_message(self, call: Call) -> Any:
-        receive_id = call.body.get("receive_id")
-        if call.query.get("receive_id_type", "open_id") == "chat_id":
-            chat = self._chat(str(receive_id), call.app_id)
+        receive_id = str(call.body.get("receive_id"))
+        by = call.query.get("receive_id_type", "open_id")
+        if by == "chat_id":
+            chat = self._chat(receive_id, call.app_id)
         else:
+            if by == "email":
+                receive_id = self._world.id_of_address(receive_id)
             direct = [
                 chat
                 for chat in self._world.chats.values()

@@ -33,7 +33,8 @@ class People:
         self._app = app
 
     async def add_user(self, body: dict[str, Any]) -> Any:
-        return self._world.add_user(str(body.get("name") or "Somebody"))
+        name, email = str(body.get("name") or "Somebody"), str(body.get("email") or "")
+        return self._world.add_user(name, email)
 
     async def add_chat(self, body: dict[str, Any]) -> Any:
         members = body.get("members") or list(self._world.users)[:1]

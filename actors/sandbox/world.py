@@ -25,6 +25,7 @@ TOPICS_MAX: Final = 10_000
 class User(msgspec.Struct, kw_only=True):
     open_id: str
     name: str
+    email: str = ""
 
 
 class Chat(msgspec.Struct, kw_only=True):
@@ -125,8 +126,8 @@ class World:
         self.apps[app_id] = app
         return app
 
-    def add_user(self, name: str) -> User:
-        user = User(open_id=self.new_id("ou_"), name=name)
+    def add_user(self, name: str, email: str = "") -> User:
+        user = User(open_id=self.new_id("ou_"), name=name, email=email)
         self.users[user.open_id] = user
         self.feed.changed("user", user.open_id, lambda: user)
         return user
@@ -150,6 +151,12 @@ class World:
         self.chats[chat.chat_id] = chat
         self.feed.changed("chat", chat.chat_id, lambda: chat)
         return chat
+
+    def id_of_address(self, email: str) -> str:
+        """Return the open id of who has this e-mail address; '' where nobody has."""
+        return next(
+            (one.open_id for one in self.users.values() if email and one.email == email), ""
+        )
 
     def name_of(self, open_id: str) -> str:
         user = self.users.get(open_id)

@@ -104,6 +104,11 @@ _SELECTOR: Final[Mapping[str, Any]] = {
         "additionalProperties": {"type": "string"},
     },
 }
+_FILES: Final[Mapping[str, Any]] = {
+    "type": "array",
+    "items": {"type": "string"},
+    "description": "Absolute paths of files to send along.",
+}
 _REPLY: Final = (
     "Answer in a Feishu chat. Pass message_id of the message you answer; it lands in its thread"
     " and counts as answered. Markdown; long texts are split."
@@ -116,13 +121,19 @@ TOOLS: Final[tuple[dict[str, Any], ...]] = (
             "chat_id": _text("The chat_id of the message's tag."),
             "text": _text("Markdown."),
             "message_id": _text("The message_id of the message this answers."),
-            "files": {
-                "type": "array",
-                "items": {"type": "string"},
-                "description": "Absolute paths of files to send along.",
-            },
+            "files": _FILES,
         },
         ("chat_id", "text"),
+    ),
+    _tool(
+        "send",
+        "Write to somebody in Feishu without being asked: a person or group the operator lets in.",
+        {
+            "to": _text("An open_id (ou_…), a chat_id (oc_…) or an e-mail address."),
+            "text": _text("Markdown."),
+            "files": _FILES,
+        },
+        ("to", "text"),
     ),
     _tool(
         "react",

@@ -12,12 +12,14 @@ from actors.messages.journal.records import (
     ApprovalsLeft,
     CardOutcome,
     CardTurn,
+    ChatKnownAs,
     CloseCard,
     Correspondence,
     Correspondent,
     CountCalls,
     EnterApproval,
     EnterTyping,
+    FindChat,
     FindTurnPlace,
     ForgetApproval,
     ForgetTyping,
@@ -99,6 +101,7 @@ JournalMessage = (
     | OpenCards
     | WhoseCard
     | Correspondent
+    | FindChat
     | FindTurnPlace
     | NoteSent
     | WhereIs
@@ -124,6 +127,7 @@ __all__ = [
     "Capacity",
     "CardOutcome",
     "CardTurn",
+    "ChatKnownAs",
     "ClaimCommand",
     "Claimed",
     "Close",
@@ -138,6 +142,7 @@ __all__ = [
     "EnterApproval",
     "EnterTyping",
     "Failed",
+    "FindChat",
     "FindTurnPlace",
     "ForgetApproval",
     "ForgetSession",

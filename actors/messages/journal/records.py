@@ -22,6 +22,7 @@ from protocol.ids import (
 )
 from protocol.routing.delivery import Prepared
 from protocol.routing.pairing import AccessBook
+from protocol.routing.receivers import ChatKnown
 
 # ── card ledger ─────────────────────────────────────────────────────────────
 
@@ -107,6 +108,20 @@ class Correspondent(Message, frozen=True, kw_only=True):
     session_id: SessionId
     chat_id: ChatId
     reply: Reply[Correspondence | Failed]
+
+
+class ChatKnownAs(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose chat it is, and of which kind, from the last message that was given of it."""
+
+    account: AccountId
+    chat: ChatKnown
+
+
+class FindChat(Message, frozen=True, kw_only=True):
+    """Ask what a chat is; None where no session was ever given a message of it."""
+
+    chat_id: ChatId
+    reply: Reply[ChatKnownAs | Failed | None]
 
 
 class TurnPlace(msgspec.Struct, frozen=True, kw_only=True):

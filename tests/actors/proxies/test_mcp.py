@@ -83,6 +83,7 @@ async def test_it_is_a_channel_of_the_revisions_under_which_channels_are_registe
         listed = (await client.ask("tools/list"))["result"]["tools"]
         assert [(one["name"], one["inputSchema"]["required"]) for one in listed] == [
             ("reply", ["chat_id", "text"]),
+            ("send", ["to", "text"]),
             ("react", ["message_id", "emoji"]),
             ("edit_message", ["message_id", "text"]),
             ("inbox", []),
