@@ -212,6 +212,7 @@ HELP: Final = Text(
     "/replymode [stream|final|verbose|reset] – how much of a task is shown while it runs\n"
     "/new <agent> [alias] [directory] – start an agent; /close [alias] – end it\n"
     "/mode, /model, /effort [choice] – how its agent works; /commands – its own commands\n"
+    "/why – what became of the message you quote, or of the last one\n"
     "/status – who hears this chat; /doctor – what is wrong, for admins\n"
     "/help – this list",
     "/sessions – 可以对话的会话\n"
@@ -221,8 +222,36 @@ HELP: Final = Text(
     "/replymode [stream|final|verbose|reset] – 任务执行时显示多少内容\n"
     "/new <agent> [别名] [目录] – 启动 agent；/close [别名] – 结束它\n"
     "/mode、/model、/effort [选项] – agent 的工作方式；/commands – 它自己的命令\n"
+    "/why – 所引用的消息（或上一条消息）的处理情况\n"
     "/status – 谁在听本聊天；/doctor – 管理员查看哪里有问题\n"
     "/help – 本列表",
+)
+WHY_RECEIVED: Final = Text("received", "已收到")
+WHY_NOT_READY: Final = Text(
+    "; not ready yet: what it carries is being fetched, or a command before it runs",
+    "；尚未就绪：正在获取附件，或之前的命令还在执行",
+)
+WHY_WAITING: Final = Text("waiting for {alias}", "正在等待 {alias}")
+WHY_WAITING_FOR_NOBODY: Final = Text("waiting for a session", "正在等待会话")
+WHY_BEHIND: Final = Text("; messages before it: {count}", "；排在前面的消息：{count}")
+WHY_UNDER_WAY: Final = Text("; given and not answered yet: {count}", "；已送达但未回答：{count}")
+WHY_OFFERED: Final = Text("offered to {alias}", "已发给 {alias}")
+WHY_OFFERED_AGAIN: Final = Text(
+    "offered to {alias} (attempt {count})", "已发给 {alias}（第 {count} 次）"
+)
+WHY_SEEN: Final = Text("seen by {alias}", "{alias} 已收到")
+WHY_NOT_ANSWERED: Final = Text("; not answered yet", "；尚未回答")
+WHY_ANSWERED: Final = Text("answered by {alias}", "{alias} 已回答")
+WHY_REFUSED: Final = Text("refused: {reason}", "已拒绝：{reason}")
+WHY_DROPPED: Final = Text("dropped: {reason}", "已移除：{reason}")
+WHY_COMMAND: Final = Text("carried out as a command: {what}", "已作为命令执行：{what}")
+WHY_DAMAGED: Final = Text("set aside: it could not be read", "已搁置：无法读取")
+WHY_NOT_READ: Final = Text(
+    "The journal did not answer; ask again in a moment.", "日志没有响应，请稍后再试。"
+)
+WHY_UNKNOWN: Final = Text(
+    "Nothing is known of that message: it never arrived, or is older than 30 days.",
+    "没有这条消息的记录：它没有到达，或已超过 30 天。",
 )
 BACKGROUND_DONE: Final = Text("✅ {alias} done", "✅ {alias} 已完成")
 BACKGROUND_FAILED: Final = Text("⚠️ {alias} failed", "⚠️ {alias} 失败")

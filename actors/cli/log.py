@@ -11,7 +11,9 @@ from actors import journal
 from actors.cli import terminal
 from actors.cli.output import CommandFailed, Output, as_json
 from actors.host.log_reading import events_about
+from actors.kit.clock import local_clock
 from protocol.config.places import StateDir
+from protocol.routing.history import MessageHistory, history_text
 
 _SHOWN_FIRST: Final = ("timestamp", "level", "event")
 
@@ -24,6 +26,7 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     """
     try:
         row = journal.what_became_of(state.database, parsed.message)
+        history = None if row is None else journal.history_of(state.database, parsed.message)
     except journal.JournalError as failed:
         raise CommandFailed(str(failed)) from None
     known = {parsed.message}
@@ -41,22 +44,20 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     if parsed.json:
         return Output(as_json({"row": row, "log": lines}))
     limit = terminal.columns()
-    shown = [*_row_lines(row), *map(_log_line, lines)]
+    shown = [*_row_lines(row, history), *map(_log_line, lines)]
     return Output("\n".join(terminal.cut(terminal.printable(line), limit) for line in shown))
 
 
-def _row_lines(row: Mapping[str, Any] | None) -> Iterator[str]:
-    if row is None:
+def _row_lines(row: Mapping[str, Any] | None, history: MessageHistory | None) -> Iterator[str]:
+    if row is None or history is None:
         yield "journal   no row (any more)"
         return
     yield f"journal   {row['state']} since {_clock(row['changed_at'])}"
     yield f"          received {_clock(row['received_at'])} by account {row['account']}"
     yield f"          message {row['message_id'] or '-'}, event {row['event_id']}"
     yield f"          chat {row['chat_id'] or '-'}, session {row['session_id'] or '-'}"
-    if row["attempt"]:
-        yield f"          offered {row['attempt']} times"
-    if row["note"]:
-        yield f"          {row['note']}"
+    for step in history_text(history, local_clock).en.splitlines():
+        yield f"          {step}"
 
 
 def _clock(at_ms: int) -> str:

@@ -55,7 +55,7 @@ from protocol.platform.events import (
     decode_message,
     decode_recalled,
 )
-from protocol.routing import access, command
+from protocol.routing import access, command, history
 from protocol.routing.delivery import Inbound, RowState
 from protocol.routing.roster import ReplyMode
 
@@ -357,7 +357,7 @@ class _Intake:
             lambda reply: journal.DropMessage(
                 account=self._settings.account,
                 message_key=message_id,
-                note="recalled",
+                note=history.RECALLED,
                 at_ms=self._now_ms(),
                 reply=reply,
             ),
@@ -387,7 +387,9 @@ class _Intake:
             self._to.ownership_tx,
             ownership.Refusals(account=self._settings.account, by_reason=dict(self._refusals)),
         )
-        await self._close(inbound.row_id, RowState.REFUSED, reason)
+        await self._close(inbound.row_id, RowState.REFUSED, reason, chat_id)
 
-    async def _close(self, row_id: RowId, state: RowState, note: str | None) -> None:
-        await close_row(self._to.journal_tx, row_id, state, note, self._now_ms())
+    async def _close(
+        self, row_id: RowId, state: RowState, note: str | None, chat_id: ChatId | None = None
+    ) -> None:
+        await close_row(self._to.journal_tx, row_id, state, note, self._now_ms(), chat_id=chat_id)

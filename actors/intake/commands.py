@@ -13,13 +13,14 @@ from actors.intake.choosing import KINDS, Choosing
 from actors.intake.marks import WaitingMarks
 from actors.intake.peers import COMMAND_WITHIN_S, Peers
 from actors.intake.stop import Stopper
+from actors.kit.clock import local_clock
 from actors.kit.mailbox import ask_or
 from actors.messages import journal, ownership
 from protocol import strings
 from protocol.ids import ChatId, RowId, SessionId
 from protocol.platform.events import MessageReceived
 from protocol.quoted import quoted
-from protocol.routing import roster
+from protocol.routing import history, roster
 from protocol.routing.command import Command, Name
 from protocol.routing.roster import ReplyMode, SessionView
 from protocol.strings import Text
@@ -95,6 +96,8 @@ class Commands:
                 )
             case Name.COMMANDS:
                 return await self._choosing.commands(_view(state, state.current))
+            case Name.WHY:
+                return await self._why(message, state)
             case Name.DOCTOR if not self._stopper.is_admin(message.sender_id):
                 return strings.DOCTOR_NOT_ALLOWED
             case Name.DOCTOR:
@@ -234,6 +237,26 @@ class Commands:
         )
         return () if isinstance(answer, journal.Failed) else answer
 
+    # ── /why ────────────────────────────────────────────────────────────────
+
+    async def _why(self, message: MessageReceived, state: ownership.ChatState) -> Text:
+        found: history.MessageHistory | journal.Failed | None = await journal.ask_journal(
+            self._to.journal_tx,
+            lambda reply: journal.FindHistory(
+                account=self._to.account,
+                chat_id=message.chat_id,
+                message_id=message.parent_id,
+                reply=reply,
+            ),
+            within_s=COMMAND_WITHIN_S,
+        )
+        if isinstance(found, journal.Failed):
+            return strings.WHY_NOT_READ
+        if found is None:
+            return strings.WHY_UNKNOWN
+        shown = _view(state, found.session_id)
+        return history.history_text(found, local_clock, away=shown is not None and not shown.live)
+
     def _may_drop(self, message: MessageReceived, row: journal.WaitingRow) -> bool:
         """As for a turn in flight: who sent it, anyone in its direct chat, or an admin."""
         prepared = row.prepared
@@ -252,7 +275,7 @@ class Commands:
         answer: tuple[RowId, ...] | journal.Failed = await journal.ask_journal(
             self._to.journal_tx,
             lambda reply: journal.DropWaiting(
-                row_ids=wanted, note="dropped by /queue", at_ms=self._now_ms(), reply=reply
+                row_ids=wanted, note=history.DROPPED_FROM_QUEUE, at_ms=self._now_ms(), reply=reply
             ),
             within_s=COMMAND_WITHIN_S,
         )

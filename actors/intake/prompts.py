@@ -28,6 +28,7 @@ from protocol.ids import AccountId, ChatId, OpenId, RowId
 from protocol.platform import comments
 from protocol.platform.content import Content
 from protocol.platform.events import CommentAdded, MessageReceived
+from protocol.routing import history
 from protocol.routing.delivery import Inbound, Prepared, RowState
 
 NOTICE_EVERY_MS: Final = 10 * 60 * 1_000
@@ -246,7 +247,7 @@ class Prompts:
                 self._to.journal_tx,
                 message.row_id,
                 RowState.ANSWERED,
-                "the lane is full",
+                history.LANE_FULL,
                 self._now_ms(),
             )
         self._refused.discard(message.row_id)

@@ -11,7 +11,7 @@ import trio
 
 from actors.kit.mailbox import Reply
 from actors.messages import journal
-from protocol.ids import RowId, SessionId
+from protocol.ids import ChatId, RowId, SessionId
 from protocol.routing.delivery import Prepared, RowState
 
 JOURNAL_WITHIN_S: Final = 5.0
@@ -99,12 +99,14 @@ async def close_row(
     state: RowState,
     note: str | None,
     at_ms: int,
+    *,
+    chat_id: ChatId | None = None,
 ) -> None:
     """Bring a row to a state nothing moves it out of."""
     done: journal.Done | journal.Failed = await store(
         journal_tx,
         lambda reply: journal.Close(
-            row_id=row_id, state=state, note=note, at_ms=at_ms, reply=reply
+            row_id=row_id, state=state, note=note, at_ms=at_ms, chat_id=chat_id, reply=reply
         ),
     )
     assert isinstance(done, journal.Done)

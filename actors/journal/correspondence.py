@@ -132,7 +132,7 @@ def where_is(db: Db, message: journal.WhereIs) -> journal.MessageAt | None:
     for account in () if own else message.accounts:
         found = db.execute(
             "SELECT account, chat_id FROM inbound WHERE account = ?1 AND message_key = ?2"
-            " AND chat_id IS NOT NULL",
+            " AND chat_id IS NOT NULL AND state <> 'refused'",
             account,
             message.message_id,
         ).one()

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from actors.journal import access, commands, correspondence, ledgers, roster, rows, sweeping
+from actors.journal import (
+    access,
+    commands,
+    correspondence,
+    history,
+    ledgers,
+    roster,
+    rows,
+    sweeping,
+)
 from actors.journal.db import Db
 from actors.messages import journal
 
@@ -20,6 +29,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     journal.Waiting: rows.waiting,
     journal.DropWaiting: rows.drop_waiting,
     journal.DropMessage: rows.drop_message,
+    journal.FindHistory: history.find_history,
     journal.Close: rows.close,
     journal.ClaimCommand: commands.claim_command,
     journal.NoteAnswer: commands.note_answer,

@@ -215,27 +215,25 @@ def drop_message(db: Db, message: journal.DropMessage) -> Later[journal.Done]:
 def close(db: Db, message: journal.Close) -> Later[journal.Done] | journal.Failed:
     if message.state not in CLOSED_STATES:
         return journal.Failed(reason=f"a row can't be closed as {message.state}")
-    return _close(db, message.row_id, message.state, message.note, message.at_ms)
-
-
-def _close(
-    db: Db, row_id: RowId, state: RowState, note: str | None, at_ms: int
-) -> Later[journal.Done]:
-    """Close the row. Of an answered one only what de-duplication needs is kept."""
-    if state is RowState.ANSWERED:  # first, while the row's state still says whether it may go
+    # Of an answered one only what de-duplication needs is kept.
+    if (
+        message.state is RowState.ANSWERED
+    ):  # first, while the row's state still says whether it may go
         db.execute(
             "DELETE FROM content WHERE row_id = ?1 AND EXISTS (SELECT 1 FROM inbound"  # noqa: S608 -- our own constants
             f" WHERE row_id = ?1 AND state NOT IN {_CLOSED})",
-            row_id,
+            message.row_id,
         )
     return change(
         db,
-        "UPDATE inbound SET state = ?1, note = ?2, changed_at = ?3, connection_id = NULL"  # noqa: S608 -- our own constants
+        "UPDATE inbound SET state = ?1, note = ?2, changed_at = ?3, connection_id = NULL,"  # noqa: S608 -- our own constants
+        " chat_id = coalesce(chat_id, CAST(?5 AS TEXT))"
         f" WHERE row_id = ?4 AND state NOT IN {_CLOSED}",
-        state.value,
-        note,
-        at_ms,
-        row_id,
+        message.state.value,
+        message.note,
+        message.at_ms,
+        message.row_id,
+        message.chat_id,
     )
 
 
@@ -246,7 +244,7 @@ def offer_next(db: Db, message: journal.OfferNext) -> Offer | None:
             return None
         offered = db.execute(
             "UPDATE inbound SET state = 'offered', attempt = attempt + 1, connection_id = ?1,"
-            " session_id = ?2, lease_epoch = ?3, changed_at = ?4 WHERE row_id = ?5"
+            " session_id = ?2, lease_epoch = ?3, changed_at = ?4, offered_at = ?4 WHERE row_id = ?5"
             " RETURNING account, event_id, attempt, nullif(routed_to, ''),"
             " (SELECT prepared FROM content WHERE content.row_id = inbound.row_id)",
             message.connection_id,
@@ -314,7 +312,7 @@ def _set_aside(
 def acked(db: Db, message: journal.Acked) -> Later[journal.Done]:
     return change(
         db,
-        "UPDATE inbound SET state = 'delivered', changed_at = ?1 WHERE event_id = ?2"
+        "UPDATE inbound SET state = 'delivered', changed_at = ?1, seen_at = ?1 WHERE event_id = ?2"
         " AND state = 'offered' AND connection_id = ?3 AND attempt = ?4",
         message.at_ms,
         message.event_id,

@@ -192,6 +192,13 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     """
     CREATE INDEX turn_place_chat ON turn_place (chat_id, row_id);
     """,
+    # When a row took each step, NULL for one that did so before; see history.py. A row whose
+    # chat is known is a prompt, or a message that was refused there.
+    """
+    ALTER TABLE inbound ADD COLUMN offered_at INTEGER;
+    ALTER TABLE inbound ADD COLUMN seen_at INTEGER;
+    CREATE INDEX inbound_last ON inbound (account, chat_id, row_id) WHERE chat_id IS NOT NULL;
+    """,
 )
 """``MIGRATIONS[n]`` brings a journal of version n to version n + 1; one that was ever
 released is never edited here, only followed by another one."""

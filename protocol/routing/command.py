@@ -69,6 +69,7 @@ class Name(StrEnum):
     EFFORT = "effort"
     COMMANDS = "commands"
     DOCTOR = "doctor"
+    WHY = "why"
 
 
 class StopWord(Struct, frozen=True):

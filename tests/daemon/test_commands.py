@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import trio
 
+from tests.daemon.test_operator import output_of
 from tests.kit.daemon import Platform, open_daemon, open_platform, wait_reactions
 from tests.kit.raw_proxy import RawProxy, session
 
@@ -473,3 +475,72 @@ async def test_who_waits_for_a_session_learns_how_to_start_one(state_dir: Path) 
             "No session is connected. Your message is kept and will be delivered."
             "\nAn admin can start one: /new codex"
         )
+
+
+# ── what became of a message ────────────────────────────────────────────────
+
+
+def steps_of(text: str) -> list[str]:
+    """Return the steps of an answer to ``/why``; each begins with its time."""
+    lines = text.splitlines()
+    for line in lines:
+        assert re.fullmatch(r"\d\d:\d\d:\d\d .+", line), text
+    return [line[9:] for line in lines]
+
+
+async def test_why_follows_a_message_from_its_receipt_to_its_answer(state_dir: Path) -> None:
+    async with (
+        open_chat(state_dir) as (_, chat),
+        worker(state_dir, "boss", "dispatcher") as boss,
+    ):
+        assert await chat.ask("/why") == (
+            "Nothing is known of that message: it never arrived, or is older than 30 days."
+        )
+        first_sent = await chat.send("one")
+        first = await take(boss)
+        waiting = await chat.send("two")
+        quoted = {"parent_id": first_sent["message_id"]}
+        assert steps_of(await chat.ask("/why", **quoted)) == [
+            "received",
+            "offered to boss",
+            "seen by boss; not answered yet",
+        ]
+        assert steps_of(await chat.ask("/why")) == [
+            "received",
+            "waiting for boss; given and not answered yet: 1",
+        ], "the last one, which is not the command before"
+        await end(boss, first)
+        await take(boss)
+        assert steps_of(await chat.ask("/why", **quoted)) == [
+            "received",
+            "offered to boss",
+            "seen by boss",
+            "answered by boss",
+        ]
+        shown = await output_of(state_dir, "log", waiting["message_id"])
+        in_chat = await chat.ask("/why", parent_id=waiting["message_id"])
+        for line in in_chat.splitlines():
+            assert f"          {line}\n" in shown
+
+
+async def test_why_names_what_refused_or_took_back_a_message(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir, requireMention=True, language="zh"),
+        worker(state_dir, "boss", "dispatcher") as boss,
+    ):
+        group = Chat(platform, await platform.chat("group", "Team"))
+        unheard = await group.send("no mention")
+        direct = Chat(platform, await platform.chat())
+        await direct.send("one")
+        await take(boss)
+        recalled = await direct.send("two")
+        await platform.post("recall", message_id=recalled["message_id"])
+        assert steps_of(await direct.ask("/why", parent_id=recalled["message_id"])) == [
+            "已收到",
+            "已移除：发送者撤回了消息",
+        ]
+        steps = steps_of(await group.ask("/why", mention_bot=True))
+        assert steps == ["已收到", "已拒绝：没有 @ 机器人"]
+        elsewhere = await direct.ask("/why", parent_id=unheard["message_id"])
+        assert elsewhere.startswith("没有这条消息的记录"), "a message of another chat"

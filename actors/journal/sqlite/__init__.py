@@ -2,7 +2,13 @@
 
 from pathlib import Path
 
-from actors.journal.sqlite.offline import InProgress, copy, in_progress, what_became_of
+from actors.journal.sqlite.offline import (
+    InProgress,
+    copy,
+    history_of,
+    in_progress,
+    what_became_of,
+)
 from actors.journal.sqlite.opening import problems_of
 from actors.journal.sqlite.store import SqliteStore
 from actors.journal.store import OpenStore
@@ -21,6 +27,7 @@ __all__ = [
     "InProgress",
     "SqliteStore",
     "copy",
+    "history_of",
     "in_progress",
     "problems_of",
     "sqlite_store",

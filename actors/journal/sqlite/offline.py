@@ -9,9 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
+from actors.journal import history
 from actors.journal.errors import JournalUnavailable
 from actors.journal.sqlite.errors import explained
 from actors.journal.sqlite.opening import BUSY_TIMEOUT_MS
+from actors.journal.sqlite.store import SqliteDb
+from protocol.routing.history import MessageHistory
 
 COPY_STEP_PAGES: Final = 1_024
 """4 MiB a step; between steps the daemon's own commits go on."""
@@ -89,6 +92,20 @@ def what_became_of(path: Path, message: str) -> dict[str, Any] | None:
             db.row_factory = sqlite3.Row
             row = db.execute(_ROW, (message,)).fetchone()
             return None if row is None else dict(row)
+    except sqlite3.Error as failed:
+        raise explained(path, failed) from failed
+
+
+def history_of(path: Path, message: str) -> MessageHistory | None:
+    """Return the history of a message_id or an event_id; None where there is none (any more).
+
+    Raises:
+        JournalError: the journal can't be read, or is an older larkd's: the next start of
+            the daemon brings it up to date.
+    """
+    try:
+        with contextlib.closing(_connect_to_read(path)) as db:
+            return history.history_of(SqliteDb(db), message)
     except sqlite3.Error as failed:
         raise explained(path, failed) from failed
 

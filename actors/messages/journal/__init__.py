@@ -51,6 +51,7 @@ from actors.messages.journal.rows import (
     Dispatch,
     DropMessage,
     DropWaiting,
+    FindHistory,
     ForgetSession,
     LaneFull,
     LoadLease,
@@ -80,6 +81,7 @@ JournalMessage = (
     | Waiting
     | DropWaiting
     | DropMessage
+    | FindHistory
     | Close
     | ClaimCommand
     | NoteAnswer
@@ -143,6 +145,7 @@ __all__ = [
     "EnterTyping",
     "Failed",
     "FindChat",
+    "FindHistory",
     "FindTurnPlace",
     "ForgetApproval",
     "ForgetSession",

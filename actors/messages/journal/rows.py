@@ -12,11 +12,13 @@ from protocol.ids import (
     ChatId,
     ConnectionId,
     EventId,
+    MessageId,
     PlaceKey,
     RowId,
     SessionId,
 )
 from protocol.routing.delivery import EventKind, Inbound, Offer, Prepared, RowState
+from protocol.routing.history import MessageHistory
 from protocol.routing.lease import LeaseState
 from protocol.routing.roster import KnownSession, Roster
 
@@ -125,7 +127,22 @@ class Close(Message, frozen=True, kw_only=True):
     state: RowState
     note: str | None
     at_ms: int
+    chat_id: ChatId | None = None
+    """Where it was sent, for a row that has no chat yet."""
     reply: Reply[Done | Failed]
+
+
+class FindHistory(Message, frozen=True, kw_only=True):
+    """Ask what became of a message, or of the latest one of a chat; None: nothing is known.
+
+    Of one that a command asks about, the command itself is never the latest: the rows of
+    commands have no chat.
+    """
+
+    account: AccountId
+    chat_id: ChatId
+    message_id: MessageId | None
+    reply: Reply[MessageHistory | Failed | None]
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from protocol.ids import (
     TurnId,
 )
 from protocol.routing.delivery import EventKind, Inbound, Offer, Prepared, RowState
+from protocol.routing.history import MessageHistory
 from protocol.routing.lease import LeaseState
 
 ACCOUNT = AccountId("default")
@@ -161,6 +162,18 @@ class JournalClient:
                 account=AccountId(account), message_key=key, note="recalled", at_ms=1, reply=NOBODY
             )
         )
+
+    def history(self, key: str | None = None, chat: str = "oc_1") -> MessageHistory | None:
+        """Ask what became of a message, or of the chat's latest."""
+        found: MessageHistory | None = self.ask(
+            journal.FindHistory(
+                account=ACCOUNT,
+                chat_id=ChatId(chat),
+                message_id=None if key is None else MessageId(key),
+                reply=NOBODY,
+            )
+        )
+        return found
 
     def unprepared(
         self, *, account: str = ACCOUNT, after: int = 0, limit: int = 100

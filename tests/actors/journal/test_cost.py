@@ -84,6 +84,8 @@ def everyday(client: JournalClient) -> None:
     client.release()
     for row_id in range(first.row_id, first.row_id + 3):
         client.close(row_id)
+    assert client.history() is not None
+    assert client.history("om_1") is not None
     client.lease()
     client.open_card(entry("c1"))
     client.note_card("c1", message="om_1", text="so far")

@@ -1,0 +1,10 @@
+"""Times as people read them, in the time zone of the machine."""
+
+from __future__ import annotations
+
+import time
+
+
+def local_clock(at_ms: int) -> str:
+    """Return a time, in milliseconds since 1970, as HH:MM:SS here."""
+    return time.strftime("%H:%M:%S", time.localtime(at_ms / 1000))
