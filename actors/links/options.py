@@ -1,7 +1,7 @@
 """What people can choose about the agent behind a link: offered, chosen, chosen again.
 
 What was chosen before is chosen again after the first offer of a connection. Until that
-is done, 10 s at most, the session is given no row.
+is done, 10 s at most, such a session is given no row; one without a choice never waits.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Options:
     def admitted(self, register: wire.Register, remembered: Mapping[str, str]) -> None:
         self._session_id = SessionId(register.session_id)
         self._remembered = remembered
-        if wire.CAPABILITY_OPTIONS not in register.capabilities:
+        if wire.CAPABILITY_OPTIONS not in register.capabilities or not remembered:
             self.ready.set()
 
     async def offer(self, offer: wire.Offer) -> None:

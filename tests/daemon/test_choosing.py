@@ -99,3 +99,15 @@ async def test_a_choice_that_fails_says_why(state_dir: Path) -> None:
                 nursery.start_soon(refuse)
                 answer = await Chat(platform, who).ask("/mode plan")
             assert answer == "That was not chosen: not now"
+
+
+async def test_who_has_chosen_nothing_never_waits_for_an_offer(state_dir: Path) -> None:
+    async with open_platform() as platform:
+        who = await platform.chat()
+        async with (
+            open_daemon(platform, state_dir, allowFrom=who["members"]),
+            await attach(state_dir) as boss,
+        ):
+            await platform.send(who, "hello")
+            deliver = await boss.until("deliver", within_s=5)
+            assert deliver["content"] == "hello"
