@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 import trio
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -77,7 +78,8 @@ def console_app(recorder: Recorder, access: Access) -> ASGIApp:
             Route("/api/log", console.log),
             Route("/api/handoff", console.hand_off, methods=["POST"]),
             Route("/api/stop", console.stop, methods=["POST"]),
-        ]
+        ],
+        exception_handlers={404: console.nowhere, 405: console.nowhere},
     )
 
 
@@ -91,6 +93,13 @@ class _Console:
             return _answer(401, error="this address lacks its token; run: larkd console")
         content = await trio.Path(PAGE).read_bytes()
         return Response(content, media_type="text/html; charset=utf-8", headers=_HEADERS)
+
+    async def nowhere(self, request: Request, wrong: Exception) -> Response:
+        """Answer what is no address of the console; without a token not even that it is none."""
+        if self._role(request) is None:
+            return _answer(401, error="the token is missing or was rotated; run: larkd console")
+        assert isinstance(wrong, HTTPException)
+        return _answer(wrong.status_code, error=wrong.detail)
 
     async def stream(self, request: Request) -> Response:
         """Send what is, each second that it changes, as server-sent events."""
