@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import structlog
 import trio
 
+from actors.kit import metrics
 from actors.kit.mailbox import offer
 from actors.messages import lane, turn
 from actors.turns.background import is_background, send_background_notice
@@ -26,6 +27,8 @@ from protocol.cards.turn import Turn
 from protocol.wire import messages as wire
 
 LATE_PICTURES_S: Final = 45.0
+
+ENDED: Final = metrics.counter("larkd_turns", "Turns that ended, by how.", "outcome")
 
 log = structlog.get_logger()
 
@@ -178,6 +181,8 @@ class _TurnActor:
     async def _changed(self) -> None:
         self._presenter.notify()
         if self._turn.state.final:
+            if not self._ended.is_set():
+                ENDED.labels(outcome=self._turn.state.value).inc()
             self._ended.set()
             if self._background is None:
                 self._background = await is_background(self._client, self._turn.state)

@@ -43,8 +43,17 @@ async def test_without_its_token_nothing_is_shown_or_done(state_dir: Path) -> No
         base, may_act = split(acting)
         _, may_look = split(looking)
         wanted = {"action": "acquire", "session_id": "mate"}
-        for path in ("/", "/?token=", "/?token=guess", "/api/stream", "/api/log?message=om_1"):
+        for path in (
+            "/",
+            "/?token=",
+            "/?token=guess",
+            "/api/stream",
+            "/api/log?message=om_1",
+            "/api",
+        ):
             assert (await http.get(base + path)).status_code == 401, path
+        assert (await http.get(base + "/api")).status_code == 401, "nor what there is"
+        assert (await http.get(base + "/api", headers=may_look)).status_code == 404
         for path in ("/api/handoff", "/api/stop"):
             assert (await http.post(base + path, json=wanted)).status_code == 401
             answer = await http.post(base + path, json=wanted, headers=may_look)

@@ -110,6 +110,7 @@ async def test_what_happens_is_counted(state_dir: Path) -> None:
         assert all({"account", "endpoint", "outcome"} == {name for name, _ in one} for one in calls)
         assert sum(calls.values()) >= 3
         assert after["larkd_cards_in_flight"][()] == 0
+        assert after["larkd_turns_total"][("outcome", "complete"),] == 1
 
 
 async def test_health_is_whether_it_serves(state_dir: Path) -> None:
