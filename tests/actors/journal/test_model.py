@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from actors.journal import OpenStore, sqlite_store
 from actors.messages import journal
-from protocol.ids import PlaceKey, RowId, SessionId
+from protocol.ids import AccountId, ChatId, PlaceKey, RowId, SessionId, place_key
 from protocol.routing.delivery import CLOSED_STATES, RowState
 from protocol.routing.lease import LeaseState
 from tests.actors.journal.client import JournalClient, append_message
@@ -34,8 +34,9 @@ from tests.kit.sizes import examples
 
 EVENTS = st.integers(0, 12).map("e{}".format)
 KEYS = st.none() | st.integers(0, 6).map("om_{}".format)
-ACCOUNTS = st.sampled_from(("a", "b"))
+ACCOUNTS = st.sampled_from(("default", "b"))
 CHATS = st.sampled_from(("oc_1", "oc_2", "oc_3"))
+PLACES = st.builds(place_key, ACCOUNTS.map(AccountId), CHATS.map(ChatId))
 SESSIONS = st.sampled_from(("s", "t"))
 CONNECTIONS = st.integers(1, 3)
 ROWS = st.integers(1, 12)
@@ -43,7 +44,7 @@ SAVED_LEASES = st.builds(
     LeaseState,
     owner=st.none() | SESSIONS.map(SessionId),
     epoch=st.integers(0, 5),
-    bindings=st.dictionaries(CHATS.map(PlaceKey), SESSIONS.map(SessionId)),
+    bindings=st.dictionaries(PLACES, SESSIONS.map(SessionId)),
 )
 
 
@@ -59,6 +60,11 @@ class ModelRow(msgspec.Struct):
     dispatched_to: str | None = None
     attempt: int = 0
     connection: int | None = None
+
+    @property
+    def place(self) -> PlaceKey:
+        """What a binding names: the chat as its row's account knows it."""
+        return place_key(AccountId(self.account), ChatId(self.chat))
 
 
 class JournalAgainstModel(RuleBasedStateMachine):
@@ -111,9 +117,10 @@ class JournalAgainstModel(RuleBasedStateMachine):
         ]
 
     def dispatched(self, row: ModelRow, chat: str) -> None:
+        row.chat = chat
         if not row.dispatched:
-            row.dispatched_to = self.lease.bindings.get(PlaceKey(chat))
-        row.dispatched, row.chat = True, chat
+            row.dispatched_to = self.lease.bindings.get(row.place)
+        row.dispatched = True
 
     # ── messages ────────────────────────────────────────────────────────────
 
@@ -265,13 +272,13 @@ class JournalAgainstModel(RuleBasedStateMachine):
         assert self.client.prune(before_ms, limit) == bool(old)
         self.rows = [row for row in self.rows if row not in old]
 
-    @rule(lease=SAVED_LEASES, moved=st.frozensets(CHATS))
-    def save_lease(self, lease: LeaseState, moved: frozenset[str]) -> None:
+    @rule(lease=SAVED_LEASES, moved=st.frozensets(PLACES))
+    def save_lease(self, lease: LeaseState, moved: frozenset[PlaceKey]) -> None:
         assert self.client.save_lease(lease, moved) == (lease != self.lease)
         self.lease = lease
         for row in self.rows:
-            if row.dispatched and row.chat in moved:
-                row.dispatched_to = lease.bindings.get(PlaceKey(row.chat))
+            if row.dispatched and row.place in moved:
+                row.dispatched_to = lease.bindings.get(row.place)
 
     @rule(account=ACCOUNTS, after=st.integers(0, 5), limit=st.integers(1, 5))
     def list_unprepared(self, account: str, after: int, limit: int) -> None:
