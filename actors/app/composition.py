@@ -62,7 +62,7 @@ from actors.monitoring import Peers
 from protocol import __version__
 from protocol.config.places import StateDir
 from protocol.config.settings import Settings
-from protocol.ids import AccountId, ConnectionId, MessageId, SessionId
+from protocol.ids import AccountId, ConnectionId, SessionId
 
 log = structlog.get_logger()
 
@@ -307,7 +307,9 @@ class App:
             ownership_tx=self._boxes.ownership.tx,
             show_turn=lambda opening, inbox, own: turns.show_turn(opening, inbox, own, self._turns),
             finish_crashed=lambda opening: turns.finish_crashed(opening, self._turns),
-            mark=self._mark,
+            mark=lambda account, message_id, turn_id, answered: turns.mark_until(
+                answered, turns.TypingMark(account, message_id, turn_id, self._turns), self._cleanup
+            ),
         )
 
         async def run_lane(
@@ -320,10 +322,6 @@ class App:
                 await lanes.Lane(session_id, settings, peers, own, retire).serve(inbox)
 
         await lanes.run(self._boxes.lanes.receiver(), run_lane, task_status=task_status)
-
-    async def _mark(self, account: AccountId, message_id: MessageId, answered: trio.Event) -> None:
-        mark = turns.TypingMark(account, message_id, self._turns)
-        await turns.mark_until(answered, mark, self._cleanup)
 
     async def _run_approvals(self, *, task_status: trio.TaskStatus[None]) -> None:
         context = approvals_peers(self._accounts, self._boxes, self._cleanup, self._adapters)

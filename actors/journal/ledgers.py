@@ -225,9 +225,11 @@ def enter_typing(db: Db, message: journal.EnterTyping) -> Later[journal.Done]:
     entry = message.entry
     return change(
         db,
-        "INSERT INTO typing (message_id, account, reaction_id, term) VALUES (?1, ?2, ?3, ?4)"
-        " ON CONFLICT (message_id) DO UPDATE SET account = ?2, reaction_id = ?3, term = ?4",
+        "INSERT INTO typing (message_id, turn_id, account, reaction_id, term)"
+        " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (message_id, turn_id)"
+        " DO UPDATE SET account = ?3, reaction_id = ?4, term = ?5",
         entry.message_id,
+        entry.turn_id,
         entry.account,
         entry.reaction_id,
         entry.term,
@@ -235,19 +237,25 @@ def enter_typing(db: Db, message: journal.EnterTyping) -> Later[journal.Done]:
 
 
 def forget_typing(db: Db, message: journal.ForgetTyping) -> Later[journal.Done]:
-    return change(db, "DELETE FROM typing WHERE message_id = ?1", message.message_id)
+    return change(
+        db,
+        "DELETE FROM typing WHERE message_id = ?1 AND turn_id = ?2",
+        message.message_id,
+        message.turn_id,
+    )
 
 
 def typing_left(db: Db, message: journal.TypingLeft) -> tuple[journal.TypingEntry, ...]:
     return tuple(
         journal.TypingEntry(
             message_id=MessageId(message_id),
+            turn_id=TurnId(turn_id),
             account=AccountId(account),
             reaction_id=reaction_id,
             term=term,
         )
-        for message_id, account, reaction_id, term in db.execute(
-            "SELECT message_id, account, reaction_id, term FROM typing WHERE term <> ?1",
+        for message_id, turn_id, account, reaction_id, term in db.execute(
+            "SELECT message_id, turn_id, account, reaction_id, term FROM typing WHERE term <> ?1",
             message.term,
         ).all()
     )

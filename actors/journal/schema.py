@@ -199,6 +199,22 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE inbound ADD COLUMN seen_at INTEGER;
     CREATE INDEX inbound_last ON inbound (account, chat_id, row_id) WHERE chat_id IS NOT NULL;
     """,
+    # Each turn puts a mark of its own: of two attempts at a message the later may be over
+    # before the platform has answered the earlier.
+    """
+    ALTER TABLE typing RENAME TO typing_before;
+    CREATE TABLE typing (
+        message_id  TEXT NOT NULL,
+        turn_id     TEXT NOT NULL,
+        account     TEXT NOT NULL,
+        reaction_id TEXT,
+        term        INTEGER NOT NULL,
+        PRIMARY KEY (message_id, turn_id)
+    );
+    INSERT INTO typing (message_id, turn_id, account, reaction_id, term)
+        SELECT message_id, '', account, reaction_id, term FROM typing_before;
+    DROP TABLE typing_before;
+    """,
 )
 """``MIGRATIONS[n]`` brings a journal of version n to version n + 1; one that was ever
 released is never edited here, only followed by another one."""

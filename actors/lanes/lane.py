@@ -188,7 +188,7 @@ class Lane:
         if wire.CAPABILITY_TURNS in peer.capabilities:
             inputs = self._open_turn(peer, row, turn_id, fetched.reply_mode)
         else:
-            self._mark(row)
+            self._mark(row, turn_id)
         offer(
             peer.link,
             link.Offered(
@@ -206,15 +206,15 @@ class Lane:
             ),
         )
 
-    def _mark(self, row: Offer) -> None:
+    def _mark(self, row: Offer, turn_id: TurnId) -> None:
         """What a channel session was given shows that, until it answers it."""
         if len(self._marked) < MARKED_MAX:
-            self._nursery.start_soon(self._show_mark, row)
+            self._nursery.start_soon(self._show_mark, row, turn_id)
 
-    async def _show_mark(self, row: Offer) -> None:
+    async def _show_mark(self, row: Offer, turn_id: TurnId) -> None:
         answered = self._marked[row.row_id] = trio.Event()
         try:
-            await self._to.mark(row.account, row.prepared.message_id, answered)
+            await self._to.mark(row.account, row.prepared.message_id, turn_id, answered)
         finally:
             self._marked.pop(row.row_id, None)
 

@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from actors.messages import lane, ownership, turn
-from protocol.ids import AccountId, MessageId
+from protocol.ids import AccountId, MessageId, TurnId
 
 ShowTurn = Callable[
     [
@@ -21,8 +21,8 @@ ShowTurn = Callable[
 """Shows one turn until its final state was accepted; notifies the lane of its end."""
 FinishCrashed = Callable[[turn.TurnOpening], Awaitable[None]]
 """Brings the cards of a turn whose actor crashed to error, by what the ledger knows."""
-MarkMessage = Callable[[AccountId, MessageId, trio.Event], Awaitable[None]]
-"""Marks a message as being worked on, until the event or until cancelled."""
+MarkMessage = Callable[[AccountId, MessageId, TurnId, trio.Event], Awaitable[None]]
+"""Marks a message as being worked on in a turn, until the event or until cancelled."""
 
 
 class Peers(msgspec.Struct, frozen=True, kw_only=True):

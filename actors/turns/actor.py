@@ -78,7 +78,7 @@ class _TurnActor:
         # In a topic an own turn replies to a message that it is no answer to.
         is_own = wire.OWN_TURN_ID_PATTERN.fullmatch(opening.turn_id) is not None
         if opening.message_id is not None and not is_own:
-            self._typing = TypingMark(opening.account, opening.message_id, peers)
+            self._typing = TypingMark(opening.account, opening.message_id, opening.turn_id, peers)
         self._typing_over = trio.Event()
         self._background: bool | None = None  # until the turn has ended
         self._pictures = TurnPictures(self._turn, self._client, self._pictured)

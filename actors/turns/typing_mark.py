@@ -17,7 +17,7 @@ from actors.kit.cleanup import CleanupBudget
 from actors.kit.mailbox import Reply, ask_or, offer
 from actors.messages import gateway, intake, journal
 from actors.turns.peers import Peers
-from protocol.ids import AccountId, MessageId
+from protocol.ids import AccountId, MessageId, TurnId
 from protocol.platform.outcomes import (
     NoAnswer,
     Outcome,
@@ -39,11 +39,14 @@ log = structlog.get_logger()
 
 
 class TypingMark:
-    """The mark on one message. Nothing here raises but a cancellation."""
+    """One turn's mark on its message. Nothing here raises but a cancellation."""
 
-    def __init__(self, account: AccountId, message_id: MessageId, peers: Peers) -> None:
+    def __init__(
+        self, account: AccountId, message_id: MessageId, turn_id: TurnId, peers: Peers
+    ) -> None:
         self._account = account
         self._message_id = message_id
+        self._turn_id = turn_id
         self._peers = peers
         self._gateway_tx = peers.gateways[account]
         self._reaction_id: str | None = None
@@ -81,8 +84,10 @@ class TypingMark:
             outcome = await self._remove()
             again_s = again_after_s(outcome, pause_s)
             if again_s is None:
-                if self._in_doubt and outcome == ReactionsFound(reaction_ids=()):
-                    return  # it may still come: the next start looks again
+                if self._in_doubt:
+                    # It may still come, also if one is gone: that may have been of another
+                    # attempt at the message. The next start looks again.
+                    return
                 await self._forget()
                 return
             await trio.sleep(again_s)
@@ -114,6 +119,7 @@ class TypingMark:
     async def _enter(self) -> None:
         entry = journal.TypingEntry(
             message_id=self._message_id,
+            turn_id=self._turn_id,
             account=self._account,
             reaction_id=self._reaction_id,
             term=self._peers.term,
@@ -123,7 +129,9 @@ class TypingMark:
     async def _forget(self) -> None:
         self._may_be_there = False
         await self._ledger(
-            lambda reply: journal.ForgetTyping(message_id=self._message_id, reply=reply)
+            lambda reply: journal.ForgetTyping(
+                message_id=self._message_id, turn_id=self._turn_id, reply=reply
+            )
         )
 
     async def _ledger(
@@ -146,7 +154,7 @@ class TypingMark:
     @classmethod
     def left_behind(cls, entry: journal.TypingEntry, peers: Peers) -> TypingMark:
         """Return a mark that an earlier run of the daemon may have put."""
-        mark = cls(entry.account, entry.message_id, peers)
+        mark = cls(entry.account, entry.message_id, entry.turn_id, peers)
         mark._reaction_id, mark._may_be_there = entry.reaction_id, True
         return mark
 

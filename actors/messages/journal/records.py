@@ -225,9 +225,10 @@ class ApprovalsLeft(Message, frozen=True, kw_only=True):
 
 
 class TypingEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A Typing mark that is on a message, or may be."""
+    """A Typing mark that is on a message, or may be; each turn has its own."""
 
     message_id: MessageId
+    turn_id: TurnId
     account: AccountId
     reaction_id: str | None = None
     """None: the platform has not answered yet."""
@@ -243,9 +244,10 @@ class EnterTyping(Message, frozen=True, kw_only=True):
 
 
 class ForgetTyping(Message, frozen=True, kw_only=True):
-    """The mark is taken away, or never was put."""
+    """This turn's mark is taken away, or never was put."""
 
     message_id: MessageId
+    turn_id: TurnId
     reply: Reply[Done | Failed]
 
 

@@ -283,9 +283,13 @@ class JournalClient:
             )
         )
 
-    def enter_typing(self, message: str, reaction: str | None = None) -> bool:
+    def enter_typing(self, message: str, reaction: str | None = None, turn: str = "t_1") -> bool:
         mark = journal.TypingEntry(
-            message_id=MessageId(message), account=ACCOUNT, reaction_id=reaction, term=1
+            message_id=MessageId(message),
+            turn_id=TurnId(turn),
+            account=ACCOUNT,
+            reaction_id=reaction,
+            term=1,
         )
         return self._changed(journal.EnterTyping(entry=mark, reply=NOBODY))
 
@@ -293,6 +297,12 @@ class JournalClient:
         (answer,) = self.store.apply([journal.TypingLeft(term=term, reply=NOBODY)])
         assert isinstance(answer, tuple)
         return {mark.message_id: mark.reaction_id for mark in answer}
+
+    def forget_typing(self, message: str, turn: str = "t_1") -> None:
+        forget = journal.ForgetTyping(
+            message_id=MessageId(message), turn_id=TurnId(turn), reply=NOBODY
+        )
+        self.store.apply([forget])
 
     def close_card(
         self,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from actors.messages import journal
 from protocol.ids import MessageId, PlaceKey, SessionId
 from protocol.routing.lease import LeaseState
-from tests.actors.journal.client import NOBODY, JournalClient, entry
+from tests.actors.journal.client import JournalClient, entry
 
 
 def test_a_new_journal_holds_the_empty_lease(client: JournalClient) -> None:
@@ -94,8 +93,17 @@ def test_a_typing_mark_is_known_until_it_is_forgotten(client: JournalClient) -> 
     client.enter_typing("om_1", "re_1")
     assert client.typing_left() == {"om_1": "re_1", "om_2": "re_2"}
     assert client.typing_left(term=1) == {}, "these are in use"
-    client.store.apply([journal.ForgetTyping(message_id=MessageId("om_1"), reply=NOBODY)])
+    client.forget_typing("om_1")
     assert client.typing_left() == {"om_2": "re_2"}
+
+
+def test_a_later_attempt_forgets_its_own_mark_alone(client: JournalClient) -> None:
+    client.enter_typing("om_1", turn="t_1")
+    client.enter_typing("om_1", "re_2", turn="t_2")
+    client.forget_typing("om_1", turn="t_2")
+    assert client.typing_left() == {"om_1": None}, "the platform may still put the first one's"
+    client.forget_typing("om_1", turn="t_1")
+    assert client.typing_left() == {}
 
 
 def test_cards_nobody_knows_change_nothing(client: JournalClient) -> None:

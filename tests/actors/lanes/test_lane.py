@@ -95,7 +95,9 @@ class World:
         async for message in self.link_rx:
             self.sent.append(message)
 
-    async def mark(self, _account: AccountId, message_id: MessageId, answered: trio.Event) -> None:
+    async def mark(
+        self, _account: AccountId, message_id: MessageId, _turn_id: TurnId, answered: trio.Event
+    ) -> None:
         self.marks.append(message_id)
         await answered.wait()
         self.marks.remove(message_id)

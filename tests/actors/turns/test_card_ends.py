@@ -11,9 +11,9 @@ import trio
 from trio.testing import MockClock
 
 from actors.messages import gateway, journal, lane, turn
-from actors.turns import repair_cards
+from actors.turns import TypingMark, repair_cards
 from protocol.cards.changes import element
-from protocol.ids import CardId, MessageId
+from protocol.ids import CardId, MessageId, TurnId
 from protocol.platform.outcomes import (
     Gone,
     MissingScope,
@@ -25,7 +25,7 @@ from protocol.platform.outcomes import (
 )
 from protocol.wire.messages import Delta, FileDiff, Plan, PlanEntry, ToolEvent
 from tests.actors.turns.shown import CARD_UPDATES, after, content
-from tests.actors.turns.test_turns import ANSWER_S, World, open_world, opening
+from tests.actors.turns.test_turns import ACCOUNT, ANSWER_S, World, open_world, opening
 
 TEXT_CALLS = (gateway.ElementContent, gateway.BatchUpdate, gateway.PatchElement)
 
@@ -454,7 +454,7 @@ async def test_a_mark_that_is_put_after_the_end_is_taken_away(autojump_clock: Mo
         await world.end(text="quick")
         await trio.sleep(2)
         assert world.is_final()
-        assert list(world.marks) == ["om_user"], "known before it is there"
+        assert list(world.marks) == [("om_user", "t")], "known before it is there"
         await trio.sleep(10)
         assert len(world.of(gateway.AddReaction)) == 1
         assert (world.reactions, world.marks) == ([], {})
@@ -485,13 +485,37 @@ async def test_removing_the_mark_is_tried_again(autojump_clock: MockClock) -> No
         assert (world.reactions, world.marks) == ([], {})
 
 
+async def test_a_later_attempts_end_does_not_forget_the_earlier_ones_call(
+    autojump_clock: MockClock,
+) -> None:
+    unanswered = iter([NoAnswer(reason="still on its way")])
+
+    def script(operation: gateway.Operation) -> Outcome | None:
+        return next(unanswered, None) if isinstance(operation, gateway.AddReaction) else None
+
+    async with open_world(script) as world:
+        first, second = (
+            TypingMark(ACCOUNT, MessageId("om_user"), TurnId(turn_id), world.peers)
+            for turn_id in ("t_1", "t_2")
+        )
+        await first.put()
+        await second.put()
+        await first.clear()
+        await second.clear()
+        assert world.reactions == []
+        assert world.marks == {("om_user", "t_1"): None}, "it may still come"
+        world.reactions = ["re_9"]
+        await repair_cards(world.peers)
+        assert (world.reactions, world.marks) == ([], {})
+
+
 @pytest.mark.parametrize("reaction_id", [None, "re_9"])
 async def test_a_mark_left_by_a_crash_is_taken_away_at_the_start(
     autojump_clock: MockClock, reaction_id: str | None
 ) -> None:
     async with open_world() as world:
         world.reactions = ["re_9"]
-        world.marks = {MessageId("om_user"): reaction_id}
+        world.marks = {(MessageId("om_user"), TurnId("t")): reaction_id}
         await repair_cards(world.peers)
         assert (world.reactions, world.marks) == ([], {})
 

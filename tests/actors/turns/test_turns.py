@@ -75,7 +75,7 @@ class World:
         """The open entries, with what was noted."""
         self.notes = 0
         self.closes = 0
-        self.marks: dict[MessageId, str | None] = {}
+        self.marks: dict[tuple[MessageId, TurnId], str | None] = {}
         """The Typing marks in the ledger."""
         self.reactions: list[str] = []
         """The Typing marks on the message."""
@@ -192,18 +192,22 @@ class World:
                 case journal.OpenCards():
                     message.reply.send(tuple(self.entries.values()))
                 case journal.EnterTyping(entry=mark):
-                    self.marks[mark.message_id] = mark.reaction_id
+                    self.marks[mark.message_id, mark.turn_id] = mark.reaction_id
                     message.reply.send(journal.Done())
-                case journal.ForgetTyping(message_id=message_id):
-                    self.marks.pop(message_id, None)
+                case journal.ForgetTyping(message_id=message_id, turn_id=turn_id):
+                    self.marks.pop((message_id, turn_id), None)
                     message.reply.send(journal.Done())
                 case journal.TypingLeft():
                     message.reply.send(
                         tuple(
                             journal.TypingEntry(
-                                message_id=one, account=ACCOUNT, reaction_id=reaction, term=0
+                                message_id=one,
+                                turn_id=turn_id,
+                                account=ACCOUNT,
+                                reaction_id=reaction,
+                                term=0,
                             )
-                            for one, reaction in self.marks.items()
+                            for (one, turn_id), reaction in self.marks.items()
                         )
                     )
 
