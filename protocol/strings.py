@@ -140,6 +140,10 @@ AGENTS_FULL: Final = Text(
 )
 AGENT_NO_DIRECTORY: Final = Text("{cwd} is no directory.", "{cwd} 不是目录。")
 AGENT_STARTED: Final = Text("Started {alias}.", "已启动 {alias}。")
+AGENT_FAILED: Final = Text("{alias} did not start: {why}", "{alias} 未能启动：{why}")
+AGENT_LATE: Final = Text(
+    "{alias} was not ready within {seconds} s.", "{alias} 在 {seconds} 秒内未就绪。"
+)
 AGENT_NOT_STARTED: Final = Text("It could not be started, please try again.", "未能启动，请重试。")
 AGENT_CLOSED: Final = Text("Closed {alias}.", "已关闭 {alias}。")
 AGENT_NOT_OURS: Final = Text(

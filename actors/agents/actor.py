@@ -12,7 +12,8 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,11 +21,15 @@ import msgspec
 import structlog
 import trio
 
-from actors.messages import agents
+from actors.kit.mailbox import ask_or
+from actors.messages import agents, ownership
 from protocol import strings
+from protocol.agents import starting
 from protocol.config.settings import AgentCommand
 from protocol.ids import OpenId, SessionId
+from protocol.quoted import quoted
 from protocol.routing.alias import clean
+from protocol.routing.roster import KnownSession
 
 AGENTS_MAX: Final = 64
 RESTART_FIRST_S: Final = 1.0
@@ -35,12 +40,19 @@ RESTARTS_MAX: Final = 10
 END_WITHIN_S: Final = 5.0
 """What ``larkd acp`` takes to end an agent that does not want to."""
 SESSION_BYTES: Final = 6
+ASK_WITHIN_S: Final = 5.0
+LINES_MAX: Final = 10
+"""Of the agent's own words, below why it did not start."""
+LINE_CHARACTERS_MAX: Final = 300
 
 log = structlog.get_logger()
 
 
-RunAgent = Callable[[list[str]], Awaitable[int]]
-"""Runs a command to its end and returns its status; cancelled, it ends what it started."""
+RunAgent = Callable[[list[str], Callable[[bytes], None]], Awaitable[int]]
+"""Runs a command to its end and returns its status; cancelled, it ends what it started.
+
+Each line that the command writes on its output goes to the second argument.
+"""
 
 
 class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,17 +66,50 @@ class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True):
 async def run(
     settings: AgentsSettings,
     inbox: trio.MemoryReceiveChannel[agents.AgentsMessage],
+    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
     *,
     rng: random.Random,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; the children end then, within a few seconds."""
+    """Serve until cancelled; the children end then, within a few seconds.
+
+    What an earlier run had started comes back first, with its conversation: the proxy keeps
+    that by its session id.
+    """
     with inbox:
         async with trio.open_nursery() as nursery:
             actor = _Agents(settings, nursery, rng)
             task_status.started()
+            # Before anything is asked: who ends an agent finds it here.
+            actor.restore(await _started_earlier(ownership_tx))
             async for message in inbox:
                 actor.handle(message)
+
+
+class _Running:
+    """One agent that is to run, and how its start went."""
+
+    def __init__(self, agent: str, alias: str, cwd: str, by: OpenId) -> None:
+        self.by = by
+        self.agent = agent
+        self.alias = alias
+        self.cwd = cwd
+        self.scope = trio.CancelScope()
+        self.settled = trio.Event()
+        self.outcome: agents.Started | agents.NotStarted = agents.NotStarted(
+            why=strings.AGENT_NOT_STARTED
+        )
+
+    def started(self, session_id: SessionId) -> agents.Started:
+        return agents.Started(
+            session_id=session_id, agent=self.agent, alias=self.alias, cwd=self.cwd
+        )
+
+    def settle(self, outcome: agents.Started | agents.NotStarted) -> None:
+        """Its start went so; the first outcome stands."""
+        if not self.settled.is_set():
+            self.outcome = outcome
+            self.settled.set()
 
 
 class _Agents:
@@ -72,22 +117,40 @@ class _Agents:
         self._settings = settings
         self._nursery = nursery
         self._rng = rng
-        self._running: dict[SessionId, trio.CancelScope] = {}
-        self._started_by: dict[SessionId, OpenId] = {}
+        self._running: dict[SessionId, _Running] = {}
 
     def handle(self, message: agents.AgentsMessage) -> None:
         match message:
             case agents.StartAgent():
-                with message.reply:
-                    message.reply.send(self._start(message))
+                started = self._start(message)
+                if isinstance(started, agents.NotStarted):
+                    message.reply.send(started)
+                else:
+                    self._nursery.start_soon(_answer, message, started)
             case agents.EndAgent(session_id=session_id):
                 with message.reply:
-                    scope = self._running.get(session_id)
-                    if scope is not None:
-                        scope.cancel(reason="/close")
-                    message.reply.send(scope is not None)
+                    running = self._running.get(session_id)
+                    if running is not None:
+                        running.scope.cancel(reason="/close")
+                    message.reply.send(running is not None)
 
-    def _start(self, wish: agents.StartAgent) -> agents.Started | agents.NotStarted:
+    def restore(self, started: Sequence[KnownSession]) -> None:
+        """Run again what was started from a chat and not closed, where its settings want that."""
+        for one in started:
+            record = one.started
+            command = self._settings.commands.get(record.agent) if record else None
+            if record is None or command is None or not command.restore:
+                continue
+            if not Path(record.cwd).is_dir():
+                log.warning("agent.not_restored", session=one.session_id, cwd=record.cwd)
+                continue
+            running = _Running(record.agent, record.alias, record.cwd, record.by)
+            running.settle(running.started(one.session_id))
+            self._running[one.session_id] = running
+            self._nursery.start_soon(self._run, one.session_id, running, command)
+            log.info("agent.restored", session=one.session_id)
+
+    def _start(self, wish: agents.StartAgent) -> _Running | agents.NotStarted:
         command = self._settings.commands.get(wish.agent)
         if command is None:
             known = ", ".join(self._settings.commands) or strings.NOBODY
@@ -96,9 +159,13 @@ class _Agents:
             )
         number = hashlib.blake2b(wish.key.encode(), digest_size=SESSION_BYTES).hexdigest()
         session_id = SessionId(f"agent-{wish.agent}-{number}")
-        if len(self._running) >= AGENTS_MAX and session_id not in self._running:
+        running = self._running.get(session_id)
+        if running is not None:
+            return running
+        if len(self._running) >= AGENTS_MAX:
             return agents.NotStarted(why=strings.AGENTS_FULL.format(count=AGENTS_MAX))
-        if list(self._started_by.values()).count(wish.by) >= self._settings.per_person:
+        theirs = sum(one.by == wish.by for one in self._running.values())
+        if theirs >= self._settings.per_person:
             return agents.NotStarted(
                 why=strings.AGENTS_OF_PERSON.format(count=self._settings.per_person)
             )
@@ -113,56 +180,133 @@ class _Agents:
                 why=strings.AGENT_OUTSIDE.format(cwd=str(cwd), agent=wish.agent)
             )
         alias = clean(wish.alias or wish.agent)
-        started = agents.Started(
-            session_id=session_id, agent=wish.agent, alias=alias, cwd=os.fspath(cwd)
-        )
-        if session_id in self._running:
-            return started
-        child = [
+        running = _Running(wish.agent, alias, os.fspath(cwd), wish.by)
+        self._running[session_id] = running
+        self._nursery.start_soon(self._run, session_id, running, command)
+        self._nursery.start_soon(self._watch_start, running)
+        return running
+
+    def _child(self, session_id: SessionId, running: _Running, command: AgentCommand) -> list[str]:
+        return [
             *(sys.executable, "-m", "actors.cli", "acp", "--exit-with-parent"),
             # Each in one word: what people wrote is never read as an option.
             f"--state-dir={os.fspath(self._settings.state_dir)}",
             f"--session-id={session_id}",
-            f"--alias={alias}",
+            f"--alias={running.alias}",
             "--role=session",
-            f"--cwd={os.fspath(cwd)}",
+            f"--cwd={running.cwd}",
             f"--fs={command.fs}",
             *(f"--env={name}" for name in command.env if name in os.environ),
             *("--", *command.command),
         ]
-        self._running[session_id] = trio.CancelScope()
-        self._started_by[session_id] = wish.by
-        self._nursery.start_soon(self._keep_alive, session_id, child)
-        return started
+
+    async def _run(self, session_id: SessionId, running: _Running, command: AgentCommand) -> None:
+        child = self._child(session_id, running, command)
+        try:
+            with running.scope:
+                if not running.settled.is_set():
+                    await self._start_first(session_id, running, child)
+                    await trio.sleep(RESTART_FIRST_S)
+                await self._keep_alive(session_id, child)
+        finally:
+            running.settle(running.outcome)
+            del self._running[session_id]
+
+    async def _start_first(
+        self, session_id: SessionId, running: _Running, child: list[str]
+    ) -> None:
+        """Run it for the first time, to its end. One that has not become ready is over then."""
+
+        def take(line: bytes) -> None:
+            match starting.decode(line):
+                case starting.Ready(alias=alias):
+                    running.alias = alias
+                    running.settle(running.started(session_id))
+                case starting.Failed(why=why):
+                    running.settle(agents.NotStarted(why=_failed(running.alias, why)))
+
+        at = child.index("--")
+        reporting = [*child[:at], "--report-start", *child[at:]]
+        status = await self._settings.run_agent(reporting, take)
+        running.settle(running.outcome)
+        log.warning("agent.ended", session=session_id, status=status)
+
+    async def _watch_start(self, running: _Running) -> None:
+        """End an agent whose start fails, or takes too long."""
+        with trio.move_on_after(agents.START_WITHIN_S):
+            await running.settled.wait()
+        running.settle(
+            agents.NotStarted(
+                why=strings.AGENT_LATE.format(
+                    alias=running.alias, seconds=f"{agents.START_WITHIN_S:g}"
+                )
+            )
+        )
+        if isinstance(running.outcome, agents.NotStarted):
+            running.scope.cancel(reason="it did not start")
 
     async def _keep_alive(self, session_id: SessionId, command: list[str]) -> None:
         pause_s, restarts = RESTART_FIRST_S, 0
-        try:
-            with self._running[session_id]:
-                while restarts <= RESTARTS_MAX:
-                    began_at = trio.current_time()
-                    status = await self._settings.run_agent(command)
-                    if trio.current_time() - began_at > STABLE_S:
-                        pause_s, restarts = RESTART_FIRST_S, 0
-                    restarts += 1
-                    log.warning("agent.ended", session=session_id, status=status, restarts=restarts)
-                    await trio.sleep(pause_s * (1 + self._rng.random() / 4))
-                    pause_s = min(pause_s * 2, RESTART_MAX_S)
-                log.error("agent.given_up", session=session_id)
-        finally:
-            del self._running[session_id]
-            del self._started_by[session_id]
+        while restarts <= RESTARTS_MAX:
+            began_at = trio.current_time()
+            status = await self._settings.run_agent(command, _take_nothing)
+            if trio.current_time() - began_at > STABLE_S:
+                pause_s, restarts = RESTART_FIRST_S, 0
+            restarts += 1
+            log.warning("agent.ended", session=session_id, status=status, restarts=restarts)
+            await trio.sleep(pause_s * (1 + self._rng.random() / 4))
+            pause_s = min(pause_s * 2, RESTART_MAX_S)
+        log.error("agent.given_up", session=session_id)
 
 
-async def run_process(command: list[str]) -> int:
+async def _started_earlier(
+    ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
+) -> tuple[KnownSession, ...]:
+    """Ask what is to run, until that is answered."""
+    unknown: tuple[KnownSession, ...] | None = None
+    while True:
+        answer = await ask_or(
+            ownership_tx,
+            lambda reply: ownership.FindStarted(reply=reply),
+            within_s=ASK_WITHIN_S,
+            otherwise=lambda _reason: unknown,
+        )
+        if answer is not None:
+            return answer
+        log.warning("agents.not_restored_yet")
+        await trio.sleep(RESTART_FIRST_S)
+
+
+async def _answer(wish: agents.StartAgent, running: _Running) -> None:
+    with wish.reply:
+        await running.settled.wait()
+        wish.reply.send(running.outcome)
+
+
+def _take_nothing(_line: bytes) -> None:
+    """Take no report: nobody waits for one."""
+
+
+def _failed(alias: str, why: str) -> strings.Text:
+    """Return the answer to who wanted it started: each line of the agent's words as one of ours."""
+    lines = [shown for line in why.splitlines() if (shown := quoted(line, LINE_CHARACTERS_MAX))]
+    first, *more = lines[: LINES_MAX + 1] or ["?"]
+    text = strings.AGENT_FAILED.format(alias=alias, why=first)
+    return text.plus("".join(f"\n{line}" for line in more))
+
+
+async def run_process(command: list[str], take: Callable[[bytes], None]) -> int:
     """Run the child to its end; cancelled, it is ended with its agent."""
     process = await trio.lowlevel.open_process(
         command,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
+    assert process.stdout is not None
     try:
+        async with process.stdout:
+            await _read_lines(process.stdout, take)
         return await process.wait()
     finally:
         with trio.CancelScope(deadline=trio.current_time() + END_WITHIN_S, shield=True):
@@ -171,3 +315,14 @@ async def run_process(command: list[str]) -> int:
                 await process.wait()  # noqa: ASYNC102  # shielded above, with a deadline
         if process.returncode is None:
             process.kill()
+
+
+async def _read_lines(output: trio.abc.ReceiveStream, take: Callable[[bytes], None]) -> None:
+    """Pass on each line until the output ends; of one that is too long, the end."""
+    rest = b""
+    with suppress(trio.BrokenResourceError):
+        async for chunk in output:
+            *lines, rest = (rest + chunk).split(b"\n")
+            rest = rest[-starting.REPORT_BYTES_MAX :]
+            for line in lines:
+                take(line)

@@ -9,7 +9,7 @@ from protocol import strings
 from protocol.ids import SessionId
 from protocol.platform.events import MessageReceived
 from protocol.routing import roster
-from protocol.routing.roster import KnownSession, SessionView
+from protocol.routing.roster import SessionView, StartedAgent
 from protocol.strings import Text
 
 NEW_ARGUMENTS_MAX = 3
@@ -21,7 +21,10 @@ class Agents:
         self._names = names
 
     async def new(self, message: MessageReceived, args: tuple[str, ...]) -> Text:
-        """Start an agent and put the chat on it; what is sent there meanwhile waits for it."""
+        """Start an agent, wait until it is ready, and put the chat on it.
+
+        What is sent there meanwhile waits for it.
+        """
         chat_id = message.chat_id
         if not 1 <= len(args) <= NEW_ARGUMENTS_MAX:
             return strings.NEW_USAGE.format(known=", ".join(self._names) or strings.NOBODY)
@@ -36,18 +39,19 @@ class Agents:
                 by=message.sender_id,
                 reply=reply,
             ),
-            within_s=COMMAND_WITHIN_S,
+            within_s=agents.START_WITHIN_S + COMMAND_WITHIN_S,
             otherwise=lambda _reason: agents.NotStarted(why=strings.AGENT_NOT_STARTED),
         )
         if isinstance(started, agents.NotStarted):
             return started.why
-        session = KnownSession(
-            session_id=started.session_id,
-            alias=started.alias,
-            agent=started.agent,
-            cwd=started.cwd,
+        record = StartedAgent(
+            agent=started.agent, alias=started.alias, cwd=started.cwd, by=message.sender_id
         )
-        await self._own(lambda reply: ownership.Expect(session=session, reply=reply))
+        await self._own(
+            lambda reply: ownership.Expect(
+                session_id=started.session_id, started=record, reply=reply
+            )
+        )
         await self._own(
             lambda reply: ownership.Bind(
                 place=self._to.place(chat_id), session_id=started.session_id, reply=reply
@@ -77,7 +81,7 @@ class Agents:
             within_s=COMMAND_WITHIN_S,
             otherwise=lambda _reason: False,
         )
-        if not ended:
+        if not ended and found.session.started is None:
             return strings.AGENT_NOT_OURS.format(alias=found.session.alias)
         await self._own(lambda reply: ownership.Remove(session_id=session_id, reply=reply))
         return strings.AGENT_CLOSED.format(alias=found.session.alias)

@@ -11,7 +11,7 @@ import msgspec
 from actors.journal.db import Db, Later, change
 from actors.messages import journal
 from protocol.ids import PlaceKey, SessionId
-from protocol.routing.roster import KnownSession, Roster, reply_mode
+from protocol.routing.roster import KnownSession, Roster, StartedAgent, reply_mode
 from protocol.wire.messages import ROLES
 
 
@@ -27,10 +27,11 @@ def load_roster(db: Db, _message: journal.LoadRoster) -> Roster:
             seen_at_ms=seen_at,
             role=next((each for each in ROLES if each == role), None),
             choices=_choices(choices),
+            started=_started(started),
         )
-        for session_id, alias, agent, cwd, mode, seen_at, role, choices in db.execute(
-            "SELECT session_id, alias, agent, cwd, reply_mode, seen_at, role, choices FROM session"
-            " ORDER BY seen_at DESC"
+        for session_id, alias, agent, cwd, mode, seen_at, role, choices, started in db.execute(
+            "SELECT session_id, alias, agent, cwd, reply_mode, seen_at, role, choices, started"
+            " FROM session ORDER BY seen_at DESC"
         ).all()
     )
     unread = frozenset(
@@ -48,6 +49,16 @@ def _choices(stored: str) -> dict[str, str]:
         return {}
 
 
+def _started(stored: str | None) -> StartedAgent | None:
+    """Read how its agent was started; damage is an agent that does not come back by itself."""
+    if stored is None:
+        return None
+    try:
+        return msgspec.json.decode(stored, type=StartedAgent)
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+
+
 def save_session(db: Db, message: journal.SaveSession) -> journal.Done:
     store_session(db, message.session)
     return journal.Done()
@@ -56,9 +67,10 @@ def save_session(db: Db, message: journal.SaveSession) -> journal.Done:
 def store_session(db: Db, one: KnownSession) -> None:
     db.execute(
         "INSERT INTO session"
-        " (session_id, alias, agent, cwd, reply_mode, seen_at, role, choices)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (session_id) DO UPDATE SET"
-        " alias = ?2, agent = ?3, cwd = ?4, reply_mode = ?5, seen_at = ?6, role = ?7, choices = ?8",
+        " (session_id, alias, agent, cwd, reply_mode, seen_at, role, choices, started)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (session_id) DO UPDATE SET"
+        " alias = ?2, agent = ?3, cwd = ?4, reply_mode = ?5, seen_at = ?6, role = ?7, choices = ?8,"
+        " started = ?9",
         one.session_id,
         one.alias,
         one.agent,
@@ -67,6 +79,7 @@ def store_session(db: Db, one: KnownSession) -> None:
         one.seen_at_ms,
         one.role,
         msgspec.json.encode(one.choices).decode(),
+        msgspec.json.encode(one.started).decode() if one.started else None,
     )
 
 

@@ -215,6 +215,10 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         SELECT message_id, '', account, reaction_id, term FROM typing_before;
     DROP TABLE typing_before;
     """,
+    # How an agent was started from a chat; NULL for any other session.
+    """
+    ALTER TABLE session ADD COLUMN started TEXT;
+    """,
 )
 """``MIGRATIONS[n]`` brings a journal of version n to version n + 1; one that was ever
 released is never edited here, only followed by another one."""

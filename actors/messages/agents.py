@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
+from protocol.agents import starting
 from protocol.ids import OpenId, SessionId
 from protocol.strings import Text
 
+START_WITHIN_S: Final = starting.WITHIN_S + 10.0
+"""What the agent has, and its session's registration."""
+
 
 class Started(msgspec.Struct, frozen=True, kw_only=True):
-    """The agent's proxy is on its way; it attaches as this session in a moment."""
+    """Its session is registered, and its agent is ready."""
 
     session_id: SessionId
     agent: str
@@ -27,6 +33,8 @@ class NotStarted(msgspec.Struct, frozen=True, kw_only=True):
 
 class StartAgent(Message, frozen=True, kw_only=True):
     """Start a configured agent by its name; alias and directory may be chosen.
+
+    Answered when it is ready or has failed, :data:`START_WITHIN_S` later at most.
 
     One that was started for this *key* already, and runs, is the answer.
     """

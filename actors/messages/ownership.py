@@ -14,7 +14,7 @@ from actors.messages.journal import Capacity
 from actors.messages.link import LinkMessage
 from protocol.ids import AccountId, ConnectionId, EventId, PlaceKey, RowId, SessionId
 from protocol.routing.delivery import Offer
-from protocol.routing.roster import KnownSession, ReplyMode, SessionView
+from protocol.routing.roster import KnownSession, ReplyMode, SessionView, StartedAgent
 from protocol.wire import messages as wire
 from protocol.wire.messages import RefusedCode, Role
 
@@ -109,10 +109,20 @@ class Bind(Message, frozen=True, kw_only=True):
 
 
 class Expect(Message, frozen=True, kw_only=True):
-    """Know a session before it attaches, so that a chat can be on it already."""
+    """Remember how a session's agent was started, until it is removed.
 
-    session: KnownSession
+    A chat can be on it from then on, also while it is away.
+    """
+
+    session_id: SessionId
+    started: StartedAgent
     reply: Reply[Stored]
+
+
+class FindStarted(Message, frozen=True, kw_only=True):
+    """Ask which sessions were started from a chat and not removed."""
+
+    reply: Reply[tuple[KnownSession, ...]]
 
 
 class Remove(Message, frozen=True, kw_only=True):
@@ -278,6 +288,7 @@ OwnershipMessage = (
     | LookUp
     | Bind
     | Expect
+    | FindStarted
     | Remove
     | SetReplyMode
     | TurnShown

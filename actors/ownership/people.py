@@ -55,10 +55,13 @@ class People:
                 with message.reply:
                     done = await self._sessions.set_reply_mode(session_id, mode)
                     message.reply.send(ownership.Stored(done=done))
-            case ownership.Expect(session=session):
+            case ownership.Expect(session_id=session_id, started=started):
                 with message.reply:
-                    await self._sessions.expect(session)
-                    message.reply.send(ownership.Stored(done=True))
+                    done = await self._sessions.expect(session_id, started)
+                    message.reply.send(ownership.Stored(done=done))
+            case ownership.FindStarted():
+                with message.reply:
+                    message.reply.send(self._sessions.started())
             case ownership.Remove(session_id=session_id):
                 with message.reply:
                     message.reply.send(ownership.Stored(done=await self._remove(session_id)))

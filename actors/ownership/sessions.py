@@ -16,7 +16,7 @@ from actors.ownership.journal_client import JournalClient
 from protocol.ids import PlaceKey, RowId, SessionId, place_key
 from protocol.routing import lease, roster
 from protocol.routing.delivery import Offer
-from protocol.routing.roster import KnownSession, ReplyMode, SessionView
+from protocol.routing.roster import KnownSession, ReplyMode, SessionView, StartedAgent
 from protocol.wire import messages as wire
 from protocol.wire.messages import Role
 
@@ -86,9 +86,20 @@ class Sessions:
         for gone in roster.forgotten(self._known.values(), kept, self._now_ms()):
             await self._forget(gone)
 
-    async def expect(self, session: KnownSession) -> None:
-        """Know a session that has not attached yet."""
-        await self._save(msgspec.structs.replace(session, seen_at_ms=self._now_ms()))
+    async def expect(self, session_id: SessionId, started: StartedAgent) -> bool:
+        """Remember how a session's agent was started; return whether that is stored."""
+        before = self._known.get(session_id) or KnownSession(
+            session_id=session_id,
+            alias=started.alias,
+            agent=started.agent,
+            cwd=started.cwd,
+            seen_at_ms=self._now_ms(),
+        )
+        return await self._stored(msgspec.structs.replace(before, started=started))
+
+    def started(self) -> tuple[KnownSession, ...]:
+        """Return the sessions whose agents were started from a chat."""
+        return tuple(one for one in self._known.values() if one.started is not None)
 
     async def remove(self, session_id: SessionId) -> None:
         """Forget a session, and what it left unread."""
@@ -107,13 +118,15 @@ class Sessions:
         known = self._known.get(session_id)
         if known is None:
             return False
-        changed = msgspec.structs.replace(known, reply_mode=mode)
+        return await self._stored(msgspec.structs.replace(known, reply_mode=mode))
+
+    async def _stored(self, changed: KnownSession) -> bool:
         answer: journal.Done | journal.Failed = await self._journal.ask(
             lambda reply: journal.SaveSession(session=changed, reply=reply)
         )
         if isinstance(answer, journal.Failed):
             return False
-        self._known[session_id] = changed
+        self._known[changed.session_id] = changed
         return True
 
     async def chose(self, session_id: SessionId, option: str, choice: str) -> None:

@@ -21,11 +21,11 @@ import trio
 
 from actors.proxies.agent import CANCEL_WITHIN_S, Agent, AgentFailed, AgentSettings, Listener
 from actors.proxies.agent_process import AgentNotStarted, start_agent
-from actors.proxies.client import Proxy, Turn, open_proxy
+from actors.proxies.client import LinkChanged, Proxy, Turn, open_proxy
 from actors.proxies.conversations import Conversations
-from actors.proxies.errors import Disconnected, ProxyError
+from actors.proxies.errors import Disconnected, ProxyError, Refused, StandingBy, StartFailed
 from actors.proxies.settings import ProxySettings
-from protocol.agents import acp
+from protocol.agents import acp, starting
 from protocol.wire import messages as wire
 
 PICTURE_BYTES_MAX: Final = 5 * 1024 * 1024
@@ -39,6 +39,10 @@ class AcpSettings(msgspec.Struct, frozen=True, kw_only=True):
     proxy: ProxySettings
     agent: AgentSettings
     ends_with_parent: bool = False
+    reports_start: bool = False
+    """Whether who started it waits for its report: the agent is started before the session
+    registers, so that no prompt is taken that is not served. Without it, a start that fails is
+    tried again with each turn."""
 
 
 async def serve(settings: AcpSettings) -> None:
@@ -51,13 +55,20 @@ async def serve(settings: AcpSettings) -> None:
     async with trio.open_nursery() as nursery:
         conversations = Conversations(settings.proxy, settings.agent.cwd, settings.agent.command)
         runner = _Runner(settings.agent, nursery, conversations)
-        async with open_proxy(settings.proxy, link_changed=LinkReporter()) as proxy:
-            async with trio.open_nursery() as beside:
-                beside.start_soon(runner.attach, proxy)
-                async for turn in proxy.turns():
-                    await runner.answer(turn)
-                beside.cancel_scope.cancel(reason="the session ended")
-            failure = proxy.ended
+        link_changed: LinkChanged = LinkReporter()
+        if settings.reports_start:
+            failure = await runner.start()
+            link_changed = StartReporter(link_changed)
+        if failure is None:
+            async with open_proxy(settings.proxy, link_changed=link_changed) as proxy:
+                async with trio.open_nursery() as beside:
+                    beside.start_soon(runner.attach, proxy)
+                    async for turn in proxy.turns():
+                        await runner.answer(turn)
+                    beside.cancel_scope.cancel(reason="the session ended")
+                failure = proxy.ended
+        else:
+            _report(starting.Failed(str(failure)))
         nursery.cancel_scope.cancel(reason="the session ended")
     if failure is not None:
         raise failure
@@ -78,6 +89,31 @@ class LinkReporter:
             sys.stderr.write(f"larkd acp: {text}\n")
 
 
+class StartReporter:
+    """Reports the first registration, or that it is refused, to who started this process."""
+
+    def __init__(self, beside: LinkChanged) -> None:
+        self._beside = beside
+        self._reported = False
+
+    def __call__(self, registered: wire.Registered | None, why: ProxyError | None) -> None:
+        self._beside(registered, why)
+        if self._reported:
+            return
+        if registered is not None:
+            self._reported = True
+            _report(starting.Ready(registered.alias))
+        elif isinstance(why, Refused) and not isinstance(why, StandingBy):
+            self._reported = True
+            _report(starting.Failed(str(why)))
+
+
+def _report(report: starting.Report) -> None:
+    with suppress(OSError):  # nobody reads it any more
+        sys.stdout.buffer.write(starting.encode(report))
+        sys.stdout.buffer.flush()
+
+
 class _Runner:
     """Answers turns one by one, with an agent that runs."""
 
@@ -92,6 +128,18 @@ class _Runner:
         self._proxy: Proxy | None = None
         self._own: Turn | None = None
         self._session_id = conversations.last()
+        self._last_words: list[str] = []
+
+    async def start(self) -> StartFailed | None:
+        """Start the agent before the session attaches; return why it could not be started."""
+        with trio.move_on_after(starting.WITHIN_S):
+            try:
+                await self._running_agent()
+            except (AgentFailed, AgentNotStarted) as failed:
+                return StartFailed(str(failed))
+            return None
+        late = f"the agent was not ready in {starting.WITHIN_S:g} s"
+        return StartFailed("\n".join((late, *self._last_words)))
 
     async def attach(self, proxy: Proxy) -> None:
         """Start the agent before anybody asks, and set what people choose of it."""
@@ -221,6 +269,7 @@ class _Runner:
                     await agent.settle()
                 nursery.cancel_scope.cancel(reason="the agent is over")
         finally:
+            self._last_words = process.tail()
             await process.end()  # noqa: ASYNC102  # it shields itself, with a deadline
         if failure is not None:
             raise failure

@@ -72,6 +72,7 @@ def add_acp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="end an agent that says nothing for so long while it works (default: 900)",
     )
     acp.add_argument("--exit-with-parent", action="store_true", help=argparse.SUPPRESS)
+    acp.add_argument("--report-start", action="store_true", help=argparse.SUPPRESS)
     acp.add_argument(
         "agent", nargs=argparse.REMAINDER, metavar="-- COMMAND…", help="the agent, after --"
     )
@@ -131,6 +132,7 @@ def acp_settings(parsed: argparse.Namespace, environment: Mapping[str, str]) -> 
             idle_within_s=parsed.idle_timeout,
         ),
         ends_with_parent=parsed.exit_with_parent,
+        reports_start=parsed.report_start,
     )
 
 

@@ -75,8 +75,12 @@ class AgentProcess:
                 if status < 0
                 else f"the agent ended with status {status}"
             )
+        return "\n".join((ended, *self.tail()))
+
+    def tail(self) -> list[str]:
+        """Return the last lines it wrote on standard error in the last seconds."""
         since = trio.current_time() - TAIL_S
-        return "\n".join((ended, *(line for at, line in self._tail if at >= since)))
+        return [line for at, line in self._tail if at >= since]
 
     async def end(self) -> None:
         """End the whole group: close its input, then SIGTERM, then SIGKILL.

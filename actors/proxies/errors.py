@@ -58,6 +58,10 @@ class NotTheDaemon(ProxyError):
         )
 
 
+class StartFailed(ProxyError):
+    """The agent could not be started; the text says why, the end of it in the agent's words."""
+
+
 class Replaced(ProxyError):
     """A newer connection speaks for this session."""
 

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from protocol import strings
-from protocol.ids import PlaceKey, SessionId
+from protocol.ids import OpenId, PlaceKey, SessionId
 from protocol.quoted import quoted
 from protocol.routing.command import Ambiguous, Matched, NoMatch, match_alias
 from protocol.wire.messages import Role
@@ -23,6 +23,16 @@ REMEMBERED_MAX: Final = 100
 REMEMBERED_MS: Final = 30 * 24 * 60 * 60 * 1_000
 """A session that was away for longer, or after more than so many others, is forgotten."""
 _UNKNOWN: Final = "?"
+
+
+class StartedAgent(Struct, frozen=True, kw_only=True):
+    """How an agent was started from a chat: what brings it back with the daemon."""
+
+    agent: str
+    """Its name in the configuration."""
+    alias: str
+    cwd: str
+    by: OpenId
 
 
 class KnownSession(Struct, frozen=True, kw_only=True):
@@ -39,6 +49,8 @@ class KnownSession(Struct, frozen=True, kw_only=True):
     """The role its id was first registered under; the id belongs to it. None: none yet."""
     choices: Mapping[str, str] = {}
     """Option → choice of its agent, as people chose; chosen again after it came back."""
+    started: StartedAgent | None = None
+    """Of an agent that was started from a chat, until it is closed."""
 
 
 class Roster(Struct, frozen=True, kw_only=True):

@@ -6,8 +6,9 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -21,9 +22,9 @@ AGENT = Path(__file__).parents[1] / "fakes" / "acp_agent.py"
 
 @asynccontextmanager
 async def open_with_agents(
-    state_dir: Path, tmp_path: Path
+    state_dir: Path, tmp_path: Path, *more: str
 ) -> AsyncIterator[tuple[Platform, Daemon, Chat]]:
-    agents = {"fake": {"command": [sys.executable, str(AGENT)], "cwd": str(tmp_path)}}
+    agents = {"fake": {"command": [sys.executable, str(AGENT), *more], "cwd": str(tmp_path)}}
     async with open_platform() as platform:
         chat = await platform.chat()
         async with open_daemon(
@@ -83,6 +84,98 @@ async def test_what_follows_the_name_is_never_an_option(state_dir: Path, tmp_pat
         await platform.wait_cards(1, "Hello there.", "Done · ")
 
 
+async def test_a_start_that_fails_is_answered_with_the_end_of_the_agents_own_words(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    async with (
+        open_with_agents(state_dir, tmp_path, "--dies") as (_, _, chat),
+        session(state_dir, "boss", "dispatcher") as boss,
+    ):
+        first, *words = (await chat.ask("/new fake Robot")).splitlines()
+        assert first == "robot did not start: the agent ended with status 1"
+        earlier = [f"earlier {number}" for number in range(11, 20)]
+        assert words == [*earlier, "RuntimeError: no \uff1cat user_id=all> model"]
+        assert "robot" not in await chat.ask("/sessions")
+        await chat.send("still yours")
+        assert (await boss.until("deliver"))["content"] == "still yours"
+
+
+async def test_an_agent_that_wants_a_login_is_not_started(state_dir: Path, tmp_path: Path) -> None:
+    async with open_with_agents(state_dir, tmp_path, "--needs-login") as (_, _, chat):
+        answer = await chat.ask("/new fake")
+        assert answer.startswith("fake did not start: ")
+        assert "log in" in answer
+
+
+async def test_prompts_wait_for_a_start_and_commands_do_not(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    async with (
+        open_with_agents(state_dir, tmp_path, f"--waits-for={ready}") as (platform, _, chat),
+        session(state_dir, "boss", "dispatcher") as boss,
+    ):
+        await chat.send("/new fake Robot")
+        await chat.send("hello")
+        assert "robot" not in await chat.ask("/sessions")
+        await boss.barrier()
+        assert not [one for one in boss.seen if one["t"] == "deliver"]
+        ready.touch()
+        assert await chat.next_text() == "Started robot."
+        await platform.wait_cards(1, "Hello there.", "Done · ")
+
+
+async def test_a_start_under_way_ends_with_the_daemon(state_dir: Path, tmp_path: Path) -> None:
+    async with open_with_agents(state_dir, tmp_path, f"--waits-for={tmp_path}/never") as (
+        _,
+        daemon,
+        chat,
+    ):
+        await chat.send("/new fake")
+        with trio.fail_after(15):
+            while not (started := running(tmp_path)):
+                await trio.sleep(0.05)
+        daemon.signal(signal.SIGTERM)
+        await daemon.wait(within_s=15)
+        assert not any(alive(pid) for pid in started)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_an_agent_comes_back_with_the_daemon_and_its_conversation(
+    state_dir: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    log = tmp_path / "methods"
+    command = ["/usr/bin/env", f"ACP_LOG={log}", sys.executable, str(AGENT), "--loads"]
+    fakes = {
+        "fake": {"command": command, "cwd": str(tmp_path)},
+        "other": {"command": command, "cwd": str(tmp_path), "restore": False},
+    }
+    async with open_platform() as platform:
+        who = await platform.chat()
+        chat = Chat(platform, who)
+        given: Any = {"agents": fakes, "admins": who["members"]}
+        async with open_daemon(platform, state_dir, **given) as daemon:
+            for wish in ("/new other left", "/new fake closed", "/new fake robot"):
+                assert await chat.ask(wish) == f"Started {wish.split()[-1]}."
+            assert await chat.ask("/close closed") == "Closed closed."
+            await chat.send("hello")
+            await platform.wait_cards(1, "Hello there.", "Done · ")
+            daemon.signal(number)
+            await daemon.wait(within_s=15)
+        log.unlink()
+        async with open_daemon(platform, state_dir, **given):
+            await chat.send("blocks")
+            await platform.wait_cards(1, "blocks ['text'] run ", "Done · ")
+            assert log.read_text() == "session/load\n"
+            listed = await chat.ask_skipping_notices("/sessions")
+            assert "- robot (" in listed
+            assert "[current]" in listed
+            assert "closed" not in listed
+            assert next(one for one in listed.splitlines() if "left" in one).endswith("(offline)")
+            assert await chat.ask("/close left") == "Closed left."
+            assert await chat.ask("/close") == "Closed robot."
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 async def test_agents_end_with_the_daemon_however_it_ends(
     state_dir: Path, tmp_path: Path, number: signal.Signals
@@ -99,6 +192,16 @@ async def test_agents_end_with_the_daemon_however_it_ends(
         with trio.fail_after(15):
             while alive(pid):
                 await trio.sleep(0.05)
+
+
+def running(work: Path) -> list[int]:
+    """Return the processes of the stand-in agent that work there."""
+    found = []
+    for one in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if str(AGENT) in (one / "cmdline").read_text() and (one / "cwd").readlink() == work:
+                found.append(int(one.name))
+    return found
 
 
 def alive(pid: int) -> bool:

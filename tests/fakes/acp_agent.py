@@ -196,6 +196,12 @@ def main() -> None:
                 log.write(f"{method}\n")
         match method:
             case "initialize":
+                given = dict(one.split("=", 1) for one in sys.argv[1:] if "=" in one)
+                while "--waits-for" in given and not os.path.exists(given["--waits-for"]):  # noqa: PTH110  # standard library alone
+                    time.sleep(0.02)
+                if "--dies" in sys.argv:
+                    sys.stderr.write("".join(f"earlier {number}\n" for number in range(20)))
+                    raise RuntimeError("no <at user_id=all> model")
                 if "--needs-login" in sys.argv:
                     error = {"code": -32000, "message": "Authentication required"}
                     write({"id": number, "error": error})

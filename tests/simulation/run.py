@@ -6,7 +6,7 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from actors.host.tokens import TokenFiles, open_tokens
 from actors.sandbox.access import TOKEN_HEADER
 from actors.sandbox.clock import Clock
 from actors.sandbox.platform import PlatformSettings, open_sandbox
+from protocol.agents import starting
 from protocol.config.places import StateDir
 from protocol.config.reading import read_settings
 from tests.faults.history import Seen
@@ -212,12 +213,15 @@ class Run:
         except* Exception as group:  # noqa: BLE001  # it was cut; the platform goes on
             self.note("long connection over", why=type(_leaves(group)[0]).__name__)
 
-    async def run_agent(self, command: list[str]) -> int:
+    async def run_agent(self, command: list[str], take: Callable[[bytes], None]) -> int:
         """Attach what was started as a session that behaves, until the daemon ends it."""
-        name = command[command.index("--session-id") + 1]
+        given = dict(one.split("=", 1) for one in command if "=" in one)
+        name = given["--session-id"]
         if name not in self.agents:
             self.agents.append(name)
         self.note("agent runs", session=name)
+        if "--report-start" in command:
+            take(starting.encode(starting.Ready(name)))
         self._wanted.add(name)
         self.running_agents.append(name)
         self._agents_at_most = max(self._agents_at_most, len(self.running_agents))
