@@ -329,13 +329,8 @@ class App:
 
     async def _run_agents(self, *, task_status: trio.TaskStatus[None]) -> None:
         settings = agents_settings(self._settings, self._state, self._adapters)
-        await agents.run(
-            settings,
-            self._boxes.agents.receiver(),
-            self._boxes.ownership.tx,
-            rng=self._rng,
-            task_status=task_status,
-        )
+        run = partial(agents.run, settings, self._boxes.agents.receiver(), self._boxes.ownership.tx)
+        await run(rng=self._rng, task_status=task_status)
 
     async def _run_pruning(self, *, task_status: trio.TaskStatus[None]) -> None:
         await pruning.run(
