@@ -16,6 +16,7 @@ from protocol.cards.fences import Lines
 from protocol.cards.panels import tool_line
 from protocol.cards.reply import message_card
 from protocol.cards.turn import Turn, TurnState
+from protocol.platform.comments import place_of
 from protocol.platform.outcomes import MessageSent, again_after_s
 
 MESSAGE_EVERY_S: Final = 1.0
@@ -150,6 +151,8 @@ class StaticPresenter:
         match turn.state:
             case TurnState.COMPLETE:
                 footer = strings.FOOTER_COMPLETE.format(time=time).speak(language)
+                if place_of(self._client.opening.chat_id) is not None:
+                    return  # a comment's replies stand in a document, where no mark is wanted
                 if self._outbox:
                     self._outbox[-1].footer = footer
                 else:
