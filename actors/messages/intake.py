@@ -76,7 +76,8 @@ class MarkPlaced(Message, frozen=True, kw_only=True):
     """From the intake's own child: the waiting mark is on this message, or is not."""
 
     message_id: MessageId
-    reaction_id: str | None
+    reaction_ids: tuple[str, ...]
+    """Empty: it is not there. More than one where its own is not known among others'."""
 
 
 class TurnBegan(Message, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -17,7 +18,15 @@ from actors import journal as journal_actor
 from actors.kit.mailbox import ask
 from actors.messages import agents, approvals, gateway, intake, journal, lane, ownership
 from protocol.ids import AccountId, ChatId, EventId, MessageId, OpenId, RowId, SessionId
-from protocol.platform.outcomes import BotInfo, MessageSent, NoAnswer, Outcome, ReactionAdded
+from protocol.platform.outcomes import (
+    Accepted,
+    BotInfo,
+    MessageSent,
+    NoAnswer,
+    Outcome,
+    ReactionAdded,
+    ReactionsFound,
+)
 from protocol.routing.access import Policy
 from protocol.routing.delivery import Inbound
 from protocol.routing.roster import KnownSession, SessionView
@@ -67,6 +76,12 @@ class World:
         self.platform_down = False
         self.platform_s = 0.01
         self.commit_s = 0.0
+        self.busy = False
+        """Whether the session has a turn in flight."""
+        self.marks: list[str] = []
+        """The waiting marks on messages."""
+        self.mark_comes_s = 0.0
+        """How long after its call went unanswered a mark is there; 0: it is answered."""
 
     # ── what happens to it ──────────────────────────────────────────────────
 
@@ -135,7 +150,17 @@ class World:
             match one:
                 case ownership.FindTarget():
                     one.reply.send(
-                        ownership.ChatTarget(session_id=self.bound, alias="api", live=True)
+                        ownership.ChatTarget(
+                            session_id=self.bound,
+                            alias="api",
+                            live=True,
+                            capacity=journal.Capacity(
+                                session_id=SESSION, takes_unbound=True, waiting_max=20
+                            )
+                            if self.busy
+                            else None,
+                            busy=self.busy,
+                        )
                     )
                 case ownership.LookUp():
                     one.reply.send(
@@ -185,7 +210,16 @@ class World:
             case gateway.GetBotInfo():
                 outcome = BotInfo(open_id=OpenId("ou_bot"), name="bot")
             case gateway.AddReaction():
+                if self.mark_comes_s:
+                    call.reply.send(outcome)
+                    await trio.sleep(self.mark_comes_s)
+                self.marks.append("r")
                 outcome = ReactionAdded(reaction_id="r")
+            case gateway.ListReactions():
+                outcome = ReactionsFound(reaction_ids=tuple(self.marks))
+            case gateway.RemoveReaction():
+                self.marks.remove(call.operation.reaction_id)
+                outcome = Accepted()
             case gateway.ReplyMessage() if not self.platform_down:
                 known = [one.uuid for one in self.calls]
                 if call.operation.uuid not in known:
@@ -265,6 +299,23 @@ async def test_a_command_that_is_read_twice_acts_once(
         assert world.started == ["codex"]
         assert len(world.answers()) == 1
         assert await world.received() == []
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("comes_s", [0.0, 8.0, 60.0])
+async def test_a_waiting_mark_goes_however_late_its_call_is_carried_out(
+    autojump_clock: MockClock, tmp_path: Path, comes_s: float
+) -> None:
+    async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
+        world.bound, world.busy, world.mark_comes_s = SESSION, True, comes_s
+        await nursery.start(world.run_intake)
+        await trio.sleep(1)
+        await world.send("prompt")
+        await trio.sleep(1)
+        assert world.marks == ([] if comes_s else ["r"])
+        await world.tx.send(intake.TurnBegan(message_id=MessageId("om_1")))
+        await trio.sleep(80)
+        assert world.marks == []
         nursery.cancel_scope.cancel()
 
 
