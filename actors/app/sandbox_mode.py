@@ -113,6 +113,7 @@ def _settings(
         base_url=running.base_url,
         app_id=running.settings.app_id,
         app_secret=running.settings.app_secret,
+        people=tuple(running.world.users),
     )
     settings = read_settings(
         ours, their_env, lambda name: Path(name).read_text(), listen=arguments.listen

@@ -6,7 +6,7 @@ and a function that reads secret files are its arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from protocol.config import keys
@@ -165,10 +165,12 @@ def sandbox_configuration(
     base_url: str,
     app_id: str,
     app_secret: str,
+    people: Sequence[str],
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return configuration and environment with the embedded platform as the only one.
 
-    Language, address and reply modes stay; no credential of a real app is read.
+    *people* are open_ids: all of them are admitted, and the first, who opens the chat page,
+    is admin. Language, address and reply modes stay; no credential of a real app is read.
     """
     options = {
         "appId": app_id,
@@ -176,6 +178,8 @@ def sandbox_configuration(
         "domain": base_url,
         "dmPolicy": "open",
         "groupPolicy": "open",
+        "allowFrom": list(people),
+        "admins": list(people[:1]),
     }
     channel = {"id": "sandbox", "type": "feishu", "options": options}
     ours = {"LARKD_APP_ID", "LARKD_APP_SECRET", "LARKD_DOMAIN"}

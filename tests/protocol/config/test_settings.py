@@ -484,9 +484,14 @@ def test_the_sandbox_replaces_credentials_and_nothing_else() -> None:
         base_url="http://127.0.0.1:9",
         app_id="cli_5a00000000000000",
         app_secret="s",
+        people=("ou_alice", "ou_bob"),
     )
     settings = read(raw, env)
     account = the_account(settings)
+    assert (account.policy.allow_from, account.policy.admins) == (
+        frozenset({"ou_alice", "ou_bob"}),
+        frozenset({"ou_alice"}),
+    )
     assert (account.app_id, account.base_url) == ("cli_5a00000000000000", "http://127.0.0.1:9")
     assert (account.policy.dm_policy, account.policy.group_policy) == ("open", "open")
     assert (settings.language, account.reply_mode) == ("zh", "static")
