@@ -312,6 +312,18 @@ TOAST_NOT_YOURS: Final = Text(
     "Only who started this task, or an admin, can decide.", "只有任务发起人或管理员可以决定。"
 )
 TOAST_TOO_LATE: Final = Text("This request is no longer open.", "此请求已失效。")
+QUESTION_SUMMARY: Final = Text("A question for you", "有问题需要您回答")
+QUESTION_SUBMIT: Final = Text("Send", "提交")
+QUESTION_CHOOSE: Final = Text("Choose one", "请选择一项")
+QUESTION_CHOOSE_SOME: Final = Text("Choose any", "可选择多项")
+QUESTION_FREE_TEXT: Final = Text("Or write something", "也可以直接填写")
+QUESTION_ANSWERED: Final = Text("Answered", "已回答")
+QUESTION_EMPTY: Final = Text("Choose or write something first.", "请先选择或填写内容。")
+QUESTION_CLOSED: Final = Text("This question is no longer open.", "此问题已关闭。")
+QUESTION_NOT_FOR_YOU: Final = Text("You may not answer this.", "您无权回答此问题。")
+QUESTION_NOT_STORED: Final = Text(
+    "Your answer could not be kept; try again.", "暂时无法保存您的回答，请重试。"
+)
 TOAST_STOPPED: Final = Text("Stopped", "已停止")
 TOAST_UNKNOWN: Final = Text("This button no longer does anything.", "此按钮已失效。")
 

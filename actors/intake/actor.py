@@ -31,6 +31,7 @@ from actors.intake.identity import learn_bot
 from actors.intake.marks import WaitingMarks
 from actors.intake.pairing import Pairing
 from actors.intake.peers import Peers
+from actors.intake.presses import Presses
 from actors.intake.prompts import Prompts
 from actors.intake.reading import Reading
 from actors.intake.rows import close_row, store
@@ -121,6 +122,7 @@ class _Intake:
             mint=settings.mint_code,
         )
         self._stopper = Stopper(peers, self._answers, lambda: self._pairing.policy)
+        self._presses = Presses(peers, self._stopper, lambda: self._pairing.policy, nursery, now_ms)
         self._marks = WaitingMarks(peers, self._answers, nursery)
         self._commands = Commands(
             peers,
@@ -184,7 +186,7 @@ class _Intake:
                     await self._take(inbound)
             case intake.CardAction():
                 # Beside the loop: a press is answered in time whatever waits here.
-                self._nursery.start_soon(self._press, message)
+                self._nursery.start_soon(self._presses.press, message)
             case intake.BotKnown(open_id=open_id):
                 self._bot = open_id
                 self._reading.start_pass()
@@ -220,11 +222,6 @@ class _Intake:
             await self._take(inbound, arrived=False)
             self._reading.read(inbound.row_id)
         self._reading.page_done(was_last=len(page) < PAGE_ROWS)
-
-    async def _press(self, action: intake.CardAction) -> None:
-        with action.reply:
-            action.reply.send(await self._stopper.press(action.inbound))
-        await self._close(action.inbound.row_id, RowState.COMMAND, "card action")
 
     async def _unprepared(self, after: RowId) -> tuple[Inbound, ...]:
         page: tuple[Inbound, ...] | journal.Failed = await store(

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import structlog
-
 from actors.intake.answers import Answers
 from actors.intake.peers import ASK_WITHIN_S, COMMAND_WITHIN_S, Peers
 from actors.kit.mailbox import ask_or
 from actors.messages import approvals, intake, journal, lane, ownership
 from protocol import strings
 from protocol.cards.approval import Press, read_press
-from protocol.errors import RemoteProtocolError
 from protocol.ids import ChatId, OpenId, SessionId, TurnId
-from protocol.platform.events import MessageReceived, decode_card_action
+from protocol.platform.events import CardAction, MessageReceived
 from protocol.routing import access
-from protocol.routing.delivery import Inbound
-
-log = structlog.get_logger()
 
 
 class Stopper:
@@ -101,15 +95,8 @@ class Stopper:
                 return strings.NOT_ALLOWED_TO_STOP
         return strings.NOTHING_RUNNING
 
-    async def press(self, inbound: Inbound) -> intake.Toast | None:
+    async def press(self, action: CardAction) -> intake.Toast:
         """Somebody pressed a button of a card: answer at once what it did."""
-        try:
-            action = decode_card_action(inbound.payload)
-        except RemoteProtocolError as unreadable:
-            log.warning(
-                "feishu.event.unreadable", event_id=inbound.event_id, reason=str(unreadable)
-            )
-            return None
         press = read_press(action.value, action.operator_id, action.chat_id)
         if press is not None:
             return await self._decide(press)

@@ -219,6 +219,17 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     """
     ALTER TABLE session ADD COLUMN started TEXT;
     """,
+    # Questions nobody has answered yet.
+    """
+    CREATE TABLE question (
+        question_id TEXT PRIMARY KEY,
+        session_id  TEXT NOT NULL,
+        asked_at    INTEGER NOT NULL,
+        asked       BLOB NOT NULL
+    );
+    CREATE INDEX question_of ON question (session_id);
+    CREATE INDEX question_asked ON question (asked_at);
+    """,
 )
 """``MIGRATIONS[n]`` brings a journal of version n to version n + 1; one that was ever
 released is never edited here, only followed by another one."""

@@ -30,7 +30,7 @@ async def reply(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> str:
     session_id = caller.session_id
     chat_id = ChatId(text_argument(args, "chat_id"))
     text = text_argument(args, "text")
-    to = await _target(peers, session_id, chat_id, args.get("message_id"))
+    to = await target(peers, session_id, chat_id, args.get("message_id"))
     account = await peers.account_of(session_id, chat_id)
     files = await read_files(peers, caller, args)
     messages = Messages(peers, account, chat_id, to)
@@ -39,7 +39,7 @@ async def reply(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> str:
     return messages.done()
 
 
-async def _target(
+async def target(
     peers: Peers, session_id: SessionId, chat_id: ChatId, message_id: object
 ) -> MessageId | None:
     """Return the message to reply to. One of another chat would be a way around the gate."""
@@ -79,13 +79,13 @@ class Messages:
         with trio.move_on_after(REPLY_WITHIN_S) as deadline:
             for part in split(text):
                 card = message_card(part)
-                await self._send_one(Sendable(msg_type="interactive", content_json=card))
+                await self.send(Sendable(msg_type="interactive", content_json=card))
             for file in files:
-                await self._send_one(await upload(self._peers, self._account, file))
+                await self.send(await upload(self._peers, self._account, file))
         if deadline.cancelled_caught:
             raise ToolError(f"not all was sent within {REPLY_WITHIN_S:g} s; {self.sent_before()}")
 
-    async def _send_one(self, content: Sendable) -> None:
+    async def send(self, content: Sendable) -> None:
         """Send one message.
 
         Raises:

@@ -10,6 +10,7 @@ import trio
 
 from actors.messages import gateway, journal, ownership
 from actors.messages.outbound import Caller
+from actors.outbound.ask import ask
 from actors.outbound.peers import Peers, ToolError, text_argument
 from actors.outbound.reply import reply
 from actors.outbound.send import send
@@ -46,6 +47,7 @@ def session_tools(
     acts: dict[str, Act] = {
         "reply": reply,
         "send": send,
+        "ask": ask,
         "react": _react,
         "edit_message": _edit,
         "inbox": _inbox,

@@ -109,6 +109,41 @@ _FILES: Final[Mapping[str, Any]] = {
     "items": {"type": "string"},
     "description": "Absolute paths of files to send along.",
 }
+_ASK_PROPERTIES: Final[Mapping[str, Any]] = {
+    "chat_id": _text("The chat_id of a message's tag."),
+    "message_id": _text("The message the card replies to; it lands in its thread."),
+    "questions": {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 4,
+        "items": {
+            "type": "object",
+            "properties": {
+                "question": _text("What you ask, one line."),
+                "header": _text("A short title above it."),
+                "options": {
+                    "type": "array",
+                    "minItems": 2,
+                    "maxItems": 8,
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "label": _text("What can be chosen, a few words."),
+                            "description": _text("What choosing it means."),
+                        },
+                        "required": ["label"],
+                    },
+                },
+                "multiple": {"type": "boolean", "description": "Several can be chosen."},
+            },
+            "required": ["question", "options"],
+        },
+    },
+}
+_ASK: Final = (
+    "Ask people in a Feishu chat by a card with options and a free text. Returns at once;"
+    " the answer comes later as a message with kind=answer and answers=<the id returned>."
+)
 _REPLY: Final = (
     "Answer in a Feishu chat. Pass message_id of the message you answer; it lands in its thread"
     " and counts as answered. Markdown; long texts are split."
@@ -135,6 +170,7 @@ TOOLS: Final[tuple[dict[str, Any], ...]] = (
         },
         ("to", "text"),
     ),
+    _tool("ask", _ASK, _ASK_PROPERTIES, ("chat_id", "questions")),
     _tool(
         "react",
         "Add an emoji reaction to a message, such as THUMBSUP, DONE or OK.",

@@ -7,6 +7,13 @@ from actors.messages.journal.answers import (
     Failed,
 )
 from actors.messages.journal.asking import ask_journal, ask_journal_until_stored
+from actors.messages.journal.questions import (
+    AnswerQuestion,
+    EnterQuestion,
+    FindQuestion,
+    ForgetQuestion,
+    OpenQuestion,
+)
 from actors.messages.journal.records import (
     ApprovalLeft,
     ApprovalsLeft,
@@ -104,6 +111,10 @@ JournalMessage = (
     | WhoseCard
     | Correspondent
     | FindChat
+    | EnterQuestion
+    | ForgetQuestion
+    | FindQuestion
+    | AnswerQuestion
     | FindTurnPlace
     | NoteSent
     | WhereIs
@@ -122,6 +133,7 @@ JournalMessage = (
 
 __all__ = [
     "Acked",
+    "AnswerQuestion",
     "Append",
     "Appended",
     "ApprovalLeft",
@@ -142,12 +154,15 @@ __all__ = [
     "DropMessage",
     "DropWaiting",
     "EnterApproval",
+    "EnterQuestion",
     "EnterTyping",
     "Failed",
     "FindChat",
     "FindHistory",
+    "FindQuestion",
     "FindTurnPlace",
     "ForgetApproval",
+    "ForgetQuestion",
     "ForgetSession",
     "ForgetTyping",
     "JournalMessage",
@@ -163,6 +178,7 @@ __all__ = [
     "OfferNext",
     "OpenCard",
     "OpenCards",
+    "OpenQuestion",
     "Overdue",
     "Prepare",
     "Prune",

@@ -84,6 +84,7 @@ async def test_it_is_a_channel_of_the_revisions_under_which_channels_are_registe
         assert [(one["name"], one["inputSchema"]["required"]) for one in listed] == [
             ("reply", ["chat_id", "text"]),
             ("send", ["to", "text"]),
+            ("ask", ["chat_id", "questions"]),
             ("react", ["message_id", "emoji"]),
             ("edit_message", ["message_id", "text"]),
             ("inbox", []),

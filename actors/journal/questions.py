@@ -1,0 +1,93 @@
+"""Questions that are open, and how a press closes one.
+
+Each function runs inside a transaction of its caller; what a message means is in
+``actors.messages.journal``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import structlog
+
+from actors.journal.db import Db, the_one
+from actors.messages import journal
+
+_DAMAGE = (msgspec.MsgspecError, UnicodeError, TypeError)
+
+log = structlog.get_logger()
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(journal.OpenQuestion).decode
+
+
+def enter_question(db: Db, message: journal.EnterQuestion) -> journal.Done:
+    asked = message.question
+    db.execute("DELETE FROM question WHERE asked_at < ?1", message.forget_before_ms)
+    (count,) = the_one(
+        db.execute("SELECT count(*) FROM question WHERE session_id = ?1", asked.session_id)
+    )
+    if count >= message.open_max:
+        return journal.Done(changed=False)
+    db.execute(
+        "INSERT INTO question (question_id, session_id, asked_at, asked) VALUES (?1, ?2, ?3, ?4)",
+        asked.question_id,
+        asked.session_id,
+        asked.asked_at_ms,
+        _encode(asked),
+    )
+    return journal.Done()
+
+
+def forget_question(db: Db, message: journal.ForgetQuestion) -> journal.Done:
+    db.execute("DELETE FROM question WHERE question_id = ?1", message.question_id)
+    return journal.Done()
+
+
+def find_question(db: Db, message: journal.FindQuestion) -> journal.OpenQuestion | None:
+    """Return the question; one that can't be read any more is none, and is logged."""
+    row = db.execute("SELECT asked FROM question WHERE question_id = ?1", message.question_id).one()
+    if row is None:
+        return None
+    try:
+        return _decode(row[0])
+    except _DAMAGE as damage:
+        reason = str(damage)[:500]
+        log.error("journal.question_damaged", question=message.question_id, reason=reason)  # noqa: TRY400 -- no traceback: its frames hold text of people
+        return None
+
+
+def answer_question(db: Db, message: journal.AnswerQuestion) -> journal.Done:
+    """Make the press's row the answer.
+
+    Its key becomes that of the card, so that a reply to the card counts as an answer to it.
+    """
+    still_open = db.execute(
+        "SELECT 1 FROM question WHERE question_id = ?1", message.question_id
+    ).one()
+    received = db.execute(
+        "SELECT account FROM inbound WHERE row_id = ?1 AND state = 'received'", message.row_id
+    ).one()
+    if still_open is None or received is None:
+        return journal.Done(changed=False)
+    db.execute("DELETE FROM question WHERE question_id = ?1", message.question_id)
+    db.execute(
+        "UPDATE content SET prepared = ?1 WHERE row_id = ?2",
+        _encode(message.prepared),
+        message.row_id,
+    )
+    db.execute(
+        "UPDATE inbound SET state = 'ready', chat_id = ?1, routed_to = ?2, message_key = ?3"
+        " WHERE row_id = ?4",
+        message.prepared.chat_id,
+        message.session_id,
+        message.card_id,
+        message.row_id,
+    )
+    db.execute(
+        "INSERT INTO approval (message_id, account, last_card) VALUES (?1, ?2, ?3)"
+        " ON CONFLICT (message_id) DO UPDATE SET account = ?2, last_card = ?3",
+        message.card_id,
+        received[0],
+        message.last_card,
+    )
+    return journal.Done()
