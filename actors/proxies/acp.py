@@ -24,6 +24,7 @@ from actors.proxies.agent_process import AgentNotStarted, start_agent
 from actors.proxies.client import LinkChanged, Proxy, Turn, open_proxy
 from actors.proxies.conversations import Conversations
 from actors.proxies.errors import Disconnected, ProxyError, Refused, StandingBy, StartFailed
+from actors.proxies.reporting import LinkReporter
 from actors.proxies.settings import ProxySettings
 from protocol.agents import acp, starting
 from protocol.wire import messages as wire
@@ -55,7 +56,7 @@ async def serve(settings: AcpSettings) -> None:
     async with trio.open_nursery() as nursery:
         conversations = Conversations(settings.proxy, settings.agent.cwd, settings.agent.command)
         runner = _Runner(settings.agent, nursery, conversations)
-        link_changed: LinkChanged = LinkReporter()
+        link_changed: LinkChanged = LinkReporter("larkd acp")
         if settings.reports_start:
             failure = await runner.start()
             link_changed = StartReporter(link_changed)
@@ -72,21 +73,6 @@ async def serve(settings: AcpSettings) -> None:
         nursery.cancel_scope.cancel(reason="the session ended")
     if failure is not None:
         raise failure
-
-
-class LinkReporter:
-    """Reports on standard error how the link to the daemon is, where that is news."""
-
-    def __init__(self) -> None:
-        self._reported = ""
-
-    def __call__(self, registered: wire.Registered | None, why: ProxyError | None) -> None:
-        text = str(why or "the daemon has gone; reconnecting")
-        if registered is not None:
-            text = f"attached as {registered.alias}"
-        if text != self._reported:
-            self._reported = text
-            sys.stderr.write(f"larkd acp: {text}\n")
 
 
 class StartReporter:

@@ -26,6 +26,7 @@ from actors.proxies.client import Proxy, open_proxy
 from actors.proxies.doctor import ask_doctor
 from actors.proxies.errors import DaemonNotRunning, Disconnected, ProxyError, ToolFailed
 from actors.proxies.reply_files import with_files
+from actors.proxies.reporting import LinkReporter
 from actors.proxies.settings import ProxySettings, of_environment
 from actors.proxies.stdio import PrivateStdio
 from protocol.agents import jsonrpc, mcp
@@ -104,6 +105,7 @@ class _Server:
     ) -> None:
         self._settings = settings
         self._autostart = autostart
+        self._report = LinkReporter("larkd mcp")
         self._nursery = nursery
         self._tx, self.outgoing = trio.open_memory_channel[Message](UNWRITTEN_MAX)
         self._proxy: Proxy | None = None
@@ -245,6 +247,7 @@ class _Server:
                     continue  # it comes again, marked by its attempt
 
     def _link_changed(self, registered: wire.Registered | None, why: ProxyError | None) -> None:
+        self._report(registered, why)
         if registered is None and isinstance(why, DaemonNotRunning | Disconnected):
             self._autostart.nobody_serves()
 
