@@ -14,7 +14,8 @@ AccountId = NewType("AccountId", str)
 """Name of one Feishu app in the configuration, ``default`` when there is one."""
 ChatId = NewType("ChatId", str)
 PlaceKey = NewType("PlaceKey", str)
-"""A chat as one account sees it: what is bound to a session. See :func:`place_key`."""
+"""A chat, or one topic of it, as one account sees it: what is bound to a session. See
+:func:`place_key`."""
 MessageId = NewType("MessageId", str)
 OpenId = NewType("OpenId", str)
 EventId = NewType("EventId", str)
@@ -50,15 +51,25 @@ def turn_id(random_bytes: bytes) -> TurnId:
 DEFAULT_ACCOUNT: Final = AccountId("default")
 
 
-def place_key(account: AccountId, chat_id: ChatId) -> PlaceKey:
-    """Return the chat's name in bindings and status: bare for the account ``default``."""
-    return PlaceKey(chat_id if account == DEFAULT_ACCOUNT else f"{account}/{chat_id}")
+def place_key(account: AccountId, chat_id: ChatId, topic: str | None = None) -> PlaceKey:
+    """Return the place's name in bindings and status: bare for the account ``default``.
+
+    *topic* is the ``thread_id`` of a topic that is a place of its own.
+    """
+    chat = chat_id if account == DEFAULT_ACCOUNT else f"{account}/{chat_id}"
+    return PlaceKey(chat if topic is None else f"{chat}#{topic}")
 
 
-def split_place(place: PlaceKey) -> tuple[AccountId, ChatId]:
-    """Return account and chat of a place; no chat's id has a slash in it."""
-    account, _, chat_id = place.rpartition("/")
-    return AccountId(account or DEFAULT_ACCOUNT), ChatId(chat_id)
+def split_place(place: PlaceKey) -> tuple[AccountId, ChatId, str | None]:
+    """Return account, chat and topic of a place; no id has a slash or a hash sign in it."""
+    chat, _, topic = place.partition("#")
+    account, _, chat_id = chat.rpartition("/")
+    return AccountId(account or DEFAULT_ACCOUNT), ChatId(chat_id), topic or None
+
+
+def chat_of(place: PlaceKey) -> PlaceKey:
+    """Return the chat that a topic without a binding of its own follows; a chat is its own."""
+    return PlaceKey(place.partition("#")[0])
 
 
 def idempotency_key(*parts: str | int) -> str:

@@ -105,6 +105,7 @@ def intake_settings(
         agents=tuple(settings.agents),
         attachments=state.attachments,
         mint_code=lambda: mint_code(adapters.below),
+        topic_sessions=account.settings.topic_sessions,
     )
 
 

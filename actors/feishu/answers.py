@@ -15,6 +15,7 @@ from protocol.platform.outcomes import (
     Accepted,
     BotInfo,
     CardCreated,
+    ChatFound,
     ClientConfig,
     CommentFound,
     CommentReply,
@@ -63,6 +64,11 @@ def read(operation: gateway.Operation, body: Mapping[str, Any]) -> Accepted | No
                 return CommentFound(replies=_comment_replies(data.get("items")))
             case gateway.GetMessage():
                 return MessagesFound(messages=_messages(data.get("items")))
+            case gateway.GetChat():
+                return ChatFound(
+                    mode=str(data.get("chat_mode", "")),
+                    message_type=str(data.get("group_message_type", "")),
+                )
             case gateway.GetBotInfo():
                 bot = body.get("bot")
                 bot = bot if isinstance(bot, dict) else {}

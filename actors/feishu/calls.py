@@ -137,6 +137,8 @@ def _reading_call(operation: gateway.Operation) -> HttpCall:
             return _call(Api.LIST_REACTIONS, None, {"message_id": message_id}, query)
         case gateway.GetMessage(message_id=message_id):
             return _call(Api.GET_MESSAGE, None, {"message_id": message_id})
+        case gateway.GetChat(chat_id=chat_id):
+            return _call(Api.GET_CHAT, None, {"chat_id": chat_id})
         case gateway.GetComment(place=place):
             query = {"file_type": place.file_type, "page_size": str(COMMENT_REPLIES_MAX)}
             return _call(Api.GET_COMMENT, None, _thread(place), query)

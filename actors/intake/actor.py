@@ -15,10 +15,8 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import Final
 
-import msgspec
 import structlog
 import trio
 
@@ -35,13 +33,14 @@ from actors.intake.presses import Presses
 from actors.intake.prompts import Prompts
 from actors.intake.reading import Reading
 from actors.intake.rows import close_row, store
+from actors.intake.settings import IntakeSettings
 from actors.intake.stop import Stopper
+from actors.intake.topics import Topics
 from actors.kit.mailbox import offer
 from actors.messages import intake, journal, lane, ownership
 from protocol import strings
 from protocol.errors import RemoteProtocolError
 from protocol.ids import (
-    AccountId,
     ChatId,
     MessageId,
     OpenId,
@@ -58,7 +57,6 @@ from protocol.platform.events import (
 )
 from protocol.routing import access, command, history
 from protocol.routing.delivery import Inbound, RowState
-from protocol.routing.roster import ReplyMode
 
 PAGE_ROWS: Final = 200
 BATCH_EVENTS_MAX: Final = 64
@@ -69,19 +67,6 @@ PRESS_MS_MAX: Final = 10_000
 """A press that was not answered by then never will be."""
 
 log = structlog.get_logger()
-
-
-class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True):
-    account: AccountId
-    policy: access.Policy
-    language: strings.Language
-    session_reply_mode: ReplyMode
-    agents: tuple[str, ...]
-    """Names of the agents that can be started from a chat."""
-    attachments: Path
-    """Where what messages carry is saved: a private directory."""
-    mint_code: Callable[[], str]
-    """A new pairing code, from a cryptographic source."""
 
 
 async def run(
@@ -134,6 +119,7 @@ class _Intake:
         )
         self._control = Control(peers, self._answers, nursery, now_ms)
         self._reading = Reading()
+        self._topics = Topics(peers, nursery, everywhere=settings.topic_sessions, now_ms=now_ms)
         self._nursery = nursery
         self._now_ms = now_ms
         self._bot: OpenId | None = None
@@ -190,6 +176,9 @@ class _Intake:
             case intake.BotKnown(open_id=open_id):
                 self._bot = open_id
                 self._reading.start_pass()
+            case intake.KindLearned():
+                self._topics.learned(message)
+                self._reading.start_pass()
             case intake.Recover():
                 self._reading.start_pass()
             case intake.ContentFetched():
@@ -197,8 +186,8 @@ class _Intake:
             case intake.RefusalSent():
                 if await self._prompts.refused(message):
                     self._reading.start_pass()
-            case intake.CommandDone(row_id=row_id, chat_id=chat_id):
-                await self._prompts.lift_barrier(chat_id, row_id)
+            case intake.CommandDone(row_id=row_id, place=place):
+                await self._prompts.lift_barrier(place, row_id)
             case intake.CommandClosed():
                 self._control.closed(message)
             case intake.MarkPlaced():
@@ -294,6 +283,10 @@ class _Intake:
                 why = silence or f"{kind} pairing required"
                 await self._refuse(inbound, message, message.chat_id, why)
                 return
+        placed = self._topics.placed(message)
+        if placed is None:
+            return  # what its group is is being asked; the row is read again then
+        message = placed
         if isinstance(wanted, command.Prompt):
             await self._prompts.take(inbound, message, gate.prompted(content, wanted))
             return
@@ -324,13 +317,14 @@ class _Intake:
     ) -> None:
         job = Job(
             row_id=inbound.row_id,
+            place=self._to.place(message),
             chat_id=message.chat_id,
             message_id=message.message_id,
             what=what,
             work=work,
             repeatable=repeatable,
         )
-        self._prompts.add_barrier(message.chat_id, inbound.row_id)
+        self._prompts.add_barrier(job.place, inbound.row_id)
         self._control.start(job, beside=beside)
 
     async def _comment(self, inbound: Inbound, comment: CommentAdded) -> None:

@@ -25,7 +25,6 @@ class Agents:
 
         What is sent there meanwhile waits for it.
         """
-        chat_id = message.chat_id
         if not 1 <= len(args) <= NEW_ARGUMENTS_MAX:
             return strings.NEW_USAGE.format(known=", ".join(self._names) or strings.NOBODY)
         agent, alias, cwd = (*args, None, None)[:NEW_ARGUMENTS_MAX]
@@ -54,7 +53,7 @@ class Agents:
         )
         await self._own(
             lambda reply: ownership.Bind(
-                place=self._to.place(chat_id), session_id=started.session_id, reply=reply
+                place=self._to.place(message), session_id=started.session_id, reply=reply
             )
         )
         return strings.AGENT_STARTED.format(alias=started.alias)

@@ -17,7 +17,7 @@ from actors.kit.clock import local_clock
 from actors.kit.mailbox import ask_or
 from actors.messages import journal, ownership
 from protocol import strings
-from protocol.ids import ChatId, RowId, SessionId
+from protocol.ids import ChatId, PlaceKey, RowId, SessionId
 from protocol.platform.events import MessageReceived
 from protocol.quoted import quoted
 from protocol.routing import history, roster
@@ -63,7 +63,7 @@ class Commands:
                 return strings.HELP
             case Name.PAIR:
                 return strings.PAIR_NOT_HERE
-        state = await self._look_up(message.chat_id)
+        state = await self._look_up(self._to.place(message))
         return strings.NOT_STORED if state is None else await self._do(message, command, state)
 
     async def _do(
@@ -73,7 +73,7 @@ class Commands:
             case Name.SESSIONS:
                 return roster.listing(state.sessions, state.current)
             case Name.USE:
-                return await self._use(message.chat_id, command.args, state)
+                return await self._use(self._to.place(message), command.args, state)
             case Name.CANCEL:
                 found = roster.find(" ".join(command.args), state.sessions)
                 if isinstance(found, Text):
@@ -110,11 +110,11 @@ class Commands:
                 return await self._agents.close(command.args, state)
         raise AssertionError(command.name)
 
-    async def _look_up(self, chat_id: ChatId) -> ownership.ChatState | None:
+    async def _look_up(self, place: PlaceKey) -> ownership.ChatState | None:
         nobody: ownership.ChatState | None = None
         return await ask_or(
             self._to.ownership_tx,
-            lambda reply: ownership.LookUp(place=self._to.place(chat_id), reply=reply),
+            lambda reply: ownership.LookUp(place=place, reply=reply),
             within_s=COMMAND_WITHIN_S,
             otherwise=lambda _reason: nobody,
         )
@@ -122,20 +122,18 @@ class Commands:
     # ── /use ────────────────────────────────────────────────────────────────
 
     async def _use(
-        self, chat_id: ChatId, args: tuple[str, ...], state: ownership.ChatState
+        self, place: PlaceKey, args: tuple[str, ...], state: ownership.ChatState
     ) -> Text:
         if not args:
             return strings.USE_USAGE
         query = " ".join(args)
-        wanted = _view(state, state.owner) if query == "-" else roster.find(query, state.sessions)
+        wanted = _view(state, state.unbound) if query == "-" else roster.find(query, state.sessions)
         if isinstance(wanted, Text):
             return wanted
         bound_to = wanted.session.session_id if wanted and query != "-" else None
         stored: ownership.Stored = await ask_or(
             self._to.ownership_tx,
-            lambda reply: ownership.Bind(
-                place=self._to.place(chat_id), session_id=bound_to, reply=reply
-            ),
+            lambda reply: ownership.Bind(place=place, session_id=bound_to, reply=reply),
             within_s=COMMAND_WITHIN_S,
             otherwise=lambda _reason: ownership.Stored(done=False),
         )

@@ -1,4 +1,4 @@
-"""Control lanes: commands and stop words of each chat, carried out in order, beside prompts.
+"""Control lanes: commands and stop words of each place, carried out in order, beside prompts.
 
 Part of the intake. A command is claimed in the journal before it acts, so that a row read
 twice acts once; its answer is noted there before it is sent, and the row is closed only
@@ -20,7 +20,7 @@ from actors.intake.peers import Peers
 from actors.intake.rows import close_row, store
 from actors.messages import intake, journal
 from protocol import strings
-from protocol.ids import ChatId, MessageId, RowId
+from protocol.ids import ChatId, MessageId, PlaceKey, RowId
 from protocol.routing.delivery import RowState
 
 COMMANDS_MAX: Final = 256
@@ -34,6 +34,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One command, and how it is carried out."""
 
     row_id: RowId
+    place: PlaceKey
     chat_id: ChatId
     message_id: MessageId
     what: str
@@ -58,7 +59,7 @@ class Control:
         self._answers = answers
         self._nursery = nursery
         self._now_ms = now_ms
-        self._lanes: dict[ChatId, deque[Job]] = {}
+        self._lanes: dict[PlaceKey, deque[Job]] = {}
         self._open: set[RowId] = set()
 
     def has(self, row_id: RowId) -> bool:
@@ -69,28 +70,28 @@ class Control:
         return len(self._open) >= COMMANDS_MAX
 
     def start(self, job: Job, *, beside: bool = False) -> None:
-        """Carry it out after the chat's earlier ones; *beside*: without waiting for them."""
+        """Carry it out after the place's earlier ones; *beside*: without waiting for them."""
         self._open.add(job.row_id)
         if beside:
             self._nursery.start_soon(self._carry_out, job)
             return
-        waiting = self._lanes.get(job.chat_id)
+        waiting = self._lanes.get(job.place)
         if waiting is not None:
             waiting.append(job)
             return
-        self._lanes[job.chat_id] = deque([job])
-        self._nursery.start_soon(self._run, job.chat_id)
+        self._lanes[job.place] = deque([job])
+        self._nursery.start_soon(self._run, job.place)
 
     def closed(self, message: intake.CommandClosed) -> None:
         self._open.discard(message.row_id)
 
-    async def _run(self, chat_id: ChatId) -> None:
-        """Carry out what one chat commands, until there is nothing left."""
-        waiting = self._lanes[chat_id]
+    async def _run(self, place: PlaceKey) -> None:
+        """Carry out what one place commands, until there is nothing left."""
+        waiting = self._lanes[place]
         while waiting:
             await self._carry_out(waiting.popleft())
         # No checkpoint since it was found empty.
-        del self._lanes[chat_id]
+        del self._lanes[place]
 
     async def _carry_out(self, job: Job) -> None:
         claimed: journal.Claimed | journal.Failed | None = await store(
@@ -106,7 +107,7 @@ class Control:
             text = strings.COMMAND_INTERRUPTED if interrupted else await job.work()
             if text is not None:
                 await self._note(job.row_id, text)
-        await self._to.intake_tx.send(intake.CommandDone(row_id=job.row_id, chat_id=job.chat_id))
+        await self._to.intake_tx.send(intake.CommandDone(row_id=job.row_id, place=job.place))
         self._nursery.start_soon(self._answer, job, text)
 
     async def _note(self, row_id: RowId, text: strings.Text) -> None:

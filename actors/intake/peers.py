@@ -9,8 +9,10 @@ import trio
 
 from actors.kit.mailbox import ActorGone, ask, ask_or
 from actors.messages import agents, approvals, gateway, intake, journal, lane, ownership
-from protocol.ids import AccountId, ChatId, PlaceKey, place_key
+from protocol.ids import AccountId, PlaceKey, place_key
+from protocol.platform.events import MessageReceived
 from protocol.platform.outcomes import NoAnswer, Outcome
+from protocol.routing.delivery import Prepared
 
 ASK_WITHIN_S: Final = 1.2
 """A person is waiting; the platform gives a press 3 s, for two questions at most."""
@@ -32,17 +34,17 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True):
     approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage]
     agents_tx: trio.MemorySendChannel[agents.AgentsMessage]
 
-    def place(self, chat_id: ChatId) -> PlaceKey:
-        """Return the chat as this account sees it."""
-        return place_key(self.account, chat_id)
+    def place(self, of: MessageReceived | Prepared) -> PlaceKey:
+        """Return the chat or topic of a message as this account sees it."""
+        return place_key(self.account, of.chat_id, of.topic)
 
 
-async def find_target(peers: Peers, chat_id: ChatId) -> ownership.ChatTarget | None:
-    """Ask which session a chat is routed to; None where ownership does not answer in time."""
+async def find_target(peers: Peers, place: PlaceKey) -> ownership.ChatTarget | None:
+    """Ask which session a place is routed to; None where ownership does not answer in time."""
     try:
         target: ownership.ChatTarget = await ask(
             peers.ownership_tx,
-            lambda reply: ownership.FindTarget(place=peers.place(chat_id), reply=reply),
+            lambda reply: ownership.FindTarget(place=place, reply=reply),
             within_s=ASK_WITHIN_S,
         )
     except (trio.TooSlowError, ActorGone):

@@ -4,7 +4,7 @@ Part of the intake. A batch of prompts is committed together; the
 sender is notified where a lane is full or no session is there.
 
 What a message carries is fetched in a task of its own. Until it is there, the message
-and all that follow it in its chat are held here, in order; other chats go on, and so do
+and all that follow it in its place are held here, in order; others go on, and so do
 commands. A held prompt is bound to the session its chat was on when it came.
 """
 
@@ -24,7 +24,7 @@ from actors.intake.peers import Peers, find_target
 from actors.intake.rows import Prompt, close_row, prepare_rows, store
 from actors.messages import intake, journal, ownership
 from protocol import strings
-from protocol.ids import AccountId, ChatId, OpenId, RowId
+from protocol.ids import AccountId, OpenId, PlaceKey, RowId
 from protocol.platform import comments
 from protocol.platform.content import Content
 from protocol.platform.events import CommentAdded, MessageReceived
@@ -32,11 +32,11 @@ from protocol.routing import history
 from protocol.routing.delivery import Inbound, Prepared, RowState
 
 NOTICE_EVERY_MS: Final = 10 * 60 * 1_000
-NOTICED_CHATS_MAX: Final = 4_096
+NOTICED_PLACES_MAX: Final = 4_096
 HELD_MAX: Final = 256
 """Prompts held here; past it they stay in the journal until these are gone."""
 
-Targets = Mapping[ChatId, ownership.ChatTarget | None]
+Targets = Mapping[PlaceKey, ownership.ChatTarget | None]
 
 
 class _Held(msgspec.Struct):
@@ -57,7 +57,7 @@ class _Barrier(msgspec.Struct):
 
 
 class Prompts:
-    """The prompts taken and not ready yet, in order of receipt in each chat."""
+    """The prompts taken and not ready yet, in order of receipt in each place."""
 
     def __init__(  # noqa: PLR0913  # the other parts of the intake
         self,
@@ -82,15 +82,15 @@ class Prompts:
         self._nursery = nursery
         self._now_ms = now_ms
         self._taken: list[Prompt] = []
-        self._held: dict[ChatId, deque[_Held | _Barrier]] = {}
+        self._held: dict[PlaceKey, deque[_Held | _Barrier]] = {}
         self._held_rows: set[RowId] = set()
         self._refused: set[RowId] = set()
-        self._noticed: dict[ChatId, int] = {}
+        self._noticed: dict[PlaceKey, int] = {}
 
     async def take(self, inbound: Inbound, message: MessageReceived, content: Content) -> None:
         """Take one more; it becomes ready with a batch, in its turn."""
         fetches = needs_fetching(message, content)
-        if not fetches and message.chat_id not in self._held:
+        if not fetches and self._to.place(message) not in self._held:
             self._taken.append(
                 Prompt(row_id=inbound.row_id, prepared=self._prepared(message, content))
             )
@@ -111,25 +111,26 @@ class Prompts:
         return len(self._held_rows) + len(self._refused) >= HELD_MAX
 
     async def _hold(self, row_id: RowId, prepared: Prepared, *, complete: bool) -> None:
-        held = self._held.setdefault(prepared.chat_id, deque())
+        place = self._to.place(prepared)
+        held = self._held.setdefault(place, deque())
         held.append(_Held(Prompt(row_id=row_id, prepared=prepared), complete))
         self._held_rows.add(row_id)
-        await self._advance(prepared.chat_id)
+        await self._advance(place)
 
-    def add_barrier(self, chat_id: ChatId, row_id: RowId) -> None:
-        """Prompts of this chat that come from now on wait for a command."""
-        self._held.setdefault(chat_id, deque()).append(_Barrier(row_id))
+    def add_barrier(self, place: PlaceKey, row_id: RowId) -> None:
+        """Prompts of this place that come from now on wait for a command."""
+        self._held.setdefault(place, deque()).append(_Barrier(row_id))
 
-    async def lift_barrier(self, chat_id: ChatId, row_id: RowId) -> None:
+    async def lift_barrier(self, place: PlaceKey, row_id: RowId) -> None:
         """The command took effect: bind what waited for it, and let go what can go."""
-        for one in self._held.get(chat_id, ()):
+        for one in self._held.get(place, ()):
             if isinstance(one, _Barrier) and one.row_id == row_id:
                 one.done = True
-        await self._advance(chat_id)
+        await self._advance(place)
 
-    async def _advance(self, chat_id: ChatId) -> None:
+    async def _advance(self, place: PlaceKey) -> None:
         """Bind the prompts no command is before; let go those that are complete, in order."""
-        held = self._held.get(chat_id, deque())
+        held = self._held.get(place, deque())
         for one in held:
             if isinstance(one, _Barrier):
                 if not one.done:
@@ -147,14 +148,16 @@ class Prompts:
             else:
                 return
             held.popleft()
-        self._held.pop(chat_id, None)
+        self._held.pop(place, None)
 
     async def _bind(self, one: _Held) -> None:
-        row_id, chat_id = one.prompt.row_id, one.prompt.prepared.chat_id
-        target = await find_target(self._to, chat_id)
+        row_id, prepared = one.prompt.row_id, one.prompt.prepared
+        target = await find_target(self._to, self._to.place(prepared))
         await store(
             self._to.journal_tx,
-            lambda reply: journal.Dispatch(row_id=row_id, chat_id=chat_id, reply=reply),
+            lambda reply: journal.Dispatch(
+                row_id=row_id, chat_id=prepared.chat_id, topic=prepared.topic, reply=reply
+            ),
         )
         dispatched_to = target.session_id if target else None
         one.prompt = msgspec.structs.replace(one.prompt, dispatched_to=dispatched_to)
@@ -181,23 +184,25 @@ class Prompts:
 
     async def completed(self, message: intake.ContentFetched) -> None:
         """What a prompt carries is here: let go what can go, in order."""
-        chat_id = message.prepared.chat_id
-        for one in self._held.get(chat_id, ()):
+        place = self._to.place(message.prepared)
+        for one in self._held.get(place, ()):
             if isinstance(one, _Held) and one.prompt.row_id == message.row_id:
                 one.prompt = msgspec.structs.replace(one.prompt, prepared=message.prepared)
                 one.complete = True
-        await self._advance(chat_id)
+        await self._advance(place)
 
     async def make_ready(self) -> None:
         """Commit the prompts taken so far as ready, and notify ownership."""
         taken, self._taken = self._taken, []
         if not taken:
             return
-        chats = {prompt.prepared.chat_id for prompt in taken}
-        targets = {chat_id: await find_target(self._to, chat_id) for chat_id in chats}
-        capacities = {chat_id: one.capacity for chat_id, one in targets.items() if one is not None}
+        places = {self._to.place(prompt.prepared) for prompt in taken}
+        targets = {place: await find_target(self._to, place) for place in places}
+        capacities = {place: one.capacity for place, one in targets.items() if one is not None}
         prompts = [
-            msgspec.structs.replace(prompt, capacity=capacities.get(prompt.prepared.chat_id))
+            msgspec.structs.replace(
+                prompt, capacity=capacities.get(self._to.place(prompt.prepared))
+            )
             for prompt in taken
         ]
         full = await prepare_rows(self._to.journal_tx, prompts)
@@ -205,23 +210,23 @@ class Prompts:
         self._mark_waiting(ready, targets)
         for prompt in full:
             self._refused.add(prompt.row_id)
-            self._nursery.start_soon(self._refuse, prompt, targets[prompt.prepared.chat_id])
-        last = {(one.prepared.chat_id, one.dispatched_to): one for one in ready}
-        for (chat_id, _), prompt in last.items():
+            self._nursery.start_soon(self._refuse, prompt, targets[self._to.place(prompt.prepared)])
+        last = {(self._to.place(one.prepared), one.dispatched_to): one for one in ready}
+        for (place, _), prompt in last.items():
             await self._to.ownership_tx.send(
                 ownership.RowReady(
                     row_id=prompt.row_id,
-                    place=self._to.place(chat_id),
+                    place=place,
                     dispatched_to=prompt.dispatched_to,
                 )
             )
-            self._notify_if_nobody_is_there(prompt.prepared, targets[chat_id])
+            self._notify_if_nobody_is_there(prompt.prepared, targets[place])
 
     def _mark_waiting(self, ready: list[Prompt], targets: Targets) -> None:
         """Whoever has to wait for a turn in flight, or for one before it here, sees it landed."""
         busy = {one.session_id for one in targets.values() if one is not None and one.busy}
         for prompt in ready:
-            target = targets[prompt.prepared.chat_id]
+            target = targets[self._to.place(prompt.prepared)]
             if target is None or target.capacity is None:
                 continue
             if target.session_id in busy:
@@ -265,12 +270,12 @@ class Prompts:
     ) -> None:
         if target is None or target.live:
             return
-        now = self._now_ms()
-        if now - self._noticed.get(message.chat_id, -NOTICE_EVERY_MS) < NOTICE_EVERY_MS:
+        now, place = self._now_ms(), self._to.place(message)
+        if now - self._noticed.get(place, -NOTICE_EVERY_MS) < NOTICE_EVERY_MS:
             return
-        if len(self._noticed) >= NOTICED_CHATS_MAX:
+        if len(self._noticed) >= NOTICED_PLACES_MAX:
             self._noticed.pop(next(iter(self._noticed)))
-        self._noticed[message.chat_id] = now
+        self._noticed[place] = now
         text = strings.NO_SESSION
         if self._agents:
             text = text.joined(strings.NO_SESSION_START_ONE.format(agent=self._agents[0]))
@@ -286,6 +291,7 @@ def _prepared(account: AccountId, message: MessageReceived, content: Content) ->
         content=content.markdown,
         meta=_meta(account, message),
         attachments=content.attachments,
+        topic=message.topic,
     )
 
 

@@ -10,7 +10,7 @@ from actors.kit.mailbox import ask_or
 from actors.messages import approvals, intake, journal, lane, ownership
 from protocol import strings
 from protocol.cards.approval import Press, read_press
-from protocol.ids import ChatId, OpenId, SessionId, TurnId
+from protocol.ids import ChatId, OpenId, PlaceKey, SessionId, TurnId
 from protocol.platform.events import CardAction, MessageReceived
 from protocol.routing import access
 
@@ -39,6 +39,7 @@ class Stopper:
 
         Return the answer; None where a card shows Stopped, which only a command is told of.
         """
+        place = self._to.place(message)
         quoted = await self._quoted_turn(message)
         if quoted is not None:
             answer = await self._ask_to_stop(
@@ -46,11 +47,11 @@ class Stopper:
             )
         else:
             answer = await self._ask_to_stop(
-                await self._running(message.chat_id),
+                await self._running(place),
                 None,
                 message.chat_id,
                 message.sender_id,
-                of_chat=True,
+                place=place,
             )
         match answer:
             case lane.Stopped(mode=mode) if mode == "streaming" and not always_answer:
@@ -61,12 +62,12 @@ class Stopper:
                 return strings.NOT_ALLOWED_TO_STOP
         return strings.NOTHING_RUNNING
 
-    async def _running(self, chat_id: ChatId) -> SessionId | None:
-        """Return the session with a turn in flight that was started from this chat."""
+    async def _running(self, place: PlaceKey) -> SessionId | None:
+        """Return the session with a turn in flight that was started from this place."""
         nobody: SessionId | None = None
         found: SessionId | None = await ask_or(
             self._to.ownership_tx,
-            lambda reply: ownership.FindRunning(place=self._to.place(chat_id), reply=reply),
+            lambda reply: ownership.FindRunning(place=place, reply=reply),
             within_s=COMMAND_WITHIN_S,
             otherwise=lambda _reason: nobody,
         )
@@ -136,7 +137,7 @@ class Stopper:
         chat_id: ChatId,
         by: OpenId,
         *,
-        of_chat: bool = False,
+        place: PlaceKey | None = None,
     ) -> lane.StopAnswer:
         if session_id is None:
             return lane.NothingRunning()
@@ -148,7 +149,7 @@ class Stopper:
                 chat_id=chat_id,
                 by=by,
                 by_admin=self.is_admin(by),
-                of_chat=of_chat,
+                place=place,
                 admitted_in=access.admitted_in(self._policy(), by, chat_id),
                 reason="user",
                 reply=reply,

@@ -35,9 +35,9 @@ def note_given(db: Db, session_id: SessionId, offer: Offer) -> None:
     )
     db.execute(
         "INSERT INTO turn_place (session_id, account, chat_id, thread_id, chat_type, message_id,"
-        " sender_id, row_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+        " sender_id, row_id, topic) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
         " ON CONFLICT (session_id, account, chat_id, thread_id) DO UPDATE SET"
-        " chat_type = ?5, message_id = ?6, sender_id = ?7, row_id = ?8",
+        " chat_type = ?5, message_id = ?6, sender_id = ?7, row_id = ?8, topic = ?9",
         session_id,
         offer.account,
         offer.prepared.chat_id,
@@ -46,6 +46,7 @@ def note_given(db: Db, session_id: SessionId, offer: Offer) -> None:
         offer.prepared.message_id,
         offer.prepared.sender_id,
         offer.row_id,
+        offer.prepared.topic,
     )
 
 
@@ -69,8 +70,8 @@ def find_chat(db: Db, message: journal.FindChat) -> journal.ChatKnownAs | None:
 def find_turn_place(db: Db, message: journal.FindTurnPlace) -> journal.TurnPlace | None:
     """Return where a turn of the session's own is shown: its last place, or the one it names."""
     sql = (
-        "SELECT account, chat_id, thread_id, chat_type, message_id, sender_id FROM turn_place"
-        " WHERE session_id = ?1"
+        "SELECT account, chat_id, thread_id, chat_type, message_id, sender_id, topic"
+        " FROM turn_place WHERE session_id = ?1"
     )
     values: list[str] = [message.session_id]
     for column, wanted in (
@@ -84,7 +85,7 @@ def find_turn_place(db: Db, message: journal.FindTurnPlace) -> journal.TurnPlace
     found = db.execute(f"{sql} ORDER BY row_id DESC LIMIT 1", *values).one()
     if found is None:
         return None
-    account, chat_id, thread_id, chat_type, message_id, sender_id = found
+    account, chat_id, thread_id, chat_type, message_id, sender_id, topic = found
     return journal.TurnPlace(
         account=AccountId(account),
         chat_id=ChatId(chat_id),
@@ -92,6 +93,7 @@ def find_turn_place(db: Db, message: journal.FindTurnPlace) -> journal.TurnPlace
         chat_type="p2p" if chat_type == "p2p" else "group",
         message_id=MessageId(message_id),
         sender_id=OpenId(sender_id),
+        topic=topic,
     )
 
 

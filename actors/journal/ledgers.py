@@ -21,7 +21,7 @@ from protocol.ids import (
     TurnId,
     split_place,
 )
-from protocol.routing.lease import LeaseState
+from protocol.routing.lease import LeaseState, bound
 
 log = structlog.get_logger()
 
@@ -62,13 +62,20 @@ def save_lease(db: Db, message: journal.SaveLease) -> Later[journal.Done]:
         if session != stored.get(place):
             replaced.append(_bind(db, place, session))
     for place in message.moved:
-        account, chat = split_place(place)
+        account, chat, topic = split_place(place)
+        # A topic without a binding of its own follows its chat.
+        which = (
+            "(topic IS NULL OR NOT EXISTS (SELECT 1 FROM binding"
+            " WHERE binding.chat_id = CAST(?4 AS TEXT) || '#' || inbound.topic))"
+        )
         db.execute(
-            "UPDATE inbound SET routed_to = ?1 WHERE chat_id = ?2 AND account = ?3"
-            " AND state IN ('received', 'ready', 'offered')",
-            lease.bindings.get(place, ""),
+            "UPDATE inbound SET routed_to = ?1 WHERE chat_id = ?2 AND account = ?3"  # noqa: S608 -- our own constants
+            " AND state IN ('received', 'ready', 'offered') AND "
+            + (which if topic is None else "topic = ?4"),
+            bound(lease.bindings, place) or "",
             chat,
             account,
+            topic or place,
         )
     if message.session is not None:
         store_session(db, message.session)

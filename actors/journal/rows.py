@@ -19,11 +19,14 @@ from protocol.ids import AccountId, EventId, RowId, SessionId
 from protocol.routing.delivery import CLOSED_STATES, Inbound, Offer, Prepared, RowState
 
 NOTE_CHARS_MAX: Final = 500
+_CHAT: Final = "CASE account WHEN 'default' THEN ?1 ELSE account || '/' || ?1 END"
 BOUND_TO: Final = (
-    "SELECT session_id FROM binding WHERE binding.chat_id ="
-    " CASE account WHEN 'default' THEN ?1 ELSE account || '/' || ?1 END"
+    "coalesce((SELECT session_id FROM binding WHERE binding.chat_id ="  # noqa: S608 -- our own constants
+    f" {_CHAT} || '#' || CAST(?3 AS TEXT)),"
+    f" (SELECT session_id FROM binding WHERE binding.chat_id = {_CHAT}), '')"
 )
-"""The session that the chat ?1 of the row's account is bound to: ``place_key`` in SQL."""
+"""The session that the topic ?3 of the chat ?1 of the row's account is bound to, else the chat;
+'' for neither. ``place_key`` and ``lease.bound`` in SQL."""
 _CLOSED: Final = "('answered', 'command', 'damaged', 'expired', 'refused')"
 """As in the schema, to the letter: SQLite takes a partial index for its own words only."""
 _DAMAGE: Final = (msgspec.MsgspecError, UnicodeError, TypeError)
@@ -110,11 +113,11 @@ def _inbound(row: tuple[Any, ...]) -> Inbound:
 def dispatch(db: Db, message: journal.Dispatch) -> Later[journal.Done]:
     return change(
         db,
-        "UPDATE inbound SET chat_id = ?1, routed_to ="  # noqa: S608 -- our own constants
-        " coalesce((" + BOUND_TO + "), '')"
-        " WHERE row_id = ?2 AND state = 'received' AND routed_to IS NULL",
+        "UPDATE inbound SET chat_id = ?1, topic = ?3, routed_to = "  # noqa: S608 -- our own constants
+        f"{BOUND_TO} WHERE row_id = ?2 AND state = 'received' AND routed_to IS NULL",
         message.chat_id,
         message.row_id,
+        message.topic,
     )
 
 
@@ -143,11 +146,11 @@ def prepare(
     )
     return change(
         db,
-        "UPDATE inbound SET state = 'ready', chat_id = ?1, routed_to ="  # noqa: S608 -- likewise
-        " coalesce(routed_to, (" + BOUND_TO + "), '')"
-        " WHERE row_id = ?2 AND state = 'received'",
+        "UPDATE inbound SET state = 'ready', chat_id = ?1, topic = ?3, routed_to ="  # noqa: S608 -- likewise
+        f" coalesce(routed_to, {BOUND_TO}) WHERE row_id = ?2 AND state = 'received'",
         message.prepared.chat_id,
         message.row_id,
+        message.prepared.topic,
     )
 
 

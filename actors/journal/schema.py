@@ -230,6 +230,11 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX question_of ON question (session_id);
     CREATE INDEX question_asked ON question (asked_at);
     """,
+    # topic is the id of a topic that is a place of its own; NULL: the row is of its chat.
+    """
+    ALTER TABLE inbound ADD COLUMN topic TEXT;
+    ALTER TABLE turn_place ADD COLUMN topic TEXT;
+    """,
 )
 """``MIGRATIONS[n]`` brings a journal of version n to version n + 1; one that was ever
 released is never edited here, only followed by another one."""

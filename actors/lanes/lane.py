@@ -239,6 +239,7 @@ class Lane:
             chat_type=prepared.chat_type,
             mode="streaming" if streams else "static",
             reply_mode=mode or self._settings.session_reply_mode,
+            topic=prepared.topic,
         )
         inputs, outlet = trio.open_memory_channel[turn.TurnInput](TURN_INPUTS_MAX)
         self._turn = _Turn(opening, row.row_id, inputs)
@@ -310,7 +311,7 @@ class Lane:
                 if one is not None
                 and not one.cancelled
                 and stop.turn_id in (None, one.opening.turn_id)
-                and not (stop.of_chat and stop.chat_id != one.opening.chat_id)
+                and stop.place in (None, one.opening.place)
             ),
             None,
         )

@@ -28,4 +28,5 @@ def own_turn_opening(
         mode="streaming" if streams else "static",
         reply_mode=settings.session_reply_mode,
         title=wish.title,
+        topic=place.topic,
     )

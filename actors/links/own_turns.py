@@ -57,7 +57,7 @@ async def open_own_turn(
             else "the session was never given a message; there is nowhere to show it"
         )
     if wish.chat_id is not None and wish.thread_id is None:
-        place = msgspec.structs.replace(place, thread_id=None)
+        place = msgspec.structs.replace(place, thread_id=None, topic=None)
     opened: lane.OwnTurnOpened | lane.OwnTurnRefused = await ask_or(
         peers.lanes_tx,
         lambda reply: lane.OpenOwnTurn(

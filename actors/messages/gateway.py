@@ -57,6 +57,7 @@ class Api(StrEnum):
     UPLOAD_IMAGE = "POST /open-apis/im/v1/images"
     UPLOAD_FILE = "POST /open-apis/im/v1/files"
     GET_MESSAGE = "GET /open-apis/im/v1/messages/:message_id"
+    GET_CHAT = "GET /open-apis/im/v1/chats/:chat_id"
     GET_RESOURCE = "GET /open-apis/im/v1/messages/:message_id/resources/:file_key"
     GET_COMMENT = "GET /open-apis/drive/v1/files/:file_token/comments/:comment_id/replies"
     REPLY_COMMENT = "POST /open-apis/drive/v1/files/:file_token/comments/:comment_id/replies"
@@ -212,6 +213,12 @@ class GetMessage(Operation, frozen=True, kw_only=True):
     """→ :class:`~protocol.platform.MessagesFound`."""
 
     message_id: MessageId
+
+
+class GetChat(Operation, frozen=True, kw_only=True):
+    """→ :class:`~protocol.platform.ChatFound`."""
+
+    chat_id: ChatId
 
 
 class GetComment(Operation, frozen=True, kw_only=True):

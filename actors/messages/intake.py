@@ -6,7 +6,7 @@ import msgspec
 
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
-from protocol.ids import ChatId, MessageId, OpenId, RowId
+from protocol.ids import ChatId, MessageId, OpenId, PlaceKey, RowId
 from protocol.routing.delivery import Inbound, Prepared
 from protocol.routing.pairing import AccessBook, Request
 
@@ -41,6 +41,16 @@ class BotKnown(Message, frozen=True, kw_only=True):
     open_id: OpenId
 
 
+class KindLearned(Message, frozen=True, kw_only=True):
+    """From the intake's own child: whether each topic of a group is a place of its own.
+
+    None: the platform did not answer; it is asked again later.
+    """
+
+    chat_id: ChatId
+    topics: bool | None
+
+
 class Recover(Message, frozen=True, kw_only=True):
     """There may be committed events nobody has forwarded: look into the journal."""
 
@@ -63,7 +73,7 @@ class CommandDone(Message, frozen=True, kw_only=True):
     """From the intake's own child: a command took effect; what came after it may go on."""
 
     row_id: RowId
-    chat_id: ChatId
+    place: PlaceKey
 
 
 class CommandClosed(Message, frozen=True, kw_only=True):
@@ -131,6 +141,7 @@ IntakeMessage = (
     Arrived
     | CardAction
     | BotKnown
+    | KindLearned
     | Recover
     | ContentFetched
     | RefusalSent

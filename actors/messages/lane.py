@@ -11,7 +11,16 @@ from actors.messages.journal import TurnPlace
 from actors.messages.link import LinkMessage
 from actors.messages.ownership import NextRow
 from actors.messages.turn import Mode, TurnInput
-from protocol.ids import ChatId, ConnectionId, MessageId, OpenId, RowId, SessionId, TurnId
+from protocol.ids import (
+    ChatId,
+    ConnectionId,
+    MessageId,
+    OpenId,
+    PlaceKey,
+    RowId,
+    SessionId,
+    TurnId,
+)
 from protocol.wire.messages import CancelReason, TurnStatus
 
 
@@ -65,7 +74,7 @@ StopAnswer = Stopped | NothingRunning | NotAllowed
 class StopTurn(Message, frozen=True, kw_only=True):
     """Stop the turn in flight (or the one named), as *by* asked in *chat_id*.
 
-    With *of_chat* only if it was started from there.
+    Where a *place* is named, only one that was started from there.
     """
 
     session_id: SessionId
@@ -73,7 +82,7 @@ class StopTurn(Message, frozen=True, kw_only=True):
     chat_id: ChatId
     by: OpenId
     by_admin: bool
-    of_chat: bool = False
+    place: PlaceKey | None = None
     admitted_in: frozenset[str] = frozenset({"p2p", "group"})
     """Kinds of chat in which the gate lets *by* in at this moment."""
     reason: CancelReason

@@ -85,6 +85,8 @@ class ChatState(msgspec.Struct, frozen=True, kw_only=True):
     current: SessionId | None
     bound: bool
     owner: SessionId | None
+    unbound: SessionId | None
+    """The session the place is on when its own binding ends: a topic follows its chat."""
     """Of the channel: the target of chats that are on no session of their own."""
     lease_epoch: int
 

@@ -11,7 +11,16 @@ from typing import Literal
 import msgspec
 
 from actors.messages.base import Message
-from protocol.ids import AccountId, ChatId, MessageId, OpenId, SessionId, TurnId
+from protocol.ids import (
+    AccountId,
+    ChatId,
+    MessageId,
+    OpenId,
+    PlaceKey,
+    SessionId,
+    TurnId,
+    place_key,
+)
 from protocol.routing.roster import ReplyMode
 from protocol.wire.messages import TurnMessage
 
@@ -50,3 +59,10 @@ class TurnOpening(msgspec.Struct, frozen=True, kw_only=True):
     reply_mode: ReplyMode = "verbose"
     title: str | None = None
     """The card's first line."""
+    topic: str | None = None
+    """``thread_id`` where the topic it is of is a place of its own."""
+
+    @property
+    def place(self) -> PlaceKey:
+        """Where it was started from."""
+        return place_key(self.account, self.chat_id, self.topic)

@@ -18,9 +18,9 @@ import trio
 
 from actors.messages import journal, ownership
 from actors.ownership.journal_client import JournalClient
-from protocol.ids import ConnectionId, EventId, PlaceKey, RowId, SessionId, place_key
+from protocol.ids import ConnectionId, EventId, PlaceKey, RowId, SessionId, chat_of, place_key
 from protocol.routing.delivery import Offer, RowState
-from protocol.routing.lease import Session
+from protocol.routing.lease import Session, bound
 
 UNACKED_ROWS_MAX: Final = 64
 """Rows one connection may hold unacked; the rest waits in the journal."""
@@ -94,7 +94,7 @@ class Rows:
             return None  # the end of the connection released what it was offered
         connection.held[answer.event_id] = Held(
             row_id=answer.row_id,
-            place=place_key(answer.account, answer.prepared.chat_id),
+            place=place_key(answer.account, answer.prepared.chat_id, answer.prepared.topic),
             dispatched_to=answer.dispatched_to,
             attempt=answer.attempt,
         )
@@ -178,12 +178,13 @@ class Rows:
         return tuple(connection.held.values()) if connection else ()
 
     def move(self, chats: frozenset[PlaceKey], bindings: Mapping[PlaceKey, SessionId]) -> None:
-        """Let rows of these chats follow the new binding, as they do in the journal."""
+        """Let rows of these places follow the new binding, as they do in the journal."""
         for connection in self._connections.values():
             for event_id, row in connection.held.items():
-                if row.place in chats:
+                follows = chat_of(row.place) in chats and row.place not in bindings
+                if row.place in chats or follows:
                     connection.held[event_id] = msgspec.structs.replace(
-                        row, dispatched_to=bindings.get(row.place)
+                        row, dispatched_to=bound(bindings, row.place)
                     )
 
     # ── what the journal has and nobody here knows ──────────────────────────

@@ -171,7 +171,8 @@ class Sessions:
 
     def began(self, session_id: SessionId, offer: Offer) -> None:
         self._in_flight[session_id] = _InFlight(
-            offer.row_id, place_key(offer.account, offer.prepared.chat_id)
+            offer.row_id,
+            place_key(offer.account, offer.prepared.chat_id, offer.prepared.topic),
         )
 
     def running(self, state: lease.State, place: PlaceKey) -> SessionId | None:
@@ -243,6 +244,7 @@ class Sessions:
             current=current,
             bound=place in state.lease.bindings,
             owner=state.lease.owner or state.lease.dispatcher,
+            unbound=lease.without_own(state, place),
             lease_epoch=state.lease.epoch,
         )
 

@@ -12,7 +12,7 @@ from actors.messages import gateway, ownership
 from actors.turns.client import TurnClient
 from protocol import strings
 from protocol.cards.turn import TurnState
-from protocol.ids import idempotency_key, place_key
+from protocol.ids import idempotency_key
 from protocol.platform.outcomes import again_after_s
 
 ASK_WITHIN_S: Final = 5.0
@@ -38,7 +38,7 @@ async def is_background(client: TurnClient, state: TurnState) -> bool:
         client.peers.ownership_tx,
         lambda reply: ownership.TurnShown(
             session_id=opening.session_id,
-            place=place_key(opening.account, opening.chat_id),
+            place=opening.place,
             reply=reply,
         ),
         within_s=ASK_WITHIN_S,

@@ -92,6 +92,9 @@ class MessageReceived(Struct, frozen=True, kw_only=True):
     root_id: MessageId | None = None
     parent_id: MessageId | None = None
     thread_id: str | None = None
+    topic: str | None = None
+    """``thread_id`` where the topic is a place of its own. No event states that: it depends on
+    the group's kind and the configuration."""
     create_time_ms: int | None = None
 
 

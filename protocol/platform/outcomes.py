@@ -31,6 +31,20 @@ class MessageSent(Accepted, frozen=True, kw_only=True):
     chat_id: ChatId | None = None
 
 
+class ChatFound(Accepted, frozen=True, kw_only=True):
+    """What a chat is, in the platform's words; empty where it states none."""
+
+    mode: str
+    """``group``, ``topic`` or ``p2p``."""
+    message_type: str
+    """Of a group: ``chat`` or ``thread``."""
+
+    @property
+    def has_topics_only(self) -> bool:
+        """Whether every message of it is of a topic."""
+        return self.mode == "topic" or self.message_type == "thread"
+
+
 class ReactionAdded(Accepted, frozen=True, kw_only=True):
     reaction_id: str
 

@@ -51,6 +51,8 @@ class Prepared(Struct, frozen=True, kw_only=True):
     content: str
     meta: dict[str, str]
     attachments: tuple[Attachment, ...] = ()
+    topic: str | None = None
+    """The ``thread_id`` of the topic it is of, where that is a place of its own."""
 
 
 class Inbound(Struct, frozen=True, kw_only=True):

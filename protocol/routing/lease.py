@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from protocol.ids import ConnectionId, PlaceKey, SessionId
+from protocol.ids import ConnectionId, PlaceKey, SessionId, chat_of
 from protocol.routing import alias
 from protocol.wire.messages import Role
 
@@ -140,18 +140,30 @@ def live_dispatcher(state: State) -> Session | None:
     return session if session is not None and session.role == "dispatcher" else None
 
 
+def bound(bindings: Mapping[PlaceKey, SessionId], place: PlaceKey) -> SessionId | None:
+    """Return the session a place is bound to; a topic without a binding follows its chat."""
+    return bindings.get(place) or bindings.get(chat_of(place))
+
+
 def target_of(state: State, place: PlaceKey) -> SessionId | None:
-    """Return the live session this chat is routed to now, or None: its rows wait."""
-    bound = state.lease.bindings.get(place)
-    if bound is None:
+    """Return the live session this place is routed to now, or None: its rows wait."""
+    wanted = bound(state.lease.bindings, place)
+    if wanted is None:
         return effective_target(state)
-    return bound if bound in state.sessions else None
+    return wanted if wanted in state.sessions else None
 
 
 def assigned(state: State, place: PlaceKey) -> SessionId | None:
-    """Return the session a chat is on, live or not: its own, else the channel's."""
+    """Return the session a place is on, live or not: its own, else the channel's."""
     held = state.lease
-    return held.bindings.get(place) or held.owner or held.dispatcher
+    return bound(held.bindings, place) or held.owner or held.dispatcher
+
+
+def without_own(state: State, place: PlaceKey) -> SessionId | None:
+    """Return the session a place is on when its own binding ends."""
+    followed = chat_of(place)
+    own = None if followed == place else state.lease.bindings.get(followed)
+    return own or state.lease.owner or state.lease.dispatcher
 
 
 def row_target(state: State, dispatched_to: SessionId | None) -> SessionId | None:

@@ -133,6 +133,8 @@ class TurnPlace(msgspec.Struct, frozen=True, kw_only=True):
     chat_type: Literal["p2p", "group"]
     message_id: MessageId
     sender_id: OpenId
+    topic: str | None = None
+    """``thread_id`` where the topic is a place of its own."""
 
 
 class FindTurnPlace(Message, frozen=True, kw_only=True):

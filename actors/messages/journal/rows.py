@@ -66,10 +66,12 @@ class LaneFull(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dispatch(Message, frozen=True, kw_only=True):
-    """Bind a row still ``received`` to the session its chat is on now."""
+    """Bind a row still ``received`` to the session its place is on now."""
 
     row_id: RowId
     chat_id: ChatId
+    topic: str | None = None
+    """Of the chat, where topics are places of their own."""
     reply: Reply[Done | Failed]
 
 
@@ -264,7 +266,8 @@ class SaveLease(Message, frozen=True, kw_only=True):
     """Replace the stored lease and bindings by *lease*, in one commit.
 
     Rows that wait stay with the session they were dispatched to, but for those of
-    *moved* chats: they follow the new binding.
+    *moved* places: they follow the new binding. Of a moved chat also those of its topics
+    that have no binding of their own.
     """
 
     lease: LeaseState

@@ -137,6 +137,10 @@ ROWS: dict[str, tuple[gateway.Operation, Callable[[], Any]]] = {
         gateway.GetMessage(message_id=MESSAGE),
         lambda: request(IM, "get_message", None, message_id=MESSAGE),
     ),
+    "get chat": (
+        gateway.GetChat(chat_id=CHAT),
+        lambda: request(IM, "get_chat", None, chat_id=CHAT),
+    ),
     "add reaction": (
         gateway.AddReaction(message_id=MESSAGE, emoji_type="Typing"),
         lambda: request(

@@ -169,6 +169,7 @@ class World:
                             current=self.bound,
                             bound=self.bound is not None,
                             owner=SESSION,
+                            unbound=SESSION,
                             lease_epoch=1,
                         )
                     )

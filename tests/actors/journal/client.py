@@ -34,9 +34,12 @@ NOBODY: Reply[Any] = Reply(trio.open_memory_channel[Any](1)[0])
 """For messages whose answer is what ``Store.apply`` returns."""
 
 
-def prepared(chat: str = "oc_1", content: str = "hello") -> Prepared:
+def prepared(place: str = "oc_1", content: str = "hello") -> Prepared:
+    """Return a message of a chat, or of a topic: ``oc_1#omt_1``."""
+    chat, _, topic = place.partition("#")
     return Prepared(
         chat_id=ChatId(chat),
+        topic=topic or None,
         message_id=MessageId("om_1"),
         sender_id=OpenId("ou_1"),
         chat_type="p2p",
@@ -135,9 +138,12 @@ class JournalClient:
         assert isinstance(answer, journal.Done), answer
         return answer.changed
 
-    def dispatch(self, row_id: int, chat: str) -> bool:
+    def dispatch(self, row_id: int, place: str) -> bool:
+        chat, _, topic = place.partition("#")
         return self._changed(
-            journal.Dispatch(row_id=RowId(row_id), chat_id=ChatId(chat), reply=NOBODY)
+            journal.Dispatch(
+                row_id=RowId(row_id), chat_id=ChatId(chat), topic=topic or None, reply=NOBODY
+            )
         )
 
     def waiting(self, session: str, *, unbound: bool, limit: int = 100) -> list[int]:
@@ -206,6 +212,13 @@ class JournalClient:
         """Take all there is for the session."""
         rows: list[int] = []
         while offer := self.offer(session, connection):
+            rows.append(offer.row_id)
+        return rows
+
+    def bound_rows(self, session: str, connection: int = 1) -> list[int]:
+        """Offer a session all that is bound to it, until there is nothing; return the rows."""
+        rows: list[int] = []
+        while (offer := self.offer(session, connection, unbound=False)) is not None:
             rows.append(offer.row_id)
         return rows
 

@@ -1,0 +1,158 @@
+"""Topics as places: each has its binding, its commands and its turns."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.daemon.test_commands import Chat, end, take, worker
+from tests.kit.daemon import open_daemon, open_platform
+
+Map = dict[str, Any]
+TOPIC_GROUPS = ("topic_mode", "every_message")
+
+
+class Group(Chat):
+    """A group of a kind, and its topics."""
+
+    async def topic(self, text: str, **more: Any) -> tuple[str, Map]:
+        """Open a topic by a message; return its ``thread_id``, and the message."""
+        sent = await self.send(text, mention_bot=True, **more)
+        message = await self.message(sent["message_id"])
+        return message["thread_id"], message
+
+    async def message(self, message_id: str) -> Map:
+        (found,) = [
+            one
+            for one in await self.platform.messages(self.chat)
+            if one["message_id"] == message_id
+        ]
+        return found
+
+    async def asks(self, thread_id: str | None, text: str) -> str:
+        """Send a command into a topic; return its answer, which is in that topic."""
+        before = {one["message_id"] for one in await self.platform.messages(self.chat)}
+        answer = await self.ask(text, mention_bot=True, thread_id=thread_id)
+        (message,) = [
+            one
+            for one in await self.platform.messages(self.chat)
+            if one["message_id"] not in before
+            and one["sender"]["type"] == "app"
+            and one["msg_type"] == "text"
+        ]
+        assert message.get("thread_id") == thread_id
+        return answer
+
+
+@asynccontextmanager
+async def open_group(state_dir: Path, topics: str, **options: Any) -> AsyncIterator[Group]:
+    async with open_platform() as platform:
+        user = await platform.post("users", name="Alice")
+        chat = await platform.post(
+            "chats", type="group", name="Team", topics=topics, members=[user["open_id"]]
+        )
+        options = {"groupReplyMode": "streaming", **options}
+        async with open_daemon(platform, state_dir, **options):
+            yield Group(platform, chat)
+
+
+async def bindings(proxy: Any) -> Map:
+    found: Map = (await proxy.tool("feishu_channel_status"))["result"]["bindings"]
+    return found
+
+
+@pytest.mark.parametrize("topics", TOPIC_GROUPS)
+async def test_each_topic_of_a_topic_group_is_a_place(state_dir: Path, topics: str) -> None:
+    async with (
+        open_group(state_dir, topics) as group,
+        worker(state_dir, "api", "dispatcher") as api,
+        worker(state_dir, "web") as web,
+    ):
+        one, _ = await group.topic("first")
+        first = await take(api)
+        assert first["meta"]["thread_id"] == one
+        two, _ = await group.topic("second")
+        assert await group.asks(two, "/use web") == "Switched to web (previous: api)"
+        await group.send("for web", mention_bot=True, thread_id=two)
+        for_web = await take(web)
+        assert for_web["meta"]["thread_id"] == two
+        chat_id = group.chat["chat_id"]
+        assert await bindings(api) == {f"{chat_id}#{two}": "s-web"}
+        # What runs in the one is no turn of the other.
+        third, _ = await group.topic("/status")
+        assert "api" in await group.next_text()
+        assert await group.asks(third, "stop") == "Nothing is running."
+        assert (await group.asks(two, "/cancel")).startswith("Stopped")
+        assert (await web.until("cancel"))["turn_id"] == for_web["turn_id"]
+        assert not [one for one in api.seen if one["t"] == "cancel"]
+        # Back to what the topic follows: its chat. Its session runs the turn of another one.
+        assert await group.asks(two, "/use -") == (
+            "Switched to api (previous: web)\n⏳ api is still running…"
+        )
+        assert await bindings(api) == {}
+
+
+async def test_a_topic_without_a_binding_follows_its_chat(state_dir: Path) -> None:
+    async with (
+        open_group(state_dir, "allowed", topicSessions=True) as group,
+        worker(state_dir, "boss", "dispatcher") as boss,
+        worker(state_dir, "api") as api,
+        worker(state_dir, "web") as web,
+    ):
+        chat_id = group.chat["chat_id"]
+        assert await group.asks(None, "/use api") == "Switched to api (previous: boss)"
+        root = await group.send("root", mention_bot=True)
+        await end(api, await take(api))
+        sent = await group.send(
+            "in a topic", mention_bot=True, parent_id=root["message_id"], reply_in_thread=True
+        )
+        thread = (await group.message(sent["message_id"]))["thread_id"]
+        await end(api, await take(api))
+        assert await group.asks(thread, "/use web") == "Switched to web (previous: api)"
+        assert await group.asks(None, "/use boss") == "Switched to boss (previous: api)"
+        assert await bindings(boss) == {chat_id: "s-boss", f"{chat_id}#{thread}": "s-web"}
+        await group.send("to web", mention_bot=True, thread_id=thread)
+        await end(web, await take(web))
+        assert await group.asks(None, "/use api") == "Switched to api (previous: boss)"
+        assert await group.asks(thread, "/use -") == "Switched to api (previous: web)"
+        await group.send("to api", mention_bot=True, thread_id=thread)
+        await end(api, await take(api))
+
+
+async def test_topics_of_any_other_group_are_of_its_chat(state_dir: Path) -> None:
+    async with (
+        open_group(state_dir, "allowed") as group,
+        worker(state_dir, "boss", "dispatcher") as boss,
+        worker(state_dir, "api") as api,
+    ):
+        root = await group.send("root", mention_bot=True)
+        await end(boss, await take(boss))
+        sent = await group.send(
+            "/use api", mention_bot=True, parent_id=root["message_id"], reply_in_thread=True
+        )
+        assert await group.next_text() == "Switched to api (previous: boss)"
+        assert await bindings(boss) == {group.chat["chat_id"]: "s-api"}
+        await group.send("outside", mention_bot=True)
+        running = await take(api)
+        thread = (await group.message(sent["message_id"]))["thread_id"]
+        await group.send("stop", mention_bot=True, thread_id=thread)
+        assert (await api.until("cancel"))["turn_id"] == running["turn_id"]
+
+
+async def test_rows_that_wait_follow_the_binding_of_their_topic(state_dir: Path) -> None:
+    async with (
+        open_group(state_dir, "topic_mode") as group,
+        worker(state_dir, "boss", "dispatcher") as boss,
+    ):
+        thread, _ = await group.topic("/status")
+        assert "boss" in await group.next_text()
+        async with worker(state_dir, "api"):
+            assert await group.asks(thread, "/use api") == "Switched to api (previous: boss)"
+        await group.send("for whom", mention_bot=True, thread_id=thread)
+        assert "kept" in await group.next_text()
+        assert await group.asks(thread, "/use -") == "Switched to boss (previous: api)"
+        assert (await take(boss))["content"].endswith("for whom")
