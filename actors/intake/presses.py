@@ -141,7 +141,7 @@ class Presses:
         await self._to.ownership_tx.send(
             ownership.RowReady(
                 row_id=inbound.row_id,
-                place=self._to.place(asked.chat_id),
+                place=self._to.place(prepared),
                 dispatched_to=asked.session_id,
             )
         )
