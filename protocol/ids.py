@@ -1,4 +1,4 @@
-"""Names for the ids that travel through the house, and how our own are minted.
+"""Names for the ids that travel through the daemon, and how our own are minted.
 
 The platform's ids are opaque to us. Ours are minted from random bytes that the
 caller brings, so that tests can choose them.

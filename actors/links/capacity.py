@@ -18,7 +18,7 @@ from protocol.ids import ConnectionId
 UNREGISTERED_MAX: Final = 64
 REFUSED_MAX: Final = 64
 """Connections with a wrong proof that wait for their refusal."""
-GUESTS_MAX: Final = 64
+SESSIONLESS_MAX: Final = 64
 """Observers and operators, which come for one question."""
 SESSIONS_MAX: Final = 2_048
 SESSIONS_MIN: Final = 16
@@ -36,12 +36,12 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     """How many connections of proven roles may be open."""
 
     sessions: int = SESSIONS_MAX
-    guests: int = GUESTS_MAX
+    sessionless_max: int = SESSIONLESS_MAX
 
 
 def capacity_of(descriptors: int) -> Capacity:
     """Derive the places from the number of descriptors the process may have open."""
-    left = descriptors - RESERVED - UNREGISTERED_MAX - REFUSED_MAX - GUESTS_MAX
+    left = descriptors - RESERVED - UNREGISTERED_MAX - REFUSED_MAX - SESSIONLESS_MAX
     return Capacity(sessions=max(SESSIONS_MIN, min(SESSIONS_MAX, left)))
 
 
@@ -53,7 +53,7 @@ class Places:
         self._unregistered: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()
         self._refused: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()
         self._sessions: set[ConnectionId] = set()
-        self._guests: set[ConnectionId] = set()
+        self._sessionless: set[ConnectionId] = set()
 
     def enter(self, connection_id: ConnectionId, drop: Callable[[], None]) -> None:
         """A connection opened; *drop* ends it at once when a newer one needs its place."""
@@ -69,11 +69,11 @@ class Places:
         if drop is not None:
             _enter(self._refused, REFUSED_MAX, connection_id, drop)
 
-    def admit(self, connection_id: ConnectionId, *, guest: bool) -> bool:
+    def admit(self, connection_id: ConnectionId, *, sessionless: bool) -> bool:
         """Its proof holds: give it a place of its kind; False: there is none."""
         places, most = (
-            (self._guests, self.capacity.guests)
-            if guest
+            (self._sessionless, self.capacity.sessionless_max)
+            if sessionless
             else (self._sessions, self.capacity.sessions)
         )
         if len(places) >= most:
@@ -85,7 +85,7 @@ class Places:
         self._unregistered.pop(connection_id, None)
         self._refused.pop(connection_id, None)
         self._sessions.discard(connection_id)
-        self._guests.discard(connection_id)
+        self._sessionless.discard(connection_id)
 
 
 def _enter(

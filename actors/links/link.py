@@ -253,10 +253,10 @@ class Link:
 
     async def _admit(self, register: wire.Register, verified: Verified) -> None:
         self._places.registers(self._id)
-        guest = register.role == "observer" or wire.is_operator(
+        sessionless = register.role == "observer" or wire.is_operator(
             register.role, register.capabilities
         )
-        if not self._places.admit(self._id, guest=guest):
+        if not self._places.admit(self._id, sessionless=sessionless):
             self._end(wire.Refused(code="too_many_sessions", message=NO_PLACE))
             return
         answer: ownership.Admitted | ownership.NotAdmitted = await ask_or(

@@ -70,9 +70,9 @@ async def setup(
         finally:
             if process.returncode is None:
                 process.terminate()
-            with trio.move_on_after(10, shield=True) as patience:
+            with trio.move_on_after(10, shield=True) as scope:
                 await process.wait()
-            if patience.cancelled_caught:
+            if scope.cancelled_caught:
                 process.kill()
                 raise AssertionError("larkd acp did not end by SIGTERM")
 
