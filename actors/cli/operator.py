@@ -6,12 +6,17 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeVar
 
+import msgspec
 import trio
 
 from actors.cli.output import CommandFailed
 from actors.host.advice import command_for
 from actors.host.state_dir import read_daemon_info
 from actors.host.tokens import read_token
+from actors.kit.tls import CertificateUnusable
+from actors.proxies.endpoint import Endpoint, Route, connect
+from actors.proxies.errors import REMEDIES, NotTheDaemon, ProxyError, StandingBy
+from actors.proxies.settings import ProxySettings, of_environment
 from protocol import __version__
 from protocol.config.places import DaemonInfo, StateDir
 from protocol.errors import RemoteProtocolError
@@ -22,8 +27,23 @@ from protocol.wire.framing import FrameReader, frame
 
 ANSWER_WITHIN_S: Final = 10.0
 """Beyond what the daemon itself waits for its journal, so that its own error comes first."""
+NODE_WITHIN_S: Final = 3.0
+"""For one of several nodes to let us in, so that the next is tried in time."""
+CLAIMED_WITHIN_S: Final = 5.0
+"""What a cluster takes to be served again; so long standbys are asked once more."""
+ROUND_EVERY_S: Final = 0.5
 _READ_BYTES: Final = 64 * 1024
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # not bound, connected to
+
+_UNREACHED: Final = (
+    OSError,
+    EOFError,
+    trio.BrokenResourceError,
+    RemoteProtocolError,
+    NotTheDaemon,
+    CertificateUnusable,
+)
+"""How a node fails to let us in, so that another one is tried."""
 
 MessageT = TypeVar("MessageT", wire.Hello, wire.Registered, wire.ToolResult)
 OperatorRole = Literal["observer", "dispatcher"]
@@ -46,21 +66,36 @@ def ask(
 ) -> wire.ToolResult:
     """Call one tool of the daemon that serves *state*: to look, or with a dispatcher's rights.
 
+    With ``LARKD_ADDRESS`` it is the holder among those nodes, found as proxies find it. A
+    node that stands by is left for where it sees the holder. Once the call is sent, it is
+    sent to no other node.
+
     Either way the caller is no session: nothing is delivered to it and nothing moves to
     it, so asking changes nothing by itself.
 
     Raises:
         Unavailable: no daemon serves the directory, or it does not answer.
-        ConfigurationError: the role's token can't be used.
+        ConfigurationError: the role's token or ``LARKD_ADDRESS`` can't be used.
     """
+    call = wire.Tool(id=1, name=tool, args=dict(args or {}))
+    settings = of_environment(
+        ProxySettings(session_id=f"operator:{os.getpid()}", state_dir=state.root, role=role),
+        os.environ,
+    )
+    if settings.addresses:
+        return _ask_cluster(_with_token_of_role(settings), call)
     info = read_daemon_info(state)
     if info is None:
         raise Unavailable(not_running(state))
-    key = read_token(state.token(role))
+    settings = msgspec.structs.replace(
+        settings,
+        address=(_ANYWHERE.get(info.host, info.host), info.port),
+        token=read_token(state.token(role)),
+    )
     start = command_for(state, "daemon")
     where = f"larkd (pid {info.pid}) at {info.host}:{info.port}"
     try:
-        return trio.run(_ask, info, key, role, wire.Tool(id=1, name=tool, args=dict(args or {})))
+        return trio.run(_ask, settings, call)
     except trio.TooSlowError:
         late = f"{where} did not answer within {ANSWER_WITHIN_S:g} s; look into {state.log}"
         raise Unavailable(late) from None
@@ -68,11 +103,46 @@ def ask(
         reason = lost.strerror or str(lost)
         gone = f"{where} can't be reached ({reason}); if it crashed, start it: {start}"
         raise Unavailable(gone) from None
-    except RemoteProtocolError:
+    except (RemoteProtocolError, NotTheDaemon):
         other = not_the_daemon(info)
         raise Unavailable(f"{other}; if larkd crashed, start it: {start}") from None
     except (trio.BrokenResourceError, EOFError):
         raise Unavailable(f"{where} closed the connection; look into {state.log}") from None
+    except StandingBy as away:
+        raise Unavailable(f"{where} stands by: {away}") from None
+
+
+def is_elsewhere() -> bool:
+    """Whether commands are sent to the nodes of ``LARKD_ADDRESS``, not to a state directory's."""
+    return bool(os.environ.get("LARKD_ADDRESS"))
+
+
+def _with_token_of_role(settings: ProxySettings) -> ProxySettings:
+    """Take the role's own token where a node's tokens lie together, else the named file."""
+    named = settings.token_file
+    if named is None:
+        return settings
+    own = named.with_name(f"{settings.role}.token")
+    return msgspec.structs.replace(settings, token_file=own if own.exists() else named)
+
+
+def _ask_cluster(settings: ProxySettings, call: wire.Tool) -> wire.ToolResult:
+    where = f"LARKD_ADDRESS ({', '.join(map(str, settings.addresses))})"
+    try:
+        return trio.run(_ask, settings, call)
+    except trio.TooSlowError:
+        late = f"larkd at {where} did not answer within {ANSWER_WITHIN_S:g} s"
+        raise Unavailable(f"{late}; look into its log on the node that holds the cluster") from None
+    except StandingBy as standby:
+        raise Unavailable(
+            f"every node that answers at {where} stands by: {standby}; name the holder's"
+            " address too, or set LARKD_CA_FILE so that it is followed"
+        ) from None
+    except _UNREACHED as failed:
+        reason = str(failed) or "the connection was closed"
+        raise Unavailable(f"no node at {where} serves: {reason}") from None
+    except ProxyError as unusable:
+        raise Unavailable(str(unusable)) from None
 
 
 def not_running(state: StateDir) -> str:
@@ -94,40 +164,85 @@ def not_the_daemon(info: DaemonInfo) -> str:
     )
 
 
-async def _ask(
-    info: DaemonInfo, key: bytes, role: OperatorRole, tool: wire.Tool
-) -> wire.ToolResult:
-    host = _ANYWHERE.get(info.host, info.host)
+async def _ask(settings: ProxySettings, call: wire.Tool) -> wire.ToolResult:
     with trio.fail_after(ANSWER_WITHIN_S):
-        async with await trio.open_tcp_stream(host, info.port) as stream:
-            daemon = _Daemon(stream)
-            session_id = f"operator:{os.getpid()}"
-            hello = await daemon.next(wire.Hello)
-            register = wire.Register(
-                protocol=wire.PROTOCOL_VERSION,
-                session_id=session_id,
-                role=role,
-                proof=proof(key, hello.nonce, session_id, role),
-                nonce=os.urandom(wire.NONCE_BYTES),
-                pid=os.getpid(),
-                proxy_version=__version__,
-                capabilities=[wire.CAPABILITY_OPERATOR],
-            )
-            await daemon.send(register)
-            registered = await daemon.next(wire.Registered)
-            if not is_daemon(key, registered.proof, register, hello.nonce):
-                raise Unavailable(not_the_daemon(info))
-            await daemon.send(tool)
-            return await daemon.next(wire.ToolResult)
+        route = Route(settings)
+        until = trio.current_time() + CLAIMED_WITHIN_S
+        while True:
+            try:
+                daemon = await _registered(route, settings)
+            except StandingBy:
+                if not route.clustered or trio.current_time() > until:
+                    raise
+                await trio.sleep(ROUND_EVERY_S)
+                continue
+            async with daemon:
+                await daemon.send(call)
+                return await daemon.next(wire.ToolResult)
 
 
-class _Daemon:
+async def _registered(route: Route, settings: ProxySettings) -> _Daemon:
+    """Return the first node of a round that lets us in.
+
+    Raises:
+        StandingBy: nodes answer, and none of them serves now.
+        Unavailable: a node refused; another one would, too.
+        Exception: one of ``_UNREACHED``, of the node that was tried last.
+    """
+    failure: Exception = OSError("no address is known")
+    standby: StandingBy | None = None
+    for endpoint in route.round():
+        # Of several nodes one that is stopped still accepts: the others are tried in time.
+        within_s = NODE_WITHIN_S if route.clustered else ANSWER_WITHIN_S
+        try:
+            with trio.fail_after(within_s):
+                return await _register(endpoint, settings)
+        except StandingBy as away:
+            standby = away
+            route.named(away.at)
+        except trio.TooSlowError:
+            failure = OSError(f"{endpoint.address} did not answer within {within_s:g} s")
+            if not route.clustered:
+                raise
+        except _UNREACHED as failed:
+            failure = failed
+    raise standby or failure
+
+
+async def _register(endpoint: Endpoint, settings: ProxySettings) -> _Daemon:
+    daemon = _Daemon(await connect(endpoint, settings))
+    try:
+        hello = await daemon.next(wire.Hello)
+        register = wire.Register(
+            protocol=wire.PROTOCOL_VERSION,
+            session_id=settings.session_id,
+            role=settings.role,
+            proof=proof(endpoint.token, hello.nonce, settings.session_id, settings.role),
+            nonce=os.urandom(wire.NONCE_BYTES),
+            pid=os.getpid(),
+            proxy_version=__version__,
+            capabilities=[wire.CAPABILITY_OPERATOR],
+        )
+        await daemon.send(register)
+        registered = await daemon.next(wire.Registered)
+        if not is_daemon(endpoint.token, registered.proof, register, hello.nonce):
+            raise NotTheDaemon(endpoint.address.host, endpoint.address.port)
+    except BaseException:
+        await trio.aclose_forcefully(daemon)
+        raise
+    return daemon
+
+
+class _Daemon(trio.abc.AsyncResource):
     """The daemon as seen over one connection: what is sent to it, what it sends next."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._frames = FrameReader()
         self._received: list[wire.FromDaemon] = []
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
     async def send(self, message: wire.Register | wire.Tool) -> None:
         await self._stream.send_all(frame(message))
@@ -136,6 +251,7 @@ class _Daemon:
         """Wait for the next message of *kind*; what else may come is skipped.
 
         Raises:
+            StandingBy: another node serves the cluster.
             Unavailable: the daemon refused.
             EOFError: it closed the connection.
         """
@@ -144,8 +260,14 @@ class _Daemon:
                 message = self._received.pop(0)
                 if isinstance(message, kind):
                     return message
+                if isinstance(message, wire.Refused) and message.code == "standby":
+                    raise StandingBy(message.message, tuple(message.at), message.retry_after_ms)
                 if isinstance(message, wire.Refused | wire.Error):
-                    raise Unavailable(f"larkd refused: {message.message} ({message.code})")
+                    remedy = REMEDIES.get(message.code)
+                    raise Unavailable(
+                        f"larkd refused: {message.message} ({message.code})"
+                        + (f"; {remedy}" if remedy else "")
+                    )
                 if isinstance(message, wire.Bye):
                     raise Unavailable(f"larkd is leaving ({message.reason})")
             data = await self._stream.receive_some(_READ_BYTES)

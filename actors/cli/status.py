@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from actors import journal
 from actors.cli import terminal
-from actors.cli.operator import Unavailable, ask
+from actors.cli.operator import Unavailable, ask, is_elsewhere
 from actors.cli.output import Output
 from actors.cli.output import as_json as to_json
 from protocol.config.places import StateDir
@@ -48,6 +48,8 @@ def with_progress(state: StateDir, status: Mapping[str, Any]) -> dict[str, Any]:
 
     Where the journal is elsewhere, in a cluster's database, the status stays as it is.
     """
+    if is_elsewhere():
+        return dict(status)
     try:
         found = journal.in_progress(state.database)
     except journal.JournalError:

@@ -26,14 +26,16 @@ WITHIN_S = 30.0
 
 
 class Certificates(msgspec.Struct, frozen=True, kw_only=True):
-    """One authority, and a certificate of it for ``localhost`` and 127.0.0.1."""
+    """One authority, and a certificate of it, for ``localhost`` and 127.0.0.1 unless told."""
 
     ca: Path
     cert: Path
     key: Path
 
     @classmethod
-    def made(cls, folder: Path, *, days: int = 2) -> Self:
+    def made(
+        cls, folder: Path, *, days: int = 2, names: str = "DNS:localhost,IP:127.0.0.1"
+    ) -> Self:
         def openssl(*arguments: str) -> None:
             try:
                 subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
@@ -48,7 +50,7 @@ class Certificates(msgspec.Struct, frozen=True, kw_only=True):
             *("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "node.key"),
             *("-out", "node.csr", "-subj", "/CN=localhost"),
         )
-        (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        (folder / "names").write_text(f"subjectAltName={names}\n")
         openssl(
             *("x509", "-req", "-in", "node.csr", "-CA", "ca.pem", "-CAkey", "ca.key"),
             *("-CAcreateserial", "-out", "node.pem", "-days", str(days), "-extfile", "names"),
@@ -61,6 +63,18 @@ def free_port() -> int:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
         return port
+
+
+async def larkd(*arguments: str, **variables: str) -> tuple[int, str, str]:
+    """Run ``larkd …``; return status, output and errors."""
+    done = await trio.run_process(
+        [sys.executable, "-m", "actors.cli", *arguments],
+        check=False,
+        capture_stdout=True,
+        capture_stderr=True,
+        env=environment() | variables,
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 class Node:
@@ -168,17 +182,20 @@ class Fleet:
 
     async def command(self, node: str, *arguments: str) -> tuple[int, str, str]:
         """Run ``larkd …`` with a node's configuration; return status, output and errors."""
-        done = await trio.run_process(
-            [
-                *(sys.executable, "-m", "actors.cli", *arguments),
-                *("--config", str(self.root / f"{node}.json")),
-            ],
-            check=False,
-            capture_stdout=True,
-            capture_stderr=True,
-            env=environment() | {"LARKD_DATABASE": self.database},
-        )
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
+        config = ("--config", str(self.root / f"{node}.json"))
+        return await larkd(*arguments, *config, LARKD_DATABASE=self.database)
+
+    async def from_afar(
+        self, of: Node, *arguments: str, at: str, **variables: str
+    ) -> tuple[int, str, str]:
+        """Run ``larkd …`` as on a machine without a node, with the tokens of one."""
+        variables = {
+            "LARKD_ADDRESS": at,
+            "LARKD_TOKEN_FILE": str(of.state_dir / "tokens" / "session.token"),
+            "LARKD_CA_FILE": str(self.tls.ca),
+        } | variables
+        nowhere = str(self.root / "nowhere")
+        return await larkd(*arguments, "--state-dir", nowhere, **variables)
 
     @asynccontextmanager
     async def node(
