@@ -15,7 +15,6 @@ import httpx
 import msgspec
 import structlog
 import trio
-from trio._core import _run as trio_scheduler  # the scheduler's own randomness has no other way in
 from trio.testing import MockClock
 
 from actors.host import state_dir as host_state
@@ -28,6 +27,7 @@ from protocol.config.places import StateDir
 from protocol.config.reading import read_settings
 from tests.faults.history import Seen
 from tests.kit.daemon import configuration
+from tests.kit.scheduler import seeded_scheduler
 from tests.simulation import plan as plans
 from tests.simulation.http import Transport
 from tests.simulation.invariants import Ending, violations
@@ -62,7 +62,7 @@ def simulate(plan: plans.Plan) -> Result:
     root = tempfile.mkdtemp(prefix="larkd-sim-", dir=_memory_disk())
     try:
         run = Run(plan, steps, Path(root) / "state")
-        with run.logging(), _seeded_scheduler(plan.seed):
+        with run.logging(), seeded_scheduler(plan.seed):
             trio.run(run.main, clock=MockClock(autojump_threshold=0), instruments=[steps])
         return Result(log=run.log, violations=run.broken)
     finally:
@@ -71,19 +71,6 @@ def simulate(plan: plans.Plan) -> Result:
 
 def _memory_disk() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # a directory of its own in it
-
-
-@contextmanager
-def _seeded_scheduler(seed: int) -> Iterator[None]:
-    """Let the order of tasks come from *seed*, as pytest-trio does it for hypothesis."""
-    known, state = trio_scheduler._ALLOW_DETERMINISTIC_SCHEDULING, trio_scheduler._r.getstate()
-    trio_scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # its own switch
-    trio_scheduler._r.seed(f"schedule {seed}")
-    try:
-        yield
-    finally:
-        trio_scheduler._ALLOW_DETERMINISTIC_SCHEDULING = known  # type: ignore[misc]  # as above
-        trio_scheduler._r.setstate(state)
 
 
 class Run:

@@ -1,8 +1,8 @@
 """A turn over a platform that fails at random: nothing is lost, nothing stays live.
 
 The platform here keeps cards as the real one does: sequences rise, a repeated call is
-one call, streaming closes. Each seed is one schedule of chunks and of faults, in
-virtual time.
+one call, streaming closes. Each seed is one schedule of chunks, of faults and of Trio's
+tasks, in virtual time.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from protocol.platform.outcomes import (
 )
 from tests.actors.turns.shown import CARD_UPDATES, after, content
 from tests.actors.turns.test_turns import World
+from tests.kit.scheduler import seeded_scheduler
 
 PARAGRAPHS = (
     "Plain words, 世界 and 🎉.",
@@ -238,7 +239,8 @@ def test_all_that_was_said_can_be_read_and_every_card_is_final(seed: int) -> Non
     status = rng.choice(("complete", "error", "aborted", "stop"))
     may_lose_cards = seed % 3 == 0
     world = FaultyPlatform(rng, rng.choice((0.1, 0.3, 0.6)), may_lose_cards=may_lose_cards)
-    trio.run(one_turn, world, text, status, clock=MockClock(autojump_threshold=0))
+    with seeded_scheduler(seed):
+        trio.run(one_turn, world, text, status, clock=MockClock(autojump_threshold=0))
 
     assert all(outcome is not None for outcome in world.ledger.values()), world.ledger
     said = text.replace("<at id=all>", "&#60;at id=all>") if count == 40 else text
