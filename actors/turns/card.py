@@ -183,13 +183,14 @@ class CardPresenter:
         sent = await entity.send()
         if isinstance(sent, MessageSent):
             return
-        ended = True
+        ended, sure = True, True
         if again_after_s(sent, 0.0) is not None:
             # One of the calls may have sent it: it ends without text, which all follows.
             ended = await entity.end_as(view_sealed(self._turn, self._style, ""))
+            sure = entity.plan.read == ("", True)
         if ended:
             await entity.close("lost")
-        await self._refused(sent, sure=ended)
+        await self._refused(sent, sure=sure)
 
     async def _create(self) -> None:
         granted = await self._client.permit((gateway.Api.CREATE_CARD,), gateway.Priority.CREATE)
@@ -212,7 +213,7 @@ class CardPresenter:
         self._entity = None
         if self._number == 0:
             raise CardRefused(reason[:300], missing, sure=sure)
-        await self._continue_as_messages(reason, missing)
+        await self._continue_as_messages(reason, missing, sure=sure)
 
     # ── updating ────────────────────────────────────────────────────────────
 
@@ -295,10 +296,15 @@ class CardPresenter:
         ended = self._turn.ended_at
         return ended is not None and trio.current_time() - ended > FINAL_RETRY_S
 
-    async def _continue_as_messages(self, reason: str, missing: MissingScope | None) -> None:
-        """No card shows the rest: send it as messages, without what people can read already."""
+    async def _continue_as_messages(
+        self, reason: str, missing: MissingScope | None, *, sure: bool = True
+    ) -> None:
+        """No card shows the rest: send it as messages, without what people can read already.
+
+        Without a card, *sure* is whether nothing of the rest can be read on one all the same.
+        """
         log.warning("feishu.streaming.fallback", **self._client.ids(), reason=reason[:300])
-        read, sure = self._entity.plan.read if self._entity is not None else ("", True)
+        read, sure = self._entity.plan.read if self._entity is not None else ("", sure)
         self._rest = StaticPresenter(
             self._turn, self._client, segment=self._number, read=read, sure=sure
         )

@@ -101,7 +101,10 @@ class CardEntity:
         return outcome
 
     async def end_as(self, view: View) -> bool:
-        """Bring a card to its last view that may not be seen; return whether it took it."""
+        """Bring a card to its last view that may not be seen; return whether it ended, or is gone.
+
+        What it shows then, as far as that is known: ``plan.read``.
+        """
         until = trio.current_time() + OPEN_RETRY_S
         while trio.current_time() < until:
             step = self.plan.next(view, trio.current_time())

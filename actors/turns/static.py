@@ -96,7 +96,7 @@ class StaticPresenter:
         self._skip_what_was_read()
         while self._segment < len(answer.sealed):
             parts.append(answer.sealed[self._segment][self._offset :])
-            self._segment, self._offset = self._segment + 1, 0
+            self._segment, self._offset, self._read = self._segment + 1, 0, ""
         text = answer.current if final else answer.complete
         parts.append(text[self._offset :])
         self._offset = max(self._offset, len(text))
@@ -111,23 +111,26 @@ class StaticPresenter:
             self._mark_the_end()
 
     def _skip_what_was_read(self) -> None:
-        """Begin behind what people can read on a card, as far as that is known."""
-        if not self._read:
-            return
+        """Begin behind what people can read on a card, as far as that is known.
+
+        Until something is sent, each time anew: text that was read on the card may be
+        sealed since, and go on in the next segment.
+        """
         sealed = self._turn.answer.sealed
-        text = sealed[self._segment] if self._segment < len(sealed) else self._turn.answer.current
-        if text.startswith(self._read):
-            self._offset = len(self._read)
-            lines = Lines()
-            for line in self._read.splitlines(keepends=True):
-                lines.take(line)
-            self._opening = lines.fence.opening if lines.fence is not None else ""
-        else:
-            self._sure = False
-        self._read = ""
+        while self._read:
+            is_sealed = self._segment < len(sealed)
+            text = sealed[self._segment] if is_sealed else self._turn.answer.current
+            if text.startswith(self._read):
+                self._offset, self._opening = len(self._read), _open_code(self._read)
+                return
+            self._offset, self._opening = 0, ""
+            if is_sealed and self._read.startswith(text):
+                self._segment, self._read = self._segment + 1, self._read[len(text) :]
+            else:
+                self._sure, self._read = False, ""
 
     def _beginning(self) -> str:
-        beginning, self._opening = self._opening, ""
+        beginning, self._opening, self._read = self._opening, "", ""
         if not self._sure:
             self._sure = True
             note = strings.MAY_REPEAT.speak(self._client.peers.language)
@@ -197,3 +200,11 @@ class StaticPresenter:
         yield from self._client.reply("interactive", card, "static", self._sent)
         text = msgspec.json.encode({"text": plain}).decode()
         yield from self._client.reply("text", text, "static-text", self._sent)
+
+
+def _open_code(text: str) -> str:
+    """Return the line that opens again the code that *text* ends in; empty: it ends in none."""
+    lines = Lines()
+    for line in text.splitlines(keepends=True):
+        lines.take(line)
+    return lines.fence.opening if lines.fence is not None else ""

@@ -111,8 +111,8 @@ class CardPlan:
 
     def __init__(self, shown: View, opened_at: float) -> None:
         self._shown: View | None = shown
-        self._read = "" if shown.final else shown.answer
-        self._doubt = False
+        self._read = shown.answer
+        self._doubt = False  # another text than this may be there
         self._begun: Step | None = None
         self._opened_at = opened_at
         self._footer_at = opened_at
@@ -129,7 +129,10 @@ class CardPlan:
     @property
     def read(self) -> tuple[str, bool]:
         """The answer that people can surely read on the card; and whether that is all of it."""
-        return self._read, not (self._doubt or self._begun is not None)
+        if self._begun is None:
+            return self._read, not self._doubt
+        read, changed = self._with(self._begun)
+        return read, not (self._doubt or changed)
 
     def tick_due_at(self, every_s: float) -> float:
         """Return when a tick alone is due: not while text goes, which takes it along."""
@@ -230,14 +233,17 @@ class CardPlan:
 
     def accepted(self, step: Step, now: float) -> None:
         """The platform did it."""
-        self._begun, self._doubt = None, False
+        self._begun = None
         self._failures = self._refusals = 0
         if step.kind is Kind.REOPEN:
             self._opened_at, self._reopen = now, False
             return
         if step.call == "content":
             self._reopened_for = 0
-        self._shown, self._read = step.view, step.view.answer
+        # A tick leaves in doubt what became of the text before it.
+        if step.call == "update" or self._shown is None or step.view.answer != self._shown.answer:
+            self._read, self._doubt = step.view.answer, False
+        self._shown = step.view
 
     def failed(self, step: Step, outcome: Outcome, now: float) -> Verdict:
         """The platform did not do it, or may have: return what to do about it."""
@@ -290,13 +296,30 @@ class CardPlan:
 
     def _in_doubt(self, step: Step) -> None:
         """It may have been done: a whole card is sent again, texts are in any case."""
-        self._begun, self._doubt = None, step.kind is not Kind.REOPEN
+        self._begun = None
+        self._read, changed = self._with(step)
+        self._doubt = self._doubt or changed
         if step.call == "update":
             self._shown = None
+
+    def _with(self, step: Step) -> tuple[str, bool]:
+        """Return what can be read whether *step* was done or not; and if that makes a difference.
+
+        A card that ends with less text than it has shown may have lost the rest of it.
+        """
+        answer = step.view.answer
+        return _common(self._read, answer), answer != self._read
 
     def _back_off(self) -> Wait:
         self._failures += 1
         return Wait(seconds=min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 10)))
+
+
+def _common(one: str, other: str) -> str:
+    """Return what both texts begin with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    at = next((at for at, (left, right) in pairs if left != right), min(len(one), len(other)))
+    return one[:at]
 
 
 def _with_footer_of(shown: View, wanted: View) -> View:
