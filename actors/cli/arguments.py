@@ -149,6 +149,7 @@ def add_handoff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         allow_abbrev=False,
     )
     add_state_dir(handoff)
+    handoff.add_argument("--json", action="store_true", help="print the answer as JSON")
     actions = handoff.add_subparsers(dest="action", metavar="ACTION", required=True)
     for action, what in (
         ("grant", "let a session take the channel itself, once"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from actors.cli.operator import Declined, ask
-from actors.cli.output import Output
+from actors.cli.output import Output, as_json
 from actors.cli.status import fetch
 from protocol.config.places import StateDir
 from protocol.routing import lease
@@ -31,7 +31,8 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     answer = ask(state, TOOLS[parsed.action], _arguments(state, parsed), role="dispatcher")
     if not answer.ok:
         raise Declined(answer.error or "refused without a reason")
-    return Output(str(answer.result))
+    text = str(answer.result)
+    return Output(as_json({"result": text}) if parsed.json else text)
 
 
 def _arguments(state: StateDir, parsed: argparse.Namespace) -> dict[str, Any]:

@@ -64,6 +64,8 @@ async def test_an_operator_hands_the_channel_over_and_is_no_session(state_dir: P
         )
         taken = await mate.tool("feishu_channel_acquire")
         assert taken["result"] == "Feishu channel owner is now mate:1 (session, epoch 4)."
+        as_json = await output_of(state_dir, "handoff", "--json", "grant", "api")
+        assert json.loads(as_json)["result"].startswith("Feishu channel acquire grant issued to ")
         assert await output_of(state_dir, "handoff", "return") == (
             "Feishu channel owner returned to dispatcher boss (epoch 5)."
         )
