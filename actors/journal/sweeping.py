@@ -1,4 +1,4 @@
-"""Rows that are offered and that nobody holds.
+"""Rows that are offered and that nobody holds, and whom those that wait are for.
 
 The function runs inside a transaction of its caller; what its message means is in
 ``actors.messages.journal``.
@@ -10,23 +10,20 @@ import structlog
 
 from actors.journal.db import Db
 from actors.messages import journal
-from protocol.ids import SessionId
 
 log = structlog.get_logger()
 
 
 def release_unknown(db: Db, message: journal.ReleaseUnknown) -> journal.Released:
     """What is offered at one moment is little: it is read whole."""
-    released: set[SessionId | None] = set()
-    offered = db.execute(
-        "SELECT row_id, connection_id, nullif(routed_to, '') FROM inbound WHERE state = 'offered'"
-    )
-    for row_id, connection_id, dispatched_to in offered.all():
+    offered = db.execute("SELECT row_id, connection_id FROM inbound WHERE state = 'offered'")
+    for row_id, connection_id in offered.all():
         if row_id in message.held or connection_id in message.connections:
             continue
         log.warning("journal.row_found", row=row_id)
         db.execute(
             "UPDATE inbound SET state = 'ready', connection_id = NULL WHERE row_id = ?1", row_id
         )
-        released.add(dispatched_to)
-    return journal.Released(dispatched_to=frozenset(released))
+    # What waits may be much: this reads one index of it, in its order.
+    waiting = db.execute("SELECT DISTINCT routed_to FROM inbound WHERE state = 'ready'")
+    return journal.Released(dispatched_to=frozenset(one or None for (one,) in waiting.all()))

@@ -101,7 +101,10 @@ class Offers:
         return same and routed and self._state().lease.epoch == epoch and not self.leaving
 
     async def sweep(self) -> None:
-        """Find rows that are with nobody, at once after a doubt and now and then anyway."""
+        """Find rows that are with nobody, at once after a doubt and now and then anyway.
+
+        Whoever has rows waiting is woken: a wake that was lost delays a row by one sweep.
+        """
         while True:
             await self._rows.wait_doubt(SWEEP_EVERY_S)
             found = await self._rows.sweep()

@@ -198,8 +198,8 @@ class Rows:
     async def sweep(self) -> tuple[frozenset[SessionId | None], tuple[SessionId, ...]] | None:
         """Give back every row that is offered and that nobody holds.
 
-        Returns whom those rows were dispatched to, and the sessions that may be offered rows
-        again; None: the journal failed, so nothing is known.
+        Returns whom the rows that wait are dispatched to, those and all others, and the
+        sessions that may be offered rows again; None: the journal failed, so nothing is known.
         """
         unsure = [one for one in self._connections.values() if one.unsure]
         held = {

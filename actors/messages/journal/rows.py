@@ -213,7 +213,7 @@ class Release(Message, frozen=True, kw_only=True):
 
 
 class Released(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom the rows that wait again were dispatched to; None: whoever owns the channel."""
+    """Whom the rows that wait now are dispatched to; None: whoever owns the channel."""
 
     dispatched_to: frozenset[SessionId | None] = frozenset()
 

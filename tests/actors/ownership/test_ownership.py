@@ -206,6 +206,18 @@ async def test_a_row_that_was_offered_too_late_is_found_while_running(
         assert row.offer.prepared.content == "prompt 1"
 
 
+async def test_whoever_has_rows_waiting_is_woken_now_and_then(autojump_clock: MockClock) -> None:
+    """Whatever became of the wake: nobody reported these rows to ownership."""
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.register(B, 2)
+        await trio.sleep(1)
+        world.notices.clear()
+        await world.row()
+        await trio.sleep(11)
+        assert set(world.woken()) == {A}, "the owner's: they are bound to nobody"
+
+
 async def test_a_row_whose_lane_has_given_up_asking_is_given_at_the_next_question(
     autojump_clock: MockClock,
 ) -> None:
