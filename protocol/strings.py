@@ -171,6 +171,10 @@ CHOICE_UNKNOWN: Final = Text(
     'There is no choice "{word}". Send the command alone to see all.',
     "没有「{word}」这个选项，单独发送该命令可查看全部。",
 )
+MORE_CHOICES: Final = Text(
+    "{count} more: send {command} and a name.", "还有 {count} 项：发送 {command} 加名称。"
+)
+CHOICE_UNDER_WAY: Final = Text("It is being set…", "正在设置…")
 CHOICE_NOT_ALLOWED: Final = Text("Only an admin can choose that.", "只有管理员可以选择它。")
 CHOICE_FAILED: Final = Text("That was not chosen: {reason}", "未能选择：{reason}")
 AGENT_COMMANDS: Final = Text("Commands of {alias}:", "{alias} 的命令：")

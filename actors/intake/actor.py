@@ -21,7 +21,7 @@ import structlog
 import trio
 
 from actors.intake import gate
-from actors.intake.answers import Answers
+from actors.intake.answers import Answer, Answers
 from actors.intake.attachments import Fetcher
 from actors.intake.commands import Commands
 from actors.intake.control import Control, Job
@@ -38,7 +38,6 @@ from actors.intake.stop import Stopper
 from actors.intake.topics import Topics
 from actors.kit.mailbox import offer
 from actors.messages import intake, journal, lane, ownership
-from protocol import strings
 from protocol.errors import RemoteProtocolError
 from protocol.ids import (
     ChatId,
@@ -310,7 +309,7 @@ class _Intake:
         inbound: Inbound,
         message: MessageReceived,
         what: str,
-        work: Callable[[], Awaitable[strings.Text | None]],
+        work: Callable[[], Awaitable[Answer | None]],
         *,
         repeatable: bool = True,
         beside: bool = False,

@@ -24,6 +24,15 @@ ANSWERS_MAX: Final = 64
 log = structlog.get_logger()
 
 
+class CardAnswer(msgspec.Struct, frozen=True):
+    """A command's answer that is a card; its JSON."""
+
+    card: str
+
+
+Answer = strings.Text | CardAnswer
+
+
 class Answers:
     """Plain text replies to people, each in a task of its own; nobody waits for one."""
 
@@ -46,7 +55,7 @@ class Answers:
         self._start(self.reply(message_id, chat_id, text, what))
 
     async def deliver(
-        self, message_id: MessageId, chat_id: ChatId, text: strings.Text, what: str
+        self, message_id: MessageId, chat_id: ChatId, text: Answer, what: str
     ) -> bool:
         """Reply to a message, and wait; return whether there is nothing more to be done.
 
@@ -67,14 +76,14 @@ class Answers:
         )
 
     def reply(
-        self, message_id: MessageId, chat_id: ChatId, text: strings.Text, what: str
+        self, message_id: MessageId, chat_id: ChatId, text: Answer, what: str
     ) -> gateway.ReplyMessage:
         """Return the call that replies to a message."""
         return gateway.ReplyMessage(
             message_id=message_id,
             chat_id=chat_id,
-            msg_type="text",
-            content_json=self._json(text),
+            msg_type="interactive" if isinstance(text, CardAnswer) else "text",
+            content_json=text.card if isinstance(text, CardAnswer) else self._json(text),
             uuid=idempotency_key(message_id, what),
         )
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from actors.intake.peers import COMMAND_WITHIN_S, Peers
-from actors.kit.mailbox import ask_or
-from actors.messages import ownership
+import msgspec
+import trio
+
+from actors.intake.answers import Answer, CardAnswer
+from actors.intake.peers import ASK_WITHIN_S, COMMAND_WITHIN_S, Peers, call
+from actors.intake.stop import Stopper, toast
+from actors.kit.mailbox import Reply, ask_or
+from actors.messages import gateway, intake, ownership
 from protocol import strings
+from protocol.cards.choice_card import Asked, Press, choice_card
+from protocol.ids import MessageId, OpenId, SessionId
+from protocol.platform.events import MessageReceived
 from protocol.routing import choosing
 from protocol.routing.command import Name
 from protocol.routing.roster import SessionView
@@ -24,57 +32,108 @@ KINDS: Final[Mapping[Name, wire.OptionKind]] = {
 
 
 class Choosing:
-    def __init__(self, peers: Peers) -> None:
+    def __init__(self, peers: Peers, stopper: Stopper) -> None:
         self._to = peers
+        self._stopper = stopper
 
     async def commands(self, current: SessionView | None) -> Text:
         """List the agent's own slash commands."""
         if current is None:
             return strings.NO_CURRENT_SESSION
-        return choosing.commands(await self._offer(current), current.session.alias)
+        return choosing.commands(
+            await self._offer(current.session.session_id, COMMAND_WITHIN_S), current.session.alias
+        )
 
     async def choose(
         self,
         kind: wire.OptionKind,
         current: SessionView | None,
         word: str,
-        *,
-        admin: bool,
-        group: bool,
-    ) -> Text:
-        """Show what there is to choose, or choose it; in a group only for admins."""
+        message: MessageReceived,
+    ) -> Answer:
+        """Show a card of what there is to choose, or choose it; in a group only for admins."""
         if current is None:
             return strings.NO_CURRENT_SESSION
-        option = choosing.option_of(await self._offer(current), kind)
+        session_id = current.session.session_id
+        option = choosing.option_of(await self._offer(session_id, COMMAND_WITHIN_S), kind)
         if option is None:
             return choosing.NONE_OFFERED[kind].format(alias=current.session.alias)
         if not word:
-            return choosing.listing(option, kind)
+            asked = Asked(
+                session_id=session_id,
+                kind=kind,
+                chat_id=message.chat_id,
+                chat_type=message.chat_type,
+            )
+            return CardAnswer(choice_card(option, asked))
         choice = choosing.choice_of(option, word)
         if choice is None:
             return strings.CHOICE_UNKNOWN.format(word=word)
-        if not admin and (group or choosing.skips_approvals(choice)):
+        if not self._may(choice, message.sender_id, message.chat_type):
             return strings.CHOICE_NOT_ALLOWED
+        return (await self._set(session_id, option, choice, kind))[1]
+
+    async def press(
+        self, press: Press, message_id: MessageId | None, reply: Reply[intake.Toast | None]
+    ) -> None:
+        """Choose what a button says; the card shows then what holds.
+
+        The platform wants its answer within 3 s; an agent may take 10 s to set it.
+        """
+        asked = press.asked
+        option = choosing.option_of(await self._offer(asked.session_id, ASK_WITHIN_S), asked.kind)
+        choices = option.choices if option is not None else ()
+        choice = next((one for one in choices if one.id == press.choice), None)
+        if option is None or choice is None:
+            reply.send(toast("warning", strings.TOAST_UNKNOWN))
+            return
+        admitted = self._stopper.may_choose(press.by, asked.chat_id, asked.chat_type)
+        if not admitted or not self._may(choice, press.by, asked.chat_type):
+            reply.send(toast("warning", strings.CHOICE_NOT_ALLOWED))
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_answer_late, reply)
+            done, text = await self._set(asked.session_id, option, choice, asked.kind)
+            nursery.cancel_scope.cancel(reason="it is set, or not")
+        reply.send(toast("success" if done else "error", text))
+        if done and message_id is not None:
+            chosen = msgspec.structs.replace(option, value=choice.id)
+            patch = gateway.PatchMessage(
+                message_id=message_id, content_json=choice_card(chosen, asked)
+            )
+            await call(self._to.gateway_tx, patch, gateway.Priority.FINAL)
+
+    def _may(self, choice: wire.Choice, by: OpenId, chat_type: str) -> bool:
+        restricted = chat_type != "p2p" or choosing.skips_approvals(choice)
+        return not restricted or self._stopper.is_admin(by)
+
+    async def _set(
+        self, session_id: SessionId, option: wire.Option, choice: wire.Choice, kind: wire.OptionKind
+    ) -> tuple[bool, Text]:
+        """Have the session's agent set it; return whether it did, and what to answer."""
         chosen: wire.Chosen = await ask_or(
             self._to.ownership_tx,
             lambda reply: ownership.Choose(
-                session_id=current.session.session_id,
-                option=option.id,
-                choice=choice.id,
-                reply=reply,
+                session_id=session_id, option=option.id, choice=choice.id, reply=reply
             ),
             within_s=CHOSEN_WITHIN_S,
             otherwise=lambda reason: wire.Chosen(n=0, ok=False, error=reason),
         )
         if not chosen.ok:
-            return strings.CHOICE_FAILED.format(reason=chosen.error or "?")
-        return choosing.NAMES[kind].format(value=choice.name)
+            return False, strings.CHOICE_FAILED.format(reason=chosen.error or "?")
+        return True, choosing.NAMES[kind].format(value=choice.name)
 
-    async def _offer(self, current: SessionView) -> wire.Offer | None:
+    async def _offer(self, session_id: SessionId, within_s: float) -> wire.Offer | None:
         nothing: wire.Offer | None = None
         return await ask_or(
             self._to.ownership_tx,
-            lambda reply: ownership.FindOptions(session_id=current.session.session_id, reply=reply),
-            within_s=COMMAND_WITHIN_S,
+            lambda reply: ownership.FindOptions(session_id=session_id, reply=reply),
+            within_s=within_s,
             otherwise=lambda _reason: nothing,
         )
+
+
+async def _answer_late(reply: Reply[intake.Toast | None]) -> None:
+    """Say that it is under way, before the platform shows the person an error."""
+    await trio.sleep(ASK_WITHIN_S)
+    reply.send(toast("info", strings.CHOICE_UNDER_WAY))

@@ -9,6 +9,7 @@ import structlog
 
 from actors.intake import doctor
 from actors.intake.agents import Agents
+from actors.intake.answers import Answer
 from actors.intake.choosing import KINDS, Choosing
 from actors.intake.marks import WaitingMarks
 from actors.intake.peers import COMMAND_WITHIN_S, Peers
@@ -48,11 +49,11 @@ class Commands:
         self._stopper = stopper
         self._marks = marks
         self._agents = Agents(peers, agents)
-        self._choosing = Choosing(peers)
+        self._choosing = Choosing(peers, stopper)
         self._reply_mode = reply_mode
         self._now_ms = now_ms
 
-    async def run(self, message: MessageReceived, command: Command) -> Text | None:
+    async def run(self, message: MessageReceived, command: Command) -> Answer | None:
         """Do it, and return the answer. ``/pair`` of an admin is carried out before the gate."""
         match command.name:
             case Name.CANCEL if not command.args:
@@ -68,7 +69,7 @@ class Commands:
 
     async def _do(
         self, message: MessageReceived, command: Command, state: ownership.ChatState
-    ) -> Text:
+    ) -> Answer:
         match command.name:
             case Name.SESSIONS:
                 return roster.listing(state.sessions, state.current)
@@ -91,8 +92,7 @@ class Commands:
                     KINDS[command.name],
                     _view(state, state.current),
                     " ".join(command.args),
-                    admin=self._stopper.is_admin(message.sender_id),
-                    group=message.chat_type != "p2p",
+                    message,
                 )
             case Name.COMMANDS:
                 return await self._choosing.commands(_view(state, state.current))

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 import trio
 
-from actors.intake.answers import Answers
+from actors.intake.answers import Answer, Answers, CardAnswer
 from actors.intake.peers import Peers
 from actors.intake.rows import close_row, store
 from actors.messages import intake, journal
@@ -39,7 +39,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     message_id: MessageId
     what: str
     """Distinguishes its answer from others to the same message."""
-    work: Callable[[], Awaitable[strings.Text | None]]
+    work: Callable[[], Awaitable[Answer | None]]
     """Does it, and returns the answer; None: what it did shows by itself."""
     repeatable: bool = True
     """Whether doing it twice is the same as doing it once."""
@@ -99,9 +99,9 @@ class Control:
             lambda reply: journal.ClaimCommand(row_id=job.row_id, reply=reply),
         )
         assert not isinstance(claimed, journal.Failed)
-        text: strings.Text | None = None
+        text: Answer | None = None
         if claimed is not None and claimed.answer is not None:
-            text = msgspec.json.decode(claimed.answer, type=strings.Text)
+            text = _noted(claimed.answer)
         elif claimed is not None:
             interrupted = not (claimed.first or job.repeatable)
             text = strings.COMMAND_INTERRUPTED if interrupted else await job.work()
@@ -110,7 +110,7 @@ class Control:
         await self._to.intake_tx.send(intake.CommandDone(row_id=job.row_id, place=job.place))
         self._nursery.start_soon(self._answer, job, text)
 
-    async def _note(self, row_id: RowId, text: strings.Text) -> None:
+    async def _note(self, row_id: RowId, text: Answer) -> None:
         answer = msgspec.json.encode(text)
         done: journal.Done | journal.Failed = await store(
             self._to.journal_tx,
@@ -118,7 +118,7 @@ class Control:
         )
         assert isinstance(done, journal.Done)
 
-    async def _answer(self, job: Job, text: strings.Text | None) -> None:
+    async def _answer(self, job: Job, text: Answer | None) -> None:
         """Send the answer until it is out, then close the row."""
         while text is not None and not await self._answers.deliver(
             job.message_id, job.chat_id, text, job.what
@@ -127,3 +127,11 @@ class Control:
             await trio.sleep(ANSWER_AGAIN_S)
         await close_row(self._to.journal_tx, job.row_id, RowState.COMMAND, job.what, self._now_ms())
         await self._to.intake_tx.send(intake.CommandClosed(row_id=job.row_id))
+
+
+def _noted(answer: bytes) -> Answer:
+    """Read an answer as an earlier run noted it."""
+    try:
+        return msgspec.json.decode(answer, type=strings.Text)
+    except msgspec.ValidationError:
+        return msgspec.json.decode(answer, type=CardAnswer)

@@ -13,12 +13,14 @@ from typing import Final
 import structlog
 import trio
 
+from actors.intake.choosing import Choosing
 from actors.intake.peers import ASK_WITHIN_S, Peers, call
 from actors.intake.rows import close_row
 from actors.intake.stop import Stopper
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, intake, journal, ownership
 from protocol import strings
+from protocol.cards import choice_card
 from protocol.cards import question as asking
 from protocol.errors import RemoteProtocolError
 from protocol.ids import MessageId
@@ -49,6 +51,7 @@ class Presses:
     ) -> None:
         self._to = peers
         self._stopper = stopper
+        self._choosing = Choosing(peers, stopper)
         self._policy = policy
         self._nursery = nursery
         self._now_ms = now_ms
@@ -66,8 +69,12 @@ class Presses:
                 message.reply.send(None)
                 closes = True
             else:
+                chosen = choice_card.read_press(action)
                 question_id = asking.question_of(action.value)
-                if question_id is None:
+                if chosen is not None:
+                    await self._choosing.press(chosen, action.message_id, message.reply)
+                    closes = True
+                elif question_id is None:
                     message.reply.send(await self._stopper.press(action))
                     closes = True
                 else:

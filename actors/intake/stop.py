@@ -31,6 +31,12 @@ class Stopper:
     def is_stranger(self, message: MessageReceived) -> bool:
         return access.is_stranger(self._policy(), message.sender_id, message.chat_type)
 
+    def may_choose(self, by: OpenId, chat_id: ChatId, chat_type: str) -> bool:
+        """Whether the gate lets somebody use commands there at this moment."""
+        policy = self._policy()
+        admitted = chat_type in access.admitted_in(policy, by, chat_id)
+        return admitted and not access.is_stranger(policy, by, chat_type)
+
     def is_admin(self, open_id: OpenId) -> bool:
         return open_id in self._policy().admins
 
@@ -108,20 +114,20 @@ class Stopper:
             or not isinstance(turn_id, str)
             or action.chat_id is None
         ):
-            return _toast("warning", strings.TOAST_UNKNOWN)
+            return toast("warning", strings.TOAST_UNKNOWN)
         answer = await self._ask_to_stop(
             SessionId(session_id), TurnId(turn_id), action.chat_id, action.operator_id
         )
         match answer:
             case lane.Stopped():
-                return _toast("success", strings.TOAST_STOPPED)
+                return toast("success", strings.TOAST_STOPPED)
             case lane.NotAllowed():
-                return _toast("warning", strings.NOT_ALLOWED_TO_STOP)
+                return toast("warning", strings.NOT_ALLOWED_TO_STOP)
             case _:
-                return _toast("info", strings.NOTHING_RUNNING)
+                return toast("info", strings.NOTHING_RUNNING)
 
     async def _decide(self, press: Press) -> intake.Toast:
-        too_late = _toast("info", strings.TOAST_TOO_LATE)
+        too_late = toast("info", strings.TOAST_TOO_LATE)
         answer: intake.Toast = await ask_or(
             self._to.approvals_tx,
             lambda reply: approvals.Pressed(press=press, policy=self._policy(), reply=reply),
@@ -159,5 +165,5 @@ class Stopper:
         )
 
 
-def _toast(kind: str, text: strings.Text) -> intake.Toast:
+def toast(kind: str, text: strings.Text) -> intake.Toast:
     return intake.Toast(kind=kind, en=text.en, zh=text.zh)

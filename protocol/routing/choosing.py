@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from protocol import strings
@@ -50,19 +50,10 @@ def skips_approvals(choice: Choice) -> bool:
     return bool(named or _SKIPS_DESCRIBED.search(choice.description or ""))
 
 
-def current(option: Option, kind: OptionKind) -> Text:
+def current(option: Option, kind: OptionKind, shown: Callable[[str], str] = quoted) -> Text:
     """Return what holds now: ``Mode: x``."""
     held = next((one.name for one in option.choices if one.id == option.value), option.value)
-    return NAMES[kind].format(value=held)
-
-
-def listing(option: Option, kind: OptionKind) -> Text:
-    """Return what holds now, and what there is to choose."""
-    text = current(option, kind)
-    for one in option.choices:
-        about = f" – {quoted(one.description, 120)}" if one.description else ""
-        text = text.plus(f"\n• {quoted(one.name, 80)}{about}")
-    return text
+    return NAMES[kind].format(value=shown(held))
 
 
 def commands(offer: Offer | None, alias: str) -> Text:
