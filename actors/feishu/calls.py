@@ -110,7 +110,7 @@ def _message_call(operation: gateway.Operation) -> HttpCall | None:
         case gateway.ReplyMessage(message_id=message_id):
             return _call(
                 Api.REPLY_MESSAGE,
-                _message(operation),
+                _message(operation) | ({"reply_in_thread": True} if operation.in_thread else {}),
                 {"message_id": message_id},
                 resource=operation.chat_id,
             )

@@ -152,6 +152,8 @@ class ReplyMessage(Operation, frozen=True, kw_only=True):
     uuid: str
     chat_id: ChatId | None = None
     """Of the message replied to, for the per-chat budget."""
+    in_thread: bool = False
+    """Whether it goes into the topic of that message."""
 
 
 class CreateMessage(Operation, frozen=True, kw_only=True):

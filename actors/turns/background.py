@@ -13,7 +13,7 @@ from actors.turns.client import TurnClient
 from protocol import strings
 from protocol.cards.turn import TurnState
 from protocol.ids import idempotency_key
-from protocol.platform.outcomes import again_after_s
+from protocol.platform.outcomes import Gone, Outcome, again_after_s
 
 ASK_WITHIN_S: Final = 5.0
 _TRIES: Final = Tries(
@@ -47,13 +47,21 @@ async def is_background(client: TurnClient, state: TurnState) -> bool:
 
 
 async def send_background_notice(client: TurnClient, state: TurnState) -> None:
-    """Send to the chat that the turn is done, or failed; within a minute, or not at all."""
+    """Send to its chat or topic that the turn is done, or failed; within a minute, or not."""
     opening, form = client.opening, _NOTICES[state]
     text = form.format(alias=opening.alias).speak(client.peers.language)
-    notice = gateway.CreateMessage(
+    content = msgspec.json.encode({"text": text}).decode()
+    to_chat = gateway.CreateMessage(
         chat_id=opening.chat_id,
         msg_type="text",
-        content_json=msgspec.json.encode({"text": text}).decode(),
+        content_json=content,
         uuid=idempotency_key(opening.turn_id, "background"),
     )
-    await while_it_helps(lambda: client.call(notice, gateway.Priority.CREATE), _TRIES)
+    in_topic = client.reply("text", content, "background-topic")
+    for notice in in_topic if opening.topic is not None else (to_chat,):
+        if not isinstance(await _send(client, notice), Gone):
+            return
+
+
+async def _send(client: TurnClient, notice: gateway.Operation) -> Outcome:
+    return await while_it_helps(lambda: client.call(notice, gateway.Priority.CREATE), _TRIES)

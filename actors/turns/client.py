@@ -113,6 +113,7 @@ class TurnClient:
             msg_type=msg_type,
             content_json=content_json,
             uuid=idempotency_key(opening.turn_id, *names),
+            in_thread=opening.topic is not None,
         )
         return reply, chat
 

@@ -156,3 +156,24 @@ async def test_rows_that_wait_follow_the_binding_of_their_topic(state_dir: Path)
         assert "kept" in await group.next_text()
         assert await group.asks(thread, "/use -") == "Switched to boss (previous: api)"
         assert (await take(boss))["content"].endswith("for whom")
+
+
+async def test_what_a_turn_shows_is_in_its_topic_its_ping_too(state_dir: Path) -> None:
+    async with (
+        open_group(state_dir, "topic_mode", groupReplyMode="static") as group,
+        worker(state_dir, "api", "dispatcher") as api,
+        worker(state_dir, "web"),
+    ):
+        thread, _ = await group.topic("work")
+        running = await take(api)
+        other, _ = await group.topic("/use web")
+        assert "Switched to web" in await group.next_text()
+        assert (await group.asks(thread, "/use web")).startswith("Switched to web")
+        await end(api, running, text="The result.")
+        assert await group.next_text() == "✅ api done"
+        ours = [
+            one
+            for one in await group.platform.messages(group.chat)
+            if one["sender"]["type"] == "app"
+        ]
+        assert [one["thread_id"] for one in ours] == [other, thread, thread, thread]

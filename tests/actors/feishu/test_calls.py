@@ -121,6 +121,18 @@ ROWS: dict[str, tuple[gateway.Operation, Callable[[], Any]]] = {
         ),
         lambda: request(IM, "reply_message", CONTENT, message_id=MESSAGE),
     ),
+    "reply in a topic": (
+        gateway.ReplyMessage(
+            message_id=MESSAGE,
+            msg_type="text",
+            content_json=CONTENT["content"],
+            uuid="u-1",
+            in_thread=True,
+        ),
+        lambda: request(
+            IM, "reply_message", {**CONTENT, "reply_in_thread": True}, message_id=MESSAGE
+        ),
+    ),
     "send": (
         gateway.CreateMessage(
             chat_id=CHAT, msg_type="text", content_json=CONTENT["content"], uuid="u-1"
