@@ -286,7 +286,7 @@ class Link:
                 self._session_id = SessionId(register.session_id)
                 self._options.admitted(register, answer.choices)
                 self._reader.body_bytes_max = BODY_BYTES_MAX
-                self._calls.admitted(register)
+                self._calls.admitted(register, verified.by)
                 self._permissions.admitted(SessionId(register.session_id), answer.alias)
                 self._send(
                     wire.Registered(

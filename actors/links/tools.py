@@ -20,6 +20,7 @@ from actors.messages.outbound import Caller
 from protocol.ids import ConnectionId, SessionId
 from protocol.routing import lease
 from protocol.wire import messages as wire
+from protocol.wire.inside import speaks_for_session
 
 ASK_WITHIN_S: Final = 5.0
 CALLS_AT_ONCE_MAX: Final = 16
@@ -57,11 +58,15 @@ class ToolCalls:
         self._ownership_tx = ownership_tx
         self._send = send
         self._registered: wire.Register | None = None
+        self._has_session = False
         self._under_way = 0
 
-    def admitted(self, register: wire.Register) -> None:
-        """From now on calls are of this session, or of an operator."""
+    def admitted(self, register: wire.Register, proven_by: wire.Role) -> None:
+        """From now on calls are of this session, of one it speaks for, or of an operator."""
         self._registered = register
+        self._has_session = register.role != "observer" or speaks_for_session(
+            register.role, register.capabilities, proven_by
+        )
 
     async def use(self, tool: wire.Tool, nursery: trio.Nursery) -> None:
         """Answer a call, here or in *nursery*."""
@@ -88,7 +93,7 @@ class ToolCalls:
             of_operators = self._tools.of_operators[tool.name]
             return lambda: of_operators(tool.args)
         if tool.name in self._tools.of_sessions:
-            if register.role == "observer":
+            if not self._has_session:
                 return _observer
             of_sessions = self._tools.of_sessions[tool.name]
             caller = Caller(

@@ -6,6 +6,7 @@ from actors.messages import ownership
 from protocol.routing import lease
 from protocol.routing.roster import KnownSession
 from protocol.wire import messages as wire
+from protocol.wire.inside import speaks_for_session
 
 VERSION_CHARACTERS_MAX = 128
 CAPABILITY_CHARACTERS_MAX = 64
@@ -32,7 +33,11 @@ def refusal(
             code="too_many_sessions",
             message=f"{lease.SESSIONS_MAX} sessions are live already; close some first",
         )
-    return None if is_sessionless(message) else _role_mismatch(message, role, state.lease)
+    inside = speaks_for_session(message.role, message.capabilities, message.proven_by)
+    if is_sessionless(message) and not inside:
+        return None
+    as_role = message.proven_by if inside else message.role
+    return _role_mismatch(message, as_role, role, state.lease)
 
 
 def admitted(known: KnownSession, held: lease.LeaseState) -> ownership.Admitted:
@@ -46,7 +51,10 @@ def alias(message: ownership.Register, state: lease.State) -> str:
 
 
 def _role_mismatch(
-    message: ownership.Register, known: wire.Role | None, held: lease.LeaseState
+    message: ownership.Register,
+    as_role: wire.Role,
+    known: wire.Role | None,
+    held: lease.LeaseState,
 ) -> ownership.NotAdmitted | None:
     """A session id belongs to the role it was first registered under.
 
@@ -55,12 +63,12 @@ def _role_mismatch(
     """
     # Of a journal from before roles were kept, the lease still knows the dispatcher.
     belongs_to = known or ("dispatcher" if message.session_id == held.dispatcher else None)
-    if belongs_to in (None, message.role) or message.proven_by == "dispatcher":
+    if belongs_to in (None, as_role) or message.proven_by == "dispatcher":
         return None
     return ownership.NotAdmitted(
         code="role_mismatch",
         message=f"session id {message.session_id} belongs to role {belongs_to}, not"
-        f" {message.role}; use another id, or prove it with the dispatcher's token",
+        f" {as_role}; use another id, or prove it with the dispatcher's token",
     )
 
 

@@ -12,6 +12,7 @@ import mimetypes
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ from actors.proxies.client import LinkChanged, Proxy, Turn, open_proxy
 from actors.proxies.conversations import Conversations
 from actors.proxies.errors import Disconnected, ProxyError, Refused, StandingBy, StartFailed
 from actors.proxies.reporting import LinkReporter
-from actors.proxies.settings import ProxySettings
+from actors.proxies.settings import ProxySettings, inside_environment
 from protocol.agents import acp, starting
 from protocol.wire import messages as wire
 
@@ -55,7 +56,8 @@ async def serve(settings: AcpSettings) -> None:
     failure: ProxyError | None = None
     async with trio.open_nursery() as nursery:
         conversations = Conversations(settings.proxy, settings.agent.cwd, settings.agent.command)
-        runner = _Runner(settings.agent, nursery, conversations)
+        inside = inside_environment(settings.proxy, os.environ)
+        runner = _Runner(settings.agent, nursery, conversations, inside)
         link_changed: LinkChanged = LinkReporter("larkd acp")
         if settings.reports_start:
             failure = await runner.start()
@@ -104,9 +106,14 @@ class _Runner:
     """Answers turns one by one, with an agent that runs."""
 
     def __init__(
-        self, settings: AgentSettings, nursery: trio.Nursery, conversations: Conversations
+        self,
+        settings: AgentSettings,
+        nursery: trio.Nursery,
+        conversations: Conversations,
+        inside: Mapping[str, str],
     ) -> None:
         self._settings = settings
+        self._inside = inside
         self._conversations = conversations
         self._nursery = nursery
         self._agent: Agent | None = None
@@ -238,6 +245,7 @@ class _Runner:
             self._settings.cwd,
             self._settings.extra_environment,
             os.environ,
+            self._inside,
         )
         failure: AgentFailed | None = None
         try:

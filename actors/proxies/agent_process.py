@@ -119,12 +119,16 @@ class AgentProcess:
 
 
 async def start_agent(
-    command: Sequence[str], cwd: str, extra: Mapping[str, str], environment: Mapping[str, str]
+    command: Sequence[str],
+    cwd: str,
+    extra: Mapping[str, str],
+    environment: Mapping[str, str],
+    inside: Mapping[str, str],
 ) -> AgentProcess:
     """Start the agent in its own process group.
 
-    It gets a few variables of *environment*, and *extra*, whose values are taken out of
-    everything it says on standard error.
+    It gets a few variables of *environment*, *inside* (which session it works for), and
+    *extra*, whose values are taken out of everything it says on standard error.
 
     Raises:
         AgentNotStarted: there is no such command, or it can't be run.
@@ -140,7 +144,7 @@ async def start_agent(
             stderr=subprocess.PIPE,
             cwd=cwd,
             env={key: environment[key] for key in PASSED if key in environment}
-            | {"LARKD_INSIDE": "acp"}
+            | dict(inside)
             | dict(extra),
             start_new_session=True,
         )

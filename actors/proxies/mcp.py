@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import trio
 
 from actors.proxies.autostart import Autostart
@@ -47,7 +48,8 @@ async def serve(
 ) -> None:
     """Serve until the client is gone.
 
-    *inside* an agent that ``larkd acp`` runs there is a session already: none is registered.
+    *inside* an agent that ``larkd acp`` runs there is a session already: none is registered,
+    and the tools are that session's.
     """
     async with trio.open_nursery() as nursery:
         server = _Server(settings, autostart, nursery, inside=inside)
@@ -166,7 +168,9 @@ class _Server:
                     call.cancel(reason="the client cancelled it")
             case mcp.PERMISSION_REQUEST:
                 request = mcp.permission_request(params)
-                if request is not None and request.request_id not in self._permissions:
+                known = request is not None and request.request_id in self._permissions
+                # Inside an agent, what it asks leave for comes by its own protocol.
+                if request is not None and not known and not self._inside:
                     self._nursery.start_soon(self._ask_permission, request)
 
     async def _send(self, message: Message) -> None:
@@ -214,8 +218,6 @@ class _Server:
             found = await ask_doctor(self._settings, verbose=args.get("verbose") is True)
             return mcp.tool_result(found)
         try:
-            if self._inside:
-                raise Disconnected(mcp.INSIDE)
             if self._proxy is None:
                 raise Disconnected(mcp.NOT_REACHABLE)
             if self._proxy.ended is not None:
@@ -230,7 +232,7 @@ class _Server:
 
     def _attach(self) -> None:
         """Look for the daemon, once: some clients only list what there is, and go."""
-        if not self._attaching and not self._inside:
+        if not self._attaching:
             self._attaching = True
             self._nursery.start_soon(self._stay_attached)
 
@@ -310,8 +312,16 @@ def main(state: StateDir, environment: Mapping[str, str]) -> int:
         waits_for_daemon=True,
         goodbye_s=GOODBYE_S,
     )
+    inside = environment.get("LARKD_INSIDE") == "acp"
+    if inside:
+        settings = msgspec.structs.replace(
+            settings,
+            session_id=environment.get("LARKD_SESSION_ID") or settings.session_id,
+            role="observer",
+            token_file=state.token(role),
+            capabilities=(wire.CAPABILITY_INSIDE,),
+        )
     settings = of_environment(settings, environment)
     stdio = PrivateStdio()
-    inside = environment.get("LARKD_INSIDE") == "acp"
     trio.run(partial(serve, settings, Autostart(state, environment), stdio, inside=inside))
     return 0

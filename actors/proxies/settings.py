@@ -70,3 +70,19 @@ def of_environment(settings: ProxySettings, environ: Mapping[str, str]) -> Proxy
         token_file=Path(token_file) if token_file else settings.token_file,
         ca_file=Path(ca_file) if ca_file else settings.ca_file,
     )
+
+
+def inside_environment(settings: ProxySettings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what an agent's own ``larkd mcp`` needs to offer the tools of this session.
+
+    Places and names alone: the token is read from its file.
+    """
+    places = ("LARKD_STATE_DIR", "LARKD_ADDRESS", "LARKD_TOKEN_FILE", "LARKD_CA_FILE")
+    named = {key: environ[key] for key in places if environ.get(key)}
+    if settings.state_dir is not None:
+        named["LARKD_STATE_DIR"] = str(settings.state_dir.absolute())
+    return named | {
+        "LARKD_INSIDE": "acp",
+        "LARKD_SESSION_ID": settings.session_id,
+        "LARKD_ROLE": settings.role,
+    }

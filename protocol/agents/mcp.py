@@ -26,10 +26,6 @@ PERMISSION_REQUEST: Final = "notifications/claude/channel/permission_request"
 PERMISSION: Final = "notifications/claude/channel/permission"
 DOCTOR: Final = "feishu_channel_doctor"
 NOT_REACHABLE: Final = "larkd is not reachable; reconnecting"
-INSIDE: Final = (
-    "this agent is attached by larkd acp: what it answers is shown in the chat by itself, and"
-    " this server registers no session of its own"
-)
 ALLOW: Final = "allow"
 DENY: Final = "deny"
 

@@ -40,9 +40,11 @@ CAPABILITY_RESTORES: Final = "restores"
 CAPABILITY_OPERATOR: Final = "operator"
 """A dispatcher-role connection with it is a person at the command line: it may call what
 the dispatcher may, and is no session: not listed, never dispatcher, owner or target."""
-
+CAPABILITY_INSIDE: Final = "inside"
+"""An observer with it speaks for the session it names: see ``protocol.wire.inside``."""
 CAPABILITIES: Final = frozenset(
     {
+        CAPABILITY_INSIDE,
         CAPABILITY_TURNS,
         CAPABILITY_CANCEL,
         CAPABILITY_PERMISSION,

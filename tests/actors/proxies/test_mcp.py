@@ -23,7 +23,7 @@ from tests.kit.daemon import (
     open_platform,
     wait_reactions,
 )
-from tests.kit.raw_proxy import session
+from tests.kit.raw_proxy import connect, session
 from tests.kit.stdio_process import Map, StdioProcess, larkd, open_stdio
 
 CHANNEL = "notifications/claude/channel"
@@ -404,3 +404,47 @@ async def test_another_session_may_not_reply_where_it_was_never_spoken_to(
             False,
             f"session session-one was never given a message from chat {chat['chat_id']}",
         )
+
+
+# ── inside an agent that is attached already ────────────────────────────────
+
+
+async def test_inside_an_attached_agent_it_has_that_session_s_tools_and_is_no_session(
+    state_dir: Path,
+) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "robot", "session") as robot,
+        mcp(state_dir, role="session", LARKD_SESSION_ID="robot", LARKD_INSIDE="acp") as client,
+    ):
+        status = await attached(client)
+        assert [one["sessionId"] for one in status["sessions"]] == ["robot"]
+        chat = await platform.chat()
+        reply = {"chat_id": chat["chat_id"], "text": "from inside"}
+        _, refused = await client.tool("reply", **reply)
+        assert refused.startswith("session robot was never given a message from chat")
+        await platform.send(chat, "/use robot")
+        await platform.send(chat, "hello")
+        await robot.until("deliver")
+        sent, text = await client.tool("reply", **reply)
+        assert sent, text
+        assert any("from inside" in one["content"] for one in await platform.messages(chat))
+
+
+async def test_inside_nobody_speaks_for_a_session_without_its_role_s_token(
+    state_dir: Path,
+) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "boss", "dispatcher"),
+        session(state_dir, "boss", "observer", capabilities=["inside"]) as observer,
+        connect(state_dir) as other,
+    ):
+        answer = await observer.tool("inbox")
+        assert answer["error"] == "an observer may call feishu_channel_status only"
+        refused = await other.register(
+            state_dir, "boss", "observer", token_role="session", capabilities=["inside"]
+        )
+        assert (refused["t"], refused["code"]) == ("refused", "role_mismatch")
