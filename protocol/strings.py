@@ -353,6 +353,7 @@ STALLED: Final = Text(
     "{alias} has shown nothing for {minutes} min. Send stop to end it.",
     "{alias} 已 {minutes} 分钟没有新内容，可发送 stop 停止。",
 )
+NOT_READ_YET: Final = Text("{alias} has not read this yet.", "{alias} 还没有读取这条消息。")
 MAY_REPEAT: Final = Text(
     "(The card could not be updated. Some of this may be on it already.)",
     "（卡片无法更新，以下内容可能与卡片上的重复。）",

@@ -307,9 +307,7 @@ class App:
             ownership_tx=self._boxes.ownership.tx,
             show_turn=lambda opening, inbox, own: turns.show_turn(opening, inbox, own, self._turns),
             finish_crashed=lambda opening: turns.finish_crashed(opening, self._turns),
-            mark=lambda account, message_id, turn_id, answered: turns.mark_until(
-                answered, turns.TypingMark(account, message_id, turn_id, self._turns), self._cleanup
-            ),
+            mark=lambda given: turns.show_given(given, self._turns, self._cleanup),
         )
 
         async def run_lane(

@@ -79,6 +79,7 @@ class _Host:
                 lane.Detached(session_id=session_id)
                 | lane.Wake(session_id=session_id)
                 | lane.RowClosed(session_id=session_id)
+                | lane.ToolCalled(session_id=session_id)
                 | lane.RowRevoked(session_id=session_id)
             ):
                 await self._send(session_id, message)

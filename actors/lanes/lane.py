@@ -78,7 +78,7 @@ class Lane:
         self._more = False
         self._draining = False
         self._unresponsive: TurnId | None = None
-        self._marked: dict[RowId, trio.Event] = {}  # of a channel session
+        self._marked: dict[RowId, lane.Given] = {}  # of a channel session
 
     async def serve(self, inbox: trio.MemoryReceiveChannel[lane.LaneMessage]) -> None:
         """Serve until the session is gone and its last card is final."""
@@ -109,6 +109,9 @@ class Lane:
                 self._more = True
             case lane.RowClosed(row_id=row_id):
                 self._unmark(row_id)
+            case lane.ToolCalled():
+                for given in self._marked.values():
+                    given.read.set()
             case lane.Fetched():
                 self._fetched(message)
             case lane.StopTurn():
@@ -188,7 +191,7 @@ class Lane:
         if wire.CAPABILITY_TURNS in peer.capabilities:
             inputs = self._open_turn(peer, row, turn_id, fetched.reply_mode)
         else:
-            self._mark(row, turn_id)
+            self._mark(lane.Given(row, turn_id, peer.alias))
         offer(
             peer.link,
             link.Offered(
@@ -206,22 +209,22 @@ class Lane:
             ),
         )
 
-    def _mark(self, row: Offer, turn_id: TurnId) -> None:
+    def _mark(self, given: lane.Given) -> None:
         """What a channel session was given shows that, until it answers it."""
         if len(self._marked) < MARKED_MAX:
-            self._nursery.start_soon(self._show_mark, row, turn_id)
+            self._nursery.start_soon(self._show_mark, given)
 
-    async def _show_mark(self, row: Offer, turn_id: TurnId) -> None:
-        answered = self._marked[row.row_id] = trio.Event()
+    async def _show_mark(self, given: lane.Given) -> None:
+        self._marked[given.offer.row_id] = given
         try:
-            await self._to.mark(row.account, row.prepared.message_id, turn_id, answered)
+            await self._to.mark(given)
         finally:
-            self._marked.pop(row.row_id, None)
+            self._marked.pop(given.offer.row_id, None)
 
     def _unmark(self, row_id: RowId) -> None:
-        answered = self._marked.get(row_id)
-        if answered is not None:
-            answered.set()
+        given = self._marked.get(row_id)
+        if given is not None:
+            given.end()
 
     def _open_turn(
         self, peer: lane.Attached, row: Offer, turn_id: TurnId, mode: ReplyMode | None

@@ -8,7 +8,6 @@ import msgspec
 import trio
 
 from actors.messages import lane, ownership, turn
-from protocol.ids import AccountId, MessageId, TurnId
 
 ShowTurn = Callable[
     [
@@ -21,8 +20,9 @@ ShowTurn = Callable[
 """Shows one turn until its final state was accepted; notifies the lane of its end."""
 FinishCrashed = Callable[[turn.TurnOpening], Awaitable[None]]
 """Brings the cards of a turn whose actor crashed to error, by what the ledger knows."""
-MarkMessage = Callable[[AccountId, MessageId, TurnId, trio.Event], Awaitable[None]]
-"""Marks a message as being worked on in a turn, until the event or until cancelled."""
+MarkMessage = Callable[[lane.Given], Awaitable[None]]
+"""Marks what a channel session was given until it is over or until cancelled; its sender
+learns once where it is not read."""
 
 
 class Peers(msgspec.Struct, frozen=True, kw_only=True):

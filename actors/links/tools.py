@@ -13,9 +13,9 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from actors.kit.mailbox import ask_or
+from actors.kit.mailbox import ask_or, offer
 from actors.links.own_turns import OwnTurnPeers
-from actors.messages import ownership
+from actors.messages import lane, ownership
 from actors.messages.outbound import Caller
 from protocol.ids import ConnectionId, SessionId
 from protocol.routing import lease
@@ -99,6 +99,9 @@ class ToolCalls:
             caller = Caller(
                 session_id=SessionId(register.session_id), cwd=register.metadata.get("cwd")
             )
+            if self._tools.own_turns is not None:
+                called = lane.ToolCalled(session_id=caller.session_id)
+                offer(self._tools.own_turns.lanes_tx, called)
             return lambda: of_sessions(caller, tool.args)
         return None
 

@@ -21,6 +21,7 @@ from protocol.ids import (
     SessionId,
     TurnId,
 )
+from protocol.routing.delivery import Offer
 from protocol.wire.messages import CancelReason, TurnStatus
 
 
@@ -52,6 +53,29 @@ class RowClosed(Message, frozen=True, kw_only=True):
 
     session_id: SessionId
     row_id: RowId
+
+
+class ToolCalled(Message, frozen=True, kw_only=True):
+    """The session called a tool of its own: it has read what it was given. May be dropped."""
+
+    session_id: SessionId
+
+
+class Given:
+    """A row that a channel session was given, and what has become of it since."""
+
+    def __init__(self, offer: Offer, turn_id: TurnId, alias: str) -> None:
+        self.offer = offer
+        self.turn_id = turn_id
+        self.alias = alias
+        self.read = trio.Event()
+        """The session called a tool, or :attr:`over`."""
+        self.over = trio.Event()
+        """It was answered, or its session is gone."""
+
+    def end(self) -> None:
+        self.read.set()
+        self.over.set()
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +195,7 @@ LaneMessage = (
     | Detached
     | Wake
     | RowClosed
+    | ToolCalled
     | StopTurn
     | OpenOwnTurn
     | RowRevoked

@@ -64,6 +64,7 @@ class World:
         self.answered: list[RowId] = []
         self.unresponsive = False
         self.marks: list[MessageId] = []
+        self.given: list[lane.Given] = []
         self.turns: dict[TurnId, list[turn.TurnInput]] = {}
         self.openings: list[turn.TurnOpening] = []
         self.crash_turns = False
@@ -95,11 +96,11 @@ class World:
         async for message in self.link_rx:
             self.sent.append(message)
 
-    async def mark(
-        self, _account: AccountId, message_id: MessageId, _turn_id: TurnId, answered: trio.Event
-    ) -> None:
+    async def mark(self, given: lane.Given) -> None:
+        message_id = given.offer.prepared.message_id
         self.marks.append(message_id)
-        await answered.wait()
+        self.given.append(given)
+        await given.over.wait()
         self.marks.remove(message_id)
 
     async def show_turn(
@@ -256,6 +257,22 @@ async def test_what_a_channel_session_was_given_is_marked_until_it_is_answered_o
         await world.lanes_tx.send(lane.Detached(session_id=SESSION, connection_id=ConnectionId(1)))
         await wait_all_tasks_blocked()
         assert world.marks == []
+
+
+async def test_a_tool_call_of_a_session_reads_what_it_was_given_until_then(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.attach("permission")
+        await world.give(row(1))
+        assert not world.given[0].read.is_set()
+        await world.lanes_tx.send(lane.ToolCalled(session_id=SESSION))
+        await world.give(row(2))
+        assert [given.read.is_set() for given in world.given] == [True, False]
+        assert world.marks == ["om_1", "om_2"], "neither is answered"
+        await world.lanes_tx.send(lane.RowClosed(session_id=SESSION, row_id=RowId(2)))
+        await wait_all_tasks_blocked()
+        assert world.given[1].read.is_set()
 
 
 async def test_a_channel_session_gets_rows_as_they_come(autojump_clock: MockClock) -> None:
