@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from tests.daemon.test_approvals import approval_card, press
+from tests.daemon.test_choosing import choices
 from tests.daemon.test_commands import Chat
 from tests.kit.daemon import Platform, environment, open_daemon, open_platform
 from tests.kit.stdio_process import larkd
@@ -294,10 +295,11 @@ async def test_modes_of_an_agent_are_chosen_from_the_chat(state_dir: Path, tmp_p
         await home.say("blocks")
         await home.card("Done · ")
         chat = Chat(home.platform, home.chat)
-        listed = await chat.ask_skipping_notices("/mode")
-        assert listed.splitlines()[0] == "Mode: Ask"
-        assert await chat.ask("/mode plan") == "Mode: Plan"
-        assert (await chat.ask("/mode")).startswith("Mode: Plan")
+        await chat.send("/mode")
+        await choices(home.platform, home.chat, "Mode: Ask")
+        assert await chat.ask_skipping_notices("/mode plan") == "Mode: Plan"
+        await chat.send("/mode")
+        await choices(home.platform, home.chat, "Mode: Plan")
 
 
 async def test_a_conversation_goes_on_after_a_crash_of_the_proxy(
