@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -284,6 +284,11 @@ def standbys(connection: Connection, cluster: str | None = None) -> tuple[Standb
         " WHERE %(cluster)s::text IS NULL OR cluster = %(cluster)s ORDER BY seen_at DESC",
         {"cluster": cluster},
     )
+    return read_standbys(rows)
+
+
+def read_standbys(rows: Iterable[Sequence[Any]]) -> tuple[Standby, ...]:
+    """Read rows of cluster, node, addresses, version and the milliseconds since it was seen."""
     return tuple(
         Standby(
             cluster=of,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.journal.db import Db
-from actors.journal.postgres.claim import Standby
+from actors.journal.postgres.claim import read_standbys
 
 
 def ask_news(db: Db, cluster: str, *, seen_ms_max: int) -> Callable[[], dict[str, Any]]:
@@ -23,16 +23,7 @@ def ask_news(db: Db, cluster: str, *, seen_ms_max: int) -> Callable[[], dict[str
 
     def news() -> dict[str, Any]:
         return {
-            "standbys": tuple(
-                Standby(
-                    cluster=of,
-                    node=node,
-                    addresses=tuple(map(str, addresses or ())),
-                    version=version,
-                    seen_ms=seen_ms,
-                )
-                for of, node, addresses, version, seen_ms in standbys.all()
-            ),
+            "standbys": read_standbys(standbys.all()),
             "keys": dict(keys.all()),
         }
 
