@@ -33,7 +33,7 @@ from protocol.config.settings import Settings
 from protocol.routing.claim import Sight, Watch, spread_s
 from protocol.wire import messages as wire
 from protocol.wire.framing import frame
-from protocol.wire.messages import ROLES
+from protocol.wire.vocabulary import ROLES
 
 LOOK_EVERY_S: Final = 0.25
 SIGN_IN_EVERY_S: Final = 5.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from actors.host.arguments import DaemonArguments
-from protocol.wire.messages import ROLES
+from protocol.wire.vocabulary import ROLES
 
 DESCRIPTION: Final = """\
 Own the long connection of a Feishu/Lark bot, and give it to coding-agent sessions.

@@ -14,7 +14,7 @@ from actors.cli.output import CommandFailed, Output
 from actors.host import archive
 from protocol import __version__
 from protocol.config.places import StateDir
-from protocol.wire.messages import ROLES
+from protocol.wire.vocabulary import ROLES
 
 JOURNAL_NAME: Final = "larkd.db"
 

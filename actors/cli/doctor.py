@@ -48,7 +48,7 @@ from protocol.config.places import StateDir
 from protocol.config.settings import AccountSettings, ConfigurationError, Settings
 from protocol.platform.outcomes import BotInfo, CredentialsRefused, NoAnswer, Outcome
 from protocol.platform.registration import grant_link
-from protocol.wire.messages import ROLES
+from protocol.wire.vocabulary import ROLES
 
 ONLINE_WITHIN_S: Final = 15.0
 

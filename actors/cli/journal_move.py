@@ -10,7 +10,7 @@ from actors.host import state_dir
 from actors.host.tokens import read_token
 from actors.journal.postgres import move_into
 from protocol.config.places import StateDir
-from protocol.wire.messages import ROLES
+from protocol.wire.vocabulary import ROLES
 
 
 def run(state: StateDir, parsed: argparse.Namespace) -> Output:

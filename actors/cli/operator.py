@@ -20,7 +20,7 @@ from actors.proxies.settings import ProxySettings, of_environment
 from protocol import __version__
 from protocol.config.places import DaemonInfo, StateDir
 from protocol.errors import RemoteProtocolError
-from protocol.wire import codec
+from protocol.wire import codec, vocabulary
 from protocol.wire import messages as wire
 from protocol.wire.auth import is_daemon, proof
 from protocol.wire.framing import FrameReader, frame
@@ -214,14 +214,14 @@ async def _register(endpoint: Endpoint, settings: ProxySettings) -> _Daemon:
     try:
         hello = await daemon.next(wire.Hello)
         register = wire.Register(
-            protocol=wire.PROTOCOL_VERSION,
+            protocol=vocabulary.PROTOCOL_VERSION,
             session_id=settings.session_id,
             role=settings.role,
             proof=proof(endpoint.token, hello.nonce, settings.session_id, settings.role),
-            nonce=os.urandom(wire.NONCE_BYTES),
+            nonce=os.urandom(vocabulary.NONCE_BYTES),
             pid=os.getpid(),
             proxy_version=__version__,
-            capabilities=[wire.CAPABILITY_OPERATOR],
+            capabilities=[vocabulary.CAPABILITY_OPERATOR],
         )
         await daemon.send(register)
         registered = await daemon.next(wire.Registered)

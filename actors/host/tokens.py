@@ -20,7 +20,8 @@ from protocol.config.places import TOKEN_CHARACTERS, StateDir
 from protocol.config.settings import ConfigurationError
 from protocol.wire.auth import Keyring, Verified
 from protocol.wire.console import role_of
-from protocol.wire.messages import ROLES, Register, Role
+from protocol.wire.messages import Register
+from protocol.wire.vocabulary import ROLES, Role
 
 TOKEN_BYTES: Final = 32
 _TOKEN: Final = re.compile(rf"[A-Za-z0-9_-]{{{TOKEN_CHARACTERS}}}", re.ASCII)

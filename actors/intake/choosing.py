@@ -22,9 +22,10 @@ from protocol.routing.command import Name
 from protocol.routing.roster import SessionView
 from protocol.strings import Text
 from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 
 CHOSEN_WITHIN_S: Final = 10.0
-KINDS: Final[Mapping[Name, wire.OptionKind]] = {
+KINDS: Final[Mapping[Name, vocabulary.OptionKind]] = {
     Name.MODE: "mode",
     Name.MODEL: "model",
     Name.EFFORT: "effort",
@@ -46,7 +47,7 @@ class Choosing:
 
     async def choose(
         self,
-        kind: wire.OptionKind,
+        kind: vocabulary.OptionKind,
         current: SessionView | None,
         word: str,
         message: MessageReceived,
@@ -108,7 +109,11 @@ class Choosing:
         return not restricted or self._stopper.is_admin(by)
 
     async def _set(
-        self, session_id: SessionId, option: wire.Option, choice: wire.Choice, kind: wire.OptionKind
+        self,
+        session_id: SessionId,
+        option: wire.Option,
+        choice: wire.Choice,
+        kind: vocabulary.OptionKind,
     ) -> tuple[bool, Text]:
         """Have the session's agent set it; return whether it did, and what to answer."""
         chosen: wire.Chosen = await ask_or(

@@ -12,7 +12,7 @@ from actors.journal.db import Db, Later, change
 from actors.messages import journal
 from protocol.ids import PlaceKey, SessionId
 from protocol.routing.roster import KnownSession, Roster, StartedAgent, reply_mode
-from protocol.wire.messages import ROLES
+from protocol.wire.vocabulary import ROLES
 
 
 def load_roster(db: Db, _message: journal.LoadRoster) -> Roster:

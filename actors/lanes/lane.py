@@ -26,6 +26,7 @@ from protocol.ids import RowId, SessionId, TurnId
 from protocol.routing.delivery import Offer
 from protocol.routing.roster import ReplyMode
 from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 
 TURN_INPUTS_MAX: Final = 64
 """Joined messages a turn's actor may have unread; past it the proxy's TCP pushes back."""
@@ -153,7 +154,7 @@ class Lane:
     def _fetch_if_free(self) -> None:
         if self._peer is None or self._draining or self._fetching or not self._more:
             return
-        if self._turn is not None and wire.CAPABILITY_TURNS in self._peer.capabilities:
+        if self._turn is not None and vocabulary.CAPABILITY_TURNS in self._peer.capabilities:
             return
         self._fetching = True
         self._more = False
@@ -188,7 +189,7 @@ class Lane:
         row = fetched.offer
         turn_id = ids.turn_id(self._settings.random_bytes(ids.TURN_ID_BYTES))
         inputs: trio.MemorySendChannel[turn.TurnInput] | None = None
-        if wire.CAPABILITY_TURNS in peer.capabilities:
+        if vocabulary.CAPABILITY_TURNS in peer.capabilities:
             inputs = self._open_turn(peer, row, turn_id, fetched.reply_mode)
         else:
             self._mark(lane.Given(row, turn_id, peer.alias))
@@ -328,7 +329,7 @@ class Lane:
         self._cancel(running, stop.reason)
         return lane.Stopped(alias=opening.alias, mode=running.mode)
 
-    def _cancel(self, running: _Turn, reason: wire.CancelReason) -> None:
+    def _cancel(self, running: _Turn, reason: vocabulary.CancelReason) -> None:
         """Ask the proxy, show Stopped, start the clock: none waits for another."""
         if running.cancelled:
             return

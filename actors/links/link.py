@@ -27,6 +27,7 @@ from actors.messages import link, ownership, turn
 from protocol.errors import RemoteProtocolError
 from protocol.ids import ConnectionId, EventId, SessionId, TurnId
 from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 from protocol.wire.auth import Verified, WrongProofs
 from protocol.wire.framing import (
     BODY_BYTES_MAX,
@@ -86,7 +87,7 @@ class Link:
         wrong_proofs: WrongProofs,
         places: Places,
     ) -> None:
-        nonce = settings.random_bytes(wire.NONCE_BYTES)
+        nonce = settings.random_bytes(vocabulary.NONCE_BYTES)
         self._stream = stream
         self._remote = is_remote(stream)
         self._id = connection_id
@@ -253,7 +254,7 @@ class Link:
 
     async def _admit(self, register: wire.Register, verified: Verified) -> None:
         self._places.registers(self._id)
-        sessionless = register.role == "observer" or wire.is_operator(
+        sessionless = register.role == "observer" or vocabulary.is_operator(
             register.role, register.capabilities
         )
         if not self._places.admit(self._id, sessionless=sessionless):

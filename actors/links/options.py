@@ -16,6 +16,7 @@ from actors.kit.mailbox import Reply
 from actors.messages import link, ownership
 from protocol.ids import ConnectionId, SessionId
 from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 
 CHOSEN_WITHIN_S: Final = 10.0
 """The contract's: no ``chosen`` in this time is a failure."""
@@ -53,7 +54,7 @@ class Options:
     def admitted(self, register: wire.Register, remembered: Mapping[str, str]) -> None:
         self._session_id = SessionId(register.session_id)
         self._remembered = remembered
-        if wire.CAPABILITY_OPTIONS not in register.capabilities or not remembered:
+        if vocabulary.CAPABILITY_OPTIONS not in register.capabilities or not remembered:
             self.ready.set()
 
     async def offer(self, offer: wire.Offer) -> None:

@@ -20,6 +20,7 @@ from actors.messages.outbound import Caller
 from protocol.ids import ConnectionId, SessionId
 from protocol.routing import lease
 from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 from protocol.wire.inside import speaks_for_session
 
 ASK_WITHIN_S: Final = 5.0
@@ -61,7 +62,7 @@ class ToolCalls:
         self._has_session = False
         self._under_way = 0
 
-    def admitted(self, register: wire.Register, proven_by: wire.Role) -> None:
+    def admitted(self, register: wire.Register, proven_by: vocabulary.Role) -> None:
         """From now on calls are of this session, of one it speaks for, or of an operator."""
         self._registered = register
         self._has_session = register.role != "observer" or speaks_for_session(
@@ -87,7 +88,7 @@ class ToolCalls:
         register = self._registered
         if register is None:
             return None
-        if tool.name in self._tools.of_operators and wire.is_operator(
+        if tool.name in self._tools.of_operators and vocabulary.is_operator(
             register.role, register.capabilities
         ):
             of_operators = self._tools.of_operators[tool.name]

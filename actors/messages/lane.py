@@ -22,7 +22,7 @@ from protocol.ids import (
     TurnId,
 )
 from protocol.routing.delivery import Offer
-from protocol.wire.messages import CancelReason, TurnStatus
+from protocol.wire.vocabulary import CancelReason, TurnStatus
 
 
 class Attached(Message, frozen=True, kw_only=True):

@@ -11,7 +11,8 @@ import trio
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.turn import TurnInput
-from protocol.wire.messages import ByeReason, Cancel, Chosen, Deliver, PermissionVerdict
+from protocol.wire.messages import Cancel, Chosen, Deliver, PermissionVerdict
+from protocol.wire.vocabulary import ByeReason
 
 
 class Offered(Message, frozen=True, kw_only=True):

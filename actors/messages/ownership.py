@@ -16,7 +16,7 @@ from protocol.ids import AccountId, ConnectionId, EventId, PlaceKey, RowId, Sess
 from protocol.routing.delivery import Offer
 from protocol.routing.roster import KnownSession, ReplyMode, SessionView, StartedAgent
 from protocol.wire import messages as wire
-from protocol.wire.messages import RefusedCode, Role
+from protocol.wire.vocabulary import RefusedCode, Role
 
 WAITING_ROWS_MAX: Final = 20
 """Prompts that may wait for one session beside the turn in flight."""

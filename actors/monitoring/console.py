@@ -25,7 +25,7 @@ from actors.monitoring.history import LOOK_EVERY_S, Recorder
 from actors.monitoring.overview import call_tool
 from protocol.ids import ChatId, OpenId, SessionId
 from protocol.routing import lease
-from protocol.wire.messages import Role
+from protocol.wire.vocabulary import Role
 
 PAGE: Final = Path(__file__).parent / "page" / "console.html"
 BODY_BYTES_MAX: Final = 4_096

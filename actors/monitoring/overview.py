@@ -18,7 +18,7 @@ from actors.monitoring.peers import Peers
 from protocol import __version__
 from protocol.ids import AccountId, SessionId
 from protocol.routing import lease
-from protocol.wire.messages import CAPABILITY_OPERATOR
+from protocol.wire.vocabulary import CAPABILITY_OPERATOR
 
 ANSWER_WITHIN_S: Final = 2.0
 LINK_MESSAGES_MAX: Final = 1

@@ -31,7 +31,7 @@ from actors.ownership.status import OwnershipSettings, StatusBoard
 from protocol.ids import ConnectionId, PlaceKey, SessionId
 from protocol.routing import lease
 from protocol.routing.roster import KnownSession
-from protocol.wire.messages import NOT_REGISTERED
+from protocol.wire.vocabulary import NOT_REGISTERED
 
 RETRY_AFTER_MS: Final = 1_000
 

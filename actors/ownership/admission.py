@@ -5,7 +5,7 @@ from __future__ import annotations
 from actors.messages import ownership
 from protocol.routing import lease
 from protocol.routing.roster import KnownSession
-from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 from protocol.wire.inside import speaks_for_session
 
 VERSION_CHARACTERS_MAX = 128
@@ -16,11 +16,11 @@ CAPABILITIES_MAX = 32
 
 def is_sessionless(message: ownership.Register) -> bool:
     """Whether it comes to ask or to operate, and is no session."""
-    return message.role == "observer" or wire.is_operator(message.role, message.capabilities)
+    return message.role == "observer" or vocabulary.is_operator(message.role, message.capabilities)
 
 
 def refusal(
-    message: ownership.Register, state: lease.State, role: wire.Role | None, *, leaving: bool
+    message: ownership.Register, state: lease.State, role: vocabulary.Role | None, *, leaving: bool
 ) -> ownership.NotAdmitted | None:
     """Say why it is not admitted; *role* is the one its id belongs to."""
     if leaving:
@@ -52,8 +52,8 @@ def alias(message: ownership.Register, state: lease.State) -> str:
 
 def _role_mismatch(
     message: ownership.Register,
-    as_role: wire.Role,
-    known: wire.Role | None,
+    as_role: vocabulary.Role,
+    known: vocabulary.Role | None,
     held: lease.LeaseState,
 ) -> ownership.NotAdmitted | None:
     """A session id belongs to the role it was first registered under.
@@ -73,7 +73,7 @@ def _role_mismatch(
 
 
 def _kept(capabilities: frozenset[str]) -> tuple[str, ...]:
-    known = capabilities & wire.CAPABILITIES
+    known = capabilities & vocabulary.CAPABILITIES
     others = sorted(one for one in capabilities - known if len(one) <= CAPABILITY_CHARACTERS_MAX)
     return tuple(sorted((*known, *others[:CAPABILITIES_MAX])))
 

@@ -18,7 +18,7 @@ from actors.ownership.sessions import Sessions
 from protocol.ids import ConnectionId, RowId, SessionId
 from protocol.routing import lease
 from protocol.routing.delivery import Offer
-from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 
 SWEEP_EVERY_S: Final = 10.0
 SWEEP_AGAIN_S: Final = 1.0
@@ -78,7 +78,7 @@ class Offers:
             attempt=row.attempt,
             epoch=row.lease_epoch,
         )
-        if wire.CAPABILITY_TURNS in session.capabilities:
+        if vocabulary.CAPABILITY_TURNS in session.capabilities:
             self._sessions.began(session.session_id, row)
         mode = self._sessions.reply_mode(session.session_id)
         return ownership.NextRow(offer=row, reply_mode=mode)

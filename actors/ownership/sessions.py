@@ -17,8 +17,8 @@ from protocol.ids import PlaceKey, RowId, SessionId, place_key
 from protocol.routing import lease, roster
 from protocol.routing.delivery import Offer
 from protocol.routing.roster import KnownSession, ReplyMode, SessionView, StartedAgent
-from protocol.wire import messages as wire
-from protocol.wire.messages import Role
+from protocol.wire import vocabulary
+from protocol.wire.vocabulary import Role
 
 log = structlog.get_logger()
 
@@ -218,7 +218,7 @@ class Sessions:
             waiting_max=ownership.WAITING_ROWS_MAX
             + (0 if busy or live.session_id in self._asking else 1),
         )
-        takes_turns = wire.CAPABILITY_TURNS in live.capabilities
+        takes_turns = vocabulary.CAPABILITY_TURNS in live.capabilities
         return ownership.ChatTarget(
             session_id=session_id,
             alias=live.alias,
@@ -258,7 +258,7 @@ class Sessions:
         return SessionView(
             session=known,
             live=live is not None,
-            takes_turns=live is not None and wire.CAPABILITY_TURNS in live.capabilities,
+            takes_turns=live is not None and vocabulary.CAPABILITY_TURNS in live.capabilities,
             busy=turn is not None,
             marked=in_background or (session_id, place) in self._unread,
         )

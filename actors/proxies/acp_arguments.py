@@ -89,7 +89,7 @@ def acp_settings(parsed: argparse.Namespace, environment: Mapping[str, str]) -> 
     from actors.proxies.settings import ProxySettings, of_environment  # noqa: PLC0415  # likewise
     from protocol.agents import mcp  # noqa: PLC0415  # likewise
     from protocol.config import places  # noqa: PLC0415  # likewise
-    from protocol.wire import messages as wire  # noqa: PLC0415  # likewise
+    from protocol.wire import vocabulary  # noqa: PLC0415  # likewise
 
     command = parsed.agent[1:] if parsed.agent[:1] == ["--"] else parsed.agent
     if not command:
@@ -113,11 +113,11 @@ def acp_settings(parsed: argparse.Namespace, environment: Mapping[str, str]) -> 
                 role=role,
                 metadata=metadata,
                 capabilities=(
-                    wire.CAPABILITY_TURNS,
-                    wire.CAPABILITY_CANCEL,
-                    wire.CAPABILITY_PERMISSION,
-                    wire.CAPABILITY_OPTIONS,
-                    wire.CAPABILITY_RESTORES,
+                    vocabulary.CAPABILITY_TURNS,
+                    vocabulary.CAPABILITY_CANCEL,
+                    vocabulary.CAPABILITY_PERMISSION,
+                    vocabulary.CAPABILITY_OPTIONS,
+                    vocabulary.CAPABILITY_RESTORES,
                 ),
                 waits_for_daemon=True,
             ),

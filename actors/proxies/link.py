@@ -23,7 +23,7 @@ from actors.proxies.outgoing import Congested, Outgoing
 from actors.proxies.settings import ProxySettings
 from actors.proxies.turn import Turn
 from protocol.errors import RemoteProtocolError
-from protocol.wire import codec
+from protocol.wire import codec, vocabulary
 from protocol.wire import messages as wire
 from protocol.wire.auth import is_daemon, proof
 from protocol.wire.framing import FrameReader
@@ -333,8 +333,8 @@ class Link:
 
     def _opened(self, deliver: wire.Deliver) -> Turn:
         """A channel session's messages have no end: nothing waits for theirs."""
-        turn = Turn(deliver, self, ends=wire.CAPABILITY_TURNS in self._settings.capabilities)
-        if wire.CAPABILITY_TURNS in self._settings.capabilities:
+        turn = Turn(deliver, self, ends=vocabulary.CAPABILITY_TURNS in self._settings.capabilities)
+        if vocabulary.CAPABILITY_TURNS in self._settings.capabilities:
             self._turns = {key: one for key, one in self._turns.items() if not one.ended}
             self._turns[deliver.turn_id] = turn
         return turn
@@ -342,11 +342,11 @@ class Link:
     def _registration(self, hello: wire.Hello) -> wire.Register:
         settings = self._settings
         return wire.Register(
-            protocol=wire.PROTOCOL_VERSION,
+            protocol=vocabulary.PROTOCOL_VERSION,
             session_id=settings.session_id,
             role=settings.role,
             proof=proof(self._endpoint.token, hello.nonce, settings.session_id, settings.role),
-            nonce=os.urandom(wire.NONCE_BYTES),
+            nonce=os.urandom(vocabulary.NONCE_BYTES),
             pid=os.getpid(),
             proxy_version=settings.version,
             metadata=settings.metadata,

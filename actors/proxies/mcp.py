@@ -34,6 +34,7 @@ from protocol.agents import jsonrpc, mcp
 from protocol.agents.jsonrpc import Id, Message
 from protocol.config.places import StateDir
 from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 
 LINE_BYTES_MAX: Final = 16 * 1024 * 1024
 UNWRITTEN_MAX: Final = 256
@@ -308,7 +309,7 @@ def main(state: StateDir, environment: Mapping[str, str]) -> int:
         state_dir=Path(state.root),
         role=role,
         metadata=mcp.metadata_of(environment, cwd),
-        capabilities=(wire.CAPABILITY_PERMISSION,),
+        capabilities=(vocabulary.CAPABILITY_PERMISSION,),
         waits_for_daemon=True,
         goodbye_s=GOODBYE_S,
     )
@@ -319,7 +320,7 @@ def main(state: StateDir, environment: Mapping[str, str]) -> int:
             session_id=environment.get("LARKD_SESSION_ID") or settings.session_id,
             role="observer",
             token_file=state.token(role),
-            capabilities=(wire.CAPABILITY_INSIDE,),
+            capabilities=(vocabulary.CAPABILITY_INSIDE,),
         )
     settings = of_environment(settings, environment)
     stdio = PrivateStdio()

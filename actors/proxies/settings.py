@@ -9,7 +9,7 @@ import msgspec
 
 from protocol import __version__
 from protocol.config.settings import ConfigurationError
-from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 from protocol.wire.addresses import Address, parse_addresses
 
 
@@ -23,7 +23,7 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     session_id: str
     state_dir: Path | None = None
-    role: wire.Role = "session"
+    role: vocabulary.Role = "session"
     address: tuple[str, int] | None = None
     token: bytes | None = None
     addresses: tuple[Address, ...] = ()
@@ -35,7 +35,7 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     a node names is followed."""
     metadata: dict[str, str] = {}
     """``alias``, ``teammate_name``, ``cwd`` and ``agent`` are shown to people."""
-    capabilities: tuple[str, ...] = (wire.CAPABILITY_TURNS, wire.CAPABILITY_CANCEL)
+    capabilities: tuple[str, ...] = (vocabulary.CAPABILITY_TURNS, vocabulary.CAPABILITY_CANCEL)
     """Without ``turns`` this is a channel session: it answers through tools."""
     version: str = __version__
     goodbye_s: float = 1.0

@@ -11,6 +11,7 @@ import trio
 
 from actors.proxies.errors import Disconnected
 from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 
 TEXT_CHARACTERS_MAX: Final = 256 * 1024
 """Of one delta; longer texts go as several."""
@@ -44,7 +45,7 @@ class Turn:
         self._ends = ends
         self._scope = trio.CancelScope()
         self.ended = False
-        self.cancel_reason: wire.CancelReason | None = None
+        self.cancel_reason: vocabulary.CancelReason | None = None
 
     @property
     def lost(self) -> bool:
@@ -76,7 +77,7 @@ class Turn:
         """Append to the reasoning."""
         await self._delta(text, "reasoning")
 
-    async def _delta(self, text: str, channel: wire.DeltaChannel) -> None:
+    async def _delta(self, text: str, channel: vocabulary.DeltaChannel) -> None:
         for at in range(0, len(text), TEXT_CHARACTERS_MAX):
             piece = text[at : at + TEXT_CHARACTERS_MAX]
             await self._link.send(
@@ -88,8 +89,8 @@ class Turn:
         call_id: str,
         *,
         name: str | None = None,
-        kind: wire.ToolKind | None = None,
-        status: wire.ToolStatus | None = None,
+        kind: vocabulary.ToolKind | None = None,
+        status: vocabulary.ToolStatus | None = None,
         summary: str | None = None,
         input: Any = None,  # noqa: A002  # the field's name in the contract
         parent_id: str | None = None,
@@ -163,7 +164,7 @@ class Turn:
 
     async def end(
         self,
-        status: wire.TurnStatus = "complete",
+        status: vocabulary.TurnStatus = "complete",
         *,
         text: str | None = None,
         error: str | None = None,
@@ -176,7 +177,7 @@ class Turn:
             wire.TurnEnd(turn_id=self.deliver.turn_id, status=status, text=text, error=error)
         )
 
-    def cancel(self, reason: wire.CancelReason) -> None:
+    def cancel(self, reason: vocabulary.CancelReason) -> None:
         """Interrupt the block of ``async with turn``."""
         self.cancel_reason = reason
         self._scope.cancel(reason=f"turn cancelled: {reason}")

@@ -25,6 +25,7 @@ from actors.turns.typing_mark import TypingMark
 from protocol import strings
 from protocol.cards.turn import Turn
 from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 
 LATE_PICTURES_S: Final = 45.0
 
@@ -76,7 +77,7 @@ class _TurnActor:
         self._ended = trio.Event()
         self._typing: TypingMark | None = None
         # In a topic an own turn replies to a message that it is no answer to.
-        is_own = wire.OWN_TURN_ID_PATTERN.fullmatch(opening.turn_id) is not None
+        is_own = vocabulary.OWN_TURN_ID_PATTERN.fullmatch(opening.turn_id) is not None
         if opening.message_id is not None and not is_own:
             self._typing = TypingMark(opening.account, opening.message_id, opening.turn_id, peers)
         self._typing_over = trio.Event()

@@ -14,6 +14,7 @@ from msgspec import Struct
 from protocol import __version__
 from protocol.agents.acp_steps import TITLE_CHARACTERS_MAX, diffs_of, place_of, step, unified
 from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 from protocol.wire.steps import bounded
 
 PROTOCOL_VERSION: Final = 1
@@ -101,7 +102,7 @@ def opens_a_turn(update: Mapping[str, Any]) -> bool:
 
 
 def _chunk(
-    update: Mapping[str, Any], turn_id: str, channel: wire.DeltaChannel
+    update: Mapping[str, Any], turn_id: str, channel: vocabulary.DeltaChannel
 ) -> Iterator[wire.Delta]:
     text = content_text(update.get("content"))
     if text:
@@ -139,7 +140,7 @@ def _entries(entries: object) -> list[wire.PlanEntry]:
 class Ending(Struct, frozen=True, kw_only=True):
     """How a prompt ended, as a turn's end."""
 
-    status: wire.TurnStatus
+    status: vocabulary.TurnStatus
     error: str | None = None
 
 

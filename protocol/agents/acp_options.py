@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from protocol.agents.acp_steps import text_of
 from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 
-_CATEGORIES: Final[Mapping[str, wire.OptionKind]] = {
+_CATEGORIES: Final[Mapping[str, vocabulary.OptionKind]] = {
     "mode": "mode",
     "model": "model",
     "thought_level": "effort",
@@ -105,7 +106,7 @@ def _with_value(option: wire.Option, value: str) -> wire.Option:
 
 def _apart(  # where each kind has its fields
     told: Mapping[str, Any],
-    kind: wire.OptionKind,
+    kind: vocabulary.OptionKind,
     name: str,
     current: str,
     available: str,

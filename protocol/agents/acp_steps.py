@@ -13,10 +13,11 @@ from typing import Any, Final
 import msgspec
 
 from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 
 TITLE_CHARACTERS_MAX: Final = 300
 DIFFS_MAX: Final = 20
-_KINDS: Final[Mapping[str, wire.ToolKind]] = {
+_KINDS: Final[Mapping[str, vocabulary.ToolKind]] = {
     "read": "read",
     "fetch": "read",
     "search": "search",
@@ -28,7 +29,7 @@ _KINDS: Final[Mapping[str, wire.ToolKind]] = {
     "switch_mode": "other",
     "other": "other",
 }
-_STATUSES: Final[Mapping[str, wire.ToolStatus]] = {
+_STATUSES: Final[Mapping[str, vocabulary.ToolStatus]] = {
     "pending": "running",
     "in_progress": "running",
     "completed": "success",

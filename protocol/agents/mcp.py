@@ -17,6 +17,7 @@ import msgspec
 from protocol import __version__
 from protocol.agents import jsonrpc
 from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 
 SERVER_NAME: Final = "feishu"
 REVISIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
@@ -294,7 +295,7 @@ def verdict_words(text: str) -> tuple[str, str] | None:
 # ── who the session is ──────────────────────────────────────────────────────
 
 
-def role_of(environment: Mapping[str, str]) -> wire.Role:
+def role_of(environment: Mapping[str, str]) -> vocabulary.Role:
     """Return the role that ``LARKD_ROLE`` names.
 
     Raises:
@@ -309,7 +310,7 @@ def role_of(environment: Mapping[str, str]) -> wire.Role:
             raise ValueError(f"LARKD_ROLE is {other!r}; it must be dispatcher or session")
 
 
-def session_id_of(role: wire.Role, environment: Mapping[str, str], real_cwd: str) -> str:
+def session_id_of(role: vocabulary.Role, environment: Mapping[str, str], real_cwd: str) -> str:
     """Return the id by which the daemon knows this session again after a restart."""
     named = environment.get("LARKD_SESSION_ID") or environment.get("CLAUDE_CODE_SESSION_ID")
     if not named:

@@ -17,7 +17,8 @@ from protocol.platform.events import CardAction
 from protocol.quoted import in_card, quoted
 from protocol.routing import choosing
 from protocol.strings import Text
-from protocol.wire.messages import Choice, Option, OptionKind
+from protocol.wire.messages import Choice, Option
+from protocol.wire.vocabulary import OptionKind
 
 PRESS: Final = "choose"
 """What ``larkd`` is in the value of our buttons."""

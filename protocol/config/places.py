@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from protocol.wire.messages import Role
+from protocol.wire.vocabulary import Role
 
 CONFIG_NAMES: Final = ("config.toml", "config.json")
 TOKEN_CHARACTERS: Final = 43

@@ -19,7 +19,7 @@ from protocol.config.keys import (
 )
 from protocol.ids import AccountId
 from protocol.routing.access import Policy
-from protocol.wire.messages import DEFAULT_HOST, DEFAULT_PORT
+from protocol.wire.vocabulary import DEFAULT_HOST, DEFAULT_PORT
 
 DEFAULT_METRICS_PORT: Final = 9465
 DEFAULT_CONSOLE_PORT: Final = 7347

@@ -9,7 +9,8 @@ from typing import Final
 from protocol import strings
 from protocol.quoted import quoted
 from protocol.strings import Text
-from protocol.wire.messages import Choice, Offer, Option, OptionKind
+from protocol.wire.messages import Choice, Offer, Option
+from protocol.wire.vocabulary import OptionKind
 
 NAMES: Final[Mapping[OptionKind, Text]] = {
     "mode": strings.OPTION_MODE,

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from protocol.ids import ConnectionId, PlaceKey, SessionId, chat_of
 from protocol.routing import alias
-from protocol.wire.messages import Role
+from protocol.wire.vocabulary import Role
 
 SESSIONS_MAX: Final = 2_048
 """Live sessions of one daemon; twice what the daemon is built for."""

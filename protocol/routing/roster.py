@@ -14,7 +14,7 @@ from protocol import strings
 from protocol.ids import OpenId, PlaceKey, SessionId
 from protocol.quoted import quoted
 from protocol.routing.command import Ambiguous, Matched, NoMatch, match_alias
-from protocol.wire.messages import Role
+from protocol.wire.vocabulary import Role
 
 ReplyMode = Literal["verbose", "stream", "final"]
 REPLY_MODES: Final[tuple[ReplyMode, ...]] = ("verbose", "stream", "final")

@@ -13,7 +13,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from protocol.wire.messages import Register, Role
+from protocol.wire.messages import Register
+from protocol.wire.vocabulary import Role
 
 WRONG_PROOF_FIRST_S: Final = 0.25
 WRONG_PROOF_MAX_S: Final = 2.0

@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Mapping
 from hashlib import sha256
 
-from protocol.wire.messages import Role
+from protocol.wire.vocabulary import Role
 
 
 def console_token(key: bytes) -> str:

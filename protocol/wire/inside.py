@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from protocol.wire.messages import CAPABILITY_INSIDE, Role
+from protocol.wire.vocabulary import CAPABILITY_INSIDE, Role
 
 
 def speaks_for_session(role: Role, capabilities: Iterable[str], proven_by: Role) -> bool:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from protocol.errors import LocalProtocolError, RemoteProtocolError
 from protocol.ids import TurnId
-from protocol.wire import codec
+from protocol.wire import codec, vocabulary
 from protocol.wire import messages as wire
 from protocol.wire.auth import Verified
 from protocol.wire.steps import bounded
@@ -129,7 +129,7 @@ class LinkMachine:
         turn_id = TurnId(wish.turn_id)
         if turn_id in self._turns or turn_id in self._reported:
             return None  # an id used before
-        if not wire.OWN_TURN_ID_PATTERN.fullmatch(wish.turn_id):
+        if not vocabulary.OWN_TURN_ID_PATTERN.fullmatch(wish.turn_id):
             return self.refuse_turn(
                 wish.turn_id, "turn_id must be own- and 1 to 64 of A-Z a-z 0-9 . _ -"
             )
@@ -196,13 +196,13 @@ class LinkMachine:
         return Admit(register=register, verified=verified)
 
     def _checked(self, register: wire.Register) -> Verified | wire.Refused:
-        if register.protocol != wire.PROTOCOL_VERSION:
+        if register.protocol != vocabulary.PROTOCOL_VERSION:
             return wire.Refused(
                 code="unsupported_protocol",
-                message=f"this daemon speaks protocol {wire.PROTOCOL_VERSION},"
+                message=f"this daemon speaks protocol {vocabulary.PROTOCOL_VERSION},"
                 f" not {register.protocol}; install matching versions of daemon and proxy",
             )
-        if not wire.SESSION_ID_PATTERN.fullmatch(register.session_id):
+        if not vocabulary.SESSION_ID_PATTERN.fullmatch(register.session_id):
             return wire.Refused(
                 code="invalid_session_id",
                 message="session_id must be 1 to 128 of A-Z a-z 0-9 . _ : -",
@@ -216,14 +216,18 @@ class LinkMachine:
 
     def _too_early(self, message: wire.FromProxy) -> Send | Close:
         if isinstance(message, wire.Tool) and not self._tries_too_much():
-            return Send(message=wire.ToolResult(id=message.id, ok=False, error=wire.NOT_REGISTERED))
+            return Send(
+                message=wire.ToolResult(id=message.id, ok=False, error=vocabulary.NOT_REGISTERED)
+            )
         return self._error(
             "not_registered",
             f"{message.__struct_config__.tag} before register; send register first",
             turn_id=(getattr(message, "turn_id", None) or "")[:256] or None,
         )
 
-    def _error(self, code: wire.ErrorCode, text: str, turn_id: str | None = None) -> Send | Close:
+    def _error(
+        self, code: vocabulary.ErrorCode, text: str, turn_id: str | None = None
+    ) -> Send | Close:
         """Answer with an error; who has registered nothing may make a few of them only."""
         if self.state is not LinkState.REGISTERED and self._tries_too_much():
             self.state = LinkState.OVER
@@ -259,7 +263,7 @@ class LinkMachine:
         if turn_id in self._turns:
             if isinstance(message, wire.TurnEnd):
                 self._turns.discard(turn_id)
-                if wire.OWN_TURN_ID_PATTERN.fullmatch(turn_id):
+                if vocabulary.OWN_TURN_ID_PATTERN.fullmatch(turn_id):
                     self._report(turn_id)
             return bounded(message) if isinstance(message, wire.ToolEvent) else message
         if turn_id in self._reported:
@@ -298,5 +302,5 @@ def join_deltas(messages: Iterable[wire.TurnMessage]) -> list[wire.TurnMessage]:
     return joined
 
 
-def _delta_key(message: wire.TurnMessage) -> tuple[str, wire.DeltaChannel] | None:
+def _delta_key(message: wire.TurnMessage) -> tuple[str, vocabulary.DeltaChannel] | None:
     return (message.turn_id, message.channel) if isinstance(message, wire.Delta) else None

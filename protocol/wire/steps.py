@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from protocol.wire.messages import STEP_TEXT_BYTES_MAX, FileDiff, ToolEvent
+from protocol.wire.messages import FileDiff, ToolEvent
+from protocol.wire.vocabulary import STEP_TEXT_BYTES_MAX
 
 
 def bounded(event: ToolEvent) -> ToolEvent:

@@ -18,7 +18,8 @@ from protocol.config import places
 from protocol.config.places import DaemonInfo, StateDir
 from protocol.config.settings import ConfigurationError
 from protocol.wire.auth import proof
-from protocol.wire.messages import ROLES, Register, Role
+from protocol.wire.messages import Register
+from protocol.wire.vocabulary import ROLES, Role
 
 HOME = Path("/home/ann")
 

@@ -29,6 +29,7 @@ from protocol.ids import (
 )
 from protocol.routing.delivery import Offer, Prepared
 from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 
 SESSION = SessionId("s")
 CONNECTION = ConnectionId(1)
@@ -166,7 +167,7 @@ class World:
     def cancels(self) -> list[str]:
         return [m.cancel.reason for m in self.sent if isinstance(m, link.CancelTurn)]
 
-    async def end(self, number: int, status: wire.TurnStatus = "complete") -> None:
+    async def end(self, number: int, status: vocabulary.TurnStatus = "complete") -> None:
         """Let the proxy end the turn of the *number*-th offer."""
         offers = [m for m in self.sent if isinstance(m, link.Offered)]
         inputs = offers[number].turn

@@ -28,7 +28,7 @@ from protocol.ids import (
 )
 from protocol.routing.delivery import Prepared
 from protocol.routing.lease import LeaseState
-from protocol.wire.messages import Role
+from protocol.wire.vocabulary import Role
 
 ArgumentTs = TypeVarTuple("ArgumentTs")
 ResultT = TypeVar("ResultT")

@@ -9,7 +9,7 @@ import pytest
 from protocol.ids import ConnectionId, PlaceKey, SessionId
 from protocol.routing import lease
 from protocol.routing.lease import LeaseState, Session, State, ToolError
-from protocol.wire.messages import Role
+from protocol.wire.vocabulary import Role
 
 
 class Setup:

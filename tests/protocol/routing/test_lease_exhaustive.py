@@ -21,7 +21,7 @@ import pytest
 from protocol.ids import ConnectionId, PlaceKey, SessionId
 from protocol.routing import lease
 from protocol.routing.lease import LeaseState, Session, State, ToolError
-from protocol.wire.messages import Role
+from protocol.wire.vocabulary import Role
 
 IDS: Final = tuple(SessionId(name) for name in "abcde")
 CHATS: Final = (PlaceKey("oc_1"), PlaceKey("oc_2"))

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from protocol.ids import ConnectionId, PlaceKey, SessionId
 from protocol.routing import lease
 from protocol.routing.lease import Session, State, ToolError
-from protocol.wire.messages import Role
+from protocol.wire.vocabulary import Role
 from tests.kit.sizes import examples
 
 Map = dict[str, Any]

@@ -9,7 +9,8 @@ from itertools import product
 import pytest
 
 from protocol.wire.auth import Keyring, Verified, WrongProofs, is_daemon, proof
-from protocol.wire.messages import ROLES, Register, Role
+from protocol.wire.messages import Register
+from protocol.wire.vocabulary import ROLES, Role
 
 NONCE = bytes(range(32))
 KEYS: dict[Role, bytes] = {role: f"{role}-token".encode() for role in ROLES}
