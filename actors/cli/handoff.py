@@ -10,13 +10,13 @@ from actors.cli.operator import Declined, ask
 from actors.cli.output import Output, as_json
 from actors.cli.status import fetch
 from protocol.config.places import StateDir
-from protocol.routing import lease
+from protocol.routing import channel_tools
 
 TOOLS: Final[Mapping[str, str]] = {
-    "grant": lease.GRANT,
-    "acquire": lease.ACQUIRE,
-    "return": lease.RETURN,
-    "reclaim": lease.RECLAIM,
+    "grant": channel_tools.GRANT,
+    "acquire": channel_tools.ACQUIRE,
+    "return": channel_tools.RETURN,
+    "reclaim": channel_tools.RECLAIM,
 }
 
 

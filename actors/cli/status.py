@@ -14,7 +14,7 @@ from actors.cli.operator import Unavailable, ask, is_elsewhere
 from actors.cli.output import Output
 from actors.cli.output import as_json as to_json
 from protocol.config.places import StateDir
-from protocol.routing import lease
+from protocol.routing import channel_tools
 
 _MS: Final = 1000
 
@@ -26,7 +26,7 @@ def fetch(state: StateDir) -> dict[str, Any]:
         Unavailable: no daemon serves the directory, or it does not answer.
         ConfigurationError: the observer's token can't be used.
     """
-    answer = ask(state, lease.STATUS, role="observer")
+    answer = ask(state, channel_tools.STATUS, role="observer")
     if not answer.ok or not isinstance(answer.result, dict):
         raise Unavailable(f"larkd refused its status: {answer.error or 'no map'}")
     return answer.result

@@ -84,7 +84,7 @@ def _count(db: Db, sql: str, *values: str | int) -> int:
 
 
 def _owner(db: Db) -> str | None:
-    """Return whom chats without a binding wait for, as in ``lease.effective_target``."""
+    """Return whom chats without a binding wait for, as in ``targets.effective_target``."""
     row = db.execute("SELECT coalesce(owner, dispatcher) FROM lease WHERE one = 1").one()
     return None if row is None else row[0]
 

@@ -21,7 +21,8 @@ from protocol.ids import (
     TurnId,
     split_place,
 )
-from protocol.routing.lease import LeaseState, bound
+from protocol.routing.lease import LeaseState
+from protocol.routing.targets import bound
 
 log = structlog.get_logger()
 

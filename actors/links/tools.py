@@ -18,7 +18,7 @@ from actors.links.own_turns import OwnTurnPeers
 from actors.messages import lane, ownership
 from actors.messages.outbound import Caller
 from protocol.ids import ConnectionId, SessionId
-from protocol.routing import lease
+from protocol.routing import channel_tools
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 from protocol.wire.inside import speaks_for_session
@@ -135,4 +135,4 @@ class ToolCalls:
 
 async def _observer() -> ToolAnswer:
     await trio.lowlevel.checkpoint()
-    return ownership.ToolFailed(error=lease.OBSERVER_ONLY_STATUS)
+    return ownership.ToolFailed(error=channel_tools.OBSERVER_ONLY_STATUS)

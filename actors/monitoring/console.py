@@ -24,7 +24,7 @@ from actors.messages import lane, ownership
 from actors.monitoring.history import LOOK_EVERY_S, Recorder
 from actors.monitoring.overview import call_tool
 from protocol.ids import ChatId, OpenId, SessionId
-from protocol.routing import lease
+from protocol.routing import channel_tools
 from protocol.wire.vocabulary import Role
 
 PAGE: Final = Path(__file__).parent / "page" / "console.html"
@@ -32,10 +32,10 @@ BODY_BYTES_MAX: Final = 4_096
 STOP_WITHIN_S: Final = 3.0
 BY: Final = OpenId("operator")
 _HANDOFF: Final = {
-    "acquire": lease.ACQUIRE,
-    "grant": lease.GRANT,
-    "return": lease.RETURN,
-    "reclaim": lease.RECLAIM,
+    "acquire": channel_tools.ACQUIRE,
+    "grant": channel_tools.GRANT,
+    "return": channel_tools.RETURN,
+    "reclaim": channel_tools.RECLAIM,
 }
 _HEADERS: Final = {
     "Cache-Control": "no-store",

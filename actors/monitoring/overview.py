@@ -17,7 +17,7 @@ from actors.messages import gateway, journal, ownership
 from actors.monitoring.peers import Peers
 from protocol import __version__
 from protocol.ids import AccountId, SessionId
-from protocol.routing import lease
+from protocol.routing import channel_tools
 from protocol.wire.vocabulary import CAPABILITY_OPERATOR
 
 ANSWER_WITHIN_S: Final = 2.0
@@ -42,7 +42,7 @@ async def look(peers: Peers) -> Overview:
     gateways: dict[AccountId, gateway.GatewayStatistics | None] = {}
 
     async def status() -> None:
-        answer = await call_tool(peers, lease.STATUS, {})
+        answer = await call_tool(peers, channel_tools.STATUS, {})
         found["status"] = answer.result if isinstance(answer, ownership.ToolDone) else None
 
     async def cards() -> None:

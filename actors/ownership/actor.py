@@ -29,7 +29,7 @@ from actors.ownership.rows import Rows
 from actors.ownership.sessions import Sessions
 from actors.ownership.status import OwnershipSettings, StatusBoard
 from protocol.ids import ConnectionId, PlaceKey, SessionId
-from protocol.routing import lease
+from protocol.routing import channel_tools, lease, targets
 from protocol.routing.roster import KnownSession
 from protocol.wire.vocabulary import NOT_REGISTERED
 
@@ -120,7 +120,7 @@ class _Ownership:
             case ownership.LinksStarted():
                 for connection_id in (*self._links,):
                     await self._disconnected(connection_id)
-            case ownership.CallTool(name=lease.STATUS):
+            case ownership.CallTool(name=channel_tools.STATUS):
                 # Beside the loop: the journal's part of it is worth no wait of others.
                 self._nursery.start_soon(self._answer_status, message, self._state)
             case ownership.CallTool():
@@ -132,7 +132,7 @@ class _Ownership:
                 if message.dispatched_to is not None:
                     self._wake(message.dispatched_to)
             case ownership.IntakeStarted():
-                self._wake(lease.effective_target(self._state))
+                self._wake(targets.effective_target(self._state))
                 for session_id in set(self._state.lease.bindings.values()):
                     self._wake(session_id)
             case ownership.Next():
@@ -258,7 +258,7 @@ class _Ownership:
             new = lease.State(lease=self._state.lease, sessions=new.sessions)
         await self._follow(self._state, new)
         for row in released:
-            self._wake(lease.row_target(self._state, row.dispatched_to))
+            self._wake(targets.row_target(self._state, row.dispatched_to))
 
     def _leave(self) -> None:
         self._offers.leaving = True
@@ -273,15 +273,15 @@ class _Ownership:
         caller = self._caller(call)
         if caller is None:
             return ownership.ToolFailed(error=NOT_REGISTERED)
-        if call.name not in lease.TOOLS:
+        if call.name not in channel_tools.TOOLS:
             return ownership.ToolFailed(error=f"Unknown tool: {call.name}")
         if caller.role == "observer":
-            return ownership.ToolFailed(error=lease.OBSERVER_ONLY_STATUS)
+            return ownership.ToolFailed(error=channel_tools.OBSERVER_ONLY_STATUS)
         try:
-            new, text = lease.call_tool(self._state, caller, call.name, call.args)
-        except lease.ToolError as refused:
+            new, text = channel_tools.call_tool(self._state, caller, call.name, call.args)
+        except channel_tools.ToolError as refused:
             return ownership.ToolFailed(error=str(refused))
-        moved = lease.moved_chats(self._state, new, all_of_them=True)
+        moved = targets.moved_chats(self._state, new, all_of_them=True)
         failure = await self._commit(new, moved)
         if failure is not None:
             return ownership.ToolFailed(
@@ -304,7 +304,7 @@ class _Ownership:
             call.reply.send(ownership.ToolDone(result=found))
 
     def _wake_target(self, place: PlaceKey) -> None:
-        self._wake(lease.target_of(self._state, place))
+        self._wake(targets.target_of(self._state, place))
 
     def _wake(self, session_id: SessionId | None) -> None:
         if session_id is not None:
@@ -355,8 +355,8 @@ class _Ownership:
         if new.lease != old.lease:
             await self._revoke()
         # Whose rows may be more than before; a session that attaches looks by itself.
-        target = lease.effective_target(new)
-        if target != lease.effective_target(old):
+        target = targets.effective_target(new)
+        if target != targets.effective_target(old):
             self._wake(target)
         for place in moved:
             self._wake_target(place)
@@ -367,11 +367,11 @@ class _Ownership:
             lost = tuple(
                 row
                 for row in self._rows.held(session.connection_id)
-                if lease.row_target(self._state, row.dispatched_to) != session.session_id
+                if targets.row_target(self._state, row.dispatched_to) != session.session_id
             )
             if not lost:
                 continue
             await self._rows.give_back(session.connection_id, lost)
             for row in lost:
                 self._lanes.revoke(session.session_id, row.row_id)
-                self._wake(lease.row_target(self._state, row.dispatched_to))
+                self._wake(targets.row_target(self._state, row.dispatched_to))

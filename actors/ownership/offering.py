@@ -16,7 +16,7 @@ from actors.ownership.lanes import Lanes
 from actors.ownership.rows import Rows
 from actors.ownership.sessions import Sessions
 from protocol.ids import ConnectionId, RowId, SessionId
-from protocol.routing import lease
+from protocol.routing import lease, targets
 from protocol.routing.delivery import Offer
 from protocol.wire import vocabulary
 
@@ -61,7 +61,7 @@ class Offers:
         row = await self._rows.next(
             session,
             epoch,
-            takes_unbound=lease.effective_target(self._state()) == session.session_id,
+            takes_unbound=targets.effective_target(self._state()) == session.session_id,
         )
         if row is None:
             return None
@@ -88,13 +88,13 @@ class Offers:
         held = tuple(one for one in self._rows.held(connection_id) if one.row_id == row.row_id)
         await self._rows.give_back(connection_id, held)
         for one in held:
-            self._wake(lease.row_target(self._state(), one.dispatched_to))
+            self._wake(targets.row_target(self._state(), one.dispatched_to))
 
     def _still_routed(self, session: lease.Session, epoch: int, row_id: RowId) -> bool:
         current = self._state().sessions.get(session.session_id)
         same = current is not None and current.connection_id == session.connection_id
         routed = any(
-            lease.row_target(self._state(), row.dispatched_to) == session.session_id
+            targets.row_target(self._state(), row.dispatched_to) == session.session_id
             for row in self._rows.held(session.connection_id)
             if row.row_id == row_id
         )
@@ -113,7 +113,7 @@ class Offers:
                 continue
             dispatched_to, sessions = found
             for one in dispatched_to:
-                self._wake(lease.row_target(self._state(), one))
+                self._wake(targets.row_target(self._state(), one))
             for session_id in sessions:
                 self._wake(session_id)
 

@@ -11,7 +11,7 @@ from typing import Final
 from actors.messages import ownership
 from actors.ownership.sessions import Sessions
 from protocol.ids import PlaceKey, SessionId
-from protocol.routing import lease
+from protocol.routing import lease, targets
 
 Change = Callable[[lease.State, frozenset[PlaceKey]], Awaitable[bool]]
 """``change(new, moved)``: let the new state stand, and the rows of moved chats follow."""
@@ -44,7 +44,7 @@ class People:
                     message.reply.send(self._sessions.chat_state(self._state(), place))
             case ownership.TurnShown(session_id=session_id, place=place):
                 with message.reply:
-                    background = lease.assigned(self._state(), place) != session_id
+                    background = targets.assigned(self._state(), place) != session_id
                     message.reply.send(background)
                     if background:
                         await self._sessions.mark(session_id, place, unread=True)
@@ -72,9 +72,9 @@ class People:
             return False
         state = self._state()
         new = lease.bind(state, wish.place, wish.session_id)
-        if not await self._change(new, lease.moved_chats(state, new, all_of_them=False)):
+        if not await self._change(new, targets.moved_chats(state, new, all_of_them=False)):
             return False
-        session_id = lease.assigned(new, wish.place)
+        session_id = targets.assigned(new, wish.place)
         if session_id is not None:
             await self._sessions.mark(session_id, wish.place, unread=False)
         return True
@@ -82,7 +82,7 @@ class People:
     async def _remove(self, session_id: SessionId) -> bool:
         state = self._state()
         new = lease.unbind_all(state, session_id)
-        if not await self._change(new, lease.moved_chats(state, new, all_of_them=True)):
+        if not await self._change(new, targets.moved_chats(state, new, all_of_them=True)):
             return False
         await self._sessions.remove(session_id)
         return True

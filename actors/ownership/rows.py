@@ -20,7 +20,8 @@ from actors.messages import journal, ownership
 from actors.ownership.journal_client import JournalClient
 from protocol.ids import ConnectionId, EventId, PlaceKey, RowId, SessionId, chat_of, place_key
 from protocol.routing.delivery import Offer, RowState
-from protocol.routing.lease import Session, bound
+from protocol.routing.lease import Session
+from protocol.routing.targets import bound
 
 UNACKED_ROWS_MAX: Final = 64
 """Rows one connection may hold unacked; the rest waits in the journal."""

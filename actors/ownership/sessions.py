@@ -14,7 +14,7 @@ import structlog
 from actors.messages import journal, ownership
 from actors.ownership.journal_client import JournalClient
 from protocol.ids import PlaceKey, RowId, SessionId, place_key
-from protocol.routing import lease, roster
+from protocol.routing import lease, roster, targets
 from protocol.routing.delivery import Offer
 from protocol.routing.roster import KnownSession, ReplyMode, SessionView, StartedAgent
 from protocol.wire import vocabulary
@@ -181,7 +181,7 @@ class Sessions:
         It is also the answer where there is none: it may be at a turn of its own.
         """
         found = [key for key, turn in self._in_flight.items() if turn.place == place]
-        current = lease.assigned(state, place)
+        current = targets.assigned(state, place)
         return current if current in found else next(iter(found), current)
 
     def ended(self, row_id: RowId) -> None:
@@ -206,14 +206,14 @@ class Sessions:
 
     def target(self, state: lease.State, place: PlaceKey) -> ownership.ChatTarget:
         """Return the session the chat is on, and whether a prompt has to wait for it."""
-        session_id = lease.assigned(state, place)
+        session_id = targets.assigned(state, place)
         live = state.sessions.get(session_id) if session_id else None
         if live is None:
             return ownership.ChatTarget(session_id=session_id, alias=None, live=False)
         busy = live.session_id in self._in_flight
         capacity = journal.Capacity(
             session_id=live.session_id,
-            takes_unbound=lease.effective_target(state) == live.session_id,
+            takes_unbound=targets.effective_target(state) == live.session_id,
             # One more while none is on its way yet, or about to be.
             waiting_max=ownership.WAITING_ROWS_MAX
             + (0 if busy or live.session_id in self._asking else 1),
@@ -228,7 +228,7 @@ class Sessions:
         )
 
     def chat_state(self, state: lease.State, place: PlaceKey) -> ownership.ChatState:
-        current = lease.assigned(state, place)
+        current = targets.assigned(state, place)
         away = [
             one
             for one in sorted(self._known.values(), key=lambda one: -one.seen_at_ms)
@@ -244,7 +244,7 @@ class Sessions:
             current=current,
             bound=place in state.lease.bindings,
             owner=state.lease.owner or state.lease.dispatcher,
-            unbound=lease.without_own(state, place),
+            unbound=targets.without_own(state, place),
             lease_epoch=state.lease.epoch,
         )
 

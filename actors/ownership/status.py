@@ -11,7 +11,7 @@ import msgspec
 from actors.messages import journal, ownership
 from actors.ownership.journal_client import JournalClient
 from protocol.ids import AccountId, SessionId
-from protocol.routing import lease
+from protocol.routing import channel_tools, lease
 from protocol.routing.status import bounded as bounded_status
 
 ANSWER_EXPECTED_MS: Final = 10 * 60 * 1_000
@@ -57,7 +57,7 @@ class StatusBoard:
         queue: journal.QueueState | journal.Failed = await self._journal.ask(
             lambda reply: journal.Queue(reply=reply)
         )
-        found = bounded_status(lease.describe(state))
+        found = bounded_status(channel_tools.describe(state))
         for session in found["sessions"]:
             session["unresponsive"] = session["sessionId"] in self._unresponsive
             if not isinstance(overdue, journal.Failed):

@@ -1,4 +1,4 @@
-"""Ownership, rule by rule and string by string, as ``protocol/routing/lease.py`` decides it."""
+"""Ownership, rule by rule and string by string, as ``protocol/routing`` decides it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from protocol.ids import ConnectionId, PlaceKey, SessionId
-from protocol.routing import lease
-from protocol.routing.lease import LeaseState, Session, State, ToolError
+from protocol.routing import channel_tools, lease, targets
+from protocol.routing.channel_tools import ToolError
+from protocol.routing.lease import LeaseState, Session, State
 from protocol.wire.vocabulary import Role
 
 
@@ -42,7 +43,9 @@ class Setup:
 
     def call(self, caller: str, tool: str, **args: Any) -> str:
         session = self.state.sessions[SessionId(caller)]
-        self.state, text = lease.call_tool(self.state, session, f"feishu_channel_{tool}", args)
+        self.state, text = channel_tools.call_tool(
+            self.state, session, f"feishu_channel_{tool}", args
+        )
         return text
 
     @property
@@ -64,7 +67,7 @@ def test_a_dispatcher_owns_the_channel_nobody_owns(setup: Setup) -> None:
     assert (setup.owner, setup.epoch) == (None, 0)
     setup.join("boss", "dispatcher")
     assert (setup.owner, setup.epoch) == ("boss", 1)
-    assert lease.effective_target(setup.state) == "boss"
+    assert targets.effective_target(setup.state) == "boss"
 
 
 def test_the_same_dispatcher_registering_again_changes_no_epoch(setup: Setup) -> None:
@@ -81,7 +84,7 @@ def test_a_second_dispatcher_takes_over_and_the_first_can_reclaim(setup: Setup) 
     setup.leave("second")
     assert setup.state.lease.dispatcher == "first"
     assert (setup.owner, setup.epoch) == ("second", 2)
-    assert lease.effective_target(setup.state) is None
+    assert targets.effective_target(setup.state) is None
     text = setup.call("first", "reclaim")
     assert text == "Feishu channel owner reclaimed by dispatcher first (epoch 3)."
 
@@ -101,9 +104,9 @@ def test_the_owner_offline_is_nobodys_turn(setup: Setup) -> None:
     setup.call("boss", "acquire", session_id="mate")
     setup.leave("mate")
     assert setup.owner == "mate"
-    assert lease.effective_target(setup.state) is None
+    assert targets.effective_target(setup.state) is None
     setup.join("mate")
-    assert lease.effective_target(setup.state) == "mate"
+    assert targets.effective_target(setup.state) == "mate"
     assert setup.epoch == 2
 
 
@@ -166,12 +169,12 @@ def test_reclaim_by_the_owner_keeps_the_epoch_and_can_end_bindings(setup: Setup)
     setup.join("boss", "dispatcher")
     setup.join("mate")
     setup.state = lease.bind(setup.state, PlaceKey("oc_1"), SessionId("mate"))
-    assert lease.target_of(setup.state, PlaceKey("oc_1")) == "mate"
+    assert targets.target_of(setup.state, PlaceKey("oc_1")) == "mate"
     setup.call("boss", "reclaim")
-    assert lease.target_of(setup.state, PlaceKey("oc_1")) == "mate"
+    assert targets.target_of(setup.state, PlaceKey("oc_1")) == "mate"
     text = setup.call("boss", "reclaim", chats=True)
     assert text == "Feishu channel owner reclaimed by dispatcher boss (epoch 1)."
-    assert lease.target_of(setup.state, PlaceKey("oc_1")) == "boss"
+    assert targets.target_of(setup.state, PlaceKey("oc_1")) == "boss"
 
 
 def test_a_bound_chat_waits_for_its_session(setup: Setup) -> None:
@@ -179,8 +182,8 @@ def test_a_bound_chat_waits_for_its_session(setup: Setup) -> None:
     setup.join("mate")
     setup.state = lease.bind(setup.state, PlaceKey("oc_1"), SessionId("mate"))
     setup.leave("mate")
-    assert lease.target_of(setup.state, PlaceKey("oc_1")) is None
-    assert lease.target_of(setup.state, PlaceKey("oc_2")) == "boss"
+    assert targets.target_of(setup.state, PlaceKey("oc_1")) is None
+    assert targets.target_of(setup.state, PlaceKey("oc_2")) == "boss"
 
 
 def test_return_with_the_dispatcher_offline_changes_nothing(setup: Setup) -> None:

@@ -19,8 +19,9 @@ import msgspec
 import pytest
 
 from protocol.ids import ConnectionId, PlaceKey, SessionId
-from protocol.routing import lease
-from protocol.routing.lease import LeaseState, Session, State, ToolError
+from protocol.routing import channel_tools, lease, targets
+from protocol.routing.channel_tools import ToolError
+from protocol.routing.lease import LeaseState, Session, State
 from protocol.wire.vocabulary import Role
 
 IDS: Final = tuple(SessionId(name) for name in "abcde")
@@ -203,7 +204,7 @@ def test_the_order_in_which_plain_sessions_came_decides_nothing(
 
 def check_state(state: State) -> None:
     held, live = state.lease, state.sessions
-    target = lease.effective_target(state)
+    target = targets.effective_target(state)
     assert target == (held.owner if held.owner in live else None)
     assert (held.owner is None) == (held.epoch == 0)
     if held.owner is None:
@@ -213,8 +214,8 @@ def check_state(state: State) -> None:
     for chat in CHATS:
         bound = held.bindings.get(chat)
         wanted = target if bound is None else bound if bound in live else None
-        assert lease.target_of(state, chat) == wanted
-    shown = lease.describe(state)
+        assert targets.target_of(state, chat) == wanted
+    shown = channel_tools.describe(state)
     assert shown["effective_target_session_id"] == target
     assert [one["sessionId"] for one in shown["sessions"]] == list(live)
 
@@ -288,11 +289,11 @@ def tools(state: State) -> Iterator[State]:
     live = sorted(state.sessions.values(), key=lambda one: one.session_id)
     for caller in (*live, OPERATOR):
         for args in SELECTORS:
-            yield from called(state, caller, lease.GRANT, args, check_grant)
-            yield from called(state, caller, lease.ACQUIRE, args, check_acquire)
-        yield from called(state, caller, lease.RETURN, {}, check_return)
-        yield from called(state, caller, lease.RECLAIM, {}, check_reclaim)
-        yield from called(state, caller, lease.RECLAIM, {"chats": True}, check_reclaim)
+            yield from called(state, caller, channel_tools.GRANT, args, check_grant)
+            yield from called(state, caller, channel_tools.ACQUIRE, args, check_acquire)
+        yield from called(state, caller, channel_tools.RETURN, {}, check_return)
+        yield from called(state, caller, channel_tools.RECLAIM, {}, check_reclaim)
+        yield from called(state, caller, channel_tools.RECLAIM, {"chats": True}, check_reclaim)
 
 
 Check = Callable[[State, Session, dict[str, Any], LeaseState, "re.Match[str]"], None]
@@ -303,7 +304,7 @@ def called(
 ) -> Iterator[State]:
     allowed = may(state, caller, tool, args)
     try:
-        after, text = lease.call_tool(state, caller, tool, args)
+        after, text = channel_tools.call_tool(state, caller, tool, args)
     except ToolError as refused:
         if allowed or not REFUSALS.fullmatch(str(refused)):
             raise
@@ -333,11 +334,11 @@ def may(state: State, caller: Session, tool: str, args: dict[str, Any]) -> bool:
     somebody_in_office = bool(dispatchers(state))
     target = selected(state, args) if args else me if caller is not OPERATOR else None
     match tool:
-        case lease.GRANT:
+        case channel_tools.GRANT:
             return bool(boss and args and target and state.sessions[target].role == "session")
-        case lease.ACQUIRE:
+        case channel_tools.ACQUIRE:
             return target is not None and (boss or target == me in (held.granted, held.owner))
-        case lease.RETURN:
+        case channel_tools.RETURN:
             return (boss or me == held.owner) and somebody_in_office
         case _:
             return boss and somebody_in_office

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from protocol.ids import ConnectionId, PlaceKey, SessionId
-from protocol.routing import lease
-from protocol.routing.lease import Session, State, ToolError
+from protocol.routing import channel_tools, lease, targets
+from protocol.routing.channel_tools import ToolError
+from protocol.routing.lease import Session, State
 from protocol.wire.vocabulary import Role
 from tests.kit.sizes import examples
 
@@ -314,7 +315,9 @@ class LeaseAgainstModel(RuleBasedStateMachine):
         except Refused as refused:
             refusal = str(refused)
         try:
-            self.state, answered = lease.call_tool(before, session, f"feishu_channel_{tool}", args)
+            self.state, answered = channel_tools.call_tool(
+                before, session, f"feishu_channel_{tool}", args
+            )
         except ToolError as refused:
             answered = str(refused)
             assert self.state is before
@@ -324,7 +327,7 @@ class LeaseAgainstModel(RuleBasedStateMachine):
     def the_lease_is_as_the_model_has_it(self) -> None:
         if not hasattr(self, "model"):
             return
-        answered = lease.describe(self.state)
+        answered = channel_tools.describe(self.state)
         assert (
             answered["owner_session_id"],
             answered["dispatcher_session_id"],
@@ -347,7 +350,7 @@ class LeaseAgainstModel(RuleBasedStateMachine):
         aliases = [one["alias"] for one in answered["sessions"]]
         assert len(set(aliases)) == len(aliases)
         for chat in ("oc_1", "oc_2"):
-            assert lease.target_of(self.state, PlaceKey(chat)) == self.model.target_of(chat)
+            assert targets.target_of(self.state, PlaceKey(chat)) == self.model.target_of(chat)
 
 
 TestLeaseAgainstModel = LeaseAgainstModel.TestCase
