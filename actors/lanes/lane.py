@@ -17,14 +17,14 @@ import structlog
 import trio
 
 from actors.kit.mailbox import ActorGone, ask, is_empty, offer
-from actors.lanes.own_turns import own_turn_opening
+from actors.lanes.marks import Marks
+from actors.lanes.opening import deliver, own_turn_opening, turn_opening
 from actors.lanes.peers import Peers
-from actors.lanes.settings import LaneSettings, streams_in
+from actors.lanes.running import RunningTurn, may_stop, turn_to_stop
+from actors.lanes.settings import LaneSettings
 from actors.messages import lane, link, ownership, turn
 from protocol import ids
 from protocol.ids import RowId, SessionId, TurnId
-from protocol.routing.delivery import Offer
-from protocol.routing.roster import ReplyMode
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 
@@ -32,27 +32,8 @@ TURN_INPUTS_MAX: Final = 64
 """Joined messages a turn's actor may have unread; past it the proxy's TCP pushes back."""
 ASK_WITHIN_S: Final = 5.0
 ASK_AGAIN_S: Final = 1.0
-MARKED_MAX: Final = 64
-"""Messages of a channel session that carry the Typing mark at once; more go without."""
 
 log = structlog.get_logger()
-
-
-class _Turn:
-    """The turn in flight."""
-
-    def __init__(
-        self,
-        opening: turn.TurnOpening,
-        row_id: RowId,
-        inputs: trio.MemorySendChannel[turn.TurnInput],
-    ) -> None:
-        self.opening = opening
-        self.mode = opening.mode
-        self.row_id = row_id
-        self.inputs = inputs
-        self.cancelled = False
-        self.revoked = False
 
 
 class Lane:
@@ -72,14 +53,14 @@ class Lane:
         self._own = own
         self._retire = retire
         self._peer: lane.Attached | None = None
-        self._turn: _Turn | None = None
-        self._own_turn: _Turn | None = None  # one that nobody asked for; beside the lane's
+        self._turn: RunningTurn | None = None
+        self._own_turn: RunningTurn | None = None  # one that nobody asked for; beside the lane's
         self._showing = 0
         self._fetching = False
         self._more = False
         self._draining = False
         self._unresponsive: TurnId | None = None
-        self._marked: dict[RowId, lane.Given] = {}  # of a channel session
+        self._marks = Marks(peers.mark)  # of a channel session
 
     async def serve(self, inbox: trio.MemoryReceiveChannel[lane.LaneMessage]) -> None:
         """Serve until the session is gone and its last card is final."""
@@ -109,10 +90,9 @@ class Lane:
             case lane.Wake():
                 self._more = True
             case lane.RowClosed(row_id=row_id):
-                self._unmark(row_id)
+                self._marks.end(row_id)
             case lane.ToolCalled():
-                for given in self._marked.values():
-                    given.read.set()
+                self._marks.read()
             case lane.Fetched():
                 self._fetched(message)
             case lane.StopTurn():
@@ -190,66 +170,13 @@ class Lane:
         turn_id = ids.turn_id(self._settings.random_bytes(ids.TURN_ID_BYTES))
         inputs: trio.MemorySendChannel[turn.TurnInput] | None = None
         if vocabulary.CAPABILITY_TURNS in peer.capabilities:
-            inputs = self._open_turn(peer, row, turn_id, fetched.reply_mode)
+            self._turn = self._show(
+                turn_opening(peer, fetched, turn_id, self._settings), row.row_id
+            )
+            inputs = self._turn.inputs.clone()
         else:
-            self._mark(lane.Given(row, turn_id, peer.alias))
-        offer(
-            peer.link,
-            link.Offered(
-                deliver=wire.Deliver(
-                    event_id=row.event_id,
-                    turn_id=turn_id,
-                    attempt=row.attempt,
-                    lease_epoch=row.lease_epoch,
-                    chat_id=row.prepared.chat_id,
-                    content=row.prepared.content,
-                    meta=row.prepared.meta,
-                    attachments=list(row.prepared.attachments),
-                ),
-                turn=inputs,
-            ),
-        )
-
-    def _mark(self, given: lane.Given) -> None:
-        """What a channel session was given shows that, until it answers it."""
-        if len(self._marked) < MARKED_MAX:
-            self._nursery.start_soon(self._show_mark, given)
-
-    async def _show_mark(self, given: lane.Given) -> None:
-        self._marked[given.offer.row_id] = given
-        try:
-            await self._to.mark(given)
-        finally:
-            self._marked.pop(given.offer.row_id, None)
-
-    def _unmark(self, row_id: RowId) -> None:
-        given = self._marked.get(row_id)
-        if given is not None:
-            given.end()
-
-    def _open_turn(
-        self, peer: lane.Attached, row: Offer, turn_id: TurnId, mode: ReplyMode | None
-    ) -> trio.MemorySendChannel[turn.TurnInput]:
-        prepared = row.prepared
-        streams = streams_in(self._settings, row.account, prepared.chat_id, prepared.chat_type)
-        opening = turn.TurnOpening(
-            turn_id=turn_id,
-            session_id=self._session_id,
-            alias=peer.alias,
-            account=row.account,
-            chat_id=prepared.chat_id,
-            message_id=prepared.message_id,
-            sender_id=prepared.sender_id,
-            chat_type=prepared.chat_type,
-            mode="streaming" if streams else "static",
-            reply_mode=mode or self._settings.session_reply_mode,
-            topic=prepared.topic,
-        )
-        inputs, outlet = trio.open_memory_channel[turn.TurnInput](TURN_INPUTS_MAX)
-        self._turn = _Turn(opening, row.row_id, inputs)
-        self._showing += 1
-        self._nursery.start_soon(self._show, opening, outlet, name=f"turn {turn_id}")
-        return inputs.clone()
+            self._marks.add(lane.Given(row, turn_id, peer.alias), self._nursery)
+        offer(peer.link, link.Offered(deliver=deliver(row, turn_id), turn=inputs))
 
     def _open_own_turn(self, wish: lane.OpenOwnTurn) -> lane.OwnTurnOpened | lane.OwnTurnRefused:
         peer = self._peer
@@ -259,14 +186,16 @@ class Lane:
             return lane.OwnTurnRefused(
                 why=f"turn {self._own_turn.opening.turn_id} is open; end it first"
             )
-        opening = own_turn_opening(wish, peer.alias, self._settings)
-        inputs, outlet = trio.open_memory_channel[turn.TurnInput](TURN_INPUTS_MAX)
-        self._own_turn = _Turn(opening, RowId(0), inputs)
-        self._showing += 1
-        self._nursery.start_soon(self._show, opening, outlet, name=f"turn {wish.turn_id}")
-        return lane.OwnTurnOpened(turn=inputs.clone())
+        self._own_turn = self._show(own_turn_opening(wish, peer.alias, self._settings), None)
+        return lane.OwnTurnOpened(turn=self._own_turn.inputs.clone())
 
-    async def _show(
+    def _show(self, opening: turn.TurnOpening, row_id: RowId | None) -> RunningTurn:
+        inputs, outlet = trio.open_memory_channel[turn.TurnInput](TURN_INPUTS_MAX)
+        self._showing += 1
+        self._nursery.start_soon(self._run_turn, opening, outlet, name=f"turn {opening.turn_id}")
+        return RunningTurn(opening, row_id, inputs)
+
+    async def _run_turn(
         self, opening: turn.TurnOpening, outlet: trio.MemoryReceiveChannel[turn.TurnInput]
     ) -> None:
         """Run the turn's actor; when it is done before the proxy is, drop what still comes."""
@@ -299,7 +228,7 @@ class Lane:
             return
         if self._turn is None or self._turn.opening.turn_id != turn_id:
             return
-        if not self._turn.revoked:
+        if self._turn.row_id is not None and not self._turn.revoked:
             self._nursery.start_soon(self._close_row, self._turn.row_id)
         self._drop_turn()
 
@@ -307,29 +236,15 @@ class Lane:
         await self._to.ownership_tx.send(ownership.RowAnswered(row_id=row_id))
 
     def _stop(self, stop: lane.StopTurn) -> lane.StopAnswer:
-        # One stop word stops one turn: the lane's, else the session's own.
-        running = next(
-            (
-                one
-                for one in (self._turn, self._own_turn)
-                if one is not None
-                and not one.cancelled
-                and stop.turn_id in (None, one.opening.turn_id)
-                and stop.place in (None, one.opening.place)
-            ),
-            None,
-        )
+        running = turn_to_stop(stop, (self._turn, self._own_turn))
         if running is None:
             return lane.NothingRunning()
-        opening = running.opening
-        in_its_direct_chat = opening.chat_type == "p2p" and stop.chat_id == opening.chat_id
-        may = stop.by == opening.sender_id or in_its_direct_chat
-        if not (stop.by_admin or (may and opening.chat_type in stop.admitted_in)):
+        if not may_stop(stop, running.opening):
             return lane.NotAllowed()
         self._cancel(running, stop.reason)
-        return lane.Stopped(alias=opening.alias, mode=running.mode)
+        return lane.Stopped(alias=running.opening.alias, mode=running.mode)
 
-    def _cancel(self, running: _Turn, reason: vocabulary.CancelReason) -> None:
+    def _cancel(self, running: RunningTurn, reason: vocabulary.CancelReason) -> None:
         """Ask the proxy, show Stopped, start the clock: none waits for another."""
         if running.cancelled:
             return
@@ -341,7 +256,7 @@ class Lane:
                 link.CancelTurn(cancel=wire.Cancel(turn_id=turn_id, reason=reason)),
             )
         answered = reason == "user" and running.mode == "static"
-        self._send_turn(running, turn.Stop(reason=reason, answered=answered))
+        running.send(turn.Stop(reason=reason, answered=answered), self._nursery)
         self._nursery.start_soon(self._expire_cancel, turn_id)
 
     async def _expire_cancel(self, turn_id: TurnId) -> None:
@@ -371,14 +286,13 @@ class Lane:
 
     def _lose_turn(self) -> None:
         """The connection that ran the turn is over. Ownership decides about its row."""
-        for row_id in list(self._marked):
-            self._unmark(row_id)
+        self._marks.end_all()
         self._owe_end(None)
         if self._own_turn is not None:
-            self._send_turn(self._own_turn, turn.SessionLost())
+            self._own_turn.send(turn.SessionLost(), self._nursery)
             self._turn_ended(self._own_turn.opening.turn_id)
         if self._turn is not None:
-            self._send_turn(self._turn, turn.SessionLost())
+            self._turn.send(turn.SessionLost(), self._nursery)
             self._drop_turn()
 
     def _drop_turn(self) -> None:
@@ -386,16 +300,3 @@ class Lane:
             self._turn.inputs.close()
             self._turn = None
             self._more = True
-
-    def _send_turn(self, running: _Turn, message: turn.TurnInput) -> None:
-        self._nursery.start_soon(self._send_input, running.inputs.clone(), message)
-
-    @staticmethod
-    async def _send_input(
-        inputs: trio.MemorySendChannel[turn.TurnInput], message: turn.TurnInput
-    ) -> None:
-        with inputs:
-            try:
-                await inputs.send(message)
-            except trio.BrokenResourceError:
-                return  # it is final already

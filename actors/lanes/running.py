@@ -1,0 +1,59 @@
+"""The turn in flight, and who may stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import trio
+
+from actors.messages import lane, turn
+from protocol.ids import RowId
+
+
+class RunningTurn:
+    """One turn that a proxy runs and an actor shows."""
+
+    def __init__(
+        self,
+        opening: turn.TurnOpening,
+        row_id: RowId | None,
+        inputs: trio.MemorySendChannel[turn.TurnInput],
+    ) -> None:
+        """*row_id* is None for a turn that nobody asked for."""
+        self.opening = opening
+        self.mode = opening.mode
+        self.row_id = row_id
+        self.inputs = inputs
+        self.cancelled = False
+        self.revoked = False
+
+    def send(self, message: turn.TurnInput, nursery: trio.Nursery) -> None:
+        """Send the turn's actor a message, in a task of *nursery*: it may be slow to take it."""
+        nursery.start_soon(_send, self.inputs.clone(), message)
+
+
+async def _send(inputs: trio.MemorySendChannel[turn.TurnInput], message: turn.TurnInput) -> None:
+    with inputs:
+        try:
+            await inputs.send(message)
+        except trio.BrokenResourceError:
+            return  # it is final already
+
+
+def turn_to_stop(stop: lane.StopTurn, running: Iterable[RunningTurn | None]) -> RunningTurn | None:
+    """Return the first turn that *stop* means: one request stops one turn."""
+    for one in running:
+        if (
+            one is not None
+            and not one.cancelled
+            and stop.turn_id in (None, one.opening.turn_id)
+            and stop.place in (None, one.opening.place)
+        ):
+            return one
+    return None
+
+
+def may_stop(stop: lane.StopTurn, opening: turn.TurnOpening) -> bool:
+    in_its_direct_chat = opening.chat_type == "p2p" and stop.chat_id == opening.chat_id
+    may = stop.by == opening.sender_id or in_its_direct_chat
+    return stop.by_admin or (may and opening.chat_type in stop.admitted_in)
