@@ -7,23 +7,23 @@ straight to that turn's actor, whose pace becomes the proxy's own through TCP.
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 import structlog
 import trio
 from tricycle import open_service_nursery
 
-from actors.kit.mailbox import ask_or
 from actors.kit.outbox import Outbox, OutboxFull
+from actors.links.admission import ask_in, registered
 from actors.links.capacity import NO_PLACE, Places
+from actors.links.liveness import REGISTER_WITHIN_S, Liveness
 from actors.links.options import CHOSEN_WITHIN_S, Options
-from actors.links.own_turns import open_own_turn
 from actors.links.permissions import Permissions
 from actors.links.sending import fitting, is_remote, peer_of, without_paths
 from actors.links.settings import LinkSettings
 from actors.links.tools import ToolCalls
-from actors.messages import link, ownership, turn
+from actors.links.turns import Turns
+from actors.messages import link, ownership
 from protocol.errors import RemoteProtocolError
 from protocol.ids import ConnectionId, EventId, SessionId, TurnId
 from protocol.wire import messages as wire
@@ -49,7 +49,6 @@ from protocol.wire.link import (
     Send,
     Step,
     UseTool,
-    join_deltas,
 )
 
 MAILBOX_MESSAGES_MAX: Final = 256
@@ -57,17 +56,11 @@ MAILBOX_MESSAGES_MAX: Final = 256
 READ_BYTES: Final = 256 * 1024
 EARLY_READ_BYTES: Final = 16 * 1024
 """Before registration: a buffer for each read is what strangers could make us hold."""
-REGISTER_WITHIN_S: Final = 10.0
-PING_AFTER_S: Final = 15.0
-GIVE_UP_AFTER_S: Final = 45.0
 DECODE_S: Final = 0.002
 DECODE_REST: Final = 3.0
 """A frame whose decoding took over so long is followed by so many times that of rest."""
-BUSY_AGAIN_S: Final = 1.0
-"""When to look again after a moment in which the reader was busy passing on."""
 UNSENT_FRAMES_MAX: Final = 1_024
 UNSENT_BYTES_MAX: Final = 16 * 1024 * 1024
-ASK_WITHIN_S: Final = 5.0
 GOODBYE_WITHIN_S: Final = 1.0
 """For the last frames to leave, and for ownership to learn that the link is over."""
 RETRY_AFTER_MS: Final = 1_000
@@ -102,18 +95,19 @@ class Link:
         self._mailbox, self._inbox = trio.open_memory_channel[link.LinkMessage](
             MAILBOX_MESSAGES_MAX
         )
-        self._turns: dict[TurnId, trio.MemorySendChannel[turn.TurnInput]] = {}
         self._admitted = trio.Event()
         self._session_id = SessionId("")
         self.asked_in = False
         self._reading = trio.CancelScope()
-        self._received_at = trio.current_time()
+        self._liveness = Liveness(connection_id)
         self._permissions = Permissions(
             connection_id, settings.approvals_tx, self._mailbox, self._send
         )
+        self._turns = Turns(
+            connection_id, self._machine, self._permissions, settings.tools.own_turns
+        )
         self._calls = ToolCalls(connection_id, settings.tools, ownership_tx, self._send)
         self._options = Options(connection_id, ownership_tx, self._send)
-        self._receiving = True  # False while the reader is busy passing on what it read
 
     async def run(self) -> None:
         """Run until either side ends it; the listener notifies ownership of the end."""
@@ -133,8 +127,7 @@ class Link:
                     nursery.cancel_scope.cancel(reason="link over")
         finally:
             self._reader.clear()  # now, not when this link's cycles are collected
-            for turn_tx in self._turns.values():
-                turn_tx.close()
+            self._turns.close_all()
             self._permissions.connection_over()
             self._options.close()
 
@@ -157,11 +150,10 @@ class Link:
 
     async def _read(self) -> None:
         while True:
-            self._receiving = True
+            self._liveness.reading()
             registered = self._machine.state is LinkState.REGISTERED
             data = await self._stream.receive_some(READ_BYTES if registered else EARLY_READ_BYTES)
-            self._receiving = False
-            self._received_at = trio.current_time()
+            self._liveness.received()
             if not data:
                 return
             self._reader.feed(data)
@@ -176,14 +168,14 @@ class Link:
                 if isinstance(received, wire.TurnMessage):
                     of_turns.append(received)
                 elif received is not None:
-                    await self._pass_on(of_turns)
+                    await self._turns.pass_on(of_turns)
                     of_turns = []
                     await self._do(received)
         except RemoteProtocolError as fault:
-            await self._pass_on(of_turns)
+            await self._turns.pass_on(of_turns)
             await self._do(self._machine.torn(fault))
         else:
-            await self._pass_on(of_turns)
+            await self._turns.pass_on(of_turns)
 
     async def _decoded(self, body: bytes) -> Received | None:
         """Decode a body; after one that took long, let others have their turn first.
@@ -217,7 +209,9 @@ class Link:
             case UseTool(tool=tool):
                 await self._calls.use(tool, self._nursery)
             case OpenTurn(turn=wish):
-                await self._open_own_turn(wish)
+                refusal = await self._turns.open_own(self._session_id, wish)
+                if refusal is not None:
+                    self._send(refusal)
             case OptionsStep(message=wire.Offer() as offered):
                 await self._options.offer(offered)
             case OptionsStep(message=wire.Chosen() as chosen):
@@ -226,18 +220,6 @@ class Link:
                 await self._permissions.ask(request)
             case ClosePermission(closed=closed):
                 await self._permissions.close(closed)
-
-    async def _open_own_turn(self, wish: wire.TurnOpen) -> None:
-        opened = await open_own_turn(
-            self._settings.tools.own_turns, self._session_id, self._id, wish
-        )
-        if isinstance(opened, str):
-            self._send(self._machine.refuse_turn(wish.turn_id, opened).message)
-            return
-        turn_id = TurnId(wish.turn_id)
-        self._turns[turn_id] = opened.turn
-        self._machine.open_turn(turn_id)
-        self._permissions.opened(turn_id, opened.place)
 
     async def _slow_down(self) -> None:
         """Let a wrong proof wait for its refusal; say that somebody tries."""
@@ -260,25 +242,7 @@ class Link:
         if not self._places.admit(self._id, sessionless=sessionless):
             self._end(wire.Refused(code="too_many_sessions", message=NO_PLACE))
             return
-        answer: ownership.Admitted | ownership.NotAdmitted = await ask_or(
-            self._ownership_tx,
-            lambda reply: ownership.Register(
-                connection_id=self._id,
-                session_id=SessionId(register.session_id),
-                role=register.role,
-                proven_by=verified.by,
-                pid=register.pid,
-                proxy_version=register.proxy_version,
-                metadata=register.metadata,
-                capabilities=frozenset(register.capabilities),
-                link=self._mailbox.clone(),
-                reply=reply,
-            ),
-            within_s=ASK_WITHIN_S,
-            otherwise=lambda reason: ownership.NotAdmitted(
-                code="draining", message=f"the daemon is busy or leaving ({reason}); connect again"
-            ),
-        )
+        answer = await ask_in(register, verified, self._id, self._mailbox, self._ownership_tx)
         # Also if no answer came: it may have been admitted, and must learn of our end.
         self.asked_in = True
         match answer:
@@ -289,44 +253,10 @@ class Link:
                 self._reader.body_bytes_max = BODY_BYTES_MAX
                 self._calls.admitted(register, verified.by)
                 self._permissions.admitted(SessionId(register.session_id), answer.alias)
-                self._send(
-                    wire.Registered(
-                        session_id=register.session_id,
-                        alias=answer.alias,
-                        role=register.role,
-                        lease_epoch=answer.lease_epoch,
-                        daemon_version=self._settings.daemon_version,
-                        pid=os.getpid(),
-                        generation=self._settings.generation,
-                        proof=verified.proof,
-                        cluster=self._settings.cluster,
-                        node=self._settings.node,
-                    )
-                )
+                self._send(registered(register, verified, answer, self._settings))
                 self._admitted.set()
             case ownership.NotAdmitted():
                 self._end(wire.Refused(code=answer.code, message=answer.message))
-
-    async def _pass_on(self, messages: list[wire.TurnMessage]) -> None:
-        """Give them to the turn's actor. Waiting here is the proxy's back-pressure."""
-        for message in join_deltas(messages):
-            turn_id = TurnId(message.turn_id)
-            turn_tx = self._turns.get(turn_id)
-            if turn_tx is None:
-                continue
-            try:
-                await turn_tx.send(message)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                self._close_turn(turn_id)
-            if isinstance(message, wire.TurnEnd):
-                self._close_turn(turn_id)
-
-    def _close_turn(self, turn_id: TurnId) -> None:
-        self._machine.close_turn(turn_id)
-        self._permissions.turn_over(turn_id)
-        turn_tx = self._turns.pop(turn_id, None)
-        if turn_tx is not None:
-            turn_tx.close()
 
     # ── to the proxy ────────────────────────────────────────────────────────
 
@@ -364,13 +294,8 @@ class Link:
         self._give(offered)
 
     def _give(self, offered: link.Offered) -> None:
-        deliver = offered.deliver
-        if offered.turn is not None:
-            turn_id = TurnId(deliver.turn_id)
-            self._turns[turn_id] = offered.turn
-            self._machine.open_turn(turn_id)
-        self._permissions.given(deliver)
-        self._send(deliver)
+        self._turns.given(offered)
+        self._send(offered.deliver)
 
     async def _watch_liveness(self) -> None:
         """Time out a proxy that does not register, and give up one that is silent."""
@@ -379,20 +304,5 @@ class Link:
         if self._machine.state is LinkState.OPENING:
             self._end(self._machine.register_timeout().message)
             return
-        n = 0
-        due = self._received_at + PING_AFTER_S
-        while True:
-            await trio.sleep_until(due)
-            now = trio.current_time()
-            silent_s = now - self._received_at
-            if silent_s < PING_AFTER_S or not self._receiving:
-                # It sent something meanwhile, or it is we who have not read.
-                due = max(self._received_at + PING_AFTER_S, now + BUSY_AGAIN_S)
-            elif silent_s >= GIVE_UP_AFTER_S:
-                log.warning("link.silent", connection=self._id, silent_s=round(silent_s))
-                self._end()
-                return
-            else:
-                n += 1
-                self._send(wire.Ping(n=n))
-                due = min(now + PING_AFTER_S, self._received_at + GIVE_UP_AFTER_S)
+        await self._liveness.watch(self._send)
+        self._end()

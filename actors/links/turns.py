@@ -1,0 +1,74 @@
+"""The turns a link's proxy may send messages of, and the actors that show them."""
+
+from __future__ import annotations
+
+import trio
+
+from actors.links.own_turns import OwnTurnPeers, open_own_turn
+from actors.links.permissions import Permissions
+from actors.messages import link, turn
+from protocol.ids import ConnectionId, SessionId, TurnId
+from protocol.wire import messages as wire
+from protocol.wire.link import LinkMachine, join_deltas
+
+
+class Turns:
+    """Passes what the proxy sends of a turn to that turn's actor."""
+
+    def __init__(
+        self,
+        connection_id: ConnectionId,
+        machine: LinkMachine,
+        permissions: Permissions,
+        own_turns: OwnTurnPeers | None,
+    ) -> None:
+        self._id = connection_id
+        self._machine = machine
+        self._permissions = permissions
+        self._own_turns = own_turns
+        self._turns: dict[TurnId, trio.MemorySendChannel[turn.TurnInput]] = {}
+
+    def given(self, offered: link.Offered) -> None:
+        """The session is given a message: what it answers belongs to this turn."""
+        if offered.turn is not None:
+            turn_id = TurnId(offered.deliver.turn_id)
+            self._turns[turn_id] = offered.turn
+            self._machine.open_turn(turn_id)
+        self._permissions.given(offered.deliver)
+
+    async def open_own(self, session_id: SessionId, wish: wire.TurnOpen) -> wire.FromDaemon | None:
+        """Open a turn that nobody asked for; return the refusal if there is one."""
+        opened = await open_own_turn(self._own_turns, session_id, self._id, wish)
+        if isinstance(opened, str):
+            return self._machine.refuse_turn(wish.turn_id, opened).message
+        turn_id = TurnId(wish.turn_id)
+        self._turns[turn_id] = opened.turn
+        self._machine.open_turn(turn_id)
+        self._permissions.opened(turn_id, opened.place)
+        return None
+
+    async def pass_on(self, messages: list[wire.TurnMessage]) -> None:
+        """Give them to the turn's actor. Waiting here is the proxy's back-pressure."""
+        for message in join_deltas(messages):
+            turn_id = TurnId(message.turn_id)
+            turn_tx = self._turns.get(turn_id)
+            if turn_tx is None:
+                continue
+            try:
+                await turn_tx.send(message)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self._close(turn_id)
+            if isinstance(message, wire.TurnEnd):
+                self._close(turn_id)
+
+    def _close(self, turn_id: TurnId) -> None:
+        self._machine.close_turn(turn_id)
+        self._permissions.turn_over(turn_id)
+        turn_tx = self._turns.pop(turn_id, None)
+        if turn_tx is not None:
+            turn_tx.close()
+
+    def close_all(self) -> None:
+        """The link is over."""
+        for turn_tx in self._turns.values():
+            turn_tx.close()
