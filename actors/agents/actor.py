@@ -141,7 +141,8 @@ class _Agents:
             command = self._settings.commands.get(record.agent) if record else None
             if record is None or command is None or not command.restore:
                 continue
-            if not Path(record.cwd).is_dir():
+            cwd = _directory(record.cwd)
+            if cwd is None or not _is_within(cwd, command):
                 log.warning("agent.not_restored", session=one.session_id, cwd=record.cwd)
                 continue
             running = _Running(record.agent, record.alias, record.cwd, record.by)
@@ -169,13 +170,11 @@ class _Agents:
             return agents.NotStarted(
                 why=strings.AGENTS_OF_PERSON.format(count=self._settings.per_person)
             )
-        home = Path(command.cwd or "~").expanduser()
-        cwd = Path(wish.cwd).expanduser() if wish.cwd else home
-        if not cwd.is_absolute() or not cwd.is_dir():
-            return agents.NotStarted(why=strings.AGENT_NO_DIRECTORY.format(cwd=str(cwd)))
-        cwd = cwd.resolve()
-        roots = (home, *(Path(root).expanduser() for root in command.roots))
-        if not any(cwd.is_relative_to(root.resolve()) for root in roots):
+        named = wish.cwd or command.cwd or "~"
+        cwd = _directory(named)
+        if cwd is None:
+            return agents.NotStarted(why=strings.AGENT_NO_DIRECTORY.format(cwd=named))
+        if not _is_within(cwd, command):
             return agents.NotStarted(
                 why=strings.AGENT_OUTSIDE.format(cwd=str(cwd), agent=wish.agent)
             )
@@ -283,16 +282,35 @@ async def _answer(wish: agents.StartAgent, running: _Running) -> None:
         wish.reply.send(running.outcome)
 
 
+def _directory(named: str) -> Path | None:
+    """Return where a directory really is; None: it is none, or can't be looked at.
+
+    People name it: an unknown user's home, a name that is too long and a directory of
+    somebody else are no reason to crash.
+    """
+    try:
+        path = Path(named).expanduser()
+        return path.resolve() if path.is_absolute() and path.is_dir() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+def _is_within(cwd: Path, command: AgentCommand) -> bool:
+    """Whether the agent may be started in this directory, by its configuration of now."""
+    roots = map(_directory, (command.cwd or "~", *command.roots))
+    return any(root is not None and cwd.is_relative_to(root) for root in roots)
+
+
 def _take_nothing(_line: bytes) -> None:
     """Take no report: nobody waits for one."""
 
 
 def _failed(alias: str, why: str) -> strings.Text:
-    """Return the answer to who wanted it started: each line of the agent's words as one of ours."""
+    """Return the answer to who wanted it started, the agent's own words as quoted lines."""
     lines = [shown for line in why.splitlines() if (shown := quoted(line, LINE_CHARACTERS_MAX))]
     first, *more = lines[: LINES_MAX + 1] or ["?"]
     text = strings.AGENT_FAILED.format(alias=alias, why=first)
-    return text.plus("".join(f"\n{line}" for line in more))
+    return text.plus("".join(f"\n> {line}" for line in more))
 
 
 async def run_process(command: list[str], take: Callable[[bytes], None]) -> int:

@@ -65,6 +65,8 @@ async def test_what_can_not_be_started_or_closed_is_answered(
         assert await chat.ask("/close boss") == (
             "boss was not started from a chat; end it where it runs."
         )
+        for odd in ("~nobody-of-this-name", "/" + "x" * 5_000, "relative", "/\0"):
+            assert (await chat.ask(f"/new fake x {odd}")).endswith(" is no directory.")
         (tmp_path / "link").symlink_to("/")
         for outside in ("/", str(tmp_path / "link"), f"{tmp_path}/.."):
             assert "lies outside of the directories where fake may be started." in (
@@ -94,7 +96,8 @@ async def test_a_start_that_fails_is_answered_with_the_end_of_the_agents_own_wor
         first, *words = (await chat.ask("/new fake Robot")).splitlines()
         assert first == "robot did not start: the agent ended with status 1"
         earlier = [f"earlier {number}" for number in range(11, 20)]
-        assert words == [*earlier, "RuntimeError: no \uff1cat user_id=all> model"]
+        own = [*earlier, "RuntimeError: no \uff1cat user_id=all> model"]
+        assert words == [f"> {line}" for line in own], "none of them looks like ours"
         assert "robot" not in await chat.ask("/sessions")
         await chat.send("still yours")
         assert (await boss.until("deliver"))["content"] == "still yours"
