@@ -232,7 +232,9 @@ class App:
                 verify=self._tokens.verify,
                 next_connection_id=self._next_connection_id,
                 approvals_tx=self._boxes.approvals.tx,
-                tools=link_tools(self._accounts, self._boxes, self._adapters, self._state),
+                tools=link_tools(
+                    self._accounts, self._boxes, self._adapters, self._settings, self._state
+                ),
                 random_bytes=self._adapters.random_bytes,
                 cluster=self._claim.cluster,
                 node=self._claim.node,

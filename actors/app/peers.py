@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import trio
 
@@ -14,13 +15,14 @@ from actors.app.mailboxes import Account, Mailboxes
 from actors.feishu import gateway as calling
 from actors.feishu import pictures as fetching
 from actors.feishu.monthly import MonthlyCount
+from actors.host.state_dir import configuration_in_use
 from actors.kit.cleanup import CleanupBudget
 from actors.lanes.settings import LaneSettings
 from actors.messages import journal
 from actors.turns.peers import GrantNotices
 from protocol import __version__
 from protocol.config.places import DaemonInfo, StateDir
-from protocol.config.settings import Settings, Tuning
+from protocol.config.settings import Secret, Settings, Tuning
 from protocol.ids import AccountId, ConnectionId
 from protocol.platform.api_budget import PER_MINUTE, PER_SECOND, Limits
 from protocol.routing.pairing import mint_code
@@ -181,7 +183,7 @@ def pictures_settings(accounts: Accounts) -> fetching.PicturesSettings:
 
 
 def link_tools(
-    accounts: Accounts, boxes: Mailboxes, adapters: Adapters, state: StateDir
+    accounts: Accounts, boxes: Mailboxes, adapters: Adapters, settings: Settings, state: StateDir
 ) -> links.Tools:
     """Return the tools beside the channel's own: of operators, and of sessions."""
     return links.Tools(
@@ -193,12 +195,24 @@ def link_tools(
                 journal_tx=boxes.journal.tx,
                 ownership_tx=boxes.ownership.tx,
                 policies={name: one.settings.policy for name, one in accounts.items()},
-                state_dir=state.root,
-                secrets=tuple(
-                    one.settings.app_secret.reveal().encode() for one in accounts.values()
-                ),
+                private=lambda: _private(settings, state),
+                secrets=tuple(one.reveal().encode() for one in _secrets(settings)),
                 random_bytes=adapters.random_bytes,
                 now_ms=adapters.now_ms,
             )
         ),
     )
+
+
+def _private(settings: Settings, state: StateDir) -> tuple[Path, ...]:
+    """Real paths of which nothing is ever sent to a chat, as they are now."""
+    served = (settings.listen, settings.metrics, settings.console)
+    keys = [Path(one.tls.key_file) for one in served if one is not None and one.tls is not None]
+    found = (state.root, configuration_in_use(state), *keys)
+    return tuple(one.resolve() for one in found if one is not None)
+
+
+def _secrets(settings: Settings) -> Iterator[Secret]:
+    yield from (one.app_secret for one in settings.accounts)
+    if settings.cluster is not None:
+        yield settings.cluster.database

@@ -72,7 +72,7 @@ def examine(
     serving = state_dir.serving_pid(state) is not None
     findings = [*_files(state), *_daemon(state, now_ms)]
     try:
-        path = config or (_in_use(state) if serving else None)
+        path = config or (state_dir.configuration_in_use(state) if serving else None)
         path = path or config_file.find(None, env, Path.home())
         raw = config_file.load(path) if path is not None else {}
         settings = config_file.settings(raw, env, path)
@@ -87,13 +87,6 @@ def examine(
     findings.append(ok("configuration", f"{path or 'the environment'} is well formed"))
     findings += _agents(settings)
     return findings + trio.run(_online, settings, serving)
-
-
-def _in_use(state: StateDir) -> Path | None:
-    try:
-        return Path(state.config_in_use.read_text().strip())
-    except OSError:
-        return None
 
 
 def _agents(settings: Settings) -> Iterator[Finding]:

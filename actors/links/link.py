@@ -19,7 +19,7 @@ from actors.links.capacity import NO_PLACE, Places
 from actors.links.liveness import REGISTER_WITHIN_S, Liveness
 from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.permissions import Permissions
-from actors.links.sending import fitting, is_remote, peer_of, without_paths
+from actors.links.sending import fitting, is_here, is_remote, peer_of, without_paths
 from actors.links.settings import LinkSettings
 from actors.links.tools import ToolCalls
 from actors.links.turns import Turns
@@ -251,7 +251,7 @@ class Link:
                 self._session_id = SessionId(register.session_id)
                 self._options.admitted(register, answer.choices)
                 self._reader.body_bytes_max = BODY_BYTES_MAX
-                self._calls.admitted(register, verified.by)
+                self._calls.admitted(register, verified.by, here=is_here(self._stream))
                 self._permissions.admitted(SessionId(register.session_id), answer.alias)
                 self._send(registered(register, verified, answer, self._settings))
                 self._admitted.set()

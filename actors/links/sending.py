@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Final
 
 import msgspec
@@ -19,6 +20,15 @@ def peer_of(stream: trio.abc.Stream) -> str:
     if isinstance(stream, TlsStream):
         stream = stream.transport
     return str(stream.socket.getpeername()[0]) if isinstance(stream, trio.SocketStream) else ""
+
+
+def is_here(stream: trio.abc.Stream) -> bool:
+    """Whether the proxy is on this machine for sure, so that files it names are files here."""
+    if isinstance(stream, TlsStream):
+        return False
+    if not isinstance(stream, trio.SocketStream):
+        return True
+    return ipaddress.ip_address(peer_of(stream).partition("%")[0]).is_loopback
 
 
 def is_remote(stream: trio.abc.Stream) -> bool:

@@ -60,11 +60,16 @@ class ToolCalls:
         self._send = send
         self._registered: wire.Register | None = None
         self._has_session = False
+        self._cwd: str | None = None
         self._under_way = 0
 
-    def admitted(self, register: wire.Register, proven_by: vocabulary.Role) -> None:
-        """From now on calls are of this session, of one it speaks for, or of an operator."""
+    def admitted(self, register: wire.Register, proven_by: vocabulary.Role, *, here: bool) -> None:
+        """From now on calls are of this session, of one it speaks for, or of an operator.
+
+        *here* is whether the proxy is on this machine.
+        """
         self._registered = register
+        self._cwd = register.metadata.get("cwd") if here else None
         self._has_session = register.role != "observer" or speaks_for_session(
             register.role, register.capabilities, proven_by
         )
@@ -97,9 +102,7 @@ class ToolCalls:
             if not self._has_session:
                 return _observer
             of_sessions = self._tools.of_sessions[tool.name]
-            caller = Caller(
-                session_id=SessionId(register.session_id), cwd=register.metadata.get("cwd")
-            )
+            caller = Caller(session_id=SessionId(register.session_id), cwd=self._cwd)
             if self._tools.own_turns is not None:
                 called = lane.ToolCalled(session_id=caller.session_id)
                 offer(self._tools.own_turns.lanes_tx, called)

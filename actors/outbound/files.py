@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +9,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
+from actors.kit.real_files import read_real
 from actors.messages import gateway
 from actors.messages.outbound import Caller
 from actors.outbound.peers import Peers, ToolError
@@ -104,17 +103,12 @@ def _read(peers: Peers, caller: Caller, given: str) -> bytes:
     try:
         real = Path(given).resolve(strict=True)
         inside = caller.cwd is not None and real.is_relative_to(Path(caller.cwd).resolve())
-        private = real.is_relative_to(peers.state_dir.resolve())
-        if not inside or private or not Path(caller.cwd or "").is_absolute():
+        if not inside or not Path(caller.cwd or "").is_absolute():
             raise ToolError(f"{given}: does not lie in the session's directory; put it there")
-        # Not blocking: a pipe would wait for its writer for ever. No link may have come
-        # between: the path is the real one.
-        descriptor = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ToolError(f"{given}: not a file")
-            return file.read(FILE_BYTES_MAX + 1)
-    except (OSError, ValueError) as failed:
+        if any(real.is_relative_to(private) for private in peers.private()):
+            raise ToolError(f"{given}: is of larkd itself; it is not sent")
+        return read_real(real, FILE_BYTES_MAX + 1)
+    except (OSError, ValueError, RuntimeError) as failed:
         reason = failed.strerror if isinstance(failed, OSError) else str(failed)
         raise ToolError(f"{given}: can't be read: {reason}") from failed
 

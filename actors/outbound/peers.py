@@ -37,10 +37,11 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]
     policies: Mapping[AccountId, Policy]
     """The access policies as configured; what was paired on top is in the journal."""
-    state_dir: Path
-    """Nothing of it is ever sent."""
+    private: Callable[[], tuple[Path, ...]]
+    """The real paths of which nothing is ever sent: the state directory, the configuration,
+    private keys."""
     secrets: tuple[bytes, ...]
-    """No file that holds one of them is sent: configurations and secret files do."""
+    """No file that holds one of them is sent: copies of configurations and secret files do."""
     random_bytes: Callable[[int], bytes]
     now_ms: Callable[[], int]
 

@@ -1,21 +1,23 @@
-"""Files of a reply that lie outside of the session's directory: read here, sent along.
+"""Files of a reply that the daemon may not read by itself: read here, sent along.
 
-The daemon reads what lies inside. What this process may read it reads as the session's
-own user; never from larkd's state directory, and never its configuration.
+The daemon reads what lies inside of the session's directory, where it is on the same
+machine. What this process may read it reads as the session's own user; never from larkd's
+state directory, and never its configuration.
 """
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import trio
 
+from actors.host.state_dir import configuration_in_use
+from actors.kit.real_files import read_real
 from actors.proxies.errors import ToolFailed
 from actors.proxies.settings import ProxySettings
+from protocol.config.places import StateDir
 
 SENT_BYTES_MAX: Final = 6 * 1024 * 1024
 """Of all files of one reply that are sent along: they share a frame of 8 MiB."""
@@ -36,6 +38,8 @@ async def with_files(settings: ProxySettings, args: Mapping[str, Any]) -> dict[s
 
 def _read_all(settings: ProxySettings, files: list[str]) -> list[object]:
     cwd = Path(settings.metadata.get("cwd") or "/nowhere").resolve()
+    private = _private(settings)
+    elsewhere = any(address.tls for address in settings.addresses)
     left = SENT_BYTES_MAX
     sent: list[object] = []
     for given in files:
@@ -44,22 +48,27 @@ def _read_all(settings: ProxySettings, files: list[str]) -> list[object]:
             continue
         try:
             real = Path(given).resolve(strict=True)
-            if settings.state_dir is not None and real.is_relative_to(settings.state_dir.resolve()):
+            if any(real.is_relative_to(one) for one in private):
                 raise ToolFailed(f"{given}: is of larkd itself; it is not sent")
-            if real.is_relative_to(cwd):
+            if real.is_relative_to(cwd) and not elsewhere:
                 sent.append(given)
                 continue
-            descriptor = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-            with os.fdopen(descriptor, "rb") as file:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise ToolFailed(f"{given}: not a file")
-                content = file.read(left + 1)
-        except (OSError, ValueError) as failed:
+            content = read_real(real, left + 1)
+        except (OSError, ValueError, RuntimeError) as failed:
             reason = failed.strerror if isinstance(failed, OSError) else str(failed)
             raise ToolFailed(f"{given}: can't be read: {reason}") from failed
         if len(content) > left:
             mib = SENT_BYTES_MAX // 1024 // 1024
-            raise ToolFailed(f"{given}: over {mib} MB from outside of {cwd}; copy it into there")
+            remedy = "send fewer" if elsewhere else f"copy it into {cwd}"
+            raise ToolFailed(f"{given}: over {mib} MB to be sent along; {remedy}")
         left -= len(content)
         sent.append({"name": Path(given).name, "content": content})
     return sent
+
+
+def _private(settings: ProxySettings) -> list[Path]:
+    """What is never sent: the state directory, the daemon's configuration, a token's file."""
+    found = [settings.state_dir, settings.token_file]
+    if settings.state_dir is not None:
+        found.append(configuration_in_use(StateDir(settings.state_dir)))
+    return [one.resolve() for one in found if one is not None]

@@ -131,6 +131,7 @@ class Daemon:
 
 def configuration(platform_url: str, app_id: str, app_secret: str, **options: Any) -> str:
     """Return a configuration; *options* are the channel's, but for those of the top."""
+    listen = {"host": "127.0.0.1", "port": 0} | options.pop("listen", {})
     top = {
         key: options.pop(key)
         for key in ("language", "agents", "agentsPerPerson", "metrics", "console")
@@ -139,7 +140,7 @@ def configuration(platform_url: str, app_id: str, app_secret: str, **options: An
     return json.dumps(
         {
             **top,
-            "listen": {"host": "127.0.0.1", "port": 0},
+            "listen": listen,
             "channels": [
                 {
                     "id": "feishu",

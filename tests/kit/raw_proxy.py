@@ -27,7 +27,7 @@ class Closed(Exception):
 class RawProxy:
     """One TCP connection to the daemon. Messages are maps; ``t`` is their type."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._buffer = bytearray()
         self.seen: list[Map] = []

@@ -45,7 +45,7 @@ class Peer:
         self.registered = trio.Event()
         self._stage = stage
         self._state_dir = state_dir
-        self._proxy = RawProxy(end)  # type: ignore[arg-type]  # any stream will do
+        self._proxy = RawProxy(end)
         self._writing = trio.StrictFIFOLock()
         self._calls = 0
         self._answers: dict[int, trio.MemorySendChannel[Map]] = {}

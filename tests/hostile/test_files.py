@@ -1,0 +1,147 @@
+"""Files of larkd, and of other machines, that a session would have sent into a chat."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import trio
+
+from actors.kit.real_files import NotAFile, read_real
+from tests.cluster.nodes import Certificates, free_port
+from tests.daemon.test_outbound import bots, given
+from tests.kit.daemon import environment, open_daemon, open_platform
+from tests.kit.raw_proxy import RawProxy, session
+from tests.kit.stdio_process import larkd, open_stdio
+
+
+async def test_a_proxy_of_another_machine_names_no_files_of_this_one(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    made = Certificates.made(tmp_path)
+    port = free_port()
+    tls = {"host": "127.0.0.1", "port": port, "certFile": str(made.cert), "keyFile": str(made.key)}
+    (tmp_path / "private.txt").write_text("of this machine")
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir, listen={"tls": tls}),
+        await trio.open_ssl_over_tcp_stream(
+            "localhost", port, ssl_context=ssl.create_default_context(cafile=str(made.ca))
+        ) as stream,
+    ):
+        far = RawProxy(stream)
+        registered = await far.register(
+            state_dir, "far", "dispatcher", capabilities=[], metadata={"cwd": str(tmp_path)}
+        )
+        assert registered["t"] == "registered"
+        chat = await platform.chat()
+        await given(platform, far, chat, "send it")
+        there = str(tmp_path / "private.txt")
+        refused = await far.tool("reply", chat_id=chat["chat_id"], text="t", files=[there])
+        assert "does not lie in the session's directory" in refused["error"]
+        assert await bots(platform, chat) == []
+        along = [{"name": "own.txt", "content": b"read over there"}]
+        sent = await far.tool("reply", chat_id=chat["chat_id"], text="t", files=along)
+        assert sent["ok"], sent
+
+
+async def test_a_configuration_and_a_key_are_not_sent_though_no_secret_stands_in_them(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    async with open_platform() as platform:
+        (tmp_path / "secret").write_text(platform.running.settings.app_secret)
+        (tmp_path / "secret").chmod(0o600)
+        own = {"appSecret": {"file": str(tmp_path / "secret")}}
+        async with (
+            open_daemon(platform, state_dir, **own),
+            session(
+                state_dir, "boss", "dispatcher", capabilities=[], metadata={"cwd": str(tmp_path)}
+            ) as boss,
+        ):
+            chat = await platform.chat()
+            await given(platform, boss, chat, "send them")
+            config = state_dir.parent / f"{state_dir.name}.json"
+            (tmp_path / "hard").hardlink_to(tmp_path / "secret")
+            for path in (config, tmp_path / "secret", tmp_path / "hard"):
+                answer = await boss.tool(
+                    "reply", chat_id=chat["chat_id"], text="t", files=[str(path)]
+                )
+                assert not answer["ok"], path
+            assert await bots(platform, chat) == []
+
+
+async def test_an_mcp_session_sends_nothing_of_larkd_from_outside_its_directory(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    """What lies elsewhere its own proxy reads, and sends along; larkd's own files it does not."""
+    (tmp_path / "cwd").mkdir()
+    (tmp_path / "elsewhere.txt").write_text("a session's user may read it")
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        env = environment() | {
+            "LARKD_STATE_DIR": str(state_dir),
+            "LARKD_ROLE": "dispatcher",
+            "CLAUDE_PROJECT_DIR": str(tmp_path / "cwd"),
+        }
+        async with open_stdio(larkd("mcp"), env, tmp_path / "cwd") as agent:
+            await agent.ask("initialize", {"protocolVersion": "2025-06-18", "capabilities": {}})
+            await agent.send(method="notifications/initialized")
+            chat = await platform.chat()
+            await platform.send(chat, "send them")
+            await agent.notified("notifications/claude/channel")
+            config = state_dir.parent / f"{state_dir.name}.json"
+            for path in (state_dir / "tokens" / "dispatcher.token", config, "/dev/zero"):
+                done, text = await agent.tool(
+                    "reply", chat_id=chat["chat_id"], text="t", files=[str(path)]
+                )
+                assert not done, path
+                assert str(path) in text
+            assert await bots(platform, chat) == []
+            outside = [str(tmp_path / "elsewhere.txt")]
+            done, text = await agent.tool("reply", chat_id=chat["chat_id"], text="t", files=outside)
+            assert done, text
+            assert [one["msg_type"] for one in await bots(platform, chat)] == [
+                "interactive",
+                "file",
+            ]
+            content = json.loads((await bots(platform, chat))[1]["content"])
+            assert content["file_key"]
+
+
+def test_a_directory_that_becomes_a_link_meanwhile_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "real" / "in").mkdir(parents=True)
+    (tmp_path / "real" / "in" / "x").write_text("mine")
+    (tmp_path / "other" / "in").mkdir(parents=True)
+    (tmp_path / "other" / "in" / "x").write_text("not mine")
+    (tmp_path / "swap").symlink_to("other")
+    path = tmp_path / "real" / "in" / "x"
+    assert read_real(path, 100) == b"mine"
+    assert read_real(path, 2) == b"mi"
+    with pytest.raises(NotAFile):
+        read_real(path.parent, 100)
+    os.mkfifo(path.parent / "pipe")
+    with pytest.raises(NotAFile):
+        read_real(path.parent / "pipe", 100)
+    over = threading.Event()
+
+    def swap() -> None:
+        """Let the directory be a link, and a directory again, as fast as it goes."""
+        while not over.is_set():
+            (tmp_path / "real").rename(tmp_path / "kept")
+            (tmp_path / "swap").rename(tmp_path / "real")
+            (tmp_path / "real").rename(tmp_path / "swap")
+            (tmp_path / "kept").rename(tmp_path / "real")
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    try:
+        for _ in range(2_000):
+            with suppress(OSError):
+                assert read_real(path, 100) == b"mine"
+    finally:
+        over.set()
+        swapping.join()
