@@ -1,0 +1,218 @@
+"""What becomes of one row: through the gate to a command, a prompt, a recall or a refusal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+
+import structlog
+import trio
+
+from actors.intake import gate
+from actors.intake.answers import Answer
+from actors.intake.control import Job
+from actors.intake.parts import Parts
+from actors.intake.peers import Peers
+from actors.intake.rows import close_row, store
+from actors.kit.mailbox import offer
+from actors.messages import journal, lane, ownership
+from protocol.errors import RemoteProtocolError
+from protocol.ids import ChatId, MessageId, OpenId, RowId
+from protocol.platform.comments import Place, place_of
+from protocol.platform.content import read_content
+from protocol.platform.events import (
+    CommentAdded,
+    MessageReceived,
+    decode_comment,
+    decode_message,
+    decode_recalled,
+)
+from protocol.routing import access, command, history
+from protocol.routing.delivery import Inbound, RowState
+
+HELD_MS_MAX: Final = 10 * 60 * 1_000
+"""How long a group's message waits for the bot to know itself."""
+PRESS_MS_MAX: Final = 10_000
+"""A press that was not answered by then never will be."""
+
+log = structlog.get_logger()
+
+
+class Taking:
+    """Takes rows one by one, in order of receipt. Part of the intake."""
+
+    def __init__(
+        self, peers: Peers, parts: Parts, nursery: trio.Nursery, now_ms: Callable[[], int]
+    ) -> None:
+        self._to = peers
+        self._parts = parts
+        self._nursery = nursery
+        self._now_ms = now_ms
+        self._refusals: Counter[str] = Counter()
+        self.bot: OpenId | None = None
+        """Who the bot is, once that is known."""
+
+    async def take(self, inbound: Inbound, *, arrived: bool = True) -> None:
+        """Take one row. One that *arrived* while older ones are being read may be left to that."""
+        if self._parts.prompts.has(inbound.row_id) or self._parts.control.has(inbound.row_id):
+            return
+        if arrived and not self._parts.reading.behind and self._parts.full:
+            self._parts.reading.start_pass()
+            self._parts.reading.pause()
+        leaves = arrived and self._parts.reading.behind
+        try:
+            match inbound.kind:
+                case "message":
+                    message = decode_message(inbound.payload)
+                    await self._message(inbound, message, leaves=leaves)
+                case "recalled":
+                    await self._parts.prompts.make_ready()
+                    await self._recall(decode_recalled(inbound.payload).message_id)
+                    await self._close(inbound.row_id, RowState.COMMAND, "recall")
+                case "comment" if leaves:
+                    return
+                case "comment":
+                    await self._comment(inbound, decode_comment(inbound.payload))
+                case "card_action" if self._now_ms() - inbound.received_at_ms < PRESS_MS_MAX:
+                    return  # it is on its way here
+                case "card_action":
+                    # Its three seconds are over: it was committed just before a crash.
+                    await self._close(inbound.row_id, RowState.EXPIRED, "card action")
+                case "other":
+                    await self._close(inbound.row_id, RowState.COMMAND, "not acted upon")
+        except RemoteProtocolError as unreadable:
+            log.warning(
+                "feishu.event.unreadable", event_id=inbound.event_id, reason=str(unreadable)
+            )
+            await self._close(inbound.row_id, RowState.REFUSED, str(unreadable)[:500])
+
+    # ── messages ────────────────────────────────────────────────────────────
+
+    async def _message(self, inbound: Inbound, message: MessageReceived, *, leaves: bool) -> None:
+        content = read_content(message.message_type, message.content, message.mentions)
+        wanted = gate.wanted(message, content, self.bot)
+        if leaves and (isinstance(wanted, command.Prompt) or self._parts.control.full):
+            return
+        if self._parts.pairing.may_pair(message) and gate.is_pair(wanted):
+            # Before the gate: who may let others in need not be let in.
+            approve = partial(self._parts.pairing.command, wanted.args)
+            self._carry_out(inbound, message, "pair", approve)
+            return
+        match gate.decide(self._parts.pairing.policy, message, self.bot):
+            case access.Admitted():
+                pass
+            case access.Held(reason=reason):
+                if self._now_ms() - inbound.received_at_ms > HELD_MS_MAX:
+                    await self._refuse(inbound, message, message.chat_id, reason)
+                return
+            case access.Dropped(reason=reason):
+                await self._refuse(inbound, message, message.chat_id, reason)
+                return
+            case access.NeedsPairing(kind=kind):
+                silence = self._parts.pairing.show_code(message, kind, self._nursery)
+                why = silence or f"{kind} pairing required"
+                await self._refuse(inbound, message, message.chat_id, why)
+                return
+        placed = self._parts.topics.placed(message)
+        if placed is None:
+            return  # what its group is is being asked; the row is read again then
+        message = placed
+        if isinstance(wanted, command.Prompt):
+            await self._parts.prompts.take(inbound, message, gate.prompted(content, wanted))
+            return
+        await self._parts.prompts.make_ready()  # what came before it stays before it
+        if isinstance(wanted, command.StopWord):
+            stop = partial(self._parts.stopper.word, message, always_answer=False)
+            self._carry_out(inbound, message, "stop", stop)
+            return
+        self._carry_out(
+            inbound,
+            message,
+            wanted.name,
+            partial(self._parts.commands.run, message, wanted),
+            repeatable=wanted.repeatable,
+            # What starts may take long: prompts wait for it, commands don't.
+            beside=wanted.name is command.Name.NEW,
+        )
+
+    def _carry_out(  # a command and how it is carried out
+        self,
+        inbound: Inbound,
+        message: MessageReceived,
+        what: str,
+        work: Callable[[], Awaitable[Answer | None]],
+        *,
+        repeatable: bool = True,
+        beside: bool = False,
+    ) -> None:
+        job = Job(
+            row_id=inbound.row_id,
+            place=self._to.place(message),
+            chat_id=message.chat_id,
+            message_id=message.message_id,
+            what=what,
+            work=work,
+            repeatable=repeatable,
+        )
+        self._parts.prompts.add_barrier(job.place, inbound.row_id)
+        self._parts.control.start(job, beside=beside)
+
+    async def _comment(self, inbound: Inbound, comment: CommentAdded) -> None:
+        """A comment of a document that mentions the bot: a direct message, to the gate."""
+        place = Place(comment.file_type, comment.file_token, comment.comment_id)
+        if not comment.mentions_bot or place_of(place.chat_id) is None:
+            await self._close(inbound.row_id, RowState.COMMAND, "not acted upon")
+            return
+        match gate.decide_comment(self._parts.pairing.policy, comment, place.chat_id, self.bot):
+            case access.Admitted():
+                await self._parts.prompts.take_comment(inbound, comment)
+            case access.Dropped(reason=reason) | access.Held(reason=reason):
+                await self._refuse(inbound, comment, place.chat_id, reason)
+            case access.NeedsPairing():  # no code can be shown to one person there
+                await self._refuse(inbound, comment, place.chat_id, access.NOT_ON_ALLOWLIST)
+
+    async def _recall(self, message_id: MessageId) -> None:
+        """A prompt that waits never starts; a turn that runs is stopped."""
+        answer: journal.Done | journal.Failed = await store(
+            self._to.journal_tx,
+            lambda reply: journal.DropMessage(
+                account=self._to.account,
+                message_key=message_id,
+                note=history.RECALLED,
+                at_ms=self._now_ms(),
+                reply=reply,
+            ),
+        )
+        assert isinstance(answer, journal.Done)
+        self._parts.marks.clear(message_id)
+        if not answer.changed:
+            await self._to.lanes_tx.send(lane.MessageRecalled(message_id=message_id))
+
+    async def _refuse(
+        self,
+        inbound: Inbound,
+        source: MessageReceived | CommentAdded,
+        chat_id: ChatId,
+        reason: str,
+    ) -> None:
+        log.info(
+            "feishu.message.refused",
+            account=self._to.account,
+            chat=chat_id,
+            event_id=inbound.event_id,
+            sender=source.sender_id,
+            reason=reason,
+        )
+        self._refusals[reason] += 1
+        offer(  # dropped when full: the next one has all of it
+            self._to.ownership_tx,
+            ownership.Refusals(account=self._to.account, by_reason=dict(self._refusals)),
+        )
+        await self._close(inbound.row_id, RowState.REFUSED, reason, chat_id)
+
+    async def _close(
+        self, row_id: RowId, state: RowState, note: str | None, chat_id: ChatId | None = None
+    ) -> None:
+        await close_row(self._to.journal_tx, row_id, state, note, self._now_ms(), chat_id=chat_id)
