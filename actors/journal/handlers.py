@@ -15,6 +15,7 @@ from actors.journal import (
     roster,
     rows,
     sweeping,
+    waiting,
 )
 from actors.journal.db import Db
 from actors.messages import journal
@@ -27,9 +28,9 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     journal.Unprepared: rows.unprepared,
     journal.Dispatch: rows.dispatch,
     journal.Prepare: rows.prepare,
-    journal.Waiting: rows.waiting,
-    journal.DropWaiting: rows.drop_waiting,
-    journal.DropMessage: rows.drop_message,
+    journal.Waiting: waiting.waiting,
+    journal.DropWaiting: waiting.drop_waiting,
+    journal.DropMessage: waiting.drop_message,
     journal.FindHistory: history.find_history,
     journal.Close: rows.close,
     journal.ClaimCommand: commands.claim_command,
@@ -38,7 +39,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     journal.Acked: rows.acked,
     journal.Release: rows.release,
     journal.ReleaseUnknown: sweeping.release_unknown,
-    journal.Queue: rows.queue,
+    journal.Queue: waiting.queue,
     journal.Prune: rows.prune,
     journal.LoadLease: ledgers.load_lease,
     journal.SaveLease: ledgers.save_lease,

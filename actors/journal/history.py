@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from actors.journal.db import Db, the_one
+from actors.journal.joined import PROMPTS
 from actors.messages import journal
 from protocol.ids import MessageId, RowId, SessionId
 from protocol.routing.delivery import RowState
@@ -12,7 +13,7 @@ from protocol.routing.history import MessageHistory
 
 _ROW: Final = (
     "SELECT row_id, message_key, state, note, received_at, offered_at, seen_at,"
-    " changed_at, attempt, session_id, routed_to FROM inbound"
+    " changed_at, attempt, session_id, routed_to, coalesce(joined_to, row_id) FROM inbound"
 )
 _COUNTED_MAX: Final = 1_000
 """Of what is before a row no more are counted: a session that is away may have many."""
@@ -52,13 +53,15 @@ def _history(db: Db, where: str, *values: str) -> MessageHistory | None:
         for_session = routed_to or _owner(db)
         ahead = _count(
             db,
-            "SELECT 1 FROM inbound WHERE state = 'ready' AND routed_to = ?1 AND row_id < ?2",
+            f"{PROMPTS} WHERE state = 'ready' AND routed_to = ?1 AND row_id < ?2"
+            " AND coalesce(joined_to, row_id) <> ?3",
             routed_to,
             found[0],
+            found[11],
         )
         under_way = _count(
             db,
-            "SELECT 1 FROM inbound WHERE state IN ('offered', 'delivered') AND session_id = ?1",
+            f"{PROMPTS} WHERE state IN ('offered', 'delivered') AND session_id = ?1",
             for_session or "",
         )
     return MessageHistory(

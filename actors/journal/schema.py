@@ -235,6 +235,11 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE inbound ADD COLUMN topic TEXT;
     ALTER TABLE turn_place ADD COLUMN topic TEXT;
     """,
+    # Which rows are one prompt together: see joined.py.
+    """
+    ALTER TABLE inbound ADD COLUMN joined_to INTEGER;
+    CREATE INDEX inbound_joined ON inbound (joined_to, row_id) WHERE joined_to IS NOT NULL;
+    """,
 )
 """``MIGRATIONS[n]`` brings a journal of version n to version n + 1; one that was ever
 released is never edited here, only followed by another one."""

@@ -16,9 +16,14 @@ log = structlog.get_logger()
 
 def release_unknown(db: Db, message: journal.ReleaseUnknown) -> journal.Released:
     """What is offered at one moment is little: it is read whole."""
-    offered = db.execute("SELECT row_id, connection_id FROM inbound WHERE state = 'offered'")
-    for row_id, connection_id in offered.all():
-        if row_id in message.held or connection_id in message.connections:
+    offered = db.execute(
+        "SELECT row_id, connection_id, coalesce(joined_to, row_id) FROM inbound"
+        " WHERE state = 'offered'"
+    ).all()
+    # Who holds the row that leads holds what is joined to it.
+    held = {prompt for row_id, _, prompt in offered if row_id in message.held}
+    for row_id, connection_id, prompt in offered:
+        if prompt in held or connection_id in message.connections:
             continue
         log.warning("journal.row_found", row=row_id)
         db.execute(

@@ -22,6 +22,7 @@ from protocol.ids import ConnectionId, EventId, PlaceKey, RowId, SessionId, chat
 from protocol.routing.delivery import Offer, RowState
 from protocol.routing.lease import Session
 from protocol.routing.targets import bound
+from protocol.wire.vocabulary import CAPABILITY_TURNS
 
 UNACKED_ROWS_MAX: Final = 64
 """Rows one connection may hold unacked; the rest waits in the journal."""
@@ -78,6 +79,7 @@ class Rows:
                 lambda reply: journal.OfferNext(
                     session_id=session.session_id,
                     takes_unbound=takes_unbound,
+                    joins=CAPABILITY_TURNS in session.capabilities,
                     connection_id=session.connection_id,
                     lease_epoch=epoch,
                     at_ms=self._now_ms(),

@@ -9,7 +9,7 @@ handled by the daemon, ``expired``, and ``damaged``: set aside, never retried.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -28,6 +28,9 @@ class RowState(StrEnum):
     EXPIRED = "expired"
     DAMAGED = "damaged"
 
+
+MESSAGE_IDS: Final = "message_ids"
+"""The key of ``meta`` that names all messages of one prompt, in order, joined by commas."""
 
 CLOSED_STATES = frozenset(
     {RowState.ANSWERED, RowState.REFUSED, RowState.COMMAND, RowState.EXPIRED, RowState.DAMAGED}
@@ -53,6 +56,12 @@ class Prepared(Struct, frozen=True, kw_only=True):
     attachments: tuple[Attachment, ...] = ()
     topic: str | None = None
     """The ``thread_id`` of the topic it is of, where that is a place of its own."""
+
+    @property
+    def message_ids(self) -> tuple[MessageId, ...]:
+        """The messages it is of, in order; more than one where several are one prompt."""
+        ids = self.meta.get(MESSAGE_IDS)
+        return tuple(map(MessageId, ids.split(","))) if ids else (self.message_id,)
 
 
 class Inbound(Struct, frozen=True, kw_only=True):

@@ -75,27 +75,45 @@ class Dispatch(Message, frozen=True, kw_only=True):
     reply: Reply[Done | Failed]
 
 
+class PreparedRow(msgspec.Struct, frozen=True, kw_only=True):
+    row_id: RowId
+    prepared: Prepared
+
+
+class Joined(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows that are one prompt with another, and share its state from then on."""
+
+    to: RowId
+    """The row of the first message; it may be closed, when that was recalled."""
+    others: tuple[PreparedRow, ...]
+    """In order, without the row that leads them now."""
+
+
 class Prepare(Message, frozen=True, kw_only=True):
     """``received`` → ``ready``, with what a session will be given.
 
-    The row is bound to the session its chat is on now, unless it was dispatched.
+    The row is bound to the session its chat is on now, unless it was dispatched. Those that
+    are *joined* with it become ready in the same commit, for the same session.
     """
 
     row_id: RowId
     prepared: Prepared
+    joined: Joined | None = None
     capacity: Capacity | None = None
     """None: as many may wait as come."""
     reply: Reply[Done | LaneFull | Failed]
 
 
 class WaitingRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One prompt that waits: a row, with those joined to it."""
+
     row_id: RowId
     received_at_ms: int
     prepared: Prepared
 
 
 class Waiting(Message, frozen=True, kw_only=True):
-    """Ask for the rows that wait for a session, in the order it will be given them."""
+    """Ask for the prompts that wait for a session, in the order it will be given them."""
 
     session_id: SessionId
     takes_unbound: bool
@@ -104,7 +122,10 @@ class Waiting(Message, frozen=True, kw_only=True):
 
 
 class DropWaiting(Message, frozen=True, kw_only=True):
-    """``ready`` → ``expired`` for those of the rows that still wait; answers which."""
+    """``ready`` → ``expired`` for those of the rows that still wait; answers which.
+
+    What is joined to one of them goes with it.
+    """
 
     row_ids: tuple[RowId, ...]
     note: str
@@ -123,7 +144,10 @@ class DropMessage(Message, frozen=True, kw_only=True):
 
 
 class Close(Message, frozen=True, kw_only=True):
-    """Bring a row to a closed state (any open state → *state*); closed rows stay."""
+    """Bring a row to a closed state (any open state → *state*); closed rows stay.
+
+    Those joined to it that are in its state go with it.
+    """
 
     row_id: RowId
     state: RowState
@@ -183,6 +207,8 @@ class OfferNext(Message, frozen=True, kw_only=True):
 
     session_id: SessionId
     takes_unbound: bool
+    joins: bool = True
+    """Take what is joined to the row with it, as one prompt; else the row is alone from now on."""
     connection_id: ConnectionId
     lease_epoch: int
     at_ms: int
@@ -190,7 +216,10 @@ class OfferNext(Message, frozen=True, kw_only=True):
 
 
 class Acked(Message, frozen=True, kw_only=True):
-    """``offered`` → ``delivered``, if this connection holds this attempt of it."""
+    """``offered`` → ``delivered``, if this connection holds this attempt of it.
+
+    What was offered with it, as one prompt, was delivered with it.
+    """
 
     event_id: EventId
     attempt: int

@@ -34,13 +34,13 @@ NOBODY: Reply[Any] = Reply(trio.open_memory_channel[Any](1)[0])
 """For messages whose answer is what ``Store.apply`` returns."""
 
 
-def prepared(place: str = "oc_1", content: str = "hello") -> Prepared:
+def prepared(place: str = "oc_1", content: str = "hello", message: str = "om_1") -> Prepared:
     """Return a message of a chat, or of a topic: ``oc_1#omt_1``."""
     chat, _, topic = place.partition("#")
     return Prepared(
         chat_id=ChatId(chat),
         topic=topic or None,
-        message_id=MessageId("om_1"),
+        message_id=MessageId(message),
         sender_id=OpenId("ou_1"),
         chat_type="p2p",
         content=content,
@@ -127,10 +127,23 @@ class JournalClient:
         chat: str = "oc_1",
         capacity: journal.Capacity | None = None,
         content: str = "hello",
+        *,
+        joined: Collection[int] = (),
+        joined_to: int | None = None,
     ) -> bool | None:
-        """Say whether the row became ready; None: too many wait."""
+        """Say whether the row, and those *joined*, became ready; None: too many wait."""
+        others = tuple(
+            journal.PreparedRow(
+                row_id=RowId(row), prepared=prepared(chat, f"{content} {row}", f"om_{row}")
+            )
+            for row in joined
+        )
         message = journal.Prepare(
-            row_id=RowId(row_id), prepared=prepared(chat, content), capacity=capacity, reply=NOBODY
+            row_id=RowId(row_id),
+            prepared=prepared(chat, content, f"om_{row_id}"),
+            joined=journal.Joined(to=RowId(joined_to or row_id), others=others) if joined else None,
+            capacity=capacity,
+            reply=NOBODY,
         )
         answer = self.ask(message)
         if isinstance(answer, journal.LaneFull):
@@ -193,12 +206,19 @@ class JournalClient:
         return answer
 
     def offer(
-        self, session: str = "s", connection: int = 1, *, unbound: bool = True, epoch: int = 1
+        self,
+        session: str = "s",
+        connection: int = 1,
+        *,
+        unbound: bool = True,
+        epoch: int = 1,
+        joins: bool = True,
     ) -> Offer | None:
         answer: Offer | None = self.ask(
             journal.OfferNext(
                 session_id=SessionId(session),
                 takes_unbound=unbound,
+                joins=joins,
                 connection_id=ConnectionId(connection),
                 lease_epoch=epoch,
                 at_ms=2_000,

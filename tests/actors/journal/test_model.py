@@ -60,6 +60,12 @@ class ModelRow(msgspec.Struct):
     dispatched_to: str | None = None
     attempt: int = 0
     connection: int | None = None
+    joined_to: int | None = None
+
+    @property
+    def prompt(self) -> int:
+        """The same for all rows of one prompt."""
+        return self.joined_to or self.row_id
 
     @property
     def place(self) -> PlaceKey:
@@ -110,6 +116,10 @@ class JournalAgainstModel(RuleBasedStateMachine):
     def offered_next(self, session: str, *, unbound: bool) -> ModelRow | None:
         return next(iter(self.waiting_for(session, unbound=unbound)), None)
 
+    def together(self, row: ModelRow) -> list[ModelRow]:
+        """Return the row, and those joined to it that are in its state."""
+        return [one for one in self.rows if one.prompt == row.prompt and one.state is row.state]
+
     def waiting_for(self, session: str, *, unbound: bool) -> list[ModelRow]:
         sources = (session, None) if unbound else (session,)
         return [
@@ -148,6 +158,20 @@ class JournalAgainstModel(RuleBasedStateMachine):
             self.dispatched(row, chat)
             row.state = RowState.READY
 
+    @rule(row_ids=st.lists(ROWS, min_size=2, max_size=3, unique=True).map(sorted), chat=CHATS)
+    def prepare_joined(self, row_ids: list[int], chat: str) -> None:
+        first, *others = row_ids
+        known = [row for row_id in row_ids if (row := self.row(row_id)) is not None]
+        rows = [row for row in known if row.state is RowState.RECEIVED]
+        assert self.client.prepare(first, chat, joined=others) == bool(rows)
+        leads = self.row(first)
+        for row in rows:
+            if leads is not None and leads is not row and leads.dispatched and not row.dispatched:
+                row.chat, row.dispatched = chat, True
+                row.dispatched_to = leads.dispatched_to
+            self.dispatched(row, chat)
+            row.state, row.joined_to = RowState.READY, first
+
     @rule(row_id=ROWS, chat=CHATS)
     def dispatch(self, row_id: int, chat: str) -> None:
         row = self.row(row_id)
@@ -167,7 +191,7 @@ class JournalAgainstModel(RuleBasedStateMachine):
         self, row_id: int, chat: str, session: str, unbound: bool, waiting_max: int
     ) -> None:
         row = self.row(row_id)
-        waiting = self.waiting_for(session, unbound=unbound)
+        waiting = {row.prompt for row in self.waiting_for(session, unbound=unbound)}
         capacity = journal.Capacity(
             session_id=SessionId(session), takes_unbound=unbound, waiting_max=waiting_max
         )
@@ -183,20 +207,22 @@ class JournalAgainstModel(RuleBasedStateMachine):
 
     @rule(session=SESSIONS, unbound=st.booleans(), limit=st.integers(1, 4))
     def list_waiting(self, session: str, unbound: bool, limit: int) -> None:
-        expected = [row.row_id for row in self.waiting_for(session, unbound=unbound)]
+        prompts: dict[int, int] = {}
+        for row in self.waiting_for(session, unbound=unbound):
+            prompts.setdefault(row.prompt, row.row_id)
+        expected = list(prompts.values())
         assert self.client.waiting(session, unbound=unbound, limit=limit) == expected[:limit]
 
     @rule(row_ids=st.lists(ROWS, max_size=3, unique=True))
     def drop_waiting(self, row_ids: list[int]) -> None:
-        ready = [
-            row_id
-            for row_id in row_ids
-            if (row := self.row(row_id)) is not None and row.state is RowState.READY
-        ]
-        assert self.client.drop_waiting(row_ids) == ready
-        for row in self.rows:
-            if row.row_id in ready:
-                row.state = RowState.EXPIRED
+        expected = []
+        for row_id in row_ids:
+            row = self.row(row_id)
+            if row is not None and row.state is RowState.READY:
+                expected.append(row_id)
+                for one in self.together(row):
+                    one.state = RowState.EXPIRED
+        assert self.client.drop_waiting(row_ids) == expected
 
     @rule(account=ACCOUNTS, key=KEYS.filter(bool))
     def drop_message(self, account: str, key: str) -> None:
@@ -210,14 +236,20 @@ class JournalAgainstModel(RuleBasedStateMachine):
         for row in waiting:
             row.state = RowState.EXPIRED
 
-    @rule(session=SESSIONS, connection=CONNECTIONS, unbound=st.booleans())
-    def offer(self, session: str, connection: int, unbound: bool) -> None:
+    @rule(session=SESSIONS, connection=CONNECTIONS, unbound=st.booleans(), joins=st.booleans())
+    def offer(self, session: str, connection: int, unbound: bool, joins: bool) -> None:
         row = self.offered_next(session, unbound=unbound)
-        offer = self.client.offer(session, connection, unbound=unbound)
+        offer = self.client.offer(session, connection, unbound=unbound, joins=joins)
         assert (offer is None) == (row is None)
         if row is not None and offer is not None:
-            row.state, row.connection = RowState.OFFERED, connection
-            row.attempt += 1
+            rows = self.together(row) if joins else [row]
+            rows = [one for one in rows if one.dispatched_to == row.dispatched_to]
+            for one in rows:
+                one.state, one.connection = RowState.OFFERED, connection
+                one.attempt += 1
+            if not joins:
+                row.joined_to = None
+            assert offer.prepared.message_ids == tuple(f"om_{one.row_id}" for one in rows)
             assert (offer.row_id, offer.event_id, offer.account, offer.attempt) == (
                 row.row_id,
                 row.event,
@@ -235,20 +267,27 @@ class JournalAgainstModel(RuleBasedStateMachine):
             and (row.event, row.connection, row.attempt) == (event, connection, attempt)
         ]
         assert self.client.acked(event, attempt, connection) == bool(held)
-        for row in held:
-            row.state = RowState.DELIVERED
+        for row in [one for each in held for one in self.together(each)]:
+            if row.connection == connection:
+                row.state = RowState.DELIVERED
 
     @rule(
         connection=st.none() | CONNECTIONS,
         row_ids=st.none() | st.lists(ROWS, max_size=3).map(tuple),
     )
     def release(self, connection: int | None, row_ids: tuple[int, ...] | None) -> None:
+        named = {
+            one.row_id
+            for row in self.rows
+            if row_ids is None or row.row_id in row_ids
+            for one in self.together(row)
+        }
         let_go = [
             row
             for row in self.rows
             if row.state is RowState.OFFERED
             and connection in (None, row.connection)
-            and (row_ids is None or row.row_id in row_ids)
+            and row.row_id in named
         ]
         assert self.client.release(connection, row_ids) == bool(let_go)
         for row in let_go:
@@ -259,8 +298,8 @@ class JournalAgainstModel(RuleBasedStateMachine):
         row = self.row(row_id)
         can = row is not None and row.state not in CLOSED_STATES
         assert self.client.close(row_id, state) == can
-        if row is not None and can:
-            row.state = state
+        for one in self.together(row) if row is not None and can else ():
+            one.state = state
 
     @rule(before_ms=st.integers(850, 1_000), limit=st.integers(1, 3))
     def prune(self, before_ms: int, limit: int) -> None:
