@@ -14,15 +14,20 @@ too long for any card is cut. Sealed text is never looked at again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from protocol.cards.code_spans import LINES_BEFORE_MAX, sure_spans
-from protocol.cards.fences import Fence, Lines
-from protocol.quoted import AT_TAG
+from protocol.cards.code_spans import LINES_BEFORE_MAX
+from protocol.cards.fences import Fence, LineKind, Lines
+from protocol.cards.prose import (
+    NOTHING_IS_CODE,
+    pictures_in,
+    safe_beginning,
+    safe_line,
+    safe_piece,
+)
 
 SEGMENT_BYTES_MAX: Final = 25_500
 """As JSON in UTF-8, until it is known how much else is on the card: 30 KB less a tenth, and
@@ -37,23 +42,10 @@ HEAD_SHARE_MAX: Final = 0.25
 TAIL_CHARACTERS_MAX: Final = 4_096
 """An unfinished line longer than this is taken in pieces."""
 
-_UNSAFE: Final = re.compile(r"<\s*+/?\s*+at\b|!\[", re.IGNORECASE)
-_IMAGE: Final = re.compile(
-    r"!(\[(?:(?!!\[)[^\]\n])*+\])"
-    r"\(\s*+<?((?:(?!!\[)[^\s)<>])++)>?((?:(?!!\[)[^)\n])*+)\)"
-)
-"""Nothing is taken back, and no picture reaches into the next: linear in the line's length."""
-_IMAGE_KEY: Final = re.compile(r"img_[A-Za-z0-9_-]+")
 _ON_THE_WEB: Final = ("http://", "https://")
 PICTURES_MAX: Final = 20
 """Of one answer that are looked for; more stay links."""
 _TABLE_RULE: Final = re.compile(r" {0,3}\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)+\|?\s*")
-_UNFINISHED: Final = re.compile(
-    r"(?:<\s*+/?\s*+(?:a(?:t\b[^<>]*+)?)?"
-    r"|!(?:\[(?:(?!!\[)[^\]\n])*+(?:\](?:\((?:(?!!\[)[^)\n])*+)?)?)?)$",
-    re.IGNORECASE,
-)
-
 
 def json_bytes(text: str) -> int:
     """How many bytes *text* takes inside a card's JSON."""
@@ -74,8 +66,9 @@ class _Line(Struct):
 class AnswerText:
     """Feed it text; ``sealed`` and ``current`` are what its cards show."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tail_characters_max: int = TAIL_CHARACTERS_MAX) -> None:
         self.sealed: list[str] = []
+        self._tail_max = tail_characters_max
         self._lines: list[_Line] = []
         self._bytes = 0
         self._bytes_max = SEGMENT_BYTES_MAX
@@ -137,13 +130,8 @@ class AnswerText:
         self._tail = lines.pop()
         for line in lines:
             self._take(line + "\n")
-        while len(self._tail) > TAIL_CHARACTERS_MAX:
-            piece = self._tail[:TAIL_CHARACTERS_MAX]
-            held = _UNFINISHED.search(piece)
-            if held and held.start() > TAIL_CHARACTERS_MAX // 2:
-                piece = piece[: held.start()]
-            self._tail = self._tail[len(piece) :]
-            self._take(piece)
+        while len(self._tail) > self._tail_max:
+            self._take_piece(self._tail[: self._tail_max])
 
     def shrink(self) -> bool:
         """Put half as much on a card from here on, and what is too much on the next one.
@@ -189,16 +177,29 @@ class AnswerText:
 
     # ── lines ───────────────────────────────────────────────────────────────
 
-    def _take(self, line: str) -> None:
+    def _take_piece(self, piece: str) -> None:
+        """Take a piece of a line that is longer than is kept unfinished."""
+        shown: str | None = None
+        if self._followed.look(piece) is not LineKind.CODE:
+            shown, size = safe_piece(piece, self._paragraph, self._picture_keys)
+            piece = piece[:size]
+        self._tail = self._tail[len(piece) :]
+        self._take(piece, shown, goes_on=True)
+
+    def _take(self, line: str, shown: str | None = None, *, goes_on: bool = False) -> None:
         opened_before = self._followed.fence
-        is_code = self._followed.take(line)
-        pictured = None if is_code else self._look_for_pictures(line)
-        shown = self._bare(line) if is_code else self._safe(line)
+        continues = self._followed.in_long_line
+        is_code = self._followed.take(line, goes_on=goes_on)
+        pictured = None
+        if is_code:
+            shown = line if continues else self._bare(line)
+        elif shown is None:
+            pictured, shown = self._look_for_pictures(line), self._safe(line)
         size = json_bytes(shown)
         starts_table = not is_code and self._follow_table(line)
         if self._bytes + size > self._bytes_max and self._lines:
             self._seal(opened_before)
-            if is_code:
+            if is_code and not continues:
                 shown = self._bare(line)
                 size = json_bytes(shown)
         if starts_table and self._tables > SEGMENT_TABLES_MAX:
@@ -207,13 +208,15 @@ class AnswerText:
             shown, size = self._cut(shown)
             pictured = None
         self._append(shown, size, pictured)
-        if is_code or not line.strip():
+        if continues or goes_on:
+            self._paragraph = () if is_code else NOTHING_IS_CODE
+        elif is_code or not line.strip():
             self._paragraph = ()
         else:
             self._paragraph = (*self._paragraph, line.rstrip("\n"))[-LINES_BEFORE_MAX - 1 :]
         if self._followed.fence is None:
             self._bared = None
-        if self._followed.fence is None and not line.strip():
+        if self._followed.fence is None and not continues and not line.strip():
             self._block_end, self._block_end_bytes = len(self._lines), self._bytes
 
     def _bare(self, line: str) -> str:
@@ -236,11 +239,9 @@ class AnswerText:
         """Note the pictures of a line of prose; None: it holds none."""
         if "![" not in line:
             return None
-        for piece, is_code in _pieces(line, self._paragraph):
-            for image in () if is_code else _IMAGE.finditer(piece):
-                url = image[2]
-                if url.startswith(_ON_THE_WEB) and len(self._pictures) < PICTURES_MAX:
-                    self._pictures.setdefault(url)
+        for url in pictures_in(line, self._paragraph):
+            if url.startswith(_ON_THE_WEB) and len(self._pictures) < PICTURES_MAX:
+                self._pictures.setdefault(url)
         return line, self._paragraph
 
     def _follow_table(self, line: str) -> bool:
@@ -331,51 +332,24 @@ class AnswerText:
     # ── the unfinished line ─────────────────────────────────────────────────
 
     def _safe_tail(self) -> str:
-        tail = self._tail
-        if not tail or self._followed.fence is not None:
-            return tail
-        held = _UNFINISHED.search(tail)
-        return self._safe(tail[: held.start()] if held else tail)
+        """Return what no later text changes any more."""
+        if not self._tail:
+            return ""
+        kind = self._followed.look(self._tail)
+        if kind is LineKind.CODE:
+            return self._tail if self._followed.in_long_line else self._bare(self._tail)
+        if kind is LineKind.UNKNOWN:
+            return ""
+        return safe_beginning(
+            self._tail,
+            self._paragraph,
+            self._picture_keys,
+            may_be_mark=kind is LineKind.MARK,
+        )[0]
 
 
 def _text(lines: list[_Line]) -> str:
     return "".join([line.shown for line in lines])
-
-
-def safe_line(
-    line: str, before: Sequence[str] = (), picture_keys: Mapping[str, str] | None = None
-) -> str:
-    """Make one line outside of fences safe, leaving its inline code as it is.
-
-    *before* are the lines of its paragraph so far. Pictures are shown by their
-    *picture_keys*; without one they are links.
-    """
-    if not _UNSAFE.search(line):
-        return line
-    keys = picture_keys or {}
-    return "".join(
-        piece if is_code else _safe(piece, keys) for piece, is_code in _pieces(line, before)
-    )
-
-
-def _pieces(line: str, before: Sequence[str]) -> Iterator[tuple[str, bool]]:
-    """Cut a line into prose and what is surely code."""
-    at = 0
-    for start, end in sure_spans(line, before):
-        yield line[at:start], False
-        yield line[start:end], True
-        at = end
-    yield line[at:], False
-
-
-def _safe(text: str, picture_keys: Mapping[str, str]) -> str:
-    def shown(image: re.Match[str]) -> str:
-        if _IMAGE_KEY.fullmatch(image[2]):
-            return image[0]
-        key = picture_keys.get(image[2])
-        return f"!{image[1]}({key})" if key else image[0][1:]
-
-    return _IMAGE.sub(shown, AT_TAG.sub("&#60;", text))
 
 
 def storable(text: str) -> str:

@@ -34,6 +34,40 @@ def sure_spans(line: str, before: Sequence[str] = ()) -> list[Span]:
     return sorted(span for span in sure if "|" not in line[slice(*span)])
 
 
+def settled_before(line: str, before: Sequence[str] = ()) -> int:
+    """Return up to where no text behind an unfinished *line* can change what is code in it.
+
+    Behind that a span may still begin: backticks are open, or may become more.
+    """
+    if len(before) > LINES_BEFORE_MAX or ("`" not in line and not any("`" in one for one in before)):
+        return len(line)
+    settled = len(line)
+    for first in range(len(before) + 1):
+        above = "".join([one + "\n" for one in before[first:]])
+        open_at = _first_open(above + line)
+        if open_at is not None:
+            settled = min(settled, max(0, open_at - len(above)))
+    return settled
+
+
+def _first_open(text: str) -> int | None:
+    """Return where the first backticks stand that have not found their end, or may have more."""
+    at = 0
+    while (found := _STEP.search(text, at)) is not None:
+        at = found.end()
+        if found[0].startswith("<"):
+            if _may_hide_ticks(text, at):
+                return None
+            continue
+        if not found[0].startswith("`"):
+            continue
+        closing = next((run for run in _TICKS.finditer(text, at) if run[0] == found[0]), None)
+        if closing is None or closing.end() == len(text):
+            return found.start()
+        at = closing.end()
+    return None
+
+
 def _may_hide_ticks(text: str, at: int) -> bool:
     """Whether what may be HTML, begun before *at*, may reach over the next backtick."""
     tick, end = text.find("`", at), text.find(">", at)

@@ -9,6 +9,7 @@ as prose: what is made safe without need is a blemish, what is not is a mention.
 from __future__ import annotations
 
 import re
+from enum import Enum, auto
 from typing import Final
 
 from msgspec import Struct
@@ -54,6 +55,33 @@ class Fence(Struct, frozen=True, kw_only=True):
         return inside if matched == len(self.containers) else line
 
 
+class LineKind(Enum):
+    """What the beginning of a line belongs to."""
+
+    CODE = auto()
+    PROSE = auto()
+    MARK = auto()
+    """It is the mark of a fence, if nothing comes that makes it prose."""
+    UNKNOWN = auto()
+    """White space, or marks of quotes, that may lead to more code or out of it."""
+
+
+class _LongLine(Struct):
+    """A line that comes in pieces."""
+
+    is_code: bool
+    closing: str = ""
+    """What is there of it, if that closes its fence; white space at its end is one blank."""
+    opening: Fence | None = None
+    """What it opens, if nothing comes that makes it prose."""
+
+    def go_on(self, piece: str, fence: Fence | None) -> None:
+        if self.closing and fence is not None:
+            self.closing = _closing(self.closing + piece, fence)
+        if self.opening is not None and self.opening.mark[0] == "`" and "`" in piece:
+            self.opening = None
+
+
 class Lines:
     """Follows the lines of a text."""
 
@@ -62,12 +90,17 @@ class Lines:
         """The fence that is open after the last line."""
         self._containers: tuple[int, ...] = ()
         self._in_paragraph = False
+        self._long: _LongLine | None = None
 
-    def take(self, line: str) -> bool:
-        """Take one line, with or without its end; return whether it is code or a fence's mark."""
-        line = line.rstrip("\n")
-        if "\t" in line:
-            line = line.expandtabs(4)
+    def take(self, line: str, *, goes_on: bool = False) -> bool:
+        """Take one line, with or without its end; return whether it is code or a fence's mark.
+
+        With *goes_on* it is a piece of a long line, and what is taken next is more of it. The
+        mark of a fence, so long, counts as prose.
+        """
+        if goes_on or self._long is not None:
+            return self._take_piece(line, goes_on=goes_on)
+        line = _expanded(line)
         if self.fence is not None:
             matched, rest = _matched(line, self.fence.containers)
             if matched == len(self.fence.containers):
@@ -76,16 +109,69 @@ class Lines:
                 return True
             self.fence, self._in_paragraph = None, False  # its container has ended
         rest = self._enter(line)
-        found = _FENCE.fullmatch(rest)
-        if found is None or (found[1][0] == "`" and "`" in found[2]):
+        opened = _opening(rest, self._containers)
+        if opened is None:
             # What is indented by four in a paragraph goes on with it, and is code elsewhere.
             self._in_paragraph = bool(rest.strip()) and (
                 self._in_paragraph or not rest.startswith("    ")
             )
             return False
         self._in_paragraph = False
-        self.fence = Fence(mark=found[1], info=found[2].rstrip(), containers=self._containers)
+        self.fence = opened
         return True
+
+    def _take_piece(self, piece: str, *, goes_on: bool) -> bool:
+        piece = _expanded(piece)
+        if self._long is None:
+            self._long = self._begin_long(piece)
+        else:
+            self._long.go_on(piece, self.fence)
+            self._in_paragraph = not self._long.is_code and (
+                self._in_paragraph or bool(piece.strip())
+            )
+        is_code = self._long.is_code
+        if not goes_on:
+            if self._long.closing:
+                self.fence = None
+            elif self._long.opening is not None:
+                self.fence, self._in_paragraph = self._long.opening, False
+            self._long = None
+        return is_code
+
+    def _begin_long(self, piece: str) -> _LongLine:
+        if self.fence is not None:
+            matched, rest = _matched(piece, self.fence.containers)
+            if matched == len(self.fence.containers):
+                return _LongLine(is_code=True, closing=_closing(rest, self.fence))
+            self.fence, self._in_paragraph = None, False
+        rest = self._enter(piece)
+        self._in_paragraph = bool(rest.strip()) and (
+            self._in_paragraph or not rest.startswith("    ")
+        )
+        return _LongLine(is_code=False, opening=_opening(rest, self._containers))
+
+    @property
+    def in_long_line(self) -> bool:
+        """Whether what is taken next is more of a line."""
+        return self._long is not None
+
+    def look(self, beginning: str) -> LineKind:
+        """Return what an unfinished line is that begins so, as far as it is known."""
+        if self._long is not None:
+            return LineKind.CODE if self._long.is_code else LineKind.PROSE
+        line = _expanded(beginning)
+        if self.fence is not None:
+            matched, rest = _matched(line, self.fence.containers)
+            if matched == len(self.fence.containers):
+                return LineKind.CODE
+            if not rest.strip():
+                return LineKind.UNKNOWN
+        known = self.fence, self._containers, self._in_paragraph
+        if self.fence is not None:
+            self.fence, self._in_paragraph = None, False
+        rest = self._enter(line)
+        self.fence, self._containers, self._in_paragraph = known
+        return LineKind.MARK if _opening(rest, ()) else LineKind.PROSE
 
     def _enter(self, line: str) -> str:
         """Follow the containers of a line; return what stands inside of them."""
@@ -142,6 +228,25 @@ def _begins(rest: str) -> bool:
         or _ITEM.match(rest)
         or re.match(r" {0,3}#{1,6}(?: |$)", rest)
     )
+
+
+def _expanded(line: str) -> str:
+    line = line.rstrip("\n")
+    return line.expandtabs(4) if "\t" in line else line
+
+
+def _opening(rest: str, containers: tuple[int, ...]) -> Fence | None:
+    found = _FENCE.fullmatch(rest)
+    if found is None or (found[1][0] == "`" and "`" in found[2]):
+        return None
+    return Fence(mark=found[1], info=found[2].rstrip(), containers=containers)
+
+
+def _closing(line: str, fence: Fence) -> str:
+    """Return a line that closes *fence* in short; empty: it does not."""
+    if not _closes(line, fence):
+        return ""
+    return fence.mark + (" " if line.endswith((" ", "\t")) else "")
 
 
 def _closes(line: str, fence: Fence) -> bool:

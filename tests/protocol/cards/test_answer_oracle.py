@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -168,6 +169,55 @@ SOUP = st.lists(
 @given(SOUP)
 def test_whatever_an_agent_writes_it_mentions_nobody(text: str) -> None:
     assert live(whole(feed(text, []))) == []
+
+
+LONG = st.integers(8, 60)
+"""So many characters of a line are kept unfinished here; 4,096 are in use."""
+
+
+@settings(max_examples=examples(120))
+@given(st.one_of(SOUP, MARKDOWN), st.one_of(st.just(4_096), LONG))
+def test_what_is_shown_of_a_beginning_keeps_its_meaning_and_mentions_nobody(
+    text: str, tail: int
+) -> None:
+    """Character by character: only more is shown, and nothing on the way is live."""
+    answer = AnswerText(tail_characters_max=tail)
+    shown = ""
+    for character in text:
+        answer.feed(character)
+        assert answer.current.startswith(shown)
+        shown = answer.current
+        assert live(shown) == []
+    answer.finish()
+    assert answer.current.startswith(shown)
+    assert live(answer.current) == []
+    if tail == 4_096:
+        assert answer.current == whole(feed(text, []))
+
+
+@settings(max_examples=examples(150))
+@given(st.one_of(SOUP, MARKDOWN), LONG)
+def test_a_long_line_in_pieces_mentions_nobody(text: str, tail: int) -> None:
+    answer = AnswerText(tail_characters_max=tail)
+    answer.feed(text)
+    answer.finish()
+    assert live(whole(answer)) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("- ```\n  x\n<at id=all>", "- ```\n  x\n&#60;at id=all>"),
+        ("~~~ <at id=all>", "~~~ "),
+        ("of `code <at> th", "of `code "),
+        ("a `` b `<at>` c", "a `` b `"),
+        ("`a` ![p](http://u/p.png) b", "`a` [p](http://u/p.png) b"),
+    ],
+)
+def test_of_an_unfinished_line_only_that_is_shown_which_is_sure(said: str, shown: str) -> None:
+    answer = AnswerText()
+    answer.feed(said)
+    assert answer.current == shown
 
 
 @settings(max_examples=examples(200))
