@@ -18,6 +18,7 @@ from actors.messages import lane, turn
 from actors.turns.background import is_background, send_background_notice
 from actors.turns.card import CardPresenter, CardRefused
 from actors.turns.client import TurnClient
+from actors.turns.ends import CardEnds
 from actors.turns.peers import Peers
 from actors.turns.pictures import TurnPictures
 from actors.turns.static import StaticPresenter
@@ -85,8 +86,9 @@ class _TurnActor:
         self._pictures = TurnPictures(self._turn, self._client, self._pictured)
         self._pictured_late = False
         self._client.settle_pictures = self._pictures.settle_for_good
+        self._ends = CardEnds()
         self._presenter: Presenter = (
-            CardPresenter(self._turn, self._client)
+            CardPresenter(self._turn, self._client, self._ends)
             if opening.mode == "streaming"
             else StaticPresenter(self._turn, self._client)
         )
@@ -107,6 +109,7 @@ class _TurnActor:
                     nursery.start_soon(self._mark)
                     nursery.start_soon(self._presenter.keep_ledger)
                     nursery.start_soon(self._watch_for_stall)
+                    nursery.start_soon(self._ends.run)
                     await self._show()
                     await self._notify_if_background()
                     # A picture that comes later still takes its place on the card.
@@ -114,6 +117,7 @@ class _TurnActor:
                     if self._pictured_late:
                         await self._show()
                     await self._typing_over.wait()
+                    await self._ends.settle()
                     nursery.cancel_scope.cancel(reason="turn shown")
         finally:
             with self._peers.cleanup.shielded() as scope:
@@ -126,6 +130,7 @@ class _TurnActor:
         async with trio.open_nursery() as nursery:
             if self._typing is not None:
                 nursery.start_soon(self._typing.clear)
+            nursery.start_soon(self._ends.finish)
             if not self._shown:
                 self._turn.stop(trio.current_time())
                 await self._show()

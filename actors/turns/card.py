@@ -15,6 +15,7 @@ import trio
 
 from actors.messages import gateway, journal
 from actors.turns.client import TurnClient
+from actors.turns.ends import CardEnds
 from actors.turns.entity import APIS, CALLS, CardEntity, operation_of, retried
 from actors.turns.static import StaticPresenter
 from protocol.cards.answer import json_bytes
@@ -33,6 +34,8 @@ from protocol.platform.outcomes import (
 )
 
 FINAL_RETRY_S: Final = 300.0
+END_FIRST_S: Final = 10.0
+"""So long the messages that replace a card wait for its end; it is tried beside them then."""
 NOTE_EVERY_S: Final = 1.5
 """Of what a card shows, into the ledger: with the commit, every 2 s (``cards.md``)."""
 PACE_S: Final = {Kind.STRUCTURE: 0.4, Kind.TEXT: 0.2}
@@ -70,9 +73,10 @@ class CardRefused(Exception):
 class CardPresenter:
     """Shows one turn as cards, and what no card takes as messages."""
 
-    def __init__(self, turn: Turn, client: TurnClient) -> None:
+    def __init__(self, turn: Turn, client: TurnClient, ends: CardEnds) -> None:
         self._turn = turn
         self._client = client
+        self._ends = ends
         self._style = client.style()
         self._number = 0  # of the card that is shown, from 0
         self._entity: CardEntity | None = None
@@ -186,8 +190,11 @@ class CardPresenter:
         ended, sure = True, True
         if again_after_s(sent, 0.0) is not None:
             # One of the calls may have sent it: it ends without text, which all follows.
-            ended = await entity.end_as(view_sealed(self._turn, self._style, ""))
+            view = view_sealed(self._turn, self._style, "")
+            ended = await entity.end_as(view, within_s=END_FIRST_S)
             sure = entity.plan.read == ("", True)
+            if not ended:
+                self._ends.add(entity, view)
         if ended:
             await entity.close("lost")
         await self._refused(sent, sure=sure)

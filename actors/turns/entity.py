@@ -100,12 +100,12 @@ class CardEntity:
             log.info("feishu.card.opened", **self.ids(), message=outcome.message_id)
         return outcome
 
-    async def end_as(self, view: View) -> bool:
+    async def end_as(self, view: View, *, within_s: float) -> bool:
         """Bring a card to its last view that may not be seen; return whether it ended, or is gone.
 
         What it shows then, as far as that is known: ``plan.read``.
         """
-        until = trio.current_time() + OPEN_RETRY_S
+        until = trio.current_time() + within_s
         while trio.current_time() < until:
             step = self.plan.next(view, trio.current_time())
             if step is None:

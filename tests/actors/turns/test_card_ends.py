@@ -312,6 +312,32 @@ async def test_a_card_that_was_sent_without_an_answer_ends_too(autojump_clock: M
         assert set(world.ledger.values()) == {"lost"}
 
 
+async def test_a_card_that_may_have_been_sent_ends_beside_the_messages_that_replace_it(
+    autojump_clock: MockClock,
+) -> None:
+    """The text does not wait for it, nor is the card given up before five minutes."""
+    up = trio.Event()
+
+    def script(operation: gateway.Operation) -> Outcome | None:
+        if isinstance(operation, gateway.ReplyMessage) and "card_id" in operation.content_json:
+            return NoAnswer(reason="cut")
+        is_update = isinstance(operation, gateway.UpdateCard)
+        return NoAnswer(reason="down") if is_update and not up.is_set() else None
+
+    async with open_world(script) as world, trio.open_nursery() as nursery:
+        nursery.start_soon(world.show)
+        await world.end(text="all of it")
+        await trio.sleep(95)
+        (text,) = world.texts()
+        assert text.endswith("all of it")
+        assert world.ledger == {CardId("card1"): None}
+        await trio.sleep(165)
+        up.set()
+        await trio.sleep(15)
+        assert not world.shows[CardId("card1")]["config"]["streaming_mode"]
+        assert world.ledger == {CardId("card1"): "lost"}
+
+
 # ── plain replies ───────────────────────────────────────────────────────────
 
 
