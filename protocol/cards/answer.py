@@ -47,6 +47,7 @@ PICTURES_MAX: Final = 20
 """Of one answer that are looked for; more stay links."""
 _TABLE_RULE: Final = re.compile(r" {0,3}\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)+\|?\s*")
 
+
 def json_bytes(text: str) -> int:
     """How many bytes *text* takes inside a card's JSON."""
     return len(msgspec.json.encode(text)) - 2

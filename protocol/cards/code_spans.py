@@ -39,7 +39,9 @@ def settled_before(line: str, before: Sequence[str] = ()) -> int:
 
     Behind that a span may still begin: backticks are open, or may become more.
     """
-    if len(before) > LINES_BEFORE_MAX or ("`" not in line and not any("`" in one for one in before)):
+    if len(before) > LINES_BEFORE_MAX or (
+        "`" not in line and not any("`" in one for one in before)
+    ):
         return len(line)
     settled = len(line)
     for first in range(len(before) + 1):
