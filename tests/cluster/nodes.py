@@ -80,11 +80,11 @@ async def larkd(*arguments: str, **variables: str) -> tuple[int, str, str]:
 class Node:
     """One process that serves the cluster or stands by for it."""
 
-    def __init__(self, name: str, state_dir: Path, process: trio.Process, tls_port: int) -> None:
+    def __init__(self, name: str, state_dir: Path, process: trio.Process, address: str) -> None:
         self.name = name
         self.state_dir = state_dir
         self.process = process
-        self.tls_address = f"tls://localhost:{tls_port}"
+        self.tls_address = address
         self.lines: list[tuple[float, str]] = []
         """Its standard output: when each line came, and the line."""
         self.errors = b""
@@ -149,6 +149,17 @@ class Node:
         raise AssertionError(f"node {self.name} did not log {name}: {(await self.log())[-3000:]}")
 
 
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """How a node is reached, and reaches others, where that is not directly."""
+
+    tls_port: int | None = None
+    advertise: str | None = None
+    platform_url: str | None = None
+    module: str = "actors.daemon"
+    variables: dict[str, str] = {}
+    """Of its environment."""
+
+
 class Fleet:
     """What the nodes of one cluster share."""
 
@@ -161,10 +172,11 @@ class Fleet:
         self.cluster = cluster
         self.tls = tls
 
-    def configuration(self, name: str, tls_port: int, **options: Any) -> str:
+    def configuration(self, name: str, tls_port: int, place: Place, **options: Any) -> str:
         settings = self.platform.running.settings
+        platform_url = place.platform_url or self.platform.base_url
         whole = json.loads(
-            configuration(self.platform.base_url, settings.app_id, settings.app_secret, **options)
+            configuration(platform_url, settings.app_id, settings.app_secret, **options)
         )
         whole["listen"]["tls"] = {
             "host": "127.0.0.1",
@@ -176,7 +188,7 @@ class Fleet:
             "name": self.cluster,
             "node": name,
             "database": {"env": "LARKD_DATABASE"},
-            "advertise": [f"tls://localhost:{tls_port}"],
+            "advertise": [place.advertise or f"tls://localhost:{tls_port}"],
         }
         return json.dumps(whole)
 
@@ -202,26 +214,28 @@ class Fleet:
         self,
         name: str,
         *,
+        place: Place | None = None,
         database: str | None = None,
         name_in_cluster: str | None = None,
         **options: Any,
     ) -> AsyncIterator[Node]:
         """Start a node; kill it at the end. It is not waited for."""
+        place = place or Place()
         state_dir = self.root / name
         config = self.root / f"{name}.json"
-        tls_port = free_port()
-        config.write_text(self.configuration(name_in_cluster or name, tls_port, **options))
+        tls_port = place.tls_port or free_port()
+        config.write_text(self.configuration(name_in_cluster or name, tls_port, place, **options))
         process = await trio.lowlevel.open_process(
             [
-                *(sys.executable, "-m", "actors.daemon"),
+                *(sys.executable, "-m", place.module),
                 *("--config", str(config), "--state-dir", str(state_dir)),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment() | {"LARKD_DATABASE": database or self.database},
+            env=environment() | {"LARKD_DATABASE": database or self.database} | place.variables,
         )
-        node = Node(name, state_dir, process, tls_port)
+        node = Node(name, state_dir, process, place.advertise or f"tls://localhost:{tls_port}")
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(node.read)

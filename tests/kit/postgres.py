@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import pwd
 import shutil
@@ -73,30 +75,29 @@ class Server:
             self.port: int = free.getsockname()[1]
 
     def make(self) -> None:
-        password = self.root / "password"
-        password.write_text(PASSWORD)
-        if self._user is not None:
-            for path in (self.root, password):
-                shutil.chown(path, self._user)
+        """Lay out the data of a new server."""
+        self._own_root()
+        subprocess.run(["cp", "-a", str(_fresh_data(self._bin)), str(self.data)], check=True)
+
+    def make_replica_of(self, primary: Server) -> None:
+        """Copy the data of a server that runs, to follow it from now on."""
+        self._own_root()
         self._run(
-            "initdb",
-            *("-D", str(self.data), "-U", USER, "--pwfile", str(password)),
-            *("--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8", "--no-sync"),
-            *("--locale", "C"),
+            "pg_basebackup",
+            *("-D", str(self.data), "-h", "127.0.0.1", "-p", str(primary.port), "-U", USER),
+            *("--write-recovery-conf", "--checkpoint=fast", "--no-sync"),
         )
 
+    def promote(self) -> None:
+        """Let a replica become a primary; return once it is."""
+        self._run("pg_ctl", "promote", "-D", str(self.data), "-w")
+
+    def _own_root(self) -> None:
+        if self._user is not None:
+            shutil.chown(self.root, self._user)
+
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._bin / program), *arguments]
-        done = subprocess.run(
-            command,
-            check=False,
-            user=self._user,
-            cwd=self.root,
-            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "PGPASSWORD": PASSWORD},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert done.returncode == 0, done.stdout.decode()
+        _run(self._bin, self._user, self.root, program, *arguments)
 
     def start(self, **settings: str) -> None:
         options = [
@@ -145,14 +146,66 @@ class Server:
         return f"postgresql://{USER}:{word}@127.0.0.1:{port or self.port}/{database}"
 
 
+def _run(bin_dir: Path, user: str | None, folder: Path, program: str, *arguments: str) -> None:
+    done = subprocess.run(
+        [str(bin_dir / program), *arguments],
+        check=False,
+        user=user,
+        cwd=folder,
+        env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "PGPASSWORD": PASSWORD},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert done.returncode == 0, done.stdout.decode()
+
+
+@functools.cache
+def _fresh_data(bin_dir: Path) -> Path:
+    """Return the data of a server that was never started, made once in a process."""
+    folder = Path(tempfile.mkdtemp(prefix="larkd-postgres-fresh-", dir="/tmp"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    user = _unprivileged()
+    password = folder / "password"
+    password.write_text(PASSWORD)
+    if user is not None:
+        for path in (folder, password):
+            shutil.chown(path, user)
+    data = folder / "data"
+    _run(
+        bin_dir,
+        user,
+        folder,
+        "initdb",
+        *("-D", str(data), "-U", USER, "--pwfile", str(password)),
+        *("--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8", "--no-sync"),
+        *("--locale", "C"),
+    )
+    return data
+
+
 @contextmanager
 def running(**settings: str) -> Iterator[Server]:
     """Run a server while the block runs; skip the test where PostgreSQL is missing."""
+    with _placed(settings) as server:
+        server.make()
+        server.start()
+        yield server
+
+
+@contextmanager
+def replicated() -> Iterator[tuple[Server, Server]]:
+    """Run a primary and a replica for which every commit waits."""
+    with running(synchronous_standby_names="*") as primary, _placed({}) as replica:
+        replica.make_replica_of(primary)
+        replica.start()
+        yield primary, replica
+
+
+@contextmanager
+def _placed(settings: dict[str, str]) -> Iterator[Server]:
     bin_dir = require()
     with tempfile.TemporaryDirectory(prefix="larkd-postgres-", dir="/tmp") as directory:
         server = Server(Path(directory), bin_dir, settings)
-        server.make()
-        server.start()
         try:
             yield server
         finally:
