@@ -80,11 +80,25 @@ class _Intake:
                 await self._handle_waiting(inbox)
                 await self._read_page()
             else:
-                await self.handle(await inbox.receive())
+                await self._handle_next(inbox)
                 await self._handle_waiting(inbox)
+            if not self._reading.reads:  # else a message that joins may still be on the next page
+                await self._prompts.close_due()
             await self._prompts.make_ready()
             if not self._parts.full:
                 self._reading.resume()
+
+    async def _handle_next(self, inbox: trio.MemoryReceiveChannel[intake.IntakeMessage]) -> None:
+        """Handle the next message; return without one when a window closes first."""
+        due_s = self._prompts.window_due_s
+        if due_s is None:
+            await self.handle(await inbox.receive())
+            return
+        message: intake.IntakeMessage | None = None
+        with trio.move_on_at(due_s):
+            message = await inbox.receive()
+        if message is not None:
+            await self.handle(message)
 
     async def _handle_waiting(self, inbox: trio.MemoryReceiveChannel[intake.IntakeMessage]) -> None:
         """Take what else has arrived, so that the prompts among it become ready together."""

@@ -3,14 +3,13 @@
 Part of the intake. A batch of prompts is committed together; the
 sender is notified where a lane is full or no session is there.
 
-What a message carries is fetched in a task of its own. Until it is there, the message
-and all that follow it in its place are held here, in order; others go on, and so do
-commands. A held prompt is bound to the session its chat was on when it came.
+What a message carries is fetched in a task of its own. Until it is there, and while more
+may join it, the message and all that follow it in its place are held here, in order; others
+go on, and so do commands. A held prompt is bound to the session its chat was on when it came.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -19,16 +18,17 @@ import trio
 
 from actors.intake.answers import Answers
 from actors.intake.attachments import Fetcher, needs_fetching
+from actors.intake.holding import HeldPrompt, Holding, Part
 from actors.intake.marks import WaitingMarks
 from actors.intake.peers import Peers, find_target
+from actors.intake.prepared import prepared_comment, prepared_message
 from actors.intake.rows import Prompt, close_row, prepare_rows, store
 from actors.messages import intake, journal, ownership
 from protocol import strings
-from protocol.ids import AccountId, OpenId, PlaceKey, RowId
-from protocol.platform import comments
+from protocol.ids import AccountId, MessageId, OpenId, PlaceKey, RowId
 from protocol.platform.content import Content
 from protocol.platform.events import CommentAdded, MessageReceived
-from protocol.routing import history
+from protocol.routing import history, joining
 from protocol.routing.delivery import Inbound, Prepared, RowState
 
 NOTICE_EVERY_MS: Final = 10 * 60 * 1_000
@@ -37,23 +37,6 @@ HELD_MAX: Final = 256
 """Prompts held here; past it they stay in the journal until these are gone."""
 
 Targets = Mapping[PlaceKey, ownership.ChatTarget | None]
-
-
-class _Held(msgspec.Struct):
-    """A prompt that waits for what it carries, or for what came before it in its chat."""
-
-    prompt: Prompt
-    complete: bool
-    """Whether all it carries is here."""
-    bound: bool = False
-    """Whether the session it is for is settled: the one its chat was on when its turn came."""
-
-
-class _Barrier(msgspec.Struct):
-    """A command not carried out yet: what came after it follows what it changes."""
-
-    row_id: RowId
-    done: bool = False
 
 
 class Prompts:
@@ -82,91 +65,121 @@ class Prompts:
         self._nursery = nursery
         self._now_ms = now_ms
         self._taken: list[Prompt] = []
-        self._held: dict[PlaceKey, deque[_Held | _Barrier]] = {}
-        self._held_rows: set[RowId] = set()
-        self._refused: set[RowId] = set()
+        self._held = Holding()
+        self._refused: dict[RowId, Prompt] = {}
         self._noticed: dict[PlaceKey, int] = {}
 
     async def take(self, inbound: Inbound, message: MessageReceived, content: Content) -> None:
-        """Take one more; it becomes ready with a batch, in its turn."""
-        fetches = needs_fetching(message, content)
-        if not fetches and self._to.place(message) not in self._held:
-            self._taken.append(
-                Prompt(row_id=inbound.row_id, prepared=self._prepared(message, content))
-            )
-            return
+        """Take one more; it becomes ready with a batch, in its turn, alone or with others."""
+        place, fetches = self._to.place(message), needs_fetching(message, content)
         prepared = self._prepared(message, content)
-        await self._hold(inbound.row_id, prepared, complete=not fetches)
+        opens = joining.opens(message.message_type)
+        if not fetches and not opens and self._held.is_free(place):
+            self._taken.append(Prompt(row_id=inbound.row_id, prepared=prepared))
+            return
+        part = Part(inbound.row_id, prepared, complete=not fetches)
+        prompt = self._held.join(place, message.sender_id, part, inbound.received_at_ms)
+        if prompt is None:
+            prompt = HeldPrompt([part], inbound.row_id)
+            if opens:
+                prompt.window = joining.opened(message.sender_id, inbound.received_at_ms)
+            self._held.add(place, prompt)
+        if prompt.window is not None:
+            left_ms = min(prompt.window.closes_at_ms - self._now_ms(), joining.WINDOW_MS)
+            prompt.closes_at_s = trio.current_time() + max(0, left_ms) / 1_000
+        await self._advance(place)
         if fetches:
             self._nursery.start_soon(self._fetch, inbound.row_id, message, content)
 
     def has(self, row_id: RowId) -> bool:
         """Whether the row is on its way here."""
-        taken = any(prompt.row_id == row_id for prompt in self._taken)
-        return taken or row_id in self._held_rows or row_id in self._refused
+        going = (*self._taken, *self._refused.values())
+        return row_id in self._held or any(row_id in prompt.row_ids for prompt in going)
 
     @property
     def full(self) -> bool:
         """Whether one more has to stay in the journal until some held here are gone."""
-        return len(self._held_rows) + len(self._refused) >= HELD_MAX
+        return len(self._held) + len(self._refused) >= HELD_MAX
 
-    async def _hold(self, row_id: RowId, prepared: Prepared, *, complete: bool) -> None:
-        place = self._to.place(prepared)
-        held = self._held.setdefault(place, deque())
-        held.append(_Held(Prompt(row_id=row_id, prepared=prepared), complete))
-        self._held_rows.add(row_id)
-        await self._advance(place)
+    def add_barrier(self, place: PlaceKey, row_id: RowId, *, moves: bool) -> None:
+        """Prompts of this place that come from now on wait for a command.
 
-    def add_barrier(self, place: PlaceKey, row_id: RowId) -> None:
-        """Prompts of this place that come from now on wait for a command."""
-        self._held.setdefault(place, deque()).append(_Barrier(row_id))
+        Where it *moves* the place to another session, nothing joins what came before it.
+        """
+        if moves:
+            self._held.close_windows(place)
+        self._held.add_barrier(place, row_id)
 
     async def lift_barrier(self, place: PlaceKey, row_id: RowId) -> None:
         """The command took effect: bind what waited for it, and let go what can go."""
-        for one in self._held.get(place, ()):
-            if isinstance(one, _Barrier) and one.row_id == row_id:
-                one.done = True
+        self._held.lift_barrier(place, row_id)
         await self._advance(place)
+
+    @property
+    def window_due_s(self) -> float | None:
+        """When a window closes next, on the loop's clock; None: none is open."""
+        return self._held.next_due_s()
+
+    async def close_due(self) -> None:
+        """Let go what no more messages may join."""
+        for place in self._held.close_due(trio.current_time()):
+            await self._advance(place)
+
+    async def leave_out(self, message_id: MessageId) -> None:
+        """A message that is held was recalled: its prompt goes on without it."""
+        place = self._held.leave_out(message_id)
+        if place is not None:
+            await self._advance(place)
 
     async def _advance(self, place: PlaceKey) -> None:
         """Bind the prompts no command is before; let go those that are complete, in order."""
-        held = self._held.get(place, deque())
-        for one in held:
-            if isinstance(one, _Barrier):
-                if not one.done:
-                    break
-            elif not one.bound:
-                await self._bind(one)
-        while held:
-            first = held[0]
-            if isinstance(first, _Barrier):
-                if not first.done:
-                    return
-            elif first.complete and first.bound:
-                self._held_rows.discard(first.prompt.row_id)
-                self._taken.append(first.prompt)
-            else:
-                return
-            held.popleft()
-        self._held.pop(place, None)
+        for prompt in self._held.unbound(place):
+            await self._bind(place, prompt)
+        for prompt in self._held.take_ready(place):
+            first, *others = prompt.parts
+            joined = journal.Joined(
+                to=prompt.first_row,
+                others=tuple(
+                    journal.PreparedRow(row_id=one.row_id, prepared=one.prepared) for one in others
+                ),
+            )
+            self._taken.append(
+                Prompt(
+                    row_id=first.row_id,
+                    prepared=first.prepared,
+                    joined=joined if others else None,
+                    dispatched_to=prompt.dispatched_to,
+                )
+            )
 
-    async def _bind(self, one: _Held) -> None:
-        row_id, prepared = one.prompt.row_id, one.prompt.prepared
-        target = await find_target(self._to, self._to.place(prepared))
+    async def _bind(self, place: PlaceKey, prompt: HeldPrompt) -> None:
+        first = prompt.parts[0]
+        target = await find_target(self._to, place)
         await store(
             self._to.journal_tx,
             lambda reply: journal.Dispatch(
-                row_id=row_id, chat_id=prepared.chat_id, topic=prepared.topic, reply=reply
+                row_id=prompt.first_row,
+                chat_id=first.prepared.chat_id,
+                topic=first.prepared.topic,
+                reply=reply,
             ),
         )
-        dispatched_to = target.session_id if target else None
-        one.prompt = msgspec.structs.replace(one.prompt, dispatched_to=dispatched_to)
-        one.bound = True
+        prompt.bound = True
+        if target is None:
+            return
+        prompt.dispatched_to = target.session_id
+        if target.live and target.capacity is None:
+            prompt.window = None  # it has no turns: it is given rows as they come
+        elif target.busy and prompt.window is not None:
+            self._marks.put(first.prepared.message_id)
 
     async def take_comment(self, inbound: Inbound, comment: CommentAdded) -> None:
         """Take a comment of a document; its text is fetched first."""
-        prepared = _prepared_comment(self._account, comment)
-        await self._hold(inbound.row_id, prepared, complete=False)
+        prepared = prepared_comment(self._account, comment)
+        part = Part(inbound.row_id, prepared, complete=False)
+        place = self._to.place(prepared)
+        self._held.add(place, HeldPrompt([part], inbound.row_id))
+        await self._advance(place)
         self._nursery.start_soon(self._fetch_comment, inbound.row_id, comment, prepared)
 
     async def _fetch_comment(
@@ -183,12 +196,9 @@ class Prompts:
         await self._to.intake_tx.send(intake.ContentFetched(row_id=row_id, prepared=prepared))
 
     async def completed(self, message: intake.ContentFetched) -> None:
-        """What a prompt carries is here: let go what can go, in order."""
+        """What a message carries is here: let go what can go, in order."""
         place = self._to.place(message.prepared)
-        for one in self._held.get(place, ()):
-            if isinstance(one, _Held) and one.prompt.row_id == message.row_id:
-                one.prompt = msgspec.structs.replace(one.prompt, prepared=message.prepared)
-                one.complete = True
+        self._held.complete(place, message.row_id, message.prepared)
         await self._advance(place)
 
     async def make_ready(self) -> None:
@@ -209,7 +219,7 @@ class Prompts:
         ready = [prompt for prompt in prompts if prompt not in full]
         self._mark_waiting(ready, targets)
         for prompt in full:
-            self._refused.add(prompt.row_id)
+            self._refused[prompt.row_id] = prompt
             self._nursery.start_soon(self._refuse, prompt, targets[self._to.place(prompt.prepared)])
         last = {(self._to.place(one.prepared), one.dispatched_to): one for one in ready}
         for (place, _), prompt in last.items():
@@ -247,23 +257,22 @@ class Prompts:
 
         Return whether it is to be read again: its sender could not be notified.
         """
-        if message.delivered:
+        prompt = self._refused.get(message.row_id)  # None: an earlier run's
+        row_ids = (message.row_id,) if prompt is None else prompt.row_ids
+        for row_id in row_ids if message.delivered else ():
             await close_row(
                 self._to.journal_tx,
-                message.row_id,
+                row_id,
                 RowState.ANSWERED,
                 history.LANE_FULL,
                 self._now_ms(),
             )
-        self._refused.discard(message.row_id)
+        self._refused.pop(message.row_id, None)
         return not message.delivered
 
     def _prepared(self, message: MessageReceived, content: Content) -> Prepared:
-        prepared = _prepared(self._account, message, content)
-        if self._is_admin(message.sender_id):
-            # Proxies take a typed answer to a question without a turn from an admin alone.
-            prepared.meta["sender_role"] = "admin"
-        return prepared
+        by_admin = self._is_admin(message.sender_id)
+        return prepared_message(self._account, message, content, by_admin=by_admin)
 
     def _notify_if_nobody_is_there(
         self, message: Prepared, target: ownership.ChatTarget | None
@@ -280,58 +289,3 @@ class Prompts:
         if self._agents:
             text = text.joined(strings.NO_SESSION_START_ONE.format(agent=self._agents[0]))
         self._answers.send(message.message_id, message.chat_id, text, "nobody")
-
-
-def _prepared(account: AccountId, message: MessageReceived, content: Content) -> Prepared:
-    return Prepared(
-        chat_id=message.chat_id,
-        message_id=message.message_id,
-        sender_id=message.sender_id,
-        chat_type=message.chat_type,
-        content=content.markdown,
-        meta=_meta(account, message),
-        attachments=content.attachments,
-        topic=message.topic,
-    )
-
-
-def _prepared_comment(account: AccountId, comment: CommentAdded) -> Prepared:
-    place = comments.Place(comment.file_type, comment.file_token, comment.comment_id)
-    message_id = comments.message_id_of(comment.reply_id or comment.comment_id)
-    meta = {
-        "kind": comments.KIND,
-        "account": account,
-        "chat_id": place.chat_id,
-        "message_id": message_id,
-        "chat_type": "p2p",
-        "sender_id": comment.sender_id,
-        "file_type": comment.file_type,
-        "file_token": comment.file_token,
-        "comment_id": comment.comment_id,
-    }
-    if comment.create_time_ms is not None:
-        meta["create_time"] = str(comment.create_time_ms)
-    return Prepared(
-        chat_id=place.chat_id,
-        message_id=message_id,
-        sender_id=comment.sender_id,
-        chat_type="p2p",
-        content="",
-        meta=meta,
-    )
-
-
-def _meta(account: AccountId, message: MessageReceived) -> dict[str, str]:
-    known = {
-        "kind": "message",
-        "account": account,
-        "chat_id": message.chat_id,
-        "message_id": message.message_id,
-        "chat_type": message.chat_type,
-        "sender_id": message.sender_id,
-        "create_time": None if message.create_time_ms is None else str(message.create_time_ms),
-        "thread_id": message.thread_id,
-        "parent_id": message.parent_id,
-        "root_id": message.root_id,
-    }
-    return {key: value for key, value in known.items() if value is not None}

@@ -35,9 +35,16 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
 
     row_id: RowId
     prepared: Prepared
+    joined: journal.Joined | None = None
     dispatched_to: SessionId | None = None
     """The session its chat was on when it came, where that is some time ago."""
     capacity: journal.Capacity | None = None
+
+    @property
+    def row_ids(self) -> tuple[RowId, ...]:
+        """Its rows, in order."""
+        others = () if self.joined is None else self.joined.others
+        return (self.row_id, *(one.row_id for one in others))
 
 
 PrepareAnswer = journal.Done | journal.LaneFull | journal.Failed
@@ -81,6 +88,7 @@ def _prepare(prompt: Prompt, reply: Reply[PrepareAnswer]) -> journal.Prepare:
     return journal.Prepare(
         row_id=prompt.row_id,
         prepared=prompt.prepared,
+        joined=prompt.joined,
         capacity=prompt.capacity,
         reply=reply,
     )

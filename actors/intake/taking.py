@@ -29,7 +29,7 @@ from protocol.platform.events import (
     decode_message,
     decode_recalled,
 )
-from protocol.routing import access, command, history
+from protocol.routing import access, command, history, joining
 from protocol.routing.delivery import Inbound, RowState
 
 HELD_MS_MAX: Final = 10 * 60 * 1_000
@@ -156,7 +156,7 @@ class Taking:
             work=work,
             repeatable=repeatable,
         )
-        self._parts.prompts.add_barrier(job.place, inbound.row_id)
+        self._parts.prompts.add_barrier(job.place, inbound.row_id, moves=joining.ends(what))
         self._parts.control.start(job, beside=beside)
 
     async def _comment(self, inbound: Inbound, comment: CommentAdded) -> None:
@@ -187,6 +187,7 @@ class Taking:
         )
         assert isinstance(answer, journal.Done)
         self._parts.marks.clear(message_id)
+        await self._parts.prompts.leave_out(message_id)
         if not answer.changed:
             await self._to.lanes_tx.send(lane.MessageRecalled(message_id=message_id))
 

@@ -25,6 +25,7 @@ from actors.lanes.settings import LaneSettings
 from actors.messages import lane, link, ownership, turn
 from protocol import ids
 from protocol.ids import RowId, SessionId, TurnId
+from protocol.routing.delivery import Offer
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 
@@ -106,7 +107,7 @@ class Lane:
                     self._turn.revoked = True
                     self._cancel(self._turn, "user")
             case lane.MessageRecalled(message_id=message_id):
-                if self._turn is not None and self._turn.opening.message_id == message_id:
+                if self._turn is not None and message_id in self._turn.message_ids:
                     self._cancel(self._turn, "recalled")
             case lane.StopAll():
                 with message.reply:
@@ -170,9 +171,7 @@ class Lane:
         turn_id = ids.turn_id(self._settings.random_bytes(ids.TURN_ID_BYTES))
         inputs: trio.MemorySendChannel[turn.TurnInput] | None = None
         if vocabulary.CAPABILITY_TURNS in peer.capabilities:
-            self._turn = self._show(
-                turn_opening(peer, fetched, turn_id, self._settings), row.row_id
-            )
+            self._turn = self._show(turn_opening(peer, fetched, turn_id, self._settings), row)
             inputs = self._turn.inputs.clone()
         else:
             self._marks.add(lane.Given(row, turn_id, peer.alias), self._nursery)
@@ -189,11 +188,11 @@ class Lane:
         self._own_turn = self._show(own_turn_opening(wish, peer.alias, self._settings), None)
         return lane.OwnTurnOpened(turn=self._own_turn.inputs.clone())
 
-    def _show(self, opening: turn.TurnOpening, row_id: RowId | None) -> RunningTurn:
+    def _show(self, opening: turn.TurnOpening, row: Offer | None) -> RunningTurn:
         inputs, outlet = trio.open_memory_channel[turn.TurnInput](TURN_INPUTS_MAX)
         self._showing += 1
         self._nursery.start_soon(self._run_turn, opening, outlet, name=f"turn {opening.turn_id}")
-        return RunningTurn(opening, row_id, inputs)
+        return RunningTurn(opening, row, inputs)
 
     async def _run_turn(
         self, opening: turn.TurnOpening, outlet: trio.MemoryReceiveChannel[turn.TurnInput]

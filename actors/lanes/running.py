@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import trio
 
 from actors.messages import lane, turn
-from protocol.ids import RowId
+from protocol.routing.delivery import Offer
 
 
 class RunningTurn:
@@ -16,13 +16,14 @@ class RunningTurn:
     def __init__(
         self,
         opening: turn.TurnOpening,
-        row_id: RowId | None,
+        row: Offer | None,
         inputs: trio.MemorySendChannel[turn.TurnInput],
     ) -> None:
-        """*row_id* is None for a turn that nobody asked for."""
+        """*row* is None for a turn that nobody asked for."""
         self.opening = opening
         self.mode = opening.mode
-        self.row_id = row_id
+        self.row_id = None if row is None else row.row_id
+        self.message_ids = () if row is None else row.prepared.message_ids
         self.inputs = inputs
         self.cancelled = False
         self.revoked = False

@@ -62,9 +62,9 @@ def joined(window: Window, sender_id: OpenId, at_ms: int) -> Window | None:
     )
 
 
-def ends(name: Name) -> bool:
+def ends(command: str) -> bool:
     """Whether a command ends the windows of its place: what comes after it goes elsewhere."""
-    return name in _ENDS
+    return command in _ENDS
 
 
 def prompt_of(messages: Sequence[Prepared]) -> Prepared:
