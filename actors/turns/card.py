@@ -21,7 +21,7 @@ from actors.turns.static import StaticPresenter
 from protocol.cards.answer import json_bytes
 from protocol.cards.card import View, view_of, view_sealed
 from protocol.cards.cardplan import Kind, Lost, Shrink, Step
-from protocol.cards.kept import keep
+from protocol.cards.kept import Rest, keep
 from protocol.cards.turn import Turn, TurnState
 from protocol.platform.outcomes import (
     CardCreated,
@@ -80,6 +80,8 @@ class CardPresenter:
         self._style = client.style()
         self._number = 0  # of the card that is shown, from 0
         self._entity: CardEntity | None = None
+        self._held: tuple[CardEntity, journal.CardOutcome] | None = None
+        """A card that is over, whose entry stays open for the text that follows it."""
         self._changed = trio.Event()
         self._turn_final = trio.Event()
         self._next_call_at = 0.0
@@ -122,10 +124,10 @@ class CardPresenter:
                 await self._pace(step)
                 await self._advance(entity, step)
             elif self._cut_to is not None:
-                await entity.close("complete")
+                self._held = entity, "complete"
                 await self._continue_as_messages("the card took no more", None)
             elif self._number < len(self._turn.answer.sealed):
-                await entity.close("complete")
+                self._held = entity, "complete"
                 self._entity = None
                 self._number += 1
             elif self._turn.state.final:
@@ -135,6 +137,7 @@ class CardPresenter:
                 with trio.move_on_at(self._next_tick_at(entity)):
                     await self._changed.wait()
         await self._rest.show()
+        await self._release()
 
     async def keep_ledger(self) -> None:
         """Note what the card shows, or is about to, while it changes; for ever."""
@@ -143,11 +146,33 @@ class CardPresenter:
             await self._note()
 
     async def _note(self) -> None:
-        entity, sealed = self._entity, self._turn.answer.sealed
-        if entity is None or self._rest is not None:
-            return
-        text = sealed[self._number] if self._number < len(sealed) else self._turn.answer.current
-        await entity.note(text, keep(self._turn, tools=self._style.tools))
+        entity = self._held[0] if self._held is not None else self._entity
+        if entity is not None:
+            await self._note_on(entity)
+
+    async def _note_on(self, entity: CardEntity) -> None:
+        """Note the card's text, and what of the turn stands on no card."""
+        answer = self._turn.answer
+        if self._rest is not None:
+            text, texts = entity.plan.read[0], self._rest.unsent()
+        else:
+            text, *texts = [*answer.sealed, answer.current][entity.number :]
+        opening = self._client.opening
+        rest = Rest(
+            texts=tuple(one for one in texts if one),
+            sure=self._rest is None,
+            message_id=opening.message_id,
+            topic=opening.topic,
+            title=self._style.title,
+        )
+        await entity.note(text, keep(self._turn, rest, tools=self._style.tools))
+
+    async def _release(self) -> None:
+        """Close the entry of the card before: what followed it is sent, or noted elsewhere."""
+        if self._held is not None:
+            entity, outcome = self._held
+            await entity.close(outcome)
+            self._held = None
 
     # ── what to show ────────────────────────────────────────────────────────
 
@@ -184,6 +209,10 @@ class CardPresenter:
         entity = self._entity
         if entity is None:
             return
+        await entity.enter()
+        if self._held is not None:
+            await self._note_on(entity)
+            await self._release()
         sent = await entity.send()
         if isinstance(sent, MessageSent):
             return
@@ -263,7 +292,7 @@ class CardPresenter:
             lost = verdict if isinstance(verdict, Lost) else Lost(reason=repr(outcome), gone=False)
             log.warning("feishu.card.lost", **entity.ids(), reason=lost.reason[:300])
             if lost.gone:
-                await entity.close("lost")
+                self._held = entity, "lost"
             await self._continue_as_messages(lost.reason, lost.missing)
             return
         if step.kind is Kind.FINAL:

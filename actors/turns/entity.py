@@ -54,7 +54,7 @@ class CardEntity:
 
     def __init__(self, client: TurnClient, number: int, card_id: CardId, view: View) -> None:
         self._client = client
-        self._number = number
+        self.number = number
         self.card_id = card_id
         self.plan = CardPlan(view, trio.current_time())
         self.message_id: MessageId | None = None
@@ -71,25 +71,29 @@ class CardEntity:
             STALENESS.observe(now - self._shown_at)
         self._shown_at = now
 
-    async def send(self) -> Outcome:
-        """Enter the card into the ledger and send it; may be called again if it was cut."""
+    async def enter(self) -> None:
+        """Enter the card into the ledger; once."""
+        if self._entered:
+            return
         opening = self._client.opening
-        if not self._entered:
-            entry = journal.LedgerEntry(
-                card_id=self.card_id,
-                account=opening.account,
-                chat_id=opening.chat_id,
-                turn_id=opening.turn_id,
-                session_id=opening.session_id,
-                session_alias=opening.alias,
-                opened_at_ms=self._client.peers.now_ms(),
-                term=self._client.peers.term,
-            )
-            await self._client.ledger(lambda reply: journal.OpenCard(entry=entry, reply=reply))
-            self._entered = True
+        entry = journal.LedgerEntry(
+            card_id=self.card_id,
+            account=opening.account,
+            chat_id=opening.chat_id,
+            turn_id=opening.turn_id,
+            session_id=opening.session_id,
+            session_alias=opening.alias,
+            opened_at_ms=self._client.peers.now_ms(),
+            term=self._client.peers.term,
+        )
+        await self._client.ledger(lambda reply: journal.OpenCard(entry=entry, reply=reply))
+        self._entered = True
+
+    async def send(self) -> Outcome:
+        """Send the card, which is in the ledger; may be called again if it was cut."""
         content = msgspec.json.encode({"type": "card", "data": {"card_id": self.card_id}}).decode()
         outcome: Outcome | None = None
-        for way in self._client.reply("interactive", content, "card", self._number):
+        for way in self._client.reply("interactive", content, "card", self.number):
             outcome = await retried(self._client, way)
             if not isinstance(outcome, Gone):
                 break
@@ -128,11 +132,11 @@ class CardEntity:
         if self._closed or not self._entered or self._noted == (text, panels):
             return
         noted_text, noted_panels = self._noted
-        self._noted = (text, panels)
-        await self._note(
+        if await self._note(
             text=text if text != noted_text else None,
             panels=panels if panels != noted_panels else None,
-        )
+        ):
+            self._noted = (text, panels)
 
     async def _note(
         self,
@@ -140,8 +144,8 @@ class CardEntity:
         message_id: MessageId | None = None,
         text: str | None = None,
         panels: bytes | None = None,
-    ) -> None:
-        await self._client.ledger(
+    ) -> bool:
+        return await self._client.ledger(
             lambda reply: journal.NoteCard(
                 card_id=self.card_id, message_id=message_id, text=text, panels=panels, reply=reply
             )

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
 import structlog
 import trio
+from msgspec.structs import replace
 
 from actors.kit.mailbox import ask_or
 from actors.messages import gateway, journal
 from actors.messages.turn import TurnOpening
-from actors.turns.client import CALL_WITHIN_S, LEDGER_WITHIN_S, PERMIT_WITHIN_S
+from actors.turns.client import CALL_WITHIN_S, LEDGER_WITHIN_S, PERMIT_WITHIN_S, TurnClient
 from actors.turns.peers import Peers
+from actors.turns.static import StaticPresenter
 from actors.turns.typing_mark import clear_typing
 from protocol.cards.card import Style, view_repaired
 from protocol.cards.cardplan import SEQUENCE_JUMP, repair_sequence
-from protocol.cards.kept import restored
-from protocol.ids import SessionId, idempotency_key
+from protocol.cards.kept import restored, turn_of
+from protocol.ids import OpenId, SessionId, idempotency_key
 from protocol.platform.outcomes import (
     Accepted,
     Gone,
@@ -96,13 +97,13 @@ async def _repair(entry: journal.LedgerEntry, peers: Peers, at_once: trio.Capaci
         log.warning("feishu.card.account_gone", card=entry.card_id, account=entry.account)
         return
     # Also a card that may never have been sent: once too often rather than once too few.
-    outcome = await _bring_to_end(entry, peers, gateway_tx, at_once)
-    if outcome is None:
+    repaired = await _Repair(entry, peers, gateway_tx, at_once).bring_to_end()
+    if repaired is None:
         return
     await journal.ask_journal(
         peers.journal_tx,
         lambda reply: journal.CloseCard(
-            card_id=entry.card_id, outcome=outcome, at_ms=peers.now_ms(), reply=reply
+            card_id=entry.card_id, outcome=repaired, at_ms=peers.now_ms(), reply=reply
         ),
         within_s=LEDGER_WITHIN_S,
     )
@@ -111,69 +112,118 @@ async def _repair(entry: journal.LedgerEntry, peers: Peers, at_once: trio.Capaci
         account=entry.account,
         card=entry.card_id,
         turn=entry.turn_id,
-        outcome=outcome,
+        outcome=repaired,
         repaired=True,
     )
 
 
-async def _bring_to_end(
-    entry: journal.LedgerEntry,
-    peers: Peers,
-    gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage],
-    at_once: trio.CapacityLimiter,
-) -> journal.CardOutcome | None:
-    """Update the card until it is accepted, gone, or given up (None)."""
-    now_ms = peers.now_ms()
-    style = Style(session_id=SessionId(""), turn_id=entry.turn_id, language=peers.language)
-    seconds = max(0, now_ms - entry.opened_at_ms) / 1000
-    sequence = repair_sequence(entry.term, peers.term)
-    if sequence is None:
-        return "lost"
-    pause_s = RETRY_FIRST_S
-    until = trio.current_time() + GIVE_UP_AFTER_S
-    while trio.current_time() < until:
-        view = view_repaired(style, restored(entry.panels), entry.text, seconds)
+class _Repair:
+    """One card's: updated until it is accepted, gone or given up; what it lacks as messages."""
+
+    def __init__(
+        self,
+        entry: journal.LedgerEntry,
+        peers: Peers,
+        gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage],
+        at_once: trio.CapacityLimiter,
+    ) -> None:
+        self._entry = entry
+        self._at_once = at_once
+        self._peers = peers
+        self._gateway_tx = gateway_tx
+        self._seconds = max(0, peers.now_ms() - entry.opened_at_ms) / 1000
+        self._text = entry.text
+        self._rest = restored(entry.panels)[1]
+        self._style = Style(
+            session_id=SessionId(""),
+            turn_id=entry.turn_id,
+            language=peers.language,
+            title=self._rest.title,
+        )
+
+    async def bring_to_end(self) -> journal.CardOutcome | None:
+        """Return how it ended; None: it was given up."""
+        outcome = await self._update()
+        if outcome is not None and self._rest.texts:
+            await self._send_rest()
+        return outcome
+
+    async def _update(self) -> journal.CardOutcome | None:
+        entry, peers = self._entry, self._peers
+        sequence = repair_sequence(entry.term, peers.term)
+        if sequence is None:
+            return "lost"
+        pause_s = RETRY_FIRST_S
+        until = trio.current_time() + GIVE_UP_AFTER_S
+        while trio.current_time() < until:
+            async with self._at_once:
+                outcome = await self._call(sequence)
+            match outcome:
+                case Accepted():
+                    return "aborted"
+                case Gone():
+                    return "lost"
+                case SequenceRefused():
+                    sequence += SEQUENCE_JUMP
+                case TooLarge() if self._shrink():
+                    sequence += 1
+                case RateLimited(retry_after_s=seconds):
+                    await trio.sleep(seconds)
+                case _:
+                    log.warning(
+                        "feishu.card.not_repaired", card=entry.card_id, outcome=repr(outcome)
+                    )
+                    await trio.sleep(pause_s)
+                    pause_s = min(RETRY_MAX_S, pause_s * 2)
+        return None
+
+    def _shrink(self) -> bool:
+        """Put less on the card; what was noted after its last update may be too much for one."""
+        smaller = self._style.smaller()
+        if smaller is not None:
+            self._style = smaller
+            return True
+        kept = len(self._text) * 3 // 4
+        more, self._text = self._text[kept:], self._text[:kept]
+        if more:
+            self._rest = replace(self._rest, texts=(more, *self._rest.texts))
+        return bool(more)
+
+    async def _send_rest(self) -> None:
+        """Send what stands on no card as replies to the message the card replied to."""
+        entry, rest = self._entry, self._rest
+        opening = TurnOpening(
+            turn_id=entry.turn_id,
+            session_id=entry.session_id,
+            alias=entry.session_alias,
+            account=entry.account,
+            chat_id=entry.chat_id,
+            message_id=rest.message_id,
+            sender_id=OpenId(""),
+            chat_type="p2p",
+            mode="static",
+            topic=rest.topic,
+        )
+        client = TurnClient(opening, self._peers)
+        name = f"repaired {entry.card_id}"
+        turn = turn_of(rest, self._seconds)
+        await StaticPresenter(turn, client, sure=rest.sure, name=name).show()
+
+    async def _call(self, sequence: int) -> Outcome:
+        turn, rest = restored(self._entry.panels)[0], self._rest
+        view = view_repaired(self._style, turn, self._text, self._seconds, goes_on=bool(rest.texts))
+        card_id = self._entry.card_id
         operation = gateway.UpdateCard(
-            card_id=entry.card_id,
+            card_id=card_id,
             card_json=view.card_json,
             sequence=sequence,
-            uuid=idempotency_key(entry.card_id, sequence),
+            uuid=idempotency_key(card_id, sequence),
         )
-        async with at_once:
-            outcome = await _call(gateway_tx, operation)
-        match outcome:
-            case Accepted():
-                return "aborted"
-            case Gone():
-                return "lost"
-            case SequenceRefused():
-                sequence += SEQUENCE_JUMP
-            case TooLarge() if (smaller := style.smaller()) is not None:
-                style, sequence = smaller, sequence + 1
-            case TooLarge() if entry.text:
-                # What was noted after the last update may be more than a card holds.
-                entry, sequence = _with_less_text(entry), sequence + 1
-            case RateLimited(retry_after_s=seconds):
-                await trio.sleep(seconds)
-            case _:
-                log.warning("feishu.card.not_repaired", card=entry.card_id, outcome=repr(outcome))
-                await trio.sleep(pause_s)
-                pause_s = min(RETRY_MAX_S, pause_s * 2)
-    return None
-
-
-def _with_less_text(entry: journal.LedgerEntry) -> journal.LedgerEntry:
-    return msgspec.structs.replace(entry, text=entry.text[: len(entry.text) * 3 // 4])
-
-
-async def _call(
-    gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage], operation: gateway.Operation
-) -> Outcome:
-    return await ask_or(
-        gateway_tx,
-        lambda reply: gateway.Call(
-            operation=operation, priority=gateway.Priority.FINAL, reply=reply
-        ),
-        within_s=CALL_WITHIN_S + PERMIT_WITHIN_S,
-        otherwise=lambda reason: NoAnswer(reason=reason),
-    )
+        return await ask_or(
+            self._gateway_tx,
+            lambda reply: gateway.Call(
+                operation=operation, priority=gateway.Priority.FINAL, reply=reply
+            ),
+            within_s=CALL_WITHIN_S + PERMIT_WITHIN_S,
+            otherwise=lambda reason: NoAnswer(reason=reason),
+        )

@@ -38,7 +38,8 @@ class StaticPresenter:
     """Replies to the user's message. A message that was sent is not sent again.
 
     For what a card did not show: it begins with *segment*, after the text that could be
-    *read* there; where it is not *sure* that this is all that was shown, it says so.
+    *read* there; where it is not *sure* that this is all that was shown, it says so. The
+    *name* tells its messages from others of the turn.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class StaticPresenter:
         segment: int = 0,
         read: str = "",
         sure: bool = True,
+        name: str = "static",
     ) -> None:
+        self._name = name
         self._turn = turn
         self._client = client
         self._changed = trio.Event()
@@ -87,6 +90,14 @@ class StaticPresenter:
                 self._outbox.pop(0)
             if not self._turn.state.final:
                 await trio.sleep(MESSAGE_EVERY_S)
+
+    def unsent(self) -> list[str]:
+        """Return what is still to be sent of the answer; the first of it may be sent already."""
+        answer = self._turn.answer
+        waiting = [one.text for one in self._outbox if not one.footer or one.text]
+        _, *later = [*answer.sealed, answer.current][self._segment :]
+        text = [*answer.sealed, answer.current][self._segment]
+        return [*waiting, text[self._offset :], *later]
 
     def _collect(self) -> None:
         """Put what can no longer change, and was not sent, into the outbox."""
@@ -164,6 +175,9 @@ class StaticPresenter:
                 footer = strings.FOOTER_ERROR.format(time=time).speak(language)
                 text = f"{footer}\n{turn.error}" if turn.error else footer
                 self._outbox.append(_Message(text=text))
+            case _ if turn.note is not None:
+                footer = strings.FOOTER_ABORTED.format(time=time).speak(language)
+                self._outbox.append(_Message(text=turn.note.speak(language), footer=footer))
             case _ if not self._client.stop_is_answered:
                 self._outbox.append(_Message(text=strings.STOPPED_TASK.speak(language)))
 
@@ -197,9 +211,9 @@ class StaticPresenter:
         """Return the ways to send a message, the best first, each under a uuid of its own."""
         plain = f"{message.text.rstrip()}\n\n{message.footer}" if message.footer else message.text
         card = message_card(message.text, message.footer)
-        yield from self._client.reply("interactive", card, "static", self._sent)
+        yield from self._client.reply("interactive", card, self._name, self._sent)
         text = msgspec.json.encode({"text": plain}).decode()
-        yield from self._client.reply("text", text, "static-text", self._sent)
+        yield from self._client.reply("text", text, f"{self._name}-text", self._sent)
 
 
 def _open_code(text: str) -> str:

@@ -131,13 +131,16 @@ def view_sealed(turn: Turn, style: Style, text: str) -> View:
     return _view(turn, style, text, strings.FOOTER_SEALED, with_panels=False, final=True)
 
 
-def view_repaired(style: Style, turn: Turn, text: str, seconds: float) -> View:
+def view_repaired(
+    style: Style, turn: Turn, text: str, seconds: float, *, goes_on: bool = False
+) -> View:
     """What a card shows that a crash left behind.
 
-    *turn* has its panels as they were noted, and *text* is the answer.
+    *turn* has its panels as they were noted, and *text* is the answer. With *goes_on* more
+    of it follows below, and the end with it.
     """
-    turn.stop(seconds, strings.INTERRUPTED)
-    footer = _footer(turn, style, seconds)
+    turn.stop(seconds, None if goes_on else strings.INTERRUPTED)
+    footer = strings.FOOTER_SEALED if goes_on else _footer(turn, style, seconds)
     return _view(turn, style, text, footer, with_panels=True, final=True)
 
 

@@ -1,4 +1,4 @@
-"""What the ledger keeps of a turn beside its text, so that a repaired card shows it again."""
+"""What the ledger keeps of a turn beside its card's text, so that a repair shows all of it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,24 @@ from msgspec import Struct
 
 from protocol.cards.panels import REASONING_BYTES_MAX
 from protocol.cards.turn import ToolStep, Turn
+from protocol.ids import MessageId
+from protocol.strings import INTERRUPTED
 from protocol.wire.messages import PlanEntry, Usage
 
 DETAIL_CHARACTERS_MAX = 1_200
 """Of what one step gave, the latest: a card shows no more."""
+
+
+class Rest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What of a turn stands on no card yet, and where it goes."""
+
+    texts: tuple[str, ...] = ()
+    sure: bool = True
+    """Whether nothing of it was sent."""
+    message_id: MessageId | None = None
+    """The user's message; None: the chat."""
+    topic: str | None = None
+    title: str = ""
 
 
 class _Kept(Struct, frozen=True, omit_defaults=True):
@@ -19,9 +33,10 @@ class _Kept(Struct, frozen=True, omit_defaults=True):
     steps_dropped: int = 0
     reasoning: str = ""
     usage: Usage | None = None
+    rest: Rest = Rest()
 
 
-def keep(turn: Turn, *, tools: bool) -> bytes:
+def keep(turn: Turn, rest: Rest, *, tools: bool) -> bytes:
     """Return plan, tools, reasoning and usage as they are now; *tools* as the card shows them."""
     steps = tuple(_bounded(step) for step in turn.steps.values()) if tools else ()
     kept = _Kept(
@@ -30,6 +45,7 @@ def keep(turn: Turn, *, tools: bool) -> bytes:
         steps_dropped=turn.steps_dropped if tools else 0,
         reasoning=turn.reasoning[-REASONING_BYTES_MAX:],
         usage=turn.usage,
+        rest=rest,
     )
     return msgspec.json.encode(kept)
 
@@ -43,15 +59,24 @@ def _bounded(step: ToolStep) -> ToolStep:
     )
 
 
-def restored(kept: bytes) -> Turn:
+def restored(kept: bytes) -> tuple[Turn, Rest]:
     """Return a running turn that shows what was kept; nothing where that can't be read."""
     turn = Turn(0.0)
     try:
         known = msgspec.json.decode(kept, type=_Kept) if kept else _Kept()
     except msgspec.DecodeError:
-        return turn
+        return turn, Rest()
     turn.plan, turn.usage = known.plan, known.usage
     turn.steps = {step.call_id: step for step in known.steps}
     turn.steps_dropped = known.steps_dropped
     turn.restore_reasoning(known.reasoning)
+    return turn, known.rest
+
+
+def turn_of(rest: Rest, seconds: float) -> Turn:
+    """Return a turn, interrupted after so long, whose answer is what stands on no card."""
+    turn = Turn(0.0)
+    turn.answer.sealed += rest.texts[:-1]
+    turn.answer.feed(rest.texts[-1])
+    turn.stop(seconds, INTERRUPTED)
     return turn

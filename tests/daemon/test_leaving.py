@@ -149,6 +149,31 @@ async def test_after_sigkill_text_panels_and_typing_mark_are_as_people_expect(
                     await trio.sleep(0.1)
 
 
+async def test_after_sigkill_text_that_stood_on_no_card_yet_is_there(state_dir: Path) -> None:
+    """The answer needs three cards, and the platform opens no second one before the kill."""
+    text = "\n\n".join(f"Paragraph {number}. " + "words " * 20 for number in range(500))
+    async with open_platform() as platform:
+        async with AsyncExitStack() as stack:
+            daemon = await stack.enter_async_context(open_daemon(platform, state_dir))
+            (mate,) = await stream_cards(platform, state_dir, stack, 1)
+            create = {"method": "POST", "template": "/open-apis/cardkit/v1/cards"}
+            await platform.post("faults", kind="code", match=create, status=500, times=None)
+            turn_id = next(one["turn_id"] for one in mate.seen if one["t"] == "deliver")
+            await mate.send(t="delta", turn_id=turn_id, text=text)
+            await platform.wait_cards(1, "Continued below")
+            await trio.sleep(2)
+            await daemon.kill()
+        await platform.http.delete(f"{platform.base_url}/sandbox/faults")
+        async with open_daemon(platform, state_dir):
+            with trio.fail_after(30):
+                while "Interrupted by a restart." not in str(await platform.get("state")):
+                    await trio.sleep(0.2)
+        state = await platform.get("state")
+        assert not any(card["streaming"] for card in state["cards"])
+        for number in range(500):
+            assert f"Paragraph {number}. " in str(state)
+
+
 def marks_of(state: dict[str, Any]) -> int:
     return sum(len(one["reactions"]) for one in state["messages"])
 

@@ -431,6 +431,46 @@ async def test_a_repaired_card_has_all_that_was_noted(autojump_clock: MockClock)
         assert world.ledger[entry.card_id] == "aborted"
 
 
+@pytest.mark.parametrize("fails", [gateway.CreateCard, gateway.UpdateCard])
+async def test_text_that_stands_on_no_card_yet_survives_a_crash(
+    autojump_clock: MockClock, fails: type[gateway.Operation]
+) -> None:
+    """Whether the next card can't be opened, or the first one not be updated."""
+    text = "\n\n".join(f"Paragraph {number}. " + "words " * 40 for number in range(400))
+    down = True
+
+    def script(operation: gateway.Operation) -> Outcome | None:
+        if down and isinstance(operation, fails) and world.shows:
+            return NoAnswer(reason="down")
+        return None
+
+    async with open_world(script) as world, trio.open_nursery() as nursery:
+        nursery.start_soon(world.show)
+        await trio.sleep(1)
+        await world.say(text)
+        await trio.sleep(2)
+        entries, shows = dict(world.entries), dict(world.shows)
+        assert len(entries) == 1, "each card's entry is closed when the next one has taken over"
+        await world.end()
+        down = False
+
+    async with open_world() as world:
+        world.peers = msgspec.structs.replace(world.peers, term=3)
+        world.entries.update(entries)
+        world.shows.update(shows)
+        await repair_cards(world.peers)
+        read = "".join(content(card, "answer") for card in world.shows.values())
+        assert squeezed(read + "".join(world.texts()[:-1])) == squeezed(text)
+        (opened,) = entries
+        assert content(world.shows[opened], "footer") == "Continued below"
+        assert world.texts()[-1] == "Interrupted by a restart."
+        assert world.ledger[opened] == "aborted"
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
 async def test_what_is_shown_is_noted_every_two_seconds_and_not_without_need(
     autojump_clock: MockClock,
 ) -> None:
