@@ -49,7 +49,11 @@ class Stopper:
         quoted = await self._quoted_turn(message)
         if quoted is not None:
             answer = await self._ask_to_stop(
-                quoted.session_id, quoted.turn_id, message.chat_id, message.sender_id
+                quoted.session_id,
+                quoted.turn_id,
+                message.chat_id,
+                message.sender_id,
+                answered=always_answer,
             )
         else:
             answer = await self._ask_to_stop(
@@ -58,6 +62,7 @@ class Stopper:
                 message.chat_id,
                 message.sender_id,
                 place=place,
+                answered=always_answer,
             )
         match answer:
             case lane.Stopped(mode=mode) if mode == "streaming" and not always_answer:
@@ -94,7 +99,9 @@ class Stopper:
         self, message: MessageReceived, session_id: SessionId, alias: str
     ) -> strings.Text:
         """Stop what runs in the named session; return the answer."""
-        answer = await self._ask_to_stop(session_id, None, message.chat_id, message.sender_id)
+        answer = await self._ask_to_stop(
+            session_id, None, message.chat_id, message.sender_id, answered=True
+        )
         match answer:
             case lane.Stopped():
                 return strings.STOPPED_NAMED.format(alias=alias)
@@ -144,6 +151,7 @@ class Stopper:
         by: OpenId,
         *,
         place: PlaceKey | None = None,
+        answered: bool = False,
     ) -> lane.StopAnswer:
         if session_id is None:
             return lane.NothingRunning()
@@ -158,6 +166,7 @@ class Stopper:
                 place=place,
                 admitted_in=access.admitted_in(self._policy(), by, chat_id),
                 reason="user",
+                answered=answered,
                 reply=reply,
             ),
             within_s=ASK_WITHIN_S,

@@ -240,10 +240,13 @@ class Lane:
             return lane.NothingRunning()
         if not may_stop(stop, running.opening):
             return lane.NotAllowed()
-        self._cancel(running, stop.reason)
+        # Who asks sends a message where there is no card, too.
+        self._cancel(running, stop.reason, answered=stop.answered or running.mode == "static")
         return lane.Stopped(alias=running.opening.alias, mode=running.mode)
 
-    def _cancel(self, running: RunningTurn, reason: vocabulary.CancelReason) -> None:
+    def _cancel(
+        self, running: RunningTurn, reason: vocabulary.CancelReason, *, answered: bool = False
+    ) -> None:
         """Ask the proxy, show Stopped, start the clock: none waits for another."""
         if running.cancelled:
             return
@@ -254,7 +257,6 @@ class Lane:
                 self._peer.link,
                 link.CancelTurn(cancel=wire.Cancel(turn_id=turn_id, reason=reason)),
             )
-        answered = reason == "user" and running.mode == "static"
         running.send(turn.Stop(reason=reason, answered=answered), self._nursery)
         self._nursery.start_soon(self._expire_cancel, turn_id)
 

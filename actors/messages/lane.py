@@ -110,6 +110,8 @@ class StopTurn(Message, frozen=True, kw_only=True):
     admitted_in: frozenset[str] = frozenset({"p2p", "group"})
     """Kinds of chat in which the gate lets *by* in at this moment."""
     reason: CancelReason
+    answered: bool = False
+    """Whether who asks sends a message about it in any case."""
     reply: Reply[StopAnswer]
 
 

@@ -32,6 +32,8 @@ class _Message(msgspec.Struct):
 
     text: str
     footer: str = ""
+    tried: bool = False
+    """It may be there as it is: its uuid stands for this content."""
 
 
 class StaticPresenter:
@@ -155,7 +157,7 @@ class StaticPresenter:
         for call_id, step in self._turn.steps.items():
             if step.status != "running" and call_id not in self._sent_steps:
                 self._sent_steps.add(call_id)
-                lines.append(tool_line(step))
+                lines.append(tool_line(step).speak(self._client.peers.language))
         return lines
 
     def _mark_the_end(self) -> None:
@@ -167,7 +169,7 @@ class StaticPresenter:
                 footer = strings.FOOTER_COMPLETE.format(time=time).speak(language)
                 if place_of(self._client.opening.chat_id) is not None:
                     return  # a comment's replies stand in a document, where no mark is wanted
-                if self._outbox:
+                if self._outbox and not self._outbox[-1].tried:
                     self._outbox[-1].footer = footer
                 else:
                     self._outbox.append(_Message(text=footer))
@@ -187,6 +189,7 @@ class StaticPresenter:
         Markdown goes as plain text where it is not taken: the words matter more than how
         they look.
         """
+        message.tried = True
         ways = self._ways(message)
         way = next(ways)
         pause_s = RETRY_FIRST_S

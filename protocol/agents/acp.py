@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from protocol import __version__
 from protocol.agents.acp_steps import TITLE_CHARACTERS_MAX, diffs_of, place_of, step, unified
+from protocol.cards.turn import REJECTED
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 from protocol.wire.steps import bounded
@@ -205,7 +206,7 @@ def rejects(question: Question, verdict: wire.PermissionVerdict | None) -> bool:
 def rejected(seed: wire.ToolEvent) -> wire.ToolEvent:
     """Return the end of a step that was not allowed."""
     return wire.ToolEvent(
-        turn_id=seed.turn_id, call_id=seed.call_id, status="error", error="rejected"
+        turn_id=seed.turn_id, call_id=seed.call_id, status="error", error=REJECTED
     )
 
 

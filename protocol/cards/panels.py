@@ -82,22 +82,26 @@ def _plan(turn: Turn, language: Language, bytes_max: int) -> Element:
 
 
 def _tools(turn: Turn, language: Language, bytes_max: int) -> Element:
-    lines: list[str] = []
+    lines: list[Text] = []
     size = 0
     steps = list(turn.steps.values())
+    if any(step.rejected for step in steps):
+        bytes_max //= 3  # both languages, and the one for clients that take but one
     for step in reversed(steps):
         line = _tool_line(step, nested=step.parent_id in turn.steps)
         detail = _detail(step, min(DETAIL_BYTES_MAX, bytes_max // 2))
-        if detail and size + json_bytes(line) + json_bytes(detail) + 4 <= bytes_max:
-            line = f"{line}\n{detail}"
-        size += json_bytes(line) + 2
+        line_bytes = json_bytes(line.zh)
+        if detail and size + line_bytes + json_bytes(detail) + 4 <= bytes_max:
+            line = line.plus(f"\n{detail}")
+        size += json_bytes(line.zh) + 2
         if size > bytes_max and lines:
             break
         lines.append(line)
     lines.reverse()
     total = turn.steps_dropped + len(steps)
     earlier = total - len(lines)
-    inner = [notation("\n".join(lines), "tools")]
+    text = Text("\n".join(one.en for one in lines), "\n".join(one.zh for one in lines))
+    inner = [both(notation("", "tools"), text, language)]
     if earlier > 0:
         more = strings.TOOLS_EARLIER.format(count=earlier)
         inner.insert(0, both(notation("", "tools_earlier"), more, language))
@@ -105,17 +109,21 @@ def _tools(turn: Turn, language: Language, bytes_max: int) -> Element:
     return panel("tools_panel", title, inner, expanded=False)
 
 
-def _tool_line(step: ToolStep, *, nested: bool) -> str:
+def _tool_line(step: ToolStep, *, nested: bool) -> Text:
     """One step: ``✅ 📖 **Read**: a.py _(1.5s)_``, indented under its parent."""
     line = f"{_STATUS[step.status]} {_ICONS.get(step.kind, '🔧')} **{inline(step.name, 60)}**"
     if step.summary:
         line += f": {inline(step.summary, 120)}"
     if step.duration_ms is not None:
         line += f" _({strings.duration(step.duration_ms / 1000)})_"
-    return f"&emsp;{line}" if nested else line
+    line = f"&emsp;{line}" if nested else line
+    if not step.rejected:
+        return Text(line, line)
+    why = strings.STEP_REJECTED
+    return Text(f"{line} _({why.en})_", f"{line} _({why.zh})_")
 
 
-def tool_line(step: ToolStep) -> str:
+def tool_line(step: ToolStep) -> Text:
     """Return the same line, for messages without a card."""
     return _tool_line(step, nested=False)
 

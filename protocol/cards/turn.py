@@ -25,6 +25,8 @@ REASONING_CHARACTERS_MAX: Final = 20_000
 """Reasoning kept, the latest; a card shows less."""
 SUMMARY_CHARACTERS_MAX: Final = 120
 NAME_CHARACTERS_MAX: Final = 60
+REJECTED: Final = "rejected"
+"""The error of a step that was not allowed: shown in words of our own."""
 DETAIL_CHARACTERS_MAX: Final = 4_000
 """Kept of what a step gave, the latest; a card shows less."""
 
@@ -58,6 +60,8 @@ class ToolStep(Struct, kw_only=True):
     """What it gave, the end of it."""
     change: str = ""
     """What it changes: path and ``+``/``-`` lines."""
+    rejected: bool = False
+    """Somebody did not allow it; the agent may add an error of its own."""
 
 
 class Turn:
@@ -205,7 +209,8 @@ def _update(step: ToolStep, event: ToolEvent) -> None:
     if event.output is not None:
         step.output = event.output[-DETAIL_CHARACTERS_MAX:]
     if event.error is not None:
-        step.error = event.error[-DETAIL_CHARACTERS_MAX:]
+        step.rejected = step.rejected or event.error == REJECTED
+        step.error = "" if event.error == REJECTED else event.error[-DETAIL_CHARACTERS_MAX:]
     if event.diff is not None:
         step.change = unified(event.diff)[:DETAIL_CHARACTERS_MAX]
         if not step.summary and event.diff:

@@ -257,3 +257,29 @@ async def test_an_answer_that_gets_lost_on_the_way_out_is_no_loss(state_dir: Pat
         daemon.signal(signal.SIGTERM)
         assert await daemon.wait(within_s=15) == 0
         await platform.wait_cards(2, "🛑 Stopped · ", within_s=1)
+
+
+async def test_a_cancel_is_answered_once_while_the_card_is_being_refused(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "boss", "dispatcher") as boss,
+    ):
+        await platform.post("scopes", missing=["cardkit:card:write"])
+        create = {"method": "POST", "template": "/open-apis/cardkit/v1/cards"}
+        await platform.post("faults", kind="delay", match=create, seconds=2)
+        chat = await platform.chat()
+        await platform.send(chat, "question")
+        deliver = await boss.until("deliver")
+        await boss.send(t="delta", turn_id=deliver["turn_id"], text="said\n\nrest")
+        await platform.send(chat, "/cancel")
+        await boss.until("cancel")
+        await boss.send(t="turn_end", turn_id=deliver["turn_id"], status="aborted")
+        with trio.fail_after(20):
+            while "rest" not in str(await platform.messages(chat)):
+                await trio.sleep(0.1)
+        await platform.send(chat, "/cancel")
+        with trio.fail_after(10):
+            while "Nothing is running." not in str(await platform.messages(chat)):
+                await trio.sleep(0.1)
+        assert str(await platform.messages(chat)).count("Stopped current task.") == 1

@@ -183,6 +183,19 @@ def test_the_tool_panel_shows_the_latest_and_counts_the_earlier() -> None:
     assert "tools" not in elements(card_of(view_running(turn, quiet, 3)))
 
 
+def test_a_step_that_was_rejected_says_so_in_both_languages_whatever_the_agent_adds() -> None:
+    turn = Turn(0.0)
+    turn.apply(ToolEvent(turn_id="t", call_id="1", name="Write", kind="edit"), 0.0)
+    for error in ("rejected", "the user said no"):
+        event = ToolEvent(turn_id="t", call_id="1", status="error", error=error)
+        turn.apply(event, 1.0)
+    tools = elements(card_of(view_running(turn, STYLE, 1.0)))["tools"]
+    assert tools["i18n_content"] == {
+        "en_us": "❌ ✏️ **Write** _(1.0s)_ _(rejected)_\n```\nthe user said no\n```",
+        "zh_cn": "❌ ✏️ **Write** _(1.0s)_ _(已拒绝)_\n```\nthe user said no\n```",
+    }
+
+
 def test_steps_without_summary_are_described_by_their_input_and_children_indented() -> None:
     turn = Turn(0.0)
     turn.apply(
