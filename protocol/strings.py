@@ -359,6 +359,10 @@ MAY_REPEAT: Final = Text(
     "(The card could not be updated. Some of this may be on it already.)",
     "（卡片无法更新，以下内容可能与卡片上的重复。）",
 )
+ANSWER_CUT: Final = Text(
+    "The answer passed {count} characters; the rest is left out.",
+    "回答超过 {count} 个字符，其余部分已省略。",
+)
 INTERRUPTED: Final = Text("Interrupted by a restart.", "因重启而中断。")
 SESSION_DISCONNECTED: Final = "session disconnected"
 

@@ -29,6 +29,7 @@ from protocol.ids import ConnectionId, EventId, SessionId, TurnId
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 from protocol.wire.auth import Verified, WrongProofs
+from protocol.wire.codec import InvalidMessage
 from protocol.wire.framing import (
     BODY_BYTES_MAX,
     EARLY_BODY_BYTES_MAX,
@@ -50,15 +51,15 @@ from protocol.wire.link import (
     Step,
     UseTool,
 )
+from protocol.wire.weighing import EARLY_VALUES_MAX, VALUES_MAX, WEIGHED_FROM_BYTES, weigh
 
 MAILBOX_MESSAGES_MAX: Final = 256
 """A link takes its messages at once; this covers one scheduling round of a busy lane."""
 READ_BYTES: Final = 256 * 1024
 EARLY_READ_BYTES: Final = 16 * 1024
 """Before registration: a buffer for each read is what strangers could make us hold."""
-DECODE_S: Final = 0.002
-DECODE_REST: Final = 3.0
-"""A frame whose decoding took over so long is followed by so many times that of rest."""
+STEP_S: Final = 0.001
+"""After so long at what one read brought, others have their turn."""
 UNSENT_FRAMES_MAX: Final = 1_024
 UNSENT_BYTES_MAX: Final = 16 * 1024 * 1024
 GOODBYE_WITHIN_S: Final = 1.0
@@ -99,6 +100,7 @@ class Link:
         self._session_id = SessionId("")
         self.asked_in = False
         self._reading = trio.CancelScope()
+        self._yield_at = 0.0
         self._liveness = Liveness(connection_id)
         self._permissions = Permissions(
             connection_id, settings.approvals_tx, self._mailbox, self._send
@@ -156,6 +158,7 @@ class Link:
             self._liveness.received()
             if not data:
                 return
+            self._yield_at = trio.current_time() + STEP_S
             self._reader.feed(data)
             await self._take()
 
@@ -178,16 +181,19 @@ class Link:
             await self._turns.pass_on(of_turns)
 
     async def _decoded(self, body: bytes) -> Received | None:
-        """Decode a body; after one that took long, let others have their turn first.
-
-        Decoding can't be interrupted, so a proxy of large frames pays with its own time.
-        """
-        began_at = trio.current_time()
-        received = self._machine.receive(body)
-        took_s = trio.current_time() - began_at
-        if took_s > DECODE_S:
-            await trio.sleep(took_s * DECODE_REST)
-        return received
+        """Decode a body. What is large waits its turn, and is not begun if it holds too much."""
+        if len(body) < WEIGHED_FROM_BYTES:
+            if trio.current_time() > self._yield_at:
+                await trio.lowlevel.checkpoint()
+                self._yield_at = trio.current_time() + STEP_S
+            return self._machine.receive(body)
+        registered = self._machine.state is LinkState.REGISTERED
+        try:
+            for _ in weigh(body, VALUES_MAX if registered else EARLY_VALUES_MAX):
+                await trio.lowlevel.checkpoint()
+        except InvalidMessage as wrong:
+            return self._machine.refused(wrong)
+        return await self._settings.heavy.run(lambda: self._machine.receive(body))
 
     async def _do(self, step: Step) -> None:
         match step:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 import trio
 
+from actors.kit.heavy import Heavy
 from actors.links.capacity import Capacity
 from actors.links.tools import Tools
 from actors.messages import approvals
@@ -31,6 +32,8 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     """None: what the descriptors of the process allow, whose limit is raised."""
     approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage] | None = None
     """None where nobody can be asked: every question is then answered ``cancelled``."""
+    heavy: Heavy = msgspec.field(default_factory=Heavy)
+    """Where the decoding of large frames waits for each other."""
     cluster: str | None = None
     node: str | None = None
     successor: Callable[[], tuple[str, ...]] = lambda: ()

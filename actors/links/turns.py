@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import trio
 
 from actors.links.own_turns import OwnTurnPeers, open_own_turn
@@ -10,6 +12,7 @@ from actors.messages import link, turn
 from protocol.ids import ConnectionId, SessionId, TurnId
 from protocol.wire import messages as wire
 from protocol.wire.link import LinkMachine, join_deltas
+from protocol.wire.pieces import in_pieces
 
 
 class Turns:
@@ -49,7 +52,7 @@ class Turns:
 
     async def pass_on(self, messages: list[wire.TurnMessage]) -> None:
         """Give them to the turn's actor. Waiting here is the proxy's back-pressure."""
-        for message in join_deltas(messages):
+        for message in itertools.chain.from_iterable(map(in_pieces, join_deltas(messages))):
             turn_id = TurnId(message.turn_id)
             turn_tx = self._turns.get(turn_id)
             if turn_tx is None:

@@ -7,8 +7,10 @@ crash beside it, the turn is brought to its end under a shield with a deadline.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final, Protocol
 
+import msgspec
 import structlog
 import trio
 
@@ -27,6 +29,7 @@ from protocol import strings
 from protocol.cards.turn import Turn
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
+from protocol.wire.pieces import is_large, texts
 
 LATE_PICTURES_S: Final = 45.0
 
@@ -178,11 +181,27 @@ class _TurnActor:
         self, inbox: trio.MemoryReceiveChannel[turn.TurnInput], nursery: trio.Nursery
     ) -> None:
         async for message in inbox:
-            self._receive(message)
+            if is_large(message):
+                await self._receive_large(message)
+            else:
+                self._receive(message)
             self._pictures.look(nursery)
             await self._changed()
         self._turn.lose_session(trio.current_time())
         await self._changed()
+
+    async def _receive_large(self, message: turn.TurnInput) -> None:
+        """Take it in its turn among what is large; a long text that ends the turn, in pieces."""
+        heavy = self._peers.heavy
+        if isinstance(message, wire.TurnEnd) and message.text:
+            first, *rest = texts(message.text)
+            now = trio.current_time()
+            await heavy.run(lambda: self._turn.append_tail(first, now))
+            for text in rest:
+                delta = wire.Delta(turn_id=message.turn_id, text=text)
+                await heavy.run(partial(self._receive, delta))
+            message = msgspec.structs.replace(message, text=None)
+        await heavy.run(lambda: self._receive(message))
 
     async def _changed(self) -> None:
         self._presenter.notify()

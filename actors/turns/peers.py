@@ -8,6 +8,7 @@ import msgspec
 import trio
 
 from actors.kit.cleanup import CleanupBudget
+from actors.kit.heavy import Heavy
 from actors.messages import gateway, intake, journal, ownership, pictures
 from protocol.ids import AccountId
 from protocol.strings import Language
@@ -49,5 +50,7 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     grants: GrantNotices
     stall_notice_s: dict[AccountId, float]
     """After so long without anything new the person is notified; 0: never."""
+    heavy: Heavy = msgspec.field(default_factory=Heavy)
+    """Where large messages wait for each other."""
     term: int = 0
     """Of this daemon: its generation on SQLite (``scale.md``)."""

@@ -163,6 +163,8 @@ class StaticPresenter:
     def _mark_the_end(self) -> None:
         language = self._client.peers.language
         turn = self._turn
+        if turn.note is not None:
+            self._outbox.append(_Message(text=turn.note.speak(language)))
         time = strings.duration(turn.elapsed_s(0))
         match turn.state:
             case TurnState.COMPLETE:

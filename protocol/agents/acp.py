@@ -16,7 +16,7 @@ from protocol.agents.acp_steps import TITLE_CHARACTERS_MAX, diffs_of, place_of, 
 from protocol.cards.turn import REJECTED
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
-from protocol.wire.steps import bounded
+from protocol.wire.steps import bounded_step
 
 PROTOCOL_VERSION: Final = 1
 AUTH_REQUIRED: Final = -32000
@@ -85,7 +85,7 @@ def translate(update: Mapping[str, Any], turn_id: str) -> Iterator[Update]:
         case "tool_call" | "tool_call_update":
             told = step(update, turn_id)
             if told is not None:
-                yield bounded(told)
+                yield bounded_step(told)
         case "plan":
             yield wire.Plan(turn_id=turn_id, entries=_entries(update.get("entries")))
         case "usage_update":

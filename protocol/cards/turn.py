@@ -10,20 +10,21 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, Final
 
-import msgspec
 from msgspec import Struct
 
 from protocol.cards.answer import AnswerText
 from protocol.cards.diffs import unified
 from protocol.cards.reasoning import ReasoningSplitter
-from protocol.strings import SESSION_DISCONNECTED, Text
+from protocol.strings import ANSWER_CUT, SESSION_DISCONNECTED, Text
 from protocol.wire.messages import Delta, Plan, PlanEntry, ToolEvent, TurnEnd, TurnMessage, Usage
+from protocol.wire.steps import SUMMARY_CHARACTERS_MAX, one_line, summarise
 
 STEPS_MAX: Final = 50
 """Tool steps kept, the latest; earlier ones are counted."""
 REASONING_CHARACTERS_MAX: Final = 20_000
 """Reasoning kept, the latest; a card shows less."""
-SUMMARY_CHARACTERS_MAX: Final = 120
+ANSWER_CHARACTERS_MAX: Final = 2_000_000
+"""Of one answer: some 80 cards. What an agent writes beyond is left out, and the end says so."""
 NAME_CHARACTERS_MAX: Final = 60
 REJECTED: Final = "rejected"
 """The error of a step that was not allowed: shown in words of our own."""
@@ -82,6 +83,7 @@ class Turn:
         self._reasoning: list[str] = []
         self._reasoning_size = 0
         self._splitter = ReasoningSplitter()
+        self._answer_left = ANSWER_CHARACTERS_MAX
 
     @property
     def reasoning(self) -> str:
@@ -121,7 +123,8 @@ class Turn:
             if channel == "reasoning":
                 self._reason(text)
                 continue
-            self.answer.feed(text)
+            self.answer.feed(text[: self._answer_left])
+            self._answer_left = max(0, self._answer_left - len(text))
             if self.state is TurnState.THINKING and not self.answer.empty:
                 self.state = TurnState.STREAMING
 
@@ -156,6 +159,12 @@ class Turn:
             if event.status != "running" and step.duration_ms is None:
                 step.duration_ms = round((now - step.started_at) * 1000)
 
+    def append_tail(self, text: str, now: float) -> None:
+        """Take the beginning of the text of a ``turn_end``; the rest follows as deltas."""
+        if not self.state.final:
+            self.changed_at = now
+            self._append(self._splitter.feed_tail(text))
+
     def _end(self, end: TurnEnd, now: float) -> None:
         if end.text:
             self._append(self._splitter.feed_tail(end.text))
@@ -185,6 +194,8 @@ class Turn:
 
     def _finish(self, state: TurnState, now: float) -> None:
         self.answer.finish()
+        if not self._answer_left and self.note is None:
+            self.note = ANSWER_CUT.format(count=f"{ANSWER_CHARACTERS_MAX:,}")
         self.state = state
         self.ended_at = now
         for step in self.steps.values():
@@ -215,22 +226,3 @@ def _update(step: ToolStep, event: ToolEvent) -> None:
         step.change = unified(event.diff)[:DETAIL_CHARACTERS_MAX]
         if not step.summary and event.diff:
             step.summary = one_line(event.diff[0].path)
-
-
-def summarise(value: Any) -> str:
-    """Describe a tool's input in one line: its first telling field, or all of it."""
-    if isinstance(value, dict):
-        for key in ("command", "file_path", "path", "pattern", "query", "url", "description"):
-            if isinstance(value.get(key), str) and value[key]:
-                return one_line(value[key])
-    if isinstance(value, str):
-        return one_line(value)
-    try:
-        return one_line(msgspec.json.encode(value).decode())
-    except (TypeError, ValueError, RecursionError):
-        return ""
-
-
-def one_line(text: str) -> str:
-    flat = " ".join(text[: SUMMARY_CHARACTERS_MAX * 4].split())
-    return flat if len(flat) <= SUMMARY_CHARACTERS_MAX else flat[: SUMMARY_CHARACTERS_MAX - 1] + "…"

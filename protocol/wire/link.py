@@ -162,6 +162,10 @@ class LinkMachine:
             return self._too_early(message)
         return self._registered(message)
 
+    def refused(self, wrong: codec.InvalidMessage) -> Send | Close:
+        """A message was not even decoded: it holds more than any of the contract can."""
+        return self._error("invalid_message", str(wrong))
+
     def torn(self, fault: RemoteProtocolError) -> Close:
         """The stream itself is out of step (a claimed length beyond the limit)."""
         return self._over(fault)
@@ -265,7 +269,7 @@ class LinkMachine:
                 self._turns.discard(turn_id)
                 if vocabulary.OWN_TURN_ID_PATTERN.fullmatch(turn_id):
                     self._report(turn_id)
-            return bounded(message) if isinstance(message, wire.ToolEvent) else message
+            return bounded(message)
         if turn_id in self._reported:
             return None
         self._report(turn_id)

@@ -1,0 +1,101 @@
+"""What one session sends that is large holds up nobody else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from tests.kit.daemon import open_daemon, open_platform
+from tests.kit.raw_proxy import RawProxy, connect, session
+
+SLOWEST_S = 1.0
+"""For a machine that runs other tests beside; each of these took 2 to 100 s on its own."""
+MIB = 1024 * 1024
+
+
+@asynccontextmanager
+async def measured(steady: RawProxy) -> AsyncIterator[list[float]]:
+    """Ask the daemon again and again while the block runs; the waits are in the list."""
+    waits: list[float] = []
+    done = trio.Event()
+
+    async def ask() -> None:
+        while not done.is_set():
+            began_at = trio.current_time()
+            await steady.barrier()
+            waits.append(trio.current_time() - began_at)
+            await trio.sleep(0.01)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        yield waits
+        done.set()
+
+
+def body(**message: Any) -> bytes:
+    encoded = msgspec.msgpack.encode(message)
+    return len(encoded).to_bytes(4, "big") + encoded
+
+
+async def test_frames_of_millions_of_values_are_refused_before_they_are_decoded(
+    state_dir: Path,
+) -> None:
+    """Eight million empty lists took 16 s of the loop, and 256 KiB of them a stranger's."""
+    lists = b"\xdd" + (7_000_000).to_bytes(4, "big") + b"\x90" * 7_000_000
+    head = msgspec.msgpack.encode({"t": "tool", "id": 1, "name": "n", "args": {"x": 1}})[:-1]
+    large = (len(head) + len(lists)).to_bytes(4, "big") + head + lists
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "steady") as steady,
+        session(state_dir, "hostile") as hostile,
+        measured(steady) as waits,
+    ):
+        for _ in range(3):
+            await hostile.send_bytes(large)
+            error = await hostile.until("error")
+            assert (error["code"], error["fatal"]) == ("invalid_message", False)
+        # A file of the size that a reply may carry is one value.
+        await hostile.send(t="tool", id=2, name="n", args={"file": os.urandom(6 * MIB)})
+        assert (await hostile.until("tool_result"))["error"] == "Unknown tool: n"
+        async with connect(state_dir) as stranger:
+            await stranger.expect("hello")
+            early: dict[str, Any] = {"x": [[]] * 200_000}
+            for _ in range(16):
+                await stranger.send(t="tool", id=1, name="n", args=early)
+                assert (await stranger.expect("error"))["code"] == "invalid_message"
+            await stranger.send(t="tool", id=1, name="n", args=early)
+            assert (await stranger.expect("error"))["fatal"]
+    assert max(waits) < SLOWEST_S
+
+
+async def test_a_flood_of_text_holds_up_nobody(state_dir: Path) -> None:
+    """Lines cost more than letters: 8 MiB of empty ones took the loop two minutes."""
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "hostile", "dispatcher") as hostile,
+        session(state_dir, "steady") as steady,
+    ):
+        chat = await platform.chat()
+        await platform.send(chat, "go")
+        turn_id = (await hostile.until("deliver"))["turn_id"]
+        async with measured(steady) as waits:
+            await hostile.send(t="delta", turn_id=turn_id, text="a\n" * 30_000)
+            await hostile.send(
+                t="tool_event",
+                turn_id=turn_id,
+                call_id="c" * MIB,
+                input={"command": "x" * MIB},
+                output="y" * MIB,
+            )
+            await hostile.send(t="turn_end", turn_id=turn_id, status="complete", text="z " * 50_000)
+            with trio.fail_after(30):
+                await platform.wait_cards(1, "z z", within_s=30)
+        assert max(waits) < SLOWEST_S

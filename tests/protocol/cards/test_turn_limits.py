@@ -1,0 +1,29 @@
+"""An answer has an end, and says that it was cut."""
+
+from __future__ import annotations
+
+from protocol import strings
+from protocol.cards.turn import ANSWER_CHARACTERS_MAX, Turn, TurnState
+from protocol.wire.messages import Delta, TurnEnd
+
+
+def test_what_an_agent_writes_without_end_is_left_out_and_the_end_says_so() -> None:
+    turn = Turn(0.0)
+    line = "a" * 9_999 + "\n"
+    for _ in range(ANSWER_CHARACTERS_MAX // len(line) + 50):
+        turn.apply(Delta(turn_id="t", text=line), 1.0)
+    turn.apply(TurnEnd(turn_id="t", status="complete", text="the tail"), 2.0)
+    kept = sum(map(len, turn.answer.sealed)) + len(turn.answer.current)
+    assert ANSWER_CHARACTERS_MAX - len(line) <= kept <= ANSWER_CHARACTERS_MAX + len(line)
+    assert turn.note == strings.ANSWER_CUT.format(count="2,000,000")
+    assert turn.state is TurnState.COMPLETE
+
+
+def test_an_answer_of_ordinary_length_has_no_such_note() -> None:
+    turn = Turn(0.0)
+    turn.apply(Delta(turn_id="t", text="Hello"), 1.0)
+    turn.append_tail(" and", 1.0)
+    turn.apply(TurnEnd(turn_id="t", status="complete"), 2.0)
+    turn.append_tail("late", 3.0)
+    assert (turn.answer.complete + turn.answer.current).startswith("Hello")
+    assert turn.note is None
