@@ -179,6 +179,38 @@ CHOICE_NOT_ALLOWED: Final = Text("Only an admin can choose that.", "只有管理
 CHOICE_FAILED: Final = Text("That was not chosen: {reason}", "未能选择：{reason}")
 AGENT_COMMANDS: Final = Text("Commands of {alias}:", "{alias} 的命令：")
 NO_AGENT_COMMANDS: Final = Text("{alias} offers no commands.", "{alias} 没有自己的命令。")
+CONVERSATION_RESTORED: Final = Text(
+    "{alias} was started again; the conversation goes on.", "{alias} 已重新启动，对话继续。"
+)
+CONVERSATION_LOST: Final = Text(
+    "{alias} was started again, but its conversation could not be loaded ({reason});"
+    " it begins anew.",
+    "{alias} 已重新启动，但无法恢复之前的对话（{reason}），将重新开始。",
+)
+CONVERSATIONS: Final = Text(
+    "Earlier conversations of {alias} in {cwd}:", "{alias} 在 {cwd} 的历史对话："
+)
+CONVERSATIONS_HOW: Final = Text(
+    "\nSend /resume and a number to go on with one.", "\n发送 /resume 加序号即可继续。"
+)
+NO_CONVERSATIONS: Final = Text(
+    "{alias} has no earlier conversations here.", "{alias} 在此没有历史对话。"
+)
+NO_CONVERSATION: Final = Text(
+    "There is no conversation {number}. Send /resume to see all.",
+    "没有第 {number} 个对话。发 /resume 查看全部。",
+)
+CONVERSATIONS_NOT_KEPT: Final = Text(
+    "{alias} can't take up earlier conversations.", "{alias} 不支持恢复历史对话。"
+)
+SESSION_AWAY: Final = Text("{alias} is offline; start it first.", "{alias} 已离线，请先启动它。")
+RESUMED: Final = Text("Resumed: {title}", "已恢复：{title}")
+RESUME_FAILED: Final = Text("That was not resumed: {reason}", "未能恢复：{reason}")
+RESUME_USAGE: Final = Text("Usage: /resume, or /resume <n>", "用法：/resume 或 /resume <序号>")
+RESUME_NOT_ALLOWED: Final = Text(
+    "Only who started it, or an admin, can take up its conversations.",
+    "只有启动者或管理员可以恢复其对话。",
+)
 NEW_USAGE: Final = Text(
     "Usage: /new <agent> [alias] [directory]. Agents: {known}.",
     "用法：/new <agent> [别名] [目录]。可用 agent：{known}。",
@@ -219,6 +251,7 @@ HELP: Final = Text(
     "/queue – what waits; /queue drop <n>, /queue clear\n"
     "/replymode [stream|final|verbose|reset] – how much of a task is shown while it runs\n"
     "/new <agent> [alias] [directory] – start an agent; /close [alias] – end it\n"
+    "/resume [n] – earlier conversations of its agent; go on with one\n"
     "/mode, /model, /effort [choice] – how its agent works; /commands – its own commands\n"
     "/why – what became of the message you quote, or of the last one\n"
     "/status – who hears this chat; /doctor – what is wrong, for admins\n"
@@ -229,6 +262,7 @@ HELP: Final = Text(
     "/queue – 等待中的消息；/queue drop <序号>、/queue clear\n"
     "/replymode [stream|final|verbose|reset] – 任务执行时显示多少内容\n"
     "/new <agent> [别名] [目录] – 启动 agent；/close [别名] – 结束它\n"
+    "/resume [序号] – 其 agent 的历史对话，可继续其中一个\n"
     "/mode、/model、/effort [选项] – agent 的工作方式；/commands – 它自己的命令\n"
     "/why – 所引用的消息（或上一条消息）的处理情况\n"
     "/status – 谁在听本聊天；/doctor – 管理员查看哪里有问题\n"

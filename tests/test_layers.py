@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "protocol").rglob("*.py")) + sorted((ROOT / "actors").rglob("*.py"))
 LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
-OVERSIZE: dict[str, str] = {}
+OVERSIZE = {
+    "protocol/strings.py": "a catalogue: whatever people read is written in one place",
+}
 """File → why it is one module all the same."""
 
 PURE_LIBRARIES = {"msgspec", "markdown_it"}

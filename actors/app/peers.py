@@ -182,25 +182,27 @@ def pictures_settings(accounts: Accounts) -> fetching.PicturesSettings:
     )
 
 
-def link_tools(
+def outbound_peers(
     accounts: Accounts, boxes: Mailboxes, adapters: Adapters, settings: Settings, state: StateDir
-) -> links.Tools:
+) -> outbound.Peers:
+    return outbound.Peers(
+        gateways={name: one.gateway.tx for name, one in accounts.items()},
+        journal_tx=boxes.journal.tx,
+        ownership_tx=boxes.ownership.tx,
+        policies={name: one.settings.policy for name, one in accounts.items()},
+        private=lambda: _private(settings, state),
+        secrets=tuple(one.reveal().encode() for one in _secrets(settings)),
+        random_bytes=adapters.random_bytes,
+        now_ms=adapters.now_ms,
+    )
+
+
+def link_tools(accounts: Accounts, boxes: Mailboxes, sending: outbound.Peers) -> links.Tools:
     """Return the tools beside the channel's own: of operators, and of sessions."""
     return links.Tools(
         own_turns=links.OwnTurnPeers(journal_tx=boxes.journal.tx, lanes_tx=boxes.lanes.tx),
         of_operators=intake.operator_tools({name: one.intake.tx for name, one in accounts.items()}),
-        of_sessions=outbound.session_tools(
-            outbound.Peers(
-                gateways={name: one.gateway.tx for name, one in accounts.items()},
-                journal_tx=boxes.journal.tx,
-                ownership_tx=boxes.ownership.tx,
-                policies={name: one.settings.policy for name, one in accounts.items()},
-                private=lambda: _private(settings, state),
-                secrets=tuple(one.reveal().encode() for one in _secrets(settings)),
-                random_bytes=adapters.random_bytes,
-                now_ms=adapters.now_ms,
-            )
-        ),
+        of_sessions=outbound.session_tools(sending),
     )
 
 

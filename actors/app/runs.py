@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 import structlog
 import trio
 
-from actors import agents, approvals, connection, intake, lanes, links, ownership, turns
+from actors import agents, approvals, connection, intake, lanes, links, outbound, ownership, turns
 from actors.app import limits
 from actors.app.adapters import Adapters, Listeners
 from actors.app.claims import Claim
@@ -20,6 +21,7 @@ from actors.app.peers import (
     intake_settings,
     lane_settings,
     link_tools,
+    outbound_peers,
     turn_peers,
 )
 from actors.host.exit_status import ExitStatus
@@ -75,19 +77,21 @@ class Runs:
         await turns.repair_cards(self._turns, task_status=task_status)
 
     async def run_links(self, listeners: Listeners, *, task_status: trio.TaskStatus[None]) -> None:
+        sending = outbound_peers(
+            self._of.accounts,
+            self._of.boxes,
+            self._of.adapters,
+            self._of.settings,
+            self._of.state,
+        )
         settings = links.LinkSettings(
             daemon_version=__version__,
             generation=self._of.generation,
             verify=self._of.tokens.verify,
             next_connection_id=self._of.next_connection_id,
             approvals_tx=self._of.boxes.approvals.tx,
-            tools=link_tools(
-                self._of.accounts,
-                self._of.boxes,
-                self._of.adapters,
-                self._of.settings,
-                self._of.state,
-            ),
+            tools=link_tools(self._of.accounts, self._of.boxes, sending),
+            notify=partial(outbound.notify, sending, self._of.settings.language),
             random_bytes=self._of.adapters.random_bytes,
             cluster=self._of.claim.cluster,
             node=self._of.claim.node,

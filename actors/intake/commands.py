@@ -13,6 +13,7 @@ from actors.intake.answers import Answer
 from actors.intake.choosing import KINDS, Choosing
 from actors.intake.marks import WaitingMarks
 from actors.intake.peers import COMMAND_WITHIN_S, Peers
+from actors.intake.resuming import Resuming
 from actors.intake.stop import Stopper
 from actors.kit.clock import local_clock
 from actors.kit.mailbox import ask_or
@@ -50,6 +51,7 @@ class Commands:
         self._marks = marks
         self._agents = Agents(peers, agents)
         self._choosing = Choosing(peers, stopper)
+        self._resuming = Resuming(peers, stopper)
         self._reply_mode = reply_mode
         self._now_ms = now_ms
 
@@ -93,6 +95,10 @@ class Commands:
                     _view(state, state.current),
                     " ".join(command.args),
                     message,
+                )
+            case Name.RESUME:
+                return await self._resuming.resume(
+                    message, _view(state, state.current), command.args
                 )
             case Name.COMMANDS:
                 return await self._choosing.commands(_view(state, state.current))

@@ -133,8 +133,7 @@ class Taking:
             wanted.name,
             partial(self._parts.commands.run, message, wanted),
             repeatable=wanted.repeatable,
-            # What starts may take long: prompts wait for it, commands don't.
-            beside=wanted.name is command.Name.NEW,
+            beside=wanted.beside,
         )
 
     def _carry_out(  # a command and how it is carried out

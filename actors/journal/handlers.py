@@ -8,6 +8,7 @@ from typing import Any, Final
 from actors.journal import (
     access,
     commands,
+    conversations,
     correspondence,
     history,
     ledgers,
@@ -47,6 +48,8 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     journal.SaveSession: roster.save_session,
     journal.ForgetSession: roster.forget_session,
     journal.SaveUnread: roster.save_unread,
+    journal.NoteConversation: conversations.note_conversation,
+    journal.FindConversations: conversations.find_conversations,
     journal.OpenCard: ledgers.open_card,
     journal.NoteCard: ledgers.note_card,
     journal.CloseCard: ledgers.close_card,

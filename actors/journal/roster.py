@@ -28,10 +28,22 @@ def load_roster(db: Db, _message: journal.LoadRoster) -> Roster:
             role=next((each for each in ROLES if each == role), None),
             choices=_choices(choices),
             started=_started(started),
+            conversation=conversation,
         )
-        for session_id, alias, agent, cwd, mode, seen_at, role, choices, started in db.execute(
-            "SELECT session_id, alias, agent, cwd, reply_mode, seen_at, role, choices, started"
-            " FROM session ORDER BY seen_at DESC"
+        for (
+            session_id,
+            alias,
+            agent,
+            cwd,
+            mode,
+            seen_at,
+            role,
+            choices,
+            started,
+            conversation,
+        ) in db.execute(
+            "SELECT session_id, alias, agent, cwd, reply_mode, seen_at, role, choices, started,"
+            " conversation FROM session ORDER BY seen_at DESC"
         ).all()
     )
     unread = frozenset(
@@ -67,10 +79,10 @@ def save_session(db: Db, message: journal.SaveSession) -> journal.Done:
 def store_session(db: Db, one: KnownSession) -> None:
     db.execute(
         "INSERT INTO session"
-        " (session_id, alias, agent, cwd, reply_mode, seen_at, role, choices, started)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (session_id) DO UPDATE SET"
-        " alias = ?2, agent = ?3, cwd = ?4, reply_mode = ?5, seen_at = ?6, role = ?7, choices = ?8,"
-        " started = ?9",
+        " (session_id, alias, agent, cwd, reply_mode, seen_at, role, choices, started,"
+        " conversation) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+        " ON CONFLICT (session_id) DO UPDATE SET alias = ?2, agent = ?3, cwd = ?4,"
+        " reply_mode = ?5, seen_at = ?6, role = ?7, choices = ?8, started = ?9, conversation = ?10",
         one.session_id,
         one.alias,
         one.agent,
@@ -80,6 +92,7 @@ def store_session(db: Db, one: KnownSession) -> None:
         one.role,
         msgspec.json.encode(one.choices).decode(),
         msgspec.json.encode(one.started).decode() if one.started else None,
+        one.conversation,
     )
 
 

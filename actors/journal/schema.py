@@ -240,6 +240,19 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE inbound ADD COLUMN joined_to INTEGER;
     CREATE INDEX inbound_joined ON inbound (joined_to, row_id) WHERE joined_to IS NOT NULL;
     """,
+    # The conversations of agents; session.conversation is the one that it was in last.
+    """
+    ALTER TABLE session ADD COLUMN conversation TEXT;
+    CREATE TABLE conversation (
+        agent           TEXT NOT NULL,
+        cwd             TEXT NOT NULL,
+        conversation_id TEXT NOT NULL,
+        title           TEXT,
+        used_at         INTEGER NOT NULL,
+        PRIMARY KEY (agent, cwd, conversation_id)
+    ) WITHOUT ROWID;
+    CREATE INDEX conversation_used ON conversation (used_at);
+    """,
 )
 """``MIGRATIONS[n]`` brings a journal of version n to version n + 1; one that was ever
 released is never edited here, only followed by another one."""

@@ -8,3 +8,8 @@ import time
 def local_clock(at_ms: int) -> str:
     """Return a time, in milliseconds since 1970, as HH:MM:SS here."""
     return time.strftime("%H:%M:%S", time.localtime(at_ms / 1000))
+
+
+def local_date_and_clock(at_ms: int) -> str:
+    """Return a time, in milliseconds since 1970, as YYYY-MM-DD HH:MM here."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at_ms / 1000))

@@ -63,4 +63,5 @@ def registered(
         proof=verified.proof,
         cluster=settings.cluster,
         node=settings.node,
+        conversation=answer.conversation,
     )

@@ -16,6 +16,7 @@ from tricycle import open_service_nursery
 from actors.kit.outbox import Outbox, OutboxFull
 from actors.links.admission import ask_in, registered
 from actors.links.capacity import NO_PLACE, Places
+from actors.links.conversations import Conversations
 from actors.links.liveness import REGISTER_WITHIN_S, Liveness
 from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.permissions import Permissions
@@ -42,6 +43,7 @@ from protocol.wire.link import (
     AskPermission,
     Close,
     ClosePermission,
+    ConversationStep,
     LinkMachine,
     LinkState,
     OpenTurn,
@@ -110,6 +112,7 @@ class Link:
         )
         self._calls = ToolCalls(connection_id, settings.tools, ownership_tx, self._send)
         self._options = Options(connection_id, ownership_tx, self._send)
+        self._conversations = Conversations(ownership_tx, self._send, settings.notify)
 
     async def run(self) -> None:
         """Run until either side ends it; the listener notifies ownership of the end."""
@@ -132,6 +135,7 @@ class Link:
             self._turns.close_all()
             self._permissions.connection_over()
             self._options.close()
+            self._conversations.close()
 
     def _end(self, last: wire.FromDaemon | None = None, *, drop_unsent: bool = False) -> None:
         self._outbox.close(None if last is None else frame(last), drop_unsent=drop_unsent)
@@ -222,6 +226,8 @@ class Link:
                 await self._options.offer(offered)
             case OptionsStep(message=wire.Chosen() as chosen):
                 await self._options.chosen(chosen)
+            case ConversationStep(message=reported):
+                await self._conversations.take(reported, self._nursery)
             case AskPermission(request=request):
                 await self._permissions.ask(request)
             case ClosePermission(closed=closed):
@@ -256,6 +262,7 @@ class Link:
                 self._machine.admitted()
                 self._session_id = SessionId(register.session_id)
                 self._options.admitted(register, answer.choices)
+                self._conversations.admitted(register, answer.alias)
                 self._reader.body_bytes_max = BODY_BYTES_MAX
                 self._calls.admitted(register, verified.by, here=is_here(self._stream))
                 self._permissions.admitted(SessionId(register.session_id), answer.alias)
@@ -284,6 +291,8 @@ class Link:
                     self._give(message)
                 case link.ChooseOption():
                     self._options.choose(message)
+                case link.ResumeConversation():
+                    self._conversations.ask(message)
                 case link.CancelTurn(cancel=cancel):
                     self._permissions.turn_over(TurnId(cancel.turn_id))
                     self._send(cancel)

@@ -10,6 +10,7 @@ import trio
 
 from actors.kit.heavy import Heavy
 from actors.links.capacity import Capacity
+from actors.links.conversations import Notify, notify_nobody
 from actors.links.tools import Tools
 from actors.messages import approvals
 from protocol.ids import ConnectionId
@@ -27,6 +28,7 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     next_connection_id: Callable[[], ConnectionId]
     """Never the same twice, over restarts of the links."""
     tools: Tools = Tools()
+    notify: Notify = notify_nobody
     random_bytes: Callable[[int], bytes] = os.urandom
     capacity: Capacity | None = None
     """None: what the descriptors of the process allow, whose limit is raised."""

@@ -11,7 +11,7 @@ import trio
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.turn import TurnInput
-from protocol.wire.messages import Cancel, Chosen, Deliver, PermissionVerdict
+from protocol.wire.messages import Cancel, Chosen, Deliver, PermissionVerdict, Resumed
 from protocol.wire.vocabulary import ByeReason
 
 
@@ -49,4 +49,11 @@ class ChooseOption(Message, frozen=True, kw_only=True):
     reply: Reply[Chosen]
 
 
-LinkMessage = ChooseOption | Offered | CancelTurn | LeaveLink | Verdict
+class ResumeConversation(Message, frozen=True, kw_only=True):
+    """Somebody asks for the agent's earlier conversations, or takes one up."""
+
+    conversation: str | None
+    reply: Reply[Resumed]
+
+
+LinkMessage = ChooseOption | ResumeConversation | Offered | CancelTurn | LeaveLink | Verdict

@@ -27,6 +27,8 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     lease_epoch: int
     choices: Mapping[str, str] = {}
     """What people chose of its agent before: option → choice."""
+    conversation: str | None = None
+    """Of its agent, the one it was in last."""
 
 
 class NotAdmitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -249,6 +251,27 @@ class ChoiceMade(Message, frozen=True, kw_only=True):
     choice: str
 
 
+class ConversationReported(Message, frozen=True, kw_only=True):
+    """The session's agent is in this conversation, or has *lost* it: remember that."""
+
+    session_id: SessionId
+    conversation: str
+    title: str | None
+    """None: as it was."""
+    lost: bool
+
+
+class Resume(Message, frozen=True, kw_only=True):
+    """Ask a session for earlier conversations of its agent, or take one up.
+
+    Dropped where it is away, or keeps none.
+    """
+
+    session_id: SessionId
+    conversation: str | None
+    reply: Reply[wire.Resumed]
+
+
 class Leaving(Message, frozen=True, kw_only=True):
     """The daemon leaves: registrations are refused as ``draining``, links send bye."""
 
@@ -307,6 +330,8 @@ OwnershipMessage = (
     | FindOptions
     | Choose
     | ChoiceMade
+    | ConversationReported
+    | Resume
     | FindTarget
     | FindRunning
 )

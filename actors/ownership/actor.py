@@ -154,6 +154,8 @@ class _Ownership:
                 | ownership.FindOptions()
                 | ownership.Choose()
                 | ownership.ChoiceMade()
+                | ownership.ConversationReported()
+                | ownership.Resume()
             ):
                 await self._choices.handle(message, self._state, self._links)
             case ownership.Leaving():

@@ -41,7 +41,12 @@ def refusal(
 
 
 def admitted(known: KnownSession, held: lease.LeaseState) -> ownership.Admitted:
-    return ownership.Admitted(alias=known.alias, lease_epoch=held.epoch, choices=known.choices)
+    return ownership.Admitted(
+        alias=known.alias,
+        lease_epoch=held.epoch,
+        choices=known.choices,
+        conversation=known.conversation,
+    )
 
 
 def alias(message: ownership.Register, state: lease.State) -> str:

@@ -1,4 +1,7 @@
-"""What agents offer to be chosen, and what was chosen: asked by chats, kept over restarts."""
+"""What agents offer to be chosen, what was chosen, and which conversation they are in.
+
+Asked by chats, kept over restarts.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,14 @@ from protocol.routing import lease
 from protocol.wire import messages as wire
 
 Links = Mapping[ConnectionId, trio.MemorySendChannel[link.LinkMessage]]
-Message = ownership.OptionsOffered | ownership.FindOptions | ownership.Choose | ownership.ChoiceMade
+Message = (
+    ownership.OptionsOffered
+    | ownership.FindOptions
+    | ownership.Choose
+    | ownership.ChoiceMade
+    | ownership.ConversationReported
+    | ownership.Resume
+)
 
 
 class Choices:
@@ -43,5 +53,15 @@ class Choices:
                 )
                 if mailbox is None or not offer(mailbox, wish):
                     message.reply.close()
+            case ownership.Resume(session_id=session_id):
+                session = state.sessions.get(session_id)
+                mailbox = links.get(session.connection_id) if session else None
+                asked = link.ResumeConversation(
+                    conversation=message.conversation, reply=message.reply
+                )
+                if mailbox is None or not offer(mailbox, asked):
+                    message.reply.close()
+            case ownership.ConversationReported():
+                await self._sessions.conversed(message)
             case ownership.ChoiceMade():
                 await self._sessions.chose(message.session_id, message.option, message.choice)

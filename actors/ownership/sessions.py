@@ -136,6 +136,21 @@ class Sessions:
             choices = {**known.choices, option: choice}
             await self._save(msgspec.structs.replace(known, choices=choices))
 
+    async def conversed(self, report: ownership.ConversationReported) -> None:
+        """Remember which conversation of its agent a session is in; not waited for."""
+        before = self._known.get(report.session_id)
+        if before is None:
+            return
+        now_ms = self._now_ms()
+        conversation = None if report.lost else report.conversation
+        known = msgspec.structs.replace(before, conversation=conversation)
+        self._known[report.session_id] = known
+        await self._journal.send(
+            lambda reply: journal.NoteConversation(
+                session=known, title=report.title, at_ms=now_ms, reply=reply
+            )
+        )
+
     def reply_mode(self, session_id: SessionId) -> ReplyMode | None:
         known = self._known.get(session_id)
         return known.reply_mode if known else None

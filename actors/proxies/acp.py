@@ -18,7 +18,7 @@ import trio
 
 from actors.proxies.agent import AgentSettings
 from actors.proxies.client import LinkChanged, open_proxy
-from actors.proxies.conversations import Conversations
+from actors.proxies.conversations import Conversations, OldRecord
 from actors.proxies.errors import ProxyError, Refused, StandingBy
 from actors.proxies.reporting import LinkReporter
 from actors.proxies.runner import Runner
@@ -47,11 +47,13 @@ async def serve(settings: AcpSettings) -> None:
     """
     failure: ProxyError | None = None
     async with trio.open_nursery() as nursery:
-        conversations = Conversations(settings.proxy, settings.agent.cwd, settings.agent.command)
+        old = OldRecord(settings.proxy, settings.agent.cwd, settings.agent.command)
+        conversations = Conversations(old, LinkReporter("larkd acp"))
         inside = inside_environment(settings.proxy, os.environ)
         runner = Runner(settings.agent, nursery, conversations, inside)
-        link_changed: LinkChanged = LinkReporter("larkd acp")
+        link_changed: LinkChanged = conversations
         if settings.reports_start:
+            conversations.none_earlier()
             failure = await runner.start()
             link_changed = StartReporter(link_changed)
         if failure is None:

@@ -118,6 +118,7 @@ def acp_settings(parsed: argparse.Namespace, environment: Mapping[str, str]) -> 
                     vocabulary.CAPABILITY_PERMISSION,
                     vocabulary.CAPABILITY_OPTIONS,
                     vocabulary.CAPABILITY_RESTORES,
+                    vocabulary.CAPABILITY_CONVERSATIONS,
                 ),
                 waits_for_daemon=True,
             ),

@@ -15,27 +15,19 @@ import trio
 
 from actors.proxies.agent_files import AgentFiles
 from actors.proxies.agent_process import AgentProcess
-from actors.proxies.errors import Disconnected
+from actors.proxies.agent_session import AgentSession, Begun
+from actors.proxies.errors import AgentFailed, Disconnected
 from actors.proxies.rpc import MethodUnknown, Peer, PeerError, PeerGone
 from protocol.agents import acp
-from protocol.agents.acp_options import AgentOptions
-from protocol.agents.acp_steps import step
+from protocol.agents.acp_steps import step, text_of
 from protocol.wire import messages as wire
 
-START_WITHIN_S: Final = 60.0
-"""Some agents fetch themselves first."""
 CANCEL_WITHIN_S: Final = 5.0
 CHOOSE_WITHIN_S: Final = 8.0
 """Less than the daemon waits for it."""
 SETTLE_WITHIN_S: Final = 1.0
-HISTORY_QUIET_S: Final = 0.3
-HISTORY_WITHIN_S: Final = 2.0
 CALLS_KNOWN_MAX: Final = 64
 """Tool calls of which it is kept what they are, for updates that carry only a change."""
-
-
-class AgentFailed(Exception):
-    """The agent could not do what was asked; the text is for who asked."""
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,14 +83,12 @@ class Agent:
         self._listener: Listener | None = None
         self._own_turn = own_turn
         self._calls: dict[str, dict[str, Any]] = {}
-        self._loading = False
-        self._updated_at = trio.current_time()
         self._asking: set[trio.CancelScope] = set()
         self._prompt: _Prompt | None = None
-        self.options = AgentOptions()
+        self.session = AgentSession(settings.cwd, self._request)
         self.options_changed: Callable[[], None] = lambda: None
-        self.abilities = acp.Abilities()
-        self.session_id = ""
+        self.titled: Callable[[str], None] = lambda _title: None
+        """It has given the conversation a title."""
         self.over = trio.Event()
         """It closed its output, or is of no more use: its process is to be ended."""
 
@@ -109,62 +99,23 @@ class Agent:
 
     # ── its session ─────────────────────────────────────────────────────────
 
-    async def begin(self, earlier_session: str) -> None:
-        """Initialize, and open a session or resume the earlier one.
+    async def begin(self, earlier: str) -> Begun:
+        """Initialize, and open a session or bring the earlier one back.
 
         Raises:
             AgentFailed: it does not answer, or refuses.
         """
-        params = acp.initialize_params(
-            read_files=self._settings.reads_files, write_files=self._settings.writes_files
+        settings = self._settings
+        return await self.session.begin(
+            earlier, read_files=settings.reads_files, write_files=settings.writes_files
         )
-        self.abilities = acp.read_abilities(await self._start("initialize", params))
-        place = {"cwd": self._settings.cwd, "mcpServers": []}
-        if earlier_session and await self._resume(earlier_session, place):
-            self.session_id = earlier_session
-            return
-        opened = await self._start("session/new", place)
-        self.options.take_session(opened)
-        session_id = opened.get("sessionId")
-        if not isinstance(session_id, str) or not session_id:
-            raise AgentFailed("the agent opened a session without an id")
-        self.session_id = session_id
-
-    async def _resume(self, session_id: str, place: Mapping[str, Any]) -> bool:
-        for able, method in (
-            (self.abilities.resume_session, "session/resume"),
-            (self.abilities.load_session, "session/load"),
-        ):
-            if able:
-                self.session_id, self._loading = session_id, True
-                try:
-                    resumed = await self._start(method, {**place, "sessionId": session_id})
-                    self.options.take_session(resumed)
-                    await self._wait_for_history()
-                except AgentFailed:
-                    continue
-                finally:
-                    self._loading = False
-                return True
-        return False
-
-    async def _wait_for_history(self) -> None:
-        """Let pass what is replayed, also after the answer: history is no answer."""
-        self._updated_at = trio.current_time()
-        with trio.move_on_after(HISTORY_WITHIN_S):
-            while (quiet_at := self._updated_at + HISTORY_QUIET_S) > trio.current_time():  # noqa: ASYNC110  # until it is quiet
-                await trio.sleep_until(quiet_at)  # until nothing came for so long
-
-    async def _start(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        with trio.move_on_after(START_WITHIN_S):
-            return await self._request(method, params)
-        raise AgentFailed(f"the agent did not answer {method} in {START_WITHIN_S:g} s")
 
     async def _request(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
             result = await self._peer.request(method, params)
         except PeerError as refused:
-            text = acp.refusal_text(refused.code, str(refused), refused.data, self.abilities)
+            abilities = self.session.abilities
+            text = acp.refusal_text(refused.code, str(refused), refused.data, abilities)
             raise AgentFailed(text) from refused
         except PeerGone as gone:
             self.over.set()
@@ -178,10 +129,10 @@ class Agent:
             AgentFailed: it refuses, or does not answer.
             ValueError: nothing of that name is offered.
         """
-        method, params = self.options.request(self.session_id, option, choice)
+        method, params = self.session.options.request(self.session.id, option, choice)
         with trio.move_on_after(CHOOSE_WITHIN_S):
-            self.options.take_session(await self._request(method, params))
-            self.options.chose(option, choice)
+            self.session.options.take_session(await self._request(method, params))
+            self.session.options.chose(option, choice)
             return
         raise AgentFailed(f"the agent did not answer {method} in {CHOOSE_WITHIN_S:g} s")
 
@@ -190,7 +141,7 @@ class Agent:
         for asked in list(self._asking):
             asked.cancel(reason="the turn was cancelled")
         with suppress(PeerGone):
-            await self._peer.notify("session/cancel", {"sessionId": self.session_id})
+            await self._peer.notify("session/cancel", {"sessionId": self.session.id})
 
     @property
     def _prompt_over(self) -> bool:
@@ -199,7 +150,7 @@ class Agent:
     @property
     def quiet_since(self) -> float:
         """When it last reported something; now, while it waits for leave."""
-        return trio.current_time() if self._asking else self._updated_at
+        return trio.current_time() if self._asking else self.session.updated_at
 
     def end_own_turn(self) -> None:
         """What it reports from now on opens another turn, or is of the next prompt."""
@@ -240,7 +191,7 @@ class Agent:
         return acp.ending(prompt.stop_reason)
 
     async def _ask_prompt(self, blocks: list[dict[str, Any]], prompt: _Prompt) -> None:
-        params = {"sessionId": self.session_id, "prompt": blocks}
+        params = {"sessionId": self.session.id, "prompt": blocks}
         try:
             prompt.stop_reason = (await self._request("session/prompt", params)).get("stopReason")
         except AgentFailed as failure:
@@ -272,7 +223,7 @@ class Agent:
         for asked in list(self._asking):
             asked.cancel(reason="the prompt was called off")
         try:
-            await self._peer.notify("session/cancel", {"sessionId": self.session_id})
+            await self._peer.notify("session/cancel", {"sessionId": self.session.id})
         except PeerGone:
             return
         await prompt.done.wait()
@@ -283,14 +234,16 @@ class Agent:
         update = params.get("update")
         if (
             method != "session/update"
-            or params.get("sessionId") != self.session_id
+            or params.get("sessionId") != self.session.id
             or not isinstance(update, Mapping)
         ):
             return
-        self._updated_at = trio.current_time()
-        if self.options.take_update(update):
+        self.session.updated_at = trio.current_time()
+        if self.session.options.take_update(update):
             self.options_changed()
-        if self._loading:
+        if update.get("sessionUpdate") == "session_info_update" and text_of(update, "title"):
+            self.titled(text_of(update, "title"))
+        if self.session.loading:
             return
         self._note_call(update)
         listener = self._listener

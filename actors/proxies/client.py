@@ -65,7 +65,7 @@ STANDBY_MAX_S: Final = 0.5
 REFUSED_MAX_S: Final = 48.0
 """With its jitter a minute: the contract's longest pause between two tries."""
 CONNECT_WITHIN_S: Final = 5.0
-CHOICES_MAX: Final = 16
+REQUESTS_MAX: Final = 16
 TURNS_MAX: Final = 256
 """Deliveries not taken yet; the daemon offers 64 unacked at most."""
 
@@ -150,8 +150,10 @@ class Proxy:
         self._turns_tx, self._turns_rx = trio.open_memory_channel[Turn](TURNS_MAX)
         self._numbers = 0
         self._offer: wire.Offer | None = None
-        self._choices_tx, self.choices = trio.open_memory_channel[wire.Choose](CHOICES_MAX)
-        """What people chose; each is to be answered by ``chosen`` within 10 s."""
+        self._requests_tx, self.requests = trio.open_memory_channel[wire.Choose | wire.Resume](
+            REQUESTS_MAX
+        )
+        """What people ask of the agent: answered by ``chosen`` within 10 s, or ``resumed``."""
         self._route = Route(settings)
         self._started = False
         self.why: ProxyError | None = None
@@ -211,16 +213,26 @@ class Proxy:
         if self._link is not None:
             self._link.send_soon(offer)
 
-    def chosen(self, chosen: wire.Chosen) -> None:
-        """Answer one of ``choices``; lost while the daemon is away."""
+    def answer(self, answer: wire.Chosen | wire.Resumed) -> None:
+        """Answer one of ``requests``; lost while the daemon is away."""
         if self._link is not None:
-            self._link.send_soon(chosen)
+            self._link.send_soon(answer)
 
-    def _chose(self, choose: wire.Choose) -> None:
+    def note(self, conversation: wire.Conversation) -> None:
+        """Let the daemon keep which conversation this is; lost while the daemon is away."""
+        if self._link is not None:
+            self._link.send_soon(conversation)
+
+    def _requested(self, request: wire.Choose | wire.Resume) -> None:
         try:
-            self._choices_tx.send_nowait(choose)
+            self._requests_tx.send_nowait(request)
         except (trio.WouldBlock, trio.BrokenResourceError):
-            self.chosen(wire.Chosen(n=choose.n, ok=False, error="nothing can be chosen now"))
+            why = "the session is busy or leaving"
+            match request:
+                case wire.Choose(n=n):
+                    self.answer(wire.Chosen(n=n, ok=False, error=why))
+                case wire.Resume(n=n):
+                    self.answer(wire.Resumed(n=n, ok=False, error=why))
 
     def close_permission(self, request_id: str, reason: str) -> None:
         """Say that a request was decided elsewhere; lost while the daemon is away."""
@@ -305,7 +317,7 @@ class Proxy:
 
             def registered() -> None:
                 self._link = link
-                link.on_choose = self._chose
+                link.on_request = self._requested
                 if self._offer is not None:
                     link.send_soon(self._offer)
                 self._route.served(endpoint.address)

@@ -1,4 +1,4 @@
-"""What the client raises, by what its user can do about it."""
+"""What the client raises, by what its user can do about it; and what an agent fails with."""
 
 from __future__ import annotations
 
@@ -60,6 +60,10 @@ class NotTheDaemon(ProxyError):
 
 class StartFailed(ProxyError):
     """The agent could not be started; the text says why, the end of it in the agent's words."""
+
+
+class AgentFailed(Exception):
+    """The agent could not do what was asked; the text is for who asked."""
 
 
 class Replaced(ProxyError):

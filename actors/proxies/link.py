@@ -63,8 +63,8 @@ class Link:
         self._hello: wire.Hello | None = None
         self._register: wire.Register | None = None
         self.over = False
-        self.on_choose: Callable[[wire.Choose], None] = lambda _choose: None
-        """Called with what people chose of the agent; must not block."""
+        self.on_request: Callable[[wire.Choose | wire.Resume], None] = lambda _request: None
+        """Called with what people ask of the agent; must not block."""
         self.registered: wire.Registered | None = None
         """What the daemon answered, once its proof was verified."""
         self.successors: tuple[str, ...] = ()
@@ -290,8 +290,8 @@ class Link:
                 running = self._turns.get(turn_id)
                 if running is not None:
                     running.cancel(reason)
-            case wire.Choose():
-                self.on_choose(message)
+            case wire.Choose() | wire.Resume():
+                self.on_request(message)
             case wire.ToolResult(id=number):
                 tx = self._asked.get(number)
                 if tx is not None:

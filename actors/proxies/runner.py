@@ -13,16 +13,19 @@ from typing import Final
 
 import trio
 
-from actors.proxies.agent import CANCEL_WITHIN_S, Agent, AgentFailed, AgentSettings, Listener
+from actors.proxies.agent import CANCEL_WITHIN_S, Agent, AgentSettings, Listener
 from actors.proxies.agent_process import AgentNotStarted, start_agent
+from actors.proxies.agent_session import Begun, EndedResuming
 from actors.proxies.client import Proxy, Turn
 from actors.proxies.conversations import Conversations
-from actors.proxies.errors import Disconnected, StartFailed
-from protocol.agents import acp, starting
+from actors.proxies.errors import AgentFailed, Disconnected, StartFailed
+from protocol.agents import acp, acp_sessions, starting
 from protocol.wire import messages as wire
 
 PICTURE_BYTES_MAX: Final = 5 * 1024 * 1024
 LEAVE_WITHIN_S: Final = 0.5
+ERROR_CHARACTERS_MAX: Final = 500
+"""Of what is answered to a request of people."""
 OWN_QUIET_S: Final = 3.0
 """A turn of the agent's own has ended when it reported nothing for so long."""
 
@@ -45,7 +48,10 @@ class Runner:
         self._starting: trio.Event | None = None
         self._proxy: Proxy | None = None
         self._own: Turn | None = None
-        self._session_id = conversations.last()
+        self._at_work = False
+        self._resuming: trio.Event | None = None
+        """While another conversation is taken up: no prompt is given meanwhile."""
+        self._chosen: dict[str, str] = {}
         self._last_words: list[str] = []
 
     async def start(self) -> StartFailed | None:
@@ -62,26 +68,69 @@ class Runner:
     async def attach(self, proxy: Proxy) -> None:
         """Start the agent before anybody asks, and set what people choose of it."""
         self._proxy = proxy
+        self._conversations.send = proxy.note
+        self._offer()  # it may run already: what is offered goes out with the registration
         try:
             await self._running_agent()
         except (AgentFailed, AgentNotStarted) as failed:
             # It is tried again with the first turn, which says so in the chat.
             sys.stderr.write(f"larkd acp: {failed}\n")
             proxy.offer(wire.Offer())
-        async for choose in proxy.choices:
-            proxy.chosen(await self._choose(choose))
+        async for request in proxy.requests:
+            match request:
+                case wire.Choose():
+                    proxy.answer(await self._choose(request))
+                case wire.Resume():
+                    proxy.answer(await self._resume(request))
             self._offer()
 
     async def _choose(self, choose: wire.Choose) -> wire.Chosen:
         try:
             await (await self._running_agent()).choose(choose.option, choose.choice)
         except (AgentFailed, AgentNotStarted, ValueError) as failed:
-            return wire.Chosen(n=choose.n, ok=False, error=str(failed)[:500])
+            return wire.Chosen(n=choose.n, ok=False, error=str(failed)[:ERROR_CHARACTERS_MAX])
+        self._chosen[choose.option] = choose.choice
         return wire.Chosen(n=choose.n, ok=True)
+
+    async def _choose_again(self, agent: Agent) -> None:
+        """What people chose holds also where the agent, or its session, began anew."""
+        for option in agent.session.options.offer().options:
+            choice = self._chosen.get(option.id, option.value)
+            if choice != option.value:
+                try:
+                    await agent.choose(option.id, choice)
+                except (AgentFailed, ValueError) as failed:
+                    sys.stderr.write(f"larkd acp: {option.name}: {failed}\n")
+
+    async def _resume(self, wish: wire.Resume) -> wire.Resumed:
+        """List earlier conversations, or go over to one."""
+        try:
+            agent = await self._running_agent()
+            if wish.conversation is None:
+                return listed(wish.n, await agent.session.earlier())
+            if self._at_work:
+                raise AgentFailed("it is at work; stop that first")
+            await self._take_up(agent, wish.conversation)
+        except (AgentFailed, AgentNotStarted) as failed:
+            return wire.Resumed(n=wish.n, ok=False, error=str(failed)[:ERROR_CHARACTERS_MAX])
+        self._conversations.resumed(wish.conversation)
+        return wire.Resumed(n=wish.n, ok=True)
 
     def _offer(self) -> None:
         if self._proxy is not None and self._agent is not None:
-            self._proxy.offer(self._agent.options.offer())
+            self._proxy.offer(self._agent.session.options.offer())
+
+    async def _take_up(self, agent: Agent, conversation_id: str) -> None:
+        # No checkpoint from the look at the work to the mark.
+        over = self._resuming = trio.Event()
+        try:
+            if self._own is not None:
+                await self._end_own_turn(self._own, agent)
+            await agent.session.resume(conversation_id)
+            await self._choose_again(agent)
+        finally:
+            self._resuming = None
+            over.set()
 
     async def _open_own_turn(self) -> Listener | None:
         """The agent goes on by itself: show that in a turn of its own."""
@@ -124,13 +173,21 @@ class Runner:
     async def _answer(self, turn: Turn) -> acp.Ending:
         try:
             agent = await self._running_agent()
-            blocks = await _blocks(turn.deliver, pictures_wanted=agent.abilities.images)
-            return await agent.prompt(
-                blocks,
-                _listener(turn),
-                # A person who stops it may go on with the agent; who leaves does not.
-                lambda: CANCEL_WITHIN_S if turn.cancel_reason == "user" else LEAVE_WITHIN_S,
-            )
+            pictures_wanted = agent.session.abilities.images
+            blocks = await _blocks(turn.deliver, pictures_wanted=pictures_wanted)
+            if self._resuming is not None:
+                await self._resuming.wait()
+            self._at_work = True
+            try:
+                self._conversations.used(turn.deliver.content)
+                return await agent.prompt(
+                    blocks,
+                    _listener(turn),
+                    # A person who stops it may go on with the agent; who leaves does not.
+                    lambda: CANCEL_WITHIN_S if turn.cancel_reason == "user" else LEAVE_WITHIN_S,
+                )
+            finally:
+                self._at_work = False
         except (AgentFailed, AgentNotStarted) as failed:
             return acp.Ending(status="error", error=str(failed))
 
@@ -146,6 +203,7 @@ class Runner:
         Raises:
             AgentNotStarted, AgentFailed: there is none.
         """
+        await self._conversations.known.wait()
         while self._starting is not None:
             await self._starting.wait()
         if self._agent is not None and not self._agent.over.is_set():
@@ -154,17 +212,27 @@ class Runner:
         started = self._starting = trio.Event()
         try:
             self._agent = None
-            self._agent = await self._nursery.start(self._run_agent)
+            self._agent, begun = await self._start_agent()
         finally:
             self._starting = None
             started.set()
-        self._session_id = self._agent.session_id
-        self._conversations.note(self._session_id)
+        self._conversations.began(self._agent.session.id, begun)
         self._agent.options_changed = self._offer
+        self._agent.titled = self._conversations.titled
         self._offer()
         return self._agent
 
-    async def _run_agent(self, *, task_status: trio.TaskStatus[Agent]) -> None:
+    async def _start_agent(self) -> tuple[Agent, Begun]:
+        try:
+            agent, begun = await self._nursery.start(self._run_agent, self._conversations.earlier)
+        except EndedResuming as ended:
+            agent, _ = await self._nursery.start(self._run_agent, "")
+            begun = Begun(why_not=str(ended))
+        return agent, begun
+
+    async def _run_agent(
+        self, earlier: str, *, task_status: trio.TaskStatus[tuple[Agent, Begun]]
+    ) -> None:
         process = await start_agent(
             self._settings.command,
             self._settings.cwd,
@@ -179,11 +247,12 @@ class Runner:
                 nursery.start_soon(process.read_stderr)
                 nursery.start_soon(agent.read)
                 try:
-                    await agent.begin(self._session_id)
+                    begun = await agent.begin(earlier)
+                    await self._choose_again(agent)
                 except AgentFailed as refused:
                     failure = refused
                 else:
-                    task_status.started(agent)
+                    task_status.started((agent, begun))
                     await agent.over.wait()
                     await agent.settle()
                 nursery.cancel_scope.cancel(reason="the agent is over")
@@ -192,6 +261,17 @@ class Runner:
             await process.end()  # noqa: ASYNC102  # it shields itself, with a deadline
         if failure is not None:
             raise failure
+
+
+def listed(n: int, found: list[acp_sessions.Listed] | None) -> wire.Resumed:
+    """Answer what the agent lists; None: it lists none, and the daemon goes by its own record."""
+    if found is None:
+        return wire.Resumed(n=n, ok=True)
+    earlier = [
+        wire.EarlierConversation(id=one.id, title=one.title, used_at=one.used_at_ms)
+        for one in found
+    ]
+    return wire.Resumed(n=n, ok=True, conversations=earlier)
 
 
 def _listener(turn: Turn) -> Listener:

@@ -42,6 +42,7 @@ class Abilities(Struct, frozen=True, kw_only=True):
 
     load_session: bool = False
     resume_session: bool = False
+    list_sessions: bool = False
     images: bool = False
     auth_methods: tuple[str, ...] = ()
 
@@ -59,10 +60,12 @@ def initialize_params(*, read_files: bool, write_files: bool) -> dict[str, Any]:
 
 def read_abilities(result: Mapping[str, Any]) -> Abilities:
     capabilities = _map(result.get("agentCapabilities"))
+    sessions = _map(capabilities.get("sessionCapabilities"))
     methods = result.get("authMethods")
     return Abilities(
         load_session=capabilities.get("loadSession") is True,
-        resume_session="resume" in _map(capabilities.get("sessionCapabilities")),
+        resume_session=sessions.get("resume") is not None,
+        list_sessions=sessions.get("list") is not None,
         images=_map(capabilities.get("promptCapabilities")).get("image") is True,
         auth_methods=tuple(
             _text(one, "name") or _text(one, "id")

@@ -70,6 +70,7 @@ class Name(StrEnum):
     COMMANDS = "commands"
     DOCTOR = "doctor"
     WHY = "why"
+    RESUME = "resume"
 
 
 class StopWord(Struct, frozen=True):
@@ -84,8 +85,13 @@ class Command(Struct, frozen=True):
 
     @property
     def repeatable(self) -> bool:
-        """Whether carrying it out twice is the same as once: not where it counts the waiting."""
-        return not (self.name is Name.QUEUE and self.args)
+        """Whether carrying it out twice is the same as once: not where it counts in a list."""
+        return not (self.name in (Name.QUEUE, Name.RESUME) and self.args)
+
+    @property
+    def beside(self) -> bool:
+        """Whether it may take long: prompts of its place wait for it, commands don't."""
+        return self.name in (Name.NEW, Name.RESUME)
 
 
 class Prompt(Struct, frozen=True):

@@ -51,6 +51,8 @@ class KnownSession(Struct, frozen=True, kw_only=True):
     """Option → choice of its agent, as people chose; chosen again after it came back."""
     started: StartedAgent | None = None
     """Of an agent that was started from a chat, until it is closed."""
+    conversation: str | None = None
+    """Of its agent: brought back when the agent, or the session, runs again."""
 
 
 class Roster(Struct, frozen=True, kw_only=True):

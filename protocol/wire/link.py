@@ -83,6 +83,12 @@ class OptionsStep(Step, frozen=True, kw_only=True):
     message: wire.Offer | wire.Chosen
 
 
+class ConversationStep(Step, frozen=True, kw_only=True):
+    """Which conversation its agent is in, or what came of taking one up."""
+
+    message: wire.Conversation | wire.Resumed
+
+
 class ClosePermission(Step, frozen=True, kw_only=True):
     """The agent's question was decided elsewhere."""
 
@@ -253,6 +259,8 @@ class LinkMachine:
                 return self._open(message)
             case wire.Offer() | wire.Chosen():
                 return OptionsStep(message=message)
+            case wire.Conversation() | wire.Resumed():
+                return ConversationStep(message=message)
             case wire.PermissionRequest():
                 return AskPermission(request=message)
             case wire.PermissionClosed():

@@ -17,6 +17,8 @@ from msgspec import Struct
 from protocol.wire.vocabulary import (
     PROTOCOL_VERSION,
     CancelReason,
+    ConversationId,
+    ConversationState,
     DeltaChannel,
     Metadata,
     Nonce,
@@ -176,6 +178,37 @@ class Chosen(_Message, frozen=True, kw_only=True, tag="chosen"):
     error: str | None = None
 
 
+class Conversation(_Message, frozen=True, kw_only=True, tag="conversation"):
+    """Which conversation of its agent the session is in: the daemon keeps that.
+
+    Sent with each prompt, and as the agent runs again: the earlier one was ``restored``, or is
+    ``lost`` and *why*.
+    """
+
+    id: ConversationId
+    state: ConversationState = "open"
+    title: str | None = None
+    """Nil: as it was."""
+    why: str | None = None
+
+
+class EarlierConversation(Struct, frozen=True, kw_only=True):
+    id: ConversationId
+    title: str | None = None
+    used_at: int | None = None
+    """Milliseconds since 1970."""
+
+
+class Resumed(_Message, frozen=True, kw_only=True, tag="resumed"):
+    """What came of ``resume``. *conversations*, newest first, where it asked for a list."""
+
+    n: int
+    ok: bool
+    error: str | None = None
+    conversations: list[EarlierConversation] | None = None
+    """Nil: the agent lists none; the daemon's record holds."""
+
+
 class Tool(_Message, frozen=True, kw_only=True, tag="tool"):
     id: int
     name: str
@@ -224,6 +257,8 @@ class Registered(_Message, frozen=True, kw_only=True, tag="registered"):
     """Of the daemon, over the proxy's nonce; nil where it sent none."""
     cluster: str | None = None
     node: str | None = None
+    conversation: str | None = None
+    """The one that the session was in last, for who has the capability ``conversations``."""
 
 
 class Refused(_Message, frozen=True, kw_only=True, tag="refused"):
@@ -278,6 +313,13 @@ class Choose(_Message, frozen=True, kw_only=True, tag="choose"):
     choice: str
 
 
+class Resume(_Message, frozen=True, kw_only=True, tag="resume"):
+    """Somebody asks for the agent's earlier conversations, or takes one up: see ``resumed``."""
+
+    n: int
+    conversation: str | None = None
+
+
 class ToolResult(_Message, frozen=True, kw_only=True, tag="tool_result"):
     id: int
     ok: bool
@@ -313,6 +355,8 @@ FromProxy = (
     | TurnOpen
     | Offer
     | Chosen
+    | Conversation
+    | Resumed
     | Tool
     | PermissionRequest
     | PermissionClosed
@@ -327,6 +371,7 @@ FromDaemon = (
     | Deliver
     | Cancel
     | Choose
+    | Resume
     | ToolResult
     | PermissionVerdict
     | Bye

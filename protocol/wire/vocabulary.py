@@ -29,6 +29,8 @@ CAPABILITY_OPTIONS: Final = "options"
 """Sends ``offer``, honours ``choose``."""
 CAPABILITY_RESTORES: Final = "restores"
 """Brings its agent's conversation back under the same session id."""
+CAPABILITY_CONVERSATIONS: Final = "conversations"
+"""Sends ``conversation``, honours ``resume``: the daemon keeps its agent's conversation."""
 CAPABILITY_OPERATOR: Final = "operator"
 """A dispatcher-role connection with it is a person at the command line: it may call what
 the dispatcher may, and is no session: not listed, never dispatcher, owner or target."""
@@ -42,6 +44,7 @@ CAPABILITIES: Final = frozenset(
         CAPABILITY_PERMISSION,
         CAPABILITY_OPTIONS,
         CAPABILITY_RESTORES,
+        CAPABILITY_CONVERSATIONS,
         CAPABILITY_OPERATOR,
     }
 )
@@ -73,6 +76,9 @@ ToolKind = Literal["read", "search", "execute", "edit", "think", "other"]
 ToolStatus = Literal["running", "success", "error"]
 DeltaChannel = Literal["answer", "reasoning"]
 OptionKind = Literal["mode", "model", "effort", "other"]
+ConversationState = Literal["open", "restored", "lost"]
+ConversationId = Annotated[str, Meta(min_length=1, max_length=512, pattern=r"\A[^\x00]*\Z")]
+"""Of an agent's own; opaque."""
 
 MetadataKey = Annotated[str, Meta(max_length=64)]
 MetadataValue = Annotated[str, Meta(max_length=1024)]

@@ -7,6 +7,11 @@ from actors.messages.journal.answers import (
     Failed,
 )
 from actors.messages.journal.asking import ask_journal, ask_journal_until_stored
+from actors.messages.journal.conversations import (
+    EarlierConversation,
+    FindConversations,
+    NoteConversation,
+)
 from actors.messages.journal.questions import (
     AnswerQuestion,
     EnterQuestion,
@@ -106,6 +111,8 @@ JournalMessage = (
     | SaveSession
     | ForgetSession
     | SaveUnread
+    | NoteConversation
+    | FindConversations
     | OpenCard
     | NoteCard
     | CloseCard
@@ -155,11 +162,13 @@ __all__ = [
     "Done",
     "DropMessage",
     "DropWaiting",
+    "EarlierConversation",
     "EnterApproval",
     "EnterQuestion",
     "EnterTyping",
     "Failed",
     "FindChat",
+    "FindConversations",
     "FindHistory",
     "FindQuestion",
     "FindTurnPlace",
@@ -177,6 +186,7 @@ __all__ = [
     "MessageAt",
     "NoteAnswer",
     "NoteCard",
+    "NoteConversation",
     "NoteSent",
     "OfferNext",
     "OpenCard",

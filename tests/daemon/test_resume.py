@@ -1,0 +1,159 @@
+"""Conversations of agents: kept by the daemon, brought back after every end, and taken up."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from tests.daemon.test_choosing import choices
+from tests.daemon.test_commands import Chat
+from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform
+
+AGENT = Path(__file__).parents[1] / "fakes" / "remembering_agent.py"
+AGAIN = "robot was started again; the conversation goes on."
+
+
+class Robot:
+    """A chat with an agent that is started as ``robot``."""
+
+    def __init__(self, platform: Platform, chat: Chat, work: Path, store: Path) -> None:
+        self.platform = platform
+        self.chat = chat
+        self.work = work
+        self.store = store
+        self.lister = work.with_name("lister")
+        self.options: list[str] = []
+        self.given: dict[str, Any] = {}
+
+    @asynccontextmanager
+    async def daemon(self, state_dir: Path) -> AsyncIterator[Daemon]:
+        command = [sys.executable, str(AGENT), str(self.store), *self.options]
+        lister = [sys.executable, str(AGENT), f"{self.store}-of-lister", "--lists"]
+        agents = {
+            "fake": {"command": command, "cwd": str(self.work)},
+            "lister": {"command": lister, "cwd": str(self.lister)},
+        }
+        members = self.chat.chat["members"]
+        given = {"admins": members, "agentsPerPerson": 4, **self.given}
+        async with open_daemon(self.platform, state_dir, agents=agents, **given) as daemon:
+            yield daemon
+
+    async def says(self, text: str, answer: str) -> None:
+        """Send a prompt; wait until it is answered so, and by nothing else."""
+        before = len(await self.platform.cards())
+        await self.chat.send(text)
+        with trio.fail_after(15):
+            while True:
+                cards = (await self.platform.cards())[before:]
+                if len(cards) == 1 and "Done · " in json.dumps(cards, ensure_ascii=False):
+                    break
+                await trio.sleep(0.02)
+        assert answer in json.dumps(cards)
+        assert "replayed" not in json.dumps(cards)
+
+    def process(self) -> int:
+        """Return the process of the agent."""
+        (found,) = [
+            int(one.parent.name)
+            for one in Path("/proc").glob("[0-9]*/cmdline")
+            if one.read_bytes().startswith(
+                b"\0".join((sys.executable.encode(), str(AGENT).encode(), str(self.store).encode()))
+            )
+        ]
+        return found
+
+
+@pytest.fixture
+async def robot(tmp_path: Path) -> AsyncIterator[Robot]:
+    work = tmp_path / "work"
+    work.mkdir()
+    work.with_name("lister").mkdir()
+    async with open_platform() as platform:
+        yield Robot(platform, Chat(platform, await platform.chat()), work, tmp_path / "store")
+
+
+async def test_earlier_conversations_are_listed_and_one_is_taken_up(
+    state_dir: Path, robot: Robot
+) -> None:
+    """By our own record, or as an agent lists them that does."""
+    async with robot.daemon(state_dir):
+        await three_conversations(robot, "fake", robot.work, "plants", "stars")
+        await three_conversations(robot, "lister", robot.lister, "About plants", "About stars")
+
+
+async def three_conversations(robot: Robot, agent: str, cwd: Path, *titles: str) -> None:
+    chat, (plants, stars) = robot.chat, titles
+    for number, text in enumerate(("plants", "stars", "seas"), 1):
+        assert await chat.ask(f"/new {agent} robot") == "Started robot."
+        if number == 1:
+            assert await chat.ask("/resume") == "robot has no earlier conversations here."
+        await robot.says(text, f"conv-{number}: {text}.")
+        if number < 3:
+            assert await chat.ask("/close robot") == "Closed robot."
+    first, *lines = (await chat.ask("/resume")).splitlines()
+    assert first == f"Earlier conversations of robot in {cwd}:"
+    assert [line.split(" (")[0] for line in lines] == [
+        f"1. {stars}",
+        f"2. {plants}",
+        "Send /resume and a number to go on with one.",
+    ]
+    assert await chat.ask("/resume 3") == "There is no conversation 3. Send /resume to see all."
+    assert await chat.ask("/resume it") == "Usage: /resume, or /resume <n>"
+    assert await chat.ask("/resume 2") == f"Resumed: {plants}"
+    await robot.says("and trees", "conv-1: plants, and trees.")
+    # What it is in now is none of the earlier ones any more.
+    assert "seas" in (await chat.ask("/resume")).splitlines()[1]
+    assert await chat.ask("/close robot") == "Closed robot."
+
+
+async def test_a_conversation_goes_on_after_the_agent_its_proxy_or_the_daemon_died(
+    state_dir: Path, robot: Robot
+) -> None:
+    robot.options = ["--late"]
+    chat = robot.chat
+    async with robot.daemon(state_dir) as daemon:
+        assert await chat.ask("/new fake robot") == "Started robot."
+        assert await chat.ask("/mode plan") == "Mode: Plan"
+        await robot.says("one", "conv-1: one.")
+        os.kill(robot.process(), signal.SIGKILL)
+        await robot.says("two", "conv-1: one, two.")
+        assert await chat.next_text() == AGAIN
+        await chat.send("/mode")
+        await choices(robot.platform, chat.chat, "Mode: Plan", "● Plan")
+        daemon.signal(signal.SIGKILL)
+        await daemon.wait(within_s=15)
+    async with robot.daemon(state_dir):
+        assert await chat.next_text() == AGAIN
+        await robot.says("three", "conv-1: one, two, three.")
+    assert not list((state_dir / "conversations").glob("*")), "the daemon's journal has it"
+
+
+async def test_that_a_conversation_could_not_be_loaded_is_said(
+    state_dir: Path, robot: Robot
+) -> None:
+    chat = robot.chat
+    async with robot.daemon(state_dir):
+        assert await chat.ask("/new fake robot") == "Started robot."
+        await robot.says("one", "conv-1: one.")
+    robot.options = ["--forgets"]
+    robot.given = {"language": "zh"}
+    async with robot.daemon(state_dir):
+        assert await chat.next_text() == (
+            "robot 已重新启动，但无法恢复之前的对话"
+            "（the agent failed: Internal error: it is gone），将重新开始。"
+        )
+        await robot.says("two", "conv-2: two.")
+        assert (await chat.ask("/resume")).splitlines()[1].startswith("1. one")
+        assert await chat.ask("/resume 1") == (
+            "未能恢复：the agent failed: Internal error: it is gone"
+        )
+        await robot.says("three", "conv-2: two, three.")
