@@ -197,12 +197,17 @@ def outbound_peers(
     )
 
 
-def link_tools(accounts: Accounts, boxes: Mailboxes, sending: outbound.Peers) -> links.Tools:
+def link_tools(
+    accounts: Accounts,
+    boxes: Mailboxes,
+    sending: outbound.Peers,
+    attachments: outbound.Attachments,
+) -> links.Tools:
     """Return the tools beside the channel's own: of operators, and of sessions."""
     return links.Tools(
         own_turns=links.OwnTurnPeers(journal_tx=boxes.journal.tx, lanes_tx=boxes.lanes.tx),
         of_operators=intake.operator_tools({name: one.intake.tx for name, one in accounts.items()}),
-        of_sessions=outbound.session_tools(sending),
+        of_sessions=outbound.session_tools(sending, attachments),
     )
 
 

@@ -71,27 +71,28 @@ class Runs:
             resources.adapters,
         )
         self._turns = msgspec.structs.replace(turns_peers, term=resources.generation)
+        self._outbound = outbound_peers(
+            resources.accounts,
+            resources.boxes,
+            resources.adapters,
+            resources.settings,
+            resources.state,
+        )
+        self._attachments = outbound.Attachments(self._outbound, resources.state.attachments)
         self._refused: set[AccountId] = set()
 
     async def run_repair(self, *, task_status: trio.TaskStatus[None]) -> None:
         await turns.repair_cards(self._turns, task_status=task_status)
 
     async def run_links(self, listeners: Listeners, *, task_status: trio.TaskStatus[None]) -> None:
-        sending = outbound_peers(
-            self._of.accounts,
-            self._of.boxes,
-            self._of.adapters,
-            self._of.settings,
-            self._of.state,
-        )
         settings = links.LinkSettings(
             daemon_version=__version__,
             generation=self._of.generation,
             verify=self._of.tokens.verify,
             next_connection_id=self._of.next_connection_id,
             approvals_tx=self._of.boxes.approvals.tx,
-            tools=link_tools(self._of.accounts, self._of.boxes, sending),
-            notify=partial(outbound.notify, sending, self._of.settings.language),
+            tools=link_tools(self._of.accounts, self._of.boxes, self._outbound, self._attachments),
+            notify=partial(outbound.notify, self._outbound, self._of.settings.language),
             random_bytes=self._of.adapters.random_bytes,
             cluster=self._of.claim.cluster,
             node=self._of.claim.node,
@@ -121,6 +122,7 @@ class Runs:
             show_turn=lambda opening, inbox, own: turns.show_turn(opening, inbox, own, self._turns),
             finish_crashed=lambda opening: turns.finish_crashed(opening, self._turns),
             mark=lambda given: turns.show_given(given, self._turns, self._of.cleanup),
+            complete=self._attachments.complete,
         )
 
         async def run_lane(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ import trio
 from protocol.platform.outcomes import Downloaded, NoAnswer, Oversize
 
 PRIVATE: Final = 0o600
+_parts: Final = itertools.count(1)
 WRITE_BYTES: Final = 256 * 1024
 """Of one write, so that a file costs few trips to a thread."""
 
@@ -44,7 +46,8 @@ async def save(
     Raises:
         httpx.HTTPError: the connection broke.
     """
-    part = path.with_name(path.name + ".part")
+    # Of its own: an earlier attempt whose asker gave up may still write.
+    part = path.with_name(f"{path.name}.{next(_parts)}.part")
     try:
         size = await _write(answer, part, bytes_max)
         if size is None:

@@ -20,7 +20,7 @@ from actors.messages import gateway
 from protocol.ids import MessageId
 from protocol.platform import quoting
 from protocol.platform.comments import Place
-from protocol.platform.content import Content
+from protocol.platform.content import ATTACHMENT_BYTES_MAX, Content
 from protocol.platform.events import CommentAdded, MessageReceived
 from protocol.platform.outcomes import (
     CommentFound,
@@ -35,7 +35,6 @@ from protocol.platform.outcomes import (
 )
 from protocol.wire.messages import Attachment
 
-ATTACHMENT_BYTES_MAX: Final = 25 * 1024 * 1024
 FETCH_WITHIN_S: Final = 90.0
 """For all that one message carries: so long may it keep back what follows in its chat."""
 QUOTE_WITHIN_S: Final = 5.0

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from actors.journal.db import Db, Later, Value, change
+from actors.journal.joined import together
 from actors.messages import journal
 from protocol.ids import AccountId, ChatId, EventId, MessageId, OpenId, RowId, SessionId
 from protocol.routing.delivery import Offer, Prepared
@@ -179,6 +180,32 @@ def unanswered(db: Db, message: journal.Unanswered) -> tuple[journal.UnansweredR
         except _DAMAGE as damage:
             log.error("journal.row_unreadable", row=row_id, reason=str(damage)[:500])  # noqa: TRY400 -- no traceback: its frames hold message text
     return tuple(found)
+
+
+def find_attachment(db: Db, message: journal.FindAttachment) -> journal.GivenAttachment | None:
+    """Look for it in the row and in those joined to it, which were given as one prompt."""
+    rows = db.execute(
+        "SELECT row_id, account, (SELECT prepared FROM content"  # noqa: S608 -- our own constants
+        " WHERE content.row_id = inbound.row_id) FROM inbound"
+        f" WHERE row_id IN {together('(SELECT row_id FROM inbound WHERE event_id = ?1)')}"
+        " AND session_id = ?2 AND state IN ('offered', 'delivered') ORDER BY row_id",
+        message.event_id,
+        message.session_id,
+    ).all()
+    for row_id, account, blob in rows:
+        try:
+            prepared = _decode_prepared(blob)
+        except _DAMAGE as damage:
+            log.error("journal.row_unreadable", row=row_id, reason=str(damage)[:500])  # noqa: TRY400 -- as above
+            continue
+        for attachment in prepared.attachments:
+            if attachment.file_key == message.file_key:
+                return journal.GivenAttachment(
+                    account=AccountId(account),
+                    message_id=prepared.message_id,
+                    attachment=attachment,
+                )
+    return None
 
 
 def overdue(db: Db, message: journal.Overdue) -> dict[SessionId, int]:

@@ -56,6 +56,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     journal.OpenCards: ledgers.open_cards,
     journal.WhoseCard: ledgers.whose_card,
     journal.Correspondent: correspondence.correspondent,
+    journal.FindAttachment: correspondence.find_attachment,
     journal.FindChat: correspondence.find_chat,
     journal.FindTurnPlace: correspondence.find_turn_place,
     journal.NoteSent: correspondence.note_sent,

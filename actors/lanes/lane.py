@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
 import structlog
 import trio
 
@@ -152,6 +153,8 @@ class Lane:
                 ),
                 within_s=ASK_WITHIN_S,
             )
+            if row is not None:
+                row = msgspec.structs.replace(row, offer=await self._to.complete(row.offer))
         except (trio.TooSlowError, ActorGone):
             failed = True
             await trio.sleep(ASK_AGAIN_S)

@@ -8,6 +8,7 @@ import msgspec
 import trio
 
 from actors.messages import lane, ownership, turn
+from protocol.routing.delivery import Offer
 
 ShowTurn = Callable[
     [
@@ -25,6 +26,10 @@ MarkMessage = Callable[[lane.Given], Awaitable[None]]
 learns once where it is not read."""
 
 
+Complete = Callable[[Offer], Awaitable[Offer]]
+"""Brings to this machine what a row carries and another node fetched; it has a deadline."""
+
+
 class Peers(msgspec.Struct, frozen=True, kw_only=True):
     """Whom every lane asks, and who shows its turns; the same for all."""
 
@@ -32,3 +37,4 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True):
     show_turn: ShowTurn
     finish_crashed: FinishCrashed
     mark: MarkMessage
+    complete: Complete

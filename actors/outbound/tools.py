@@ -11,6 +11,7 @@ import trio
 from actors.messages import gateway, journal, ownership
 from actors.messages.outbound import Caller
 from actors.outbound.ask import ask
+from actors.outbound.attachments import Attachments
 from actors.outbound.peers import Peers, ToolError, text_argument
 from actors.outbound.reply import reply
 from actors.outbound.send import send
@@ -31,7 +32,7 @@ Act = Callable[[Peers, Caller, Mapping[str, Any]], Awaitable[Any]]
 
 
 def session_tools(
-    peers: Peers,
+    peers: Peers, attachments: Attachments
 ) -> dict[str, Callable[[Caller, Mapping[str, Any]], Awaitable[ToolAnswer]]]:
     """Return the tools, each answering with its result or its refusal."""
 
@@ -51,6 +52,7 @@ def session_tools(
         "react": _react,
         "edit_message": _edit,
         "inbox": _inbox,
+        "feishu_attachment": attachments.tool,
     }
     return {name: guarded(act) for name, act in acts.items()}
 

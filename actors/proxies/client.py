@@ -39,7 +39,7 @@ from actors.proxies.errors import (
     StandingBy,
     ToolFailed,
 )
-from actors.proxies.link import Link
+from actors.proxies.link import ANSWER_WITHIN_S, Link
 from actors.proxies.settings import ProxySettings
 from actors.proxies.turn import Turn
 from protocol.wire import messages as wire
@@ -173,7 +173,13 @@ class Proxy:
         """
         return Turns(self._turns_rx)
 
-    async def call_tool(self, name: str, args: dict[str, Any] | None = None) -> Any:
+    async def call_tool(
+        self,
+        name: str,
+        args: dict[str, Any] | None = None,
+        *,
+        within_s: float = ANSWER_WITHIN_S,
+    ) -> Any:
         """Call one of the daemon's tools and return its result.
 
         Raises:
@@ -182,7 +188,9 @@ class Proxy:
         """
         link = self._reachable()
         self._numbers += 1
-        answer = await link.ask(wire.Tool(id=self._numbers, name=name, args=args or {}))
+        answer = await link.ask(
+            wire.Tool(id=self._numbers, name=name, args=args or {}), within_s=within_s
+        )
         if not answer.ok:
             raise ToolFailed(answer.error or f"{name} failed")
         return answer.result

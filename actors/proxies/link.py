@@ -128,22 +128,20 @@ class Link:
             await trio.lowlevel.checkpoint()
             raise Disconnected("larkd is not reachable; reconnecting")
 
-    async def ask(self, tool: wire.Tool) -> wire.ToolResult:
+    async def ask(self, tool: wire.Tool, *, within_s: float = ANSWER_WITHIN_S) -> wire.ToolResult:
         tx, rx = trio.open_memory_channel[wire.ToolResult](1)
         self._asked[tool.id] = tx
         with tx, rx:
             await self.send(tool)
             try:
-                with trio.fail_after(ANSWER_WITHIN_S):
+                with trio.fail_after(within_s):
                     return await rx.receive()
             except (trio.EndOfChannel, trio.ClosedResourceError):
                 raise Disconnected(
                     f"larkd went away before it answered {tool.name}; it may have taken effect"
                 ) from None
             except trio.TooSlowError:
-                raise Disconnected(
-                    f"larkd did not answer {tool.name} in {ANSWER_WITHIN_S:g} s"
-                ) from None
+                raise Disconnected(f"larkd did not answer {tool.name} in {within_s:g} s") from None
             finally:
                 self._asked.pop(tool.id, None)
 

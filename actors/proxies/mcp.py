@@ -22,6 +22,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
+from actors.proxies.attachments import FETCHED, fetched
 from actors.proxies.autostart import Autostart
 from actors.proxies.client import Proxy, open_proxy
 from actors.proxies.doctor import ask_doctor
@@ -243,7 +244,8 @@ class _Server:
             async for turn in proxy.turns():
                 if await self._take_verdict(proxy, turn.deliver):
                     continue
-                await self._send(mcp.channel_notification(turn.deliver))
+                deliver = await fetched(proxy, turn.deliver, Path.cwd() / FETCHED)
+                await self._send(mcp.channel_notification(deliver))
                 try:
                     await turn.ack()
                 except Disconnected:

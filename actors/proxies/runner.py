@@ -16,6 +16,7 @@ import trio
 from actors.proxies.agent import CANCEL_WITHIN_S, Agent, AgentSettings, Listener
 from actors.proxies.agent_process import AgentNotStarted, start_agent
 from actors.proxies.agent_session import Begun, EndedResuming
+from actors.proxies.attachments import FETCHED, fetched
 from actors.proxies.client import Proxy, Turn
 from actors.proxies.conversations import Conversations
 from actors.proxies.errors import AgentFailed, Disconnected, StartFailed
@@ -174,7 +175,10 @@ class Runner:
         try:
             agent = await self._running_agent()
             pictures_wanted = agent.session.abilities.images
-            blocks = await _blocks(turn.deliver, pictures_wanted=pictures_wanted)
+            deliver = turn.deliver
+            if self._proxy is not None:
+                deliver = await fetched(self._proxy, deliver, Path(self._settings.cwd) / FETCHED)
+            blocks = await _blocks(deliver, pictures_wanted=pictures_wanted)
             if self._resuming is not None:
                 await self._resuming.wait()
             self._at_work = True

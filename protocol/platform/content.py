@@ -30,6 +30,8 @@ from protocol.wire.messages import Attachment
 
 ATTACHMENTS_MAX: Final = 32
 """More resources of one message are named in the text and not downloaded."""
+ATTACHMENT_BYTES_MAX: Final = 25 * 1024 * 1024
+"""A larger one is named in the text and not downloaded."""
 _NAME_CHARACTERS_MAX: Final = 120
 _LIST_CHARACTERS_MAX: Final = 500
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)

@@ -31,10 +31,12 @@ from actors.messages.journal.records import (
     CountCalls,
     EnterApproval,
     EnterTyping,
+    FindAttachment,
     FindChat,
     FindTurnPlace,
     ForgetApproval,
     ForgetTyping,
+    GivenAttachment,
     LedgerEntry,
     LoadAccess,
     MessageAt,
@@ -119,6 +121,7 @@ JournalMessage = (
     | OpenCards
     | WhoseCard
     | Correspondent
+    | FindAttachment
     | FindChat
     | EnterQuestion
     | ForgetQuestion
@@ -167,6 +170,7 @@ __all__ = [
     "EnterQuestion",
     "EnterTyping",
     "Failed",
+    "FindAttachment",
     "FindChat",
     "FindConversations",
     "FindHistory",
@@ -176,6 +180,7 @@ __all__ = [
     "ForgetQuestion",
     "ForgetSession",
     "ForgetTyping",
+    "GivenAttachment",
     "Joined",
     "JournalMessage",
     "LaneFull",

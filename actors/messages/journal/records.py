@@ -23,6 +23,7 @@ from protocol.ids import (
 from protocol.routing.delivery import Prepared
 from protocol.routing.pairing import AccessBook
 from protocol.routing.receivers import ChatKnown
+from protocol.wire.messages import Attachment
 
 # ── card ledger ─────────────────────────────────────────────────────────────
 
@@ -188,6 +189,23 @@ class Unanswered(Message, frozen=True, kw_only=True):
     message_id: MessageId | None = None
     limit: int
     reply: Reply[tuple[UnansweredRow, ...] | Failed]
+
+
+class GivenAttachment(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a message carries which a session was given."""
+
+    account: AccountId
+    message_id: MessageId
+    attachment: Attachment
+
+
+class FindAttachment(Message, frozen=True, kw_only=True):
+    """Ask for what a row carries that this session was given, and has not answered."""
+
+    session_id: SessionId
+    event_id: EventId
+    file_key: str
+    reply: Reply[GivenAttachment | Failed | None]
 
 
 class Overdue(Message, frozen=True, kw_only=True):

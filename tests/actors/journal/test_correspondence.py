@@ -6,13 +6,16 @@ import re
 from contextlib import closing
 from typing import Any
 
+import msgspec
+
 from actors.journal import SqliteStore
 from actors.journal.schema import GROWING_TABLES
 from actors.messages import journal
-from protocol.ids import AccountId, ChatId, MessageId, RowId, SessionId
+from protocol.ids import AccountId, ChatId, EventId, MessageId, RowId, SessionId
 from protocol.routing.delivery import RowState
 from protocol.routing.pairing import AccessBook
-from tests.actors.journal.client import ACCOUNT, NOBODY, JournalClient
+from protocol.wire.messages import Attachment
+from tests.actors.journal.client import ACCOUNT, NOBODY, JournalClient, prepared
 
 S, OTHER = SessionId("s"), SessionId("other")
 CHAT = ChatId("oc_1")
@@ -159,3 +162,51 @@ def test_no_question_scans_a_table_that_grows() -> None:
         ]
     assert len(planned) > 15, "the store was not traced"
     assert scans == []
+
+
+# ── what a message carries ──────────────────────────────────────────────────
+
+
+def carried(
+    client: JournalClient, event: str, key: str, session: SessionId = S
+) -> journal.GivenAttachment | None:
+    asked = journal.FindAttachment(
+        session_id=session, event_id=EventId(event), file_key=key, reply=NOBODY
+    )
+    found: journal.GivenAttachment | None = client.ask(asked)
+    return found
+
+
+def with_attachment(client: JournalClient, event: str, *, joined: int | None = None) -> int:
+    """Make a row ready that carries the file ``file_EVENT``; return its number."""
+    row_id = client.append(event).row_id
+    carries = Attachment(kind="file", name="a.pdf", file_key=f"file_{event}")
+    one = msgspec.structs.replace(prepared(message=f"om_{event}"), attachments=(carries,))
+    lead = None if joined is None else journal.Joined(to=RowId(joined), others=())
+    client.ask(journal.Prepare(row_id=row_id, prepared=one, joined=lead, reply=NOBODY))
+    return row_id
+
+
+def test_what_a_message_carries_is_found_by_who_was_given_it_alone(client: JournalClient) -> None:
+    with_attachment(client, "e1")
+    assert carried(client, "e1", "file_e1") is None, "not offered yet"
+    client.offer("s", 1)
+    found = carried(client, "e1", "file_e1")
+    assert found is not None
+    assert (found.account, found.message_id, found.attachment.name) == (ACCOUNT, "om_e1", "a.pdf")
+    assert carried(client, "e1", "file_e1", OTHER) is None
+    assert carried(client, "e1", "file_of_another") is None
+    assert carried(client, "unknown", "file_e1") is None
+    client.acked("e1", 1, 1)
+    assert carried(client, "e1", "file_e1") is not None
+    client.release(1)
+
+
+def test_what_a_joined_message_carries_is_found_by_the_prompt(client: JournalClient) -> None:
+    first = with_attachment(client, "e1")
+    with_attachment(client, "e2", joined=first)
+    client.sql("UPDATE inbound SET joined_to = (SELECT min(row_id) FROM inbound)")
+    client.offer("s", 1)
+    found = carried(client, "e1", "file_e2")
+    assert found is not None
+    assert found.message_id == "om_e2"
