@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
+from protocol.platform.card_text import card_text, is_card_json
 from protocol.platform.events import Mention
 from protocol.platform.rich_text import (
     MENTION_ALL,
@@ -167,6 +168,8 @@ class _Reader:
         return shown
 
     def card(self) -> str:
+        if is_card_json(self.body):
+            return card_text(self.body) or "[card]"
         title = self.of("card", self.field("title"))
         body = paragraphs_markdown(self.body.get("elements"), self._reading)
         return f"{title}\n{body}" if body else title

@@ -5,6 +5,7 @@ Run by ``make agents`` and ``make nightly``; skipped where the agents are not in
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from msgspec import Struct
 from tests.agents.installed import AGENTS, Agent, environment
 from tests.agents.models import Models, serve_models
 from tests.daemon.test_approvals import approval_card
+from tests.daemon.test_attachments import send, upload
 from tests.daemon.test_commands import Chat
 from tests.kit.daemon import Platform, open_daemon, open_platform
 
@@ -215,9 +217,8 @@ async def test_a_picture_reaches_the_model(agent: Agent, state_dir: Path, tmp_pa
     if not agent.pictures:
         pytest.skip(f"{agent.name} takes no pictures in a prompt")
     async with attached(agent, state_dir, tmp_path) as it:
-        await it.platform.post(
-            "send", chat_id=it.chat.chat["chat_id"], msg_type="image", image=PIXEL
-        )
+        key = await upload(it.platform, "image", base64.b64decode(PIXEL))
+        await send(it.platform, it.chat.chat, "image", image_key=key)
         await it.chat.send("look")
         await it.answered("Pictures: 1 image/png", "Done · ")
 

@@ -116,6 +116,24 @@ async def test_a_quoted_message_comes_along_as_a_quote(state_dir: Path) -> None:
         assert deliver["meta"]["parent_id"] == first["message_id"]
 
 
+async def test_a_quoted_card_of_the_bot_is_its_text(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "agent", "dispatcher") as proxy,
+    ):
+        chat = await platform.chat()
+        await platform.send(chat, "how is it?")
+        deliver = await proxy.until("deliver")
+        await proxy.send(t="ack", event_id=deliver["event_id"], attempt=1)
+        turn = deliver["turn_id"]
+        await proxy.send(t="tool_event", turn_id=turn, call_id="1", name="ls", status="success")
+        await proxy.send(t="turn_end", turn_id=turn, status="complete", text="All **green**.")
+        (card,) = await platform.wait_cards(1, "All **green**.", "Done · ")
+        await platform.send(chat, "why?", parent_id=card["message_id"])
+        assert (await proxy.until("deliver"))["content"] == "> All **green**.\n\nwhy?"
+
+
 async def test_a_quote_nobody_hands_out_does_not_keep_the_message_back(state_dir: Path) -> None:
     async with channel_session(state_dir) as (platform, chat, proxy):
         first = await platform.send(chat, "one")

@@ -147,7 +147,13 @@ ROWS: dict[str, tuple[gateway.Operation, Callable[[], Any]]] = {
     ),
     "get message": (
         gateway.GetMessage(message_id=MESSAGE),
-        lambda: request(IM, "get_message", None, message_id=MESSAGE),
+        lambda: request(
+            IM,
+            "get_message",
+            None,
+            message_id=MESSAGE,
+            card_msg_content_type="user_card_content",
+        ),
     ),
     "get chat": (
         gateway.GetChat(chat_id=CHAT),
