@@ -232,11 +232,13 @@ class Agent:
 
     async def _notified(self, method: str, params: Mapping[str, Any]) -> None:
         update = params.get("update")
-        if (
-            method != "session/update"
-            or params.get("sessionId") != self.session.id
-            or not isinstance(update, Mapping)
-        ):
+        if method != "session/update" or not isinstance(update, Mapping):
+            return
+        if not self.session.id:
+            # Some offer their commands before, or right after, they answer with the new id.
+            self.session.options.take_update(update)
+            return
+        if params.get("sessionId") != self.session.id:
             return
         self.session.updated_at = trio.current_time()
         if self.session.options.take_update(update):

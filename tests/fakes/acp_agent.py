@@ -237,7 +237,18 @@ def main() -> None:
                     result = {"stopReason": PROMPTS[word](args)}
             case "session/cancel":
                 continue
-        if number is not None:
+        if method == "session/new" and "--commands" in sys.argv:
+            # In one piece, as some agents do: who reads it has not used the new id yet.
+            commands = [{"name": "compact", "description": "Make it short"}]
+            offer = {"sessionUpdate": "available_commands_update", "availableCommands": commands}
+            params = {"sessionId": SESSION, "update": offer}
+            both = (
+                {"jsonrpc": "2.0", "id": number, "result": result},
+                {"jsonrpc": "2.0", "method": "session/update", "params": params},
+            )
+            sys.stdout.write("".join(json.dumps(one) + "\n" for one in both))
+            sys.stdout.flush()
+        elif number is not None:
             write({"id": number, "result": result})
         if method == "session/prompt" and word == "wake":
             after()

@@ -291,10 +291,12 @@ async def test_a_step_is_known_from_what_asks_for_it_and_ends_when_rejected(
 
 
 async def test_modes_of_an_agent_are_chosen_from_the_chat(state_dir: Path, tmp_path: Path) -> None:
-    async with setup(state_dir, tmp_path, sys.executable, str(AGENT), "--modes") as home:
+    agent = (sys.executable, str(AGENT), "--modes", "--commands")
+    async with setup(state_dir, tmp_path, *agent) as home:
         await home.say("blocks")
         await home.card("Done · ")
         chat = Chat(home.platform, home.chat)
+        assert "/compact – Make it short" in await chat.ask_skipping_notices("/commands")
         await chat.send("/mode")
         await choices(home.platform, home.chat, "Mode: Ask")
         assert await chat.ask_skipping_notices("/mode plan") == "Mode: Plan"
