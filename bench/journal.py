@@ -38,7 +38,7 @@ from protocol.ids import (
     RowId,
     SessionId,
 )
-from protocol.routing.delivery import Prepared, RowState
+from protocol.routing.delivery import Prompt, RowState
 from tests.actors.journal.stores import on_postgres
 from tests.kit import postgres
 
@@ -73,15 +73,16 @@ def append(number: int | str, reply: Reply[Any]) -> journal.Append:
 
 
 def prepare(row_id: RowId, reply: Reply[Any]) -> journal.Prepare:
-    prepared = Prepared(
+    prompt = Prompt(
+        kind="message",
         chat_id=ChatId(f"oc_{row_id % 50:032}"),
         message_id=MessageId(f"om_{row_id:032}"),
         sender_id=OpenId(f"ou_{row_id % 20:032}"),
         chat_type="group",
         content="A question of about a hundred characters, which is what people tend to ask. " * 2,
-        meta={"kind": "message", "account": "default", "create_time": "1700000000000"},
+        create_time_ms=1_700_000_000_000,
     )
-    return journal.Prepare(row_id=row_id, prepared=prepared, reply=reply)
+    return journal.Prepare(row_id=row_id, prompt=prompt, reply=reply)
 
 
 def offer_next(reply: Reply[Any]) -> journal.OfferNext:

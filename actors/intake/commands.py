@@ -222,7 +222,7 @@ class Commands:
                     return strings.QUEUE_NOT_YOURS
                 if not await self._drop([row]):
                     return strings.QUEUE_NO_SUCH.format(number=at)
-                return strings.QUEUE_DROPPED.format(content=_excerpt(row.prepared.content))
+                return strings.QUEUE_DROPPED.format(content=_excerpt(row.prompt.content))
         return strings.QUEUE_USAGE
 
     async def _waiting(self, state: ownership.ChatState) -> tuple[journal.WaitingRow, ...]:
@@ -263,10 +263,10 @@ class Commands:
 
     def _may_drop(self, message: MessageReceived, row: journal.WaitingRow) -> bool:
         """As for a turn in flight: who sent it, anyone in its direct chat, or an admin."""
-        prepared = row.prepared
-        in_its_direct_chat = prepared.chat_type == "p2p" and prepared.chat_id == message.chat_id
+        prompt = row.prompt
+        in_its_direct_chat = prompt.chat_type == "p2p" and prompt.chat_id == message.chat_id
         return (
-            message.sender_id == prepared.sender_id
+            message.sender_id == prompt.sender_id
             or in_its_direct_chat
             or self._stopper.is_admin(message.sender_id)
         )
@@ -288,7 +288,7 @@ class Commands:
             return 0
         for row in rows:
             if row.row_id in answer:
-                self._marks.clear(row.prepared.message_id)
+                self._marks.clear(row.prompt.message_id)
         return len(answer)
 
 
@@ -307,8 +307,8 @@ def _queue_list(
         return strings.QUEUE_EMPTY
     text = strings.QUEUE.format(alias=_alias(current), count=len(waiting))
     for at, row in enumerate(waiting, 1):
-        here = row.prepared.chat_id == chat_id
-        shown = _excerpt(row.prepared.content)
+        here = row.prompt.chat_id == chat_id
+        shown = _excerpt(row.prompt.content)
         text = text.plus(f"\n{at}. ").joined(
             Text(shown, shown) if here else strings.QUEUE_OTHER_CHAT
         )

@@ -12,21 +12,22 @@ from collections.abc import Iterator
 
 import msgspec
 
+from actors.messages import journal
 from protocol.ids import MessageId, OpenId, PlaceKey, RowId, SessionId
 from protocol.routing import joining
-from protocol.routing.delivery import Prepared
+from protocol.routing.delivery import Prompt
 
 
 class Part(msgspec.Struct):
     """One message of a prompt."""
 
     row_id: RowId
-    prepared: Prepared
-    complete: bool
+    prompt: Prompt
+    complete: bool = True
     """Whether all it carries is here."""
 
 
-class HeldPrompt(msgspec.Struct):
+class HeldPrompt(msgspec.Struct, eq=False):
     """A prompt on its way to ``ready``."""
 
     parts: list[Part]
@@ -39,6 +40,18 @@ class HeldPrompt(msgspec.Struct):
     bound: bool = False
     """Whether the session it is for is settled: the one its chat was on when its turn came."""
     dispatched_to: SessionId | None = None
+    """That session, where it was settled some time ago."""
+    capacity: journal.Capacity | None = None
+    """Of where it goes; None: as many may wait as come."""
+
+    @property
+    def row_ids(self) -> tuple[RowId, ...]:
+        return tuple(part.row_id for part in self.parts)
+
+    @property
+    def prompt(self) -> Prompt:
+        """What its first message says, and where it came from."""
+        return self.parts[0].prompt
 
     @property
     def complete(self) -> bool:
@@ -72,7 +85,7 @@ class Holding:
 
     def add(self, place: PlaceKey, prompt: HeldPrompt) -> None:
         self._queues.setdefault(place, deque()).append(prompt)
-        self._rows.update(part.row_id for part in prompt.parts)
+        self._rows.update(prompt.row_ids)
 
     def join(self, place: PlaceKey, sender_id: OpenId, part: Part, at_ms: int) -> HeldPrompt | None:
         """Let a message join the prompt whose window is open for it; None: it is one alone."""
@@ -95,18 +108,18 @@ class Holding:
             if isinstance(one, _Barrier) and one.row_id == row_id:
                 one.done = True
 
-    def complete(self, place: PlaceKey, row_id: RowId, prepared: Prepared) -> None:
+    def complete(self, place: PlaceKey, row_id: RowId, prompt: Prompt) -> None:
         """What this message carries is here."""
-        for prompt in self._prompts(place):
-            for part in prompt.parts:
+        for held in self._prompts(place):
+            for part in held.parts:
                 if part.row_id == row_id:
-                    part.prepared, part.complete = prepared, True
+                    part.prompt, part.complete = prompt, True
 
     def leave_out(self, message_id: MessageId) -> PlaceKey | None:
         """A message was recalled: the next one of its prompt leads. Return where it was."""
         for place, queue in self._queues.items():
             for prompt in self._prompts(place):
-                gone = [one for one in prompt.parts if one.prepared.message_id == message_id]
+                gone = [one for one in prompt.parts if one.prompt.message_id == message_id]
                 if gone:
                     prompt.parts.remove(gone[0])
                     self._rows.discard(gone[0].row_id)
@@ -161,7 +174,7 @@ class Holding:
             if isinstance(first, HeldPrompt):
                 if not (first.complete and first.bound):
                     return taken
-                self._rows -= {part.row_id for part in first.parts}
+                self._rows.difference_update(first.row_ids)
                 taken.append(first)
             elif not first.done:
                 return taken

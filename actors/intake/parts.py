@@ -70,7 +70,6 @@ def parts_of(
         ),
         control=Control(peers, answers, nursery, now_ms),
         prompts=Prompts(
-            settings.account,
             peers,
             answers,
             marks,

@@ -12,7 +12,7 @@ from actors.messages import agents, approvals, gateway, intake, journal, lane, o
 from protocol.ids import AccountId, PlaceKey, place_key
 from protocol.platform.events import MessageReceived
 from protocol.platform.outcomes import NoAnswer, Outcome
-from protocol.routing.delivery import Prepared
+from protocol.routing.delivery import Prompt
 
 ASK_WITHIN_S: Final = 1.2
 """A person is waiting; the platform gives a press 3 s, for two questions at most."""
@@ -34,7 +34,7 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True):
     approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage]
     agents_tx: trio.MemorySendChannel[agents.AgentsMessage]
 
-    def place(self, of: MessageReceived | Prepared) -> PlaceKey:
+    def place(self, of: MessageReceived | Prompt) -> PlaceKey:
         """Return the chat or topic of a message as this account sees it."""
         return place_key(self.account, of.chat_id, of.topic)
 

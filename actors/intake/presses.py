@@ -27,7 +27,7 @@ from protocol.ids import MessageId
 from protocol.platform.events import CardAction, decode_card_action
 from protocol.platform.outcomes import NoAnswer, RateLimited, again_after_s
 from protocol.routing import access
-from protocol.routing.delivery import Inbound, Prepared, RowState
+from protocol.routing.delivery import Inbound, Prompt, RowState
 
 LEDGER_WITHIN_S: Final = 4.0
 _CLOSE_TRIES: Final = Tries(
@@ -127,14 +127,14 @@ class Presses:
         card_id: MessageId,
     ) -> tuple[tuple[str, strings.Text], bool]:
         last_card = asking.answered_card(asked.questions, answers, action.operator_id)
-        prepared = self._prepared(inbound, action, asked, answers, card_id)
+        prompt = self._prompt(inbound, action, asked, answers, card_id)
         done: journal.Done | journal.Failed = await journal.ask_journal(
             self._to.journal_tx,
             lambda reply: journal.AnswerQuestion(
                 question_id=asked.question_id,
                 row_id=inbound.row_id,
                 session_id=asked.session_id,
-                prepared=prepared,
+                prompt=prompt,
                 card_id=card_id,
                 last_card=last_card,
                 reply=reply,
@@ -148,7 +148,7 @@ class Presses:
         await self._to.ownership_tx.send(
             ownership.RowReady(
                 row_id=inbound.row_id,
-                place=self._to.place(prepared),
+                place=self._to.place(prompt),
                 dispatched_to=asked.session_id,
             )
         )
@@ -159,33 +159,24 @@ class Presses:
         self._nursery.start_soon(self._close_card, card_id, last_card)
         return ("success", strings.QUESTION_ANSWERED), False
 
-    def _prepared(
+    def _prompt(
         self,
         inbound: Inbound,
         action: CardAction,
         asked: journal.OpenQuestion,
         answers: tuple[asking.Answered, ...],
         card_id: MessageId,
-    ) -> Prepared:
-        meta = {
-            "kind": asking.ANSWER,
-            "account": asked.account,
-            "answers": asked.question_id,
-            "chat_id": asked.chat_id,
-            "message_id": card_id,
-            "chat_type": asked.chat_type,
-            "sender_id": action.operator_id,
-            "create_time": str(inbound.received_at_ms),
-        }
-        if self._stopper.is_admin(action.operator_id):
-            meta["sender_role"] = "admin"
-        return Prepared(
+    ) -> Prompt:
+        return Prompt(
+            kind=asking.ANSWER,
             chat_id=asked.chat_id,
             message_id=card_id,
             sender_id=action.operator_id,
             chat_type=asked.chat_type,
             content=asking.content(asked.questions, answers),
-            meta=meta,
+            by_admin=self._stopper.is_admin(action.operator_id),
+            create_time_ms=inbound.received_at_ms,
+            details={"answers": asked.question_id},
         )
 
     async def _close_card(self, card_id: MessageId, last_card: str) -> None:

@@ -21,15 +21,15 @@ from actors.intake.attachments import Fetcher, needs_fetching
 from actors.intake.holding import HeldPrompt, Holding, Part
 from actors.intake.marks import WaitingMarks
 from actors.intake.peers import Peers, find_target
-from actors.intake.prepared import prepared_comment, prepared_message
-from actors.intake.rows import Prompt, close_row, prepare_rows, store
+from actors.intake.rows import close_row, prepare_rows, store
 from actors.messages import intake, journal, ownership
 from protocol import strings
-from protocol.ids import AccountId, MessageId, OpenId, PlaceKey, RowId
+from protocol.ids import MessageId, OpenId, PlaceKey, RowId
 from protocol.platform.content import Content
 from protocol.platform.events import CommentAdded, MessageReceived
+from protocol.platform.prompts import of_comment, of_message
 from protocol.routing import history, joining
-from protocol.routing.delivery import Inbound, Prepared, RowState
+from protocol.routing.delivery import Inbound, Prompt, RowState
 
 NOTICE_EVERY_MS: Final = 10 * 60 * 1_000
 NOTICED_PLACES_MAX: Final = 4_096
@@ -44,7 +44,6 @@ class Prompts:
 
     def __init__(  # noqa: PLR0913  # the other parts of the intake
         self,
-        account: AccountId,
         peers: Peers,
         answers: Answers,
         marks: WaitingMarks,
@@ -55,7 +54,6 @@ class Prompts:
         now_ms: Callable[[], int],
         is_admin: Callable[[OpenId], bool],
     ) -> None:
-        self._account = account
         self._is_admin = is_admin
         self._to = peers
         self._answers = answers
@@ -64,29 +62,28 @@ class Prompts:
         self._fetcher = fetcher
         self._nursery = nursery
         self._now_ms = now_ms
-        self._taken: list[Prompt] = []
+        self._taken: list[HeldPrompt] = []
         self._held = Holding()
-        self._refused: dict[RowId, Prompt] = {}
+        self._refused: dict[RowId, HeldPrompt] = {}
         self._noticed: dict[PlaceKey, int] = {}
 
     async def take(self, inbound: Inbound, message: MessageReceived, content: Content) -> None:
         """Take one more; it becomes ready with a batch, in its turn, alone or with others."""
         place, fetches = self._to.place(message), needs_fetching(message, content)
-        prepared = self._prepared(message, content)
+        part = Part(inbound.row_id, self._prompt(message, content), complete=not fetches)
         opens = joining.opens(message.message_type)
         if not fetches and not opens and self._held.is_free(place):
-            self._taken.append(Prompt(row_id=inbound.row_id, prepared=prepared))
+            self._taken.append(HeldPrompt([part], inbound.row_id))
             return
-        part = Part(inbound.row_id, prepared, complete=not fetches)
-        prompt = self._held.join(place, message.sender_id, part, inbound.received_at_ms)
-        if prompt is None:
-            prompt = HeldPrompt([part], inbound.row_id)
+        held = self._held.join(place, message.sender_id, part, inbound.received_at_ms)
+        if held is None:
+            held = HeldPrompt([part], inbound.row_id)
             if opens:
-                prompt.window = joining.opened(message.sender_id, inbound.received_at_ms)
-            self._held.add(place, prompt)
-        if prompt.window is not None:
-            left_ms = min(prompt.window.closes_at_ms - self._now_ms(), joining.WINDOW_MS)
-            prompt.closes_at_s = trio.current_time() + max(0, left_ms) / 1_000
+                held.window = joining.opened(message.sender_id, inbound.received_at_ms)
+            self._held.add(place, held)
+        if held.window is not None:
+            left_ms = min(held.window.closes_at_ms - self._now_ms(), joining.WINDOW_MS)
+            held.closes_at_s = trio.current_time() + max(0, left_ms) / 1_000
         await self._advance(place)
         if fetches:
             self._nursery.start_soon(self._fetch, inbound.row_id, message, content)
@@ -133,72 +130,53 @@ class Prompts:
 
     async def _advance(self, place: PlaceKey) -> None:
         """Bind the prompts no command is before; let go those that are complete, in order."""
-        for prompt in self._held.unbound(place):
-            await self._bind(place, prompt)
-        for prompt in self._held.take_ready(place):
-            first, *others = prompt.parts
-            joined = journal.Joined(
-                to=prompt.first_row,
-                others=tuple(
-                    journal.PreparedRow(row_id=one.row_id, prepared=one.prepared) for one in others
-                ),
-            )
-            self._taken.append(
-                Prompt(
-                    row_id=first.row_id,
-                    prepared=first.prepared,
-                    joined=joined if others else None,
-                    dispatched_to=prompt.dispatched_to,
-                )
-            )
+        for held in self._held.unbound(place):
+            await self._bind(place, held)
+        self._taken += self._held.take_ready(place)
 
-    async def _bind(self, place: PlaceKey, prompt: HeldPrompt) -> None:
-        first = prompt.parts[0]
+    async def _bind(self, place: PlaceKey, held: HeldPrompt) -> None:
         target = await find_target(self._to, place)
         await store(
             self._to.journal_tx,
             lambda reply: journal.Dispatch(
-                row_id=prompt.first_row,
-                chat_id=first.prepared.chat_id,
-                topic=first.prepared.topic,
+                row_id=held.first_row,
+                chat_id=held.prompt.chat_id,
+                topic=held.prompt.topic,
                 reply=reply,
             ),
         )
-        prompt.bound = True
+        held.bound = True
         if target is None:
             return
-        prompt.dispatched_to = target.session_id
+        held.dispatched_to = target.session_id
         if target.live and target.capacity is None:
-            prompt.window = None  # it has no turns: it is given rows as they come
-        elif target.busy and prompt.window is not None:
-            self._marks.put(first.prepared.message_id)
+            held.window = None  # it has no turns: it is given rows as they come
+        elif target.busy and held.window is not None:
+            self._marks.put(held.prompt.message_id)
 
     async def take_comment(self, inbound: Inbound, comment: CommentAdded) -> None:
         """Take a comment of a document; its text is fetched first."""
-        prepared = prepared_comment(self._account, comment)
-        part = Part(inbound.row_id, prepared, complete=False)
-        place = self._to.place(prepared)
+        prompt = of_comment(comment)
+        place = self._to.place(prompt)
+        part = Part(inbound.row_id, prompt, complete=False)
         self._held.add(place, HeldPrompt([part], inbound.row_id))
         await self._advance(place)
-        self._nursery.start_soon(self._fetch_comment, inbound.row_id, comment, prepared)
+        self._nursery.start_soon(self._fetch_comment, inbound.row_id, comment, prompt)
 
-    async def _fetch_comment(
-        self, row_id: RowId, comment: CommentAdded, prepared: Prepared
-    ) -> None:
+    async def _fetch_comment(self, row_id: RowId, comment: CommentAdded, prompt: Prompt) -> None:
         text = await self._fetcher.comment(comment)
         content = "[comment that could not be read]" if text is None else text
-        whole = msgspec.structs.replace(prepared, content=content)
-        await self._to.intake_tx.send(intake.ContentFetched(row_id=row_id, prepared=whole))
+        whole = msgspec.structs.replace(prompt, content=content)
+        await self._to.intake_tx.send(intake.ContentFetched(row_id=row_id, prompt=whole))
 
     async def _fetch(self, row_id: RowId, message: MessageReceived, content: Content) -> None:
-        whole = await self._fetcher.complete(message, content)
-        prepared = self._prepared(message, whole)
-        await self._to.intake_tx.send(intake.ContentFetched(row_id=row_id, prepared=prepared))
+        whole = self._prompt(message, await self._fetcher.complete(message, content))
+        await self._to.intake_tx.send(intake.ContentFetched(row_id=row_id, prompt=whole))
 
     async def completed(self, message: intake.ContentFetched) -> None:
         """What a message carries is here: let go what can go, in order."""
-        place = self._to.place(message.prepared)
-        self._held.complete(place, message.row_id, message.prepared)
+        place = self._to.place(message.prompt)
+        self._held.complete(place, message.row_id, message.prompt)
         await self._advance(place)
 
     async def make_ready(self) -> None:
@@ -206,51 +184,49 @@ class Prompts:
         taken, self._taken = self._taken, []
         if not taken:
             return
-        places = {self._to.place(prompt.prepared) for prompt in taken}
+        places = {self._to.place(one.prompt) for one in taken}
         targets = {place: await find_target(self._to, place) for place in places}
-        capacities = {place: one.capacity for place, one in targets.items() if one is not None}
-        prompts = [
-            msgspec.structs.replace(
-                prompt, capacity=capacities.get(self._to.place(prompt.prepared))
-            )
-            for prompt in taken
-        ]
-        full = await prepare_rows(self._to.journal_tx, prompts)
-        ready = [prompt for prompt in prompts if prompt not in full]
+        for one in taken:
+            target = targets[self._to.place(one.prompt)]
+            one.capacity = target.capacity if target else None
+        full = await prepare_rows(self._to.journal_tx, taken)
+        ready = [one for one in taken if one not in full]
         self._mark_waiting(ready, targets)
-        for prompt in full:
-            self._refused[prompt.row_id] = prompt
-            self._nursery.start_soon(self._refuse, prompt, targets[self._to.place(prompt.prepared)])
-        last = {(self._to.place(one.prepared), one.dispatched_to): one for one in ready}
-        for (place, _), prompt in last.items():
+        for one in full:
+            self._refused[one.row_ids[0]] = one
+            self._nursery.start_soon(self._refuse, one, targets[self._to.place(one.prompt)])
+        last = {(self._to.place(one.prompt), one.dispatched_to): one for one in ready}
+        for (place, _), one in last.items():
             await self._to.ownership_tx.send(
                 ownership.RowReady(
-                    row_id=prompt.row_id,
+                    row_id=one.row_ids[0],
                     place=place,
-                    dispatched_to=prompt.dispatched_to,
+                    dispatched_to=one.dispatched_to,
                 )
             )
-            self._notify_if_nobody_is_there(prompt.prepared, targets[place])
+            self._notify_if_nobody_is_there(one.prompt, targets[place])
 
-    def _mark_waiting(self, ready: list[Prompt], targets: Targets) -> None:
+    def _mark_waiting(self, ready: list[HeldPrompt], targets: Targets) -> None:
         """Whoever has to wait for a turn in flight, or for one before it here, sees it landed."""
         busy = {one.session_id for one in targets.values() if one is not None and one.busy}
-        for prompt in ready:
-            target = targets[self._to.place(prompt.prepared)]
+        for one in ready:
+            target = targets[self._to.place(one.prompt)]
             if target is None or target.capacity is None:
                 continue
             if target.session_id in busy:
-                self._marks.put(prompt.prepared.message_id)
+                self._marks.put(one.prompt.message_id)
             busy.add(target.session_id)
 
-    async def _refuse(self, prompt: Prompt, target: ownership.ChatTarget | None) -> None:
+    async def _refuse(self, held: HeldPrompt, target: ownership.ChatTarget | None) -> None:
         """Notify the sender that the lane is full. Until that is done the row is not closed."""
         text = strings.LANE_FULL.format(
             alias=target.alias if target else "", count=ownership.WAITING_ROWS_MAX
         )
-        message = prompt.prepared
+        message = held.prompt
         delivered = await self._answers.deliver(message.message_id, message.chat_id, text, "full")
-        await self._to.intake_tx.send(intake.RefusalSent(row_id=prompt.row_id, delivered=delivered))
+        await self._to.intake_tx.send(
+            intake.RefusalSent(row_id=held.row_ids[0], delivered=delivered)
+        )
 
     async def refused(self, message: intake.RefusalSent) -> bool:
         """Close the row whose sender was notified.
@@ -270,12 +246,11 @@ class Prompts:
         self._refused.pop(message.row_id, None)
         return not message.delivered
 
-    def _prepared(self, message: MessageReceived, content: Content) -> Prepared:
-        by_admin = self._is_admin(message.sender_id)
-        return prepared_message(self._account, message, content, by_admin=by_admin)
+    def _prompt(self, message: MessageReceived, content: Content) -> Prompt:
+        return of_message(message, content, by_admin=self._is_admin(message.sender_id))
 
     def _notify_if_nobody_is_there(
-        self, message: Prepared, target: ownership.ChatTarget | None
+        self, message: Prompt, target: ownership.ChatTarget | None
     ) -> None:
         if target is None or target.live:
             return

@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-import msgspec
 import trio
 
+from actors.intake.holding import HeldPrompt
 from actors.kit.mailbox import Reply
 from actors.messages import journal
-from protocol.ids import ChatId, RowId, SessionId
-from protocol.routing.delivery import Prepared, RowState
+from protocol.ids import ChatId, RowId
+from protocol.routing.delivery import RowState
 
 JOURNAL_WITHIN_S: Final = 5.0
 
@@ -30,37 +30,20 @@ async def store(
     return await journal.ask_journal_until_stored(journal_tx, build, within_s=JOURNAL_WITHIN_S)
 
 
-class Prompt(msgspec.Struct, frozen=True, kw_only=True):
-    """A row on its way to ``ready``, and the capacity there is where it goes."""
-
-    row_id: RowId
-    prepared: Prepared
-    joined: journal.Joined | None = None
-    dispatched_to: SessionId | None = None
-    """The session its chat was on when it came, where that is some time ago."""
-    capacity: journal.Capacity | None = None
-
-    @property
-    def row_ids(self) -> tuple[RowId, ...]:
-        """Its rows, in order."""
-        others = () if self.joined is None else self.joined.others
-        return (self.row_id, *(one.row_id for one in others))
-
-
 PrepareAnswer = journal.Done | journal.LaneFull | journal.Failed
 
 
 async def prepare_rows(
     journal_tx: trio.MemorySendChannel[journal.JournalMessage],
-    prompts: Sequence[Prompt],
-) -> list[Prompt]:
+    prompts: Sequence[HeldPrompt],
+) -> list[HeldPrompt]:
     """Make rows ready, in order and in as few commits as the journal makes of them.
 
     Return those the lane had no capacity for; nothing has become of them.
     """
-    waiting: list[tuple[trio.MemoryReceiveChannel[PrepareAnswer], Prompt]] = []
-    failed: list[Prompt] = []
-    full: list[Prompt] = []
+    waiting: list[tuple[trio.MemoryReceiveChannel[PrepareAnswer], HeldPrompt]] = []
+    failed: list[HeldPrompt] = []
+    full: list[HeldPrompt] = []
     with trio.move_on_after(JOURNAL_WITHIN_S):
         for prompt in prompts:
             tx, rx = trio.open_memory_channel[PrepareAnswer](1)
@@ -84,20 +67,25 @@ async def prepare_rows(
     return full
 
 
-def _prepare(prompt: Prompt, reply: Reply[PrepareAnswer]) -> journal.Prepare:
+def _prepare(held: HeldPrompt, reply: Reply[PrepareAnswer]) -> journal.Prepare:
+    first, *others = held.parts
+    joined = journal.Joined(
+        to=held.first_row,
+        others=tuple(journal.PreparedRow(row_id=one.row_id, prompt=one.prompt) for one in others),
+    )
     return journal.Prepare(
-        row_id=prompt.row_id,
-        prepared=prompt.prepared,
-        joined=prompt.joined,
-        capacity=prompt.capacity,
+        row_id=first.row_id,
+        prompt=first.prompt,
+        joined=joined if others else None,
+        capacity=held.capacity,
         reply=reply,
     )
 
 
 async def _prepare_until_stored(
-    journal_tx: trio.MemorySendChannel[journal.JournalMessage], prompt: Prompt
+    journal_tx: trio.MemorySendChannel[journal.JournalMessage], held: HeldPrompt
 ) -> PrepareAnswer:
-    answer: PrepareAnswer = await store(journal_tx, lambda reply: _prepare(prompt, reply))
+    answer: PrepareAnswer = await store(journal_tx, lambda reply: _prepare(held, reply))
     return answer
 
 

@@ -13,16 +13,15 @@ import structlog
 
 from actors.journal.db import Db, Later, Value, change
 from actors.journal.joined import together
+from actors.journal.prompts import decode_prompt
 from actors.messages import journal
 from protocol.ids import AccountId, ChatId, EventId, MessageId, OpenId, RowId, SessionId
-from protocol.routing.delivery import Offer, Prepared
+from protocol.routing.delivery import Offer
 from protocol.routing.receivers import ChatKnown
 
 _DAMAGE = (msgspec.MsgspecError, UnicodeError, TypeError)
 
 log = structlog.get_logger()
-
-_decode_prepared = msgspec.msgpack.Decoder(Prepared).decode
 
 
 def note_given(db: Db, session_id: SessionId, offer: Offer) -> None:
@@ -31,7 +30,7 @@ def note_given(db: Db, session_id: SessionId, offer: Offer) -> None:
         "INSERT INTO given (session_id, chat_id, account) VALUES (?1, ?2, ?3)"
         " ON CONFLICT DO NOTHING",
         session_id,
-        offer.prepared.chat_id,
+        offer.prompt.chat_id,
         offer.account,
     )
     db.execute(
@@ -41,13 +40,13 @@ def note_given(db: Db, session_id: SessionId, offer: Offer) -> None:
         " chat_type = ?5, message_id = ?6, sender_id = ?7, row_id = ?8, topic = ?9",
         session_id,
         offer.account,
-        offer.prepared.chat_id,
-        offer.prepared.meta.get("thread_id", ""),
-        offer.prepared.chat_type,
-        offer.prepared.message_id,
-        offer.prepared.sender_id,
+        offer.prompt.chat_id,
+        offer.prompt.thread_id or "",
+        offer.prompt.chat_type,
+        offer.prompt.message_id,
+        offer.prompt.sender_id,
         offer.row_id,
-        offer.prepared.topic,
+        offer.prompt.topic,
     )
 
 
@@ -151,7 +150,7 @@ def where_is(db: Db, message: journal.WhereIs) -> journal.MessageAt | None:
 def unanswered(db: Db, message: journal.Unanswered) -> tuple[journal.UnansweredRow, ...]:
     """Return the rows this session was given and has not answered, oldest first."""
     sql = (
-        "SELECT row_id, event_id, attempt, received_at, message_key,"
+        "SELECT row_id, account, event_id, attempt, received_at, message_key,"
         " (SELECT prepared FROM content WHERE content.row_id = inbound.row_id) FROM inbound"
         " WHERE state IN ('offered', 'delivered') AND session_id = ?1"
     )
@@ -165,16 +164,17 @@ def unanswered(db: Db, message: journal.Unanswered) -> tuple[journal.UnansweredR
     values.append(message.limit)
     rows = db.execute(f"{sql} ORDER BY row_id LIMIT ?{len(values)}", *values).all()
     found: list[journal.UnansweredRow] = []
-    for row_id, event_id, attempt, received_at, key, blob in rows:
+    for row_id, account, event_id, attempt, received_at, key, blob in rows:
         try:
             found.append(
                 journal.UnansweredRow(
                     row_id=RowId(row_id),
+                    account=AccountId(account),
                     event_id=EventId(event_id),
                     attempt=attempt,
                     received_at_ms=received_at,
                     message_id=None if key is None else MessageId(key),
-                    prepared=_decode_prepared(blob),
+                    prompt=decode_prompt(blob),
                 )
             )
         except _DAMAGE as damage:
@@ -194,15 +194,15 @@ def find_attachment(db: Db, message: journal.FindAttachment) -> journal.GivenAtt
     ).all()
     for row_id, account, blob in rows:
         try:
-            prepared = _decode_prepared(blob)
+            prompt = decode_prompt(blob)
         except _DAMAGE as damage:
             log.error("journal.row_unreadable", row=row_id, reason=str(damage)[:500])  # noqa: TRY400 -- as above
             continue
-        for attachment in prepared.attachments:
+        for attachment in prompt.attachments:
             if attachment.file_key == message.file_key:
                 return journal.GivenAttachment(
                     account=AccountId(account),
-                    message_id=prepared.message_id,
+                    message_id=prompt.message_id,
                     attachment=attachment,
                 )
     return None

@@ -72,13 +72,13 @@ def answer_question(db: Db, message: journal.AnswerQuestion) -> journal.Done:
     db.execute("DELETE FROM question WHERE question_id = ?1", message.question_id)
     db.execute(
         "UPDATE content SET prepared = ?1 WHERE row_id = ?2",
-        _encode(message.prepared),
+        _encode(message.prompt),
         message.row_id,
     )
     db.execute(
         "UPDATE inbound SET state = 'ready', chat_id = ?1, routed_to = ?2, message_key = ?3"
         " WHERE row_id = ?4",
-        message.prepared.chat_id,
+        message.prompt.chat_id,
         message.session_id,
         message.card_id,
         message.row_id,

@@ -14,11 +14,11 @@ import structlog
 from actors.journal.correspondence import note_given
 from actors.journal.db import Db, Later, Rows, change, the_one
 from actors.journal.joined import together
+from actors.journal.prompts import decode_prompt
 from actors.journal.waiting import (
     CLOSED,
     DAMAGE,
     count_waiting,
-    decode_prepared,
     queues_of,
     set_aside,
 )
@@ -134,7 +134,7 @@ def prepare(
     """Make the row ready, with those joined to it."""
     joined = message.joined
     rows = (
-        journal.PreparedRow(row_id=message.row_id, prepared=message.prepared),
+        journal.PreparedRow(row_id=message.row_id, prompt=message.prompt),
         *(() if joined is None else joined.others),
     )
     capacity = message.capacity
@@ -154,8 +154,8 @@ def prepare(
 def _make_ready(db: Db, row: journal.PreparedRow, joined_to: RowId | None) -> Rows | None:
     """Make one row ready. What can't be stored as it is would fail for ever: set it aside."""
     try:
-        blob = _encode(row.prepared)
-        row.prepared.chat_id.encode()
+        blob = _encode(row.prompt)
+        row.prompt.chat_id.encode()
     except DAMAGE as damage:
         set_aside(db, row.row_id, damage, only_if=RowState.RECEIVED)
         return None
@@ -170,9 +170,9 @@ def _make_ready(db: Db, row: journal.PreparedRow, joined_to: RowId | None) -> Ro
         "UPDATE inbound SET state = 'ready', chat_id = ?1, topic = ?3, joined_to = ?4, routed_to ="  # noqa: S608 -- likewise
         " coalesce(routed_to, (SELECT first.routed_to FROM inbound AS first"
         f" WHERE first.row_id = ?4), {BOUND_TO}) WHERE row_id = ?2 AND state = 'received'",
-        row.prepared.chat_id,
+        row.prompt.chat_id,
         row.row_id,
-        row.prepared.topic,
+        row.prompt.topic,
         joined_to,
     )
 
@@ -210,8 +210,8 @@ def offer_next(db: Db, message: journal.OfferNext) -> Offer | None:
             return None
         offers = [offer for row_id in row_ids if (offer := _offer(db, row_id, message)) is not None]
         if offers:
-            whole = joining.prompt_of([one.prepared for one in offers])
-            offer = msgspec.structs.replace(offers[0], prepared=whole)
+            whole = joining.prompt_of([one.prompt for one in offers])
+            offer = msgspec.structs.replace(offers[0], prompt=whole)
             note_given(db, message.session_id, offer)
             return offer
 
@@ -270,7 +270,7 @@ def _offer(db: Db, row_id: RowId, message: journal.OfferNext) -> Offer | None:
             attempt=attempt,
             lease_epoch=message.lease_epoch,
             dispatched_to=None if dispatched_to is None else SessionId(dispatched_to),
-            prepared=decode_prepared(blob),
+            prompt=decode_prompt(blob),
         )
     except DAMAGE as damage:
         set_aside(db, row_id, damage)

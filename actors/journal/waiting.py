@@ -14,10 +14,11 @@ import structlog
 from actors.journal.commands import COUNT_CLAIMED
 from actors.journal.db import Db, Later, change, the_one
 from actors.journal.joined import PROMPTS, together
+from actors.journal.prompts import decode_prompt
 from actors.messages import journal
 from protocol.ids import RowId, SessionId
 from protocol.routing import joining
-from protocol.routing.delivery import Prepared, RowState
+from protocol.routing.delivery import RowState
 
 NOTE_CHARS_MAX: Final = 500
 CLOSED: Final = "('answered', 'command', 'damaged', 'expired', 'refused')"
@@ -26,8 +27,6 @@ DAMAGE: Final = (msgspec.MsgspecError, UnicodeError, TypeError)
 """What decoding a damaged row raises; an error of SQLite itself is no damage of a row."""
 
 log = structlog.get_logger()
-
-decode_prepared = msgspec.msgpack.Decoder(Prepared).decode
 
 
 def count_waiting(db: Db, capacity: journal.Capacity) -> int:
@@ -47,7 +46,7 @@ def count_waiting(db: Db, capacity: journal.Capacity) -> int:
 def waiting(db: Db, message: journal.Waiting) -> tuple[journal.WaitingRow, ...]:
     first, second = (*queues_of(message.session_id, takes_unbound=message.takes_unbound), None)[:2]
     prompts: dict[int, list[journal.WaitingRow]] = {}
-    for row_id, received_at, prompt, blob in db.execute(
+    for row_id, received_at, leader, blob in db.execute(
         "SELECT row_id, received_at, coalesce(joined_to, row_id), prepared"
         " FROM inbound JOIN content USING (row_id)"
         " WHERE state = 'ready' AND routed_to IN (?1, ?2) ORDER BY row_id LIMIT ?3",
@@ -56,15 +55,15 @@ def waiting(db: Db, message: journal.Waiting) -> tuple[journal.WaitingRow, ...]:
         message.limit * joining.JOINED_MAX,
     ).all():
         try:
-            prepared = decode_prepared(blob)
+            prompt = decode_prompt(blob)
         except DAMAGE as damage:
             set_aside(db, RowId(row_id), damage)
             continue
-        prompts.setdefault(prompt, []).append(
-            journal.WaitingRow(row_id=RowId(row_id), received_at_ms=received_at, prepared=prepared)
+        prompts.setdefault(leader, []).append(
+            journal.WaitingRow(row_id=RowId(row_id), received_at_ms=received_at, prompt=prompt)
         )
     return tuple(
-        msgspec.structs.replace(rows[0], prepared=joining.prompt_of([one.prepared for one in rows]))
+        msgspec.structs.replace(rows[0], prompt=joining.prompt_of([one.prompt for one in rows]))
         for rows in list(prompts.values())[: message.limit]
     )
 

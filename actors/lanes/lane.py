@@ -13,13 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 import structlog
 import trio
 
 from actors.kit.mailbox import ActorGone, ask, is_empty, offer
 from actors.lanes.marks import Marks
-from actors.lanes.opening import deliver, own_turn_opening, turn_opening
+from actors.lanes.opening import own_turn_opening, turn_opening
 from actors.lanes.peers import Peers
 from actors.lanes.running import RunningTurn, may_stop, turn_to_stop
 from actors.lanes.settings import LaneSettings
@@ -143,7 +142,7 @@ class Lane:
         self._nursery.start_soon(self._fetch, self._peer)
 
     async def _fetch(self, peer: lane.Attached) -> None:
-        row: ownership.NextRow | None = None
+        row: Offer | None = None
         failed = False
         try:
             row = await ask(
@@ -154,31 +153,32 @@ class Lane:
                 within_s=ASK_WITHIN_S,
             )
             if row is not None:
-                row = msgspec.structs.replace(row, offer=await self._to.complete(row.offer))
+                row = await self._to.complete(row)
         except (trio.TooSlowError, ActorGone):
             failed = True
             await trio.sleep(ASK_AGAIN_S)
-        await self._own.send(lane.Fetched(connection_id=peer.connection_id, row=row, failed=failed))
+        await self._own.send(
+            lane.Fetched(connection_id=peer.connection_id, offer=row, failed=failed)
+        )
 
     def _fetched(self, fetched: lane.Fetched) -> None:
         self._fetching = False
-        self._more = self._more or fetched.failed or fetched.row is not None
-        if fetched.row is None:
+        self._more = self._more or fetched.failed or fetched.offer is not None
+        if fetched.offer is None:
             return
         if self._peer is None or self._peer.connection_id != fetched.connection_id:
             return  # the older connection's end has released this row
-        self._begin(self._peer, fetched.row)
+        self._begin(self._peer, fetched.offer)
 
-    def _begin(self, peer: lane.Attached, fetched: ownership.NextRow) -> None:
-        row = fetched.offer
+    def _begin(self, peer: lane.Attached, row: Offer) -> None:
         turn_id = ids.turn_id(self._settings.random_bytes(ids.TURN_ID_BYTES))
         inputs: trio.MemorySendChannel[turn.TurnInput] | None = None
         if vocabulary.CAPABILITY_TURNS in peer.capabilities:
-            self._turn = self._show(turn_opening(peer, fetched, turn_id, self._settings), row)
+            self._turn = self._show(turn_opening(peer, row, turn_id, self._settings), row)
             inputs = self._turn.inputs.clone()
         else:
             self._marks.add(lane.Given(row, turn_id, peer.alias), self._nursery)
-        offer(peer.link, link.Offered(deliver=deliver(row, turn_id), turn=inputs))
+        offer(peer.link, link.Give(offer=row, turn_id=turn_id, turn=inputs))
 
     def _open_own_turn(self, wish: lane.OpenOwnTurn) -> lane.OwnTurnOpened | lane.OwnTurnRefused:
         peer = self._peer

@@ -1,46 +1,31 @@
-"""How a turn starts: where it is shown, as what, and what its proxy is given."""
+"""How a turn starts: where it is shown, and as what."""
 
 from __future__ import annotations
 
 from actors.lanes.settings import LaneSettings, streams_in
-from actors.messages import lane, ownership, turn
+from actors.messages import lane, turn
 from protocol.ids import TurnId
 from protocol.routing.delivery import Offer
-from protocol.wire import messages as wire
-
-
-def deliver(row: Offer, turn_id: TurnId) -> wire.Deliver:
-    return wire.Deliver(
-        event_id=row.event_id,
-        turn_id=turn_id,
-        attempt=row.attempt,
-        lease_epoch=row.lease_epoch,
-        chat_id=row.prepared.chat_id,
-        content=row.prepared.content,
-        meta=row.prepared.meta,
-        attachments=list(row.prepared.attachments),
-    )
 
 
 def turn_opening(
-    peer: lane.Attached, fetched: ownership.NextRow, turn_id: TurnId, settings: LaneSettings
+    peer: lane.Attached, row: Offer, turn_id: TurnId, settings: LaneSettings
 ) -> turn.TurnOpening:
     """Return the opening of a turn that answers a message."""
-    row = fetched.offer
-    prepared = row.prepared
-    streams = streams_in(settings, row.account, prepared.chat_id, prepared.chat_type)
+    prompt = row.prompt
+    streams = streams_in(settings, row.account, prompt.chat_id, prompt.chat_type)
     return turn.TurnOpening(
         turn_id=turn_id,
         session_id=peer.session_id,
         alias=peer.alias,
         account=row.account,
-        chat_id=prepared.chat_id,
-        message_id=prepared.message_id,
-        sender_id=prepared.sender_id,
-        chat_type=prepared.chat_type,
+        chat_id=prompt.chat_id,
+        message_id=prompt.message_id,
+        sender_id=prompt.sender_id,
+        chat_type=prompt.chat_type,
         mode="streaming" if streams else "static",
-        reply_mode=fetched.reply_mode or settings.session_reply_mode,
-        topic=prepared.topic,
+        reply_mode=row.reply_mode or settings.session_reply_mode,
+        topic=prompt.topic,
     )
 
 

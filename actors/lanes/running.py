@@ -23,7 +23,7 @@ class RunningTurn:
         self.opening = opening
         self.mode = opening.mode
         self.row_id = None if row is None else row.row_id
-        self.message_ids = () if row is None else row.prepared.message_ids
+        self.message_ids = () if row is None else row.prompt.message_ids
         self.inputs = inputs
         self.cancelled = False
         self.revoked = False

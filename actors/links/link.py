@@ -285,9 +285,9 @@ class Link:
         await self._admitted.wait()
         async for message in self._inbox:
             match message:
-                case link.Offered() if not self._options.ready.is_set():
+                case link.Give() if not self._options.ready.is_set():
                     self._nursery.start_soon(self._give_when_ready, message)
-                case link.Offered():
+                case link.Give():
                     self._give(message)
                 case link.ChooseOption():
                     self._options.choose(message)
@@ -302,15 +302,14 @@ class Link:
                     at = list(self._settings.successor()) if reason == "shutdown" else []
                     self._end(wire.Bye(reason=reason, retry_after_ms=retry_after_ms, at=at))
 
-    async def _give_when_ready(self, offered: link.Offered) -> None:
+    async def _give_when_ready(self, row: link.Give) -> None:
         with trio.move_on_after(CHOSEN_WITHIN_S):
             await self._options.ready.wait()
         self._options.ready.set()
-        self._give(offered)
+        self._give(row)
 
-    def _give(self, offered: link.Offered) -> None:
-        self._turns.given(offered)
-        self._send(offered.deliver)
+    def _give(self, row: link.Give) -> None:
+        self._send(self._turns.given(row))
 
     async def _watch_liveness(self) -> None:
         """Time out a proxy that does not register, and give up one that is silent."""

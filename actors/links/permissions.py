@@ -10,7 +10,8 @@ import trio
 from actors.kit.mailbox import offer
 from actors.messages import approvals, journal, link
 from protocol.cards.approval import Place
-from protocol.ids import AccountId, ChatId, ConnectionId, MessageId, OpenId, SessionId, TurnId
+from protocol.ids import AccountId, ConnectionId, MessageId, SessionId, TurnId
+from protocol.routing.delivery import Offer
 from protocol.wire import messages as wire
 
 TURNS_MAX: Final = 1_024
@@ -40,21 +41,20 @@ class Permissions:
     def admitted(self, session_id: SessionId, alias: str) -> None:
         self._session_id, self._alias = session_id, alias
 
-    def given(self, deliver: wire.Deliver) -> None:
+    def given(self, row: Offer, turn_id: TurnId) -> None:
         """Remember where a message came from."""
-        meta = deliver.meta
-        place = Place(
-            account=AccountId(meta.get("account", "")),
-            chat_id=ChatId(deliver.chat_id),
-            message_id=MessageId(meta.get("message_id", "")),
-            sender_id=OpenId(meta.get("sender_id", "")),
-            chat_type=meta.get("chat_type", ""),
-            lease_epoch=deliver.lease_epoch,
+        prompt = row.prompt
+        self._places[turn_id] = Place(
+            account=row.account,
+            chat_id=prompt.chat_id,
+            message_id=prompt.message_id,
+            sender_id=prompt.sender_id,
+            chat_type=prompt.chat_type,
+            lease_epoch=row.lease_epoch,
         )
-        self._places[TurnId(deliver.turn_id)] = place
         if len(self._places) > TURNS_MAX:
             del self._places[next(iter(self._places))]
-        self._account = place.account
+        self._account = row.account
 
     def opened(self, turn_id: TurnId, place: journal.TurnPlace) -> None:
         """Remember where a turn of the session's own is shown: its starter is asked."""

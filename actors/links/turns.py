@@ -10,6 +10,7 @@ from actors.links.own_turns import OwnTurnPeers, open_own_turn
 from actors.links.permissions import Permissions
 from actors.messages import link, turn
 from protocol.ids import ConnectionId, SessionId, TurnId
+from protocol.routing.delivery import deliver
 from protocol.wire import messages as wire
 from protocol.wire.link import LinkMachine, join_deltas
 from protocol.wire.pieces import in_pieces
@@ -31,13 +32,13 @@ class Turns:
         self._own_turns = own_turns
         self._turns: dict[TurnId, trio.MemorySendChannel[turn.TurnInput]] = {}
 
-    def given(self, offered: link.Offered) -> None:
-        """The session is given a message: what it answers belongs to this turn."""
-        if offered.turn is not None:
-            turn_id = TurnId(offered.deliver.turn_id)
-            self._turns[turn_id] = offered.turn
-            self._machine.open_turn(turn_id)
-        self._permissions.given(offered.deliver)
+    def given(self, given: link.Give) -> wire.Deliver:
+        """The session is given a row: what it answers belongs to this turn."""
+        if given.turn is not None:
+            self._turns[given.turn_id] = given.turn
+            self._machine.open_turn(given.turn_id)
+        self._permissions.given(given.offer, given.turn_id)
+        return deliver(given.offer, given.turn_id)
 
     async def open_own(self, session_id: SessionId, wish: wire.TurnOpen) -> wire.FromDaemon | None:
         """Open a turn that nobody asked for; return the refusal if there is one."""

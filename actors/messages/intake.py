@@ -7,7 +7,7 @@ import msgspec
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from protocol.ids import ChatId, MessageId, OpenId, PlaceKey, RowId
-from protocol.routing.delivery import Inbound, Prepared
+from protocol.routing.delivery import Inbound, Prompt
 from protocol.routing.pairing import AccessBook, Request
 
 
@@ -59,7 +59,7 @@ class ContentFetched(Message, frozen=True, kw_only=True):
     """From the intake's own child: what a message carries was fetched, or was not."""
 
     row_id: RowId
-    prepared: Prepared
+    prompt: Prompt
 
 
 class RefusalSent(Message, frozen=True, kw_only=True):

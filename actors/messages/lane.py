@@ -9,7 +9,6 @@ from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.journal import TurnPlace
 from actors.messages.link import LinkMessage
-from actors.messages.ownership import NextRow
 from actors.messages.turn import Mode, TurnInput
 from protocol.ids import (
     ChatId,
@@ -175,7 +174,7 @@ class Fetched(Message, frozen=True, kw_only=True):
     """From the lane's own child: the row it asked for, or None and how it was."""
 
     connection_id: ConnectionId
-    row: NextRow | None
+    offer: Offer | None
     failed: bool = False
 
 

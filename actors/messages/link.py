@@ -11,14 +11,20 @@ import trio
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.turn import TurnInput
-from protocol.wire.messages import Cancel, Chosen, Deliver, PermissionVerdict, Resumed
+from protocol.ids import TurnId
+from protocol.routing.delivery import Offer
+from protocol.wire.messages import Cancel, Chosen, PermissionVerdict, Resumed
 from protocol.wire.vocabulary import ByeReason
 
 
-class Offered(Message, frozen=True, kw_only=True):
-    """Send this row. *turn* takes what the proxy sends of it; None for a channel session."""
+class Give(Message, frozen=True, kw_only=True):
+    """Give the session this row. *turn* takes what the proxy sends of it.
 
-    deliver: Deliver
+    None for a channel session, which answers by tools.
+    """
+
+    offer: Offer
+    turn_id: TurnId
     turn: trio.MemorySendChannel[TurnInput] | None
 
 
@@ -56,4 +62,4 @@ class ResumeConversation(Message, frozen=True, kw_only=True):
     reply: Reply[Resumed]
 
 
-LinkMessage = ChooseOption | ResumeConversation | Offered | CancelTurn | LeaveLink | Verdict
+LinkMessage = ChooseOption | ResumeConversation | Give | CancelTurn | LeaveLink | Verdict

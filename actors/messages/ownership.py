@@ -168,18 +168,12 @@ class IntakeStarted(Message, frozen=True, kw_only=True):
     """Rows may have become ready of which an earlier run of the intake sent no notice."""
 
 
-class NextRow(msgspec.Struct, frozen=True, kw_only=True):
-    offer: Offer
-    reply_mode: ReplyMode | None
-    """Of the session; None: as configured for all."""
-
-
 class Next(Message, frozen=True, kw_only=True):
     """A lane that is free asks for its session's next row; None: nothing for it now."""
 
     session_id: SessionId
     connection_id: ConnectionId
-    reply: Reply[NextRow | None]
+    reply: Reply[Offer | None]
 
 
 class RowAcked(Message, frozen=True, kw_only=True):

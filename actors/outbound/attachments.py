@@ -81,7 +81,7 @@ class Attachments:
         """Return the offer with what it carries on this machine, as far as that is possible."""
         missing = [
             one
-            for one in offer.prepared.attachments
+            for one in offer.prompt.attachments
             if one.path is not None and not _is_here(one.path)
         ]
         if not missing or offer.account not in self._to.gateways:
@@ -102,10 +102,10 @@ class Attachments:
                     nursery.start_soon(fetch, one)
         attachments = tuple(
             _at(one, found.get(one.file_key)) if one in missing else one
-            for one in offer.prepared.attachments
+            for one in offer.prompt.attachments
         )
         return msgspec.structs.replace(
-            offer, prepared=msgspec.structs.replace(offer.prepared, attachments=attachments)
+            offer, prompt=msgspec.structs.replace(offer.prompt, attachments=attachments)
         )
 
     async def _here(

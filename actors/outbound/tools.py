@@ -18,6 +18,7 @@ from actors.outbound.send import send
 from protocol.cards.reply import message_card, split
 from protocol.ids import MessageId
 from protocol.platform.outcomes import Accepted, Outcome, Rejected
+from protocol.routing.delivery import meta
 
 WITHIN_S: Final = 25.0
 """Of a reaction or an edit."""
@@ -103,15 +104,15 @@ async def _inbox(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> dict[
     messages: list[dict[str, Any]] = []
     size = cut = 0
     for row in rows[:limit]:
-        content = row.prepared.content
+        content = row.prompt.content
         shown = content.encode()[:INBOX_CONTENT_BYTES_MAX].decode(errors="ignore")
         message = {
             "event_id": row.event_id,
             "attempt": row.attempt,
             "age_s": max(0, now - row.received_at_ms) // 1000,
             "content": shown,
-            "meta": row.prepared.meta,
-            "attachments": msgspec.to_builtins(row.prepared.attachments),
+            "meta": meta(row.account, row.prompt),
+            "attachments": msgspec.to_builtins(row.prompt.attachments),
         }
         size += len(msgspec.msgpack.encode(message))
         if messages and size > INBOX_BYTES_MAX:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
 import structlog
 import trio
 
@@ -53,10 +54,10 @@ class Offers:
                 self._sessions.answered(session.session_id)
             if not message.reply.send(row) and row is not None:
                 # Nobody is there to be given it; the lane asks again.
-                self._sessions.ended(row.offer.row_id)
-                await self._take_back(session.connection_id, row.offer)
+                self._sessions.ended(row.row_id)
+                await self._take_back(session.connection_id, row)
 
-    async def _next_row(self, session: lease.Session) -> ownership.NextRow | None:
+    async def _next_row(self, session: lease.Session) -> Offer | None:
         epoch = self._state().lease.epoch
         row = await self._rows.next(
             session,
@@ -72,8 +73,8 @@ class Offers:
             "row.offered",
             event_id=row.event_id,
             account=row.account,
-            chat=row.prepared.chat_id,
-            message=row.prepared.message_id,
+            chat=row.prompt.chat_id,
+            message=row.prompt.message_id,
             session=session.session_id,
             attempt=row.attempt,
             epoch=row.lease_epoch,
@@ -81,7 +82,7 @@ class Offers:
         if vocabulary.CAPABILITY_TURNS in session.capabilities:
             self._sessions.began(session.session_id, row)
         mode = self._sessions.reply_mode(session.session_id)
-        return ownership.NextRow(offer=row, reply_mode=mode)
+        return msgspec.structs.replace(row, reply_mode=mode)
 
     async def _take_back(self, connection_id: ConnectionId, row: Offer) -> None:
         """The row waits again, for whoever it is routed to now."""

@@ -97,7 +97,7 @@ class Rows:
             return None  # the end of the connection released what it was offered
         connection.held[answer.event_id] = Held(
             row_id=answer.row_id,
-            place=place_key(answer.account, answer.prepared.chat_id, answer.prepared.topic),
+            place=place_key(answer.account, answer.prompt.chat_id, answer.prompt.topic),
             dispatched_to=answer.dispatched_to,
             attempt=answer.attempt,
         )

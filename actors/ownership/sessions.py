@@ -187,7 +187,7 @@ class Sessions:
     def began(self, session_id: SessionId, offer: Offer) -> None:
         self._in_flight[session_id] = _InFlight(
             offer.row_id,
-            place_key(offer.account, offer.prepared.chat_id, offer.prepared.topic),
+            place_key(offer.account, offer.prompt.chat_id, offer.prompt.topic),
         )
 
     def running(self, state: lease.State, place: PlaceKey) -> SessionId | None:

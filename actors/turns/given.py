@@ -27,7 +27,7 @@ _TRIES: Final = Tries(
 
 async def show_given(given: lane.Given, peers: Peers, cleanup: CleanupBudget) -> None:
     """Mark the message until it is over, or until cancelled: then the mark goes too."""
-    message_id = given.offer.prepared.message_id
+    message_id = given.offer.prompt.message_id
     mark = TypingMark(given.offer.account, message_id, given.turn_id, peers)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_notify_if_unread, given, peers)
@@ -39,15 +39,15 @@ async def _notify_if_unread(given: lane.Given, peers: Peers) -> None:
     with trio.move_on_after(UNREAD_S):
         await given.read.wait()
         return
-    prepared = given.offer.prepared
+    prompt = given.offer.prompt
     text = strings.NOT_READ_YET.format(alias=given.alias).speak(peers.language)
     notice = gateway.ReplyMessage(
-        message_id=prepared.message_id,
-        chat_id=prepared.chat_id,
+        message_id=prompt.message_id,
+        chat_id=prompt.chat_id,
         msg_type="text",
         content_json=msgspec.json.encode({"text": text}).decode(),
         # The same for every offer of the message: it is sent once.
-        uuid=idempotency_key(prepared.message_id, "unread"),
+        uuid=idempotency_key(prompt.message_id, "unread"),
     )
 
     async def send() -> Outcome:

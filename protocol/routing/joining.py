@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from protocol.ids import OpenId
 from protocol.routing.command import Name
-from protocol.routing.delivery import MESSAGE_IDS, Prepared
+from protocol.routing.delivery import Prompt
 
 WINDOW_MS: Final = 1_500
 WINDOW_MS_MAX: Final = 5_000
@@ -67,10 +67,10 @@ def ends(command: str) -> bool:
     return command in _ENDS
 
 
-def prompt_of(messages: Sequence[Prepared]) -> Prepared:
+def prompt_of(messages: Sequence[Prompt]) -> Prompt:
     """Return what a session is given of *messages*, at least one, in order.
 
-    Ids and meta are the first one's.
+    What else is known of it is the first one's.
     """
     first = messages[0]
     if len(messages) == 1:
@@ -78,6 +78,6 @@ def prompt_of(messages: Sequence[Prepared]) -> Prepared:
     return msgspec.structs.replace(
         first,
         content="\n\n".join(one.content for one in messages if one.content),
-        meta={**first.meta, MESSAGE_IDS: ",".join(one.message_id for one in messages)},
+        joined=tuple(one.message_id for one in messages),
         attachments=tuple(attachment for one in messages for attachment in one.attachments),
     )

@@ -11,7 +11,7 @@ from actors.messages.base import Message
 from actors.messages.journal.answers import Done, Failed
 from protocol.cards.question import Question
 from protocol.ids import AccountId, ChatId, MessageId, RowId, SessionId
-from protocol.routing.delivery import Prepared
+from protocol.routing.delivery import Prompt
 
 
 class OpenQuestion(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +61,7 @@ class AnswerQuestion(Message, frozen=True, kw_only=True):
     question_id: str
     row_id: RowId
     session_id: SessionId
-    prepared: Prepared
+    prompt: Prompt
     card_id: MessageId
     last_card: str
     reply: Reply[Done | Failed]

@@ -20,7 +20,7 @@ from protocol.ids import (
     SessionId,
     TurnId,
 )
-from protocol.routing.delivery import Prepared
+from protocol.routing.delivery import Prompt
 from protocol.routing.pairing import AccessBook
 from protocol.routing.receivers import ChatKnown
 from protocol.wire.messages import Attachment
@@ -174,11 +174,12 @@ class WhereIs(Message, frozen=True, kw_only=True):
 
 class UnansweredRow(msgspec.Struct, frozen=True, kw_only=True):
     row_id: RowId
+    account: AccountId
     event_id: EventId
     attempt: int
     received_at_ms: int
     message_id: MessageId | None
-    prepared: Prepared
+    prompt: Prompt
 
 
 class Unanswered(Message, frozen=True, kw_only=True):

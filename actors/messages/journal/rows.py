@@ -17,7 +17,7 @@ from protocol.ids import (
     RowId,
     SessionId,
 )
-from protocol.routing.delivery import EventKind, Inbound, Offer, Prepared, RowState
+from protocol.routing.delivery import EventKind, Inbound, Offer, Prompt, RowState
 from protocol.routing.history import MessageHistory
 from protocol.routing.lease import LeaseState
 from protocol.routing.roster import KnownSession, Roster
@@ -77,7 +77,7 @@ class Dispatch(Message, frozen=True, kw_only=True):
 
 class PreparedRow(msgspec.Struct, frozen=True, kw_only=True):
     row_id: RowId
-    prepared: Prepared
+    prompt: Prompt
 
 
 class Joined(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +97,7 @@ class Prepare(Message, frozen=True, kw_only=True):
     """
 
     row_id: RowId
-    prepared: Prepared
+    prompt: Prompt
     joined: Joined | None = None
     capacity: Capacity | None = None
     """None: as many may wait as come."""
@@ -109,7 +109,7 @@ class WaitingRow(msgspec.Struct, frozen=True, kw_only=True):
 
     row_id: RowId
     received_at_ms: int
-    prepared: Prepared
+    prompt: Prompt
 
 
 class Waiting(Message, frozen=True, kw_only=True):

@@ -155,7 +155,7 @@ async def test_the_start_serves_while_it_catches_up_and_the_backlog_goes_in_orde
             within_s=60,
         )
         for row in waiting:
-            order.setdefault(row.prepared.chat_id, []).append(row.row_id)
+            order.setdefault(row.prompt.chat_id, []).append(row.row_id)
         assert sum(map(len, order.values())) == 1_503
         assert all(rows == sorted(rows) for rows in order.values())
 

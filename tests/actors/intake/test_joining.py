@@ -41,10 +41,10 @@ async def test_a_picture_and_a_text_are_one_prompt(
         await trio.sleep(0.2)
         offer = await world.next_prompt()
         assert offer is not None
-        assert offer.prepared.content == "[image]\n\nwhat is that?"
-        assert offer.prepared.meta["message_ids"] == "om_1,om_2"
-        assert offer.prepared.meta["message_id"] == "om_1"
-        assert [one.file_key for one in offer.prepared.attachments] == ["img_1"]
+        assert offer.prompt.content == "[image]\n\nwhat is that?"
+        assert offer.prompt.joined == ("om_1", "om_2")
+        assert offer.prompt.message_id == "om_1"
+        assert [one.file_key for one in offer.prompt.attachments] == ["img_1"]
 
 
 async def test_a_picture_nobody_says_anything_of_goes_alone(
@@ -55,7 +55,7 @@ async def test_a_picture_nobody_says_anything_of_goes_alone(
         await trio.sleep(1.6)
         offer = await world.next_prompt()
         assert offer is not None
-        assert "message_ids" not in offer.prepared.meta
+        assert not offer.prompt.joined
 
 
 async def test_what_comes_too_late_is_a_prompt_of_its_own(

@@ -188,7 +188,7 @@ class World:
         """Take all there are; return the messages of each."""
         found: list[tuple[str, ...]] = []
         while (offer := await self.next_prompt()) is not None:
-            found.append(offer.prepared.message_ids)
+            found.append(offer.prompt.message_ids)
         return found
 
     # ── its peers ───────────────────────────────────────────────────────────

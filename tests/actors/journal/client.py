@@ -25,7 +25,7 @@ from protocol.ids import (
     SessionId,
     TurnId,
 )
-from protocol.routing.delivery import EventKind, Inbound, Offer, Prepared, RowState
+from protocol.routing.delivery import EventKind, Inbound, Offer, Prompt, RowState
 from protocol.routing.history import MessageHistory
 from protocol.routing.lease import LeaseState
 
@@ -34,17 +34,17 @@ NOBODY: Reply[Any] = Reply(trio.open_memory_channel[Any](1)[0])
 """For messages whose answer is what ``Store.apply`` returns."""
 
 
-def prepared(place: str = "oc_1", content: str = "hello", message: str = "om_1") -> Prepared:
+def prompt(place: str = "oc_1", content: str = "hello", message: str = "om_1") -> Prompt:
     """Return a message of a chat, or of a topic: ``oc_1#omt_1``."""
     chat, _, topic = place.partition("#")
-    return Prepared(
+    return Prompt(
+        kind="message",
         chat_id=ChatId(chat),
         topic=topic or None,
         message_id=MessageId(message),
         sender_id=OpenId("ou_1"),
         chat_type="p2p",
         content=content,
-        meta={"kind": "message"},
     )
 
 
@@ -134,13 +134,13 @@ class JournalClient:
         """Say whether the row, and those *joined*, became ready; None: too many wait."""
         others = tuple(
             journal.PreparedRow(
-                row_id=RowId(row), prepared=prepared(chat, f"{content} {row}", f"om_{row}")
+                row_id=RowId(row), prompt=prompt(chat, f"{content} {row}", f"om_{row}")
             )
             for row in joined
         )
         message = journal.Prepare(
             row_id=RowId(row_id),
-            prepared=prepared(chat, content, f"om_{row_id}"),
+            prompt=prompt(chat, content, f"om_{row_id}"),
             joined=journal.Joined(to=RowId(joined_to or row_id), others=others) if joined else None,
             capacity=capacity,
             reply=NOBODY,

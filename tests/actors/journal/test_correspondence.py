@@ -15,7 +15,7 @@ from protocol.ids import AccountId, ChatId, EventId, MessageId, RowId, SessionId
 from protocol.routing.delivery import RowState
 from protocol.routing.pairing import AccessBook
 from protocol.wire.messages import Attachment
-from tests.actors.journal.client import ACCOUNT, NOBODY, JournalClient, prepared
+from tests.actors.journal.client import ACCOUNT, NOBODY, JournalClient, prompt
 
 S, OTHER = SessionId("s"), SessionId("other")
 CHAT = ChatId("oc_1")
@@ -181,9 +181,9 @@ def with_attachment(client: JournalClient, event: str, *, joined: int | None = N
     """Make a row ready that carries the file ``file_EVENT``; return its number."""
     row_id = client.append(event).row_id
     carries = Attachment(kind="file", name="a.pdf", file_key=f"file_{event}")
-    one = msgspec.structs.replace(prepared(message=f"om_{event}"), attachments=(carries,))
+    one = msgspec.structs.replace(prompt(message=f"om_{event}"), attachments=(carries,))
     lead = None if joined is None else journal.Joined(to=RowId(joined), others=())
-    client.ask(journal.Prepare(row_id=row_id, prepared=one, joined=lead, reply=NOBODY))
+    client.ask(journal.Prepare(row_id=row_id, prompt=one, joined=lead, reply=NOBODY))
     return row_id
 
 

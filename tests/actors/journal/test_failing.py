@@ -14,7 +14,7 @@ from actors.journal import SqliteStore
 from actors.messages import journal
 from protocol.ids import ConnectionId, EventId, RowId
 from protocol.routing.delivery import RowState
-from tests.actors.journal.client import NOBODY, JournalClient, append_message, entry, prepared
+from tests.actors.journal.client import NOBODY, JournalClient, append_message, entry, prompt
 
 
 @pytest.fixture
@@ -230,8 +230,8 @@ def test_what_cannot_be_stored_as_prepared_is_set_aside_not_tried_for_ever(
 
 def test_only_a_row_being_prepared_is_set_aside_for_it(in_memory: JournalClient) -> None:
     row_id = in_memory.ready("e1")
-    bad = prepared(content="\ud800")
-    answer = in_memory.ask(journal.Prepare(row_id=RowId(row_id), prepared=bad, reply=NOBODY))
+    bad = prompt(content="\ud800")
+    answer = in_memory.ask(journal.Prepare(row_id=RowId(row_id), prompt=bad, reply=NOBODY))
     assert answer == journal.Done(changed=False)
     assert in_memory.offered_rows() == [row_id]
 

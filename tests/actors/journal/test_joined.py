@@ -25,8 +25,8 @@ def test_they_are_offered_as_one_and_answered_as_one(client: JournalClient) -> N
     offer = client.offer()
     assert offer is not None
     assert (offer.row_id, offer.event_id, offer.attempt) == (first, "e1", 1)
-    assert offer.prepared.content == "e1\n\ne1 2\n\ne1 3"
-    assert offer.prepared.meta["message_ids"] == "om_1,om_2,om_3"
+    assert offer.prompt.content == "e1\n\ne1 2\n\ne1 3"
+    assert offer.prompt.joined == ("om_1", "om_2", "om_3")
     assert client.offer() is None
     assert states(client) == ["offered"] * 3
     assert client.acked("e1")
@@ -43,7 +43,7 @@ def test_a_redelivery_is_the_same_prompt(client: JournalClient) -> None:
     again = client.offer("s", 2)
     assert given is not None
     assert again is not None
-    assert again.prepared == given.prepared
+    assert again.prompt == given.prompt
     assert again.attempt == 2
 
 
@@ -79,8 +79,8 @@ def test_a_recalled_one_is_left_out_and_the_next_one_leads(
     assert client.drop_message("default", recalled)
     offer = client.offer()
     assert offer is not None
-    assert offer.prepared.meta["message_ids"] == left
-    assert offer.prepared.message_id == left.split(",", maxsplit=1)[0]
+    assert ",".join(offer.prompt.joined) == left
+    assert offer.prompt.message_id == left.split(",", maxsplit=1)[0]
     assert client.acked(offer.event_id)
     assert sorted(states(client)) == ["delivered", "delivered", "expired"]
 
@@ -95,15 +95,15 @@ def test_recalled_before_it_was_ready(client: JournalClient) -> None:
     assert client.offer("later") is None, "bound when the first of them was dispatched"
     offer = client.offer("bound", unbound=False)
     assert offer is not None
-    assert offer.prepared.meta["message_ids"] == "om_2,om_3"
+    assert offer.prompt.joined == ("om_2", "om_3")
 
 
 def test_a_channel_session_is_given_them_one_by_one(client: JournalClient) -> None:
     join(client, "e1", "e2")
     first = client.offer("s", 1, joins=False)
     assert first is not None
-    assert first.prepared.content == "e1"
-    assert "message_ids" not in first.prepared.meta
+    assert first.prompt.content == "e1"
+    assert not first.prompt.joined
     assert client.acked("e1")
     assert states(client) == ["delivered", "ready"]
     second = client.offer("s", 1, joins=False)
@@ -120,7 +120,7 @@ def test_they_take_one_place_in_the_queue_and_leave_it_together(client: JournalC
     rows: tuple[journal.WaitingRow, ...] = client.ask(
         journal.Waiting(session_id=SessionId("s"), takes_unbound=True, limit=5, reply=NOBODY)
     )
-    assert [(row.row_id, row.prepared.content) for row in rows] == [
+    assert [(row.row_id, row.prompt.content) for row in rows] == [
         (first, "e1\n\ne1 2\n\ne1 3"),
         (alone, "hello"),
     ]
@@ -141,7 +141,7 @@ def test_a_damaged_one_is_set_aside_and_the_others_go_on(client: JournalClient) 
     client.sql("UPDATE content SET prepared = payload WHERE row_id = 1")
     offer = client.offer()
     assert offer is not None
-    assert (offer.row_id, offer.prepared.meta["message_ids"]) == (second, "om_2,om_3")
+    assert (offer.row_id, offer.prompt.joined) == (second, ("om_2", "om_3"))
     assert client.acked("e2")
     assert states(client) == ["damaged", "delivered", "delivered"]
 

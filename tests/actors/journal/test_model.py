@@ -249,14 +249,14 @@ class JournalAgainstModel(RuleBasedStateMachine):
                 one.attempt += 1
             if not joins:
                 row.joined_to = None
-            assert offer.prepared.message_ids == tuple(f"om_{one.row_id}" for one in rows)
+            assert offer.prompt.message_ids == tuple(f"om_{one.row_id}" for one in rows)
             assert (offer.row_id, offer.event_id, offer.account, offer.attempt) == (
                 row.row_id,
                 row.event,
                 row.account,
                 row.attempt,
             )
-            assert offer.prepared.chat_id == row.chat
+            assert offer.prompt.chat_id == row.chat
 
     @rule(event=EVENTS, connection=CONNECTIONS, attempt=st.integers(1, 3))
     def ack(self, event: str, connection: int, attempt: int) -> None:

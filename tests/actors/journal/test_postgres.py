@@ -310,7 +310,7 @@ def test_a_journal_of_one_machine_is_moved_whole(server: Server, cluster: str, p
         assert [row.payload for row in after.unprepared()] == [b"\x00\xff"]
         offer = after.offer("s", 2)
         assert offer is not None
-        assert (offer.attempt, offer.prepared.content) == (2, "text \x00 with a null")
+        assert (offer.attempt, offer.prompt.content) == (2, "text \x00 with a null")
         assert after.lease().bindings == {"oc_1": "s"}
         assert after.open_cards() == card
         assert after.append("new").row_id > gone

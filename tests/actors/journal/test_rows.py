@@ -7,7 +7,7 @@ import pytest
 from actors.messages import journal
 from protocol.ids import RowId
 from protocol.routing.delivery import CLOSED_STATES, RowState
-from tests.actors.journal.client import NOBODY, JournalClient, append_message, prepared
+from tests.actors.journal.client import NOBODY, JournalClient, append_message, prompt
 
 # ── append ──────────────────────────────────────────────────────────────────
 
@@ -98,7 +98,7 @@ def test_reads_of_a_batch_see_the_writes_before_them(client: JournalClient) -> N
     _, done, queue = client.store.apply(
         [
             append_message("e1"),
-            journal.Prepare(row_id=RowId(1), prepared=prepared(), reply=NOBODY),
+            journal.Prepare(row_id=RowId(1), prompt=prompt(), reply=NOBODY),
             journal.Queue(reply=NOBODY),
         ]
     )
@@ -113,7 +113,7 @@ def test_an_offer_carries_what_was_prepared(client: JournalClient) -> None:
     client.ready("e1", "oc_1", "多语言 🎉")
     offer = client.offer(epoch=7)
     assert offer is not None
-    assert offer.prepared == prepared("oc_1", "多语言 🎉")
+    assert offer.prompt == prompt("oc_1", "多语言 🎉")
     assert (offer.row_id, offer.event_id, offer.attempt, offer.lease_epoch) == (1, "e1", 1, 7)
 
 

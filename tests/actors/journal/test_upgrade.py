@@ -58,7 +58,7 @@ def test_an_upgraded_journal_holds_all_that_it_held(path: Path, version: int) ->
         assert (again.event_id, again.attempt) == ("e_delivered", 2), "offered, never acked"
         bound = client.offer("s_bound", 8, unbound=False)
         assert bound is not None
-        assert bound.prepared.content == "text for the bound session"
+        assert bound.prompt.content == "text for the bound session"
         assert client.append("e_new", key="om_answered").duplicate, "known by its message"
         roster = client.ask(journal.LoadRoster(reply=NOBODY))
         assert [one.alias for one in roster.sessions] == ["blue"]

@@ -27,7 +27,7 @@ from protocol.ids import (
     SessionId,
     TurnId,
 )
-from protocol.routing.delivery import Offer, Prepared
+from protocol.routing.delivery import Offer, Prompt
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 
@@ -43,13 +43,13 @@ def row(number: int, chat: str = "oc_1", sender: str = "ou_1", kind: Any = "p2p"
         event_id=EventId(f"e{number}"),
         attempt=1,
         lease_epoch=1,
-        prepared=Prepared(
+        prompt=Prompt(
+            kind="message",
             chat_id=ChatId(chat),
             message_id=MessageId(f"om_{number}"),
             sender_id=OpenId(sender),
             chat_type=kind,
             content=f"prompt {number}",
-            meta={},
         ),
     )
 
@@ -85,9 +85,7 @@ class World:
                 case ownership.Next():
                     with message.reply:
                         row = self.rows.pop(0) if self.rows else None
-                        message.reply.send(
-                            None if row is None else ownership.NextRow(offer=row, reply_mode=None)
-                        )
+                        message.reply.send(row)
                 case ownership.RowAnswered(row_id=row_id):
                     self.answered.append(row_id)
                 case ownership.Unresponsive(unresponsive=unresponsive):
@@ -98,7 +96,7 @@ class World:
             self.sent.append(message)
 
     async def mark(self, given: lane.Given) -> None:
-        message_id = given.offer.prepared.message_id
+        message_id = given.offer.prompt.message_id
         self.marks.append(message_id)
         self.given.append(given)
         await given.over.wait()
@@ -166,17 +164,17 @@ class World:
         return answer
 
     def offered(self) -> list[str]:
-        return [m.deliver.content for m in self.sent if isinstance(m, link.Offered)]
+        return [m.offer.prompt.content for m in self.sent if isinstance(m, link.Give)]
 
     def cancels(self) -> list[str]:
         return [m.cancel.reason for m in self.sent if isinstance(m, link.CancelTurn)]
 
     async def end(self, number: int, status: vocabulary.TurnStatus = "complete") -> None:
         """Let the proxy end the turn of the *number*-th offer."""
-        offers = [m for m in self.sent if isinstance(m, link.Offered)]
+        offers = [m for m in self.sent if isinstance(m, link.Give)]
         inputs = offers[number].turn
         assert inputs is not None
-        turn_id = offers[number].deliver.turn_id
+        turn_id = offers[number].turn_id
         with inputs:
             await inputs.send(wire.TurnEnd(turn_id=turn_id, status=status))
         await wait_all_tasks_blocked()

@@ -116,7 +116,7 @@ async def follow(actions: list[tuple[Any, ...]]) -> None:
 
 
 def check(world: World, model: Model) -> None:
-    offered = [one.deliver.content for one in world.sent if isinstance(one, link.Offered)]
+    offered = [one.offer.prompt.content for one in world.sent if isinstance(one, link.Give)]
     assert offered == [f"prompt {number}" for number in model.given]
     assert len(world.cancels()) == model.cancels, "each stopped turn is cancelled once"
     assert world.answered == [RowId(number) for number in model.answered]

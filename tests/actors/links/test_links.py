@@ -15,7 +15,17 @@ from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wa
 
 from actors import links
 from actors.messages import link, ownership, turn
-from protocol.ids import ConnectionId
+from protocol.ids import (
+    AccountId,
+    ChatId,
+    ConnectionId,
+    EventId,
+    MessageId,
+    OpenId,
+    RowId,
+    TurnId,
+)
+from protocol.routing.delivery import Offer, Prompt
 from protocol.wire import messages as wire
 from protocol.wire.auth import Verified
 
@@ -244,14 +254,34 @@ async def test_a_turn_is_routed_to_its_actor_and_deltas_are_joined(
         peer = await world.listener.connect()
         await peer.register()
         inputs, outlet = trio.open_memory_channel[turn.TurnInput](64)
-        deliver = wire.Deliver(
-            event_id="e", turn_id="t1", attempt=1, lease_epoch=3, chat_id="c", content="hi", meta={}
+        row = Offer(
+            row_id=RowId(1),
+            account=AccountId("default"),
+            event_id=EventId("e"),
+            attempt=1,
+            lease_epoch=3,
+            prompt=Prompt(
+                kind="message",
+                chat_id=ChatId("c"),
+                message_id=MessageId("om_1"),
+                sender_id=OpenId("ou_1"),
+                chat_type="p2p",
+                content="hi",
+            ),
         )
         (mailbox,) = world.links.values()
-        await mailbox.send(link.Offered(deliver=deliver, turn=inputs))
+        await mailbox.send(link.Give(offer=row, turn_id=TurnId("t1"), turn=inputs))
         delivered = await peer.receive()
         assert delivered is not None
-        assert delivered["t"] == "deliver"
+        assert (delivered["t"], delivered["content"]) == ("deliver", "hi")
+        assert delivered["meta"] == {
+            "kind": "message",
+            "account": "default",
+            "chat_id": "c",
+            "message_id": "om_1",
+            "chat_type": "p2p",
+            "sender_id": "ou_1",
+        }
         bodies = [
             msgspec.msgpack.encode({"t": "delta", "turn_id": "t1", "text": text})
             for text in ("a", "b", "c")

@@ -26,7 +26,7 @@ from protocol.ids import (
     SessionId,
     place_key,
 )
-from protocol.routing.delivery import Prepared
+from protocol.routing.delivery import Offer, Prompt
 from protocol.routing.lease import LeaseState
 from protocol.wire.vocabulary import Role
 
@@ -104,8 +104,8 @@ class World:
 
     async def next(
         self, session_id: SessionId, connection: int, within_s: float = 5.0
-    ) -> ownership.NextRow | None:
-        def build(reply: Reply[ownership.NextRow | None]) -> ownership.Next:
+    ) -> Offer | None:
+        def build(reply: Reply[Offer | None]) -> ownership.Next:
             return ownership.Next(
                 session_id=session_id, connection_id=ConnectionId(connection), reply=reply
             )
@@ -139,18 +139,18 @@ class World:
             within_s=60,
         )
         assert isinstance(appended, journal.Appended)
-        prepared = Prepared(
+        prompt = Prompt(
+            kind="message",
             chat_id=chat_id,
             message_id=MessageId(f"om_{number}"),
             sender_id=OpenId("ou_1"),
             chat_type="p2p",
             content=f"prompt {number}",
-            meta={},
         )
         await ask(
             self.journal_tx,
             lambda reply: journal.Prepare(
-                row_id=appended.row_id, prepared=prepared, capacity=None, reply=reply
+                row_id=appended.row_id, prompt=prompt, capacity=None, reply=reply
             ),
             within_s=60,
         )
@@ -203,7 +203,7 @@ async def test_a_row_that_was_offered_too_late_is_found_while_running(
         assert A in world.woken()
         row = await world.next(A, 1)
         assert row is not None
-        assert row.offer.prepared.content == "prompt 1"
+        assert row.prompt.content == "prompt 1"
 
 
 async def test_whoever_has_rows_waiting_is_woken_now_and_then(autojump_clock: MockClock) -> None:
@@ -232,7 +232,7 @@ async def test_a_row_whose_lane_has_given_up_asking_is_given_at_the_next_questio
         await trio.sleep(5)
         first = await world.next(A, 1)
         assert first is not None
-        assert first.offer.prepared.content == "prompt 1", "the next one has overtaken it"
+        assert first.prompt.content == "prompt 1", "the next one has overtaken it"
 
 
 async def test_a_connection_that_ends_releases_what_it_never_heard_of(
@@ -295,7 +295,7 @@ async def test_the_end_of_a_turn_that_could_not_be_stored_is_stored_later(
         row = await world.next(A, 1)
         assert row is not None
         world.disk.commit_s = 30.0
-        await world.tx.send(ownership.RowAnswered(row_id=row.offer.row_id))
+        await world.tx.send(ownership.RowAnswered(row_id=row.row_id))
         await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(1)))
         await trio.sleep(1)
         world.disk.commit_s = 0.01
@@ -315,7 +315,7 @@ async def test_a_slow_journal_keeps_nobody_from_asking_where_a_chat_is_routed(
         world.disk.commit_s = 3.0
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.call, 1, "feishu_channel_status")
-            await world.tx.send(ownership.RowAnswered(row_id=row.offer.row_id))
+            await world.tx.send(ownership.RowAnswered(row_id=row.row_id))
             await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(1)))
             target: ownership.ChatTarget = await ask(
                 world.tx,
@@ -397,7 +397,7 @@ async def test_two_bots_in_one_group_share_no_binding(autojump_clock: MockClock)
         of_other, of_default = await world.next(B, 2), await world.next(A, 1)
         assert of_other is not None
         assert of_default is not None
-        assert (of_other.offer.account, of_default.offer.account) == (other, ACCOUNT)
+        assert (of_other.account, of_default.account) == (other, ACCOUNT)
         status = await world.call(1, "feishu_channel_status")
         assert status["bindings"] == {"other/oc_1": "b"}
         await world.row(CHAT, other)
@@ -406,4 +406,4 @@ async def test_two_bots_in_one_group_share_no_binding(autojump_clock: MockClock)
         for _ in range(2):
             row = await world.next(A, 1)
             assert row is not None
-            assert row.offer.account == other, "it follows the binding of its own account"
+            assert row.account == other, "it follows the binding of its own account"

@@ -12,20 +12,20 @@ from actors.messages import gateway, lane
 from actors.turns import show_given
 from protocol.ids import ChatId, EventId, MessageId, OpenId, RowId, TurnId
 from protocol.platform.outcomes import NoAnswer, Outcome
-from protocol.routing.delivery import Offer, Prepared
+from protocol.routing.delivery import Offer, Prompt
 from tests.actors.turns.test_turns import ACCOUNT, World, open_world
 
 NOTICE = "blue has not read this yet."
 
 
 def given_row() -> lane.Given:
-    prepared = Prepared(
+    prompt = Prompt(
+        kind="message",
         chat_id=ChatId("oc_1"),
         message_id=MessageId("om_user"),
         sender_id=OpenId("ou_1"),
         chat_type="p2p",
         content="hello",
-        meta={},
     )
     offer = Offer(
         row_id=RowId(1),
@@ -33,7 +33,7 @@ def given_row() -> lane.Given:
         event_id=EventId("e1"),
         attempt=1,
         lease_epoch=1,
-        prepared=prepared,
+        prompt=prompt,
     )
     return lane.Given(offer, TurnId("t"), "blue")
 

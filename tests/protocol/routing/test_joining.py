@@ -8,24 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.ids import ChatId, MessageId, OpenId
+from protocol.ids import AccountId, ChatId, MessageId, OpenId
 from protocol.routing import joining
 from protocol.routing.command import Name
-from protocol.routing.delivery import Prepared
+from protocol.routing.delivery import Prompt, meta
 from protocol.wire.messages import Attachment
 
 ALICE, BOB = OpenId("ou_alice"), OpenId("ou_bob")
 
 
-def prepared(number: int, content: str = "", *, picture: bool = False) -> Prepared:
+def prompt(number: int, content: str = "", *, picture: bool = False) -> Prompt:
     attachment = Attachment(kind="image", name=f"{number}.png", file_key=f"img_{number}")
-    return Prepared(
+    return Prompt(
+        kind="message",
         chat_id=ChatId("oc_1"),
         message_id=MessageId(f"om_{number}"),
         sender_id=ALICE,
         chat_type="p2p",
         content=content,
-        meta={"message_id": f"om_{number}", "kind": "message"},
         attachments=(attachment,) if picture else (),
     )
 
@@ -114,7 +114,7 @@ def test_a_command_that_moves_the_place_ends_its_windows() -> None:
 
 
 def test_one_message_is_given_as_it_is() -> None:
-    one = prepared(1, "hello")
+    one = prompt(1, "hello")
     assert joining.prompt_of([one]) is one
     assert one.message_ids == ("om_1",)
 
@@ -122,18 +122,15 @@ def test_one_message_is_given_as_it_is() -> None:
 def test_the_first_one_leads_and_all_are_named_in_order() -> None:
     whole = joining.prompt_of(
         [
-            prepared(3, "[image]", picture=True),
-            prepared(4, "[image]", picture=True),
-            prepared(5),
-            prepared(6, "what is that?"),
+            prompt(3, "[image]", picture=True),
+            prompt(4, "[image]", picture=True),
+            prompt(5),
+            prompt(6, "what is that?"),
         ]
     )
     assert whole.message_id == "om_3"
-    assert whole.meta == {
-        "message_id": "om_3",
-        "kind": "message",
-        "message_ids": "om_3,om_4,om_5,om_6",
-    }
+    shown = meta(AccountId("default"), whole)
+    assert (shown["message_id"], shown["message_ids"]) == ("om_3", "om_3,om_4,om_5,om_6")
     assert whole.message_ids == ("om_3", "om_4", "om_5", "om_6")
     assert whole.content == "[image]\n\n[image]\n\nwhat is that?"
     assert [one.file_key for one in whole.attachments] == ["img_3", "img_4"]
