@@ -7,12 +7,14 @@ code block of an approval (:func:`visible`).
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from typing import Final
 
 QUOTED_CHARACTERS_MAX: Final = 1_000
 """Of one quoted value; what is longer ends with an ellipsis."""
+CHARACTERS_KNOWN_MAX: Final = 20_000
 AT_TAG: Final = re.compile(r"<(?=\s*+/?\s*+at\b)", re.IGNORECASE)
 """Where a tag begins that may mention somebody, in any case."""
 _MARKS: Final = frozenset("\\`*_~[]()<>#!|&")
@@ -52,10 +54,28 @@ def visible(text: str, keep: frozenset[str] = frozenset()) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        character if character in keep or not _is_hidden(character) else f"⟨U+{ord(character):04X}⟩"
-        for character in text
-    )
+    return text.translate(_shown_as(keep))
+
+
+class _ShownAs(dict[int, str]):
+    """What each character is shown as, found out when it first occurs."""
+
+    def __init__(self, keep: frozenset[str]) -> None:
+        super().__init__()
+        self._keep = keep
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        hidden = character not in self._keep and _is_hidden(character)
+        shown = f"⟨U+{code:04X}⟩" if hidden else character
+        if len(self) < CHARACTERS_KNOWN_MAX:
+            self[code] = shown
+        return shown
+
+
+@functools.cache
+def _shown_as(keep: frozenset[str]) -> _ShownAs:
+    return _ShownAs(keep)
 
 
 def _is_hidden(character: str) -> bool:

@@ -26,6 +26,8 @@ from protocol.wire import messages as wire
 
 OPEN_MAX: Final = 512
 """Requests open at once; one more is answered ``cancelled``, so that no agent waits."""
+UNSENT_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Of files that the platform has not taken yet."""
 KEY_BYTES: Final = 12
 SECRET_BYTES: Final = 32
 VALID_S: Final = 60 * 60.0
@@ -112,7 +114,8 @@ class _Approvals:
         if any(each.asked_by == (ask.connection_id, request.request_id) for each in self._all()):
             return  # asked twice: one card, one verdict
         of_admins, places = self._places(ask)
-        if not approval.is_askable(request.options) or len(self._open) >= OPEN_MAX or not places:
+        full = len(self._open) >= OPEN_MAX or self._unsent_bytes() > UNSENT_BYTES_MAX
+        if full or not places:
             log.warning(
                 "approval.not_asked",
                 session=ask.session_id,
@@ -124,6 +127,9 @@ class _Approvals:
             return
         for place in places:
             self._show(ask, place, of_admins=of_admins)
+
+    def _unsent_bytes(self) -> int:
+        return sum(len(each.card.file or b"") for each in self._all())
 
     def _places(self, ask: approvals.Ask) -> tuple[bool, list[Place]]:
         """Return whether only admins decide, and where to ask: with each of them, then."""
@@ -155,10 +161,12 @@ class _Approvals:
             alias=ask.alias,
             place=place,
             request=ask.request,
+            shown=ask.shown,
             expires_at_ms=self._peers.now_ms() + int(VALID_S * 1000),
             of_admins=of_admins,
         )
-        card = ApprovalCard(asked, approval_card.open_card(asked, self._secret), self._peers)
+        opening = approval_card.open_card(asked, self._secret)
+        card = ApprovalCard(asked, opening, ask.file, self._peers)
         self._open[asked.key] = _Open(
             approval=asked,
             connection_id=ask.connection_id,

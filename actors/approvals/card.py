@@ -44,8 +44,10 @@ log = structlog.get_logger()
 class ApprovalCard:
     """One request's message. :meth:`end` may be called at any time, once."""
 
-    def __init__(self, asked: Approval, opening: str, peers: Peers) -> None:
+    def __init__(self, asked: Approval, opening: str, file: bytes | None, peers: Peers) -> None:
         self._approval = asked
+        self.file = file
+        """What is to be sent before the card, until it was."""
         self._opening = opening
         self._peers = peers
         self._ended = trio.Event()
@@ -87,14 +89,14 @@ class ApprovalCard:
 
     async def _send(self) -> MessageId | None:
         """Send the card, after the file it needs; None: it can't be shown."""
-        attached = approval_card.file_of(self._approval)
-        if attached is not None:
+        if self.file is not None:
             # Nobody is offered Allow for what they could not read.
-            upload = gateway.UploadFile(file_type="stream", name="request.txt", content=attached)
+            upload = gateway.UploadFile(file_type="stream", name="request.txt", content=self.file)
             uploaded = await call(self._peers, self._approval.place.account, upload)
             if not isinstance(uploaded, FileUploaded):
                 self._not_shown(uploaded)
                 return None
+            self.file = None
             content = msgspec.json.encode({"file_key": uploaded.file_key}).decode()
             sent = await self._send_message("file", content, "approval-file")
             if not isinstance(sent, MessageSent):

@@ -105,7 +105,7 @@ class Link:
         self._yield_at = 0.0
         self._liveness = Liveness(connection_id)
         self._permissions = Permissions(
-            connection_id, settings.approvals_tx, self._mailbox, self._send
+            connection_id, settings.approvals_tx, self._mailbox, self._send, settings.heavy
         )
         self._turns = Turns(
             connection_id, self._machine, self._permissions, settings.tools.own_turns

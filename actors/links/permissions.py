@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+import structlog
 import trio
 
+from actors.kit.heavy import Heavy
 from actors.kit.mailbox import offer
 from actors.messages import approvals, journal, link
+from protocol.cards import approval, approval_card
 from protocol.cards.approval import Place
 from protocol.ids import AccountId, ConnectionId, MessageId, SessionId, TurnId
 from protocol.routing.delivery import Offer
@@ -16,6 +20,8 @@ from protocol.wire import messages as wire
 
 TURNS_MAX: Final = 1_024
 """Turns whose place is remembered; a link that never ends one forgets the oldest."""
+
+log = structlog.get_logger()
 
 
 class Permissions:
@@ -27,8 +33,10 @@ class Permissions:
         approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage] | None,
         mailbox: trio.MemorySendChannel[link.LinkMessage],
         send: Callable[[wire.FromDaemon], None],
+        heavy: Heavy,
     ) -> None:
         self._id = connection_id
+        self._heavy = heavy
         self._approvals_tx = approvals_tx
         self._mailbox = mailbox
         self._send = send
@@ -69,12 +77,20 @@ class Permissions:
 
     async def ask(self, request: wire.PermissionRequest) -> None:
         """Ask where the turn came from; without a turn, the admins."""
+        reading = None
+        if self._approvals_tx is not None and approval.is_askable(request):
+            reading = approval_card.Reading(request)
+            while await self._heavy.run(reading.step):
+                pass
         turn_id = None if request.turn_id is None else TurnId(request.turn_id)
         place = None if turn_id is None else self._places.get(turn_id)
-        if self._approvals_tx is None or (place is None and turn_id is not None):
+        nowhere = place is None and turn_id is not None
+        if self._approvals_tx is None or reading is None or nowhere:
+            log.warning("approval.not_askable", session=self._session_id, turn=turn_id)
             self._send(wire.PermissionVerdict(request_id=request.request_id, outcome="cancelled"))
             return
         self._asked = True
+        title = request.title[: 2 * approval_card.TITLE_CHARACTERS_MAX]
         await self._approvals_tx.send(
             approvals.Ask(
                 connection_id=self._id,
@@ -83,7 +99,9 @@ class Permissions:
                 turn_id=turn_id,
                 account=self._account,
                 place=place,
-                request=request,
+                request=msgspec.structs.replace(request, title=title, detail=None),
+                shown=reading.shown,
+                file=reading.file,
                 link=self._mailbox.clone(),
             )
         )

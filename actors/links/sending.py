@@ -55,5 +55,7 @@ def fitting(message: wire.FromDaemon) -> bytes:
                 return frame(wire.ToolResult(id=number, ok=False, error=error))
             case wire.Deliver(content=content):
                 cut = content.encode()[:DELIVER_BYTES_MAX].decode(errors="ignore")
-                return frame(msgspec.structs.replace(message, content=cut))
-        raise
+                note = f"\n\n[{len(content) - len(cut)} more characters do not fit a frame]"
+                return frame(msgspec.structs.replace(message, content=cut + note))
+        error = f"the answer does not fit a frame ({large.size} bytes)"
+        return frame(wire.Error(code="invalid_message", message=error, fatal=False))

@@ -8,7 +8,7 @@ from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.intake import Toast
 from actors.messages.link import LinkMessage
-from protocol.cards.approval import Place, Press
+from protocol.cards.approval import Place, Press, Shown
 from protocol.ids import AccountId, ConnectionId, SessionId, TurnId
 from protocol.routing.access import Policy
 from protocol.wire.messages import PermissionRequest
@@ -26,6 +26,10 @@ class Ask(Message, frozen=True, kw_only=True):
     place: Place | None
     """Where the turn came from; None: there is none, so the admins are asked."""
     request: PermissionRequest
+    """Without its detail, which is read already."""
+    shown: Shown
+    file: bytes | None
+    """The whole of it, where the card can't hold it."""
     link: trio.MemorySendChannel[LinkMessage]
 
 

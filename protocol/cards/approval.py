@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -24,6 +24,10 @@ from protocol.wire.messages import PermissionOption, PermissionRequest
 PRESS: Final = "approve"
 """What ``larkd`` is in the value of our buttons."""
 OPTIONS_MAX: Final = 10
+ID_CHARACTERS_MAX: Final = 1_024
+LABEL_CHARACTERS_MAX: Final = 8_000
+REQUEST_CHARACTERS_MAX: Final = 3_000_000
+"""Of title and detail; nobody reads more, and the platform takes no file of over 30 MB."""
 _SIGNATURE_CHARACTERS: Final = 32
 
 
@@ -38,6 +42,15 @@ class Place(Struct, frozen=True, kw_only=True):
     lease_epoch: int
 
 
+class Shown(Struct, frozen=True, kw_only=True):
+    """What a request's card shows of what will happen."""
+
+    start: str = ""
+    """What stands in the code block, with every character that can't be seen as its code."""
+    beside: bool = False
+    """Whether that is not all: the whole is a file that is sent first."""
+
+
 class Approval(Struct, frozen=True, kw_only=True):
     """One request that is shown and waits for a press."""
 
@@ -47,6 +60,8 @@ class Approval(Struct, frozen=True, kw_only=True):
     alias: str
     place: Place
     request: PermissionRequest
+    """Without its detail, and as much of its title as its card shows."""
+    shown: Shown
     expires_at_ms: int
     of_admins: bool = False
     """Only an admin decides it, whoever the agent works for."""
@@ -131,10 +146,16 @@ def is_strangers(place: Place, policy: access.Policy) -> bool:
     return place.chat_type == "p2p" and policy.dm_policy == "open" and place.sender_id not in known
 
 
-def is_askable(options: Sequence[PermissionOption]) -> bool:
-    """Whether each option can be told apart, and all can be shown."""
-    ids = [option.id for option in options]
-    return 0 < len(ids) <= OPTIONS_MAX and len(set(ids)) == len(ids)
+def is_askable(request: PermissionRequest) -> bool:
+    """Whether each option can be told apart, and all of it can be shown to somebody."""
+    ids = [option.id for option in request.options]
+    return (
+        0 < len(ids) <= OPTIONS_MAX
+        and len(set(ids)) == len(ids)
+        and all(len(each) <= ID_CHARACTERS_MAX for each in (request.request_id, *ids))
+        and all(len(option.label) <= LABEL_CHARACTERS_MAX for option in request.options)
+        and len(request.title) + len(request.detail or "") <= REQUEST_CHARACTERS_MAX
+    )
 
 
 def signature(approval: Approval, option_id: str, secret: bytes) -> str:

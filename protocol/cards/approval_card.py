@@ -15,14 +15,15 @@ import msgspec
 
 from protocol import strings
 from protocol.cards.answer import json_bytes, storable
-from protocol.cards.approval import PRESS, Approval, allows, signature
+from protocol.cards.approval import PRESS, Approval, Shown, allows, signature
 from protocol.ids import OpenId
 from protocol.quoted import in_card, quoted, visible
 from protocol.strings import Text
-from protocol.wire.messages import PermissionOption
+from protocol.wire.messages import PermissionOption, PermissionRequest
 
 SHOWN_BYTES_MAX: Final = 14_000
 """Of the code block, as JSON; what is longer goes as a file, too."""
+SLICE_CHARACTERS: Final = 8_192
 TITLE_CHARACTERS_MAX: Final = 300
 LABEL_CHARACTERS_MAX: Final = 60
 SCOPE_CHARACTERS_MAX: Final = 500
@@ -37,15 +38,56 @@ _WORDS: Final[Mapping[str, Text]] = {
 _BACKTICKS: Final = re.compile("`{3,}")
 
 
-def file_of(approval: Approval) -> bytes | None:
-    """Return the whole request as a file, where the card can't hold it."""
-    whole = _whole(approval)
-    labels = [each.label for each in approval.request.options]
-    fits = json_bytes(whole) <= SHOWN_BYTES_MAX
-    if fits and all(len(quoted(label)) <= SCOPE_CHARACTERS_MAX for label in labels):
-        return None
-    scopes = "".join(f"\n\n[{each.kind}] {each.label}" for each in approval.request.options)
-    return visible(storable(f"{approval.request.title}\n\n{whole}{scopes}\n")).encode()
+class Reading:
+    """Makes a request readable, a slice at a time: it may be millions of characters.
+
+    Take :meth:`step` until it returns False; then :attr:`shown` and :attr:`file` stand.
+    """
+
+    def __init__(self, request: PermissionRequest) -> None:
+        self._request = request
+        title = request.title
+        fits = len(title) <= TITLE_CHARACTERS_MAX and quoted(title) == title
+        # A title that is too long for one line of ours stands above the rest.
+        self._left = "\n".join(filter(None, (None if fits else title, request.detail)))
+        self._at = 0
+        self._bytes = 0
+        self._pieces: list[str] = []
+        self.shown = Shown()
+        self.file: bytes | None = None
+        """The whole request, where the card can't hold it."""
+
+    def step(self) -> bool:
+        """Take the next slice; False: that was all."""
+        piece = visible(storable(self._left[self._at : self._at + SLICE_CHARACTERS]))
+        self._at += SLICE_CHARACTERS
+        self._bytes += json_bytes(piece)
+        self._pieces.append(piece)
+        if self._at < len(self._left):
+            return True
+        whole = "".join(self._pieces)
+        labels = [each.label for each in self._request.options]
+        fits = self._bytes <= SHOWN_BYTES_MAX
+        if not fits or any(len(quoted(label)) > SCOPE_CHARACTERS_MAX for label in labels):
+            self.file = self._as_file(whole)
+        self.shown = Shown(
+            start=whole if fits else _start(whole[:SHOWN_BYTES_MAX]), beside=self.file is not None
+        )
+        return False
+
+    def _as_file(self, whole: str) -> bytes:
+        request = self._request
+        title = visible(storable(request.title[: 2 * TITLE_CHARACTERS_MAX]))
+        scopes = (f"[{each.kind}] {visible(storable(each.label))}" for each in request.options)
+        return "\n\n".join((title, whole, *scopes, "")).encode()
+
+
+def read(request: PermissionRequest) -> Reading:
+    """Make a request readable at once; of a long one, take the steps."""
+    reading = Reading(request)
+    while reading.step():
+        pass
+    return reading
 
 
 def open_card(approval: Approval, secret: bytes) -> str:
@@ -92,17 +134,14 @@ def closed_card(approval: Approval, why: Text) -> str:
 
 
 def _card(approval: Approval, below: list[dict[str, Any]], summary: Text) -> str:
-    request = approval.request
     title = strings.APPROVAL_ASKS.format(
-        alias=in_card(approval.alias), title=in_card(request.title, TITLE_CHARACTERS_MAX)
+        alias=in_card(approval.alias), title=in_card(approval.request.title, TITLE_CHARACTERS_MAX)
     )
     elements: list[dict[str, Any]] = [_both({"tag": "markdown", "element_id": "title"}, title)]
-    whole = _whole(approval)
-    if whole:
-        elements.append(
-            {"tag": "markdown", "element_id": "detail", "content": _code(_start(whole))}
-        )
-    if file_of(approval) is not None:
+    shown = approval.shown
+    if shown.start:
+        elements.append({"tag": "markdown", "element_id": "detail", "content": _code(shown.start)})
+    if shown.beside:
         elements.append(_both({"tag": "markdown", "element_id": "file"}, strings.APPROVAL_FILE))
     card = {
         "schema": "2.0",
@@ -110,15 +149,6 @@ def _card(approval: Approval, below: list[dict[str, Any]], summary: Text) -> str
         "body": {"elements": [*elements, *below]},
     }
     return msgspec.json.encode(card).decode()
-
-
-def _whole(approval: Approval) -> str:
-    """What will happen: the detail, below a title that is too long for one line of ours."""
-    request = approval.request
-    title = storable(request.title)
-    fits = len(title) <= TITLE_CHARACTERS_MAX and quoted(title) == title
-    parts = (None if fits else title, request.detail and storable(request.detail))
-    return visible("\n".join(filter(None, parts)))
 
 
 def _start(whole: str) -> str:

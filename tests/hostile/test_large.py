@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import trio
 
+from tests.daemon.test_wire import resident_bytes
 from tests.kit.daemon import open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy, connect, session
 
@@ -99,3 +100,47 @@ async def test_a_flood_of_text_holds_up_nobody(state_dir: Path) -> None:
             with trio.fail_after(30):
                 await platform.wait_cards(1, "z z", within_s=30)
         assert max(waits) < SLOWEST_S
+
+
+async def test_requests_for_permission_of_millions_of_characters_hold_up_nobody(
+    state_dir: Path,
+) -> None:
+    """Each is made readable character by character, which took the loop up to 40 s."""
+    options = [{"id": "yes", "label": "Yes", "kind": "allow_once"}]
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir) as daemon,
+        session(
+            state_dir, "hostile", "dispatcher", capabilities=["turns", "permission"]
+        ) as hostile,
+        session(state_dir, "steady") as steady,
+    ):
+        chat = await platform.chat()
+        await platform.send(chat, "go")
+        turn_id = (await hostile.until("deliver"))["turn_id"]
+        idle = resident_bytes(daemon.process.pid)
+        async with measured(steady) as waits:
+            for number in range(6):
+                await hostile.send(
+                    t="permission_request",
+                    request_id=f"r{number}",
+                    turn_id=turn_id,
+                    title="t" * 500,
+                    detail="\u202e" * 150_000,
+                    options=options,
+                )
+            await hostile.send(
+                t="permission_request",
+                request_id="too long",
+                turn_id=turn_id,
+                title="t",
+                detail="x" * 7_000_000,
+                options=options,
+            )
+            verdict = await hostile.until(
+                "permission_verdict", lambda one: one["request_id"] == "too long", within_s=30
+            )
+            assert verdict["outcome"] == "cancelled"
+            await hostile.barrier()
+        assert max(waits) < SLOWEST_S
+        assert resident_bytes(daemon.process.pid) - idle < 100 * MIB

@@ -13,6 +13,7 @@ from protocol import strings
 from protocol.cards import approval, approval_card
 from protocol.cards.approval import Approval, Chosen, NotTaken, Place, Press
 from protocol.ids import AccountId, ChatId, MessageId, OpenId, SessionId
+from protocol.quoted import visible
 from protocol.routing.access import Policy
 from protocol.wire.messages import PermissionOption, PermissionRequest
 
@@ -32,7 +33,9 @@ def asked(
     chat: ChatId = CHAT,
     epoch: int = 3,
     options: tuple[PermissionOption, ...] = (ALLOW, REJECT),
+    title: str = "Run a command",
 ) -> Approval:
+    request = PermissionRequest(request_id="r1", title=title, detail=detail, options=list(options))
     return Approval(
         key=key,
         session_id=SessionId("s"),
@@ -45,11 +48,14 @@ def asked(
             chat_type="p2p",
             lease_epoch=epoch,
         ),
-        request=PermissionRequest(
-            request_id="r1", title="Run a command", detail=detail, options=list(options)
-        ),
+        request=request,
+        shown=approval_card.read(request).shown,
         expires_at_ms=EXPIRES_MS,
     )
+
+
+def request_of(detail: str) -> PermissionRequest:
+    return PermissionRequest(request_id="r1", title="t", detail=detail, options=[ALLOW, REJECT])
 
 
 def buttons(card_json: str) -> list[dict[str, Any]]:
@@ -126,7 +132,24 @@ def test_options_that_can_not_be_told_apart_are_not_asked(
     ids: tuple[str, ...], askable: bool
 ) -> None:
     options = [PermissionOption(id=one, label="L", kind="allow_once") for one in ids]
-    assert approval.is_askable(options) is askable
+    request = PermissionRequest(request_id="r1", title="t", options=options)
+    assert approval.is_askable(request) is askable
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"request_id": "r" * 1_025},
+        {"title": "t" * 3_000_001},
+        {"detail": "d" * 3_000_001},
+        {"options": [PermissionOption(id="x" * 1_025, label="L", kind="allow_once")]},
+        {"options": [PermissionOption(id="x", label="L" * 8_001, kind="allow_once")]},
+    ],
+)
+def test_what_nobody_could_be_shown_is_not_asked(fields: dict[str, Any]) -> None:
+    usual: dict[str, Any] = {"request_id": "r1", "title": "t", "options": [ALLOW]}
+    assert approval.is_askable(PermissionRequest(**usual))
+    assert not approval.is_askable(PermissionRequest(**usual | fields))
 
 
 def test_after_its_time_a_press_is_too_late() -> None:
@@ -224,17 +247,29 @@ def test_once_comes_first_then_reject_then_the_wider_ones_with_their_whole_scope
 def test_what_does_not_fit_is_in_a_file_and_the_card_says_so() -> None:
     detail = "echo ok # " + "x" * 20_000 + "\nrm -rf /"
     this = asked(detail=detail)
-    attached = approval_card.file_of(this)
+    attached = approval_card.read(request_of(detail)).file
     assert attached is not None
     assert detail.encode() in attached
     assert "This is not all of it" in approval_card.open_card(this, SECRET)
-    assert approval_card.file_of(asked()) is None
+    assert approval_card.read(request_of("short")).file is None
+
+
+@given(st.text(alphabet="ab\n\u202e界", max_size=300))
+def test_a_request_is_read_in_slices_as_at_once(text: str) -> None:
+    detail = text * 100
+    reading = approval_card.read(request_of(detail))
+    whole = visible(detail)
+    if reading.file is None:
+        assert reading.shown.start == whole
+    else:
+        assert whole in reading.file.decode()
+        assert whole.startswith(reading.shown.start)
+        assert len(reading.shown.start) > 1_000
 
 
 def test_a_title_that_is_cut_stands_whole_in_the_code() -> None:
     title = "run " + "y" * 400 + "; rm -rf /"
-    this = asked()
-    this = msgspec.structs.replace(this, request=msgspec.structs.replace(this.request, title=title))
+    this = asked(title=title)
     shown = msgspec.json.decode(approval_card.open_card(this, SECRET))["body"]["elements"]
     assert shown[1]["content"] == f"```\n{title}\nrm -rf build\n```"
 
