@@ -140,7 +140,7 @@ def test_attachments_are_numbered_and_their_names_scrubbed() -> None:
     )
     assert meta == {
         "attachment_1_kind": "file",
-        "attachment_1_name": 'a" x  b c',
+        "attachment_1_name": 'a" x b c',
         "attachment_1_path": "/w/a",
         "attachment_2_kind": "image",
         "attachment_2_name": "b",
