@@ -14,8 +14,9 @@ import trio
 
 from tests.kit.daemon import Platform, environment, open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy, session
+from tests.kit.sizes import NIGHTLY
 
-CARDS = 50
+CARDS = 50 if NIGHTLY else 15
 
 
 async def stream_cards(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +15,8 @@ import trio
 
 from actors.sandbox.access import TOKEN_HEADER
 from actors.sandbox.server import RunningSandbox, SandboxSettings, serve_sandbox
+from tests.kit import preloaded
+from tests.kit.preloaded import ForkedProcess
 
 READY_WITHIN_S = 20.0
 """Generous for a machine that runs other tests beside; the promise is held in bench."""
@@ -108,7 +108,7 @@ async def open_platform(**settings: Any) -> AsyncIterator[Platform]:
 class Daemon:
     """A daemon process of its own, and the state directory it serves."""
 
-    def __init__(self, process: trio.Process, state_dir: Path, address: str) -> None:
+    def __init__(self, process: ForkedProcess, state_dir: Path, address: str) -> None:
         self.process = process
         self.state_dir = state_dir
         self.address = address
@@ -177,21 +177,8 @@ async def open_daemon(platform: Platform, state_dir: Path, **options: Any) -> As
     config.write_text(
         configuration(platform.base_url, settings.app_id, settings.app_secret, **options)
     )
-    process = await trio.lowlevel.open_process(
-        [
-            sys.executable,
-            "-m",
-            "actors.daemon",
-            "--config",
-            str(config),
-            "--state-dir",
-            str(state_dir),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(),
-    )
+    arguments = ["--config", str(config), "--state-dir", str(state_dir)]
+    process = await preloaded.start("actors.daemon", arguments, environment(), stderr=True)
     try:
         address = await _ready(process)
         await platform.wait_connected()
@@ -205,9 +192,10 @@ async def open_daemon(platform: Platform, state_dir: Path, **options: Any) -> As
             process.kill()
         with trio.move_on_after(5, shield=True):
             await process.wait()
+            process.close()
 
 
-async def _ready(process: trio.Process) -> str:
+async def _ready(process: ForkedProcess) -> str:
     assert process.stdout is not None
     assert process.stderr is not None
     output = b""

@@ -9,15 +9,19 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import trio
 
+from tests.kit import preloaded
+from tests.kit.preloaded import ForkedProcess
+
 Map = dict[str, Any]
+LARKD: Final = [sys.executable, "-m", "actors.cli"]
 
 
 class StdioProcess:
-    def __init__(self, process: trio.Process) -> None:
+    def __init__(self, process: trio.Process | ForkedProcess) -> None:
         self.process = process
         self._buffer = b""
         self.seen: list[Map] = []
@@ -84,13 +88,18 @@ async def open_stdio(
     command: Sequence[str], env: Mapping[str, str], cwd: Path | None = None
 ) -> AsyncIterator[StdioProcess]:
     """Start the process; kill it at the end. Its standard error is shown."""
-    process = await trio.lowlevel.open_process(
-        list(command),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=dict(env),
-        cwd=None if cwd is None else os.fspath(cwd),
-    )
+    if list(command[: len(LARKD)]) == LARKD:
+        process: trio.Process | ForkedProcess = await preloaded.start(
+            "actors.cli", command[len(LARKD) :], env, cwd=cwd, stdin=True
+        )
+    else:
+        process = await trio.lowlevel.open_process(
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=dict(env),
+            cwd=None if cwd is None else os.fspath(cwd),
+        )
     try:
         yield StdioProcess(process)
     finally:
@@ -101,4 +110,4 @@ async def open_stdio(
 
 
 def larkd(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "actors.cli", *arguments]
+    return [*LARKD, *arguments]

@@ -37,7 +37,7 @@ def test_a_test_that_hangs_is_named_with_its_tasks(tmp_path: Path) -> None:
             "-n",
             "1",
             "--timeout",
-            "3",
+            "1",
             "--timeout-method",
             "thread",
             "--rootdir",
