@@ -69,6 +69,7 @@ class Pipeline:
         self._forwarding = 0  # events in that channel, or with its reader
         self._presses = trio.Semaphore(PRESSES_MAX)
         self._unsure = _Unsure()
+        self._commits_late = False
         self.last_event_at_ms: int | None = None
 
     async def run(self) -> None:
@@ -166,6 +167,7 @@ class Pipeline:
                 await pending.socket.send(pending.ack())
                 ACK_LATENCY.observe(trio.current_time() - pending.received_at)
             if fresh:
+                self._recover()
                 await self._pass_on(inbound)
 
     def _may_ack(self) -> bool:
@@ -194,11 +196,17 @@ class Pipeline:
                 # It may be committed all the same. Then the next push of it finds a
                 # duplicate that intake has not received.
                 self._unsure.add(pending.envelope)
+                self._commits_late = True
                 self._not_journaled(pending.envelope, "the journal did not answer in time")
         return None
 
     def _not_journaled(self, envelope: events.Envelope, reason: str) -> None:
         self._log.error("feishu.event.not_journaled", event_id=envelope.event_id, reason=reason)
+
+    def _recover(self) -> None:
+        """Let intake read what was committed late: the journal has it before what comes now."""
+        if self._commits_late and offer(self._peers.intake, intake.Recover()):
+            self._commits_late = False
 
     async def _pass_on(self, inbound: Inbound) -> None:
         """Give a committed event to intake; where that has no time yet, to :meth:`_forward`."""

@@ -323,7 +323,11 @@ async def test_a_failed_commit_is_not_acked_and_the_next_push_is_new(setup: Setu
 async def test_an_unconfirmed_commit_is_not_acked_and_not_forgotten(
     setup: Setup, trouble: str
 ) -> None:
-    """The next push may find a duplicate that intake never received."""
+    """The next push may find a duplicate that intake never received.
+
+    Intake reads it in the journal before, with the next event that is committed: what was
+    committed late comes before that one.
+    """
     setup.journal.answer = getattr(setup.journal, trouble)
     link = await setup.platform.next_link()
     await link.push_event(message_event(1), message_id="first")
@@ -333,6 +337,8 @@ async def test_an_unconfirmed_commit_is_not_acked_and_not_forgotten(
     assert (await next_ack(link))[0] == "other", "the first one was given up, not acked"
     await link.push_event(message_event(1), message_id="again")
     assert (await next_ack(link))[0] == "again"
+    with trio.fail_after(WITHIN_S):
+        assert await setup.intake.receive() == intake.Recover()
     received = [(await setup.arrived()).inbound.event_id for _ in range(2)]
     assert received == ["evt-2", "evt-1"]
     await link.push_event(message_event(1), message_id="and again")
