@@ -34,6 +34,8 @@ RETRY_FIRST_S: Final = 0.5
 RETRY_MAX_S: Final = 15.0
 GIVE_UP_AFTER_S: Final = 120.0
 """Then the mark stays in the ledger for the next start."""
+LOOK_AGAIN_S: Final = 30.0
+"""After a start; the platform answers a call in a third of that, or not at all."""
 
 log = structlog.get_logger()
 
@@ -152,11 +154,21 @@ class TypingMark:
         )
 
     @classmethod
-    def left_behind(cls, entry: journal.TypingEntry, peers: Peers) -> TypingMark:
+    def of_earlier_run(cls, entry: journal.TypingEntry, peers: Peers) -> TypingMark:
         """Return a mark that an earlier run of the daemon may have put."""
         mark = cls(entry.account, entry.message_id, entry.turn_id, peers)
         mark._reaction_id, mark._may_be_there = entry.reaction_id, True
+        mark._in_doubt = entry.reaction_id is None
         return mark
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether a call that was not answered may yet put it."""
+        return self._in_doubt and self._may_be_there
+
+    def settle(self) -> None:
+        """No such call is under way any more."""
+        self._in_doubt = False
 
 
 async def mark_until(answered: trio.Event, mark: TypingMark, cleanup: CleanupBudget) -> None:
@@ -169,7 +181,11 @@ async def mark_until(answered: trio.Event, mark: TypingMark, cleanup: CleanupBud
 
 
 async def clear_typing(peers: Peers) -> None:
-    """Take away the marks that an earlier run left behind, one after another."""
+    """Take away the marks that an earlier run left, one after another.
+
+    A mark whose call was not answered to that run may come later than this one started: it
+    is looked for once more when no such call can be under way.
+    """
     left: tuple[journal.TypingEntry, ...] | journal.Failed = await journal.ask_journal(
         peers.journal_tx,
         lambda reply: journal.TypingLeft(term=peers.term, reply=reply),
@@ -178,6 +194,14 @@ async def clear_typing(peers: Peers) -> None:
     if isinstance(left, journal.Failed):
         log.error("feishu.typing.ledger_failed", reason=left.reason)
         return
-    for entry in left:
-        if entry.account in peers.gateways:
-            await TypingMark.left_behind(entry, peers).clear()
+    marks = [
+        TypingMark.of_earlier_run(entry, peers) for entry in left if entry.account in peers.gateways
+    ]
+    for mark in marks:
+        await mark.clear()
+    in_doubt = [mark for mark in marks if mark.is_in_doubt]
+    if in_doubt:
+        await trio.sleep(LOOK_AGAIN_S)
+    for mark in in_doubt:
+        mark.settle()
+        await mark.clear()
