@@ -6,10 +6,12 @@ import argparse
 import os
 import sys
 import time
+from contextlib import nullcontext
 
-from tests.simulation.plan import make_plan
+from tests.simulation.schedules import make_plan
 from tests.simulation.run import simulate
 from tests.simulation.shrink import kind_of, shrink
+from tests.simulation.teeth import TEETH, undone
 
 HASH_SEED = "0"
 
@@ -23,11 +25,19 @@ def main() -> int:
     parser.add_argument(
         "--known", action="append", default=[], help="go on after what begins so (repeatable)"
     )
+    parser.add_argument(
+        "--undo", choices=[tooth.name for tooth in TEETH], help="run without this mend"
+    )
     parser.add_argument("--no-shrink", action="store_true", help="print a failing plan as it is")
     options = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != HASH_SEED:  # the order of sets comes from it
         os.environ["PYTHONHASHSEED"] = HASH_SEED
         os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+    with undone(options.undo) if options.undo else nullcontext():
+        return run(options)
+
+
+def run(options: argparse.Namespace) -> int:
     if options.seed is not None:
         result = simulate(make_plan(options.seed))
         print("\n".join(result.log))

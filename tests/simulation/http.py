@@ -15,8 +15,14 @@ from tests.simulation.plan import BadHttp
 
 READ_WITHIN_S = 60.0
 REFUSED = b'{"code": 99991400, "msg": "request trigger frequency limit"}'
+DENIED = (
+    b'{"code": 99991672, "msg": "Access denied.", "error": {"permission_violations":'
+    b' [{"type": "action_scope_required", "subject": "cardkit:card:write"}]}}'
+)
 ROUND_TRIP_S = 0.02
 
+Answered = Callable[[str, int, bytes], None]
+"""``answered(path, status, content)``: the platform has answered a call."""
 Site = Callable[[Any, Any, Any], Any]
 
 
@@ -43,7 +49,9 @@ class Transport(httpx.AsyncBaseTransport):
         platform: trio.Nursery,
         fault: Callable[[str], BadHttp | None],
         is_dead: Callable[[], bool],
+        answered: Answered = lambda _path, _status, _content: None,
     ) -> None:
+        self._answered = answered
         self._site = site
         self._platform = platform
         self._fault = fault
@@ -81,8 +89,11 @@ class Transport(httpx.AsyncBaseTransport):
                     429, stream=httpx.ByteStream(REFUSED), headers={"x-ogw-ratelimit-reset": "1"}
                 )
             )
+        elif kind == "denied":
+            answer.set(httpx.Response(400, stream=httpx.ByteStream(DENIED)))
         elif kind != "hangs":
             response = await call(self._site, request, body)
+            self._answered(request.url.path, response.status_code, b"".join(response.stream))
             await trio.sleep(ROUND_TRIP_S / 2)
             match kind:
                 case "lost after":

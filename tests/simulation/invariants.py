@@ -7,13 +7,17 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
-from tests.faults.history import Delivered, Seen, Settled
+from protocol.routing import history
+from tests.faults.history import Delivered, Seen
+from tests.simulation.plan import PROMPTS
 
 Map = dict[str, Any]
+BINDING: Final = ("/use", "/new")
+STOPPED: Final = "Stopped"
 
 
 class Ending(Struct, frozen=True, kw_only=True):
@@ -39,30 +43,16 @@ def violations(ending: Ending) -> list[str]:
     """Name every promise that was broken; none is an empty list."""
     return [
         *ending.unexpected,
-        *_attempts(ending),
         *_rows(ending),
+        *_order(ending),
+        *_drops(ending),
         *_commands(ending),
+        *_stops(ending),
         *_cards(ending),
         *_text(ending),
         *_marks(ending),
         *_sessions(ending),
     ]
-
-
-def _attempts(ending: Ending) -> Iterator[str]:
-    last: dict[str, int] = {}
-    settled: set[str] = set()
-    for one in ending.history:
-        match one:
-            case Settled(event=event):
-                settled.add(event)
-            case Delivered(event=event, attempt=attempt):
-                name = _name(ending, event)
-                if event in settled:
-                    yield f"{name} was acked and came again with attempt {attempt}"
-                if attempt <= last.get(event, 0):
-                    yield f"{name} came with attempt {attempt} after {last[event]}"
-                last[event] = max(attempt, last.get(event, 0))
 
 
 def _name(ending: Ending, event: str) -> str:
@@ -90,7 +80,7 @@ def _rows(ending: Ending) -> Iterator[str]:
             yield f"{name} was accepted and is not in the journal"
         elif state in {"received", "ready", "offered"}:
             yield f"{name} is {state} at rest"
-        is_prompt = sent["text"].startswith("prompt")
+        is_prompt = sent["text"].startswith(PROMPTS)
         over = event in delivered or sent["message_id"] in answered or sent["recalled"]
         if is_prompt and not over and not _may_be_dropped(ending):
             yield f"{name} was accepted, and neither delivered nor answered"
@@ -101,7 +91,63 @@ def _rows(ending: Ending) -> Iterator[str]:
 
 
 def _may_be_dropped(ending: Ending) -> bool:
-    return any(sent["text"].startswith("/queue drop") for sent in ending.sent)
+    return any(sent["text"].startswith("/queue ") for sent in ending.sent)
+
+
+def _order(ending: Ending) -> Iterator[str]:
+    """First deliveries of a chat follow the receipt, unless the chat went to and fro."""
+    with closing(sqlite3.connect(ending.database)) as db:
+        received = dict(db.execute("SELECT event_id, row_id FROM inbound"))
+    chat_of = {sent["event_id"]: sent["chat"] for sent in ending.sent}
+    moved = {sent["chat"] for sent in ending.sent if sent["text"].startswith(BINDING)}
+    newest: dict[str, int] = {}
+    met: set[str] = set()
+    for one in ending.history:
+        if not isinstance(one, Delivered) or one.event in met or one.event not in received:
+            continue
+        met.add(one.event)
+        chat, row = chat_of[one.event], received[one.event]
+        if chat not in moved and row < newest.get(chat, 0):
+            yield f"{_name(ending, one.event)} was received before another and delivered after it"
+        newest[chat] = max(row, newest.get(chat, 0))
+
+
+def _drops(ending: Ending) -> Iterator[str]:
+    """A command that drops one message drops one, however often it is read."""
+    if any(sent["text"] == "/queue clear" for sent in ending.sent):
+        return
+    with closing(sqlite3.connect(ending.database)) as db:
+        dropped = db.execute(
+            "SELECT count(*) FROM inbound WHERE note = ?1", (history.DROPPED_FROM_QUEUE,)
+        ).fetchone()[0]
+    drops = sum(sent["text"].startswith("/queue drop") for sent in ending.sent)
+    if dropped > drops:
+        yield f"{dropped} messages were dropped by {drops} commands"
+
+
+def _stops(ending: Ending) -> Iterator[str]:
+    """A stop word is answered by a message, or by a card of its chat that shows Stopped."""
+    chat_of = {message["message_id"]: message["chat_id"] for message in ending.state["messages"]}
+    answered = {message.get("parent_id") for message in _from_bot(ending)}
+    stopped = [
+        chat_of[card["message_id"]]
+        for card in ending.state["cards"]
+        if card["message_id"] is not None and STOPPED in json.dumps(card["card"])
+    ]
+    words = {one["message_id"] for one in ending.sent if one["text"] == "stop"}
+    stopped += [
+        message["chat_id"]
+        for message in _from_bot(ending)
+        if STOPPED in message["content"] and message.get("parent_id") not in words
+    ]
+    silent = [
+        chat_of[sent["message_id"]]
+        for sent in ending.sent
+        if sent["text"] == "stop" and not sent["recalled"] and sent["message_id"] not in answered
+    ]
+    for chat in sorted(set(silent)):
+        if silent.count(chat) > stopped.count(chat):
+            yield f"{silent.count(chat)} stop words of {chat} are answered by nothing"
 
 
 def _from_bot(ending: Ending) -> list[Map]:

@@ -45,6 +45,8 @@ class Outside(Protocol):
 
     def note(self, what: str, /, **fields: Any) -> None: ...
     def http_fault(self, path: str) -> Any: ...
+    def http_answered(self, path: str, status: int, content: bytes) -> None: ...
+    def committed(self, batch: Any, answers: Any) -> None: ...
     def journal_fault(self) -> tuple[float, bool]: ...
     def accept_long_connection(self, end: End) -> None: ...
     async def run_agent(self, command: list[str], take: Callable[[bytes], None]) -> int: ...
@@ -106,15 +108,17 @@ class Machine:
         self.guarded: dict[str, Guarded] = {}
         self.wires: list[Wire] = []
         self.fell_over: BaseException | None = None
+        self.app: App
+        self.is_asked_to_leave = False
         self._scope = trio.CancelScope()
         self._signals_tx, self._signals = trio.open_memory_channel[int](8)
 
     async def run(self) -> None:
         """Run the daemon until it ends or dies."""
-        app = App(self._settings, self._state, self._tokens, self._adapters())
+        self.app = App(self._settings, self._state, self._tokens, self._adapters())
         try:
             with self._scope:
-                self.exit_status = await app.run(self._say_ready)
+                self.exit_status = await self.app.run(self._say_ready)
         except BaseExceptionGroup as group:
             if not self.is_dead:
                 self.fell_over = group
@@ -144,6 +148,7 @@ class Machine:
         return wire.client
 
     def terminate(self) -> None:
+        self.is_asked_to_leave = True
         self._signals_tx.send_nowait(15)
 
     def die(self) -> None:
@@ -156,11 +161,12 @@ class Machine:
             wire.cut()
         self._scope.cancel(reason="the process died")
 
-    def crash(self, which: int, steps: int) -> None:
+    def crash(self, which: int, steps: int, named: str) -> None:
         """Make one of the running actors crash at a later checkpoint of its own."""
-        if not self.guarded:
+        running = sorted(name for name in self.guarded if name.startswith(named))
+        if not running:
             return
-        victim = self.guarded[sorted(self.guarded)[which % len(self.guarded)]]
+        victim = self.guarded[running[which % len(running)]]
 
         def strike() -> None:
             if not self.is_dead and self.guarded.get(victim.name) is victim:
@@ -177,7 +183,11 @@ class Machine:
         return Adapters(
             listen=self._listen,
             http=lambda: Transport(
-                outside.site, outside.platform, outside.http_fault, lambda: self.is_dead
+                outside.site,
+                outside.platform,
+                outside.http_fault,
+                lambda: self.is_dead,
+                outside.http_answered,
             ),
             dial=self._dial,
             journal_worker=lambda: cast("RunSync", self._work),
@@ -219,6 +229,8 @@ class Machine:
         if fails:
             return [journal.Failed(reason="disk I/O error") for _ in args[0]]
         result = function(*args)
+        if name == "apply":
+            self._outside.committed(args[0], result)
         await self._pass(seconds / 2)
         return result
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import trio
 
-from tests.faults.history import Delivered, Seen, Settled
+from tests.faults.history import Delivered
 from tests.kit.raw_proxy import Closed, RawProxy
 from tests.simulation.network import End
 
@@ -28,11 +28,13 @@ class Stage(Protocol):
     """What a session needs of the run it is part of."""
 
     calm: bool
-    history: list[Seen]
+    calmed: trio.Event
     expected: dict[str, tuple[float, str]]
     seed: int
 
     def note(self, what: str, /, **fields: Any) -> None: ...
+    def delivered(self, one: Delivered) -> None: ...
+    def settled(self, event: str) -> None: ...
 
 
 class Peer:
@@ -51,6 +53,7 @@ class Peer:
         self._answers: dict[int, trio.MemorySendChannel[Map]] = {}
         self._turns: dict[str, trio.CancelScope] = {}
         self._cancelled: set[str] = set()
+        self._owed: list[Map] = []  # deliveries it has not acked, until all is calm
 
     async def run(self) -> None:
         """Register and take what comes until the connection ends."""
@@ -69,6 +72,7 @@ class Peer:
             self._stage.note("registered", session=self.name)
             self.registered.set()
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._make_good, nursery)
                 while True:
                     self._take(await self._proxy.receive(), nursery)
         except* GONE:
@@ -92,9 +96,7 @@ class Peer:
                     message=message["content"],
                     attempt=attempt,
                 )
-                self._stage.history.append(
-                    Delivered(self.name, event, attempt, message["lease_epoch"])
-                )
+                self._stage.delivered(Delivered(self.name, event, attempt, message["lease_epoch"]))
                 nursery.start_soon(self._handle, message)
             case "cancel":
                 self._stage.note("cancel", session=self.name)
@@ -113,14 +115,26 @@ class Peer:
         try:
             await self._ack(event, attempt, manner, chance)
             if manner == "never":
+                self._owed.append(deliver)
                 return
             status = await self.status()
             if status is not None and status["lease_epoch"] == deliver["lease_epoch"]:
-                self._stage.history.append(Settled(event))
+                self._stage.settled(event)
             if ROLES.get(self.name, ("", ["turns"]))[1]:
                 await self._take_turn(deliver, f"answer to {name} in attempt {attempt}: ", chance)
         except GONE:
             pass
+
+    async def _make_good(self, nursery: trio.Nursery) -> None:
+        """Once all is calm, handle what was left lying."""
+        await self._stage.calmed.wait()
+        for deliver in self._owed:
+            nursery.start_soon(self._handle, deliver)
+
+    async def flood(self, acks: int) -> None:
+        """Ack so many rows that were never given to it."""
+        for number in range(acks):
+            await self._send(t="ack", event_id=f"nothing {number}", attempt=1)
 
     async def _ack(self, event: str, attempt: int, manner: str, chance: random.Random) -> None:
         if manner == "never":
@@ -136,12 +150,19 @@ class Peer:
     async def _take_turn(self, deliver: Map, head: str, chance: random.Random) -> None:
         turn_id, text = deliver["turn_id"], head
         began = trio.current_time()
+        is_long = str(deliver["content"]).startswith("long")
+        words = chance.randrange(8, 20) if is_long else chance.randrange(6)
+        if turn_id in self._cancelled:
+            await self._send(t="turn_end", turn_id=turn_id, status="aborted")
+            return
         with trio.CancelScope() as scope:
             self._turns[turn_id] = scope
             try:
                 await self._send(t="delta", turn_id=turn_id, text=head)
-                for _ in range(chance.randrange(6)):
-                    await trio.sleep(chance.choice((0.0, 0.02, 0.4, 2.0)))
+                for _ in range(words):
+                    await trio.sleep(
+                        chance.choice((0.4, 0.7) if is_long else (0.0, 0.02, 0.4, 2.0))
+                    )
                     word = chance.choice(WORDS)
                     text += word
                     await self._send(t="delta", turn_id=turn_id, text=word)

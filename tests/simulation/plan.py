@@ -5,18 +5,25 @@ A plan is data, so that a failing one can be made smaller, and printed.
 
 from __future__ import annotations
 
-import random
 from typing import Final, Literal
 
 from msgspec import Struct
 
 SESSIONS: Final = ("boss", "mate", "pal", "talker")
+PROMPTS: Final = ("prompt", "long")
+"""Texts that go to a session, each with its number; a long one has a long turn."""
 CHATS: Final = ("Alice", "Bob", "Team")
-LENGTH_S: Final = 30.0
-ACTIONS_MAX: Final = 26
 
 HttpFaultKind = Literal[
-    "slow", "lost before", "lost after", "hangs", "hangs after", "twice", "late", "refused"
+    "slow",
+    "lost before",
+    "lost after",
+    "hangs",
+    "hangs after",
+    "twice",
+    "late",
+    "refused",
+    "denied",
 ]
 HTTP_FAULTS: Final[tuple[HttpFaultKind, ...]] = (
     "slow",
@@ -27,6 +34,7 @@ HTTP_FAULTS: Final[tuple[HttpFaultKind, ...]] = (
     "twice",
     "late",
     "refused",
+    "denied",
 )
 
 
@@ -71,6 +79,31 @@ class Detach(Action, frozen=True, kw_only=True):
     after_bytes: int
 
 
+class Visit(Action, frozen=True, kw_only=True):
+    """So many sessions come that nobody writes to; once they are cut they stay away."""
+
+    sessions: int
+
+
+class Crowd(Action, frozen=True, kw_only=True):
+    """So many sessions are there from the start, each bound to a chat where nobody writes."""
+
+    sessions: int
+
+
+class Backlog(Action, frozen=True, kw_only=True):
+    """The next start finds so many rows in the journal that no intake has read."""
+
+    rows: int
+
+
+class Flood(Action, frozen=True, kw_only=True):
+    """A session acks so many rows that it was never given."""
+
+    session: str
+    acks: int
+
+
 class DropAll(Action, frozen=True, kw_only=True):
     """Every proxy's connection is cut at once; all come back."""
 
@@ -113,6 +146,8 @@ class Crash(Action, frozen=True, kw_only=True):
 
     actor: int
     steps: int
+    named: str = ""
+    """Only actors whose name begins so; *actor* counts among them."""
 
 
 class Die(Action, frozen=True, kw_only=True):
@@ -132,103 +167,3 @@ class Plan(Struct, frozen=True, kw_only=True):
     seed: int
     """Also of the scheduler, of the daemon's randomness, and of how sessions behave."""
     actions: tuple[Action, ...]
-
-
-COMMANDS: Final = (
-    "/help",
-    "/status",
-    "/sessions",
-    "/queue",
-    "/queue drop 1",
-    "/use mate",
-    "/use boss",
-    "/use pal",
-    "/new coder",
-    "/pair",
-)
-
-
-def make_plan(seed: int) -> Plan:
-    """Return the plan of a seed: the same each time, and on every machine."""
-    chance = random.Random(f"plan {seed}")
-    actions: list[Action] = [Attach(at=0.0, session="boss")]
-    for _ in range(chance.randrange(6, ACTIONS_MAX)):
-        at = round(chance.uniform(0.0, LENGTH_S) ** 1.3 % LENGTH_S, 2)
-        actions += _some(chance, at)
-    return Plan(seed=seed, actions=tuple(sorted(actions, key=lambda one: one.at)))
-
-
-def _some(chance: random.Random, at: float) -> list[Action]:
-    kind = chance.random()
-    if kind < 0.38:
-        chat = chance.choice(CHATS)
-        return [
-            Write(
-                at=round(at + number * chance.choice((0.0, 0.05, 0.4)), 2),
-                chat=chat,
-                text=_text(chance),
-            )
-            for number in range(chance.choice((1, 1, 2, 4)))
-        ]
-    if kind < 0.52:
-        return [Attach(at=at, session=chance.choice(SESSIONS))]
-    if kind < 0.74:
-        return [_peer_trouble(chance, at)]
-    return [_trouble(chance, at)]
-
-
-def _text(chance: random.Random) -> str:
-    kind = chance.random()
-    if kind < 0.3:
-        return chance.choice(COMMANDS)
-    if kind < 0.38:
-        return "stop"
-    return "prompt"
-
-
-def _peer_trouble(chance: random.Random, at: float) -> Action:
-    match chance.randrange(7):
-        case 0 | 1:
-            return Detach(
-                at=at,
-                session=chance.choice(SESSIONS),
-                after_bytes=chance.choice((0, 0, 3, 40, 400)),
-            )
-        case 2:
-            return DropAll(at=at)
-        case 3:
-            return Recall(at=at, which=chance.randrange(10))
-        case 4:
-            return Press(at=at)
-        case 5:
-            return PushAgain(at=at, which=chance.randrange(10), times=chance.randrange(1, 4))
-        case _:
-            tool = chance.choice(("grant", "acquire", "return_to_dispatcher", "reclaim"))
-            to = chance.choice(SESSIONS) if tool in {"grant", "acquire"} else None
-            return HandOver(at=at, session=chance.choice(SESSIONS), tool=tool, to=to)
-
-
-def _trouble(chance: random.Random, at: float) -> Action:
-    match chance.randrange(10):
-        case 0 | 1:
-            return SlowJournal(
-                at=at, seconds=chance.choice((0.3, 1.5, 4.5, 6.0)), batches=chance.randrange(1, 5)
-            )
-        case 2:
-            return FailingJournal(at=at, batches=chance.randrange(1, 4))
-        case 3 | 4:
-            return BadHttp(
-                at=at,
-                kind=chance.choice(HTTP_FAULTS),
-                seconds=chance.choice((0.2, 1.0, 5.0, 12.0)),
-                calls=chance.randrange(1, 6),
-                part=chance.choice(("", "", "cardkit", "messages", "reactions")),
-            )
-        case 5 | 6:
-            return Crash(at=at, actor=chance.randrange(100), steps=chance.randrange(40))
-        case 7:
-            return CutPlatform(at=at, after_bytes=chance.choice((0, 0, 10, 300)))
-        case 8:
-            return Leave(at=at, down_s=chance.choice((0.0, 1.0, 5.0)))
-        case _:
-            return Die(at=at, steps=chance.randrange(300), down_s=chance.choice((0.0, 0.5, 4.0)))

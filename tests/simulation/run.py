@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import shutil
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,13 +20,14 @@ from trio.testing import MockClock
 
 from actors.host import state_dir as host_state
 from actors.host.tokens import TokenFiles, open_tokens
+from actors.journal import SqliteStore
 from actors.sandbox.access import TOKEN_HEADER
 from actors.sandbox.clock import Clock
 from actors.sandbox.platform import PlatformSettings, open_sandbox
 from protocol.agents import starting
 from protocol.config.places import StateDir
 from protocol.config.reading import read_settings
-from tests.faults.history import Seen
+from tests.faults.history import Delivered
 from tests.kit.daemon import configuration
 from tests.kit.scheduler import seeded_scheduler
 from tests.simulation import plan as plans
@@ -34,6 +36,7 @@ from tests.simulation.invariants import Ending, violations
 from tests.simulation.machine import COMMIT_S, Machine, SimulatedCrash, Steps, now_ms
 from tests.simulation.network import End
 from tests.simulation.peers import GONE, Map, Peer
+from tests.simulation.watching import Watch
 
 REST_WITHIN_S: Final = 900.0
 QUIET_EVERY_S: Final = 1.0
@@ -42,13 +45,17 @@ REATTACH_S: Final = 0.5
 BASE_URL: Final = "http://127.0.0.1:9999"
 START_WITHIN_S: Final = 90.0
 STOP_WITHIN_S: Final = 120.0
-REPAIRED_WITHIN_S: Final = 30.0
+REPAIRED_WITHIN_S: Final = 45.0
 """After a start: for what an earlier process left in doubt."""
 NEVER_S: Final = 100_000.0
 CRASH_TAKES_S: Final = 120.0
 """How long a crash may have consequences: restarts, and what they wait for."""
 CRASHES: Final = {"actor.ended", "turn.crashed", "lane.crashed", "agent.crashed"}
 STEPS_MAX: Final = 3_000_000
+ESCALATES_AFTER: Final = 3
+ESCALATES_WITHIN_S: Final = 120.0
+FAULTY_S: Final = 30.0
+"""For so long a fault outside of the daemon may keep it from leaving well."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,11 +89,16 @@ class Run:
         self.steps = steps
         self.log: list[str] = []
         self.broken: list[str] = []
-        self.history: list[Seen] = []
+        self.watch = Watch(self._break)
         self.expected: dict[str, tuple[float, str]] = {}
         """Text that must be readable at the end, by turn, with when the turn began."""
         self.chance = random.Random(f"chance {plan.seed}")
         self.calm = False
+        self.calmed = trio.Event()
+        self._cuts_at_rest = self.chance.random() < 0.5
+        self._backlog = 0
+        self._visitors = 0
+        self._crashes_at: list[float] = []
         self.disturbed_at = -1.0
         """When a process or an actor ended last: turns before may have lost their text."""
         self.agents: list[str] = []
@@ -122,6 +134,17 @@ class Run:
         shown = " ".join(f"{key}={value}" for key, value in fields.items())
         self.log.append(f"{trio.current_time():10.3f} {what} {shown}".rstrip())
 
+    def _break(self, text: str) -> None:
+        """Note at once what must not be."""
+        self.note("! " + text)
+        self.broken.append(text)
+
+    def delivered(self, one: Delivered) -> None:
+        self.watch.delivered(one)
+
+    def settled(self, event: str) -> None:
+        self.watch.settled(event)
+
     @contextmanager
     def logging(self) -> Iterator[None]:
         """Take the daemon's own log into ours."""
@@ -145,6 +168,7 @@ class Run:
         if event in {"daemon.ready", "daemon.stopped"}:
             fields.pop("pid", None)
         self.note(f"  [{level}] {event}", **fields)
+        self.watch.logged(event, entry)
         if event in CRASHES and isinstance(crash, BaseException):
             for leaf in _leaves(crash):
                 self.note(f"     {type(leaf).__name__}: {leaf}")
@@ -168,6 +192,8 @@ class Run:
         fault = self._bad_http[0]
         if fault.part not in path or "tenant_access_token" in path:
             return None
+        if fault.kind == "denied" and not path.endswith("/cardkit/v1/cards"):
+            return None  # a scope is missing from the first call on
         if fault.kind == "twice" and path.endswith("/reactions"):
             return None  # it has no uuid, and what a second one does is not documented
         self._bad_http_left -= 1
@@ -175,18 +201,27 @@ class Run:
             self._bad_http.pop(0)
             self._bad_http_left = self._bad_http[0].calls if self._bad_http else 0
         self.note("http fault", kind=fault.kind, seconds=fault.seconds)
+        self.watch.fault()
         return fault
+
+    def http_answered(self, path: str, status: int, content: bytes) -> None:
+        self.watch.http_answered(path, status, content)
+
+    def committed(self, batch: Any, answers: Any) -> None:
+        self.watch.committed(batch, answers)
 
     def journal_fault(self) -> tuple[float, bool]:
         """Return how long the next batch takes, and whether it fails."""
         if self._failing:
             self._failing -= 1
             self.note("a batch fails")
+            self.watch.fault()
             return COMMIT_S, True
         seconds, batches = self._slow
         if batches:
             self._slow = (seconds, batches - 1)
             self.note("a slow batch", seconds=seconds)
+            self.watch.fault()
             return seconds, False
         return COMMIT_S, False
 
@@ -256,6 +291,23 @@ class Run:
             )
         )
         self._settings = read_settings(raw, {}, lambda name: name)
+        self._gather()
+
+    def _gather(self) -> None:
+        """Bind the sessions of a crowd to chats where nobody writes, as an earlier run left it."""
+        crowd = [
+            f"bound{number}"
+            for action in self.plan.actions
+            if isinstance(action, plans.Crowd)
+            for number in range(action.sessions)
+        ]
+        if not crowd:
+            return
+        SqliteStore.open(self._state.database).close()
+        with closing(sqlite3.connect(self._state.database)) as db, db:
+            bound = [(f"oc_silent_{name}", name) for name in crowd]
+            db.executemany("INSERT OR IGNORE INTO binding VALUES (?, ?)", bound)
+        self._wanted |= {*crowd}
 
     async def _act(self) -> None:
         self._chats = {
@@ -264,6 +316,7 @@ class Run:
             "Team": await self._chat("group", "Team"),
         }
         async with trio.open_nursery() as nursery:
+            self._attached = nursery
             nursery.start_soon(self._keep_running)
             nursery.start_soon(self._keep_attached, nursery)
             await self._serving.wait()
@@ -274,7 +327,7 @@ class Run:
             status, attached = await self._come_to_rest()
             nursery.cancel_scope.cancel()
         ending = Ending(
-            history=self.history,
+            history=self.watch.history,
             sent=self._sent,
             state=self._at_rest,
             repaired=await self._get("state"),
@@ -327,6 +380,7 @@ class Run:
             if not self._leaving:
                 self._disturb(trio.current_time())
             self.note("the daemon has ended", status=machine.exit_status)
+            self._judge_end(machine)
             if machine.fell_over is not None:
                 leaves = _leaves(machine.fell_over)
                 if not all(isinstance(one, SimulatedCrash) for one in leaves):
@@ -334,6 +388,35 @@ class Run:
                     self.broken.append(f"the daemon fell over: {'; '.join(names)}")
             await trio.sleep(self._down_s)
             self._down_s = 0.0
+            await self._pile_up()
+
+    def _judge_end(self, machine: Machine) -> None:
+        """It ends by itself when too much has crashed; asked to leave, it leaves well."""
+        if machine.exit_status is None:
+            return
+        recent = [at for at in self._crashes_at if trio.current_time() - at < ESCALATES_WITHIN_S]
+        if not machine.is_asked_to_leave and len(recent) < ESCALATES_AFTER:
+            self._break(f"the daemon ended by itself with {machine.exit_status}")
+        elif machine.exit_status != 0 and not (recent or self._is_faulty()):
+            self._break(f"the daemon left with {machine.exit_status}")
+
+    def _is_faulty(self) -> bool:
+        return trio.current_time() - self.watch.faulty_at < FAULTY_S
+
+    async def _pile_up(self) -> None:
+        """Put rows into the journal that no intake has read, as a kill leaves them."""
+        rows, self._backlog = self._backlog, 0
+        with closing(sqlite3.connect(self._state.database)) as db, db:
+            for number in range(rows):
+                made = db.execute(
+                    "INSERT INTO inbound (account, event_id, kind, state, received_at, changed_at)"
+                    " VALUES ('default', ?1, 'other', 'received', ?2, ?2)",
+                    (f"ev_backlog_{now_ms()}_{number}", now_ms()),
+                )
+                db.execute(
+                    "INSERT INTO content (row_id, payload) VALUES (?1, ?2)", (made.lastrowid, b"{}")
+                )
+        await trio.lowlevel.checkpoint()
 
     # ── the sessions ────────────────────────────────────────────────────────
 
@@ -354,6 +437,12 @@ class Run:
         peer = Peer(self, name, end, self._state.root)
         self._peers[name] = peer
         nursery.start_soon(self._run_peer, peer)
+
+    def _visit(self, sessions: int) -> None:
+        """Let sessions come that stay away once they are cut."""
+        for _ in range(sessions):
+            self._visitors += 1
+            self._attach(f"visitor{self._visitors}", self._attached)
 
     async def _run_peer(self, peer: Peer) -> None:
         try:
@@ -390,6 +479,15 @@ class Run:
             case plans.Detach(session=session, after_bytes=after):
                 self._wanted.discard(session)
                 self._cut(session, after)
+            case plans.Visit(sessions=sessions):
+                self._visit(sessions)
+            case plans.Flood(session=session, acks=acks):
+                peer = self._peers.get(session)
+                if peer is not None and peer.registered.is_set():
+                    with suppress(*GONE):
+                        await peer.flood(acks)
+            case plans.Backlog(rows=rows):
+                self._backlog += rows
             case plans.DropAll():
                 for name in sorted(self._peers):
                     self._cut(name, 0)
@@ -412,10 +510,11 @@ class Run:
                 self._bad_http.append(action)
                 if len(self._bad_http) == 1:
                     self._bad_http_left = action.calls
-            case plans.Crash(actor=actor, steps=steps):
+            case plans.Crash(actor=actor, steps=steps, named=named):
                 self._disturb(trio.current_time() + CRASH_TAKES_S)
                 self._crashing_until = trio.current_time() + CRASH_TAKES_S
-                machine.crash(actor, steps)
+                self._crashes_at.append(trio.current_time())
+                machine.crash(actor, steps, named)
             case plans.Die(steps=steps, down_s=down_s):
                 self._down_s = down_s
                 self.steps.after(steps, machine.die)
@@ -441,7 +540,7 @@ class Run:
     async def _write(self, chat: str, text: str) -> None:
         place = self._chats[chat]
         number = len(self._sent) + 1
-        body = f"prompt {number}" if text == "prompt" else text
+        body = f"{text} {number}" if text in plans.PROMPTS else text
         self._sent.append(
             {"text": body, "chat": chat, "recalled": False, "event_id": "", "message_id": ""}
         )
@@ -473,8 +572,9 @@ class Run:
         self.calm = True
         self._bad_http.clear()
         self._slow, self._failing = (0.0, 0), 0
+        self.calmed.set()
         self._wanted |= {*plans.SESSIONS, *self.agents, "watch"}
-        for name in sorted(self._peers):
+        for name in sorted(self._peers) if self._cuts_at_rest else ():
             self._cut(name, 0)
         status: Map = {}
         pause_s = QUIET_EVERY_S
@@ -517,7 +617,7 @@ class Run:
         return str({key: status.get(key) for key in ("queue", "effective_target_session_id")})
 
     def _is_quiet(self, status: Map) -> bool:
-        if not status or self._unaccepted or set(self._wanted) != set(self._peers):
+        if not status or self._unaccepted or not self._wanted <= self._peers.keys():
             return False
         queue = status["queue"]
         return bool(queue["pending"] == queue["in_flight"] == 0)
@@ -540,7 +640,10 @@ class Run:
         if watch is None or not watch.registered.is_set():
             return None
         with suppress(*GONE):
-            return await watch.status()
+            status = await watch.status()
+            if status is not None:
+                self.watch.status(status)
+            return status
         return None
 
     async def _reclaim(self, status: Map) -> None:
