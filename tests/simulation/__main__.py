@@ -8,8 +8,8 @@ import sys
 import time
 from contextlib import nullcontext
 
-from tests.simulation.schedules import make_plan
 from tests.simulation.run import simulate
+from tests.simulation.schedules import make_plan
 from tests.simulation.shrink import kind_of, shrink
 from tests.simulation.teeth import TEETH, undone
 

@@ -21,6 +21,7 @@ from tests.simulation.plan import (
     DropAll,
     Flood,
     HandOver,
+    HttpFaultKind,
     Leave,
     SlowJournal,
     Visit,
@@ -112,9 +113,7 @@ def many_ends(chance: random.Random, at: float) -> list[Action]:
         Visit(at=at, sessions=chance.randrange(2, 8)),
         SlowJournal(at=slow_at, seconds=chance.choice((2.5, 3.5)), batches=chance.randrange(1, 4)),
         HandOver(at=slow_at, session="boss", tool="acquire", to="talker"),
-        Flood(
-            at=_after(slow_at, 0.05), session=chance.choice(("boss", "talker", "mate")), acks=400
-        ),
+        Flood(at=_after(slow_at, 0.05), session="boss", acks=400),
         DropAll(at=_after(slow_at, chance.uniform(0.2, 0.6))),
     ]
 
@@ -156,7 +155,7 @@ def commands_at_the_end(chance: random.Random, at: float) -> list[Action]:
         )
         for _ in range(chance.randrange(2, 6))
     ]
-    kind = chance.choice(("slow", "late", "lost after", "hangs"))
+    kind: HttpFaultKind = chance.choice(("slow", "late", "lost after", "hangs"))
     ends_at = _after(at, chance.uniform(0.1, 1.5))
     ends: Action = (
         Die(at=ends_at, steps=chance.randrange(100), down_s=chance.choice((0.0, 2.0)))

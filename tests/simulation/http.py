@@ -92,8 +92,8 @@ class Transport(httpx.AsyncBaseTransport):
         elif kind == "denied":
             answer.set(httpx.Response(400, stream=httpx.ByteStream(DENIED)))
         elif kind != "hangs":
-            response = await call(self._site, request, body)
-            self._answered(request.url.path, response.status_code, b"".join(response.stream))
+            response, content = await call(self._site, request, body)
+            self._answered(request.url.path, response.status_code, content)
             await trio.sleep(ROUND_TRIP_S / 2)
             match kind:
                 case "lost after":
@@ -102,13 +102,14 @@ class Transport(httpx.AsyncBaseTransport):
                     pass
                 case "twice":
                     await trio.sleep(seconds / 4)
-                    answer.set(await call(self._site, request, body))
+                    again, _ = await call(self._site, request, body)
+                    answer.set(again)
                 case _:
                     answer.set(response)
 
 
-async def call(site: Site, request: httpx.Request, body: bytes) -> httpx.Response:
-    """Make one call of an ASGI application and return its whole answer."""
+async def call(site: Site, request: httpx.Request, body: bytes) -> tuple[httpx.Response, bytes]:
+    """Make one call of an ASGI application and return its whole answer, and the content of it."""
     url = request.url
     scope = {
         "type": "http",
@@ -140,6 +141,6 @@ async def call(site: Site, request: httpx.Request, body: bytes) -> httpx.Respons
             content.extend(message.get("body", b""))
 
     await site(scope, receive, send)
-    return httpx.Response(
-        head["status"], headers=head["headers"], stream=httpx.ByteStream(bytes(content))
-    )
+    whole = bytes(content)
+    stream = httpx.ByteStream(whole)
+    return httpx.Response(head["status"], headers=head["headers"], stream=stream), whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any, Protocol
 
+import msgspec
 import trio
 
 from tests.faults.history import Delivered
@@ -132,9 +133,15 @@ class Peer:
             nursery.start_soon(self._handle, deliver)
 
     async def flood(self, acks: int) -> None:
-        """Ack so many rows that were never given to it."""
-        for number in range(acks):
-            await self._send(t="ack", event_id=f"nothing {number}", attempt=1)
+        """Ack so many rows that were never given to it, all at once."""
+        bodies = [
+            msgspec.msgpack.encode({"t": "ack", "event_id": f"nothing {number}", "attempt": 1})
+            for number in range(acks)
+        ]
+        async with self._writing:
+            await self._proxy.send_bytes(
+                b"".join(len(body).to_bytes(4, "big") + body for body in bodies)
+            )
 
     async def _ack(self, event: str, attempt: int, manner: str, chance: random.Random) -> None:
         if manner == "never":

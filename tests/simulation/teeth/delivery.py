@@ -16,7 +16,7 @@ from actors.ownership.actor import _Ownership
 from actors.ownership.offering import Offers
 from actors.ownership.rows import Rows
 from protocol.ids import ConnectionId, RowId
-from protocol.routing import lease
+from protocol.routing import lease, targets
 from protocol.routing.delivery import RowState
 from tests.simulation.teeth.tooth import replaced
 
@@ -102,7 +102,7 @@ def wake_all() -> Iterator[None]:
 
     async def follow(self: _Ownership, old: lease.State, new: lease.State, *moved: Any) -> None:
         await original(self, old, new, *moved)
-        self._wake(lease.effective_target(new))
+        self._wake(targets.effective_target(new))
         for session_id in set(new.lease.bindings.values()):
             self._wake(session_id)
 

@@ -1,4 +1,4 @@
-"""Undone: what keeps a row from being read twice, an answer from being lost, a start from waiting."""
+"""Undone: what keeps rows from being read twice, answers from being lost, a start from waiting."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def backlog_first() -> Iterator[None]:
         with inbox:
             async with trio.open_nursery() as nursery:
                 actor = _Intake(settings, peers, nursery, now_ms)
-                await actor._pairing.load()
+                await actor._parts.pairing.load()
                 while actor._reading.reads:
                     await actor._read_page()
                     await actor._prompts.make_ready()
