@@ -36,11 +36,12 @@ _FOOTERS: Final = {
     TurnState.ERROR: strings.FOOTER_ERROR,
 }
 PRINT_EVERY_MS: Final = 25
-PRINT_FAST: Final = 12
-"""Characters at once where updates follow each other closely: 480 in a second."""
+PRINT_FAST: Final = 7
+"""Characters at once where updates follow each other closely: 280 in a second."""
 PRINT_SLOW: Final = 5
 """Where they are two seconds apart or more: 200 in a second, about what models write, so
-that one update is typed until the next one comes."""
+that one update is typed until the next one comes. What is typed too late is there with the
+next update; typed too soon, the card stands still (``bench/virtual.py``)."""
 PRINT_SLOW_FROM_S: Final = 2.0
 
 
