@@ -26,7 +26,7 @@ import trio
 
 from actors.proxies.client import ProxySettings, open_proxy
 from bench.loopback import Loopback, open_loopback, percentile, table
-from bench.streaming import TOKEN, Load, begin_turn, wait_cards
+from bench.streaming import TOKEN, Load, begin_turn, validity, wait_cards
 
 SETTLE_S = 20.0
 """After the end of the turns, before what is still live counts as left."""
@@ -40,7 +40,7 @@ from lark_oapi.api.im.v1 import *
 base_url, app_id, secret, kind, chats, rate, seconds, token = json.load(sys.stdin)
 lark.logger.setLevel(60)
 opened, go, started = 0, asyncio.Event(), [0.0]
-failed = []
+failed, lags = [], []
 
 async def produce(append):
     global opened
@@ -49,6 +49,7 @@ async def produce(append):
     sent = 0
     while (elapsed := time.time() - started[0]) < seconds:
         due = int(elapsed * rate)
+        lags.append(elapsed - sent / rate)
         while sent < due:
             await append(token)
             sent += 1
@@ -114,8 +115,9 @@ async def main():
     print("@", started[0], flush=True)
     go.set()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    raised = sum(isinstance(one, BaseException) for one in outcomes)
-    print("@", raised + len(failed), flush=True)
+    print("@", time.process_time(), flush=True)
+    lags.sort()
+    print("@", lags[int(len(lags) * 0.99)] if lags else 0.0, flush=True)
 asyncio.run(main())
 """
 
@@ -139,41 +141,46 @@ class Figures(msgspec.Struct, kw_only=True):
     """Cards without all of their text."""
     live: int
     """Cards that still look as if something came."""
+    cpu_s: float = 0.0
+    """Of the daemon, or of the other bot."""
 
 
 async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=100)
+    parser.add_argument("--turns", type=int, nargs="+", default=[100])
     parser.add_argument("--rate", type=float, default=50.0, help="tokens a second and turn")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of each turn")
     parsed = parser.parse_args()
-    load = (parsed.turns, parsed.rate, parsed.seconds)
-    print(f"{parsed.turns} turns, {parsed.rate:g} tokens/s, {parsed.seconds:g} s each")
-    for name, contestant in (
-        ("larkd", ours(*load)),
-        ("fixed 800 ms, whole cards", others("fixed", *load)),
-        ("lark-oapi's channel", others("channel", *load)),
-    ):
-        figures = await contestant
-        print(f"\n{name}")
-        table(
-            [
-                ("  calls", f"{figures.calls:,}"),
-                ("  sent", f"{figures.megabytes:,.1f} MB"),
-                ("  rate-limit answers", f"{figures.limited:,}"),
-                (
-                    "  staleness p50 / p99",
-                    f"{figures.stale_p50_s:.1f} / {figures.stale_p99_s:.1f} s",
-                ),
-                ("  first words of all", f"{figures.first_words_s:.1f} s"),
-                ("  last end shown", f"{figures.final_s:.1f} s"),
-                ("  cards without all their text", str(figures.incomplete)),
-                ("  cards left live", str(figures.live)),
-                *((f"  {api}", f"{count:,}") for api, count in figures.by_api.items()),
-                *((f"  {name}", value) for name, value in figures.validity),
-            ]
-        )
+    for turns in parsed.turns:
+        load = (turns, parsed.rate, parsed.seconds)
+        print(f"\n{turns} turns, {parsed.rate:g} tokens/s, {parsed.seconds:g} s each")
+        columns = [await ours(*load), await others("fixed", *load), await others("channel", *load)]
+        shown = [_rows(one, turns) for one in columns]
+        print("| | larkd | fixed 800 ms, whole cards | lark-oapi's channel |")
+        print("|---|---|---|---|")
+        for (name, value), *rest in zip(*shown, strict=True):
+            print(f"| {name} | " + " | ".join([value, *(other for _, other in rest)]) + " |")
+        table([(f"  {api}", f"{count:,}") for api, count in columns[0].by_api.items()])
     return 0
+
+
+def _rows(figures: Figures, turns: int) -> list[tuple[str, str]]:
+    """Return what is shown of one contestant; where its generator fell behind, only that."""
+    lag, valid = figures.validity
+    rows = [
+        ("calls a turn", f"{figures.calls / turns:,.1f}"),
+        ("sent a turn", f"{figures.megabytes * 1000 / turns:,.0f} kB"),
+        ("rate-limit answers", f"{figures.limited:,}"),
+        ("staleness p50 / p99", f"{figures.stale_p50_s:.1f} / {figures.stale_p99_s:.1f} s"),
+        ("first words of all", f"{figures.first_words_s:.1f} s"),
+        ("last end shown", f"{figures.final_s:.1f} s"),
+        ("cards without all their text", str(figures.incomplete)),
+        ("cards left live", str(figures.live)),
+        ("CPU a turn", f"{figures.cpu_s * 1000 / turns:,.0f} ms"),
+    ]
+    if valid[1] != "valid":
+        rows = [(name, "not valid") for name, _ in rows]
+    return [*rows, lag, valid]
 
 
 async def ours(turns: int, rate: float, seconds: float) -> Figures:
@@ -186,11 +193,15 @@ async def ours(turns: int, rate: float, seconds: float) -> Figures:
                     await begin_turn(loopback, agents, load, number, chat_id)
                 await wait_cards(loopback, turns)
                 before = (await loopback.get("calls"))[-1]["n"]
+                cpu_s = loopback.daemon.cpu_s()
                 load.go.set()
                 await trio.sleep(seconds + SETTLE_S)
+                cpu_s = loopback.daemon.cpu_s() - cpu_s
                 started_ms = min(load.first_text_ms.values())
                 agents.cancel_scope.cancel()
-            return await figures_of(loopback, started_ms, rate, seconds, before, load)
+            figures = await figures_of(loopback, started_ms, rate, seconds, before, load)
+            figures.cpu_s = cpu_s
+            return figures
 
 
 async def others(kind: str, turns: int, rate: float, seconds: float) -> Figures:
@@ -216,8 +227,10 @@ async def others(kind: str, turns: int, rate: float, seconds: float) -> Figures:
                 while chunk := await process.stdout.receive_some(1024):
                     output += chunk
                 await process.wait()
-            started_ms = _marked(output)[0] * 1000
-            return await figures_of(loopback, started_ms, rate, seconds, before)
+            started_s, cpu_s, lag_s = _marked(output)
+            figures = await figures_of(loopback, started_s * 1000, rate, seconds, before)
+            figures.cpu_s, figures.validity = cpu_s, validity(lag_s, 1.0)
+            return figures
 
 
 def _marked(output: bytes) -> list[float]:

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+import structlog
 import trio
 from trio.testing import MockClock
 
@@ -273,6 +275,7 @@ def main() -> None:
     parser.add_argument("--round-trip", type=float, default=ROUND_TRIP_S, help="in seconds")
     parser.add_argument("--only", choices=CONTESTANTS, nargs="+", default=CONTESTANTS)
     parsed = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     words = PER_SECOND * len(TOKEN)
     print(
         f"{parsed.seconds:g} s each, {PER_SECOND} tokens ({words} characters) a second;"
