@@ -8,13 +8,24 @@ from typing import Final
 import trio
 
 from actors.kit.mailbox import ask_or
+from actors.links.capacity import Kind
 from actors.links.settings import LinkSettings
 from actors.messages import link, ownership
 from protocol.ids import ConnectionId, SessionId
 from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 from protocol.wire.auth import Verified
+from protocol.wire.inside import speaks_for_session
 
 ASK_WITHIN_S: Final = 5.0
+
+
+def place_of(register: wire.Register, verified: Verified) -> Kind:
+    """Return which places its connection is one of."""
+    if vocabulary.is_operator(register.role, register.capabilities):
+        return "operator"
+    inside = speaks_for_session(register.role, register.capabilities, verified.by)
+    return "observer" if register.role == "observer" and not inside else "session"
 
 
 async def ask_in(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -18,8 +18,9 @@ from protocol.ids import ConnectionId
 UNREGISTERED_MAX: Final = 64
 REFUSED_MAX: Final = 64
 """Connections with a wrong proof that wait for their refusal."""
-SESSIONLESS_MAX: Final = 64
-"""Observers and operators, which come for one question."""
+OBSERVERS_MAX: Final = 64
+"""They come for one question: the oldest gives way, so that who may only look keeps nobody out."""
+OPERATORS_MAX: Final = 64
 SESSIONS_MAX: Final = 2_048
 SESSIONS_MIN: Final = 16
 RESERVED: Final = 256
@@ -36,12 +37,18 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     """How many connections of proven roles may be open."""
 
     sessions: int = SESSIONS_MAX
-    sessionless_max: int = SESSIONLESS_MAX
+    operators: int = OPERATORS_MAX
+    observers: int = OBSERVERS_MAX
+
+
+Kind = Literal["session", "operator", "observer"]
+"""Who speaks for a session, as the tools inside its agent do, counts as one."""
 
 
 def capacity_of(descriptors: int) -> Capacity:
     """Derive the places from the number of descriptors the process may have open."""
-    left = descriptors - RESERVED - UNREGISTERED_MAX - REFUSED_MAX - SESSIONLESS_MAX
+    others = UNREGISTERED_MAX + REFUSED_MAX + OPERATORS_MAX + OBSERVERS_MAX
+    left = descriptors - RESERVED - others
     return Capacity(sessions=max(SESSIONS_MIN, min(SESSIONS_MAX, left)))
 
 
@@ -50,13 +57,16 @@ class Places:
 
     def __init__(self, capacity: Capacity) -> None:
         self.capacity = capacity
+        self._drops: dict[ConnectionId, Callable[[], None]] = {}
         self._unregistered: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()
         self._refused: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()
+        self._observers: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()
         self._sessions: set[ConnectionId] = set()
-        self._sessionless: set[ConnectionId] = set()
+        self._operators: set[ConnectionId] = set()
 
     def enter(self, connection_id: ConnectionId, drop: Callable[[], None]) -> None:
         """A connection opened; *drop* ends it at once when a newer one needs its place."""
+        self._drops[connection_id] = drop
         _enter(self._unregistered, UNREGISTERED_MAX, connection_id, drop)
 
     def registers(self, connection_id: ConnectionId) -> None:
@@ -69,11 +79,15 @@ class Places:
         if drop is not None:
             _enter(self._refused, REFUSED_MAX, connection_id, drop)
 
-    def admit(self, connection_id: ConnectionId, *, sessionless: bool) -> bool:
+    def admit(self, connection_id: ConnectionId, kind: Kind) -> bool:
         """Its proof holds: give it a place of its kind; False: there is none."""
+        drop = self._drops.get(connection_id)
+        if kind == "observer" and drop is not None:
+            _enter(self._observers, self.capacity.observers, connection_id, drop)
+            return True
         places, most = (
-            (self._sessionless, self.capacity.sessionless_max)
-            if sessionless
+            (self._operators, self.capacity.operators)
+            if kind == "operator"
             else (self._sessions, self.capacity.sessions)
         )
         if len(places) >= most:
@@ -82,10 +96,11 @@ class Places:
         return True
 
     def leave(self, connection_id: ConnectionId) -> None:
-        self._unregistered.pop(connection_id, None)
-        self._refused.pop(connection_id, None)
+        self._drops.pop(connection_id, None)
+        for queued in (self._unregistered, self._refused, self._observers):
+            queued.pop(connection_id, None)
         self._sessions.discard(connection_id)
-        self._sessionless.discard(connection_id)
+        self._operators.discard(connection_id)
 
 
 def _enter(

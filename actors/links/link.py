@@ -14,7 +14,7 @@ import trio
 from tricycle import open_service_nursery
 
 from actors.kit.outbox import Outbox, OutboxFull
-from actors.links.admission import ask_in, registered
+from actors.links.admission import ask_in, place_of, registered
 from actors.links.capacity import NO_PLACE, Places
 from actors.links.conversations import Conversations
 from actors.links.liveness import REGISTER_WITHIN_S, Liveness
@@ -237,21 +237,19 @@ class Link:
         """Let a wrong proof wait for its refusal; say that somebody tries."""
         self._places.refuse(self._id)
         delay_s = self._wrong_proofs.delay_s(trio.current_time())
-        log.warning(
-            "link.bad_proof",
-            connection=self._id,
-            peer=peer_of(self._stream),
-            recent=self._wrong_proofs.count,
-            refused_after_s=delay_s,
-        )
+        if self._wrong_proofs.is_worth_a_line:
+            log.warning(
+                "link.bad_proof",
+                connection=self._id,
+                peer=peer_of(self._stream),
+                recent=self._wrong_proofs.count,
+                refused_after_s=delay_s,
+            )
         await trio.sleep(delay_s)
 
     async def _admit(self, register: wire.Register, verified: Verified) -> None:
         self._places.registers(self._id)
-        sessionless = register.role == "observer" or vocabulary.is_operator(
-            register.role, register.capabilities
-        )
-        if not self._places.admit(self._id, sessionless=sessionless):
+        if not self._places.admit(self._id, place_of(register, verified)):
             self._end(wire.Refused(code="too_many_sessions", message=NO_PLACE))
             return
         answer = await ask_in(register, verified, self._id, self._mailbox, self._ownership_tx)

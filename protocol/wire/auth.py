@@ -19,6 +19,9 @@ from protocol.wire.vocabulary import Role
 WRONG_PROOF_FIRST_S: Final = 0.25
 WRONG_PROOF_MAX_S: Final = 2.0
 WRONG_PROOF_FORGOTTEN_S: Final = 60.0
+ALL_LOGGED: Final = 10
+LOGGED_EVERY: Final = 1_000
+"""After the first ones; each line says how many there were."""
 
 PROVEN_BY: Final[Mapping[str, tuple[Role, ...]]] = {
     "dispatcher": ("dispatcher",),
@@ -105,6 +108,8 @@ class WrongProofs:
         self.count = 0
         """Wrong proofs that are not forgotten."""
         self._last_s = 0.0
+        self.is_worth_a_line = False
+        """Of the last one: a flood of guesses is not to push all else out of the log."""
 
     def delay_s(self, now_s: float) -> float:
         """Count one more at *now_s* of a monotonic clock; return the seconds to wait."""
@@ -112,5 +117,6 @@ class WrongProofs:
             self.count = 0
         self._last_s = now_s
         self.count += 1
+        self.is_worth_a_line = self.count <= ALL_LOGGED or self.count % LOGGED_EVERY == 0
         doublings = min(self.count - 1, 16)
         return min(WRONG_PROOF_FIRST_S * 2.0**doublings, WRONG_PROOF_MAX_S)

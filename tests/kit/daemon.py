@@ -167,7 +167,11 @@ def environment() -> dict[str, str]:
 
 @asynccontextmanager
 async def open_daemon(platform: Platform, state_dir: Path, **options: Any) -> AsyncIterator[Daemon]:
-    """Start ``python -m actors.daemon`` and wait for its ready line; kill it at the end."""
+    """Start ``python -m actors.daemon`` and wait for its ready line; kill it at the end.
+
+    *descriptors* is how many files and sockets it may have open.
+    """
+    descriptors = options.pop("descriptors", None)
     if not {"allowFrom", "dmPolicy"} & options.keys():
         # Who has a direct chat already is known to the bot; who comes later is a stranger.
         chats = (await platform.get("state"))["chats"]
@@ -178,7 +182,9 @@ async def open_daemon(platform: Platform, state_dir: Path, **options: Any) -> As
         configuration(platform.base_url, settings.app_id, settings.app_secret, **options)
     )
     arguments = ["--config", str(config), "--state-dir", str(state_dir)]
-    process = await preloaded.start("actors.daemon", arguments, environment(), stderr=True)
+    process = await preloaded.start(
+        "actors.daemon", arguments, environment(), stderr=True, descriptors=descriptors
+    )
     try:
         address = await _ready(process)
         await platform.wait_connected()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import runpy
 import signal
 import sys
@@ -88,9 +89,11 @@ async def start(  # the streams of a process
     cwd: Path | None = None,
     stdin: bool = False,
     stderr: bool = False,
+    descriptors: int | None = None,
 ) -> ForkedProcess:
     """Run ``python -m MODULE ARGUMENTS`` in a process forked for it.
 
+    It may have so many *descriptors* open; None: as many as the tests.
     Standard output comes through a pipe; *stdin* and *stderr* do where they are asked for.
     Without them the one is empty, and the other the tests' own.
     """
@@ -99,7 +102,7 @@ async def start(  # the streams of a process
     ours_err, err = _CONTEXT.Pipe(duplex=False) if stderr else (None, None)
     process = _CONTEXT.Process(
         target=_run,
-        args=(module, list(arguments), dict(environment), cwd, (given, out, err)),
+        args=(module, list(arguments), dict(environment), cwd, (given, out, err), descriptors),
         daemon=False,
     )
     await trio.to_thread.run_sync(process.start)
@@ -125,8 +128,11 @@ def _run(
     environment: dict[str, str],
     cwd: Path | None,
     streams: tuple[Connection[Any, Any] | None, ...],
+    descriptors: int | None,
 ) -> None:
     """Become ``python -m MODULE``: the streams, environment and arguments of a fresh one."""
+    if descriptors is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
     for number, end in enumerate(streams):
         if end is not None:
             os.dup2(end.fileno(), number)

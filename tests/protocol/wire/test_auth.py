@@ -120,3 +120,12 @@ def test_a_million_wrong_proofs_are_no_overflow() -> None:
     wrong = WrongProofs()
     wrong.count = 1_000_000
     assert wrong.delay_s(1.0) == 2.0
+
+
+def test_a_flood_of_wrong_proofs_is_a_few_lines_of_the_log() -> None:
+    wrong = WrongProofs()
+    lines = 0
+    for _ in range(5_000):
+        wrong.delay_s(1.0)
+        lines += wrong.is_worth_a_line
+    assert lines == 10 + 5

@@ -1,0 +1,71 @@
+"""A daemon that may have few descriptors, and those who want them all."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import pytest
+import trio
+
+from actors.kit.descriptors import raise_limit
+from tests.kit.daemon import environment, open_daemon, open_platform
+from tests.kit.raw_proxy import Closed, Map, connect, session
+
+DESCRIPTORS = 528
+"""What leaves room for 16 sessions beside all that is reserved."""
+SESSIONS = 16
+
+
+async def larkd(state_dir: Path, *arguments: str) -> bytes:
+    command = [sys.executable, "-m", "actors.cli", *arguments, "--state-dir", str(state_dir)]
+    done = await trio.run_process(command, capture_stdout=True, env=environment())
+    return done.stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors with /proc")
+async def test_each_kind_of_connection_has_places_that_no_other_takes(state_dir: Path) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir, descriptors=DESCRIPTORS) as daemon,
+        AsyncExitStack() as stack,
+    ):
+        raise_limit()
+        strangers = [await stack.enter_async_context(connect(state_dir)) for _ in range(300)]
+        sessions = [
+            await stack.enter_async_context(session(state_dir, f"s{number}"))
+            for number in range(SESSIONS)
+        ]
+        async with connect(state_dir) as one_more:
+            refused = await one_more.register(state_dir, "one-more")
+            assert (refused["t"], refused["code"]) == ("refused", "too_many_sessions")
+            assert "ulimit -n" in refused["message"]
+        # Who may only look keeps nobody out: the oldest gives way.
+        observers = [
+            await stack.enter_async_context(session(state_dir, f"o{number}", "observer"))
+            for number in range(70)
+        ]
+        for gone in observers[:6]:
+            assert await gone.wait_closed() == []
+        assert (await observers[-1].tool("feishu_channel_status"))["ok"]
+        assert b'"s15"' in await larkd(state_dir, "status", "--json")
+        await larkd(state_dir, "handoff", "acquire", "s1")
+        # The tools inside an agent speak for its session, and are no observers that look.
+        inside: Map = {"token_role": "session", "capabilities": ["inside"]}
+        async with connect(state_dir) as tools:
+            answer = await tools.register(state_dir, "s1", "observer", **inside)
+            assert answer["code"] == "too_many_sessions"
+        await sessions[0].aclose()
+        with trio.fail_after(10):
+            while True:
+                async with connect(state_dir) as tools:
+                    answer = await tools.register(state_dir, "s1", "observer", **inside)
+                    if answer["t"] == "registered":
+                        break
+        for stranger in strangers:
+            with suppress(Closed, trio.BrokenResourceError):
+                await stranger.send_bytes(b"\0\0\0\1\xc0")
+        await sessions[1].barrier()
+        opened = list(Path(f"/proc/{daemon.process.pid}/fd").iterdir())
+        assert len(opened) < DESCRIPTORS - 100
