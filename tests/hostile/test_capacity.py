@@ -50,7 +50,6 @@ async def test_each_kind_of_connection_has_places_that_no_other_takes(state_dir:
             assert await gone.wait_closed() == []
         assert (await observers[-1].tool("feishu_channel_status"))["ok"]
         assert b'"s15"' in await larkd(state_dir, "status", "--json")
-        await larkd(state_dir, "handoff", "acquire", "s1")
         # The tools inside an agent speak for its session, and are no observers that look.
         inside: Map = {"token_role": "session", "capabilities": ["inside"]}
         async with connect(state_dir) as tools:
