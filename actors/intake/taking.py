@@ -50,6 +50,7 @@ class Taking:
         self._parts = parts
         self._nursery = nursery
         self._now_ms = now_ms
+        self._began_ms = now_ms()
         self._refusals: Counter[str] = Counter()
         self.bot: OpenId | None = None
         """Who the bot is, once that is known."""
@@ -104,7 +105,9 @@ class Taking:
             case access.Admitted():
                 pass
             case access.Held(reason=reason):
-                if self._now_ms() - inbound.received_at_ms > HELD_MS_MAX:
+                # Of this run: an earlier one, or another node, had a clock of its own.
+                since_ms = max(inbound.received_at_ms, self._began_ms)
+                if self._now_ms() - since_ms > HELD_MS_MAX:
                     await self._refuse(inbound, message, message.chat_id, reason)
                 return
             case access.Dropped(reason=reason):

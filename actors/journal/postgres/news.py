@@ -1,4 +1,4 @@
-"""What a holder reads beside its beats: who stands by, and the role tokens."""
+"""What a holder reads beside its batches: who stands by, and the role tokens."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from actors.messages import journal
 
 BEAT_EVERY_S: Final = 0.5
 NEWS_EVERY_S: Final = 1.0
-"""How often a beat also reads who stands by."""
+"""How often a batch also reads who stands by."""
 STANDBY_SEEN_MS: Final = 12_000
 """Two of their notes, each 5 s, and one that is late."""
 RESOLVE_AGAIN_S: Final = 0.1
@@ -207,7 +207,7 @@ class PostgresStore:
                         self._target.cluster,
                     )
                 answers = self._carry_out(db, batch)
-                news = None if batch or leave else self._ask_news(db)
+                news = None if leave else self._ask_news(db)
                 pipeline.sync()
                 ours = fence.one()
                 answers = [read(answer) for answer in answers]
@@ -224,7 +224,7 @@ class PostgresStore:
         return answers
 
     def _ask_news(self, db: PipelineDb) -> Callable[[], dict[str, Any]] | None:
-        """Ask with a beat for what the holder should know; the answer is read later."""
+        """Ask, when it is time, for what the holder should know; the answer is read later."""
         if self._now() - self._news_at < NEWS_EVERY_S:
             return None
         self._news_at = self._now()

@@ -172,3 +172,16 @@ async def test_nothing_is_left_to_read_when_nothing_happens(
             await wait_all_tasks_blocked()
         assert await world.received() == []
         nursery.cancel_scope.cancel()
+
+
+async def test_a_message_to_a_group_waits_for_the_name_of_the_bot_however_old_it_is(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
+        world.bound = SESSION
+        await world.append("@_user_1 hello", "oc_group")
+        await trio.sleep(20 * 60)  # nobody served, or a node whose clock is behind received it
+        await nursery.start(world.run_intake)
+        await trio.sleep(5)
+        assert await world.prompts() == [("om_1",)]
+        nursery.cancel_scope.cancel()

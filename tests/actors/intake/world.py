@@ -47,7 +47,8 @@ ResultT = TypeVar("ResultT")
 
 
 def message(number: int, text: str, chat: str = "oc_1", sender: str = "ou_alice") -> bytes:
-    """Return a text, or a picture: ``<image>``."""
+    """Return a text, or a picture: ``<image>``. In a group, ``oc_group…``, the bot is mentioned."""
+    is_group = chat.startswith("oc_group")
     is_picture = text == PICTURE
     content = {"image_key": f"img_{number}"} if is_picture else {"text": text}
     body = {
@@ -55,7 +56,10 @@ def message(number: int, text: str, chat: str = "oc_1", sender: str = "ou_alice"
         "message": {
             "message_id": f"om_{number}",
             "chat_id": chat,
-            "chat_type": "p2p",
+            "chat_type": "group" if is_group else "p2p",
+            "mentions": [{"key": "@_user_1", "id": {"open_id": "ou_bot"}, "name": "bot"}]
+            if is_group
+            else [],
             "message_type": "image" if is_picture else "text",
             "content": json.dumps(content),
         },
@@ -306,7 +310,9 @@ class World:
         await run(
             intake_actor.IntakeSettings(
                 account=ACCOUNT,
-                policy=Policy(dm_policy="open", admins=frozenset({OpenId("ou_alice")})),
+                policy=Policy(
+                    dm_policy="open", group_policy="open", admins=frozenset({OpenId("ou_alice")})
+                ),
                 language="en",
                 session_reply_mode="verbose",
                 agents=("codex",),

@@ -72,6 +72,17 @@ def test_leaving_frees_the_cluster(server: Server, cluster: str) -> None:
         assert watch.look().node is None
 
 
+def test_a_holder_that_is_never_idle_learns_who_stands_by(server: Server, cluster: str) -> None:
+    with (
+        opened(server, cluster) as store,
+        closing(Watcher.open(target(server, cluster, "b"))) as standby,
+    ):
+        standby.sign_in(["tls://b.example:7346"], "1")
+        store.apply([append_message("e1")])
+        (seen,) = store.standing().standbys
+        assert (seen.node, seen.addresses) == ("b", ("tls://b.example:7346",))
+
+
 # ── a COMMIT whose answer is lost ───────────────────────────────────────────
 
 
