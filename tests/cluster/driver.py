@@ -403,24 +403,31 @@ class Driver:
         await self._note_accepted()
         for event in self._unaccepted():
             await self.platform.post("push", repeat_event_id=event)
-        with trio.fail_after(REST_WITHIN_S):
-            while not await self._is_at_rest():
+        unrest: Any = "nothing was looked at"
+        with trio.move_on_after(REST_WITHIN_S):
+            while unrest := await self._unrest():
                 await trio.sleep(0.1)
+        assert not unrest, f"no rest in {REST_WITHIN_S:g} s: {unrest}"
 
-    async def _is_at_rest(self) -> bool:
+    async def _unrest(self) -> Any:
+        """Return what still goes on, and nothing at rest."""
         await self._note_accepted()
         status = await self.sessions[0].status()
-        if status is None or not is_served(status) or self._unaccepted():
-            return False
+        if status is None or not is_served(status):
+            return "nobody serves"
+        if unaccepted := self._unaccepted():
+            return f"{unaccepted} were not accepted"
         if status["effective_target_session_id"] is None:
             boss = self.sessions[0].proxy
             assert boss is not None
             await boss.call_tool("feishu_channel_reclaim")
-            return False
+            return "nobody owns the channel"
         queue = status["queue"]
         if queue["pending"] != 0 or queue["in_flight"] != 0:
-            return False
-        return not any(card["streaming"] for card in await self.platform.cards())
+            return queue
+        if not status["standbys"]:
+            return "nobody stands by"
+        return [card["card_id"] for card in await self.platform.cards() if card["streaming"]]
 
     async def _written_down(self) -> Run:
         for message in (await self.platform.get("state"))["messages"]:
