@@ -16,6 +16,7 @@ from protocol.platform.outcomes import (
     BotInfo,
     CardCreated,
     ChatFound,
+    ChatMembersFound,
     ClientConfig,
     CommentFound,
     CommentReply,
@@ -68,7 +69,10 @@ def read(operation: gateway.Operation, body: Mapping[str, Any]) -> Accepted | No
                 return ChatFound(
                     mode=str(data.get("chat_mode", "")),
                     message_type=str(data.get("group_message_type", "")),
+                    name=str(data.get("name") or ""),
                 )
+            case gateway.GetChatMembers():
+                return ChatMembersFound(names=_names(data.get("items")))
             case gateway.GetBotInfo():
                 bot = body.get("bot")
                 bot = bot if isinstance(bot, dict) else {}
@@ -94,6 +98,14 @@ def _own_reactions(items: object) -> tuple[str, ...]:
         and isinstance(operator := item.get("operator"), dict)
         and operator.get("operator_type") == "app"
     )
+
+
+def _names(items: object) -> dict[OpenId, str]:
+    return {
+        OpenId(item["member_id"]): str(item.get("name") or "")
+        for item in (items if isinstance(items, list) else [])
+        if isinstance(item, dict) and isinstance(item.get("member_id"), str)
+    }
 
 
 def _comment_replies(items: object) -> tuple[CommentReply, ...]:

@@ -20,6 +20,7 @@ from protocol.ids import is_platform_id
 from protocol.platform.comments import Place, place_of, reply_body
 
 COMMENT_REPLIES_MAX: Final = 100
+MEMBERS_MAX: Final = 100
 REACTIONS_MAX: Final = 50
 """The largest page; one message has fewer Typing marks than this."""
 _PATH_VALUE: Final = re.compile(r":(\w+)")
@@ -141,6 +142,9 @@ def _reading_call(operation: gateway.Operation) -> HttpCall:
             return _call(Api.GET_MESSAGE, None, {"message_id": message_id}, query)
         case gateway.GetChat(chat_id=chat_id):
             return _call(Api.GET_CHAT, None, {"chat_id": chat_id})
+        case gateway.GetChatMembers(chat_id=chat_id):
+            query = {"member_id_type": "open_id", "page_size": str(MEMBERS_MAX)}
+            return _call(Api.GET_CHAT_MEMBERS, None, {"chat_id": chat_id}, query)
         case gateway.GetComment(place=place):
             query = {"file_type": place.file_type, "page_size": str(COMMENT_REPLIES_MAX)}
             return _call(Api.GET_COMMENT, None, _thread(place), query)

@@ -138,7 +138,7 @@ class _Intake:
                 self._parts.marks.was_put(message)
             case intake.TurnBegan(message_id=message_id):
                 self._parts.marks.clear(message_id)
-            case intake.CodeSent():
+            case intake.CodeSent() | intake.CodeNamed():
                 await self._parts.pairing.code_sent(message)
             case intake.ReportAccess():
                 await self._parts.pairing.report()

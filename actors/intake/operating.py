@@ -81,12 +81,15 @@ async def _list(intakes: IntakeSenders) -> ToolAnswer:
                     "chat_id": request.chat_id,
                     "made_at": request.made_at_ms,
                     "shown": request.shown,
+                    "name": request.name or None,
+                    "chat_name": request.chat_name or None,
                 }
                 for request in book.requests
             ],
             "users": sorted(book.users),
             "groups": sorted(book.groups),
             "admins": sorted(book.admins),
+            "names": dict(book.names),
         }
     return ownership.ToolDone(result=found)
 

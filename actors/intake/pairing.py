@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import structlog
 import trio
 
@@ -18,7 +19,8 @@ from actors.messages import approvals, gateway, intake, journal
 from protocol import strings
 from protocol.ids import AccountId, idempotency_key
 from protocol.platform.events import MessageReceived
-from protocol.platform.outcomes import MessageSent
+from protocol.platform.outcomes import ChatFound, ChatMembersFound, MessageSent, Outcome
+from protocol.quoted import quoted
 from protocol.routing import pairing
 from protocol.routing.access import PairingKind, Policy
 from protocol.routing.pairing import AccessBook
@@ -90,9 +92,32 @@ class Pairing:
                 "pairing.code_not_sent", chat=message.chat_id, outcome=type(outcome).__name__
             )
         await self._to.intake_tx.send(intake.CodeSent(request=request, sent=sent))
+        if sent and not request.subject_name:
+            await self._find_names(request)
 
-    async def code_sent(self, message: intake.CodeSent) -> None:
+    async def _find_names(self, request: pairing.Request) -> None:
+        """Ask who it is, for the operator who is to let them in."""
+        chat_id, name, chat_name = request.chat_id, "", ""
+        members = await self._read(gateway.GetChatMembers(chat_id=chat_id))
+        if isinstance(members, ChatMembersFound):
+            name = members.names.get(request.open_id, "")
+        if request.kind == "group":
+            chat = await self._read(gateway.GetChat(chat_id=chat_id))
+            chat_name = chat.name if isinstance(chat, ChatFound) else ""
+        if name or chat_name:
+            named = intake.CodeNamed(code=request.code, name=name, chat_name=chat_name)
+            await self._to.intake_tx.send(named)
+
+    async def _read(self, operation: gateway.Operation) -> Outcome:
+        return await call(self._to.gateway_tx, operation, gateway.Priority.TICK)
+
+    async def code_sent(self, message: intake.CodeSent | intake.CodeNamed) -> None:
         """Store a code once its message is out; one that nobody saw is forgotten."""
+        if isinstance(message, intake.CodeNamed):
+            await self._store(
+                pairing.named(self._book, message.code, message.name, message.chat_name)
+            )
+            return
         if not message.sent:
             self._keep(pairing.not_shown(self._book, message.request))
             return
@@ -118,7 +143,10 @@ class Pairing:
         approved = await self._approve(args[0], makes_first_admin=False)
         if approved is None:
             return strings.PAIR_UNKNOWN.format(code=args[0][:32])
-        return strings.PAIR_APPROVED.format(subject=approved.request.subject)
+        request = approved.request
+        name = quoted(request.subject_name)
+        subject = f"{name} ({request.subject})" if name else request.subject
+        return strings.PAIR_APPROVED.format(subject=subject)
 
     async def operate(
         self, wish: intake.ListPairings | intake.ApprovePairing | intake.RevokePairing
@@ -134,7 +162,9 @@ class Pairing:
                     approved = await self._approve(code, makes_first_admin=True)
                     reply.send(
                         intake.PairingResult(
-                            text=None if approved is None else _approved_text(approved)
+                            text=None
+                            if approved is None
+                            else pairing.approved_text(approved, self._now_ms())
                         )
                     )
             case intake.RevokePairing(subject=subject, reply=reply):
@@ -197,9 +227,4 @@ class Pairing:
 
 
 def _with(book: AccessBook, requests: tuple[pairing.Request, ...]) -> AccessBook:
-    return AccessBook(users=book.users, groups=book.groups, admins=book.admins, requests=requests)
-
-
-def _approved_text(approved: pairing.Approved) -> str:
-    tail = ", and is now an admin" if approved.became_admin else ""
-    return f"paired {approved.request.subject}{tail}"
+    return msgspec.structs.replace(book, requests=requests)

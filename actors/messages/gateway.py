@@ -58,6 +58,7 @@ class Api(StrEnum):
     UPLOAD_FILE = "POST /open-apis/im/v1/files"
     GET_MESSAGE = "GET /open-apis/im/v1/messages/:message_id"
     GET_CHAT = "GET /open-apis/im/v1/chats/:chat_id"
+    GET_CHAT_MEMBERS = "GET /open-apis/im/v1/chats/:chat_id/members"
     GET_RESOURCE = "GET /open-apis/im/v1/messages/:message_id/resources/:file_key"
     GET_COMMENT = "GET /open-apis/drive/v1/files/:file_token/comments/:comment_id/replies"
     REPLY_COMMENT = "POST /open-apis/drive/v1/files/:file_token/comments/:comment_id/replies"
@@ -219,6 +220,12 @@ class GetMessage(Operation, frozen=True, kw_only=True):
 
 class GetChat(Operation, frozen=True, kw_only=True):
     """→ :class:`~protocol.platform.ChatFound`."""
+
+    chat_id: ChatId
+
+
+class GetChatMembers(Operation, frozen=True, kw_only=True):
+    """People of a chat, a hundred at most → :class:`~protocol.platform.ChatMembersFound`."""
 
     chat_id: ChatId
 

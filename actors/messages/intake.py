@@ -103,6 +103,14 @@ class CodeSent(Message, frozen=True, kw_only=True):
     sent: bool
 
 
+class CodeNamed(Message, frozen=True, kw_only=True):
+    """From the intake's own child: who a code was shown to, in the platform's words."""
+
+    code: str
+    name: str
+    chat_name: str
+
+
 class Pairings(msgspec.Struct, frozen=True, kw_only=True):
     """Who was paired with an account, and the codes that wait for approval."""
 
@@ -150,6 +158,7 @@ IntakeMessage = (
     | MarkPlaced
     | TurnBegan
     | CodeSent
+    | CodeNamed
     | ListPairings
     | ApprovePairing
     | RevokePairing

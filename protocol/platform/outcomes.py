@@ -38,6 +38,7 @@ class ChatFound(Accepted, frozen=True, kw_only=True):
     """``group``, ``topic`` or ``p2p``."""
     message_type: str
     """Of a group: ``chat`` or ``thread``."""
+    name: str = ""
 
     @property
     def has_topics_only(self) -> bool:
@@ -47,6 +48,12 @@ class ChatFound(Accepted, frozen=True, kw_only=True):
 
 class ReactionAdded(Accepted, frozen=True, kw_only=True):
     reaction_id: str
+
+
+class ChatMembersFound(Accepted, frozen=True, kw_only=True):
+    """People of a chat by open_id, with the names they go by; no bots."""
+
+    names: dict[OpenId, str]
 
 
 class ReactionsFound(Accepted, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from protocol.ids import ChatId, OpenId
+from protocol.quoted import quoted
 from protocol.routing.access import GroupRule, PairingKind, Policy
 
 CODE_ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -20,6 +21,7 @@ CODE_ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 CODE_CHARACTERS: Final = 6
 CODE_VALID_MS: Final = 60 * 60 * 1_000
 SHOWN_MAX: Final = 2
+NAME_CHARACTERS_MAX: Final = 100
 PENDING_MAX: Final = 10
 """Of each kind, so that strangers in direct chats can't starve groups."""
 
@@ -34,6 +36,14 @@ class Request(Struct, frozen=True, kw_only=True):
     chat_id: ChatId
     made_at_ms: int
     shown: int
+    name: str = ""
+    """Of who asked; empty while the platform has not stated it."""
+    chat_name: str = ""
+    """Of the group."""
+
+    @property
+    def subject_name(self) -> str:
+        return self.chat_name if self.kind == "group" else self.name
 
     @property
     def subject(self) -> str:
@@ -48,6 +58,8 @@ class AccessBook(Struct, frozen=True, kw_only=True):
     groups: frozenset[ChatId] = frozenset()
     admins: frozenset[OpenId] = frozenset()
     requests: tuple[Request, ...] = ()
+    names: dict[str, str] = {}
+    """Of people and groups that were let in, by id, as they were when they asked."""
 
 
 class Approved(Struct, frozen=True, kw_only=True):
@@ -118,6 +130,16 @@ def not_shown(book: AccessBook, request: Request) -> AccessBook:
     return book
 
 
+def named(book: AccessBook, code: str, name: str, chat_name: str) -> AccessBook:
+    """Note who asked; without effect once the code is gone."""
+    for known in book.requests:
+        if known.code == code:
+            name, chat_name = name[:NAME_CHARACTERS_MAX], chat_name[:NAME_CHARACTERS_MAX]
+            named_request = msgspec.structs.replace(known, name=name, chat_name=chat_name)
+            return _with_request(book, named_request)
+    return book
+
+
 def approve(
     book: AccessBook, policy: Policy, code: str, *, now_ms: int, makes_first_admin: bool
 ) -> tuple[AccessBook, Approved | None]:
@@ -131,6 +153,9 @@ def approve(
     if request is None:
         return book, None
     book = _without_request(book, request)
+    if request.subject_name:
+        names = {**book.names, request.subject: request.subject_name}
+        book = msgspec.structs.replace(book, names=names)
     if request.kind == "group":
         book = msgspec.structs.replace(book, groups=book.groups | {request.chat_id})
         return book, Approved(request=request, became_admin=False)
@@ -141,6 +166,23 @@ def approve(
     return book, Approved(request=request, became_admin=becomes_admin)
 
 
+def approved_text(approved: Approved, now_ms: int) -> str:
+    """Return who was let in, for the operator: by name, chat and time."""
+    request = approved.request
+    who = _who(request.name, request.open_id)
+    minutes = max(0, now_ms - request.made_at_ms) // 60_000
+    asked = "just now" if minutes == 0 else f"{minutes} min ago"
+    tail = ", and is now an admin" if approved.became_admin else ""
+    if request.kind == "group":
+        group = _who(request.chat_name, request.chat_id)
+        return f"paired group {group}, where {who} asked {asked}"
+    return f"paired {who}, who asked in the chat {request.chat_id} {asked}{tail}"
+
+
+def _who(name: str, subject: str) -> str:
+    return f"{quoted(name)} ({subject})" if name else subject
+
+
 def revoke(book: AccessBook, subject: str) -> tuple[AccessBook, bool]:
     """Take back what was approved of a person (open_id) or group (chat_id), or a code."""
     requests = tuple(each for each in book.requests if subject not in (each.subject, each.code))
@@ -149,6 +191,7 @@ def revoke(book: AccessBook, subject: str) -> tuple[AccessBook, bool]:
         groups=book.groups - {ChatId(subject)},
         admins=book.admins - {OpenId(subject)},
         requests=requests,
+        names={one: name for one, name in book.names.items() if one != subject},
     )
     return left, left != book
 

@@ -38,6 +38,14 @@ async def code_in(platform: Platform, chat: dict[str, Any], times: int = 1) -> s
     return match[1]
 
 
+async def listed_by_name(state_dir: Path, name: str) -> str:
+    """What ``pair list`` shows, once the platform stated who it is."""
+    with trio.fail_after(10):
+        while f"{name} (" not in (shown := await output_of(state_dir, "pair", "list")):
+            await trio.sleep(0.05)
+    return shown
+
+
 async def nothing_was_delivered(proxy: RawProxy) -> None:
     await proxy.barrier()
     assert all(message["t"] != "deliver" for message in proxy.seen)
@@ -56,7 +64,7 @@ async def test_a_stranger_is_paired_by_the_operator_and_becomes_admin(state_dir:
             assert await code_in(platform, chat, times=2) == code
             await platform.send(chat, "PLEASE")  # shown twice, and then no more
             await nothing_was_delivered(boss)
-            assert code in await output_of(state_dir, "pair", "list")
+            assert f"{code}  Alice (ou_" in await listed_by_name(state_dir, "Alice")
 
             assert await refused(state_dir, "pair", "approve", "AAAAAA") == (
                 "larkd pair: no pairing code AAAAAA is waiting;"
@@ -66,8 +74,10 @@ async def test_a_stranger_is_paired_by_the_operator_and_becomes_admin(state_dir:
                 "default"
             ]["pending"][0]["open_id"]
             assert await output_of(state_dir, "pair", "approve", code.lower()) == (
-                f"paired {open_id}, and is now an admin"
+                f"paired Alice ({open_id}), who asked in the chat {chat['chat_id']} just now,"
+                " and is now an admin"
             )
+            assert f"paired Alice ({open_id}) (admin)" in await output_of(state_dir, "pair", "list")
             await bot_wrote(platform, chat, "You are paired. Send a message to begin.")
             await platform.send(chat, "hello")
             assert (await boss.until("deliver"))["content"] == "hello"
@@ -78,7 +88,7 @@ async def test_a_stranger_is_paired_by_the_operator_and_becomes_admin(state_dir:
         ):
             await platform.send(chat, "still in?")
             await boss.until("deliver", lambda message: message["content"] == "still in?")
-            assert f"paired {open_id} (admin)" in await output_of(state_dir, "pair", "list")
+            assert f"paired Alice ({open_id}) (admin)" in await output_of(state_dir, "pair", "list")
             assert await output_of(state_dir, "pair", "revoke", open_id) == f"revoked {open_id}"
             await platform.send(chat, "and now?")
             await code_in(platform, chat, times=3)
@@ -110,7 +120,7 @@ async def test_an_admin_pairs_others_from_a_direct_chat_and_nobody_else_can(
             await platform.send(admin, "/pair ZZZZZZ")
             await bot_wrote(platform, admin, "No pairing code ZZZZZZ is waiting.")
             await platform.send(admin, f"/pair {code}")
-            await bot_wrote(platform, admin, "Paired ou_")
+            await bot_wrote(platform, admin, "Paired Bob (ou_")
             await bot_wrote(platform, bob, "You are paired.")
             await nothing_was_delivered(boss)
             await platform.send(bob, "hello")
@@ -145,11 +155,11 @@ async def test_a_group_is_paired_by_a_mention_and_lets_every_member_in(state_dir
             await platform.send(group, "just chatting")
             await platform.send(group, "hello bot", mention_bot=True)
             code = await code_in(platform, group)
-            assert f"group {group['chat_id']}, asked by ou_" in await output_of(
-                state_dir, "pair", "list"
-            )
-            assert (
-                await output_of(state_dir, "pair", "approve", code) == f"paired {group['chat_id']}"
+            named = f"group Team ({group['chat_id']})"
+            shown = await listed_by_name(state_dir, "Team")
+            assert f"{code}  {named}, asked by Alice (ou_" in shown
+            assert (await output_of(state_dir, "pair", "approve", code)).startswith(
+                f"paired {named}, where Alice (ou_"
             )
             await bot_wrote(platform, group, "This group is paired. Mention me to begin.")
             await nothing_was_delivered(boss)

@@ -159,6 +159,12 @@ ROWS: dict[str, tuple[gateway.Operation, Callable[[], Any]]] = {
         gateway.GetChat(chat_id=CHAT),
         lambda: request(IM, "get_chat", None, chat_id=CHAT),
     ),
+    "get chat members": (
+        gateway.GetChatMembers(chat_id=CHAT),
+        lambda: request(
+            IM, "get_chat_members", None, chat_id=CHAT, member_id_type="open_id", page_size=100
+        ),
+    ),
     "add reaction": (
         gateway.AddReaction(message_id=MESSAGE, emoji_type="Typing"),
         lambda: request(
