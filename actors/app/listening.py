@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from actors.kit.tls import CertificateUnusable, Files, TlsListener
-from protocol.config.settings import Listen, TlsListen
+from protocol.config.settings import Certificate, Listen, TlsListen
 
 Listeners = Sequence[trio.abc.Listener[trio.abc.Stream]]
 
@@ -49,12 +49,21 @@ async def open_tls_listeners(tls: TlsListen) -> list[TlsListener]:
     Raises:
         CannotListen: the address or the certificate can't be used.
     """
-    try:
-        files = Files(tls.cert_file, tls.key_file, tls.client_ca_file)
-    except CertificateUnusable as wrong:
-        raise CannotListen(f"listen.tls: {wrong}") from None
+    files = certificate_files(tls, "listen.tls")
     inner = await open_listeners(tls.host, tls.port, option="listen.tls.host and .port")
     return [TlsListener(one, files) for one in inner]
+
+
+def certificate_files(certificate: Certificate | TlsListen, key: str) -> Files:
+    """Read a certificate's files; *key* is where the configuration names them.
+
+    Raises:
+        CannotListen: they can't be used.
+    """
+    try:
+        return Files(certificate.cert_file, certificate.key_file, certificate.client_ca_file)
+    except CertificateUnusable as wrong:
+        raise CannotListen(f"{key}: {wrong}") from None
 
 
 async def open_listeners(host: str, port: int, *, option: str) -> list[trio.SocketListener]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -24,9 +25,9 @@ class Files:
     """A certificate's PEM files, read again when one of them changes."""
 
     def __init__(self, cert_file: str, key_file: str, client_ca_file: str | None = None) -> None:
+        self.cert_file = cert_file
+        self.key_file = key_file
         self._names = [cert_file, key_file, *([] if client_ca_file is None else [client_ca_file])]
-        self._cert_file = cert_file
-        self._key_file = key_file
         self._client_ca_file = client_ca_file
         self._seen = self._look()
         self._context = self._load()
@@ -44,8 +45,25 @@ class Files:
             except CertificateUnusable as wrong:
                 log.error("tls.certificate_unusable", reason=str(wrong))  # noqa: TRY400  # the operator's mistake, no trace of ours
             else:
-                log.info("tls.certificate_read", file=self._cert_file)
+                log.info("tls.certificate_read", file=self.cert_file)
         return self._context
+
+    def serving_context(self, protocols: Sequence[str]) -> ssl.SSLContext:
+        """Return one context, for who takes no other later: each handshake by the files of then.
+
+        *protocols* are offered by ALPN.
+        """
+        serving = self._load()
+        serving.set_alpn_protocols(protocols)
+
+        def choose(connection: ssl.SSLObject, _name: str | None, _of: ssl.SSLContext) -> None:
+            now = self.context()
+            now.set_alpn_protocols(protocols)
+            connection.context = now
+
+        # It is called for every client hello, whether that names a server or not.
+        serving.sni_callback = choose
+        return serving
 
     def _look(self) -> list[tuple[int, int, int] | None]:
         found: list[tuple[int, int, int] | None] = []
@@ -62,7 +80,7 @@ class Files:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         try:
-            context.load_cert_chain(self._cert_file, self._key_file)
+            context.load_cert_chain(self.cert_file, self.key_file)
             if self._client_ca_file is not None:
                 context.load_verify_locations(self._client_ca_file)
                 context.verify_mode = ssl.CERT_REQUIRED
