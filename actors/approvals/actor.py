@@ -6,6 +6,7 @@ card of each request is the work of a child, from its sending to its last state.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -33,6 +34,8 @@ SECRET_BYTES: Final = 32
 VALID_S: Final = 60 * 60.0
 ADMINS_MAX: Final = 8
 """Asked at once where no turn names a person."""
+LOOK_CHARACTERS_MAX: Final = 2_000
+"""Of a title and of a detail, for who only looks; the card shows the whole."""
 
 log = structlog.get_logger()
 
@@ -99,6 +102,9 @@ class _Approvals:
                 for each in self._all():
                     if each.connection_id == connection_id:
                         self._close(each, strings.APPROVAL_STOPPED)
+            case approvals.Look(reply=reply):
+                with reply:
+                    reply.send(tuple(self._asked_now()))
             case approvals.Expired(key=key, shown=shown):
                 if key in self._open:
                     why = strings.APPROVAL_EXPIRED if shown else strings.APPROVAL_NOT_SHOWN
@@ -106,6 +112,25 @@ class _Approvals:
 
     def _all(self) -> list[_Open]:
         return list(self._open.values())
+
+    def _asked_now(self) -> Iterator[approvals.AskedNow]:
+        seen: set[tuple[ConnectionId, str]] = set()
+        for each in self._all():
+            if each.asked_by in seen:
+                continue
+            seen.add(each.asked_by)
+            asked = each.approval
+            detail = asked.request.detail
+            yield approvals.AskedNow(
+                account=asked.place.account,
+                chat_id=asked.place.chat_id,
+                session_id=asked.session_id,
+                alias=asked.alias,
+                title=asked.request.title[:LOOK_CHARACTERS_MAX],
+                detail=None if detail is None else detail[:LOOK_CHARACTERS_MAX],
+                of_admins=asked.of_admins,
+                expires_at_ms=asked.expires_at_ms,
+            )
 
     # ── asked ───────────────────────────────────────────────────────────────
 

@@ -12,8 +12,9 @@ from actors.cli import terminal
 from actors.cli.output import CommandFailed, Output, as_json
 from actors.host.log_reading import events_about
 from actors.kit.clock import local_clock
+from actors.messages import journal as to_journal
 from protocol.config.places import StateDir
-from protocol.routing.history import MessageHistory, history_text
+from protocol.routing.history import history_text
 
 _SHOWN_FIRST: Final = ("timestamp", "level", "event")
 
@@ -25,37 +26,55 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
         CommandFailed: neither journal nor log knows the message, or can't be read.
     """
     try:
-        row = journal.what_became_of(state.database, parsed.message)
-        history = None if row is None else journal.history_of(state.database, parsed.message)
+        found = journal.what_became_of(state.database, parsed.message)
     except journal.JournalError as failed:
         raise CommandFailed(str(failed)) from None
     known = {parsed.message}
-    if row is not None:
-        known |= {str(row[key]) for key in ("event_id", "message_id") if row[key]}
+    if found is not None:
+        known |= {found.event_id, found.history.message_id or found.event_id}
     try:
         lines = events_about(state.log, known)
     except OSError as failed:
         raise CommandFailed(f"{state.log} can't be read: {failed.strerror}") from None
-    if row is None and not lines:
+    if found is None and not lines:
         raise CommandFailed(
             f"nothing about {parsed.message} in {state.root}: it never arrived here,"
             " or is older than journal (30 days) and log reach"
         )
     if parsed.json:
-        return Output(as_json({"row": row, "log": lines}))
+        return Output(as_json({"row": None if found is None else _row(found), "log": lines}))
     limit = terminal.columns()
-    shown = [*_row_lines(row, history), *map(_log_line, lines)]
+    shown = [*_row_lines(found), *map(_log_line, lines)]
     return Output("\n".join(terminal.cut(terminal.printable(line), limit) for line in shown))
 
 
-def _row_lines(row: Mapping[str, Any] | None, history: MessageHistory | None) -> Iterator[str]:
-    if row is None or history is None:
+def _row(found: to_journal.Explained) -> dict[str, Any]:
+    history = found.history
+    return {
+        "row_id": history.row_id,
+        "account": found.account,
+        "event_id": found.event_id,
+        "message_id": history.message_id,
+        "kind": found.kind,
+        "state": history.state,
+        "chat_id": found.chat_id,
+        "attempt": history.attempt,
+        "session_id": history.session_id,
+        "received_at": history.received_at_ms,
+        "changed_at": history.changed_at_ms,
+        "note": history.note,
+    }
+
+
+def _row_lines(found: to_journal.Explained | None) -> Iterator[str]:
+    if found is None:
         yield "journal   no row (any more)"
         return
-    yield f"journal   {row['state']} since {_clock(row['changed_at'])}"
-    yield f"          received {_clock(row['received_at'])} by account {row['account']}"
-    yield f"          message {row['message_id'] or '-'}, event {row['event_id']}"
-    yield f"          chat {row['chat_id'] or '-'}, session {row['session_id'] or '-'}"
+    history = found.history
+    yield f"journal   {history.state} since {_clock(history.changed_at_ms)}"
+    yield f"          received {_clock(history.received_at_ms)} by account {found.account}"
+    yield f"          message {history.message_id or '-'}, event {found.event_id}"
+    yield f"          chat {found.chat_id or '-'}, session {history.session_id or '-'}"
     for step in history_text(history, local_clock).en.splitlines():
         yield f"          {step}"
 

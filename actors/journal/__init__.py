@@ -14,11 +14,8 @@ from actors.journal.errors import (
     JournalUnreachable,
 )
 from actors.journal.sqlite import (
-    InProgress,
     SqliteStore,
     copy,
-    history_of,
-    in_progress,
     problems_of,
     sqlite_store,
     what_became_of,
@@ -26,7 +23,6 @@ from actors.journal.sqlite import (
 from actors.journal.store import OpenStore, Statistics, Store
 
 __all__ = [
-    "InProgress",
     "JournalDamaged",
     "JournalError",
     "JournalForeign",
@@ -40,8 +36,6 @@ __all__ = [
     "Statistics",
     "Store",
     "copy",
-    "history_of",
-    "in_progress",
     "inline",
     "own_thread",
     "problems_of",

@@ -18,10 +18,16 @@ from actors.journal.store import OpenStore, Statistics, Store
 from actors.kit import metrics
 from actors.kit.mailbox import drain
 from actors.messages import journal
+from protocol.routing.delivery import CLOSED_STATES, RowState
 
 COMMIT: Final = metrics.histogram(
     "larkd_journal_commit_seconds", "How long a batch's commit takes.", metrics.FAST_S
 )
+CLOSED: Final = metrics.counter(
+    "larkd_rows_closed", "Messages nothing more is done with, by the state they ended in.", "state"
+)
+for _state in CLOSED_STATES:
+    CLOSED.labels(_state)  # shown from the start, as 0
 BATCH_MESSAGES_MAX: Final = 256
 """Of one commit: some 10 ms of work, so a question never waits long for a commit."""
 CLOSE_WITHIN_S: Final = 5.0
@@ -148,4 +154,16 @@ async def _commit(
         COMMIT.observe(trio.current_time() - began)
         after_batch()
         for message, answer in zip(batch, answers, strict=True):
+            _count(message, answer)
             message.reply.send(answer)
+
+
+def _count(message: journal.JournalMessage, answer: object) -> None:
+    """Count the rows that were closed, by the state they will stay in."""
+    match message, answer:
+        case journal.Close(state=state), journal.Done(changed=True):
+            CLOSED.labels(state).inc()
+        case journal.DropMessage(), journal.Done(changed=True):
+            CLOSED.labels(RowState.EXPIRED).inc()
+        case journal.DropWaiting(), tuple(dropped):
+            CLOSED.labels(RowState.EXPIRED).inc(len(dropped))

@@ -7,7 +7,7 @@ from typing import Final
 from actors.journal.db import Db, the_one
 from actors.journal.joined import PROMPTS
 from actors.messages import journal
-from protocol.ids import MessageId, RowId, SessionId
+from protocol.ids import AccountId, ChatId, EventId, MessageId, RowId, SessionId
 from protocol.routing.delivery import RowState
 from protocol.routing.history import MessageHistory
 
@@ -37,12 +37,30 @@ def find_history(db: Db, message: journal.FindHistory) -> MessageHistory | None:
     )
 
 
-def history_of(db: Db, message: str) -> MessageHistory | None:
+def explain(db: Db, message: journal.Explain) -> journal.Explained | None:
+    return explained(db, message.message)
+
+
+def explained(db: Db, message: str) -> journal.Explained | None:
     """Return what became of a message_id or an event_id, whatever account it is of."""
-    return _history(db, "message_key = ?1 OR event_id = ?1 ORDER BY row_id LIMIT 1", message)
+    row = db.execute(
+        "SELECT row_id, account, event_id, kind, chat_id FROM inbound"
+        " WHERE message_key = ?1 OR event_id = ?1 ORDER BY row_id LIMIT 1",
+        message,
+    ).one()
+    history = None if row is None else _history(db, "row_id = ?1", row[0])
+    if row is None or history is None:
+        return None
+    return journal.Explained(
+        account=AccountId(row[1]),
+        event_id=EventId(row[2]),
+        kind=row[3],
+        chat_id=None if row[4] is None else ChatId(row[4]),
+        history=history,
+    )
 
 
-def _history(db: Db, where: str, *values: str) -> MessageHistory | None:
+def _history(db: Db, where: str, *values: str | int) -> MessageHistory | None:
     found = db.execute(f"{_ROW} WHERE {where}", *values).one()
     if found is None:
         return None

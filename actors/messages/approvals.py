@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import trio
 
 from actors.kit.mailbox import Reply
@@ -9,7 +10,7 @@ from actors.messages.base import Message
 from actors.messages.intake import Toast
 from actors.messages.link import LinkMessage
 from protocol.cards.approval import Place, Press, Shown
-from protocol.ids import AccountId, ConnectionId, SessionId, TurnId
+from protocol.ids import AccountId, ChatId, ConnectionId, SessionId, TurnId
 from protocol.routing.access import Policy
 from protocol.wire.messages import PermissionRequest
 
@@ -76,4 +77,25 @@ class Expired(Message, frozen=True, kw_only=True):
     shown: bool
 
 
-ApprovalsMessage = Ask | Closed | TurnOver | ConnectionOver | AccessIs | Pressed | Expired
+class AskedNow(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that waits for a press; one, however many admins are shown it."""
+
+    account: AccountId
+    chat_id: ChatId
+    """Where it is shown; an admin's open_id where the platform finds their direct chat."""
+    session_id: SessionId
+    alias: str
+    title: str
+    detail: str | None
+    """The beginning of it."""
+    of_admins: bool
+    expires_at_ms: int
+
+
+class Look(Message, frozen=True, kw_only=True):
+    """Ask for what waits, oldest first."""
+
+    reply: Reply[tuple[AskedNow, ...]]
+
+
+ApprovalsMessage = Ask | Closed | TurnOver | ConnectionOver | AccessIs | Pressed | Expired | Look

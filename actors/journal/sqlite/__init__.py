@@ -3,10 +3,7 @@
 from pathlib import Path
 
 from actors.journal.sqlite.offline import (
-    InProgress,
     copy,
-    history_of,
-    in_progress,
     what_became_of,
 )
 from actors.journal.sqlite.opening import problems_of
@@ -24,11 +21,8 @@ def sqlite_store(path: Path | None) -> OpenStore:
 
 
 __all__ = [
-    "InProgress",
     "SqliteStore",
     "copy",
-    "history_of",
-    "in_progress",
     "problems_of",
     "sqlite_store",
     "what_became_of",

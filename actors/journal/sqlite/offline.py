@@ -4,63 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from actors.journal import history
-from actors.journal.errors import JournalUnavailable
+from actors.journal.errors import JournalNewer, JournalUnavailable
+from actors.journal.schema import MIGRATIONS
 from actors.journal.sqlite.errors import explained
-from actors.journal.sqlite.opening import BUSY_TIMEOUT_MS
+from actors.journal.sqlite.opening import BUSY_TIMEOUT_MS, migrate
 from actors.journal.sqlite.store import SqliteDb
-from protocol.routing.history import MessageHistory
+from actors.messages import journal
 
 COPY_STEP_PAGES: Final = 1_024
 """4 MiB a step; between steps the daemon's own commits go on."""
-_ROW: Final = """
-    SELECT row_id, account, event_id, message_key AS message_id, kind, state, chat_id,
-           attempt, session_id, received_at, changed_at, note
-      FROM inbound WHERE message_key = ?1 OR event_id = ?1 ORDER BY row_id LIMIT 1
-"""
-
-
-WAITING_CHATS_MAX: Final = 20
-"""More than anybody reads at once; the oldest come first."""
-_WAITING: Final = """
-    SELECT account, chat_id, count(*) AS waiting, min(received_at) AS oldest_at FROM inbound
-     WHERE state IN ('received', 'ready') AND chat_id IS NOT NULL
-     GROUP BY account, chat_id ORDER BY oldest_at LIMIT ?1
-"""
-_TURNS: Final = """
-    SELECT session_id, chat_id, min(opened_at) AS since FROM card WHERE closed_at IS NULL
-     GROUP BY session_id, chat_id ORDER BY since
-"""
-
-
-class InProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes on: chats whose messages wait, and turns with an open card."""
-
-    waiting: tuple[dict[str, Any], ...]
-    """``account``, ``chat_id``, ``waiting`` (a count), ``oldest_at`` in ms; oldest first."""
-    turns: tuple[dict[str, Any], ...]
-    """``session_id``, ``chat_id``, ``since`` in ms."""
-
-
-def in_progress(path: Path) -> InProgress:
-    """Return what goes on by the journal.
-
-    Raises:
-        JournalError: the journal can't be read.
-    """
-    try:
-        with contextlib.closing(_connect_to_read(path)) as db:
-            db.row_factory = sqlite3.Row
-            waiting = db.execute(_WAITING, (WAITING_CHATS_MAX,)).fetchall()
-            turns = db.execute(_TURNS).fetchall()
-    except sqlite3.Error as failed:
-        raise explained(path, failed) from failed
-    return InProgress(waiting=tuple(map(dict, waiting)), turns=tuple(map(dict, turns)))
 
 
 def copy(source: Path, target: Path) -> None:
@@ -81,33 +39,43 @@ def copy(source: Path, target: Path) -> None:
         raise explained(source, failed) from failed
 
 
-def what_became_of(path: Path, message: str) -> dict[str, Any] | None:
+def what_became_of(path: Path, message: str) -> journal.Explained | None:
     """Return the row of a message_id or an event_id; None where there is none (any more).
 
+    A journal of an older larkd is read from a copy that is brought up to date: the file
+    itself stays as it is.
+
     Raises:
-        JournalError: the journal can't be read.
+        JournalError: the journal can't be read, or is a newer larkd's.
     """
     try:
-        with contextlib.closing(_connect_to_read(path)) as db:
-            db.row_factory = sqlite3.Row
-            row = db.execute(_ROW, (message,)).fetchone()
-            return None if row is None else dict(row)
+        with _as_of_today(path) as db:
+            return history.explained(SqliteDb(db), message)
     except sqlite3.Error as failed:
         raise explained(path, failed) from failed
 
 
-def history_of(path: Path, message: str) -> MessageHistory | None:
-    """Return the history of a message_id or an event_id; None where there is none (any more).
-
-    Raises:
-        JournalError: the journal can't be read, or is an older larkd's: the next start of
-            the daemon brings it up to date.
-    """
-    try:
-        with contextlib.closing(_connect_to_read(path)) as db:
-            return history.history_of(SqliteDb(db), message)
-    except sqlite3.Error as failed:
-        raise explained(path, failed) from failed
+@contextlib.contextmanager
+def _as_of_today(path: Path) -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(_connect_to_read(path)) as db:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            raise JournalNewer(
+                f"{path} was written by a newer larkd (schema {version}, this one knows"
+                f" {len(MIGRATIONS)}); ask that one"
+            )
+        if version in (0, len(MIGRATIONS)):
+            yield db
+            return
+        with (
+            tempfile.TemporaryDirectory(prefix="larkd-") as folder,
+            contextlib.closing(
+                sqlite3.connect(Path(folder) / path.name, isolation_level=None)
+            ) as copied,
+        ):
+            db.backup(copied)
+            migrate(copied, None, MIGRATIONS)
+            yield copied
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:

@@ -64,7 +64,7 @@ def open_database(
         db = connect(path)
         try:
             _check(db, path)
-            _migrate(db, path, migrations)
+            migrate(db, path, migrations)
         except BaseException:
             db.close()
             raise
@@ -231,7 +231,7 @@ def _problems(db: sqlite3.Connection, pragma: str) -> tuple[str, ...]:
     return tuple(text.replace("\n", " ") for text in found)
 
 
-def _migrate(db: sqlite3.Connection, path: Path | None, migrations: Sequence[str]) -> None:
+def migrate(db: sqlite3.Connection, path: Path | None, migrations: Sequence[str]) -> None:
     """Bring the file up to date, each step in a transaction of its own.
 
     What an older larkd wrote is copied first: going back means to put the copy in its place.

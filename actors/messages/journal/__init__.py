@@ -12,6 +12,16 @@ from actors.messages.journal.conversations import (
     FindConversations,
     NoteConversation,
 )
+from actors.messages.journal.looking import (
+    ChatSeen,
+    ChatWaiting,
+    Explain,
+    Explained,
+    LookAtRows,
+    RowGiven,
+    RowsSeen,
+    RowWaiting,
+)
 from actors.messages.journal.questions import (
     AnswerQuestion,
     EnterQuestion,
@@ -106,6 +116,8 @@ JournalMessage = (
     | Release
     | ReleaseUnknown
     | Queue
+    | LookAtRows
+    | Explain
     | Prune
     | LoadLease
     | SaveLease
@@ -154,6 +166,8 @@ __all__ = [
     "CardOutcome",
     "CardTurn",
     "ChatKnownAs",
+    "ChatSeen",
+    "ChatWaiting",
     "ClaimCommand",
     "Claimed",
     "Close",
@@ -169,6 +183,8 @@ __all__ = [
     "EnterApproval",
     "EnterQuestion",
     "EnterTyping",
+    "Explain",
+    "Explained",
     "Failed",
     "FindAttachment",
     "FindChat",
@@ -188,6 +204,7 @@ __all__ = [
     "LoadAccess",
     "LoadLease",
     "LoadRoster",
+    "LookAtRows",
     "MessageAt",
     "NoteAnswer",
     "NoteCard",
@@ -206,6 +223,9 @@ __all__ = [
     "Release",
     "ReleaseUnknown",
     "Released",
+    "RowGiven",
+    "RowWaiting",
+    "RowsSeen",
     "SaveAccess",
     "SaveLease",
     "SaveSession",

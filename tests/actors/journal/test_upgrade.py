@@ -14,7 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from actors.journal import JournalNewer, JournalUnavailable, SqliteStore, problems_of, schema
+from actors.journal import (
+    JournalNewer,
+    JournalUnavailable,
+    SqliteStore,
+    problems_of,
+    schema,
+    what_became_of,
+)
 from actors.messages import journal
 from protocol.ids import AccountId, MessageId, PlaceKey, SessionId
 from protocol.routing.lease import LeaseState
@@ -100,3 +107,19 @@ def test_without_a_copy_nothing_is_upgraded(path: Path) -> None:
         SqliteStore.open(path)
     assert dump(path) == before
     assert not path.with_name("larkd.db.schema-1.part").exists()
+
+
+@pytest.mark.parametrize("version", sorted(RELEASED))
+def test_what_became_of_a_message_is_read_from_it_as_it_is(path: Path, version: int) -> None:
+    before = dump(as_released(path, version))
+    for message in ("om_answered", "e_delivered"):
+        found = what_became_of(path, message)
+        assert found is not None, message
+        assert found.history.received_at_ms
+    assert what_became_of(path, "om_nobody_knows") is None
+    assert dump(path) == before
+    assert [file.name for file in path.parent.iterdir()] == [path.name], "nothing is left"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
+    with pytest.raises(JournalNewer):
+        what_became_of(path, "om_answered")
