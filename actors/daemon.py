@@ -25,7 +25,7 @@ from actors.host.tokens import TokenFiles, open_tokens
 from actors.journal import JournalError
 from protocol.config import places
 from protocol.config.places import StateDir
-from protocol.config.settings import ConfigurationError
+from protocol.config.settings import ConfigurationError, Settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,22 +81,28 @@ def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
     path = config_file.find(arguments.config, env, home)
     raw = config_file.load(path) if path is not None else {}
     if arguments.sandbox:
-        from actors.app.sandbox_mode import run_in_sandbox  # noqa: PLC0415  # heavy; a demo's need
+        from actors.app import sandbox_mode  # noqa: PLC0415  # heavy; a demo's need
 
+        if arguments.check:
+            return trio.run(sandbox_mode.check_in_sandbox, arguments, raw, env, _check)
         state = _sandbox_state(arguments, env, home)
         with opened(state) as tokens:
-            return trio.run(run_in_sandbox, arguments, raw, env, state, tokens)
+            return trio.run(sandbox_mode.run_in_sandbox, arguments, raw, env, state, tokens)
     settings = config_file.settings(raw, env, path, listen=arguments.listen)
     _print_errors(*settings.notices)
     if arguments.check:
-        from actors.cli.check import check_accounts  # noqa: PLC0415  # not for a running daemon
-
-        return trio.run(check_accounts, settings)
+        return trio.run(_check, settings)
     state = places.state_dir(arguments.state_dir, env, home)
     with opened(state) as tokens:
         if path is not None:
             state_dir.write_private(state.config_in_use, f"{path.absolute()}\n".encode())
         return trio.run(run_daemon, settings, state, tokens)
+
+
+async def _check(settings: Settings) -> int:
+    from actors.cli.check import check_accounts  # noqa: PLC0415  # not for a running daemon
+
+    return await check_accounts(settings)
 
 
 def _sandbox_state(arguments: DaemonArguments, env: Mapping[str, str], home: Path) -> StateDir:

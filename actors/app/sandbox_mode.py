@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,6 +69,22 @@ async def run_in_sandbox(
         finally:
             logs.close(within_s=LOGS_WITHIN_S)
         platform.cancel_scope.cancel(reason="left")
+    return status
+
+
+async def check_in_sandbox(
+    arguments: DaemonArguments,
+    raw: Mapping[str, Any],
+    env: Mapping[str, str],
+    check: Callable[[Settings], Awaitable[int]],
+) -> int:
+    """Serve a platform while *check* looks at the configuration on it; return its status."""
+    async with open_service_nursery() as platform:
+        running = await _serve(platform, SandboxSettings(port=arguments.sandbox_port))
+        if running is None:
+            return FAILED
+        status = await check(_settings(arguments, raw, env, running))
+        platform.cancel_scope.cancel(reason="checked")
     return status
 
 

@@ -207,9 +207,8 @@ def _add_service(commands: Commands[argparse.ArgumentParser]) -> None:
         )
         add_state_dir(action)
         action.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
-        if name == "status":
-            action.add_argument("--json", action="store_true", help="print it as JSON")
-        else:
+        action.add_argument("--json", action="store_true", help="print it as JSON")
+        if name != "status":
             action.add_argument("--dry-run", action="store_true", help="print, and change nothing")
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -43,6 +43,14 @@ class Manager(msgspec.Struct, frozen=True, kw_only=True):
     status: tuple[str, ...]
 
 
+class Done(NamedTuple):
+    """What an action did, or found: for people, and as facts for scripts."""
+
+    text: str
+    facts: Mapping[str, Any]
+    status: int = 0
+
+
 def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     """Do what was asked of the service.
 
@@ -56,10 +64,25 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     manager = _launchd(service, environment) if sys.platform == "darwin" else _systemd(service)
     match parsed.action:
         case "install":
-            return _install(manager, service, environment, dry_run=parsed.dry_run)
+            done = (
+                Done(manager.content.rstrip(), {"content": manager.content})
+                if parsed.dry_run
+                else _install(manager, service, environment)
+            )
         case "uninstall":
-            return _uninstall(manager, service, dry_run=parsed.dry_run)
-    return _status(manager, as_map=parsed.json)
+            done = (
+                Done("\n".join(map(" ".join, manager.uninstall)), {"commands": manager.uninstall})
+                if parsed.dry_run
+                else _uninstall(manager, service)
+            )
+        case _:
+            done = _status(manager)
+    if parsed.json:
+        about = {"action": parsed.action, "file": str(manager.file)}
+        if parsed.action != "status":
+            about["dry_run"] = parsed.dry_run
+        return Output(as_json({**about, **done.facts}), done.status)
+    return Output(done.text, done.status)
 
 
 def _service(state: StateDir, config: Path | None) -> Service:
@@ -124,11 +147,7 @@ def _launchd(service: Service, environment: Mapping[str, str]) -> Manager:
     )
 
 
-def _install(
-    manager: Manager, service: Service, environment: Mapping[str, str], *, dry_run: bool
-) -> Output:
-    if dry_run:
-        return Output(manager.content.rstrip())
+def _install(manager: Manager, service: Service, environment: Mapping[str, str]) -> Done:
     try:
         manager.file.parent.mkdir(parents=True, exist_ok=True)
         service.environment_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -139,25 +158,30 @@ def _install(
     for command in manager.install:
         _call(command)
     lines = [f"installed {manager.file}, and started it"]
+    facts: dict[str, Any] = {"installed": True, "state": "active"}
     if sys.platform != "darwin":
-        lines.append(_linger())
-    return Output("\n".join(lines))
+        by_hand = _linger()
+        facts |= {"lingers": by_hand is None, "linger_command": by_hand}
+        lines.append(
+            "it runs also while you are logged out"
+            if by_hand is None
+            else f"so that it runs while you are logged out: {by_hand}"
+        )
+    return Done("\n".join(lines), facts)
 
 
-def _linger() -> str:
-    """Let it run while nobody is logged in, or return the command that does."""
+def _linger() -> str | None:
+    """Let it run while nobody is logged in; return the command that does if we may not."""
     user = getpass.getuser()
     command = ("loginctl", "enable-linger", user)
     try:
         _call(command)
     except CommandFailed:
-        return f"so that it runs while you are logged out: sudo {' '.join(command)}"
-    return "it runs also while you are logged out"
+        return f"sudo {' '.join(command)}"
+    return None
 
 
-def _uninstall(manager: Manager, service: Service, *, dry_run: bool) -> Output:
-    if dry_run:
-        return Output("\n".join(" ".join(command) for command in manager.uninstall))
+def _uninstall(manager: Manager, service: Service) -> Done:
     if not manager.file.exists():
         raise CommandFailed(f"there is no {manager.file}; nothing to uninstall")
     _call(manager.uninstall[0])
@@ -165,10 +189,13 @@ def _uninstall(manager: Manager, service: Service, *, dry_run: bool) -> Output:
     service.environment_file.unlink(missing_ok=True)
     for command in manager.uninstall[1:]:
         _call(command)
-    return Output(f"stopped and removed {manager.file}; journal and configuration stay")
+    return Done(
+        f"stopped and removed {manager.file}; journal and configuration stay",
+        {"installed": False, "state": "not installed"},
+    )
 
 
-def _status(manager: Manager, *, as_map: bool) -> Output:
+def _status(manager: Manager) -> Done:
     installed = manager.file.exists()
     state = "not installed"
     if installed:
@@ -179,10 +206,11 @@ def _status(manager: Manager, *, as_map: bool) -> Output:
                 state = "active" if done.returncode == 0 else "inactive"
         except CommandFailed as failed:
             state = f"unknown: {failed}"
-    if as_map:
-        content = {"installed": installed, "state": state, "file": str(manager.file)}
-        return Output(as_json(content), 0 if state == "active" else 1)
-    return Output(f"{manager.file}: {state}", 0 if state == "active" else 1)
+    return Done(
+        f"{manager.file}: {state}",
+        {"installed": installed, "state": state},
+        0 if state == "active" else 1,
+    )
 
 
 def _call(command: tuple[str, ...]) -> None:

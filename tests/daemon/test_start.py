@@ -120,6 +120,16 @@ async def test_an_address_that_is_none_is_bad_usage(
     assert "Traceback" not in errors
 
 
+async def test_a_check_in_the_sandbox_looks_and_leaves(tmp_path: Path) -> None:
+    place = ("--state-dir", str(tmp_path / "s"))
+    status, output, errors = await run(
+        "--sandbox", "--check", *place, XDG_CONFIG_HOME=str(tmp_path)
+    )
+    assert (status, errors) == (0, "")
+    assert output.startswith("ok: account default (cli_")
+    assert not (tmp_path / "s").exists()
+
+
 async def test_the_keys_of_another_system_get_a_line_and_nothing_else(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     raw = json.loads(configuration("http://127.0.0.1:9", "cli_a1b2c3d4e5f60718", "s"))

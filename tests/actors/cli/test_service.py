@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import plistlib
 import shutil
 import stat
@@ -124,6 +125,19 @@ class TestOnLinux:
         ]
         assert calls.read_text().splitlines()[2].startswith("loginctl enable-linger ")
         assert self.larkd(tmp_path, "status").stdout == f"{unit}: active\n"
+        facts = json.loads(self.larkd(tmp_path, "install", "--json").stdout)
+        assert facts == {
+            "version": 1,
+            "action": "install",
+            "file": str(unit),
+            "dry_run": False,
+            "installed": True,
+            "state": "active",
+            "lingers": True,
+            "linger_command": None,
+        }
+        facts = json.loads(self.larkd(tmp_path, "status", "--json").stdout)
+        assert (facts["installed"], facts["state"]) == (True, "active")
 
         calls.unlink()
         done = self.larkd(tmp_path, "uninstall")
@@ -135,11 +149,17 @@ class TestOnLinux:
             "systemctl --user daemon-reload",
         ]
         assert self.larkd(tmp_path, "status").returncode == 1
+        facts = json.loads(self.larkd(tmp_path, "status", "--json").stdout)
+        assert (facts["installed"], facts["state"]) == (False, "not installed")
 
     def test_a_dry_run_changes_nothing(self, tmp_path: Path) -> None:
         done = self.larkd(tmp_path, "install", "--dry-run", "--state-dir", f"{tmp_path}/s p")
         assert done.returncode == 0
         assert f'--state-dir "{tmp_path}/s p"' in done.stdout
+        for action, key in (("install", "content"), ("uninstall", "commands")):
+            facts = json.loads(self.larkd(tmp_path, action, "--dry-run", "--json").stdout)
+            assert facts["dry_run"] is True
+            assert facts[key]
         assert not (tmp_path / ".config" / "systemd").exists()
 
     def test_without_a_service_manager_there_is_a_reason(self, tmp_path: Path) -> None:
