@@ -11,15 +11,14 @@ import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
 import trio
 from tricycle import open_service_nursery
 
-from actors import journal
-from actors.app.listening import open_listeners
+from actors.app.listening import certificate_files, open_listeners
 from actors.app.reporting import report
 from actors.host import state_dir
 from actors.host.log_reading import events_about
@@ -72,7 +71,7 @@ async def open_monitor(
         served = http.Served(
             metrics=await _listen(stack, "metrics", settings.metrics),
             console=await _listen(stack, "console", settings.console),
-            access=Access(role_of=tokens.console_role, explain=partial(_explain, state)),
+            access=Access(role_of=tokens.console_role, log_about=partial(events_about, state.log)),
             peers=lambda: monitor.peers,
         )
 
@@ -106,33 +105,21 @@ def _write_address(state: StateDir, console: HttpSettings) -> None:
         state_dir.write_private(state.console, content)
 
 
-def _explain(state: StateDir, message: str) -> dict[str, Any]:
-    """Return the row and the log lines of a message; reads files, so call it in a thread."""
-    try:
-        row = journal.what_became_of(state.database, message)
-        known = {message} | {
-            str(row[key]) for key in ("event_id", "message_id") if row and row[key]
-        }
-        return {"row": row, "log": events_about(state.log, known)}
-    except (journal.JournalError, OSError) as failed:
-        return {"row": None, "log": [], "error": str(failed)}
-
-
 async def _listen(
     stack: AsyncExitStack, what: str, where: HttpListen | None
 ) -> HttpSettings | None:
     if where is None:
         return None
+    files = None if where.tls is None else certificate_files(where.tls, f"{what}.tls")
     option = f"{what}.port of the configuration"
     listeners = await open_listeners(where.host, where.port, option=option)
     for listener in listeners:
         stack.push_async_callback(trio.aclose_forcefully, listener)
     port = listeners[0].socket.getsockname()[1]
-    tls = where.tls is not None
-    log.info("http.serving", what=what, host=where.host, port=port, tls=tls)
+    log.info("http.serving", what=what, host=where.host, port=port, tls=files is not None)
     return HttpSettings(
         host=where.host,
         port=port,
         sockets=tuple(listener.socket.fileno() for listener in listeners),
-        tls=where.tls,
+        tls=files,
     )

@@ -159,6 +159,7 @@ def monitoring_peers(
         journal_tx=boxes.journal.tx,
         ownership_tx=boxes.ownership.tx,
         lanes_tx=boxes.lanes.tx,
+        approvals_tx=boxes.approvals.tx,
         gateways={name: one.gateway.tx for name, one in accounts.items()},
         next_connection_id=next_connection_id,
         now_ms=adapters.now_ms,
@@ -202,11 +203,13 @@ def link_tools(
     boxes: Mailboxes,
     sending: outbound.Peers,
     attachments: outbound.Attachments,
+    looking: monitoring.Peers,
 ) -> links.Tools:
     """Return the tools beside the channel's own: of operators, and of sessions."""
     return links.Tools(
         own_turns=links.OwnTurnPeers(journal_tx=boxes.journal.tx, lanes_tx=boxes.lanes.tx),
         of_operators=intake.operator_tools({name: one.intake.tx for name, one in accounts.items()}),
+        of_onlookers=monitoring.onlookers_tools(looking),
         of_sessions=outbound.session_tools(sending, attachments),
     )
 

@@ -21,6 +21,7 @@ from actors.app.peers import (
     intake_settings,
     lane_settings,
     link_tools,
+    monitoring_peers,
     outbound_peers,
     turn_peers,
 )
@@ -85,13 +86,18 @@ class Runs:
         await turns.repair_cards(self._turns, task_status=task_status)
 
     async def run_links(self, listeners: Listeners, *, task_status: trio.TaskStatus[None]) -> None:
+        looking = monitoring_peers(
+            self._of.accounts, self._of.boxes, self._of.adapters, self._of.next_connection_id
+        )
         settings = links.LinkSettings(
             daemon_version=__version__,
             generation=self._of.generation,
             verify=self._of.tokens.verify,
             next_connection_id=self._of.next_connection_id,
             approvals_tx=self._of.boxes.approvals.tx,
-            tools=link_tools(self._of.accounts, self._of.boxes, self._outbound, self._attachments),
+            tools=link_tools(
+                self._of.accounts, self._of.boxes, self._outbound, self._attachments, looking
+            ),
             notify=partial(outbound.notify, self._outbound, self._of.settings.language),
             random_bytes=self._of.adapters.random_bytes,
             cluster=self._of.claim.cluster,

@@ -8,15 +8,17 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from actors import journal
 from actors.cli import terminal
-from actors.cli.operator import Unavailable, ask, is_elsewhere
+from actors.cli.operator import Unavailable, ask
 from actors.cli.output import Output
 from actors.cli.output import as_json as to_json
 from protocol.config.places import StateDir
 from protocol.routing import channel_tools
+from protocol.wire import operating, vocabulary
 
 _MS: Final = 1000
+BUDGETS_MAX: Final = 3
+"""Lines: the fullest endpoints."""
 
 
 def fetch(state: StateDir) -> dict[str, Any]:
@@ -44,24 +46,33 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
 
 
 def with_progress(state: StateDir, status: Mapping[str, Any]) -> dict[str, Any]:
-    """Add what the journal knows of it: who is at a turn since when, which chats wait.
+    """Add what goes on: who is at a turn since when, which chats wait, cards and budgets.
 
-    Where the journal is elsewhere, in a cluster's database, the status stays as it is.
+    A daemon of another version may not answer that; then the status stays as it is.
+
+    Raises:
+        ConfigurationError: the observer's token can't be used.
     """
-    if is_elsewhere():
-        return dict(status)
     try:
-        found = journal.in_progress(state.database)
-    except journal.JournalError:
+        answer = ask(state, operating.OVERVIEW, role="observer")
+    except Unavailable:
+        return dict(status)  # it has gone since it answered its status
+    if not answer.ok or not isinstance(answer.result, dict):
         return dict(status)
+    found: dict[str, Any] = answer.result
+    listed = [_map(one) for one in status.get("sessions") or ()]
+    runs_turns = {one.get("sessionId") for one in listed if _runs_turns(one)}
     since: dict[str, int] = {}
-    for turn in found.turns:
-        since.setdefault(turn["session_id"], turn["since"])
-    sessions = [
-        {**_map(one), "turn_since": since.get(str(_map(one).get("sessionId")))}
-        for one in status.get("sessions") or ()
-    ]
-    return {**status, "sessions": sessions, "waiting_chats": list(found.waiting)}
+    for turn in found.pop("turns", ()):
+        # What a channel session has not answered is no turn.
+        if turn["seen_by"] == "card" or turn["session_id"] in runs_turns:
+            since.setdefault(turn["session_id"], turn["since"])
+    sessions = [{**one, "turn_since": since.get(str(one.get("sessionId")))} for one in listed]
+    return {**status, **found, "sessions": sessions}
+
+
+def _runs_turns(session: Mapping[str, Any]) -> bool:
+    return vocabulary.CAPABILITY_TURNS in (session.get("capabilities") or ())
 
 
 def as_json(status: Mapping[str, Any]) -> str:
@@ -116,6 +127,7 @@ def _lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iterator[str
     for chat in status.get("waiting_chats") or ():
         oldest = _ago(chat.get("oldest_at"), now_ms)
         yield f"    {chat.get('chat_id')}: {chat.get('waiting')} waiting, the oldest for {oldest}"
+    yield from _work_lines(status)
     yield from _session_lines(status, now_ms, columns)
 
 
@@ -134,6 +146,26 @@ def _queue_lines(queue: Mapping[str, Any], now_ms: int) -> Iterator[str]:
             f"              could not be stored {_ago(queue.get('last_error_at'), now_ms)} ago:"
             f" {queue['last_error']}"
         )
+
+
+def _work_lines(status: Mapping[str, Any]) -> Iterator[str]:
+    """Cards, approvals, and the fullest budget."""
+    if isinstance(status.get("cards_in_flight"), int):
+        approvals = status.get("approvals_waiting") or 0
+        asked = f", {approvals} approvals wait for a press" if approvals else ""
+        yield f"cards         {status['cards_in_flight']} in flight{asked}"
+    used = [_map(use) for use in status.get("budgets") or ()]
+    used = [use for use in used if use.get("in_minute")]
+    for use in used[:BUDGETS_MAX]:
+        title = "budget        " if use is used[0] else " " * 14
+        account = f"{use.get('account')}: " if len({one.get("account") for one in used}) > 1 else ""
+        yield f"{title}{account}{_share(use)}  {use.get('endpoint')}"
+    if status.get("budgets") and not used:
+        yield "budget        no call in the last minute"
+
+
+def _share(use: Mapping[str, Any]) -> str:
+    return f"{use.get('in_minute')} of {use.get('minute_max')} a minute"
 
 
 def _session_lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iterator[str]:
@@ -177,7 +209,7 @@ def _does(session: Mapping[str, Any], now_ms: int) -> str:
         return f"a turn, {_ago(session['turn_since'], now_ms)}"
     if session.get("waiting"):
         return f"{session['waiting']} waiting"
-    return "idle" if "turns" in (session.get("capabilities") or ()) else "channel"
+    return "idle" if _runs_turns(session) else "channel"
 
 
 def _map(value: object) -> Mapping[str, Any]:

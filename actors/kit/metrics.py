@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 REGISTRY: Final = CollectorRegistry()
 FAST_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0)
@@ -19,6 +19,10 @@ SLOW_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 
 def counter(name: str, help_: str, *labels: str) -> Counter:
     return Counter(name, help_, labels, registry=REGISTRY)
+
+
+def gauge(name: str, help_: str) -> Gauge:
+    return Gauge(name, help_, registry=REGISTRY)
 
 
 def histogram(name: str, help_: str, buckets: tuple[float, ...]) -> Histogram:

@@ -39,6 +39,8 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
 
     of_operators: Mapping[str, OperatorTool] = {}
     """To everybody else there are none such."""
+    of_onlookers: Mapping[str, OperatorTool] = {}
+    """Of operators that proved any role, an observer's too: they change nothing."""
     of_sessions: Mapping[str, SessionTool] = {}
     own_turns: OwnTurnPeers | None = None
     """None where a session may open no turns by itself."""
@@ -98,6 +100,12 @@ class ToolCalls:
         ):
             of_operators = self._tools.of_operators[tool.name]
             return lambda: of_operators(tool.args)
+        if (
+            tool.name in self._tools.of_onlookers
+            and vocabulary.CAPABILITY_OPERATOR in register.capabilities
+        ):
+            of_onlookers = self._tools.of_onlookers[tool.name]
+            return lambda: of_onlookers(tool.args)
         if tool.name in self._tools.of_sessions:
             if not self._has_session:
                 return _observer

@@ -5,5 +5,6 @@ serves is in ``http``, which nobody imports who does not serve: its libraries ar
 """
 
 from actors.monitoring.peers import Peers
+from actors.monitoring.tools import onlookers_tools
 
-__all__ = ["Peers"]
+__all__ = ["Peers", "onlookers_tools"]

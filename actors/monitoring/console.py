@@ -6,7 +6,7 @@ token goes with every call of the page in a header, so no other page can make on
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,17 +19,25 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from actors.kit.clock import local_clock
 from actors.kit.mailbox import ActorGone, ask
-from actors.messages import lane, ownership
+from actors.messages import journal, lane, ownership
 from actors.monitoring.history import LOOK_EVERY_S, Recorder
 from actors.monitoring.overview import call_tool
+from actors.monitoring.peers import Peers
 from protocol.ids import ChatId, OpenId, SessionId
 from protocol.routing import channel_tools
+from protocol.routing.history import history_text
 from protocol.wire.vocabulary import Role
 
-PAGE: Final = Path(__file__).parent / "page" / "console.html"
+PAGE: Final = Path(__file__).parent / "page"
+STATIC: Final = {"console.css": "text/css", "console.js": "text/javascript"} | dict.fromkeys(
+    ("plot.js", "table.js", "texts.js"), "text/javascript"
+)
+"""What the page loads. It holds no secret, so it needs no token."""
 BODY_BYTES_MAX: Final = 4_096
 STOP_WITHIN_S: Final = 3.0
+EXPLAIN_WITHIN_S: Final = 3.0
 BY: Final = OpenId("operator")
 _HANDOFF: Final = {
     "acquire": channel_tools.ACQUIRE,
@@ -43,9 +51,8 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
-        " connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none';"
-        " frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self';"
+        " img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
 }
 
@@ -54,8 +61,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Who may, and what the machine knows of a message."""
 
     role_of: Callable[[str], Role | None]
-    explain: Callable[[str], dict[str, Any]]
-    """Reads files; called in a thread."""
+    log_about: Callable[[set[str]], list[Mapping[str, Any]]]
+    """``log_about(ids)``: the events of the log about them. Reads files; called in a thread."""
 
 
 class Handoff(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +81,7 @@ def console_app(recorder: Recorder, access: Access) -> ASGIApp:
     return Starlette(
         routes=[
             Route("/", console.page),
+            Route("/static/{name}", console.static),
             Route("/api/stream", console.stream),
             Route("/api/log", console.log),
             Route("/api/handoff", console.hand_off, methods=["POST"]),
@@ -91,8 +99,13 @@ class _Console:
     async def page(self, request: Request) -> Response:
         if self._access.role_of(request.query_params.get("token", "")) is None:
             return _answer(401, error="this address lacks its token; run: larkd console")
-        content = await trio.Path(PAGE).read_bytes()
-        return Response(content, media_type="text/html; charset=utf-8", headers=_HEADERS)
+        return await _file("console.html", "text/html")
+
+    async def static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in STATIC:
+            raise HTTPException(404)
+        return await _file(name, STATIC[name])
 
     async def nowhere(self, request: Request, wrong: Exception) -> Response:
         """Answer what is no address of the console; without a token not even that it is none."""
@@ -112,17 +125,30 @@ class _Console:
     async def _events(self, *, may_act: bool) -> AsyncIterator[bytes]:
         shown = b""
         while True:
-            view = msgspec.json.encode({**await self._recorder.view(), "may_act": may_act})
+            view = await self._recorder.view(texts=may_act)
+            event = msgspec.json.encode({**view, "may_act": may_act})
             # A comment keeps the connection known to be open where nothing changes.
-            yield b": still\n\n" if view == shown else b"data: " + view + b"\n\n"
-            shown = view
+            yield b": still\n\n" if event == shown else b"data: " + event + b"\n\n"
+            shown = event
             await trio.sleep(LOOK_EVERY_S)
 
     async def log(self, request: Request) -> Response:
         if self._role(request) is None:
             return _answer(401, error="the token is missing or was rotated")
         message = request.query_params.get("message", "")[:128]
-        found = await trio.to_thread.run_sync(self._access.explain, message)
+        peers = self._recorder.peers
+        row = None if peers is None else await _explained(peers, message)
+        known = {message} | ({row.event_id, row.history.message_id or message} if row else set())
+        try:
+            log = await trio.to_thread.run_sync(self._access.log_about, known)
+        except OSError as failed:
+            return _answer(500, error=f"the log can't be read: {failed.strerror}")
+        steps = None if row is None else history_text(row.history, local_clock)
+        found = {
+            "session_id": None if row is None else row.history.session_id,
+            "steps": None if steps is None else {"en": steps.en, "zh": steps.zh},
+            "log": log,
+        }
         return Response(msgspec.json.encode(found), media_type="application/json", headers=_HEADERS)
 
     async def hand_off(self, request: Request) -> Response:
@@ -189,6 +215,21 @@ class _Console:
             return msgspec.json.decode(body, type=kind), None
         except msgspec.MsgspecError as wrong:
             return None, _answer(400, error=str(wrong))
+
+
+async def _file(name: str, media_type: str) -> Response:
+    content = await trio.Path(PAGE / name).read_bytes()
+    return Response(content, media_type=f"{media_type}; charset=utf-8", headers=_HEADERS)
+
+
+async def _explained(peers: Peers, message: str) -> journal.Explained | None:
+    """Return what the journal knows of it; None also where it does not answer."""
+    answer: journal.Explained | journal.Failed | None = await journal.ask_journal(
+        peers.journal_tx,
+        lambda reply: journal.Explain(message=message, reply=reply),
+        within_s=EXPLAIN_WITHIN_S,
+    )
+    return None if isinstance(answer, journal.Failed) else answer
 
 
 def _answer(status: int, **content: str) -> Response:

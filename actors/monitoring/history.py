@@ -9,8 +9,9 @@ from typing import Any, Final
 import msgspec
 import trio
 
-from actors.kit.mailbox import ActorGone, ask
-from actors.messages import journal
+from actors.kit import metrics
+from actors.monitoring import view
+from actors.monitoring.names import Names
 from actors.monitoring.overview import NOTHING, Overview, look
 from actors.monitoring.peers import Peers
 
@@ -18,6 +19,9 @@ SAMPLE_EVERY_S: Final = 10.0
 SAMPLES_MAX: Final = 360
 """An hour."""
 LOOK_EVERY_S: Final = 1.0
+LISTED_MAX: Final = 50
+"""Rows and chats of each kind; more fit no page."""
+STALENESS: Final = "larkd_card_staleness_seconds"
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +32,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """The fullest endpoint's minute, as a share of its limit."""
     waiting: int
     cards: int
-    oldest_card_s: float
+    staleness_s: float | None
+    """How long, on average, cards showed a text before newer text replaced it, since the
+    last sample; None: no text was replaced."""
 
 
 class Recorder:
@@ -36,22 +42,26 @@ class Recorder:
 
     def __init__(self, peers: Callable[[], Peers | None]) -> None:
         self._peers = peers
+        self._names = Names(peers)
         self._samples: deque[Sample] = deque(maxlen=SAMPLES_MAX)
         self._seen: Overview = NOTHING
         self._looked_at = float("-inf")
         self._looking: trio.Event | None = None
+        self._staleness = _staleness()
 
     @property
     def peers(self) -> Peers | None:
         return self._peers()
 
     async def run(self) -> None:
-        """Keep the hour of samples; never returns."""
-        while True:
-            peers = self._peers()
-            if peers is not None:
-                self._samples.append(_sample(await self.look(), peers.now_ms()))
-            await trio.sleep(SAMPLE_EVERY_S)
+        """Keep the hour of samples, and the names of what is shown; never returns."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._names.run)
+            while True:
+                peers = self._peers()
+                if peers is not None:
+                    self._samples.append(self._sample(await self.look(), peers.now_ms()))
+                await trio.sleep(SAMPLE_EVERY_S)
 
     async def look(self) -> Overview:
         """Return an overview not older than a second."""
@@ -63,73 +73,43 @@ class Recorder:
         if trio.current_time() - self._looked_at >= LOOK_EVERY_S:
             self._looking = trio.Event()
             try:
-                self._seen = await look(peers)
+                self._seen = await look(peers, rows=LISTED_MAX)
                 self._looked_at = trio.current_time()
             finally:
                 self._looking.set()
                 self._looking = None
         return self._seen
 
-    async def view(self) -> dict[str, Any]:
-        """Return what the page draws."""
+    async def view(self, *, texts: bool) -> dict[str, Any]:
+        """Return what the page draws; *texts*: also what people wrote, and what is asked."""
         seen = await self.look()
-        status = dict(seen.status or {})
+        names = self._names.of(view.chats_of(seen))
         return {
-            "serving": seen.status is not None,
-            "status": status,
-            "cards": [_card(one) for one in seen.cards or ()],
-            "budgets": [
-                {"account": account, **msgspec.to_builtins(use)}
-                for account, found in seen.gateways.items()
-                if found is not None
-                for use in found.budgets
-            ],
+            **view.drawn(seen, names, texts=texts),
             "samples": msgspec.to_builtins(list(self._samples)),
-            "approvals": await self._approvals(),
         }
 
-    async def _approvals(self) -> int | None:
-        peers = self._peers()
-        return None if peers is None else await waiting_approvals(peers)
-
-
-async def waiting_approvals(peers: Peers) -> int | None:
-    """Count the approvals that wait for a press; None: the journal does not answer."""
-    try:
-        answer: tuple[journal.ApprovalLeft, ...] | journal.Failed = await ask(
-            peers.journal_tx,
-            lambda reply: journal.ApprovalsLeft(reply=reply),
-            within_s=LOOK_EVERY_S,
+    def _sample(self, seen: Overview, now_ms: int) -> Sample:
+        budgets = [
+            use.in_minute / max(1, use.minute_max)
+            for found in seen.gateways.values()
+            if found is not None
+            for use in found.budgets
+        ]
+        count_before, sum_before = self._staleness
+        self._staleness = count, total = _staleness()
+        replaced = count - count_before
+        return Sample(
+            at_ms=now_ms,
+            budget=round(max(budgets, default=0.0), 4),
+            waiting=int((seen.status or {}).get("queue", {}).get("pending") or 0),
+            cards=len(seen.cards or ()),
+            staleness_s=round((total - sum_before) / replaced, 3) if replaced else None,
         )
-    except (trio.TooSlowError, ActorGone):
-        return None
-    return None if isinstance(answer, journal.Failed) else len(answer)
 
 
-def _card(entry: journal.LedgerEntry) -> dict[str, Any]:
-    return {
-        "card": entry.card_id,
-        "account": entry.account,
-        "chat": entry.chat_id,
-        "turn": entry.turn_id,
-        "session": entry.session_id,
-        "opened_at": entry.opened_at_ms,
-    }
-
-
-def _sample(seen: Overview, now_ms: int) -> Sample:
-    budgets = [
-        use.in_minute / max(1, use.minute_max)
-        for found in seen.gateways.values()
-        if found is not None
-        for use in found.budgets
-    ]
-    cards = seen.cards or ()
-    oldest = min((one.opened_at_ms for one in cards), default=now_ms)
-    return Sample(
-        at_ms=now_ms,
-        budget=round(max(budgets, default=0.0), 4),
-        waiting=int((seen.status or {}).get("queue", {}).get("pending") or 0),
-        cards=len(cards),
-        oldest_card_s=max(0, now_ms - oldest) / 1000,
-    )
+def _staleness() -> tuple[float, float]:
+    """Return how many texts were replaced since the start, and the sum of their ages."""
+    count = metrics.REGISTRY.get_sample_value(f"{STALENESS}_count")
+    total = metrics.REGISTRY.get_sample_value(f"{STALENESS}_sum")
+    return count or 0.0, total or 0.0

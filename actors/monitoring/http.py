@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -18,15 +17,17 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from actors.kit.tls import HANDSHAKE_WITHIN_S
 from actors.monitoring import metrics
 from actors.monitoring.console import Access, console_app
 from actors.monitoring.history import Recorder
 from actors.monitoring.overview import NOTHING, look, reasons_against
-from actors.monitoring.peers import HttpSettings, Peers, TlsFiles
+from actors.monitoring.peers import HttpSettings, Peers
 
 GRACE_S: Final = 0.5
 KEEP_ALIVE_S: Final = 15.0
 BACKLOG: Final = 64
+ALPN: Final = ("h2", "http/1.1")
 NOT_SERVING: Final = "this daemon does not serve: it starts, stands by or leaves"
 
 
@@ -93,16 +94,7 @@ async def _serve(app: ASGIApp, settings: HttpSettings) -> None:
     config.backlog = BACKLOG
     if settings.tls is not None:
         config.certfile, config.keyfile = settings.tls.cert_file, settings.tls.key_file
-        config.create_ssl_context = functools.partial(_tls_context, settings.tls)  # type: ignore[method-assign]  # its own allows TLS 1.2
+        config.ssl_handshake_timeout = HANDSHAKE_WITHIN_S
+        # Its own allows TLS 1.2, and reads the certificate once.
+        config.create_ssl_context = partial(settings.tls.serving_context, ALPN)  # type: ignore[method-assign]  # see above
     await serve_http(app, config, shutdown_trigger=trio.sleep_forever)  # type: ignore[arg-type]  # an ASGI app is one
-
-
-def _tls_context(files: TlsFiles) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_cert_chain(files.cert_file, files.key_file)
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    if files.client_ca_file is not None:
-        context.load_verify_locations(files.client_ca_file)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context

@@ -64,15 +64,26 @@ class _Look(Collector):
                 "Cards that are not final yet.",
                 value=len(self._overview.cards),
             )
+        if self._overview.rows is not None:
+            rows = GaugeMetricFamily(
+                "larkd_rows",
+                "Messages by the state they are in; of each no more than 1000 are counted.",
+                labels=["state"],
+            )
+            for state, count in self._overview.rows.counts.items():
+                rows.add_metric([state], count)
+            yield rows
+        if self._overview.approvals is not None:
+            yield GaugeMetricFamily(
+                "larkd_approvals_waiting",
+                "Requests of agents that wait for a press.",
+                value=len(self._overview.approvals),
+            )
         yield from _of_gateways(self._overview)
 
 
 def _of_status(status: Mapping[str, Any]) -> Iterator[Metric]:
     queue = status.get("queue", {})
-    rows = GaugeMetricFamily("larkd_rows", "Messages by their state.", labels=["state"])
-    for state, key in (("pending", "pending"), ("offered", "in_flight"), ("damaged", "damaged")):
-        rows.add_metric([state], queue.get(key) or 0)
-    yield rows
     yield GaugeMetricFamily(
         "larkd_oldest_pending_seconds",
         "Age of the message that has waited longest.",

@@ -6,14 +6,14 @@ A part that does not answer is None, and that is a finding of its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 import trio
 
-from actors.kit.mailbox import ActorGone, ask
-from actors.messages import gateway, journal, ownership
+from actors.kit.mailbox import ActorGone, Reply, ask, ask_or
+from actors.messages import approvals, gateway, journal, ownership
 from actors.monitoring.peers import Peers
 from protocol import __version__
 from protocol.ids import AccountId, SessionId
@@ -31,50 +31,72 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     cards: tuple[journal.LedgerEntry, ...] | None
     """Cards in flight."""
     gateways: Mapping[AccountId, gateway.GatewayStatistics | None]
+    rows: journal.RowsSeen | None = None
+    approvals: tuple[approvals.AskedNow, ...] | None = None
+    """Requests that wait for a press."""
 
 
 NOTHING: Final = Overview(status=None, cards=None, gateways={})
 
 
-async def look(peers: Peers) -> Overview:
-    """Ask everybody at once."""
+async def look(peers: Peers, *, rows: int = 0, status: bool = True) -> Overview:
+    """Ask everybody at once.
+
+    Args:
+        peers: Whom to ask.
+        rows: How many rows and chats to list at most; 0 counts them only.
+        status: Whether to ask ownership, too.
+    """
     found: dict[str, Any] = {}
     gateways: dict[AccountId, gateway.GatewayStatistics | None] = {}
 
-    async def status() -> None:
+    async def ask_status() -> None:
         answer = await call_tool(peers, channel_tools.STATUS, {})
         found["status"] = answer.result if isinstance(answer, ownership.ToolDone) else None
 
-    async def cards() -> None:
-        try:
-            answer: tuple[journal.LedgerEntry, ...] | journal.Failed = await ask(
-                peers.journal_tx,
-                lambda reply: journal.OpenCards(reply=reply),
-                within_s=ANSWER_WITHIN_S,
-            )
-        except (trio.TooSlowError, ActorGone):
-            return
-        if not isinstance(answer, journal.Failed):
-            found["cards"] = answer
+    async def ask_one(
+        name: str,
+        mailbox: trio.MemorySendChannel[Any],
+        question: Callable[[Reply[Any]], Any],
+    ) -> None:
+        found[name] = await ask_or(
+            mailbox, question, within_s=ANSWER_WITHIN_S, otherwise=lambda _: None
+        )
 
     async def statistics(account: AccountId) -> None:
-        gateways[account] = None
-        try:
-            answer: gateway.GatewayStatistics = await ask(
-                peers.gateways[account],
-                lambda reply: gateway.Statistics(reply=reply),
-                within_s=ANSWER_WITHIN_S,
-            )
-        except (trio.TooSlowError, ActorGone):
-            return
-        gateways[account] = answer
+        await ask_one(
+            account, peers.gateways[account], lambda reply: gateway.Statistics(reply=reply)
+        )
+        gateways[account] = found.pop(account)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(status)
-        nursery.start_soon(cards)
+        if status:
+            nursery.start_soon(ask_status)
+        nursery.start_soon(
+            ask_one, "cards", peers.journal_tx, lambda reply: journal.OpenCards(reply=reply)
+        )
+        nursery.start_soon(
+            ask_one,
+            "rows",
+            peers.journal_tx,
+            lambda reply: journal.LookAtRows(limit=rows, reply=reply),
+        )
+        nursery.start_soon(
+            ask_one, "approvals", peers.approvals_tx, lambda reply: approvals.Look(reply=reply)
+        )
         for account in peers.gateways:
             nursery.start_soon(statistics, account)
-    return Overview(status=found.get("status"), cards=found.get("cards"), gateways=gateways)
+    answers = {
+        name: None if isinstance(answer, journal.Failed) else answer
+        for name, answer in found.items()
+    }
+    return Overview(
+        status=answers.get("status"),
+        cards=answers["cards"],
+        gateways=gateways,
+        rows=answers["rows"],
+        approvals=answers["approvals"],
+    )
 
 
 async def call_tool(

@@ -34,6 +34,9 @@ from protocol.wire.pieces import is_large, texts
 LATE_PICTURES_S: Final = 45.0
 
 ENDED: Final = metrics.counter("larkd_turns", "Turns that ended, by how.", "outcome")
+IN_FLIGHT: Final = metrics.gauge(
+    "larkd_turns_in_flight", "Turns whose final state is not accepted yet."
+)
 
 log = structlog.get_logger()
 
@@ -62,7 +65,8 @@ async def show_turn(
     peers: Peers,
 ) -> None:
     """Run one turn from its opening to its accepted end."""
-    await _TurnActor(opening, lane_tx, peers).run(inbox)
+    with IN_FLIGHT.track_inprogress():
+        await _TurnActor(opening, lane_tx, peers).run(inbox)
 
 
 class _TurnActor:

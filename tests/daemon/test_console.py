@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 import httpx
 import pytest
@@ -13,7 +17,11 @@ import trio
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.cluster.nodes import Certificates
+from tests.daemon.test_approvals import ask
+from tests.daemon.test_metrics import address_of
 from tests.daemon.test_operator import larkd, output_of, refused
+from tests.kit.axe import axe_source, serious
 from tests.kit.browser import Browser, open_browser
 from tests.kit.daemon import Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy, session
@@ -88,11 +96,69 @@ async def test_the_command_says_how_to_have_one(state_dir: Path) -> None:
     assert (await larkd(state_dir, "console")).returncode == 1
 
 
-def wait_text(browser: Browser, selector: str, wanted: str) -> None:
-    def shown(driver: Browser) -> bool:
-        return wanted in driver.find_element(By.CSS_SELECTOR, selector).text
+async def test_over_tls_both_are_served_with_the_certificate_of_now(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    files = made_in(tmp_path / "first")
+    tls = {"certFile": str(files.cert), "keyFile": str(files.key)}
+    async with (
+        open_platform() as platform,
+        open_daemon(
+            platform, state_dir, console={"port": 0, "tls": tls}, metrics={"port": 0, "tls": tls}
+        ) as daemon,
+    ):
+        console = await output_of(state_dir, "console")
+        metrics = await address_of(daemon, "metrics")
+        assert console.startswith("https://")
+        for path, status in ((console, 200), (f"{metrics}/livez", 200), (f"{metrics}/", 404)):
+            assert await fetched(path, files) == status
+        with pytest.raises(httpx.ConnectError):  # it is no other authority's
+            await fetched(console, made_in(tmp_path / "second"))
+        with pytest.raises(httpx.ConnectError):
+            await fetched(console, files, ssl.TLSVersion.TLSv1_2)
 
-    WebDriverWait(browser, 20).until(shown, f"{wanted!r} in {selector}")
+        renewed = made_in(tmp_path / "renewed")
+        files.key.write_bytes(renewed.key.read_bytes())
+        files.cert.write_bytes(renewed.cert.read_bytes())
+        assert await fetched(console, renewed) == 200
+        assert await fetched(f"{metrics}/livez", renewed) == 200
+
+
+async def test_a_certificate_that_is_none_is_named(state_dir: Path, tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.pem")
+    async with open_platform() as platform:
+        with pytest.raises(AssertionError, match=r"console\.tls: the certificate .*none\.pem"):
+            async with open_daemon(
+                platform,
+                state_dir,
+                console={"port": 0, "tls": {"certFile": missing, "keyFile": missing}},
+            ):
+                pass
+
+
+def made_in(folder: Path) -> Certificates:
+    folder.mkdir()
+    return Certificates.made(folder)
+
+
+async def fetched(
+    url: str, trusted: Certificates, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+) -> int:
+    context = ssl.create_default_context(cafile=str(trusted.ca))
+    context.maximum_version = newest
+    async with httpx.AsyncClient(trust_env=False, timeout=10, verify=context) as http:
+        return (await http.get(url.replace("http://", "https://"))).status_code
+
+
+# ── in a browser ────────────────────────────────────────────────────────────
+
+
+def wait_text(browser: Browser, selector: str, *wanted: str) -> None:
+    def shown(driver: Browser) -> bool:
+        text = driver.find_element(By.CSS_SELECTOR, selector).text
+        return all(one in text for one in wanted)
+
+    WebDriverWait(browser, 20, poll_frequency=0.1).until(shown, f"{wanted} in {selector}")
 
 
 def click(browser: Browser, selector: str) -> None:
@@ -101,50 +167,58 @@ def click(browser: Browser, selector: str) -> None:
     button.click()
 
 
-@pytest.mark.parametrize(("width", "phone"), [(1280, False), (390, True)])
-async def test_an_operator_sees_and_does_it_in_a_browser(
-    state_dir: Path, width: int, phone: bool
-) -> None:
+SCREENS: Final = {
+    "desktop": {"width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+    "phone": {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True},
+}
+
+
+def as_on(browser: Browser, screen: str, *, dark: bool = False) -> None:
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", SCREENS[screen])
+    touch = {"enabled": screen == "phone"}
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", touch)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+
+
+def inspected(browser: Browser, axe: str, folder: Path, screen: str, look: str) -> None:
+    """Nothing is wider than the screen or found serious; a picture of the whole is taken."""
+    wide = browser.execute_script("return document.scrollingElement.scrollWidth")
+    assert wide <= SCREENS[screen]["width"], "nothing is wider than the screen"
+    assert serious(browser, axe) == [], (screen, look)
+    picture = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+    (folder / f"console-{screen}-{look}.png").write_bytes(base64.b64decode(picture["data"]))
+
+
+async def test_an_operator_sees_and_does_it_in_a_browser(state_dir: Path, tmp_path: Path) -> None:
+    axe = await trio.to_thread.run_sync(axe_source)
+    folder = Path(os.environ.get("LARKD_SCREENSHOTS") or tmp_path)
     async with (
         open_platform() as platform,
         open_console(platform, state_dir) as (acting, looking),
         session(state_dir, "boss", "dispatcher", metadata={"alias": "boss", "cwd": "/src/a"}),
         session(state_dir, "mate", capabilities=["turns", "cancel"]) as mate,
     ):
+        team = await platform.chat("group", "Team")
         await output_of(state_dir, "handoff", "acquire", "mate")
         sent = await platform.send(await platform.chat(), "a long task")
         deliver = await mate.expect("deliver")
         await mate.send(t="ack", event_id=deliver["event_id"], attempt=1)
         await mate.send(t="delta", turn_id=deliver["turn_id"], text="working")
+        await ask(mate, deliver["turn_id"])
+        await platform.send(team, "and this, <b>please</b>", mention_bot=True)
+        await platform.send(team, "not for the bot")
 
         def work() -> None:
-            with open_browser(width, 900, phone=phone) as browser:
+            with open_browser() as browser:
                 browser.get(acting)
-                wait_text(browser, "#link", "live")
-                wait_text(browser, "#sessions", "/src/a")
-                wait_text(browser, "#sessions", "gets the messages")
-                wait_text(browser, "#flight", "mate")
-                wait_text(browser, "#connections", "connected")
-                overflow = browser.execute_script(
-                    "return document.documentElement.scrollWidth - innerWidth"
-                )
-                assert overflow <= 0, "nothing is wider than the screen"
-
-                browser.find_element(By.ID, "log-id").send_keys(sent["message_id"])
-                click(browser, "#log-form button")
-                wait_text(browser, "#log", "feishu.message.received")
-                click(browser, "#flight button")
-                wait_text(browser, "#outcome", "Stopped mate.")
-                click(browser, '#sessions tr[data-key="boss"] button')
-                wait_text(browser, "#outcome", "Feishu channel owner is now boss")
+                see_all_of_it(browser)
+                see_it_in_chinese(browser, axe, folder)
+                act(browser, str(sent["message_id"]))
                 errors = [one for one in browser.get_log("browser") if one["level"] == "SEVERE"]
                 assert not errors, errors
-            with open_browser(width, 900, phone=phone) as browser:
                 browser.get(looking)
-                wait_text(browser, "#daemon", "to look only")
-                buttons = browser.find_elements(By.CSS_SELECTOR, "#sessions button")
-                assert buttons
-                assert not any(button.is_enabled() for button in buttons)
+                look_only(browser)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(answer_cancel, mate)
@@ -154,7 +228,56 @@ async def test_an_operator_sees_and_does_it_in_a_browser(
         assert status["owner_session_id"] == "boss"
 
 
+def see_all_of_it(browser: Browser) -> None:
+    wait_text(browser, "#link", "live")
+    wait_text(browser, "#sessions", "/src/a", "gets the messages", "a turn, ")
+    wait_text(browser, "#turns", "mate", "Alice")
+    wait_text(browser, "#asked", "mate", "Alice", "Run a command", "rm -rf build")
+    wait_text(browser, "#queue", "Team", "and this, <b>please</b>", "mate")
+    wait_text(browser, "#chats", "Alice", "Team", "mate")
+    wait_text(browser, "#connections", "default", "connected")
+    wait_text(browser, "#refused", "bot not mentioned")
+    wait_text(browser, "#budgets", "of 1000")
+
+
+def see_it_in_chinese(browser: Browser, axe: str, folder: Path) -> None:
+    for screen in SCREENS:
+        as_on(browser, screen)
+        inspected(browser, axe, folder, screen, "en")
+        click(browser, "#language")
+        wait_text(browser, "#sessions", "接收消息", "任务，")
+        wait_text(browser, "#refused", "没有 @ 机器人")
+        assert browser.find_element(By.TAG_NAME, "html").get_attribute("lang") == "zh-CN"
+        inspected(browser, axe, folder, screen, "zh")
+        click(browser, "#language")
+    as_on(browser, "desktop", dark=True)
+    inspected(browser, axe, folder, "desktop", "dark")
+
+
+def act(browser: Browser, message_id: str) -> None:
+    browser.find_element(By.ID, "log-id").send_keys(message_id)
+    click(browser, "#log-form button")
+    wait_text(browser, "#log", "offered to mate", "feishu.message.received")
+    click(browser, "#turns button")
+    wait_text(browser, "#outcome", "Stopped mate.")
+    click(browser, '#sessions tr[data-key="boss"] button')
+    wait_text(browser, "#outcome", "Feishu channel owner is now boss")
+
+
+def look_only(browser: Browser) -> None:
+    wait_text(browser, "#daemon", "to look only")
+    wait_text(browser, "#sessions", "boss")
+    buttons = browser.find_elements(By.CSS_SELECTOR, "main table button, .actions button")
+    acting = [one for one in buttons if one.text != "Why?"]
+    assert acting
+    assert not any(one.is_enabled() for one in acting)
+    # What people wrote is for who may act.
+    assert "rm -rf build" not in browser.page_source
+    assert "and this" not in browser.page_source
+
+
 async def answer_cancel(mate: RawProxy) -> None:
-    cancel = await mate.expect("cancel", within_s=60)
+    cancel = await mate.until("cancel", within_s=90)
     await mate.send(t="turn_end", turn_id=cancel["turn_id"], status="aborted")
+    await mate.until("deliver", within_s=30)
     await trio.sleep_forever()

@@ -17,7 +17,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import session
 
-DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana-dashboard.json"
+ROOT = Path(__file__).parents[2]
+DASHBOARD = ROOT / "deploy" / "grafana-dashboard.json"
+PAGE = ROOT / "docs" / "metrics.md"
 OF_DAY_ONE = (
     "larkd_events",
     "larkd_ack_latency_seconds",
@@ -111,6 +113,12 @@ async def test_what_happens_is_counted(state_dir: Path) -> None:
         assert sum(calls.values()) >= 3
         assert after["larkd_cards_in_flight"][()] == 0
         assert after["larkd_turns_total"][("outcome", "complete"),] == 1
+        assert after["larkd_turns_in_flight"][()] == 0
+        assert after["larkd_rows_closed_total"][("state", "answered"),] == 1
+        assert set(after["larkd_rows"]) == {
+            (("state", state),)
+            for state in ("received", "ready", "offered", "delivered", "damaged")
+        }
 
 
 async def test_health_is_whether_it_serves(state_dir: Path) -> None:
@@ -145,7 +153,7 @@ async def test_it_is_off_until_it_is_asked_for_and_a_taken_port_is_named(state_d
                 pass
 
 
-async def test_every_query_of_the_dashboard_names_a_metric_there_is(state_dir: Path) -> None:
+async def test_every_name_of_the_dashboard_and_the_page_is_a_metrics(state_dir: Path) -> None:
     async with (
         open_platform() as platform,
         open_monitored(platform, state_dir) as (_, http),
@@ -158,6 +166,13 @@ async def test_every_query_of_the_dashboard_names_a_metric_there_is(state_dir: P
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     assert len(queries) > 10
     for query in queries:
-        names = set(re.findall(r"\blarkd_\w+", query))
+        names = named(query)
         assert names
         assert names <= known, query
+    documented = named(PAGE.read_text())
+    assert documented <= known
+    assert {name.removesuffix("_total") for name in documented} >= set(OF_DAY_ONE)
+
+
+def named(text: str) -> set[str]:
+    return set(re.findall(r"\blarkd_[a-z_]*[a-z]", text))

@@ -164,6 +164,29 @@ STATUS: dict[str, Any] = {
 }
 
 
+NOW: dict[str, Any] = {
+    "turns": [
+        {"session_id": "session:2", "account": "main", "chat_id": "oc_1", "since": 5}
+        | {"seen_by": "message"},
+        {"session_id": "dispatcher:1", "account": "main", "chat_id": "oc_1", "since": 3_600_000}
+        | {"seen_by": "card"},
+    ],
+    "cards_in_flight": 1,
+    "approvals_waiting": 2,
+    "rows": {"ready": 3},
+    "waiting_chats": [{"account": "main", "chat_id": "oc_1", "waiting": 3, "oldest_at": 3_600_000}],
+    "budgets": [
+        {"account": "main", "endpoint": "POST /a", "in_minute": 12, "minute_max": 1_000},
+        {"account": "main", "endpoint": "POST /b", "in_minute": 0, "minute_max": 1_000},
+    ],
+}
+
+
+async def answer_overview(_args: object) -> ownership.ToolDone:
+    await trio.lowlevel.checkpoint()
+    return ownership.ToolDone(result=NOW)
+
+
 async def answer_status(inbox: trio.MemoryReceiveChannel[Any]) -> None:
     """What the ownership actor does for an observer."""
     async for message in inbox:
@@ -212,6 +235,7 @@ def links_of(state: StateDir) -> Callable[[list[trio.SocketListener]], Awaitable
         generation=2,
         verify=verify,
         next_connection_id=lambda: ConnectionId(next(numbers)),
+        tools=links.Tools(of_onlookers={"larkd_overview": answer_overview}),
     )
 
     async def serve(listeners: list[trio.SocketListener]) -> None:
@@ -233,13 +257,20 @@ async def test_status_asks_the_daemon_as_an_observer(state: StateDir) -> None:
     (one,) = shown.pop("sessions")
     assert (one["session_id"], one["proxy_version"]) == ("dispatcher:1", "0.1.0")
     assert not [key for key in one if key != key.lower()]
-    assert shown == {key: value for key, value in STATUS.items() if key != "sessions"}
+    assert one["turn_since"] == 3_600_000
+    expected = STATUS | {key: value for key, value in NOW.items() if key != "turns"}
+    assert shown == {key: value for key, value in expected.items() if key != "sessions"}
 
 
 async def test_status_shows_a_table_to_people(state: StateDir) -> None:
     done = await larkd_while(links_of(state), state, "status")
     assert done.returncode == 0
-    assert "goes to     dispatcher:1" in done.stdout.decode()
+    shown = done.stdout.decode()
+    assert "goes to     dispatcher:1" in shown
+    assert "cards         1 in flight, 2 approvals wait for a press" in shown
+    assert "budget        12 of 1000 a minute  POST /a" in shown
+    assert "POST /b" not in shown
+    assert "    oc_1: 3 waiting, the oldest for " in shown
 
 
 def test_the_table() -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import struct
-import subprocess
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,6 +19,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.kit.axe import axe_source, serious
 from tests.kit.browser import Browser, open_browser
 from tests.kit.sandbox_process import CARDS, SandboxProcess, open_sandbox_process
 
@@ -470,16 +468,8 @@ def test_a_long_conversation_opens_at_its_end_and_goes_back_on_demand(
 
 
 @pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Install axe-core as locked; return its source."""
-    if not shutil.which("npm"):
-        pytest.skip("no npm: install Debian's package npm")
-    folder = tmp_path_factory.mktemp("axe")
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(CLIENTS / name, folder)
-    command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
-    return (folder / "node_modules/axe-core/axe.min.js").read_text()
+def axe() -> str:
+    return axe_source()
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -508,16 +498,3 @@ def test_axe_finds_nothing_serious(
             assert serious(browser, axe) == []
         one(browser, "#new-chat").click()
         assert serious(browser, axe) == []
-
-
-def serious(page: Browser, axe: str) -> list[Any]:
-    time.sleep(0.3)  # a dialog's and a hover's transitions blend colours
-    page.execute_script(axe)
-    found: dict[str, Any] = page.execute_async_script(
-        "axe.run({resultTypes: ['violations']}).then(arguments[arguments.length - 1])"
-    )
-    return [
-        (one["id"], [node["html"][:160] for node in one["nodes"]])
-        for one in found["violations"]
-        if one["impact"] in ("serious", "critical")
-    ]

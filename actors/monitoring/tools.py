@@ -1,0 +1,88 @@
+"""What ``larkd status`` and ``larkd top`` ask beside the channel's own status."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from actors.messages import ownership
+from actors.monitoring.overview import Overview, look
+from actors.monitoring.peers import Peers
+from protocol.wire import operating
+
+LISTED_MAX: Final = 20
+"""More than anybody reads at once."""
+
+Tool = Callable[[Mapping[str, Any]], Awaitable[ownership.ToolDone | ownership.ToolFailed]]
+
+
+def onlookers_tools(peers: Peers) -> dict[str, Tool]:
+    """Return the tools by name."""
+
+    async def overview(_args: Mapping[str, Any]) -> ownership.ToolDone | ownership.ToolFailed:
+        return ownership.ToolDone(result=as_map(await look(peers, rows=LISTED_MAX, status=False)))
+
+    return {operating.OVERVIEW: overview}
+
+
+def as_map(seen: Overview) -> dict[str, Any]:
+    """Return what goes on, in snake_case; what did not answer is None. No text of a message."""
+    rows = seen.rows
+    return {
+        "turns": turns(seen),
+        "cards_in_flight": None if seen.cards is None else len(seen.cards),
+        "approvals_waiting": None if seen.approvals is None else len(seen.approvals),
+        "rows": None if rows is None else {str(state): n for state, n in rows.counts.items()},
+        "waiting_chats": [
+            {
+                "account": one.account,
+                "chat_id": one.chat_id,
+                "waiting": one.waiting,
+                "oldest_at": one.oldest_at_ms,
+            }
+            for one in (rows.waiting_chats if rows is not None else ())
+        ],
+        "budgets": budgets(seen),
+    }
+
+
+def turns(seen: Overview) -> list[dict[str, Any]]:
+    """Return the turns in flight, the longest first: by their cards, else by their message.
+
+    A turn without a card (plain replies) shows by the message its session has. So does
+    what a channel session has not answered, which is no turn: that is for the reader, who
+    knows the sessions' capabilities.
+    """
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for card in seen.cards or ():
+        key = (card.session_id, card.account, card.chat_id)
+        found.setdefault(key, _turn(*key, card.opened_at_ms, "card"))
+    for row in seen.rows.given if seen.rows is not None else ():
+        key = (row.session_id, row.account, row.chat_id)
+        found.setdefault(key, _turn(*key, row.at_ms, "message"))
+    return sorted(found.values(), key=lambda turn: int(turn["since"]))
+
+
+def _turn(session_id: str, account: str, chat_id: str, since: int, by: str) -> dict[str, Any]:
+    return {
+        "session_id": session_id,
+        "account": account,
+        "chat_id": chat_id,
+        "since": since,
+        "seen_by": by,
+    }
+
+
+def budgets(seen: Overview) -> list[dict[str, Any]]:
+    """Return the use of every endpoint's budget, the fullest first."""
+    listed = [
+        {"account": account, **msgspec.to_builtins(use)}
+        for account, found in seen.gateways.items()
+        if found is not None
+        for use in found.budgets
+    ]
+    return sorted(
+        listed, key=lambda use: use["in_minute"] / max(1, use["minute_max"]), reverse=True
+    )
