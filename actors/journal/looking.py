@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from actors.journal.db import Db, Row, Rows, the_one
+from actors.journal.prompts import decode_prompt
+from actors.journal.waiting import DAMAGE
 from actors.messages import journal
 from protocol.ids import AccountId, ChatId, MessageId, SessionId
-from protocol.routing.delivery import Prepared, RowState
+from protocol.routing.delivery import RowState
 
 COUNTED_MAX: Final = 1_000
 CHATS_OF_ROWS_MAX: Final = 500
@@ -24,7 +24,6 @@ _COUNTED: Final = (
     RowState.DELIVERED,
     RowState.DAMAGED,
 )
-_decode_prepared = msgspec.msgpack.Decoder(Prepared).decode
 
 
 def look_at_rows(db: Db, message: journal.LookAtRows) -> journal.RowsSeen:
@@ -130,7 +129,7 @@ def _waiting(row: Row) -> journal.RowWaiting:
 
 def _beginning(prepared: bytes | None) -> str | None:
     try:
-        text = _decode_prepared(prepared).content if prepared is not None else None
-    except (msgspec.MsgspecError, UnicodeError, TypeError):
+        text = decode_prompt(prepared).content if prepared is not None else None
+    except DAMAGE:
         return None  # damaged: set aside when it is its turn
     return None if text is None else " ".join(text[: 2 * TEXT_CHARACTERS_MAX].split())
