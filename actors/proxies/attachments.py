@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -108,6 +109,9 @@ def _checked(piece: Any, offset: int) -> tuple[bytes, int | None]:
 
 
 def _make_folder(folder: Path) -> None:
+    for one in (folder.parent.parent, folder.parent, folder):
+        if one.is_symlink():  # as a repository may bring one
+            raise OSError(errno.ELOOP, "it is a link to elsewhere", os.fspath(one))
     folder.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
     ignore = folder.parent / ".gitignore"
     if not ignore.exists():

@@ -27,6 +27,7 @@ from actors.proxies.autostart import Autostart
 from actors.proxies.client import Proxy, open_proxy
 from actors.proxies.doctor import ask_doctor
 from actors.proxies.errors import DaemonNotRunning, Disconnected, ProxyError, ToolFailed
+from actors.proxies.placing import placed
 from actors.proxies.reply_files import with_files
 from actors.proxies.reporting import LinkReporter
 from actors.proxies.settings import ProxySettings, of_environment
@@ -244,7 +245,9 @@ class _Server:
             async for turn in proxy.turns():
                 if await self._take_verdict(proxy, turn.deliver):
                     continue
-                deliver = await fetched(proxy, turn.deliver, Path.cwd() / FETCHED)
+                cwd = self._settings.metadata.get("cwd") or os.fspath(Path.cwd())
+                deliver = await fetched(proxy, turn.deliver, Path(cwd) / FETCHED)
+                deliver = await trio.to_thread.run_sync(placed, deliver, cwd)
                 await self._send(mcp.channel_notification(deliver))
                 try:
                     await turn.ack()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import mimetypes
 import os
 import sys
 from collections.abc import Mapping
@@ -20,10 +18,10 @@ from actors.proxies.attachments import FETCHED, fetched
 from actors.proxies.client import Proxy, Turn
 from actors.proxies.conversations import Conversations
 from actors.proxies.errors import AgentFailed, Disconnected, StartFailed
+from actors.proxies.prompt_blocks import prompt_blocks
 from protocol.agents import acp, acp_sessions, starting
 from protocol.wire import messages as wire
 
-PICTURE_BYTES_MAX: Final = 5 * 1024 * 1024
 LEAVE_WITHIN_S: Final = 0.5
 ERROR_CHARACTERS_MAX: Final = 500
 """Of what is answered to a request of people."""
@@ -174,11 +172,10 @@ class Runner:
     async def _answer(self, turn: Turn) -> acp.Ending:
         try:
             agent = await self._running_agent()
-            pictures_wanted = agent.session.abilities.images
             deliver = turn.deliver
             if self._proxy is not None:
                 deliver = await fetched(self._proxy, deliver, Path(self._settings.cwd) / FETCHED)
-            blocks = await _blocks(deliver, pictures_wanted=pictures_wanted)
+            blocks = await prompt_blocks(deliver, self._settings.cwd, agent.session.abilities)
             if self._resuming is not None:
                 await self._resuming.wait()
             self._at_work = True
@@ -286,42 +283,3 @@ def _listener(turn: Turn) -> Listener:
             question.title, question.options, detail=question.detail
         ),
     )
-
-
-async def _blocks(deliver: wire.Deliver, *, pictures_wanted: bool) -> list[dict[str, object]]:
-    pictures: dict[int, acp.Picture] = {}
-    links: list[tuple[str, str]] = []
-    for at, attachment in enumerate(deliver.attachments):
-        if attachment.path is None:
-            continue
-        path = Path(attachment.path)
-        if attachment.kind == "image" and pictures_wanted:
-            picture = await trio.to_thread.run_sync(_picture, path)
-            if picture is not None:
-                pictures[at] = picture
-                continue
-        links.append((attachment.name, path.as_uri()))
-    return acp.prompt(deliver, pictures, links)
-
-
-def _picture(path: Path) -> acp.Picture | None:
-    try:
-        with path.open("rb") as file:
-            data = file.read(PICTURE_BYTES_MAX + 1)
-    except OSError:
-        return None
-    if len(data) > PICTURE_BYTES_MAX:
-        return None
-    mime_type = _mime_type(data) or mimetypes.guess_type(path.name)[0] or "image/png"
-    return acp.Picture(mime_type=mime_type, base64=base64.b64encode(data).decode())
-
-
-def _mime_type(data: bytes) -> str | None:
-    for start, mime_type in (
-        (b"\x89PNG", "image/png"),
-        (b"\xff\xd8", "image/jpeg"),
-        (b"GIF8", "image/gif"),
-    ):
-        if data.startswith(start):
-            return mime_type
-    return "image/webp" if data[8:12] == b"WEBP" else None

@@ -6,7 +6,7 @@ a prompt. Unknown updates are ignored, and odd ones never raise: agents differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -44,6 +44,9 @@ class Abilities(Struct, frozen=True, kw_only=True):
     resume_session: bool = False
     list_sessions: bool = False
     images: bool = False
+    sounds: bool = False
+    embedded_context: bool = False
+    """It takes the content of files inside a prompt."""
     auth_methods: tuple[str, ...] = ()
 
 
@@ -61,12 +64,15 @@ def initialize_params(*, read_files: bool, write_files: bool) -> dict[str, Any]:
 def read_abilities(result: Mapping[str, Any]) -> Abilities:
     capabilities = _map(result.get("agentCapabilities"))
     sessions = _map(capabilities.get("sessionCapabilities"))
+    in_prompts = _map(capabilities.get("promptCapabilities"))
     methods = result.get("authMethods")
     return Abilities(
         load_session=capabilities.get("loadSession") is True,
         resume_session=sessions.get("resume") is not None,
         list_sessions=sessions.get("list") is not None,
-        images=_map(capabilities.get("promptCapabilities")).get("image") is True,
+        images=in_prompts.get("image") is True,
+        sounds=in_prompts.get("audio") is True,
+        embedded_context=in_prompts.get("embeddedContext") is True,
         auth_methods=tuple(
             _text(one, "name") or _text(one, "id")
             for one in (methods if isinstance(methods, list) else [])
@@ -244,30 +250,6 @@ def outcome(verdict: wire.PermissionVerdict | None) -> dict[str, Any]:
     if verdict is None or verdict.outcome == "cancelled" or verdict.option_id is None:
         return {"outcome": {"outcome": "cancelled"}}
     return {"outcome": {"outcome": "selected", "optionId": verdict.option_id}}
-
-
-# ── to the agent ────────────────────────────────────────────────────────────
-
-
-class Picture(Struct, frozen=True, kw_only=True):
-    mime_type: str
-    base64: str
-
-
-def prompt(
-    deliver: wire.Deliver, pictures: Mapping[int, Picture], links: Sequence[tuple[str, str]]
-) -> list[dict[str, Any]]:
-    """Return a message as content blocks: its text, its pictures, links to its other files.
-
-    *pictures* are by the place of their attachment; *links* are names and URIs.
-    """
-    blocks: list[dict[str, Any]] = [{"type": "text", "text": deliver.content}]
-    blocks += [
-        {"type": "image", "mimeType": picture.mime_type, "data": picture.base64}
-        for _, picture in sorted(pictures.items())
-    ]
-    blocks += [{"type": "resource_link", "name": name, "uri": uri} for name, uri in links]
-    return blocks
 
 
 def refusal_text(code: object, message: str, data: object, abilities: Abilities) -> str:

@@ -34,6 +34,8 @@ ATTACHMENTS_MAX: Final = 32
 ATTACHMENT_BYTES_MAX: Final = 25 * 1024 * 1024
 """A larger one is named in the text and not downloaded."""
 _NAME_CHARACTERS_MAX: Final = 120
+_NAME_BYTES_MAX: Final = 200
+"""Of a file's name: file systems take 255, and what saves it adds a few."""
 _LIST_CHARACTERS_MAX: Final = 500
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
@@ -250,8 +252,12 @@ def _file_name(text: str) -> str:
     last = _clean(re.split(r"[/\\]", text)[-1])
     if last in {"", ".", ".."}:
         return ""
-    if len(last) <= _NAME_CHARACTERS_MAX:
+    if len(last) <= _NAME_CHARACTERS_MAX and len(last.encode(errors="replace")) <= _NAME_BYTES_MAX:
         return last
     stem, dot, suffix = last.rpartition(".")
     ending = dot + suffix if stem and len(suffix) <= 16 else ""
-    return last[: _NAME_CHARACTERS_MAX - len(ending)] + ending
+    kept = last[: _NAME_CHARACTERS_MAX - len(ending)].encode(errors="replace")
+    return (
+        kept[: _NAME_BYTES_MAX - len(ending.encode(errors="replace"))].decode(errors="ignore")
+        + ending
+    )

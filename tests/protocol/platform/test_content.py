@@ -267,6 +267,7 @@ def test_each_type_has_a_text_form(
         ("a\x00b\nc.txt", "a b c.txt"),
         ("evil\u202etxt.exe", "evil txt.exe"),
         ("x" * 300 + ".pdf", "x" * 116 + ".pdf"),
+        ("名" * 100 + ".pdf", "名" * 65 + ".pdf"),
     ],
 )
 def test_a_file_name_stays_a_name(given_name: str, name: str) -> None:
