@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import trio
 
 from actors.host import config_file
+from tests.kit import preloaded
 from tests.kit.daemon import environment, open_platform
 
 OTHER = "cli_0000000000000000"
@@ -18,15 +18,12 @@ OTHER = "cli_0000000000000000"
 async def channel_add(
     home: Path, app_id: str, secret: str, *more: str
 ) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "actors.cli", "channel", "add", "feishu"]
     with trio.fail_after(40):
-        return await trio.run_process(
-            [*command, "--app-id", app_id, "--app-secret-stdin", *more],
+        return await preloaded.run(
+            "actors.cli",
+            ["channel", "add", "feishu", "--app-id", app_id, "--app-secret-stdin", *more],
+            environment() | {"XDG_CONFIG_HOME": str(home), "HOME": str(home)},
             stdin=secret.encode(),
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            env=environment() | {"XDG_CONFIG_HOME": str(home), "HOME": str(home)},
         )
 
 

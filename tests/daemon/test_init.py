@@ -19,6 +19,7 @@ import pyte
 import trio
 
 from actors.host import config_file
+from tests.kit import preloaded
 from tests.kit.daemon import Platform, environment, open_platform
 
 LARKD = [sys.executable, "-m", "actors.cli"]
@@ -42,14 +43,7 @@ async def larkd(
     tmp_path: Path, *arguments: str, stdin: bytes = b"", within_s: float = 60
 ) -> subprocess.CompletedProcess[bytes]:
     with trio.fail_after(within_s):
-        return await trio.run_process(
-            [*LARKD, *arguments],
-            stdin=stdin,
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            env=home_of(tmp_path),
-        )
+        return await preloaded.run("actors.cli", arguments, home_of(tmp_path), stdin=stdin)
 
 
 @asynccontextmanager

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import trio
 
+from tests.kit import preloaded
 from tests.kit.daemon import environment, open_daemon, open_platform
 from tests.kit.raw_proxy import Map, RawProxy, connect, registration, session
 
 
 async def larkd(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     with trio.fail_after(20):
-        return await trio.run_process(
-            [sys.executable, "-m", "actors.cli", *arguments, "--state-dir", str(state_dir)],
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            env=environment(),
+        return await preloaded.run(
+            "actors.cli", [*arguments, "--state-dir", str(state_dir)], environment()
         )
 
 

@@ -13,8 +13,10 @@ import os
 import resource
 import runpy
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -112,6 +114,36 @@ async def start(  # the streams of a process
     stream = _stream(ours_out)
     assert stream is not None
     return ForkedProcess(process, _stream(ours_in), stream, _stream(ours_err))
+
+
+async def run(
+    module: str, arguments: Sequence[str], environment: Mapping[str, str], *, stdin: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    """Run it to its end, within the deadline around; return its status and what it wrote."""
+    process = await start(module, arguments, environment, stdin=True, stderr=True)
+    written: dict[str, bytes] = {}
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_collect, process.stdout, "stdout", written)
+            nursery.start_soon(_collect, process.stderr, "stderr", written)
+            assert process.stdin is not None
+            with suppress(trio.BrokenResourceError):  # it may end before it has read all
+                await process.stdin.send_all(stdin)
+            await process.stdin.aclose()
+        status = await process.wait()
+    finally:
+        process.kill()
+        with trio.move_on_after(5, shield=True):
+            await process.wait()
+            process.close()
+    return subprocess.CompletedProcess([module, *arguments], status, **written)
+
+
+async def _collect(
+    stream: trio.lowlevel.FdStream | None, name: str, written: dict[str, bytes]
+) -> None:
+    assert stream is not None
+    written[name] = b"".join([chunk async for chunk in stream])
 
 
 def _stream(end: Connection[Any, Any] | None) -> trio.lowlevel.FdStream | None:
