@@ -30,9 +30,8 @@ from actors.kit import metrics
 from actors.kit.mailbox import Reply, offer
 from actors.messages import intake, journal
 from protocol.errors import RemoteProtocolError
-from protocol.ids import AccountId, RowId
 from protocol.platform import events, longconn
-from protocol.routing.delivery import Inbound
+from protocol.routing.delivery import StoredEvent
 
 EVENTS: Final = metrics.counter(
     "larkd_events", "Events received and committed, repeats included.", "account", "kind"
@@ -65,7 +64,9 @@ class Pipeline:
         self._pending_tx, self._pending_rx = trio.open_memory_channel[_Pending | trio.Event](
             IN_FLIGHT_EVENTS_MAX
         )
-        self._forward_tx, self._forward_rx = trio.open_memory_channel[Inbound](FORWARDED_EVENTS_MAX)
+        self._forward_tx, self._forward_rx = trio.open_memory_channel[StoredEvent](
+            FORWARDED_EVENTS_MAX
+        )
         self._forwarding = 0  # events in that channel, or with its reader
         self._presses = trio.Semaphore(PRESSES_MAX)
         self._unsure = _Unsure()
@@ -107,9 +108,9 @@ class Pipeline:
         pending = _Pending(
             event=event,
             envelope=envelope,
+            append=append,
             socket=socket,
             received_at=received_at,
-            received_at_ms=received_at_ms,
             answer=answer_rx,
         )
         await self._pending_tx.send(pending)
@@ -158,17 +159,17 @@ class Pipeline:
                 duplicate=not fresh,
             )
             EVENTS.labels(account=self._settings.account, kind=envelope.kind).inc()
-            inbound = pending.inbound(appended.row_id, self._settings.account)
+            stored = pending.append.stored(appended.row_id)
             if fresh and envelope.kind == "card_action":
                 await self._presses.acquire()
-                nursery.start_soon(self._press, pending, inbound)
+                nursery.start_soon(self._press, pending, stored)
                 continue
             if self._may_ack():
                 await pending.socket.send(pending.ack())
                 ACK_LATENCY.observe(trio.current_time() - pending.received_at)
             if fresh:
                 self._recover()
-                await self._pass_on(inbound)
+                await self._pass_on(stored)
 
     def _may_ack(self) -> bool:
         """On a claim that is not fresh nothing is acked: the successor gets it again."""
@@ -208,20 +209,20 @@ class Pipeline:
         if self._commits_late and offer(self._peers.intake, intake.Recover()):
             self._commits_late = False
 
-    async def _pass_on(self, inbound: Inbound) -> None:
+    async def _pass_on(self, stored: StoredEvent) -> None:
         """Give a committed event to intake; where that has no time yet, to :meth:`_forward`."""
-        if not self._forwarding and offer(self._peers.intake, intake.Arrived(inbound=inbound)):
+        if not self._forwarding and offer(self._peers.intake, stored):
             return
         self._forwarding += 1
-        await self._forward_tx.send(inbound)
+        await self._forward_tx.send(stored)
 
     async def _forward(self) -> None:
         """Pass on in order, at intake's pace, what could not be passed on at once."""
-        async for inbound in self._forward_rx:
-            await self._peers.intake.send(intake.Arrived(inbound=inbound))
+        async for stored in self._forward_rx:
+            await self._peers.intake.send(stored)
             self._forwarding -= 1
 
-    async def _press(self, pending: _Pending, inbound: Inbound) -> None:
+    async def _press(self, pending: _Pending, stored: StoredEvent) -> None:
         """Give a press to intake and answer it in time, with intake's toast if it has one.
 
         The deadline is for the answer only. The press itself is durable and is
@@ -229,7 +230,7 @@ class Pipeline:
         """
         try:
             toast_tx, toast_rx = trio.open_memory_channel[intake.Toast | None](1)
-            message = intake.CardAction(inbound=inbound, reply=Reply(toast_tx))
+            message = intake.PressArrived(event=stored, reply=Reply(toast_tx))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._peers.intake.send, message)
                 toast: intake.Toast | None = None
@@ -238,10 +239,10 @@ class Pipeline:
                     try:
                         toast = await toast_rx.receive()
                     except trio.EndOfChannel:
-                        self._log.warning("feishu.press.dropped", event_id=inbound.event_id)
+                        self._log.warning("feishu.press.dropped", event_id=stored.event_id)
                     answered = True
                 if not answered:
-                    self._log.warning("feishu.press.late", event_id=inbound.event_id)
+                    self._log.warning("feishu.press.late", event_id=stored.event_id)
                 if self._may_ack():
                     await pending.socket.send(pending.ack(_toast_json(toast) if toast else None))
         finally:
@@ -253,20 +254,10 @@ class _Pending(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     event: longconn.Complete
     envelope: events.Envelope
+    append: journal.Append
     socket: Socket
     received_at: float
-    received_at_ms: int
     answer: trio.MemoryReceiveChannel[journal.Appended | journal.Failed]
-
-    def inbound(self, row_id: RowId, account: AccountId) -> Inbound:
-        return Inbound(
-            row_id=row_id,
-            account=account,
-            event_id=self.envelope.event_id,
-            kind=self.envelope.kind,
-            payload=self.event.payload,
-            received_at_ms=self.received_at_ms,
-        )
 
     def ack(self, data: bytes | None = None) -> longconn.Frame:
         took_ms = int((trio.current_time() - self.received_at) * 1_000)

@@ -1,6 +1,6 @@
 """Intake: from a committed event to a row a session may be given.
 
-One per account. It owns the order of inbound events: they are taken one by one in
+One per account. It owns the order of event events: they are taken one by one in
 order of receipt, so per-chat order holds by itself. The gate decides who may speak;
 a stop word or command is the daemon's own; everything else becomes ready in
 the journal, and ownership is notified.
@@ -28,7 +28,7 @@ from actors.messages import intake, journal, ownership
 from protocol.ids import (
     RowId,
 )
-from protocol.routing.delivery import Inbound
+from protocol.routing.delivery import StoredEvent
 
 PAGE_ROWS: Final = 200
 BATCH_EVENTS_MAX: Final = 64
@@ -111,10 +111,10 @@ class _Intake:
 
     async def handle(self, message: intake.IntakeMessage) -> None:
         match message:
-            case intake.Arrived(inbound=inbound):
-                if self._reading.arrive(inbound.row_id):
-                    await self._taking.take(inbound)
-            case intake.CardAction():
+            case StoredEvent():
+                if self._reading.arrive(message.row_id):
+                    await self._taking.take(message)
+            case intake.PressArrived():
                 # Beside the loop: a press is answered in time whatever waits here.
                 self._nursery.start_soon(self._parts.presses.press, message)
             case intake.BotKnown(open_id=open_id):
@@ -148,16 +148,16 @@ class _Intake:
     async def _read_page(self) -> None:
         """Take the next rows still ``received``, as far as they can be held here."""
         page = await self._unprepared(self._reading.after)
-        for inbound in page:
+        for event in page:
             if self._parts.full:
                 self._reading.pause()
                 break
-            await self._taking.take(inbound, arrived=False)
-            self._reading.read(inbound.row_id)
+            await self._taking.take(event, arrived=False)
+            self._reading.read(event.row_id)
         self._reading.page_done(was_last=len(page) < PAGE_ROWS)
 
-    async def _unprepared(self, after: RowId) -> tuple[Inbound, ...]:
-        page: tuple[Inbound, ...] | journal.Failed = await store(
+    async def _unprepared(self, after: RowId) -> tuple[StoredEvent, ...]:
+        page: tuple[StoredEvent, ...] | journal.Failed = await store(
             self._to.journal_tx,
             lambda reply: journal.Unprepared(
                 account=self._settings.account, after_row=after, limit=PAGE_ROWS, reply=reply

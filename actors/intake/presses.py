@@ -23,11 +23,11 @@ from protocol import strings
 from protocol.cards import choice_card
 from protocol.cards import question as asking
 from protocol.errors import RemoteProtocolError
-from protocol.ids import MessageId
+from protocol.ids import MessageId, RowId
 from protocol.platform.events import CardAction, decode_card_action
 from protocol.platform.outcomes import NoAnswer, RateLimited, again_after_s
 from protocol.routing import access
-from protocol.routing.delivery import Inbound, Prompt, RowState
+from protocol.routing.delivery import Prompt, RowState, StoredEvent
 
 LEDGER_WITHIN_S: Final = 4.0
 _CLOSE_TRIES: Final = Tries(
@@ -56,15 +56,15 @@ class Presses:
         self._nursery = nursery
         self._now_ms = now_ms
 
-    async def press(self, message: intake.CardAction) -> None:
+    async def press(self, message: intake.PressArrived) -> None:
         """Answer one press. Its row is closed, unless it went to a session as an answer."""
-        inbound = message.inbound
+        event = message.event
         with message.reply:
             try:
-                action = decode_card_action(inbound.payload)
+                action = decode_card_action(event.payload)
             except RemoteProtocolError as unreadable:
                 log.warning(
-                    "feishu.event.unreadable", event_id=inbound.event_id, reason=str(unreadable)
+                    "feishu.event.unreadable", event_id=event.event_id, reason=str(unreadable)
                 )
                 message.reply.send(None)
                 closes = True
@@ -78,19 +78,19 @@ class Presses:
                     message.reply.send(await self._stopper.press(action))
                     closes = True
                 else:
-                    toast, closes = await self._answer(inbound, action, question_id)
+                    toast, closes = await self._answer(event, action, question_id)
                     message.reply.send(intake.Toast(kind=toast[0], en=toast[1].en, zh=toast[1].zh))
         if closes:
             await close_row(
                 self._to.journal_tx,
-                inbound.row_id,
+                event.row_id,
                 RowState.COMMAND,
                 "card action",
                 self._now_ms(),
             )
 
     async def _answer(
-        self, inbound: Inbound, action: CardAction, question_id: str
+        self, event: StoredEvent, action: CardAction, question_id: str
     ) -> tuple[tuple[str, strings.Text], bool]:
         """Take the answer; return what the person sees, and whether the row is to be closed."""
         found: journal.OpenQuestion | journal.Failed | None = await journal.ask_journal(
@@ -105,7 +105,7 @@ class Presses:
                 return ("info", strings.QUESTION_CLOSED), True
         if (
             action.chat_id != found.chat_id
-            or inbound.account != found.account
+            or event.account != found.account
             or action.message_id is None
         ):
             return ("warning", strings.TOAST_UNKNOWN), True
@@ -116,26 +116,31 @@ class Presses:
         answers = asking.read_answers(found.questions, action.form_value)
         if answers is None:
             return ("warning", strings.QUESTION_EMPTY), True
-        return await self._store(inbound, action, found, answers, action.message_id)
+        prompt = Prompt(
+            kind=asking.ANSWER,
+            chat_id=found.chat_id,
+            message_id=action.message_id,
+            sender_id=action.operator_id,
+            chat_type=found.chat_type,
+            content=asking.content(found.questions, answers),
+            by_admin=self._stopper.is_admin(action.operator_id),
+            create_time_ms=event.received_at_ms,
+            details={"answers": found.question_id},
+        )
+        last_card = asking.answered_card(found.questions, answers, action.operator_id)
+        return await self._store(event.row_id, found, prompt, last_card)
 
     async def _store(
-        self,
-        inbound: Inbound,
-        action: CardAction,
-        asked: journal.OpenQuestion,
-        answers: tuple[asking.Answered, ...],
-        card_id: MessageId,
+        self, row_id: RowId, asked: journal.OpenQuestion, prompt: Prompt, last_card: str
     ) -> tuple[tuple[str, strings.Text], bool]:
-        last_card = asking.answered_card(asked.questions, answers, action.operator_id)
-        prompt = self._prompt(inbound, action, asked, answers, card_id)
         done: journal.Done | journal.Failed = await journal.ask_journal(
             self._to.journal_tx,
             lambda reply: journal.AnswerQuestion(
                 question_id=asked.question_id,
-                row_id=inbound.row_id,
+                row_id=row_id,
                 session_id=asked.session_id,
                 prompt=prompt,
-                card_id=card_id,
+                card_id=prompt.message_id,
                 last_card=last_card,
                 reply=reply,
             ),
@@ -147,7 +152,7 @@ class Presses:
         # and whoever it may be for looks.
         await self._to.ownership_tx.send(
             ownership.RowReady(
-                row_id=inbound.row_id,
+                row_id=row_id,
                 place=self._to.place(prompt),
                 dispatched_to=asked.session_id,
             )
@@ -155,29 +160,9 @@ class Presses:
         if isinstance(done, journal.Failed):
             log.error("question.answer_not_stored", reason=done.reason)
             return ("error", strings.QUESTION_NOT_STORED), False
-        log.info("question.answered", question=asked.question_id, by=action.operator_id)
-        self._nursery.start_soon(self._close_card, card_id, last_card)
+        log.info("question.answered", question=asked.question_id, by=prompt.sender_id)
+        self._nursery.start_soon(self._close_card, prompt.message_id, last_card)
         return ("success", strings.QUESTION_ANSWERED), False
-
-    def _prompt(
-        self,
-        inbound: Inbound,
-        action: CardAction,
-        asked: journal.OpenQuestion,
-        answers: tuple[asking.Answered, ...],
-        card_id: MessageId,
-    ) -> Prompt:
-        return Prompt(
-            kind=asking.ANSWER,
-            chat_id=asked.chat_id,
-            message_id=card_id,
-            sender_id=action.operator_id,
-            chat_type=asked.chat_type,
-            content=asking.content(asked.questions, answers),
-            by_admin=self._stopper.is_admin(action.operator_id),
-            create_time_ms=inbound.received_at_ms,
-            details={"answers": asked.question_id},
-        )
 
     async def _close_card(self, card_id: MessageId, last_card: str) -> None:
         """Show what was chosen, and take the card out of the ledger once that is there."""

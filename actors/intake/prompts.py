@@ -29,7 +29,7 @@ from protocol.platform.content import Content
 from protocol.platform.events import CommentAdded, MessageReceived
 from protocol.platform.prompts import of_comment, of_message
 from protocol.routing import history, joining
-from protocol.routing.delivery import Inbound, Prompt, RowState
+from protocol.routing.delivery import Prompt, RowState, StoredEvent
 
 NOTICE_EVERY_MS: Final = 10 * 60 * 1_000
 NOTICED_PLACES_MAX: Final = 4_096
@@ -67,26 +67,26 @@ class Prompts:
         self._refused: dict[RowId, HeldPrompt] = {}
         self._noticed: dict[PlaceKey, int] = {}
 
-    async def take(self, inbound: Inbound, message: MessageReceived, content: Content) -> None:
+    async def take(self, event: StoredEvent, message: MessageReceived, content: Content) -> None:
         """Take one more; it becomes ready with a batch, in its turn, alone or with others."""
         place, fetches = self._to.place(message), needs_fetching(message, content)
-        part = Part(inbound.row_id, self._prompt(message, content), complete=not fetches)
+        part = Part(event.row_id, self._prompt(message, content), complete=not fetches)
         opens = joining.opens(message.message_type)
         if not fetches and not opens and self._held.is_free(place):
-            self._taken.append(HeldPrompt([part], inbound.row_id))
+            self._taken.append(HeldPrompt([part], event.row_id))
             return
-        held = self._held.join(place, message.sender_id, part, inbound.received_at_ms)
+        held = self._held.join(place, message.sender_id, part, event.received_at_ms)
         if held is None:
-            held = HeldPrompt([part], inbound.row_id)
+            held = HeldPrompt([part], event.row_id)
             if opens:
-                held.window = joining.opened(message.sender_id, inbound.received_at_ms)
+                held.window = joining.opened(message.sender_id, event.received_at_ms)
             self._held.add(place, held)
         if held.window is not None:
             left_ms = min(held.window.closes_at_ms - self._now_ms(), joining.WINDOW_MS)
             held.closes_at_s = trio.current_time() + max(0, left_ms) / 1_000
         await self._advance(place)
         if fetches:
-            self._nursery.start_soon(self._fetch, inbound.row_id, message, content)
+            self._nursery.start_soon(self._fetch, event.row_id, message, content)
 
     def has(self, row_id: RowId) -> bool:
         """Whether the row is on its way here."""
@@ -154,14 +154,14 @@ class Prompts:
         elif target.busy and held.window is not None:
             self._marks.put(held.prompt.message_id)
 
-    async def take_comment(self, inbound: Inbound, comment: CommentAdded) -> None:
+    async def take_comment(self, event: StoredEvent, comment: CommentAdded) -> None:
         """Take a comment of a document; its text is fetched first."""
         prompt = of_comment(comment)
         place = self._to.place(prompt)
-        part = Part(inbound.row_id, prompt, complete=False)
-        self._held.add(place, HeldPrompt([part], inbound.row_id))
+        part = Part(event.row_id, prompt, complete=False)
+        self._held.add(place, HeldPrompt([part], event.row_id))
         await self._advance(place)
-        self._nursery.start_soon(self._fetch_comment, inbound.row_id, comment, prompt)
+        self._nursery.start_soon(self._fetch_comment, event.row_id, comment, prompt)
 
     async def _fetch_comment(self, row_id: RowId, comment: CommentAdded, prompt: Prompt) -> None:
         text = await self._fetcher.comment(comment)

@@ -30,7 +30,7 @@ from protocol.platform.events import (
     decode_recalled,
 )
 from protocol.routing import access, command, history, joining
-from protocol.routing.delivery import Inbound, RowState
+from protocol.routing.delivery import RowState, StoredEvent
 
 HELD_MS_MAX: Final = 10 * 60 * 1_000
 """How long a group's message waits for the bot to know itself."""
@@ -55,43 +55,41 @@ class Taking:
         self.bot: OpenId | None = None
         """Who the bot is, once that is known."""
 
-    async def take(self, inbound: Inbound, *, arrived: bool = True) -> None:
+    async def take(self, event: StoredEvent, *, arrived: bool = True) -> None:
         """Take one row. One that *arrived* while older ones are being read may be left to that."""
-        if self._parts.prompts.has(inbound.row_id) or self._parts.control.has(inbound.row_id):
+        if self._parts.prompts.has(event.row_id) or self._parts.control.has(event.row_id):
             return
         if arrived and not self._parts.reading.behind and self._parts.full:
             self._parts.reading.start_pass()
             self._parts.reading.pause()
         leaves = arrived and self._parts.reading.behind
         try:
-            match inbound.kind:
+            match event.kind:
                 case "message":
-                    message = decode_message(inbound.payload)
-                    await self._message(inbound, message, leaves=leaves)
+                    message = decode_message(event.payload)
+                    await self._message(event, message, leaves=leaves)
                 case "recalled":
                     await self._parts.prompts.make_ready()
-                    await self._recall(decode_recalled(inbound.payload).message_id)
-                    await self._close(inbound.row_id, RowState.COMMAND, "recall")
+                    await self._recall(decode_recalled(event.payload).message_id)
+                    await self._close(event.row_id, RowState.COMMAND, "recall")
                 case "comment" if leaves:
                     return
                 case "comment":
-                    await self._comment(inbound, decode_comment(inbound.payload))
-                case "card_action" if self._now_ms() - inbound.received_at_ms < PRESS_MS_MAX:
+                    await self._comment(event, decode_comment(event.payload))
+                case "card_action" if self._now_ms() - event.received_at_ms < PRESS_MS_MAX:
                     return  # it is on its way here
                 case "card_action":
                     # Its three seconds are over: it was committed just before a crash.
-                    await self._close(inbound.row_id, RowState.EXPIRED, "card action")
+                    await self._close(event.row_id, RowState.EXPIRED, "card action")
                 case "other":
-                    await self._close(inbound.row_id, RowState.COMMAND, "not acted upon")
+                    await self._close(event.row_id, RowState.COMMAND, "not acted upon")
         except RemoteProtocolError as unreadable:
-            log.warning(
-                "feishu.event.unreadable", event_id=inbound.event_id, reason=str(unreadable)
-            )
-            await self._close(inbound.row_id, RowState.REFUSED, str(unreadable)[:500])
+            log.warning("feishu.event.unreadable", event_id=event.event_id, reason=str(unreadable))
+            await self._close(event.row_id, RowState.REFUSED, str(unreadable)[:500])
 
     # ── messages ────────────────────────────────────────────────────────────
 
-    async def _message(self, inbound: Inbound, message: MessageReceived, *, leaves: bool) -> None:
+    async def _message(self, event: StoredEvent, message: MessageReceived, *, leaves: bool) -> None:
         content = read_content(message.message_type, message.content, message.mentions)
         wanted = gate.wanted(message, content, self.bot)
         if leaves and (isinstance(wanted, command.Prompt) or self._parts.control.full):
@@ -99,39 +97,39 @@ class Taking:
         if self._parts.pairing.may_pair(message) and gate.is_pair(wanted):
             # Before the gate: who may let others in need not be let in.
             approve = partial(self._parts.pairing.command, wanted.args)
-            self._carry_out(inbound, message, "pair", approve)
+            self._carry_out(event, message, "pair", approve)
             return
         match gate.decide(self._parts.pairing.policy, message, self.bot):
             case access.Admitted():
                 pass
             case access.Held(reason=reason):
                 # Of this run: an earlier one, or another node, had a clock of its own.
-                since_ms = max(inbound.received_at_ms, self._began_ms)
+                since_ms = max(event.received_at_ms, self._began_ms)
                 if self._now_ms() - since_ms > HELD_MS_MAX:
-                    await self._refuse(inbound, message, message.chat_id, reason)
+                    await self._refuse(event, message, message.chat_id, reason)
                 return
             case access.Dropped(reason=reason):
-                await self._refuse(inbound, message, message.chat_id, reason)
+                await self._refuse(event, message, message.chat_id, reason)
                 return
             case access.NeedsPairing(kind=kind):
                 silence = self._parts.pairing.show_code(message, kind, self._nursery)
                 why = silence or f"{kind} pairing required"
-                await self._refuse(inbound, message, message.chat_id, why)
+                await self._refuse(event, message, message.chat_id, why)
                 return
         placed = self._parts.topics.placed(message)
         if placed is None:
             return  # what its group is is being asked; the row is read again then
         message = placed
         if isinstance(wanted, command.Prompt):
-            await self._parts.prompts.take(inbound, message, gate.prompted(content, wanted))
+            await self._parts.prompts.take(event, message, gate.prompted(content, wanted))
             return
         await self._parts.prompts.make_ready()  # what came before it stays before it
         if isinstance(wanted, command.StopWord):
             stop = partial(self._parts.stopper.word, message, always_answer=False)
-            self._carry_out(inbound, message, "stop", stop)
+            self._carry_out(event, message, "stop", stop)
             return
         self._carry_out(
-            inbound,
+            event,
             message,
             wanted.name,
             partial(self._parts.commands.run, message, wanted),
@@ -141,7 +139,7 @@ class Taking:
 
     def _carry_out(  # a command and how it is carried out
         self,
-        inbound: Inbound,
+        event: StoredEvent,
         message: MessageReceived,
         what: str,
         work: Callable[[], Awaitable[Answer | None]],
@@ -150,7 +148,7 @@ class Taking:
         beside: bool = False,
     ) -> None:
         job = Job(
-            row_id=inbound.row_id,
+            row_id=event.row_id,
             place=self._to.place(message),
             chat_id=message.chat_id,
             message_id=message.message_id,
@@ -158,22 +156,22 @@ class Taking:
             work=work,
             repeatable=repeatable,
         )
-        self._parts.prompts.add_barrier(job.place, inbound.row_id, moves=joining.ends(what))
+        self._parts.prompts.add_barrier(job.place, event.row_id, moves=joining.ends(what))
         self._parts.control.start(job, beside=beside)
 
-    async def _comment(self, inbound: Inbound, comment: CommentAdded) -> None:
+    async def _comment(self, event: StoredEvent, comment: CommentAdded) -> None:
         """A comment of a document that mentions the bot: a direct message, to the gate."""
         place = Place(comment.file_type, comment.file_token, comment.comment_id)
         if not comment.mentions_bot or place_of(place.chat_id) is None:
-            await self._close(inbound.row_id, RowState.COMMAND, "not acted upon")
+            await self._close(event.row_id, RowState.COMMAND, "not acted upon")
             return
         match gate.decide_comment(self._parts.pairing.policy, comment, place.chat_id, self.bot):
             case access.Admitted():
-                await self._parts.prompts.take_comment(inbound, comment)
+                await self._parts.prompts.take_comment(event, comment)
             case access.Dropped(reason=reason) | access.Held(reason=reason):
-                await self._refuse(inbound, comment, place.chat_id, reason)
+                await self._refuse(event, comment, place.chat_id, reason)
             case access.NeedsPairing():  # no code can be shown to one person there
-                await self._refuse(inbound, comment, place.chat_id, access.NOT_ON_ALLOWLIST)
+                await self._refuse(event, comment, place.chat_id, access.NOT_ON_ALLOWLIST)
 
     async def _recall(self, message_id: MessageId) -> None:
         """A prompt that waits never starts; a turn that runs is stopped."""
@@ -195,7 +193,7 @@ class Taking:
 
     async def _refuse(
         self,
-        inbound: Inbound,
+        event: StoredEvent,
         source: MessageReceived | CommentAdded,
         chat_id: ChatId,
         reason: str,
@@ -204,7 +202,7 @@ class Taking:
             "feishu.message.refused",
             account=self._to.account,
             chat=chat_id,
-            event_id=inbound.event_id,
+            event_id=event.event_id,
             sender=source.sender_id,
             reason=reason,
         )
@@ -213,7 +211,7 @@ class Taking:
             self._to.ownership_tx,
             ownership.Refusals(account=self._to.account, by_reason=dict(self._refusals)),
         )
-        await self._close(inbound.row_id, RowState.REFUSED, reason, chat_id)
+        await self._close(event.row_id, RowState.REFUSED, reason, chat_id)
 
     async def _close(
         self, row_id: RowId, state: RowState, note: str | None, chat_id: ChatId | None = None

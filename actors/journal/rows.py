@@ -1,4 +1,4 @@
-"""Inbound rows: what each message about them does to the table.
+"""StoredEvent rows: what each message about them does to the table.
 
 Each function runs inside a transaction of its caller; what a message means is in
 ``actors.messages.journal``.
@@ -25,7 +25,7 @@ from actors.journal.waiting import (
 from actors.messages import journal
 from protocol.ids import AccountId, EventId, RowId, SessionId
 from protocol.routing import joining
-from protocol.routing.delivery import CLOSED_STATES, Inbound, Offer, RowState
+from protocol.routing.delivery import CLOSED_STATES, Offer, RowState, StoredEvent
 
 _CHAT: Final = "CASE account WHEN 'default' THEN ?1 ELSE account || '/' || ?1 END"
 BOUND_TO: Final = (
@@ -76,9 +76,9 @@ def _known(db: Db, message: journal.Append) -> RowId | None:
     return None if row is None else RowId(row[0])
 
 
-def unprepared(db: Db, message: journal.Unprepared) -> tuple[Inbound, ...]:
+def unprepared(db: Db, message: journal.Unprepared) -> tuple[StoredEvent, ...]:
     """Return the next rows; a damaged one is set aside and does not count."""
-    found: list[Inbound] = []
+    found: list[StoredEvent] = []
     after = message.after_row
     while len(found) < message.limit:
         page = db.execute(
@@ -100,7 +100,7 @@ def unprepared(db: Db, message: journal.Unprepared) -> tuple[Inbound, ...]:
     return tuple(found)
 
 
-def _inbound(row: tuple[Any, ...]) -> Inbound:
+def _inbound(row: tuple[Any, ...]) -> StoredEvent:
     row_id, account, event_id, kind, payload, received_at = row
     event_id.encode()  # raises for text that was no UTF-8
     return msgspec.convert(
@@ -112,7 +112,7 @@ def _inbound(row: tuple[Any, ...]) -> Inbound:
             "payload": payload,
             "received_at_ms": received_at,
         },
-        Inbound,
+        StoredEvent,
         builtin_types=(bytes,),  # else a text in its place would pass for base64
     )
 

@@ -7,14 +7,8 @@ import msgspec
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from protocol.ids import ChatId, MessageId, OpenId, PlaceKey, RowId
-from protocol.routing.delivery import Inbound, Prompt
+from protocol.routing.delivery import Prompt, StoredEvent
 from protocol.routing.pairing import AccessBook, Request
-
-
-class Arrived(Message, frozen=True, kw_only=True):
-    """An event was committed and acked; put it in order and on its way."""
-
-    inbound: Inbound
 
 
 class Toast(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,10 +22,10 @@ class Toast(msgspec.Struct, frozen=True, kw_only=True):
     zh: str
 
 
-class CardAction(Message, frozen=True, kw_only=True):
+class PressArrived(Message, frozen=True, kw_only=True):
     """A press on a card was committed; it must be answered within 3 s."""
 
-    inbound: Inbound
+    event: StoredEvent
     reply: Reply[Toast | None]
 
 
@@ -146,8 +140,8 @@ class ReportAccess(Message, frozen=True, kw_only=True):
 
 
 IntakeMessage = (
-    Arrived
-    | CardAction
+    StoredEvent  # put it in order and on its way
+    | PressArrived
     | BotKnown
     | KindLearned
     | Recover

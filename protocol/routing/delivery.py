@@ -1,4 +1,4 @@
-"""Inbound rows: what an accepted event becomes, and the states it goes through.
+"""StoredEvent rows: what an accepted event becomes, and the states it goes through.
 
 ``received`` (committed; the platform may be acked) → ``ready`` (gated, normalised)
 → ``offered`` (to one live session, with its connection, epoch and attempt) →
@@ -68,8 +68,8 @@ class Prompt(Struct, frozen=True, kw_only=True):
         return self.joined or (self.message_id,)
 
 
-class Inbound(Struct, frozen=True, kw_only=True):
-    """One event as it was received: the journal's row before it is prepared."""
+class StoredEvent(Struct, frozen=True, kw_only=True):
+    """One event as it was received: a row of the journal, committed and acked."""
 
     row_id: RowId
     account: AccountId

@@ -17,7 +17,7 @@ from protocol.ids import (
     RowId,
     SessionId,
 )
-from protocol.routing.delivery import EventKind, Inbound, Offer, Prompt, RowState
+from protocol.routing.delivery import EventKind, Offer, Prompt, RowState, StoredEvent
 from protocol.routing.history import MessageHistory
 from protocol.routing.lease import LeaseState
 from protocol.routing.roster import KnownSession, Roster
@@ -43,6 +43,17 @@ class Append(Message, frozen=True, kw_only=True):
     received_at_ms: int
     reply: Reply[Appended | Failed]
 
+    def stored(self, row_id: RowId) -> StoredEvent:
+        """Return the event as it is once it has its row."""
+        return StoredEvent(
+            row_id=row_id,
+            account=self.account,
+            event_id=self.event_id,
+            kind=self.kind,
+            payload=self.payload,
+            received_at_ms=self.received_at_ms,
+        )
+
 
 class Unprepared(Message, frozen=True, kw_only=True):
     """Ask for rows still ``received`` of an account, oldest first, after *after_row*."""
@@ -50,7 +61,7 @@ class Unprepared(Message, frozen=True, kw_only=True):
     account: AccountId
     after_row: RowId
     limit: int
-    reply: Reply[tuple[Inbound, ...] | Failed]
+    reply: Reply[tuple[StoredEvent, ...] | Failed]
 
 
 class Capacity(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ from protocol.platform.outcomes import (
     Outcome,
     Rejected,
 )
+from protocol.routing.delivery import StoredEvent
 from tests.kit.scripted_platform import (
     Link,
     Refusal,
@@ -145,14 +146,14 @@ class Setup:
     def found(self) -> EndpointFound:
         return EndpointFound(url=self.platform.url, client_config=QUICK_CONFIG)
 
-    async def arrived(self) -> intake.Arrived:
+    async def arrived(self) -> StoredEvent:
         message = await self._next_for_intake()
-        assert isinstance(message, intake.Arrived)
+        assert isinstance(message, StoredEvent)
         return message
 
-    async def pressed(self) -> intake.CardAction:
+    async def pressed(self) -> intake.PressArrived:
         message = await self._next_for_intake()
-        assert isinstance(message, intake.CardAction)
+        assert isinstance(message, intake.PressArrived)
         return message
 
     async def _next_for_intake(self) -> intake.IntakeMessage:
@@ -217,9 +218,9 @@ async def test_a_message_is_journaled_then_acked_then_passed_on(setup: Setup) ->
     assert (append.account, append.event_id, append.message_key) == (ACCOUNT, "evt-1", "om_1")
     assert (append.kind, append.payload) == ("message", message_event())
     assert append.received_at_ms == NOW_MS
-    inbound = (await setup.arrived()).inbound
-    assert (inbound.row_id, inbound.event_id, inbound.kind) == (1, "evt-1", "message")
-    assert inbound.payload == message_event()
+    stored = await setup.arrived()
+    assert (stored.row_id, stored.event_id, stored.kind) == (1, "evt-1", "message")
+    assert stored.payload == message_event()
 
 
 async def test_no_ack_before_the_commit(setup: Setup) -> None:
@@ -231,7 +232,7 @@ async def test_no_ack_before_the_commit(setup: Setup) -> None:
     assert setup.nothing_for_intake()
     setup.journal.commit(setup.journal.appends[0])
     assert (await next_ack(link))[1] == {"code": 200}
-    assert (await setup.arrived()).inbound.event_id == "evt-1"
+    assert (await setup.arrived()).event_id == "evt-1"
 
 
 async def test_an_event_in_fragments_is_one_row_and_one_ack(setup: Setup) -> None:
@@ -260,7 +261,7 @@ async def test_the_same_message_under_another_event_id_is_passed_on_once(setup: 
     await link.push_event(message_event(1, event_id="evt-b"))
     await next_ack(link)
     await next_ack(link)
-    assert (await setup.arrived()).inbound.event_id == "evt-a"
+    assert (await setup.arrived()).event_id == "evt-a"
     assert setup.nothing_for_intake()
 
 
@@ -272,7 +273,7 @@ async def test_an_event_nobody_can_read_is_kept_acked_and_never_loops(setup: Set
         append = setup.journal.appends[number]
         assert append.event_id.startswith("unreadable-")
         assert (append.kind, append.message_key, append.payload) == ("other", None, payload)
-        assert (await setup.arrived()).inbound.kind == "other"
+        assert (await setup.arrived()).kind == "other"
 
 
 async def test_commits_under_way_are_many_and_keep_their_order(setup: Setup) -> None:
@@ -284,7 +285,7 @@ async def test_commits_under_way_are_many_and_keep_their_order(setup: Setup) -> 
     for append in reversed(setup.journal.appends):
         setup.journal.commit(append)
     assert [(await next_ack(link))[0] for _ in range(50)] == [f"push-{n}" for n in range(50)]
-    received = [(await setup.arrived()).inbound.event_id for _ in range(50)]
+    received = [(await setup.arrived()).event_id for _ in range(50)]
     assert received == [f"evt-{number}" for number in range(50)]
 
 
@@ -316,7 +317,7 @@ async def test_a_failed_commit_is_not_acked_and_the_next_push_is_new(setup: Setu
     setup.journal.answer = setup.journal.commit
     await link.push_event(message_event(), message_id="again")
     assert await next_ack(link) == ("again", {"code": 200})
-    assert (await setup.arrived()).inbound.event_id == "evt-1"
+    assert (await setup.arrived()).event_id == "evt-1"
 
 
 @pytest.mark.parametrize("trouble", ["hold", "drop", "commit_unanswered"])
@@ -339,7 +340,7 @@ async def test_an_unconfirmed_commit_is_not_acked_and_not_forgotten(
     assert (await next_ack(link))[0] == "again"
     with trio.fail_after(WITHIN_S):
         assert isinstance(await setup.intake.receive(), intake.Recover)
-    received = [(await setup.arrived()).inbound.event_id for _ in range(2)]
+    received = [(await setup.arrived()).event_id for _ in range(2)]
     assert received == ["evt-2", "evt-1"]
     await link.push_event(message_event(1), message_id="and again")
     await next_ack(link)
@@ -382,8 +383,8 @@ async def test_a_press_is_answered_with_a_toast(setup: Setup) -> None:
     link = await setup.platform.next_link()
     await link.push_event(press_event())
     message = await setup.pressed()
-    assert message.inbound.kind == "card_action"
-    assert message.inbound.row_id == 1
+    assert message.event.kind == "card_action"
+    assert message.event.row_id == 1
     message.reply.send(intake.Toast(kind="success", en="Stopped", zh="已停止"))
     _, answer = await next_ack(link)
     assert answer["code"] == 200
@@ -531,7 +532,7 @@ async def test_what_was_committed_on_a_lost_link_is_passed_on(setup: Setup) -> N
     await link.abort()
     await setup.platform.next_link()
     setup.journal.commit(setup.journal.appends[0])
-    assert (await setup.arrived()).inbound.event_id == "evt-1"
+    assert (await setup.arrived()).event_id == "evt-1"
 
 
 REFUSED = CredentialsRefused(code=1000040345, message="app_id or app_secret is invalid")

@@ -25,6 +25,7 @@ from actors.sandbox.access import TOKEN_HEADER
 from actors.sandbox.server import RunningSandbox, SandboxSettings, serve_sandbox
 from protocol.ids import AccountId
 from protocol.platform import events
+from protocol.routing.delivery import StoredEvent
 
 ACCOUNT = AccountId("main")
 MAILBOX = 256
@@ -95,10 +96,10 @@ class Setup:
         chat_id = next(iter(self.sandbox.world.chats))
         return await self.post("send", chat_id=chat_id, text=text, **body)
 
-    async def arrived(self) -> intake.Arrived:
+    async def arrived(self) -> StoredEvent:
         with trio.fail_after(WITHIN_S):
             message = await self.intake.receive()
-        assert isinstance(message, intake.Arrived)
+        assert isinstance(message, StoredEvent)
         return message
 
     async def reported(self, state: str) -> ownership.ConnectionState:
@@ -153,9 +154,9 @@ async def connected(setup: Setup, tmp_path: Path) -> AsyncIterator[Setup]:
 
 async def test_a_message_of_a_person_reaches_intake_and_is_acked(connected: Setup) -> None:
     sent = await connected.send("hello")
-    inbound = (await connected.arrived()).inbound
-    assert inbound.event_id == sent["event_id"]
-    received = events.decode_message(inbound.payload)
+    stored = await connected.arrived()
+    assert stored.event_id == sent["event_id"]
+    received = events.decode_message(stored.payload)
     assert received.message_id == sent["message_id"]
     assert (received.chat_type, received.message_type) == ("p2p", "text")
     assert await connected.acks(sent["event_id"]) == [200]
@@ -174,9 +175,9 @@ async def test_a_recall_is_an_event_of_its_own(connected: Setup) -> None:
     sent = await connected.send("oops")
     await connected.arrived()
     await connected.post("recall", message_id=sent["message_id"])
-    inbound = (await connected.arrived()).inbound
-    assert inbound.kind == "recalled"
-    assert events.decode_recalled(inbound.payload).message_id == sent["message_id"]
+    stored = await connected.arrived()
+    assert stored.kind == "recalled"
+    assert events.decode_recalled(stored.payload).message_id == sent["message_id"]
 
 
 async def test_a_press_shows_intakes_toast(connected: Setup) -> None:
@@ -192,8 +193,8 @@ async def test_a_press_shows_intakes_toast(connected: Setup) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(click)
         press = await connected.intake.receive()
-        assert isinstance(press, intake.CardAction)
-        assert events.decode_card_action(press.inbound.payload).value == {"do": "stop"}
+        assert isinstance(press, intake.PressArrived)
+        assert events.decode_card_action(press.event.payload).value == {"do": "stop"}
         press.reply.send(intake.Toast(kind="success", en="Stopped", zh="已停止"))
     assert results[0]["code"] == 0
     assert results[0]["toast"]["i18n"] == {"zh_cn": "已停止", "en_us": "Stopped"}
@@ -211,7 +212,7 @@ async def test_after_any_end_of_the_link_events_come_again(
     await connected.post("connections", **trouble)
     await connected.link_other_than(first)
     sent = await connected.send("still there?")
-    assert (await connected.arrived()).inbound.event_id == sent["event_id"]
+    assert (await connected.arrived()).event_id == sent["event_id"]
 
 
 async def test_a_full_house_is_said_so_and_tried_again(connected: Setup) -> None:

@@ -35,7 +35,7 @@ from protocol.platform.outcomes import (
     ReactionsFound,
 )
 from protocol.routing.access import Policy
-from protocol.routing.delivery import EventKind, Inbound, Offer
+from protocol.routing.delivery import EventKind, Offer, StoredEvent
 from protocol.routing.roster import KnownSession, SessionView
 from tests.kit.scripted_platform import event
 
@@ -108,7 +108,7 @@ class World:
 
     async def append(
         self, text: str, chat: str = "oc_1", sender: str = "ou_alice", *, recalls: int | None = None
-    ) -> Inbound:
+    ) -> StoredEvent:
         """Commit a message, as the connection does, and do not forward it."""
         self.numbers += 1
         payload = message(self.numbers, text, chat, sender)
@@ -131,7 +131,7 @@ class World:
             within_s=60,
         )
         assert isinstance(appended, journal.Appended)
-        return Inbound(
+        return StoredEvent(
             row_id=appended.row_id,
             account=ACCOUNT,
             event_id=EventId(f"evt-{self.numbers}"),
@@ -142,13 +142,13 @@ class World:
 
     async def recall(self, number: int) -> None:
         """Take the message back that was sent as the *number*th."""
-        inbound = await self.append("", recalls=number)
-        await self.tx.send(intake.Arrived(inbound=inbound))
+        stored = await self.append("", recalls=number)
+        await self.tx.send(stored)
 
-    async def send(self, text: str, chat: str = "oc_1", sender: str = "ou_alice") -> Inbound:
-        inbound = await self.append(text, chat, sender)
-        await self.tx.send(intake.Arrived(inbound=inbound))
-        return inbound
+    async def send(self, text: str, chat: str = "oc_1", sender: str = "ou_alice") -> StoredEvent:
+        stored = await self.append(text, chat, sender)
+        await self.tx.send(stored)
+        return stored
 
     @staticmethod
     def now_ms() -> int:
@@ -161,7 +161,7 @@ class World:
 
     async def received(self) -> list[RowId]:
         """Return the rows that are still ``received``."""
-        found: tuple[Inbound, ...] | journal.Failed = await ask(
+        found: tuple[StoredEvent, ...] | journal.Failed = await ask(
             self.journal_tx,
             lambda reply: journal.Unprepared(
                 account=ACCOUNT, after_row=RowId(0), limit=1000, reply=reply

@@ -25,7 +25,7 @@ from protocol.ids import (
     SessionId,
     TurnId,
 )
-from protocol.routing.delivery import EventKind, Inbound, Offer, Prompt, RowState
+from protocol.routing.delivery import EventKind, Offer, Prompt, RowState, StoredEvent
 from protocol.routing.history import MessageHistory
 from protocol.routing.lease import LeaseState
 
@@ -196,8 +196,8 @@ class JournalClient:
 
     def unprepared(
         self, *, account: str = ACCOUNT, after: int = 0, limit: int = 100
-    ) -> tuple[Inbound, ...]:
-        answer: tuple[Inbound, ...] = self.ask(
+    ) -> tuple[StoredEvent, ...]:
+        answer: tuple[StoredEvent, ...] = self.ask(
             journal.Unprepared(
                 account=AccountId(account), after_row=RowId(after), limit=limit, reply=NOBODY
             )

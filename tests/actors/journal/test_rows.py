@@ -1,4 +1,4 @@
-"""Inbound rows: appended once, prepared, offered, acked, closed, pruned."""
+"""StoredEvent rows: appended once, prepared, offered, acked, closed, pruned."""
 
 from __future__ import annotations
 
