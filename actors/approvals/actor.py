@@ -120,14 +120,15 @@ class _Approvals:
                 continue
             seen.add(each.asked_by)
             asked = each.approval
-            detail = asked.request.detail
+            start = asked.shown.start
+            cut = asked.shown.beside or len(start) > LOOK_CHARACTERS_MAX
             yield approvals.AskedNow(
                 account=asked.place.account,
                 chat_id=asked.place.chat_id,
                 session_id=asked.session_id,
                 alias=asked.alias,
                 title=asked.request.title[:LOOK_CHARACTERS_MAX],
-                detail=None if detail is None else detail[:LOOK_CHARACTERS_MAX],
+                detail=start[:LOOK_CHARACTERS_MAX] + "…" * cut or None,
                 of_admins=asked.of_admins,
                 expires_at_ms=asked.expires_at_ms,
             )

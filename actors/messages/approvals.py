@@ -87,7 +87,7 @@ class AskedNow(msgspec.Struct, frozen=True, kw_only=True):
     alias: str
     title: str
     detail: str | None
-    """The beginning of it."""
+    """The beginning of it, every character that can't be seen as its code."""
     of_admins: bool
     expires_at_ms: int
 
