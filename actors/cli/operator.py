@@ -13,7 +13,7 @@ from actors.cli.output import CommandFailed
 from actors.host.advice import command_for
 from actors.host.state_dir import read_daemon_info
 from actors.host.tokens import read_token
-from actors.kit.tls import CertificateUnusable
+from actors.kit.tls import OF_THEIR_AUTHORITY, CertificateUnusable
 from actors.proxies.endpoint import Endpoint, Route, connect
 from actors.proxies.errors import REMEDIES, NotTheDaemon, ProxyError, StandingBy
 from actors.proxies.settings import ProxySettings, of_environment
@@ -139,9 +139,9 @@ def _ask_cluster(settings: ProxySettings, call: wire.Tool) -> wire.ToolResult:
             " address too, or set LARKD_CA_FILE so that it is followed"
         ) from None
     except _UNREACHED as failed:
-        reason = str(failed) or "the connection was closed"
+        reason = str(failed) or f"the connection was closed; {OF_THEIR_AUTHORITY}"
         raise Unavailable(f"no node at {where} serves: {reason}") from None
-    except ProxyError as unusable:
+    except (ProxyError, CertificateUnusable) as unusable:
         raise Unavailable(str(unusable)) from None
 
 

@@ -93,6 +93,33 @@ class Files:
         return context
 
 
+class TlsRefused(trio.BrokenResourceError):
+    """One end refused the other's certificate; the text says why, and what to change."""
+
+
+OF_THEIR_AUTHORITY: Final = (
+    "where the node wants certificates (its listen.tls.clientCaFile), LARKD_CERT_FILE and"
+    " LARKD_KEY_FILE must name one of that authority"
+)
+_REMEDIES: Final = (
+    ("certificate has expired", "renew it (listen.tls.certFile of the node)"),
+    ("mismatch", "name the node as its certificate does, in LARKD_ADDRESS and cluster.advertise"),
+    ("CERTIFICATE_VERIFY_FAILED", "is LARKD_CA_FILE who signed its certificate?"),
+    ("ALERT", OF_THEIR_AUTHORITY),
+)
+"""By what OpenSSL says, the first that fits."""
+
+
+def refusal(failed: BaseException) -> TlsRefused | None:
+    """Return why TLS failed, with the remedy; None: the connection was lost otherwise."""
+    cause = failed.__cause__
+    if not isinstance(cause, ssl.SSLError) or isinstance(cause, ssl.SSLEOFError):
+        return None
+    said = f"{cause.reason} {cause}"
+    remedy = next((remedy for text, remedy in _REMEDIES if text in said), None)
+    return TlsRefused(f"TLS: {cause}" + (f"; {remedy}" if remedy else ""))
+
+
 class TlsListener(trio.abc.Listener[trio.abc.Stream]):
     """Gives streams that speak TLS; the handshake is made with the first use of each."""
 
@@ -127,9 +154,13 @@ class TlsStream(trio.abc.Stream):
         """Make the handshake; the first use of the stream makes it otherwise.
 
         Raises:
-            BrokenResourceError: the peer is not who it should be, or went away.
+            TlsRefused: the peer is not who it should be.
+            BrokenResourceError: it went away.
         """
-        await self._tls.do_handshake()
+        try:
+            await self._tls.do_handshake()
+        except trio.BrokenResourceError as failed:
+            raise refusal(failed) or failed from failed.__cause__
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._tls.send_all(data)
@@ -138,7 +169,11 @@ class TlsStream(trio.abc.Stream):
         await self._tls.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._tls.receive_some(max_bytes)
+        try:
+            return await self._tls.receive_some(max_bytes)
+        except trio.BrokenResourceError as failed:
+            # In TLS 1.3 a client learns here that its certificate was refused.
+            raise refusal(failed) or failed from failed.__cause__
 
     async def aclose(self) -> None:
         try:
@@ -174,16 +209,17 @@ def client_context(
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    named = ca_file
     try:
         if ca_file is None:
             context.load_default_certs()
         else:
             context.load_verify_locations(ca_file)
         if cert_file is not None:
+            named = f"{cert_file} with {key_file}"
             context.load_cert_chain(cert_file, key_file)
     except (OSError, ValueError) as failed:
         raise CertificateUnusable(
-            f"{ca_file or cert_file} can't be used ({failed}); it must be a PEM file that this"
-            " user may read"
+            f"{named} can't be used ({failed}); it must be PEM that this user may read"
         ) from failed
     return context

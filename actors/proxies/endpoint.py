@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -100,13 +101,17 @@ async def connect(endpoint: Endpoint, settings: ProxySettings) -> trio.abc.Strea
     if not address.tls:
         return plain
     try:
-        context = client_context(None if settings.ca_file is None else str(settings.ca_file))
+        context = client_context(
+            *(
+                None if file is None else os.fspath(file)
+                for file in (settings.ca_file, settings.cert_file, settings.key_file)
+            )
+        )
         stream = TlsStream(plain, context, server_hostname=address.host)
         await stream.shake_hands()
     except trio.BrokenResourceError as failed:
         await trio.aclose_forcefully(plain)
-        reason = failed.__cause__ or failed
-        raise OSError(f"TLS: {reason}; is LARKD_CA_FILE who signed its certificate?") from failed
+        raise OSError(str(failed) or "it closed the connection in the TLS handshake") from failed
     except BaseException:
         await trio.aclose_forcefully(plain)
         raise

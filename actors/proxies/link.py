@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 
+from actors.kit.tls import OF_THEIR_AUTHORITY, TlsRefused
 from actors.proxies.endpoint import Endpoint, another_serves
 from actors.proxies.errors import (
     Disconnected,
@@ -91,12 +92,16 @@ class Link:
                 except ProxyError as ended:
                     failure = ended
                 nursery.cancel_scope.cancel(reason="link over")
+        except* TlsRefused as refused:
+            failure = Disconnected(f"{self._endpoint.address}: {_first(refused)}")
         except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             pass
         if failure is not None:
             raise failure
         if self.registered is None:
-            raise Disconnected("the daemon closed the connection before it let us in")
+            closed = "the daemon closed the connection before it let us in"
+            wants = self._hello is None and self._endpoint.address.tls
+            raise Disconnected(f"{closed}; {OF_THEIR_AUTHORITY}" if wants else closed)
         return self._retry_after_s
 
     def lose(self) -> None:
@@ -350,3 +355,8 @@ class Link:
             metadata=settings.metadata,
             capabilities=list(settings.capabilities),
         )
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    one = group.exceptions[0]
+    return _first(one) if isinstance(one, BaseExceptionGroup) else one

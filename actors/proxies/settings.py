@@ -33,6 +33,9 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     ca_file: Path | None = None
     """Who signed the nodes' certificates; None: the system's authorities, and no address that
     a node names is followed."""
+    cert_file: Path | None = None
+    """What is shown to nodes that want a certificate; its key is in *key_file*."""
+    key_file: Path | None = None
     metadata: dict[str, str] = {}
     """``alias``, ``teammate_name``, ``cwd`` and ``agent`` are shown to people."""
     capabilities: tuple[str, ...] = (vocabulary.CAPABILITY_TURNS, vocabulary.CAPABILITY_CANCEL)
@@ -50,10 +53,10 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def of_environment(settings: ProxySettings, environ: Mapping[str, str]) -> ProxySettings:
-    """Return *settings* with what ``LARKD_ADDRESS``, ``_TOKEN_FILE`` and ``_CA_FILE`` say.
+    """Return *settings* with what ``LARKD_ADDRESS`` and ``LARKD_…_FILE`` say.
 
     Raises:
-        ConfigurationError: an address is none; the text shows how one is written.
+        ConfigurationError: an address is none, or a certificate has no key.
     """
     addresses: tuple[Address, ...] | None = settings.addresses
     if named := environ.get("LARKD_ADDRESS"):
@@ -63,13 +66,14 @@ def of_environment(settings: ProxySettings, environ: Mapping[str, str]) -> Proxy
                 f"LARKD_ADDRESS: {named!r} is no list of addresses; write it as"
                 " tls://a.example:7346,tls://b.example:7346"
             )
-    token_file, ca_file = environ.get("LARKD_TOKEN_FILE"), environ.get("LARKD_CA_FILE")
-    return msgspec.structs.replace(
-        settings,
-        addresses=addresses,
-        token_file=Path(token_file) if token_file else settings.token_file,
-        ca_file=Path(ca_file) if ca_file else settings.ca_file,
-    )
+    files = {
+        field: Path(named)
+        for field in ("token_file", "ca_file", "cert_file", "key_file")
+        if (named := environ.get(f"LARKD_{field.upper()}"))
+    }
+    if ("cert_file" in files) != ("key_file" in files):
+        raise ConfigurationError("LARKD_CERT_FILE and LARKD_KEY_FILE belong together: set both")
+    return msgspec.structs.replace(settings, addresses=addresses, **files)
 
 
 def inside_environment(settings: ProxySettings, environ: Mapping[str, str]) -> dict[str, str]:
@@ -77,7 +81,10 @@ def inside_environment(settings: ProxySettings, environ: Mapping[str, str]) -> d
 
     Places and names alone: the token is read from its file.
     """
-    places = ("LARKD_STATE_DIR", "LARKD_ADDRESS", "LARKD_TOKEN_FILE", "LARKD_CA_FILE")
+    places = (
+        *("LARKD_STATE_DIR", "LARKD_ADDRESS", "LARKD_TOKEN_FILE"),
+        *("LARKD_CA_FILE", "LARKD_CERT_FILE", "LARKD_KEY_FILE"),
+    )
     named = {key: environ[key] for key in places if environ.get(key)}
     if settings.state_dir is not None:
         named["LARKD_STATE_DIR"] = str(settings.state_dir.absolute())

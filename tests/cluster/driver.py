@@ -400,13 +400,10 @@ class Driver:
                 card["card_id"] for card in await self.platform.cards() if card["streaming"]
             }
         self._still_running = sorted(running)
-        await self._note_accepted()
-        for event in self._unaccepted():
-            await self.platform.post("push", repeat_event_id=event)
         unrest: Any = "nothing was looked at"
         with trio.move_on_after(REST_WITHIN_S):
             while unrest := await self._unrest():
-                await trio.sleep(0.1)
+                await trio.sleep(0.2)
         assert not unrest, f"no rest in {REST_WITHIN_S:g} s: {unrest}"
 
     async def _unrest(self) -> Any:
@@ -416,6 +413,8 @@ class Driver:
         if status is None or not is_served(status):
             return "nobody serves"
         if unaccepted := self._unaccepted():
+            for event in unaccepted:  # the platform's own next push may be an hour away
+                await self.platform.post("push", repeat_event_id=event)
             return f"{unaccepted} were not accepted"
         if status["effective_target_session_id"] is None:
             boss = self.sessions[0].proxy

@@ -158,6 +158,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     tls_port: int | None = None
     advertise: str | None = None
     platform_url: str | None = None
+    client_ca: Path | None = None
     module: str = "actors.daemon"
     variables: dict[str, str] = {}
     """Of its environment."""
@@ -186,6 +187,7 @@ class Fleet:
             "port": tls_port,
             "certFile": str(self.tls.cert),
             "keyFile": str(self.tls.key),
+            "clientCaFile": None if place.client_ca is None else str(place.client_ca),
         }
         whole["cluster"] = {
             "name": self.cluster,
