@@ -149,7 +149,7 @@ class _Approvals:
                 people=len(places),
             )
             cancelled = wire.PermissionVerdict(request_id=request.request_id, outcome="cancelled")
-            offer(ask.link, link.Verdict(verdict=cancelled))
+            offer(ask.link, cancelled)
             return
         for place in places:
             self._show(ask, place, of_admins=of_admins)
@@ -224,13 +224,11 @@ class _Approvals:
             case Chosen(option=option):
                 offer(
                     held.link,
-                    link.Verdict(
-                        verdict=wire.PermissionVerdict(
-                            request_id=held.approval.request.request_id,
-                            outcome="selected",
-                            option_id=option.id,
-                            by=press.by,
-                        )
+                    wire.PermissionVerdict(
+                        request_id=held.approval.request.request_id,
+                        outcome="selected",
+                        option_id=option.id,
+                        by=press.by,
                     ),
                 )
                 del self._open[press.key]
@@ -266,7 +264,7 @@ class _Approvals:
             cancelled = wire.PermissionVerdict(
                 request_id=held.approval.request.request_id, outcome="cancelled"
             )
-            offer(held.link, link.Verdict(verdict=cancelled))
+            offer(held.link, cancelled)
 
 
 def _toast(kind: str, text: Text) -> intake.Toast:

@@ -256,10 +256,7 @@ class Lane:
         running.cancelled = True
         turn_id = running.opening.turn_id
         if self._peer is not None:
-            offer(
-                self._peer.link,
-                link.CancelTurn(cancel=wire.Cancel(turn_id=turn_id, reason=reason)),
-            )
+            offer(self._peer.link, wire.Cancel(turn_id=turn_id, reason=reason))
         running.send(turn.Stop(reason=reason, answered=answered), self._nursery)
         self._nursery.start_soon(self._expire_cancel, turn_id)
 

@@ -26,7 +26,7 @@ from actors.links.tools import ToolCalls
 from actors.links.turns import Turns
 from actors.messages import link, ownership
 from protocol.errors import RemoteProtocolError
-from protocol.ids import ConnectionId, EventId, SessionId, TurnId
+from protocol.ids import ConnectionId, SessionId, TurnId
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 from protocol.wire.auth import Verified, WrongProofs
@@ -38,20 +38,14 @@ from protocol.wire.framing import (
     frame,
 )
 from protocol.wire.link import (
-    Acknowledge,
     Admit,
-    AskPermission,
     Close,
-    ClosePermission,
-    ConversationStep,
     LinkMachine,
     LinkState,
-    OpenTurn,
-    OptionsStep,
     Received,
+    Request,
     Send,
     Step,
-    UseTool,
 )
 from protocol.wire.weighing import EARLY_VALUES_MAX, VALUES_MAX, WEIGHED_FROM_BYTES, weigh
 
@@ -199,7 +193,7 @@ class Link:
             return self._machine.refused(wrong)
         return await self._settings.heavy.run(lambda: self._machine.receive(body))
 
-    async def _do(self, step: Step) -> None:
+    async def _do(self, step: Step | Request) -> None:
         match step:
             case Send(message=message):
                 self._send(message)
@@ -210,27 +204,23 @@ class Link:
                 await trio.lowlevel.checkpoint()
             case Admit(register=register, verified=verified):
                 await self._admit(register, verified)
-            case Acknowledge(ack=ack):
-                await self._ownership_tx.send(
-                    ownership.RowAcked(
-                        connection_id=self._id, event_id=EventId(ack.event_id), attempt=ack.attempt
-                    )
-                )
-            case UseTool(tool=tool):
+            case wire.Ack() as ack:
+                await self._ownership_tx.send(ownership.RowAcked(connection_id=self._id, ack=ack))
+            case wire.Tool() as tool:
                 await self._calls.use(tool, self._nursery)
-            case OpenTurn(turn=wish):
+            case wire.TurnOpen() as wish:
                 refusal = await self._turns.open_own(self._session_id, wish)
                 if refusal is not None:
                     self._send(refusal)
-            case OptionsStep(message=wire.Offer() as offered):
+            case wire.Offer() as offered:
                 await self._options.offer(offered)
-            case OptionsStep(message=wire.Chosen() as chosen):
+            case wire.Chosen() as chosen:
                 await self._options.chosen(chosen)
-            case ConversationStep(message=reported):
+            case wire.Conversation() | wire.Resumed() as reported:
                 await self._conversations.take(reported, self._nursery)
-            case AskPermission(request=request):
+            case wire.PermissionRequest() as request:
                 await self._permissions.ask(request)
-            case ClosePermission(closed=closed):
+            case wire.PermissionClosed() as closed:
                 await self._permissions.close(closed)
 
     async def _slow_down(self) -> None:
@@ -291,10 +281,10 @@ class Link:
                     self._options.choose(message)
                 case link.ResumeConversation():
                     self._conversations.ask(message)
-                case link.CancelTurn(cancel=cancel):
+                case wire.Cancel() as cancel:
                     self._permissions.turn_over(TurnId(cancel.turn_id))
                     self._send(cancel)
-                case link.Verdict(verdict=verdict):
+                case wire.PermissionVerdict() as verdict:
                     self._send(verdict)
                 case link.LeaveLink(reason=reason, retry_after_ms=retry_after_ms):
                     at = list(self._settings.successor()) if reason == "shutdown" else []

@@ -28,23 +28,11 @@ class Give(Message, frozen=True, kw_only=True):
     turn: trio.MemorySendChannel[TurnInput] | None
 
 
-class CancelTurn(Message, frozen=True, kw_only=True):
-    """Ask the proxy to interrupt its agent; what it still sends of the turn is dropped."""
-
-    cancel: Cancel
-
-
 class LeaveLink(Message, frozen=True, kw_only=True):
     """Send ``bye`` after what is queued, then close."""
 
     reason: ByeReason
     retry_after_ms: int | None = None
-
-
-class Verdict(Message, frozen=True, kw_only=True):
-    """What came of a permission the proxy asked for."""
-
-    verdict: PermissionVerdict
 
 
 class ChooseOption(Message, frozen=True, kw_only=True):
@@ -62,4 +50,5 @@ class ResumeConversation(Message, frozen=True, kw_only=True):
     reply: Reply[Resumed]
 
 
-LinkMessage = ChooseOption | ResumeConversation | Give | CancelTurn | LeaveLink | Verdict
+LinkMessage = ChooseOption | ResumeConversation | Give | LeaveLink | Cancel | PermissionVerdict
+"""``Cancel``: what the proxy still sends of the turn is dropped."""

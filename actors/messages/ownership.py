@@ -12,7 +12,7 @@ from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.journal import Capacity
 from actors.messages.link import LinkMessage
-from protocol.ids import AccountId, ConnectionId, EventId, PlaceKey, RowId, SessionId
+from protocol.ids import AccountId, ConnectionId, PlaceKey, RowId, SessionId
 from protocol.routing.delivery import Offer
 from protocol.routing.roster import KnownSession, ReplyMode, SessionView, StartedAgent
 from protocol.wire import messages as wire
@@ -178,8 +178,7 @@ class Next(Message, frozen=True, kw_only=True):
 
 class RowAcked(Message, frozen=True, kw_only=True):
     connection_id: ConnectionId
-    event_id: EventId
-    attempt: int
+    ack: wire.Ack
 
 
 class RowAnswered(Message, frozen=True, kw_only=True):

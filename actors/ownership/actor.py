@@ -138,9 +138,9 @@ class _Ownership:
             case ownership.Next():
                 # Beside the loop: offers of many sessions share one commit.
                 self._nursery.start_soon(self._offers.offer_next, message)
-            case ownership.RowAcked():
-                if await self._rows.acked(message):
-                    session = lease.by_connection(self._state, message.connection_id)
+            case ownership.RowAcked(connection_id=connection_id, ack=ack):
+                if await self._rows.acked(connection_id, ack):
+                    session = lease.by_connection(self._state, connection_id)
                     self._wake(session.session_id if session else None)
             case ownership.RowAnswered():
                 self._sessions.ended(message.row_id)

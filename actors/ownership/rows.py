@@ -16,12 +16,13 @@ import msgspec
 import structlog
 import trio
 
-from actors.messages import journal, ownership
+from actors.messages import journal
 from actors.ownership.journal_client import JournalClient
 from protocol.ids import ConnectionId, EventId, PlaceKey, RowId, SessionId, chat_of, place_key
 from protocol.routing.delivery import Offer, RowState
 from protocol.routing.lease import Session
 from protocol.routing.targets import bound
+from protocol.wire import messages as wire
 from protocol.wire.vocabulary import CAPABILITY_TURNS
 
 UNACKED_ROWS_MAX: Final = 64
@@ -103,33 +104,34 @@ class Rows:
         )
         return answer
 
-    async def acked(self, ack: ownership.RowAcked) -> bool:
+    async def acked(self, connection_id: ConnectionId, ack: wire.Ack) -> bool:
         """Take an ack; return whether the connection may hold more because of it.
 
         Only the connection that holds this attempt of the row can ack it.
         """
-        connection = self._connections.get(ack.connection_id)
-        row = connection.held.get(ack.event_id) if connection else None
+        connection = self._connections.get(connection_id)
+        event_id = EventId(ack.event_id)
+        row = connection.held.get(event_id) if connection else None
         if connection is None or row is None or row.attempt != ack.attempt:
             return False
         at_ms = self._now_ms()
         was_full = len(connection.held) >= UNACKED_ROWS_MAX
-        del connection.held[ack.event_id]
+        del connection.held[event_id]
         await self._journal.write(
             row.row_id,
             lambda reply: journal.Acked(
-                event_id=ack.event_id,
+                event_id=event_id,
                 attempt=ack.attempt,
-                connection_id=ack.connection_id,
+                connection_id=connection_id,
                 at_ms=at_ms,
                 reply=reply,
             ),
         )
         log.info(
             "row.delivered",
-            event_id=ack.event_id,
+            event_id=event_id,
             chat=row.place,
-            connection=ack.connection_id,
+            connection=connection_id,
             attempt=ack.attempt,
         )
         return was_full

@@ -59,44 +59,21 @@ class Admit(Step, frozen=True, kw_only=True):
     verified: Verified
 
 
-class Acknowledge(Step, frozen=True, kw_only=True):
-    ack: wire.Ack
+Request = (
+    wire.Ack
+    | wire.Tool
+    | wire.TurnOpen
+    | wire.Offer
+    | wire.Chosen
+    | wire.Conversation
+    | wire.Resumed
+    | wire.PermissionRequest
+    | wire.PermissionClosed
+)
+"""Messages of a registered session that are passed on as they are."""
 
-
-class UseTool(Step, frozen=True, kw_only=True):
-    tool: wire.Tool
-
-
-class OpenTurn(Step, frozen=True, kw_only=True):
-    """The session goes on by itself: open the turn, or refuse it."""
-
-    turn: wire.TurnOpen
-
-
-class AskPermission(Step, frozen=True, kw_only=True):
-    request: wire.PermissionRequest
-
-
-class OptionsStep(Step, frozen=True, kw_only=True):
-    """What can be chosen about the agent, or what came of a choice."""
-
-    message: wire.Offer | wire.Chosen
-
-
-class ConversationStep(Step, frozen=True, kw_only=True):
-    """Which conversation its agent is in, or what came of taking one up."""
-
-    message: wire.Conversation | wire.Resumed
-
-
-class ClosePermission(Step, frozen=True, kw_only=True):
-    """The agent's question was decided elsewhere."""
-
-    closed: wire.PermissionClosed
-
-
-Received = Step | wire.TurnMessage
-"""What one frame comes to: a step, or a message of a turn, which is passed on as it is."""
+Received = Step | Request | wire.TurnMessage
+"""What one frame comes to."""
 
 
 class LinkMachine:
@@ -131,7 +108,7 @@ class LinkMachine:
             message=wire.Error(code="turn_refused", message=why, fatal=False, turn_id=turn_id[:256])
         )
 
-    def _open(self, wish: wire.TurnOpen) -> Step | None:
+    def _open(self, wish: wire.TurnOpen) -> Step | wire.TurnOpen | None:
         turn_id = TurnId(wish.turn_id)
         if turn_id in self._turns or turn_id in self._reported:
             return None  # an id used before
@@ -139,7 +116,7 @@ class LinkMachine:
             return self.refuse_turn(
                 wish.turn_id, "turn_id must be own- and 1 to 64 of A-Z a-z 0-9 . _ -"
             )
-        return OpenTurn(turn=wish)
+        return wish
 
     # ── what the peer sent ──────────────────────────────────────────────────
 
@@ -251,24 +228,14 @@ class LinkMachine:
 
     def _registered(self, message: wire.FromProxy) -> Received | None:
         match message:
-            case wire.Ack():
-                return Acknowledge(ack=message)
-            case wire.Tool():
-                return UseTool(tool=message)
             case wire.TurnOpen():
                 return self._open(message)
-            case wire.Offer() | wire.Chosen():
-                return OptionsStep(message=message)
-            case wire.Conversation() | wire.Resumed():
-                return ConversationStep(message=message)
-            case wire.PermissionRequest():
-                return AskPermission(request=message)
-            case wire.PermissionClosed():
-                return ClosePermission(closed=message)
             case wire.Delta() | wire.ToolEvent() | wire.Plan() | wire.Usage() | wire.TurnEnd():
                 return self._of_turn(message)
+            case wire.Ping() | wire.Pong() | wire.Register():
+                return None  # taken before
             case _:
-                return None
+                return message
 
     def _of_turn(self, message: wire.TurnMessage) -> Received | None:
         turn_id = TurnId(message.turn_id)

@@ -167,7 +167,7 @@ class World:
         return [m.offer.prompt.content for m in self.sent if isinstance(m, link.Give)]
 
     def cancels(self) -> list[str]:
-        return [m.cancel.reason for m in self.sent if isinstance(m, link.CancelTurn)]
+        return [m.reason for m in self.sent if isinstance(m, wire.Cancel)]
 
     async def end(self, number: int, status: vocabulary.TurnStatus = "complete") -> None:
         """Let the proxy end the turn of the *number*-th offer."""

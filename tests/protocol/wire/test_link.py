@@ -14,14 +14,11 @@ from protocol.ids import TurnId
 from protocol.wire import messages as wire
 from protocol.wire.auth import Verified
 from protocol.wire.link import (
-    Acknowledge,
     Admit,
-    AskPermission,
     Close,
     LinkMachine,
     LinkState,
     Send,
-    UseTool,
     join_deltas,
 )
 
@@ -126,10 +123,10 @@ def test_before_registration_little_is_answered() -> None:
 
 
 def test_what_a_registered_session_may_send(registered: LinkMachine) -> None:
-    assert isinstance(registered.receive(body(t="ack", event_id="e", attempt=1)), Acknowledge)
-    assert isinstance(registered.receive(body(t="tool", id=1, name="x")), UseTool)
+    assert isinstance(registered.receive(body(t="ack", event_id="e", attempt=1)), wire.Ack)
+    assert isinstance(registered.receive(body(t="tool", id=1, name="x")), wire.Tool)
     asked = registered.receive(body(t="permission_request", request_id="r", title="rm", options=[]))
-    assert isinstance(asked, AskPermission)
+    assert isinstance(asked, wire.PermissionRequest)
 
 
 def test_a_turn_is_known_until_its_end_and_unknown_once(registered: LinkMachine) -> None:
