@@ -140,6 +140,26 @@ AGENTS_FULL: Final = Text(
 )
 AGENT_NO_DIRECTORY: Final = Text("{cwd} is no directory.", "{cwd} 不是目录。")
 AGENT_STARTED: Final = Text("Started {alias}.", "已启动 {alias}。")
+AGENT_STARTING: Final = Text(
+    "⏳ {agent} is starting ({seconds} s)…", "⏳ {agent} 正在启动（{seconds} 秒）…"
+)
+AGENT_ENVIRONMENT: Final = Text(
+    "\nThe daemon's environment has no {names}, which the configuration names for it.",
+    "\n守护进程的环境中没有配置要求的 {names}。",
+)
+AGENT_NOT_BACK: Final = Text("{alias} did not come back: {why}", "{alias} 未能恢复：{why}")
+NOT_CONFIGURED: Final = Text(
+    "no agent {agent} is configured any more.", "已没有名为 {agent} 的 agent 配置。"
+)
+AGENT_GIVEN_UP: Final = Text(
+    "{alias} ended {count} times in a row and is not started again. /close it, or look into"
+    " larkd.log.",
+    "{alias} 连续退出 {count} 次，不再自动启动。可用 /close 关闭它，或查看 larkd.log。",
+)
+AGENTS_OF_TOPICS: Final = Text(
+    "{count} agents of topics run already; an admin can close one.",
+    "已有 {count} 个话题 agent 在运行，管理员可以关闭一个。",
+)
 AGENT_FAILED: Final = Text("{alias} did not start: {why}", "{alias} 未能启动：{why}")
 AGENT_LATE: Final = Text(
     "{alias} was not ready within {seconds} s.", "{alias} 在 {seconds} 秒内未就绪。"

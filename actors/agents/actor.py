@@ -9,11 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import signal
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,24 +18,26 @@ import msgspec
 import structlog
 import trio
 
+from actors.agents.directories import directory, is_within
+from actors.agents.process import RunAgent
 from actors.kit.mailbox import ask_or
 from actors.messages import agents, ownership
 from protocol import strings
 from protocol.agents import starting
 from protocol.config.settings import AgentCommand
-from protocol.ids import OpenId, SessionId
+from protocol.ids import SessionId
 from protocol.quoted import quoted
 from protocol.routing.alias import clean
-from protocol.routing.roster import KnownSession
+from protocol.routing.roster import KnownSession, StartedAgent
 
 AGENTS_MAX: Final = 64
+TOPIC_AGENTS_MAX: Final = 20
+"""Of one account, beside those."""
 RESTART_FIRST_S: Final = 1.0
 RESTART_MAX_S: Final = 30.0
 STABLE_S: Final = 60.0
 """A child that ran for so long is started again at once."""
 RESTARTS_MAX: Final = 10
-END_WITHIN_S: Final = 5.0
-"""What ``larkd acp`` takes to end an agent that does not want to."""
 SESSION_BYTES: Final = 6
 ASK_WITHIN_S: Final = 5.0
 LINES_MAX: Final = 10
@@ -48,11 +47,8 @@ LINE_CHARACTERS_MAX: Final = 300
 log = structlog.get_logger()
 
 
-RunAgent = Callable[[list[str], Callable[[bytes], None]], Awaitable[int]]
-"""Runs a command to its end and returns its status; cancelled, it ends what it started.
-
-Each line that the command writes on its output goes to the second argument.
-"""
+Notify = Callable[[SessionId, strings.Text], Awaitable[None]]
+"""``notify(session_id, text)``: to where the session was given its last message."""
 
 
 class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +57,7 @@ class AgentsSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How many one person may have started at a time."""
     state_dir: Path
     run_agent: RunAgent
+    notify: Notify
 
 
 async def run(
@@ -89,11 +86,17 @@ async def run(
 class _Running:
     """One agent that is to run, and how its start went."""
 
-    def __init__(self, agent: str, alias: str, cwd: str, by: OpenId) -> None:
-        self.by = by
-        self.agent = agent
-        self.alias = alias
-        self.cwd = cwd
+    def __init__(self, record: StartedAgent, key: str = "") -> None:
+        self.by = record.by
+        self.topic_of = record.topic_of
+        self.agent = record.agent
+        self.alias = record.alias
+        self.cwd = record.cwd
+        self.key = key
+        self.missing: tuple[str, ...] = ()
+        """Variables that the configuration names and our environment has not."""
+        self.line = ""
+        """The last that the agent wrote while it started."""
         self.scope = trio.CancelScope()
         self.settled = trio.Event()
         self.outcome: agents.Started | agents.NotStarted = agents.NotStarted(
@@ -104,6 +107,17 @@ class _Running:
         return agents.Started(
             session_id=session_id, agent=self.agent, alias=self.alias, cwd=self.cwd
         )
+
+    def failed(self, why: str) -> strings.Text:
+        """Return the answer to who wanted it started, the agent's own words as quoted lines."""
+        lines = [shown for line in why.splitlines() if (shown := quoted(line, LINE_CHARACTERS_MAX))]
+        first, *more = lines[: LINES_MAX + 1] or ["?"]
+        text = strings.AGENT_FAILED.format(alias=self.alias, why=first)
+        text = text.plus("".join(f"\n> {line}" for line in more))
+        if self.missing:
+            names = ", ".join(self.missing)
+            text = text.joined(strings.AGENT_ENVIRONMENT.format(names=names))
+        return text
 
     def settle(self, outcome: agents.Started | agents.NotStarted) -> None:
         """Its start went so; the first outcome stands."""
@@ -127,6 +141,10 @@ class _Agents:
                     message.reply.send(started)
                 else:
                     self._nursery.start_soon(_answer, message, started)
+            case agents.FindProgress(key=key):
+                with message.reply:
+                    lines = (one.line for one in self._running.values() if one.key == key)
+                    message.reply.send(next(lines, ""))
             case agents.EndAgent(session_id=session_id):
                 with message.reply:
                     running = self._running.get(session_id)
@@ -137,19 +155,25 @@ class _Agents:
     def restore(self, started: Sequence[KnownSession]) -> None:
         """Run again what was started from a chat and not closed, where its settings want that."""
         for one in started:
-            record = one.started
-            command = self._settings.commands.get(record.agent) if record else None
-            if record is None or command is None or not command.restore:
+            if one.started is None:
                 continue
-            cwd = _directory(record.cwd)
-            if cwd is None or not _is_within(cwd, command):
-                log.warning("agent.not_restored", session=one.session_id, cwd=record.cwd)
+            command = self._settings.commands.get(one.started.agent)
+            if command is not None and not command.restore:
                 continue
-            running = _Running(record.agent, record.alias, record.cwd, record.by)
+            why_not = _why_not_restored(one.started, command)
+            if command is None or why_not is not None:
+                self._gone(one.session_id, why_not or strings.AGENT_NOT_STARTED)
+                continue
+            running = _Running(one.started)
             running.settle(running.started(one.session_id))
             self._running[one.session_id] = running
             self._nursery.start_soon(self._run, one.session_id, running, command)
             log.info("agent.restored", session=one.session_id)
+
+    def _gone(self, session_id: SessionId, why: strings.Text) -> None:
+        """Let who works with it know that it does not come back."""
+        log.warning("agent.not_restored", session=session_id, reason=why.en)
+        self._nursery.start_soon(self._settings.notify, session_id, why)
 
     def _start(self, wish: agents.StartAgent) -> _Running | agents.NotStarted:
         command = self._settings.commands.get(wish.agent)
@@ -163,27 +187,48 @@ class _Agents:
         running = self._running.get(session_id)
         if running is not None:
             return running
-        if len(self._running) >= AGENTS_MAX:
-            return agents.NotStarted(why=strings.AGENTS_FULL.format(count=AGENTS_MAX))
-        theirs = sum(one.by == wish.by for one in self._running.values())
-        if theirs >= self._settings.per_person:
-            return agents.NotStarted(
-                why=strings.AGENTS_OF_PERSON.format(count=self._settings.per_person)
-            )
+        too_many = self._too_many(wish)
+        if too_many is not None:
+            return agents.NotStarted(why=too_many)
         named = wish.cwd or command.cwd or "~"
-        cwd = _directory(named)
+        cwd = directory(named)
         if cwd is None:
             return agents.NotStarted(why=strings.AGENT_NO_DIRECTORY.format(cwd=named))
-        if not _is_within(cwd, command):
+        if not is_within(cwd, command):
             return agents.NotStarted(
                 why=strings.AGENT_OUTSIDE.format(cwd=str(cwd), agent=wish.agent)
             )
         alias = clean(wish.alias or wish.agent)
-        running = _Running(wish.agent, alias, os.fspath(cwd), wish.by)
+        running = _Running(
+            StartedAgent(
+                agent=wish.agent,
+                alias=alias,
+                cwd=os.fspath(cwd),
+                by=wish.by,
+                topic_of=wish.topic_of,
+            ),
+            wish.key,
+        )
+        running.missing = tuple(name for name in command.env if name not in os.environ)
+        if running.missing:
+            log.warning("agent.environment_missing", agent=wish.agent, names=running.missing)
         self._running[session_id] = running
         self._nursery.start_soon(self._run, session_id, running, command)
         self._nursery.start_soon(self._watch_start, running)
         return running
+
+    def _too_many(self, wish: agents.StartAgent) -> strings.Text | None:
+        """Those of topics count per account, the others per person."""
+        if wish.topic_of is not None:
+            of_topics = sum(one.topic_of == wish.topic_of for one in self._running.values())
+            full = of_topics >= TOPIC_AGENTS_MAX
+            return strings.AGENTS_OF_TOPICS.format(count=TOPIC_AGENTS_MAX) if full else None
+        others = [one for one in self._running.values() if one.topic_of is None]
+        if len(others) >= AGENTS_MAX:
+            return strings.AGENTS_FULL.format(count=AGENTS_MAX)
+        if sum(one.by == wish.by for one in others) >= self._settings.per_person:
+            return strings.AGENTS_OF_PERSON.format(count=self._settings.per_person)
+        return None
 
     def _child(self, session_id: SessionId, running: _Running, command: AgentCommand) -> list[str]:
         return [
@@ -216,13 +261,15 @@ class _Agents:
     ) -> None:
         """Run it for the first time, to its end. One that has not become ready is over then."""
 
-        def take(line: bytes) -> None:
-            match starting.decode(line):
+        def take(report: bytes) -> None:
+            match starting.decode(report):
                 case starting.Ready(alias=alias):
                     running.alias = alias
                     running.settle(running.started(session_id))
+                case starting.Progress(line=line):
+                    running.line = quoted(line, LINE_CHARACTERS_MAX)
                 case starting.Failed(why=why):
-                    running.settle(agents.NotStarted(why=_failed(running.alias, why)))
+                    running.settle(agents.NotStarted(why=running.failed(why)))
 
         at = child.index("--")
         reporting = [*child[:at], "--report-start", *child[at:]]
@@ -256,6 +303,9 @@ class _Agents:
             await trio.sleep(pause_s * (1 + self._rng.random() / 4))
             pause_s = min(pause_s * 2, RESTART_MAX_S)
         log.error("agent.given_up", session=session_id)
+        alias = self._running[session_id].alias
+        gone = strings.AGENT_GIVEN_UP.format(alias=alias, count=RESTARTS_MAX)
+        await self._settings.notify(session_id, gone)
 
 
 async def _started_earlier(
@@ -282,65 +332,17 @@ async def _answer(wish: agents.StartAgent, running: _Running) -> None:
         wish.reply.send(running.outcome)
 
 
-def _directory(named: str) -> Path | None:
-    """Return where a directory really is; None: it is none, or can't be looked at.
-
-    People name it: an unknown user's home, a name that is too long and a directory of
-    somebody else are no reason to crash.
-    """
-    try:
-        path = Path(named).expanduser()
-        return path.resolve() if path.is_absolute() and path.is_dir() else None
-    except (OSError, RuntimeError, ValueError):
-        return None
-
-
-def _is_within(cwd: Path, command: AgentCommand) -> bool:
-    """Whether the agent may be started in this directory, by its configuration of now."""
-    roots = map(_directory, (command.cwd or "~", *command.roots))
-    return any(root is not None and cwd.is_relative_to(root) for root in roots)
-
-
 def _take_nothing(_line: bytes) -> None:
     """Take no report: nobody waits for one."""
 
 
-def _failed(alias: str, why: str) -> strings.Text:
-    """Return the answer to who wanted it started, the agent's own words as quoted lines."""
-    lines = [shown for line in why.splitlines() if (shown := quoted(line, LINE_CHARACTERS_MAX))]
-    first, *more = lines[: LINES_MAX + 1] or ["?"]
-    text = strings.AGENT_FAILED.format(alias=alias, why=first)
-    return text.plus("".join(f"\n> {line}" for line in more))
-
-
-async def run_process(command: list[str], take: Callable[[bytes], None]) -> int:
-    """Run the child to its end; cancelled, it is ended with its agent."""
-    process = await trio.lowlevel.open_process(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert process.stdout is not None
-    try:
-        async with process.stdout:
-            await _read_lines(process.stdout, take)
-        return await process.wait()
-    finally:
-        with trio.CancelScope(deadline=trio.current_time() + END_WITHIN_S, shield=True):
-            if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
-                await process.wait()  # noqa: ASYNC102  # shielded above, with a deadline
-        if process.returncode is None:
-            process.kill()
-
-
-async def _read_lines(output: trio.abc.ReceiveStream, take: Callable[[bytes], None]) -> None:
-    """Pass on each line until the output ends; of one that is too long, the end."""
-    rest = b""
-    with suppress(trio.BrokenResourceError):
-        async for chunk in output:
-            *lines, rest = (rest + chunk).split(b"\n")
-            rest = rest[-starting.REPORT_BYTES_MAX :]
-            for line in lines:
-                take(line)
+def _why_not_restored(record: StartedAgent, command: AgentCommand | None) -> strings.Text | None:
+    if command is None:
+        why = strings.NOT_CONFIGURED.format(agent=record.agent)
+    else:
+        cwd = directory(record.cwd)
+        if cwd is not None and is_within(cwd, command):
+            return None
+        why = strings.AGENT_NO_DIRECTORY if cwd is None else strings.AGENT_OUTSIDE
+        why = why.format(cwd=record.cwd, agent=record.agent)
+    return strings.AGENT_NOT_BACK.format(alias=record.alias, why=why)

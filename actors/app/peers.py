@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -86,13 +87,14 @@ def approvals_peers(
 
 
 def agents_settings(
-    settings: Settings, state: StateDir, adapters: Adapters
+    settings: Settings, state: StateDir, adapters: Adapters, sending: outbound.Peers
 ) -> agents.AgentsSettings:
     return agents.AgentsSettings(
         commands=settings.agents,
         per_person=settings.agents_per_person,
         state_dir=state.root,
         run_agent=adapters.run_agent,
+        notify=partial(outbound.notify, sending, settings.language),
     )
 
 
@@ -108,6 +110,7 @@ def intake_settings(
         attachments=state.attachments,
         mint_code=lambda: mint_code(adapters.below),
         topic_sessions=account.settings.topic_sessions,
+        topic_agent=account.settings.topic_agent,
     )
 
 

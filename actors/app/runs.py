@@ -149,7 +149,7 @@ class Runs:
 
     async def run_agents(self, *, task_status: trio.TaskStatus[None]) -> None:
         await agents.run(
-            agents_settings(self._of.settings, self._of.state, self._of.adapters),
+            agents_settings(self._of.settings, self._of.state, self._of.adapters, self._outbound),
             self._of.boxes.agents.receiver(),
             self._of.boxes.ownership.tx,
             rng=self._of.rng,

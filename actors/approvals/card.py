@@ -118,6 +118,7 @@ class ApprovalCard:
             reply = gateway.ReplyMessage(
                 message_id=place.message_id,
                 chat_id=place.chat_id,
+                in_thread=place.in_thread,
                 msg_type=msg_type,
                 content_json=content_json,
                 uuid=idempotency_key(purpose, self._approval.key),

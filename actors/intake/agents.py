@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+import trio
+
+from actors.intake.answers import Answers
+from actors.intake.marks import WaitingMarks
 from actors.intake.peers import COMMAND_WITHIN_S, Peers
 from actors.kit.mailbox import ask_or
 from actors.messages import agents, ownership
 from protocol import strings
-from protocol.ids import SessionId
+from protocol.ids import AccountId, SessionId
 from protocol.platform.events import MessageReceived
 from protocol.routing import roster
 from protocol.routing.roster import SessionView, StartedAgent
 from protocol.strings import Text
 
-NEW_ARGUMENTS_MAX = 3
+NEW_ARGUMENTS_MAX: Final = 3
+PROGRESS_AT_S: Final = (8.0, 25.0, 50.0)
+"""When a start that is not over says so, in seconds since it began."""
 
 
 class Agents:
-    def __init__(self, peers: Peers, names: tuple[str, ...]) -> None:
+    def __init__(
+        self, peers: Peers, answers: Answers, marks: WaitingMarks, names: tuple[str, ...]
+    ) -> None:
         self._to = peers
+        self._answers = answers
+        self._marks = marks
         self._names = names
 
     async def new(self, message: MessageReceived, args: tuple[str, ...]) -> Text:
@@ -28,23 +40,48 @@ class Agents:
         if not 1 <= len(args) <= NEW_ARGUMENTS_MAX:
             return strings.NEW_USAGE.format(known=", ".join(self._names) or strings.NOBODY)
         agent, alias, cwd = (*args, None, None)[:NEW_ARGUMENTS_MAX]
-        started: agents.Started | agents.NotStarted = await ask_or(
-            self._to.agents_tx,
-            lambda reply: agents.StartAgent(
-                key=message.message_id,
-                agent=agent or "",
-                alias=alias,
-                cwd=cwd,
-                by=message.sender_id,
-                reply=reply,
-            ),
-            within_s=agents.START_WITHIN_S + COMMAND_WITHIN_S,
-            otherwise=lambda _reason: agents.NotStarted(why=strings.AGENT_NOT_STARTED),
-        )
+        started = await self.start(message, agent or "", alias, cwd)
         if isinstance(started, agents.NotStarted):
             return started.why
+        return strings.AGENT_STARTED.format(alias=started.alias)
+
+    async def start(
+        self, message: MessageReceived, agent: str, alias: str | None, cwd: str | None
+    ) -> agents.Started | agents.NotStarted:
+        """Start an agent for the place of a message; once it is ready, put the place on it.
+
+        A start that takes its time shows that, by a mark at once and a line later on.
+        """
+        self._marks.put(message.message_id)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._show_progress, message, alias or agent)
+            started: agents.Started | agents.NotStarted = await ask_or(
+                self._to.agents_tx,
+                lambda reply: agents.StartAgent(
+                    key=message.message_id,
+                    agent=agent,
+                    alias=alias,
+                    cwd=cwd,
+                    by=message.sender_id,
+                    topic_of=_topic_of(message, self._to),
+                    reply=reply,
+                ),
+                within_s=agents.START_WITHIN_S + COMMAND_WITHIN_S,
+                otherwise=lambda _reason: agents.NotStarted(why=strings.AGENT_NOT_STARTED),
+            )
+            nursery.cancel_scope.cancel(reason="it is ready, or failed")
+        self._marks.clear(message.message_id)
+        if isinstance(started, agents.Started):
+            await self._put_on(message, started)
+        return started
+
+    async def _put_on(self, message: MessageReceived, started: agents.Started) -> None:
         record = StartedAgent(
-            agent=started.agent, alias=started.alias, cwd=started.cwd, by=message.sender_id
+            agent=started.agent,
+            alias=started.alias,
+            cwd=started.cwd,
+            by=message.sender_id,
+            topic_of=_topic_of(message, self._to),
         )
         await self._own(
             lambda reply: ownership.Expect(
@@ -56,7 +93,21 @@ class Agents:
                 place=self._to.place(message), session_id=started.session_id, reply=reply
             )
         )
-        return strings.AGENT_STARTED.format(alias=started.alias)
+
+    async def _show_progress(self, message: MessageReceived, agent: str) -> None:
+        waited_s = 0.0
+        for at_s in PROGRESS_AT_S:
+            await trio.sleep(at_s - waited_s)
+            waited_s = at_s
+            line: str = await ask_or(
+                self._to.agents_tx,
+                lambda reply: agents.FindProgress(key=message.message_id, reply=reply),
+                within_s=COMMAND_WITHIN_S,
+                otherwise=lambda _reason: "",
+            )
+            text = strings.AGENT_STARTING.format(agent=agent, seconds=f"{at_s:g}")
+            text = text.plus(f"\n> {line}" if line else "")
+            self._answers.send(message, text, f"start {at_s:g}")
 
     async def close(self, args: tuple[str, ...], state: ownership.ChatState) -> Text:
         """End an agent that was started here; without a name, the one the chat is on.
@@ -93,3 +144,7 @@ class Agents:
             otherwise=lambda _reason: ownership.Stored(done=False),
         )
         return stored.done
+
+
+def _topic_of(message: MessageReceived, peers: Peers) -> AccountId | None:
+    return None if message.topic is None else peers.account

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -33,6 +33,18 @@ class CardAnswer(msgspec.Struct, frozen=True):
 Answer = strings.Text | CardAnswer
 
 
+class Answerable(Protocol):
+    """What is answered: a message, its row, or its command."""
+
+    @property
+    def message_id(self) -> MessageId: ...
+    @property
+    def chat_id(self) -> ChatId: ...
+    @property
+    def topic(self) -> str | None:
+        """Set where its topic is a place of its own."""
+
+
 class Answers:
     """Plain text replies to people, each in a task of its own; nobody waits for one."""
 
@@ -47,21 +59,19 @@ class Answers:
         self._language = language
         self._under_way = 0
 
-    def send(self, message_id: MessageId, chat_id: ChatId, text: strings.Text, what: str) -> None:
+    def send(self, to: Answerable, text: strings.Text, what: str) -> None:
         """Reply to a message. *what* distinguishes this answer from others to the same message."""
         if self._under_way >= ANSWERS_MAX:
-            log.warning("feishu.answer_dropped", message=message_id, what=what)
+            log.warning("feishu.answer_dropped", message=to.message_id, what=what)
             return
-        self._start(self.reply(message_id, chat_id, text, what))
+        self._start(self.reply(to, text, what))
 
-    async def deliver(
-        self, message_id: MessageId, chat_id: ChatId, text: Answer, what: str
-    ) -> bool:
+    async def deliver(self, to: Answerable, text: Answer, what: str) -> bool:
         """Reply to a message, and wait; return whether there is nothing more to be done.
 
         That is when it is out, or can't be: the message is gone, for example.
         """
-        operation = self.reply(message_id, chat_id, text, what)
+        operation = self.reply(to, text, what)
         return not isinstance(await self._until_answered(operation), NoAnswer)
 
     def post(self, chat_id: ChatId, text: strings.Text, uuid: str) -> None:
@@ -75,16 +85,15 @@ class Answers:
             )
         )
 
-    def reply(
-        self, message_id: MessageId, chat_id: ChatId, text: Answer, what: str
-    ) -> gateway.ReplyMessage:
-        """Return the call that replies to a message."""
+    def reply(self, to: Answerable, text: Answer, what: str) -> gateway.ReplyMessage:
+        """Return the call that replies to a message, in its topic."""
         return gateway.ReplyMessage(
-            message_id=message_id,
-            chat_id=chat_id,
+            message_id=to.message_id,
+            chat_id=to.chat_id,
+            in_thread=to.topic is not None,
             msg_type="interactive" if isinstance(text, CardAnswer) else "text",
             content_json=text.card if isinstance(text, CardAnswer) else self._json(text),
-            uuid=idempotency_key(message_id, what),
+            uuid=idempotency_key(to.message_id, what),
         )
 
     def start(self, operation: gateway.Operation) -> None:

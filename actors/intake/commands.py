@@ -41,15 +41,15 @@ class Commands:
         peers: Peers,
         stopper: Stopper,
         marks: WaitingMarks,
+        agents: Agents,
         *,
-        agents: tuple[str, ...],
         reply_mode: ReplyMode,
         now_ms: Callable[[], int],
     ) -> None:
         self._to = peers
         self._stopper = stopper
         self._marks = marks
-        self._agents = Agents(peers, agents)
+        self._agents = agents
         self._choosing = Choosing(peers, stopper)
         self._resuming = Resuming(peers, stopper)
         self._reply_mode = reply_mode
@@ -108,6 +108,9 @@ class Commands:
                 return strings.DOCTOR_NOT_ALLOWED
             case Name.DOCTOR:
                 return await doctor.examine(self._to, state, self._now_ms)
+            case Name.NEW if message.topic is not None:
+                # For whoever may write in the topic; these are counted apart.
+                return await self._agents.new(message, command.args)
             case Name.NEW | Name.CLOSE if not self._stopper.is_admin(message.sender_id):
                 return strings.AGENT_NOT_ALLOWED
             case Name.NEW:
@@ -249,6 +252,7 @@ class Commands:
             lambda reply: journal.FindHistory(
                 account=self._to.account,
                 chat_id=message.chat_id,
+                topic=message.topic,
                 message_id=message.parent_id,
                 reply=reply,
             ),

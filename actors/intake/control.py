@@ -41,6 +41,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Distinguishes its answer from others to the same message."""
     work: Callable[[], Awaitable[Answer | None]]
     """Does it, and returns the answer; None: what it did shows by itself."""
+    topic: str | None = None
     repeatable: bool = True
     """Whether doing it twice is the same as doing it once."""
 
@@ -120,9 +121,7 @@ class Control:
 
     async def _answer(self, job: Job, text: Answer | None) -> None:
         """Send the answer until it is out, then close the row."""
-        while text is not None and not await self._answers.deliver(
-            job.message_id, job.chat_id, text, job.what
-        ):
+        while text is not None and not await self._answers.deliver(job, text, job.what):
             log.warning("feishu.answer_waits", message=job.message_id, what=job.what)
             await trio.sleep(ANSWER_AGAIN_S)
         await close_row(self._to.journal_tx, job.row_id, RowState.COMMAND, job.what, self._now_ms())

@@ -82,9 +82,7 @@ class Pairing:
 
     async def _send_code(self, message: MessageReceived, request: pairing.Request) -> None:
         text = strings.PAIRING_GROUP if request.kind == "group" else strings.PAIRING_DIRECT
-        operation = self._answers.reply(
-            message.message_id, message.chat_id, text.format(code=request.code), "pairing"
-        )
+        operation = self._answers.reply(message, text.format(code=request.code), "pairing")
         outcome = await call(self._to.gateway_tx, operation, gateway.Priority.CREATE)
         sent = isinstance(outcome, MessageSent)
         if not sent:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 import trio
 
+from actors.intake.agents import Agents
 from actors.intake.answers import Answers
 from actors.intake.attachments import Fetcher
 from actors.intake.commands import Commands
@@ -19,6 +20,7 @@ from actors.intake.prompts import Prompts
 from actors.intake.reading import Reading
 from actors.intake.settings import IntakeSettings
 from actors.intake.stop import Stopper
+from actors.intake.topic_agents import TopicAgents
 from actors.intake.topics import Topics
 
 
@@ -33,6 +35,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     control: Control
     prompts: Prompts
     topics: Topics
+    topic_agents: TopicAgents
     reading: Reading
 
     @property
@@ -55,6 +58,7 @@ def parts_of(
     )
     stopper = Stopper(peers, answers, lambda: pairing.policy)
     marks = WaitingMarks(peers, answers, nursery)
+    starter = Agents(peers, answers, marks, settings.agents)
     return Parts(
         pairing=pairing,
         stopper=stopper,
@@ -64,7 +68,7 @@ def parts_of(
             peers,
             stopper,
             marks,
-            agents=settings.agents,
+            starter,
             reply_mode=settings.session_reply_mode,
             now_ms=now_ms,
         ),
@@ -80,5 +84,6 @@ def parts_of(
             is_admin=stopper.is_admin,
         ),
         topics=Topics(peers, nursery, everywhere=settings.topic_sessions, now_ms=now_ms),
+        topic_agents=TopicAgents(peers, answers, starter, nursery, agent=settings.topic_agent),
         reading=Reading(),
     )

@@ -125,6 +125,8 @@ class Presses:
             content=asking.content(found.questions, answers),
             by_admin=self._stopper.is_admin(action.operator_id),
             create_time_ms=event.received_at_ms,
+            thread_id=found.topic,
+            topic=found.topic,
             details={"answers": found.question_id},
         )
         last_card = asking.answered_card(found.questions, answers, action.operator_id)

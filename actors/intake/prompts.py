@@ -223,7 +223,7 @@ class Prompts:
             alias=target.alias if target else "", count=ownership.WAITING_ROWS_MAX
         )
         message = held.prompt
-        delivered = await self._answers.deliver(message.message_id, message.chat_id, text, "full")
+        delivered = await self._answers.deliver(message, text, "full")
         await self._to.intake_tx.send(
             intake.RefusalSent(row_id=held.row_ids[0], delivered=delivered)
         )
@@ -263,4 +263,4 @@ class Prompts:
         text = strings.NO_SESSION
         if self._agents:
             text = text.joined(strings.NO_SESSION_START_ONE.format(agent=self._agents[0]))
-        self._answers.send(message.message_id, message.chat_id, text, "nobody")
+        self._answers.send(message, text, "nobody")

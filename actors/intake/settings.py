@@ -26,3 +26,5 @@ class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A new pairing code, from a cryptographic source."""
     topic_sessions: bool = False
     """Whether each topic is a place of its own in every group, not only in topic groups."""
+    topic_agent: str | None = None
+    """The agent that the first message of a topic starts."""

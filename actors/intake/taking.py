@@ -121,6 +121,10 @@ class Taking:
             return  # what its group is is being asked; the row is read again then
         message = placed
         if isinstance(wanted, command.Prompt):
+            if self._parts.topic_agents.wanted(message):
+                place = self._to.place(message)
+                self._parts.prompts.add_barrier(place, event.row_id, moves=True)
+                self._parts.topic_agents.start(event.row_id, message)
             await self._parts.prompts.take(event, message, gate.prompted(content, wanted))
             return
         await self._parts.prompts.make_ready()  # what came before it stays before it
@@ -152,6 +156,7 @@ class Taking:
             place=self._to.place(message),
             chat_id=message.chat_id,
             message_id=message.message_id,
+            topic=message.topic,
             what=what,
             work=work,
             repeatable=repeatable,

@@ -116,24 +116,25 @@ def correspondent(db: Db, message: journal.Correspondent) -> journal.Corresponde
 def note_sent(db: Db, message: journal.NoteSent) -> Later[journal.Done]:
     return change(
         db,
-        "INSERT INTO sent (message_id, account, chat_id, sent_at) VALUES (?1, ?2, ?3, ?4)"
-        " ON CONFLICT DO NOTHING",
+        "INSERT INTO sent (message_id, account, chat_id, sent_at, topic)"
+        " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
         message.message_id,
         message.account,
         message.chat_id,
         message.at_ms,
+        message.topic,
     )
 
 
 def where_is(db: Db, message: journal.WhereIs) -> journal.MessageAt | None:
     """Find a message people sent us, or one of ours."""
     own = db.execute(
-        "SELECT account, chat_id FROM sent WHERE message_id = ?1", message.message_id
+        "SELECT account, chat_id, topic FROM sent WHERE message_id = ?1", message.message_id
     ).one()
     found = own
     for account in () if own else message.accounts:
         found = db.execute(
-            "SELECT account, chat_id FROM inbound WHERE account = ?1 AND message_key = ?2"
+            "SELECT account, chat_id, topic FROM inbound WHERE account = ?1 AND message_key = ?2"
             " AND chat_id IS NOT NULL AND state <> 'refused'",
             account,
             message.message_id,
@@ -143,7 +144,10 @@ def where_is(db: Db, message: journal.WhereIs) -> journal.MessageAt | None:
     if found is None:
         return None
     return journal.MessageAt(
-        account=AccountId(found[0]), chat_id=ChatId(found[1]), ours=own is not None
+        account=AccountId(found[0]),
+        chat_id=ChatId(found[1]),
+        ours=own is not None,
+        topic=found[2],
     )
 
 

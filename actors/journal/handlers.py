@@ -34,6 +34,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     journal.DropWaiting: waiting.drop_waiting,
     journal.DropMessage: waiting.drop_message,
     journal.FindHistory: history.find_history,
+    journal.TopicHad: history.topic_had,
     journal.Close: rows.close,
     journal.ClaimCommand: commands.claim_command,
     journal.NoteAnswer: commands.note_answer,

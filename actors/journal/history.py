@@ -29,12 +29,29 @@ def find_history(db: Db, message: journal.FindHistory) -> MessageHistory | None:
             message.message_id,
             message.chat_id,
         )
+    if message.topic is not None:
+        return _history(
+            db,
+            "account = ?1 AND topic = ?2 ORDER BY row_id DESC LIMIT 1",
+            message.account,
+            message.topic,
+        )
     return _history(
         db,
-        "account = ?1 AND chat_id = ?2 ORDER BY row_id DESC LIMIT 1",
+        "account = ?1 AND chat_id = ?2 AND topic IS NULL ORDER BY row_id DESC LIMIT 1",
         message.account,
         message.chat_id,
     )
+
+
+def topic_had(db: Db, message: journal.TopicHad) -> bool:
+    found = db.execute(
+        "SELECT 1 FROM inbound WHERE account = ?1 AND topic = ?2 AND row_id < ?3 LIMIT 1",
+        message.account,
+        message.topic,
+        message.before_row,
+    )
+    return found.one() is not None
 
 
 def explain(db: Db, message: journal.Explain) -> journal.Explained | None:

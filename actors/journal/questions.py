@@ -76,12 +76,13 @@ def answer_question(db: Db, message: journal.AnswerQuestion) -> journal.Done:
         message.row_id,
     )
     db.execute(
-        "UPDATE inbound SET state = 'ready', chat_id = ?1, routed_to = ?2, message_key = ?3"
-        " WHERE row_id = ?4",
+        "UPDATE inbound SET state = 'ready', chat_id = ?1, routed_to = ?2, message_key = ?3,"
+        " topic = ?5 WHERE row_id = ?4",
         message.prompt.chat_id,
         message.session_id,
         message.card_id,
         message.row_id,
+        message.prompt.topic,
     )
     db.execute(
         "INSERT INTO approval (message_id, account, last_card) VALUES (?1, ?2, ?3)"

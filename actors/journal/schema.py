@@ -253,6 +253,11 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ) WITHOUT ROWID;
     CREATE INDEX conversation_used ON conversation (used_at);
     """,
+    # The last message of a topic that is a place, and its first; and where ours went.
+    """
+    CREATE INDEX inbound_topic ON inbound (account, topic, row_id) WHERE topic IS NOT NULL;
+    ALTER TABLE sent ADD COLUMN topic TEXT;
+    """,
 )
 """``MIGRATIONS[n]`` brings a journal of version n to version n + 1; one that was ever
 released is never edited here, only followed by another one."""

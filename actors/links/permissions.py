@@ -59,6 +59,7 @@ class Permissions:
             sender_id=prompt.sender_id,
             chat_type=prompt.chat_type,
             lease_epoch=row.lease_epoch,
+            in_thread=prompt.thread_id is not None,
         )
         if len(self._places) > TURNS_MAX:
             del self._places[next(iter(self._places))]
@@ -73,6 +74,7 @@ class Permissions:
             sender_id=place.sender_id,
             chat_type=place.chat_type,
             lease_epoch=0,
+            in_thread=place.thread_id is not None,
         )
 
     async def ask(self, request: wire.PermissionRequest) -> None:

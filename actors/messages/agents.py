@@ -9,7 +9,7 @@ import msgspec
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from protocol.agents import starting
-from protocol.ids import OpenId, SessionId
+from protocol.ids import AccountId, OpenId, SessionId
 from protocol.strings import Text
 
 START_WITHIN_S: Final = starting.WITHIN_S + 10.0
@@ -45,7 +45,16 @@ class StartAgent(Message, frozen=True, kw_only=True):
     cwd: str | None
     by: OpenId
     """Who asks: each person may have a few at a time."""
+    topic_of: AccountId | None = None
+    """Whose topic it is for: those count per account, not per person."""
     reply: Reply[Started | NotStarted]
+
+
+class FindProgress(Message, frozen=True, kw_only=True):
+    """Ask for the last line that an agent wrote which is being started; empty: none."""
+
+    key: str
+    reply: Reply[str]
 
 
 class EndAgent(Message, frozen=True, kw_only=True):
@@ -55,4 +64,4 @@ class EndAgent(Message, frozen=True, kw_only=True):
     reply: Reply[bool]
 
 
-AgentsMessage = StartAgent | EndAgent
+AgentsMessage = StartAgent | FindProgress | EndAgent

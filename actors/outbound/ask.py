@@ -56,6 +56,7 @@ async def ask(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> str:
                 chat_type="group" if known is None else known.chat.chat_type,
                 questions=questions,
                 asked_at_ms=now_ms,
+                topic=None if to is None else to.topic,
             ),
             forget_before_ms=now_ms - OPEN_MS_MAX,
             open_max=OPEN_MAX,

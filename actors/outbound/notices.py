@@ -53,6 +53,7 @@ async def _send(
         operation = gateway.ReplyMessage(
             message_id=place.message_id,
             chat_id=place.chat_id,
+            in_thread=True,
             msg_type="text",
             content_json=content,
             uuid=uuid,

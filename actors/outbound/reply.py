@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 import trio
 
 from actors.messages import gateway, journal, ownership
@@ -35,13 +36,20 @@ async def reply(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> str:
     files = await read_files(peers, caller, args)
     messages = Messages(peers, account, chat_id, to)
     await messages.send_all(text, files)
-    await _answered(peers, session_id, chat_id, to)
+    await _answered(peers, session_id, chat_id, None if to is None else to.message_id)
     return messages.done()
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The message that is replied to, and its topic where that is a place of its own."""
+
+    message_id: MessageId
+    topic: str | None = None
 
 
 async def target(
     peers: Peers, session_id: SessionId, chat_id: ChatId, message_id: object
-) -> MessageId | None:
+) -> Target | None:
     """Return the message to reply to. One of another chat would be a way around the gate."""
     if message_id is None or message_id == "":
         return None
@@ -50,7 +58,7 @@ async def target(
     found = await peers.message_at(session_id, MessageId(message_id))
     if found.chat_id != chat_id:
         raise ToolError(f"message {message_id} is in chat {found.chat_id}, not {chat_id}")
-    return MessageId(message_id)
+    return Target(MessageId(message_id), found.topic)
 
 
 class Messages:
@@ -60,7 +68,7 @@ class Messages:
     """
 
     def __init__(
-        self, peers: Peers, account: AccountId, chat_id: ChatId, to: MessageId | None
+        self, peers: Peers, account: AccountId, chat_id: ChatId, to: Target | None
     ) -> None:
         self._peers = peers
         self._account = account
@@ -105,6 +113,7 @@ class Messages:
                 account=self._account,
                 chat_id=self._landed_in,
                 at_ms=self._peers.now_ms(),
+                topic=None if self._to is None else self._to.topic,
                 reply=reply,
             )
         )
@@ -115,8 +124,9 @@ class Messages:
             outcome = await self._peers.call(
                 self._account,
                 gateway.ReplyMessage(
-                    message_id=self._to,
+                    message_id=self._to.message_id,
                     chat_id=self._chat_id,
+                    in_thread=self._to.topic is not None,
                     msg_type=content.msg_type,
                     content_json=content.content_json,
                     uuid=idempotency_key("reply", self._call_id, number),

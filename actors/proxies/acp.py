@@ -27,6 +27,7 @@ from protocol.agents import starting
 from protocol.wire import messages as wire
 
 PARENT_EVERY_S: Final = 1.0
+PROGRESS_EVERY_S: Final = 1.0
 
 
 class AcpSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +55,9 @@ async def serve(settings: AcpSettings) -> None:
         link_changed: LinkChanged = conversations
         if settings.reports_start:
             conversations.none_earlier()
+            runner.wrote = ProgressReporter()
             failure = await runner.start()
+            runner.wrote = lambda _line: None
             link_changed = StartReporter(link_changed)
         if failure is None:
             async with open_proxy(settings.proxy, link_changed=link_changed) as proxy:
@@ -88,6 +91,18 @@ class StartReporter:
         elif isinstance(why, Refused) and not isinstance(why, StandingBy):
             self._reported = True
             _report(starting.Failed(str(why)))
+
+
+class ProgressReporter:
+    """Reports what the agent writes while it starts, a line a second at most."""
+
+    def __init__(self) -> None:
+        self._next_at = trio.current_time()
+
+    def __call__(self, line: str) -> None:
+        if trio.current_time() >= self._next_at:
+            self._next_at = trio.current_time() + PROGRESS_EVERY_S
+            _report(starting.Progress(line))
 
 
 def _report(report: starting.Report) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -42,6 +42,8 @@ class AgentProcess:
         self._redaction = redaction
         self._stderr_read = trio.Event()
         self._tail: deque[tuple[float, str]] = deque(maxlen=TAIL_LINES)
+        self.wrote: Callable[[str], None] = lambda _line: None
+        """Called with each line of its standard error; must not block."""
 
     async def read_stderr(self) -> None:
         """Keep the last lines, for whoever asks why it ended."""
@@ -61,6 +63,7 @@ class AgentProcess:
         if text and not text[0].isspace() and not text.startswith("Traceback "):
             shown = self._redaction.text(text)[:TAIL_LINE_CHARACTERS_MAX]
             self._tail.append((trio.current_time(), shown))
+            self.wrote(shown)
 
     async def how_it_ended(self) -> str:
         """Say so; waits a moment for the process to be gone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -52,6 +52,11 @@ class Runner:
         """While another conversation is taken up: no prompt is given meanwhile."""
         self._chosen: dict[str, str] = {}
         self._last_words: list[str] = []
+        self.wrote: Callable[[str], None] = lambda _line: None
+        """Called with what the agent writes on its standard error."""
+
+    def _agent_wrote(self, line: str) -> None:
+        self.wrote(line)
 
     async def start(self) -> StartFailed | None:
         """Start the agent before the session attaches; return why it could not be started."""
@@ -241,6 +246,7 @@ class Runner:
             os.environ,
             self._inside,
         )
+        process.wrote = self._agent_wrote
         failure: AgentFailed | None = None
         try:
             async with trio.open_nursery() as nursery:

@@ -44,6 +44,7 @@ async def _notify_if_unread(given: lane.Given, peers: Peers) -> None:
     notice = gateway.ReplyMessage(
         message_id=prompt.message_id,
         chat_id=prompt.chat_id,
+        in_thread=prompt.topic is not None,
         msg_type="text",
         content_json=msgspec.json.encode({"text": text}).decode(),
         # The same for every offer of the message: it is sent once.

@@ -23,7 +23,13 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     why: str
 
 
-Report = Ready | Failed
+class Progress(msgspec.Struct, frozen=True, tag="progress"):
+    """It is not ready yet; the last line that the agent wrote on its standard error."""
+
+    line: str
+
+
+Report = Ready | Failed | Progress
 _DECODER: Final[msgspec.json.Decoder[Report]] = msgspec.json.Decoder(Report)
 
 

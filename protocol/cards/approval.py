@@ -40,6 +40,8 @@ class Place(Struct, frozen=True, kw_only=True):
     sender_id: OpenId
     chat_type: str
     lease_epoch: int
+    in_thread: bool = False
+    """Whether that message is in a topic."""
 
 
 class Shown(Struct, frozen=True, kw_only=True):

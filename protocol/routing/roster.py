@@ -11,7 +11,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from protocol import strings
-from protocol.ids import OpenId, PlaceKey, SessionId
+from protocol.ids import AccountId, OpenId, PlaceKey, SessionId
 from protocol.quoted import quoted
 from protocol.routing.command import Ambiguous, Matched, NoMatch, match_alias
 from protocol.wire.vocabulary import Role
@@ -33,6 +33,8 @@ class StartedAgent(Struct, frozen=True, kw_only=True):
     alias: str
     cwd: str
     by: OpenId
+    topic_of: AccountId | None = None
+    """Of one that was started for a topic: the account."""
 
 
 class KnownSession(Struct, frozen=True, kw_only=True):

@@ -167,6 +167,7 @@ async def test_an_agent_comes_back_with_the_daemon_and_its_conversation(
             await daemon.wait(within_s=15)
         log.unlink()
         async with open_daemon(platform, state_dir, **given):
+            assert await chat.next_text() == "robot was started again; the conversation goes on."
             await chat.send("blocks")
             await platform.wait_cards(1, "blocks ['text'] run ", "Done · ")
             assert log.read_text() == "session/load\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from tests.daemon.test_ask import submit
 from tests.daemon.test_commands import Chat, end, take, worker
 from tests.kit.daemon import open_daemon, open_platform
+from tests.kit.raw_proxy import session
 
 Map = dict[str, Any]
+AGENT = Path(__file__).parents[1] / "fakes" / "remembering_agent.py"
 TOPIC_GROUPS = ("topic_mode", "every_message")
 
 
@@ -177,3 +181,89 @@ async def test_what_a_turn_shows_is_in_its_topic_its_ping_too(state_dir: Path) -
             if one["sender"]["type"] == "app"
         ]
         assert [one["thread_id"] for one in ours] == [other, thread, thread, thread]
+
+
+async def test_an_agent_is_started_for_each_topic_by_its_first_message(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    """No admin is needed; what a person may start does not count; its end is the topic's."""
+    command = [sys.executable, str(AGENT), str(tmp_path / "store")]
+    options = {
+        "agents": {"fake": {"command": command, "cwd": str(tmp_path)}},
+        "agentsPerPerson": 0,
+        "topicAgent": "fake",
+    }
+    async with (
+        open_group(state_dir, "topic_mode", **options) as group,
+        worker(state_dir, "boss", "dispatcher") as boss,
+    ):
+        cards = group.platform.wait_cards
+        one, _ = await group.topic("first")
+        await cards(1, "first.", "Done · ")
+        listed = await group.asks(one, "/sessions")
+        assert "- fake (" in listed.splitlines()[2]
+        assert listed.splitlines()[2].endswith("[current]")
+        await group.send("second", mention_bot=True, thread_id=one)
+        await cards(1, "@larkd first, @larkd second.", "Done · ")
+        # In another topic that asks for one itself, which is no admin's either.
+        two, _ = await group.topic("/new fake other")
+        assert await group.next_text() == "Started other."
+        await group.send("elsewhere", mention_bot=True, thread_id=two)
+        await cards(1, "elsewhere.", "Done · ")
+        assert await group.asks(two, "/close") == "Only an admin can start or close agents."
+        # The topic goes back to its chat: that starts no other one.
+        assert await group.asks(one, "/use -") == "Switched to boss (previous: fake)"
+        await group.send("for boss", mention_bot=True, thread_id=one)
+        assert (await take(boss))["content"].endswith("for boss")
+        chat_id = group.chat["chat_id"]
+        assert [*(await bindings(boss))] == [f"{chat_id}#{two}"]
+        shown = {
+            one["thread_id"]
+            for one in await group.platform.messages(group.chat)
+            if one["sender"]["type"] == "app"
+        }
+        assert shown == {one, two}
+
+
+async def test_why_a_topics_agent_did_not_start_is_said_and_the_message_goes_to_the_chat(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    agents = {"fake": {"command": ["/nowhere/agent"], "cwd": str(tmp_path)}}
+    async with (
+        open_group(state_dir, "topic_mode", agents=agents, topicAgent="fake") as group,
+        worker(state_dir, "boss", "dispatcher") as boss,
+    ):
+        await group.topic("first")
+        assert (await group.next_text()).startswith("fake did not start: /nowhere/agent")
+        assert (await take(boss))["content"].endswith("first")
+
+
+async def test_what_is_asked_in_a_topic_is_answered_and_explained_there(state_dir: Path) -> None:
+    async with (
+        open_group(state_dir, "topic_mode") as group,
+        session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
+    ):
+        one, message = await group.topic("first")
+        await take(boss)
+        two, _ = await group.topic("/why")
+        assert (await group.next_text()).startswith("Nothing is known of that message")
+        assert "received" in await group.asks(one, "/why")
+        options = [{"label": "red"}, {"label": "blue"}]
+        asked = await boss.tool(
+            "ask",
+            chat_id=group.chat["chat_id"],
+            message_id=message["message_id"],
+            questions=[{"question": "Which?", "options": options}],
+        )
+        assert asked["ok"]
+        (card,) = [
+            one
+            for one in await group.platform.messages(group.chat)
+            if one["msg_type"] == "interactive"
+        ]
+        assert card["thread_id"] == one
+        await submit(group.platform, card, form_value={"choice_0": "0", "text_0": ""})
+        answer = await take(boss)
+        assert answer["meta"]["thread_id"] == one
+        assert answer["content"] == "Which?: red"
+        assert two != one

@@ -94,6 +94,7 @@ from actors.messages.journal.rows import (
     SaveLease,
     SaveSession,
     SaveUnread,
+    TopicHad,
     Unprepared,
     Waiting,
     WaitingRow,
@@ -108,6 +109,7 @@ JournalMessage = (
     | DropWaiting
     | DropMessage
     | FindHistory
+    | TopicHad
     | Close
     | ClaimCommand
     | NoteAnswer
@@ -230,6 +232,7 @@ __all__ = [
     "SaveLease",
     "SaveSession",
     "SaveUnread",
+    "TopicHad",
     "TurnPlace",
     "TypingEntry",
     "TypingLeft",

@@ -25,6 +25,8 @@ class OpenQuestion(msgspec.Struct, frozen=True, kw_only=True):
     chat_type: Literal["p2p", "group"]
     questions: tuple[Question, ...]
     asked_at_ms: int
+    topic: str | None = None
+    """Of its card, where that is a place of its own."""
 
 
 class EnterQuestion(Message, frozen=True, kw_only=True):

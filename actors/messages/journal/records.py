@@ -155,6 +155,8 @@ class NoteSent(Message, frozen=True, kw_only=True):
     account: AccountId
     chat_id: ChatId
     at_ms: int
+    topic: str | None = None
+    """Where its topic is a place of its own."""
     reply: Reply[Done | Failed]
 
 
@@ -162,6 +164,8 @@ class MessageAt(msgspec.Struct, frozen=True, kw_only=True):
     account: AccountId
     chat_id: ChatId
     ours: bool
+    topic: str | None = None
+    """Where its topic is a place of its own."""
 
 
 class WhereIs(Message, frozen=True, kw_only=True):

@@ -178,8 +178,19 @@ class FindHistory(Message, frozen=True, kw_only=True):
 
     account: AccountId
     chat_id: ChatId
+    topic: str | None
+    """Where a topic is a place of its own, the latest one is of that place."""
     message_id: MessageId | None
     reply: Reply[MessageHistory | Failed | None]
+
+
+class TopicHad(Message, frozen=True, kw_only=True):
+    """Ask whether a topic, a place of its own, had a prompt before this row."""
+
+    account: AccountId
+    topic: str
+    before_row: RowId
+    reply: Reply[bool | Failed]
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,6 +33,26 @@ async def test_a_command_that_is_read_twice_acts_once(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_start_that_takes_long_shows_how_far_it_is(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
+        await nursery.start(world.run_intake)
+        await trio.sleep(1)
+        world.start_agent_s = 30.0
+        await world.send("/new codex robot")
+        await trio.sleep(2)
+        assert (world.answers(), world.marks) == ([], ["r"])
+        await trio.sleep(40)
+        assert world.answers() == [
+            "⏳ robot is starting (8 s)…\n> fetching codex",
+            "⏳ robot is starting (25 s)…\n> fetching codex",
+            "Started codex.",
+        ]
+        assert world.marks == []
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("comes_s", [0.0, 8.0, 60.0])
 async def test_a_waiting_mark_goes_however_late_its_call_is_carried_out(
     autojump_clock: MockClock, tmp_path: Path, comes_s: float

@@ -252,15 +252,22 @@ class World:
                     self.recalled.append(message_id)
 
     async def run_agents(self) -> None:
-        async for one in self.agents_rx:
-            if isinstance(one, agents.StartAgent):
-                self.started.append(one.agent)
-                await trio.sleep(self.start_agent_s)
-                one.reply.send(
-                    agents.Started(
-                        session_id=SessionId("agent-1"), agent=one.agent, alias="codex", cwd="/w"
-                    )
-                )
+        async with trio.open_nursery() as nursery:
+            async for one in self.agents_rx:
+                match one:
+                    case agents.StartAgent():
+                        nursery.start_soon(self._start_agent, one)
+                    case agents.FindProgress():
+                        one.reply.send("fetching codex")
+
+    async def _start_agent(self, wish: agents.StartAgent) -> None:
+        self.started.append(wish.agent)
+        await trio.sleep(self.start_agent_s)
+        wish.reply.send(
+            agents.Started(
+                session_id=SessionId("agent-1"), agent=wish.agent, alias="codex", cwd="/w"
+            )
+        )
 
     async def call_platform(self) -> None:
         async with trio.open_nursery() as nursery:

@@ -182,12 +182,15 @@ class JournalClient:
             )
         )
 
-    def history(self, key: str | None = None, chat: str = "oc_1") -> MessageHistory | None:
+    def history(
+        self, key: str | None = None, chat: str = "oc_1", topic: str | None = None
+    ) -> MessageHistory | None:
         """Ask what became of a message, or of the chat's latest."""
         found: MessageHistory | None = self.ask(
             journal.FindHistory(
                 account=ACCOUNT,
                 chat_id=ChatId(chat),
+                topic=topic,
                 message_id=None if key is None else MessageId(key),
                 reply=NOBODY,
             )

@@ -63,7 +63,7 @@ def lost_answer() -> Iterator[None]:
         await self._to.intake_tx.send(intake.CommandDone(row_id=job.row_id, place=job.place))
         await self._to.intake_tx.send(intake.CommandClosed(row_id=job.row_id))
         if isinstance(text, strings.Text):
-            self._answers.send(job.message_id, job.chat_id, text, job.what)
+            self._answers.send(job, text, job.what)
 
     with replaced(Control, _carry_out=carry_out):
         yield
