@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import msgspec
 import trio
 
 from actors.cli import qr, terminal
+from actors.cli.app_set_up import App, as_map, offered_service, summary
 from actors.cli.channel import checked, read_secret, refused, target
 from actors.cli.output import CommandFailed, Output, as_json
 from actors.feishu.gateway import describe
@@ -24,8 +24,6 @@ from actors.feishu.http import Platform
 from actors.feishu.inspection import Inspection, connect_once, inspect
 from actors.feishu.registration import Registrar, Unreachable
 from actors.host import config_edit, config_file
-from actors.host.advice import command_for
-from protocol.config.keys import FEISHU_URL, LARK_URL
 from protocol.config.places import StateDir
 from protocol.config.settings import ConfigurationError
 from protocol.platform import registration
@@ -38,25 +36,6 @@ NEW_APP_AGAIN_S: Final = 2.0
 _MINUTE_S: Final = 60
 
 ResultT = TypeVar("ResultT")
-
-
-class App(msgspec.Struct, frozen=True, kw_only=True):
-    """The app that is being set up."""
-
-    app_id: str
-    app_secret: str
-    domain: str
-    """As in the configuration: feishu, lark or a URL."""
-    open_id: str | None = None
-    """Who made it by the scan: admitted, and admin."""
-    is_new: bool = False
-
-    def __repr__(self) -> str:
-        return f"App({self.app_id})"
-
-    @property
-    def base_url(self) -> str:
-        return {"feishu": FEISHU_URL, "lark": LARK_URL}.get(self.domain, self.domain)
 
 
 def run(state: StateDir, parsed: argparse.Namespace) -> Output:
@@ -82,8 +61,10 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
             "stopped; nothing was written" if not path.exists() else "stopped"
         ) from None
     if parsed.json:
-        return Output(as_json(_as_map(app, found, written, problem)))
-    return Output("\n".join(_summary(state, app, found, written, problem)))
+        return Output(as_json(as_map(app, found, written, problem)))
+    for line in summary(app, found, written, problem):
+        show.line(line)
+    return Output("\n".join(offered_service(state, written.config)))
 
 
 def _run(function: Callable[..., Awaitable[ResultT]], *args: object) -> ResultT:
@@ -302,75 +283,3 @@ def _write(path: Path, app: App, parsed: argparse.Namespace) -> config_edit.Writ
 async def _connect(app: App) -> str | None:
     async with Platform(app.base_url, app.app_id, app.app_secret) as platform:
         return await connect_once(platform)
-
-
-# ── the end ─────────────────────────────────────────────────────────────────
-
-
-def grant_link(app: App, found: Inspection) -> str:
-    """The page where everything that is missing can be granted at once."""
-    return registration.grant_link(app.base_url, app.app_id, found.missing)
-
-
-def _as_map(
-    app: App, found: Inspection, written: config_edit.Written, problem: str | None
-) -> dict[str, Any]:
-    bot = found.bot
-    return {
-        "app_id": app.app_id,
-        "domain": app.domain,
-        "account": written.account,
-        "config": str(written.config),
-        "admin": app.open_id,
-        "bot": {"name": bot.name, "open_id": bot.open_id} if isinstance(bot, BotInfo) else None,
-        "scopes": dict(found.scopes),
-        "missing": list(found.missing),
-        "unknown": list(found.unknown),
-        "grant_link": grant_link(app, found) if found.missing else None,
-        "other_connections": found.connections,
-        "connected": problem is None,
-        "connection_error": problem,
-    }
-
-
-def _summary(
-    state: StateDir,
-    app: App,
-    found: Inspection,
-    written: config_edit.Written,
-    problem: str | None,
-) -> list[str]:
-    bot = found.bot
-    name = f"bot {bot.name} ({bot.open_id})" if isinstance(bot, BotInfo) else "bot not seen yet"
-    lines = [
-        f"✅ {app.app_id}: {name}",
-        f"✅ account {written.account} in {written.config}; its secret in {written.secret}",
-    ]
-    if app.open_id:
-        lines.append(f"✅ {app.open_id}, who scanned, is admin")
-    if found.missing:
-        lines.append(f"❌ not granted: {', '.join(found.missing)}")
-        lines.append(f"   grant it here, and publish a version: {grant_link(app, found)}")
-    if found.unknown:
-        lines.append(f"❔ not known whether granted: {', '.join(found.unknown)}")
-    if not (found.missing or found.unknown):
-        lines.append("✅ every scope larkd needs is granted")
-    if found.connections:
-        lines.append(
-            f"⚠️  {found.connections} other connections of this app are open; each event goes to"
-            " one of them only. Stop the other programs"
-        )
-    lines.append("✅ the long connection opens" if problem is None else f"❌ {problem}")
-    lines += [
-        "",
-        "What now:",
-        f"  {command_for(state, 'daemon'):<34}run it here, or",
-        f"  {command_for(state, 'service', 'install'):<34}run it always",
-        "  claude mcp add -s user feishu -- larkd mcp",
-        "  claude --dangerously-load-development-channels server:feishu",
-        "                                    attach Claude Code",
-        "  larkd acp --alias codex -- codex-acp",
-        "                                    attach any agent that speaks ACP",
-        "Then write to the bot.",
-    ]
-    return lines

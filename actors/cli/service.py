@@ -31,6 +31,7 @@ from protocol.config.places import StateDir
 
 COMMAND_WITHIN_S: Final = 120.0
 """Starting waits for the daemon to be ready, stopping for its cards."""
+_SYSTEMCTL: Final = ("systemctl", "--user")
 
 
 class Manager(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,10 +59,7 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
         CommandFailed: the service manager is missing or refuses; the text holds its words.
         ConfigurationError: the configuration can't be read.
     """
-    named, config = _named_variables(parsed.config)
-    environment = environment_of(named, os.environ)
-    service = _service(state, config)
-    manager = _launchd(service, environment) if sys.platform == "darwin" else _systemd(service)
+    manager, service, environment = _planned(state, parsed.config)
     match parsed.action:
         case "install":
             done = (
@@ -83,6 +81,35 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
             about["dry_run"] = parsed.dry_run
         return Output(as_json({**about, **done.facts}), done.status)
     return Output(done.text, done.status)
+
+
+def can_be_installed() -> bool:
+    """Whether this user's service manager answers; asked before the service is offered."""
+    command = (
+        ("launchctl", "list") if sys.platform == "darwin" else (*_SYSTEMCTL, "show-environment")
+    )
+    try:
+        return _run(command).returncode == 0
+    except CommandFailed:
+        return False
+
+
+def install(state: StateDir, config: Path) -> Done:
+    """Install and start the service for the configuration *config*.
+
+    Raises:
+        CommandFailed: the service manager is missing or refuses; the text holds its words.
+        ConfigurationError: the configuration can't be read.
+    """
+    return _install(*_planned(state, config))
+
+
+def _planned(state: StateDir, config: Path | None) -> tuple[Manager, Service, Mapping[str, str]]:
+    named, config = _named_variables(config)
+    environment = environment_of(named, os.environ)
+    service = _service(state, config)
+    darwin = sys.platform == "darwin"
+    return _launchd(service, environment) if darwin else _systemd(service), service, environment
 
 
 def _service(state: StateDir, config: Path | None) -> Service:
@@ -125,7 +152,7 @@ def _names(value: Any) -> Iterator[str]:
 
 def _systemd(service: Service) -> Manager:
     base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    user = ("systemctl", "--user")
+    user = _SYSTEMCTL
     return Manager(
         file=base / "systemd" / "user" / UNIT,
         content=systemd_unit(service),

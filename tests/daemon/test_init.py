@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import pty
@@ -14,15 +15,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyte
 import trio
 
 from actors.host import config_file
 from tests.kit import preloaded
+from tests.kit.browser import open_browser
 from tests.kit.daemon import Platform, environment, open_platform
+from tests.kit.tmux import Pane, open_pane
 
 LARKD = [sys.executable, "-m", "actors.cli"]
+COLOUR = re.compile(r"(\x1b\[[\d;]*m)")
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/page/launcher\?\S+")
 
 
@@ -107,69 +112,126 @@ async def scan(platform: Platform, link: str, **more: Any) -> None:
     await platform.post("registrations", url=link, **more)
 
 
+SYSTEMCTL = """#!/bin/sh
+# A service manager that starts what it is given.
+case "$*" in
+*enable*) command=$(sed -n 's/^ExecStart=//p' "$XDG_CONFIG_HOME/systemd/user/larkd.service")
+  setsid $command >/dev/null 2>&1 </dev/null & echo $! >"$HOME/service.pid" ;;
+esac
+"""
+
+
+def with_service_manager(tmp_path: Path) -> dict[str, str]:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in (("systemctl", SYSTEMCTL), ("loginctl", "#!/bin/sh\n")):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    home = home_of(tmp_path)
+    path = f"{programs}:{Path(sys.executable).parent}:{home['PATH']}"
+    # Another larkd may have the usual port of this machine.
+    return home | {"PATH": path, "LARKD_LISTEN": "127.0.0.1:0"}
+
+
 async def test_from_an_empty_home_to_a_streaming_card(tmp_path: Path) -> None:
     began = time.monotonic()
+    env = with_service_manager(tmp_path)
     async with open_platform() as platform:
-        async with open_terminal(tmp_path, "init", "--domain", platform.base_url) as terminal:
-            link = (await terminal.until(LINK))[0].replace("\r", "")
-            await terminal.until(r"Waiting for the scan, (10:00|9:\d\d) left")
-            code = [line for line in terminal.lines if "▄" in line or "█" in line]
+        async with open_pane(tmp_path, env) as pane:
+            await pane.type(f"larkd init --domain {platform.base_url}")
+            link = (await pane.shows(LINK.pattern))[0]
+            await pane.shows(r"Waiting for the scan, (10:00|9:\d\d) left")
+            code = [line for line in (await pane.text()).splitlines() if "▄" in line or "█" in line]
             assert len(code) > 30, "the QR code is drawn"
             await scan(platform, link)
-            assert await terminal.ended() == 0, terminal.seen
-        shown = "\n".join(terminal.lines)
-        assert "✅ every scope larkd needs is granted" in shown
-        assert "✅ the long connection opens" in shown
-        assert "claude mcp add -s user feishu -- larkd mcp" in shown
-        config = config_of(tmp_path)
-        (account,) = config_file.settings(config_file.load(config), {}, config).accounts
-        assert account.app_secret.reveal() not in terminal.seen
-        assert account.policy.admins == account.policy.allow_from
-        (scanned_by,) = account.policy.admins
+            await pane.shows(r"as a service of yours\? \[Y/n\]")
+            await pane.type("")
+            await pane.shows("Then write to the bot")
+            shown = await pane.text()
+            await photograph(pane)
+        try:
+            config = config_of(tmp_path)
+            (account,) = config_file.settings(config_file.load(config), {}, config).accounts
+            assert account.app_secret.reveal() not in shown
+            assert account.policy.admins == account.policy.allow_from
+            (scanned_by,) = account.policy.admins
+            assert_all_is_shown(shown, scanned_by)
 
-        # The one who scanned is admitted from the start, and gets a card.
-        async with open_larkd(tmp_path, "daemon", "--listen", "127.0.0.1:0") as daemon:
-            await daemon_ready(daemon)
+            # The one who scanned is admitted from the start, and gets a card.
             await platform.wait_connected()
             echo = [sys.executable, "-m", "actors.proxies.echo", "--session-id", "echo"]
             async with run_beside([*echo, "--role", "dispatcher"], tmp_path):
                 state = await platform.get("state")
-                (chat,) = (
-                    one
-                    for one in state["chats"]
-                    if one.get("app_id") == account.app_id or one["name"] == "larkd"
-                )
+                (chat,) = (one for one in state["chats"] if one["app_id"] == account.app_id)
                 await platform.send(chat, "hello", sender=scanned_by)
                 await platform.wait_cards(1, "hello")
+        finally:
+            os.kill(int((tmp_path / "service.pid").read_text()), signal.SIGKILL)
     assert time.monotonic() - began < 60
 
 
-@asynccontextmanager
-async def open_larkd(tmp_path: Path, *arguments: str) -> AsyncIterator[trio.Process]:
-    process = await trio.lowlevel.open_process(
-        [*LARKD, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=home_of(tmp_path),
+def assert_all_is_shown(shown: str, scanned_by: str) -> None:
+    for line in (
+        "✅ every scope larkd needs is granted",
+        "✅ the long connection opens",
+        f"✅ {scanned_by}, who scanned, is admin",
+        "✅ account default in ~/.config/larkd/config.toml; its secret in ~/.config/larkd/cli_",
+        "installed ~/.config/systemd/user/larkd.service, and started it",
+        "it runs also while you are logged out",
+        "claude mcp add -s user feishu -- larkd mcp",
+        "larkd acp --alias codex -- codex-acp",
+    ):
+        assert line in shown
+
+
+async def photograph(pane: Pane) -> None:
+    """Keep the terminal as a picture, where pictures are asked for."""
+    folder = os.environ.get("LARKD_SCREENSHOTS")
+    if folder is None:
+        return
+    shown, own_colours = "", False
+    for piece in re.split(COLOUR, (await pane.coloured()).rstrip()):
+        if not COLOUR.fullmatch(piece):
+            shown += html.escape(piece)
+        elif ("97" in piece or "40" in piece) is not own_colours:  # the QR code begins, or ends
+            own_colours = not own_colours
+            shown += "<b>" if own_colours else "</b>"
+    page = (
+        "<style>body{margin:0}b{font-weight:400;color:#fff;background:#000}"
+        "pre{margin:0;padding:16px 20px;width:max-content;color:#1f2328;background:#f6f8fa;"
+        f"font:14px/16px 'DejaVu Sans Mono','Noto Color Emoji'}}</style><pre>{shown}</pre>"
     )
-    try:
-        yield process
-    finally:
-        process.kill()
-        with trio.move_on_after(5, shield=True):
-            await process.wait()
+    with open_browser(900, 1400) as browser:
+        browser.get("data:text/html;charset=utf-8," + quote(page))
+        picture = browser.find_element("tag name", "pre").screenshot_as_png
+    Path(folder, "init.png").write_bytes(picture)
 
 
-async def daemon_ready(process: trio.Process) -> None:
-    assert process.stdout is not None
-    output = b""
-    with trio.fail_after(20):
-        async for data in process.stdout:
-            output += data
-            if b"larkd ready on " in output:
-                return
-    raise AssertionError(output)
+async def test_a_service_that_can_not_be_had_is_not_offered_and_a_no_is_a_no(
+    tmp_path: Path,
+) -> None:
+    async with open_platform() as platform:
+        app = platform.running.settings
+        given = f"--app-id {app.app_id} --app-secret-stdin --domain {platform.base_url}"
+        env = with_service_manager(tmp_path)
+        async with open_pane(tmp_path, env) as pane:
+            # Its secret comes by the standard input, so nobody can be asked there.
+            await pane.type(f"echo {app.app_secret} | larkd init {given}")
+            assert "as a service" not in (await pane.shows("(?s).*Then write to the bot"))[0]
+            assert await offered(platform, pane) == "Run larkd always, as a service of yours? [Y/n]"
+            await pane.type("n")
+            assert "larkd service install" in (await pane.shows("(?s).*Then write to the bot"))[0]
+            (tmp_path / "bin" / "systemctl").write_text("#!/bin/sh\nexit 1\n")
+            assert await offered(platform, pane) == "Then write to the bot."
+        assert not (tmp_path / "service.pid").exists()
+
+
+async def offered(platform: Platform, pane: Pane) -> str:
+    """Set up one more app by a scan; return how it ends."""
+    await pane.clear()
+    await pane.type(f"larkd init --domain {platform.base_url}")
+    await scan(platform, (await pane.shows(LINK.pattern))[0])
+    return (await pane.shows(r"Run larkd always.*\]|Then write to the bot\."))[0]
 
 
 @asynccontextmanager

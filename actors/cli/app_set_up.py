@@ -1,0 +1,145 @@
+"""The app that ``larkd init`` has set up: what it can do, and what comes next."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from actors.cli import service
+from actors.cli.output import CommandFailed
+from actors.feishu.inspection import Inspection
+from actors.host import config_edit
+from actors.host.advice import command_for
+from protocol.config.keys import FEISHU_URL, LARK_URL
+from protocol.config.places import StateDir
+from protocol.platform import registration
+from protocol.platform.outcomes import BotInfo
+
+
+class App(msgspec.Struct, frozen=True, kw_only=True):
+    """The app that is being set up."""
+
+    app_id: str
+    app_secret: str
+    domain: str
+    """As in the configuration: feishu, lark or a URL."""
+    open_id: str | None = None
+    """Who made it by the scan: admitted, and admin."""
+    is_new: bool = False
+
+    def __repr__(self) -> str:
+        return f"App({self.app_id})"
+
+    @property
+    def base_url(self) -> str:
+        return {"feishu": FEISHU_URL, "lark": LARK_URL}.get(self.domain, self.domain)
+
+
+def grant_link(app: App, found: Inspection) -> str:
+    """The page where everything that is missing can be granted at once."""
+    return registration.grant_link(app.base_url, app.app_id, found.missing)
+
+
+def as_map(
+    app: App, found: Inspection, written: config_edit.Written, problem: str | None
+) -> dict[str, Any]:
+    bot = found.bot
+    return {
+        "app_id": app.app_id,
+        "domain": app.domain,
+        "account": written.account,
+        "config": str(written.config),
+        "admin": app.open_id,
+        "bot": {"name": bot.name, "open_id": bot.open_id} if isinstance(bot, BotInfo) else None,
+        "scopes": dict(found.scopes),
+        "missing": list(found.missing),
+        "unknown": list(found.unknown),
+        "grant_link": grant_link(app, found) if found.missing else None,
+        "other_connections": found.connections,
+        "connected": problem is None,
+        "connection_error": problem,
+    }
+
+
+def summary(
+    app: App,
+    found: Inspection,
+    written: config_edit.Written,
+    problem: str | None,
+) -> list[str]:
+    bot = found.bot
+    name = f"bot {bot.name} ({bot.open_id})" if isinstance(bot, BotInfo) else "bot not seen yet"
+    lines = [
+        f"✅ {app.app_id}: {name}",
+        at_home(
+            f"✅ account {written.account} in {written.config}; its secret in {written.secret}"
+        ),
+    ]
+    if app.open_id:
+        lines.append(f"✅ {app.open_id}, who scanned, is admin")
+    if found.missing:
+        lines.append(f"❌ not granted: {', '.join(found.missing)}")
+        lines.append(f"   grant it here, and publish a version: {grant_link(app, found)}")
+    if found.unknown:
+        lines.append(f"❔ not known whether granted: {', '.join(found.unknown)}")
+    if not (found.missing or found.unknown):
+        lines.append("✅ every scope larkd needs is granted")
+    if found.connections:
+        lines.append(
+            f"⚠️  {found.connections} other connections of this app are open; each event goes to"
+            " one of them only. Stop the other programs"
+        )
+    lines.append("✅ the long connection opens" if problem is None else f"❌ {problem}")
+    return lines
+
+
+def offered_service(state: StateDir, config: Path) -> list[str]:
+    """Offer to keep larkd running, where that can be done from here; return what comes next."""
+    installed: list[str] = []
+    if sys.stdin.isatty() and sys.stdout.isatty() and service.can_be_installed():
+        installed = _asked(state, config)
+    start = (
+        []
+        if installed
+        else [
+            f"  {command_for(state, 'daemon'):<34}run it here, or",
+            f"  {command_for(state, 'service', 'install'):<34}run it always",
+        ]
+    )
+    return [
+        *installed,
+        "",
+        "What now:",
+        *start,
+        "  claude mcp add -s user feishu -- larkd mcp",
+        "  claude --dangerously-load-development-channels server:feishu",
+        "                                    attach Claude Code",
+        "  larkd acp --alias codex -- codex-acp",
+        "                                    attach any agent that speaks ACP",
+        "Then write to the bot.",
+    ]
+
+
+def at_home(text: object) -> str:
+    """Return a path, or a text with paths, with ``~`` for the home directory."""
+    return str(text).replace(f"{Path.home()}/", "~/")
+
+
+def _asked(state: StateDir, config: Path) -> list[str]:
+    """Return what was installed; nothing where it was not wanted, or did not succeed."""
+    try:
+        answer = input("Run larkd always, as a service of yours? [Y/n] ").strip().lower()
+    except (EOFError, KeyboardInterrupt):
+        sys.stdout.write("\n")
+        return []
+    if answer not in ("", "y", "yes"):
+        return []
+    try:
+        done = service.install(state, config)
+        return at_home(done.text).splitlines()
+    except CommandFailed as failed:
+        sys.stdout.write(f"❌ {failed}\n")
+        return []
