@@ -9,7 +9,8 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,7 +43,9 @@ _PASSED: Final = frozenset(
     }
 )
 _PASSED_PREFIXES: Final = ("LARKD_", "LC_", "XDG_")
-_OF_THE_SESSION: Final = frozenset({"LARKD_ROLE", "LARKD_SESSION_ID", "LARKD_TEAMMATE_NAME"})
+_OF_THE_SESSION: Final = frozenset(
+    {"LARKD_ROLE", "LARKD_SESSION_ID", "LARKD_TEAMMATE_NAME", "LARKD_INSIDE"}
+)
 
 
 class Autostart:
@@ -58,14 +61,20 @@ class Autostart:
         )
         self._not_before = 0.0
         self._started: subprocess.Popen[bytes] | None = None
+        self._reported: set[str] = set()
 
     def nobody_serves(self) -> None:
         """Start one, unless one was started a moment ago, or was stopped on purpose.
 
-        A second daemon finds the first one's lock and goes, so two proxies may both try.
+        A second daemon finds the first one's lock and goes, so two proxies may both try. What
+        the configuration names and the environment has not is said on standard error, and so
+        is that the daemon ended over it.
         """
-        if self._started is not None:
-            self._started.poll()  # reap it
+        if self._started is not None and (status := self._started.poll()):
+            self._report(
+                f"the larkd that was started here ended with status {status};"
+                f" what is wrong says: larkd daemon --check --state-dir {self._state.root}"
+            )
         if (
             not self._wanted
             or self._state.stopped.exists()
@@ -73,19 +82,49 @@ class Autostart:
         ):
             return
         self._not_before = trio.current_time() + AGAIN_AFTER_S
+        config = configuration(self._state, self._environment)
+        names = named_variables(config)
+        missing = sorted(name for name in names if name not in self._environment)
+        if missing:
+            self._report(
+                f"starting larkd without {', '.join(missing)}, which its configuration names;"
+                " set them where this was started from, or start larkd yourself"
+            )
         self._started = subprocess.Popen(  # noqa: S603  # our own interpreter
-            [sys.executable, "-m", "actors.daemon", "--state-dir", os.fspath(self._state.root)],
+            [
+                *(sys.executable, "-m", "actors.daemon"),
+                *("--state-dir", os.fspath(self._state.root)),
+                *(("--config", os.fspath(config)) if config is not None else ()),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=daemon_environment(self._environment),
+            env=daemon_environment(self._environment, names),
             start_new_session=True,
         )
 
+    def _report(self, text: str) -> None:
+        """Say it once: a client shows each line of its server's standard error."""
+        if text not in self._reported:
+            self._reported.add(text)
+            sys.stderr.write(f"larkd: {text}\n")
 
-def daemon_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the part of the environment the daemon may need."""
-    wanted = _PASSED | frozenset(_secret_names(environment))
+
+def configuration(state: StateDir, environment: Mapping[str, str]) -> Path | None:
+    """Return the configuration to start with: the one named here, else the last one in use."""
+    if named := environment.get("LARKD_CONFIG"):
+        return Path(named)
+    with suppress(OSError, UnicodeDecodeError):
+        in_use = Path(state.config_in_use.read_text().strip())
+        if in_use.is_file():
+            return in_use
+    usual = places.config_paths(environment, Path.home())
+    return next((one for one in usual if one.is_file()), None)
+
+
+def daemon_environment(environment: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
+    """Return the part of the environment the daemon may need: *names*, and what all need."""
+    wanted = _PASSED.union(names)
     return {
         key: value
         for key, value in environment.items()
@@ -93,18 +132,24 @@ def daemon_environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _secret_names(environment: Mapping[str, str]) -> Iterator[str]:
-    """Return the variables that the configuration takes secrets from."""
-    named = environment.get("LARKD_CONFIG")
-    paths = (Path(named),) if named else places.config_paths(environment, Path.home())
-    for path in paths:
-        try:
-            text = path.read_text()
-            parsed = tomllib.loads(text) if path.suffix == ".toml" else msgspec.json.decode(text)
-        except (OSError, ValueError):
-            continue
-        yield from _env_names(parsed)
-        return
+def named_variables(config: Path | None) -> frozenset[str]:
+    """Return the variables that the configuration takes secrets from, or gives to agents."""
+    if config is None:
+        return frozenset()
+    try:
+        text = config.read_text()
+        parsed = tomllib.loads(text) if config.suffix == ".toml" else msgspec.json.decode(text)
+    except (OSError, ValueError):
+        return frozenset()
+    return frozenset((*_env_names(parsed), *_agents_names(parsed)))
+
+
+def _agents_names(parsed: Any) -> Iterator[str]:
+    configured = parsed.get("agents") if isinstance(parsed, dict) else None
+    for agent in configured.values() if isinstance(configured, dict) else ():
+        names = agent.get("env") if isinstance(agent, dict) else None
+        if isinstance(names, list):
+            yield from (one for one in names if isinstance(one, str))
 
 
 def _env_names(value: Any) -> Iterator[str]:
