@@ -24,8 +24,8 @@ class Tries(msgspec.Struct, Generic[OutcomeT], frozen=True, kw_only=True):
     again_after_s: Callable[[OutcomeT, float], float | None]
     """``again_after_s(outcome, pause_s)``: when to try again; None: it would come to the same."""
     pauses: Pauses
-    within_s: float
-    """No try begins later than this after the first one."""
+    within_s: float | None
+    """No try begins later than this after the first one; None: until cancelled."""
 
 
 async def while_it_helps(
@@ -36,11 +36,11 @@ async def while_it_helps(
     Each attempt has a deadline of its own; cancelled, it gives up at once.
     """
     pause_s = tries.pauses.first_s
-    until = trio.current_time() + tries.within_s
+    until = None if tries.within_s is None else trio.current_time() + tries.within_s
     while True:
         outcome = await attempt()
         again_s = tries.again_after_s(outcome, pause_s)
-        if again_s is None or trio.current_time() + again_s > until:
+        if again_s is None or (until is not None and trio.current_time() + again_s > until):
             return outcome
         await trio.sleep(again_s)
         pause_s = min(pause_s * 2, tries.pauses.max_s)

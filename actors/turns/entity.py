@@ -11,13 +11,13 @@ import trio
 
 from actors.kit import metrics
 from actors.kit.mailbox import Reply
+from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, journal
 from actors.turns.client import TurnClient
 from protocol.cards.card import View
 from protocol.cards.cardplan import CallName, CardPlan, Kind, Step, Wait
 from protocol.ids import CardId, MessageId, idempotency_key
 from protocol.platform.outcomes import (
-    CardCreated,
     Gone,
     MessageSent,
     NoAnswer,
@@ -26,10 +26,14 @@ from protocol.platform.outcomes import (
     again_after_s,
 )
 
-OPEN_RETRY_S: Final = 60.0
-CLOSE_AGAIN_S: Final = (0.5, 1.0, 2.0)
-BACKOFF_FIRST_S: Final = 0.25
-BACKOFF_MAX_S: Final = 10.0
+_OPEN_TRIES: Final = Tries(
+    again_after_s=again_after_s, pauses=Pauses(first_s=0.25, max_s=10.0), within_s=60.0
+)
+_CLOSE_TRIES: Final = Tries[bool](
+    again_after_s=lambda closed, pause_s: None if closed else pause_s,
+    pauses=Pauses(first_s=0.5, max_s=2.0),
+    within_s=4.0,
+)
 APIS: Final[dict[CallName, gateway.Api]] = {
     "update": gateway.Api.UPDATE_CARD,
     "content": gateway.Api.ELEMENT_CONTENT,
@@ -158,10 +162,8 @@ class CardEntity:
         """
         if self._closed:
             return
-        for pause_s in (*CLOSE_AGAIN_S, 0.0):
-            if await self._client.ledger(partial(self._close_card, outcome)):
-                break
-            await trio.sleep(pause_s)
+        close = partial(self._client.ledger, partial(self._close_card, outcome))
+        await while_it_helps(close, _CLOSE_TRIES)
         self._closed = True
         CLOSED.labels(outcome=outcome).inc()
         log.info("feishu.card.closed", **self.ids(), outcome=outcome)
@@ -184,17 +186,12 @@ async def retried(
     client: TurnClient, operation: gateway.Operation, permit: int | None = None
 ) -> Outcome:
     """Make a call again while there is a chance, a minute long; it must be harmless twice."""
-    pause_s = BACKOFF_FIRST_S
-    until = trio.current_time() + OPEN_RETRY_S
-    while True:
-        outcome = await client.call(operation, gateway.Priority.CREATE, permit)
-        if isinstance(outcome, CardCreated | MessageSent) or trio.current_time() > until:
-            return outcome
-        again_s = again_after_s(outcome, pause_s)
-        if again_s is None:
-            return outcome
-        await trio.sleep(again_s)
-        permit, pause_s = None, min(BACKOFF_MAX_S, pause_s * 2)
+    permits = iter([permit])  # for the first try
+
+    async def call() -> Outcome:
+        return await client.call(operation, gateway.Priority.CREATE, next(permits, None))
+
+    return await while_it_helps(call, _OPEN_TRIES)
 
 
 def operation_of(card_id: CardId, step: Step) -> gateway.Operation:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 import msgspec
 import structlog
 import trio
 
+from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway
 from actors.turns.client import TurnClient
 from protocol import strings
@@ -20,8 +22,7 @@ from protocol.platform.comments import place_of
 from protocol.platform.outcomes import MessageSent, again_after_s
 
 MESSAGE_EVERY_S: Final = 1.0
-RETRY_FIRST_S: Final = 0.5
-RETRY_MAX_S: Final = 15.0
+PAUSES: Final = Pauses(first_s=0.5, max_s=15.0)
 GIVE_UP_AFTER_S: Final = 300.0
 
 log = structlog.get_logger()
@@ -192,24 +193,19 @@ class StaticPresenter:
         they look.
         """
         message.tried = True
-        ways = self._ways(message)
-        way = next(ways)
-        pause_s = RETRY_FIRST_S
         until = trio.current_time() + GIVE_UP_AFTER_S
-        while trio.current_time() < until:
-            outcome = await self._client.call(way, gateway.Priority.CREATE)
-            if isinstance(outcome, MessageSent):
+        for way in self._ways(message):
+            tries = Tries(
+                again_after_s=again_after_s,
+                pauses=PAUSES,
+                within_s=max(0.0, until - trio.current_time()),
+            )
+            send = partial(self._client.call, way, gateway.Priority.CREATE)
+            outcome = await while_it_helps(send, tries)
+            if isinstance(outcome, MessageSent) or again_after_s(outcome, 0.0) is not None:
                 break
-            again_s = again_after_s(outcome, pause_s)
-            if again_s is not None:
-                await trio.sleep(again_s)
-                pause_s = min(RETRY_MAX_S, pause_s * 2)
-                continue
-            another = next(ways, None)
-            if another is None:
-                log.error("feishu.text_not_taken", turn=self._client.opening.turn_id)
-                break
-            way = another
+        else:
+            log.error("feishu.text_not_taken", turn=self._client.opening.turn_id)
         self._sent += 1
 
     def _ways(self, message: _Message) -> Iterator[gateway.Operation]:

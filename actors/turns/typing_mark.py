@@ -15,6 +15,7 @@ import trio
 
 from actors.kit.cleanup import CleanupBudget
 from actors.kit.mailbox import Reply, ask_or, offer
+from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, intake, journal
 from actors.turns.peers import Peers
 from protocol.ids import AccountId, MessageId, TurnId
@@ -30,9 +31,9 @@ from protocol.platform.outcomes import (
 EMOJI: Final = "Typing"
 CALL_WITHIN_S: Final = 30.0
 LEDGER_WITHIN_S: Final = 4.0
-RETRY_FIRST_S: Final = 0.5
-RETRY_MAX_S: Final = 15.0
-GIVE_UP_AFTER_S: Final = 120.0
+_CLEAR_TRIES: Final = Tries(
+    again_after_s=again_after_s, pauses=Pauses(first_s=0.5, max_s=15.0), within_s=120.0
+)
 """Then the mark stays in the ledger for the next start."""
 LOOK_AGAIN_S: Final = 30.0
 """After a start; the platform answers a call in a third of that, or not at all."""
@@ -80,20 +81,13 @@ class TypingMark:
 
     async def clear(self) -> None:
         """Take the mark away, and try for two minutes; it may be called again."""
-        pause_s = RETRY_FIRST_S
-        until = trio.current_time() + GIVE_UP_AFTER_S
-        while self._may_be_there and trio.current_time() < until:
-            outcome = await self._remove()
-            again_s = again_after_s(outcome, pause_s)
-            if again_s is None:
-                if self._in_doubt:
-                    # It may still come, also if one is gone: that may have been of another
-                    # attempt at the message. The next start looks again.
-                    return
-                await self._forget()
-                return
-            await trio.sleep(again_s)
-            pause_s = min(RETRY_MAX_S, pause_s * 2)
+        if not self._may_be_there:
+            return
+        outcome = await while_it_helps(self._remove, _CLEAR_TRIES)
+        # One in doubt may still come, also if one is gone: that may have been of another
+        # attempt at the message. The next start looks again.
+        if again_after_s(outcome, 0.0) is None and not self._in_doubt:
+            await self._forget()
 
     async def _remove(self) -> Outcome:
         """Remove the mark; where its id is not known, whatever mark of ours is there."""
