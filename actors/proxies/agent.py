@@ -16,7 +16,7 @@ import trio
 from actors.proxies.agent_files import AgentFiles
 from actors.proxies.agent_process import AgentProcess
 from actors.proxies.agent_session import AgentSession, Begun
-from actors.proxies.errors import AgentFailed, Disconnected
+from actors.proxies.errors import AgentFailed, AgentUnheard, Disconnected
 from actors.proxies.rpc import MethodUnknown, Peer, PeerError, PeerGone
 from protocol.agents import acp
 from protocol.agents.acp_steps import step, text_of
@@ -171,6 +171,7 @@ class Agent:
         goes on after that is ended.
 
         Raises:
+            AgentUnheard: it ended without a word, as one does that was dead already.
             AgentFailed: it failed, ended, or said nothing for too long.
         """
         prompt = self._prompt = _Prompt()
@@ -192,10 +193,12 @@ class Agent:
 
     async def _ask_prompt(self, blocks: list[dict[str, Any]], prompt: _Prompt) -> None:
         params = {"sessionId": self.session.id, "prompt": blocks}
+        heard_at = self._peer.received_at
         try:
             prompt.stop_reason = (await self._request("session/prompt", params)).get("stopReason")
         except AgentFailed as failure:
-            prompt.failure = failure
+            silent = self.over.is_set() and self._peer.received_at == heard_at
+            prompt.failure = AgentUnheard(str(failure)) if silent else failure
         except trio.Cancelled:
             prompt.failure = AgentFailed("the agent was ended")
             raise

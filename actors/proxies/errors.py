@@ -66,6 +66,10 @@ class AgentFailed(Exception):
     """The agent could not do what was asked; the text is for who asked."""
 
 
+class AgentUnheard(AgentFailed):
+    """It ended before it reported anything of its prompt: another run may be given it."""
+
+
 class Replaced(ProxyError):
     """A newer connection speaks for this session."""
 

@@ -17,7 +17,7 @@ from actors.proxies.agent_session import Begun, EndedResuming
 from actors.proxies.attachments import FETCHED, fetched
 from actors.proxies.client import Proxy, Turn
 from actors.proxies.conversations import Conversations
-from actors.proxies.errors import AgentFailed, Disconnected, StartFailed
+from actors.proxies.errors import AgentFailed, AgentUnheard, Disconnected, StartFailed
 from actors.proxies.prompt_blocks import prompt_blocks
 from protocol.agents import acp, acp_sessions, starting
 from protocol.wire import messages as wire
@@ -175,27 +175,35 @@ class Runner:
             await self._end(turn, ending)
 
     async def _answer(self, turn: Turn) -> acp.Ending:
+        deliver = turn.deliver
+        if self._proxy is not None:
+            deliver = await fetched(self._proxy, deliver, Path(self._settings.cwd) / FETCHED)
         try:
-            agent = await self._running_agent()
-            deliver = turn.deliver
-            if self._proxy is not None:
-                deliver = await fetched(self._proxy, deliver, Path(self._settings.cwd) / FETCHED)
-            blocks = await prompt_blocks(deliver, self._settings.cwd, agent.session.abilities)
-            if self._resuming is not None:
-                await self._resuming.wait()
-            self._at_work = True
             try:
-                self._conversations.used(turn.deliver.content)
-                return await agent.prompt(
-                    blocks,
-                    _listener(turn),
-                    # A person who stops it may go on with the agent; who leaves does not.
-                    lambda: CANCEL_WITHIN_S if turn.cancel_reason == "user" else LEAVE_WITHIN_S,
-                )
-            finally:
-                self._at_work = False
+                return await self._prompt(turn, deliver)
+            except AgentUnheard:
+                # It died between two prompts, and nobody had noticed. Once: a prompt that
+                # kills its agent is no reason to kill the next one.
+                return await self._prompt(turn, deliver)
         except (AgentFailed, AgentNotStarted) as failed:
             return acp.Ending(status="error", error=str(failed))
+
+    async def _prompt(self, turn: Turn, deliver: wire.Deliver) -> acp.Ending:
+        agent = await self._running_agent()
+        blocks = await prompt_blocks(deliver, self._settings.cwd, agent.session.abilities)
+        if self._resuming is not None:
+            await self._resuming.wait()
+        self._at_work = True
+        try:
+            self._conversations.used(turn.deliver.content)
+            return await agent.prompt(
+                blocks,
+                _listener(turn),
+                # A person who stops it may go on with the agent; who leaves does not.
+                lambda: CANCEL_WITHIN_S if turn.cancel_reason == "user" else LEAVE_WITHIN_S,
+            )
+        finally:
+            self._at_work = False
 
     async def _end(self, turn: Turn, ending: acp.Ending) -> None:
         try:

@@ -178,9 +178,28 @@ def writes(_args: list[str]) -> str:
     return "end_turn"
 
 
+def fragile(_args: list[str]) -> str:
+    """Dies of whatever it is asked next, without a word."""
+    send_text("fragile")
+    return "end_turn"
+
+
 PROMPTS = {
     one.__name__: one
-    for one in (wake, writes, hello, hang, late, deaf, crash, rubbish, question, files, tokens)
+    for one in (
+        fragile,
+        wake,
+        writes,
+        hello,
+        hang,
+        late,
+        deaf,
+        crash,
+        rubbish,
+        question,
+        files,
+        tokens,
+    )
 }
 
 
@@ -225,6 +244,8 @@ def main() -> None:
                 update("current_mode_update", currentModeId=send_mode)
             case "session/load":
                 send_text("replayed history, not to be shown")
+            case "session/prompt" if word == "fragile":
+                os._exit(9)
             case "session/prompt":
                 runs += 1
                 blocks = message["params"]["prompt"]

@@ -231,6 +231,16 @@ async def test_without_leave_no_file_is_touched(state_dir: Path, tmp_path: Path)
         assert not target.exists()
 
 
+async def test_a_prompt_for_an_agent_that_has_just_died_goes_to_the_next_one(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    async with setup(state_dir, tmp_path) as home:
+        await home.say("fragile")
+        await home.card("fragile", "Done · ")
+        await home.say("blocks")
+        await home.card("blocks ['text'] run 1", "Done · ")
+
+
 async def test_pictures_and_files_of_a_message_come_as_blocks(
     state_dir: Path, tmp_path: Path
 ) -> None:
