@@ -27,9 +27,17 @@ class Agent(Struct, frozen=True, kw_only=True):
     command: tuple[str, ...]
     prepare: Callable[[Path, str], dict[str, str]]
     """Fill a home, given the models' address; return the environment that names both."""
+    mode: str
+    """One of its modes, that it is not in."""
+    model: str = ""
+    """One of its models, that it does not use; empty: it has no other that needs no login."""
     background: bool = False
     """Whether it goes on by itself after a task in the background."""
-    pictures: bool = True
+    writes_by_tool: bool = True
+    """Whether its model writes a file by a tool of its own, and not by a patch."""
+    by_minute: bool = False
+    """Whether it loses a conversation that is loaded in the minute in which it was begun: it
+    names its file by the minute, and begins that anew on loading."""
 
     @property
     def missing(self) -> str | None:
@@ -133,9 +141,30 @@ env_key = "OPENAI_API_KEY"
 
 
 AGENTS: Final = (
-    Agent(name="claude", command=("claude-agent-acp",), prepare=_claude, background=True),
-    Agent(name="gemini", command=("gemini", "--acp"), prepare=_gemini),
-    Agent(name="qwen", command=("qwen", "--acp"), prepare=_qwen, pictures=False),
-    Agent(name="opencode", command=("opencode", "acp"), prepare=_opencode),
-    Agent(name="codex", command=("codex-acp",), prepare=_codex),
+    Agent(
+        name="claude",
+        command=("claude-agent-acp",),
+        prepare=_claude,
+        mode="plan",
+        model="haiku",
+        background=True,
+    ),
+    Agent(
+        name="gemini",
+        command=("gemini", "--acp"),
+        prepare=_gemini,
+        mode="plan",
+        model="gemini-2.5-pro",
+        by_minute=True,
+    ),
+    Agent(name="qwen", command=("qwen", "--acp"), prepare=_qwen, mode="plan"),
+    Agent(name="opencode", command=("opencode", "acp"), prepare=_opencode, mode="plan"),
+    Agent(
+        name="codex",
+        command=("codex-acp",),
+        prepare=_codex,
+        mode="read-only",
+        model="gpt-5.6-sol",
+        writes_by_tool=False,
+    ),
 )

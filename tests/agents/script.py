@@ -11,6 +11,7 @@ back into its own stream. A word that is not listed is answered as ``text``.
 | ``later COMMAND`` | the shell tool in the background, where the agent has that |
 | ``slow N`` | N numbered words, one each 100 ms |
 | ``look`` | how many pictures the conversation holds, and of what kind |
+| ``find WORD`` | whether the conversation holds the word elsewhere than in this prompt |
 | ``recall`` | the prompts of the conversation so far, the oldest first |
 | ``fail`` | the API's own error, status 400 |
 """
@@ -26,7 +27,7 @@ from msgspec import Struct
 SHELL_TOOLS: Final = ("Bash", "bash", "run_shell_command", "exec_command", "shell")
 FILE_TOOLS: Final = ("Write", "write", "write_file")
 WORD_PAUSE_S: Final = 0.1
-PROMPT: Final = re.compile(r"\b(text|run|write|later|slow|look|recall|fail)\b[^\n<]*")
+PROMPT: Final = re.compile(r"\b(text|run|write|later|slow|look|find|recall|fail)\b[^\n<]*")
 """Agents wrap prompts in reminders and context of their own: only lines that begin with a
 word of the script count (see :func:`prompts`)."""
 
@@ -68,8 +69,12 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 def prompts(request: Request) -> list[str]:
     """Return the prompts of the script among all that the user's side says."""
-    lines = (line.strip() for text in request.texts for line in text.splitlines())
+    lines = _lines(request)
     return [match.group().strip() for line in lines if (match := PROMPT.match(line)) is not None]
+
+
+def _lines(request: Request) -> list[str]:
+    return [line.strip() for text in request.texts for line in text.splitlines()]
 
 
 def answer(request: Request) -> Answer:
@@ -96,6 +101,9 @@ def answer(request: Request) -> Answer:
             )
         case "look":
             return _words(f"Pictures: {len(request.pictures)} {' '.join(request.pictures)}")
+        case "find":
+            found = any(rest in line for line in _lines(request) if not line.startswith("find "))
+            return _words(f"{'Found' if found else 'Not found'}: {rest}")
         case "recall":
             return _words("You asked: " + "; ".join(said[:-1]))
         case "fail":

@@ -73,10 +73,10 @@ async def ask(boss: RawProxy, turn_id: str | None, request_id: str = "r1") -> No
     )
 
 
-async def approval_card(platform: Platform, chat: Map, *needles: str) -> Map:
+async def approval_card(platform: Platform, chat: Map, *needles: str, within_s: float = 10) -> Map:
     """Wait for the approval's message to hold all of *needles*."""
     found: list[Map] = []
-    with trio.move_on_after(10):
+    with trio.move_on_after(within_s):
         while True:
             found = [
                 one

@@ -1,0 +1,42 @@
+"""The table of what each agent was seen to do, below the test report."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import pytest
+
+_ID: Final = re.compile(r"::test_(?P<ability>\w+)\[(?P<agent>[\w-]+)\]$")
+_SIGNS: Final = {"passed": "yes", "failed": "FAILED", "skipped": "no"}
+
+_seen: dict[str, dict[str, str]] = {}
+_reasons: dict[str, list[str]] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    at = _ID.search(report.nodeid)
+    if at is None or (report.when != "call" and report.passed):
+        return
+    ability, agent = at["ability"].replace("_", " "), at["agent"]
+    _seen.setdefault(ability, {})[agent] = _SIGNS[report.outcome]
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+        known = _reasons.setdefault(agent, [])
+        if reason not in known:
+            known.append(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    agents = list(dict.fromkeys(agent for row in _seen.values() for agent in row))
+    if not agents:
+        return
+    width = max(map(len, _seen))
+    terminalreporter.section("agents")
+    terminalreporter.line("".join((" " * width, *(f"  {agent:>8}" for agent in agents))))
+    for ability, row in _seen.items():
+        cells = "".join(f"  {row.get(agent, ''):>8}" for agent in agents)
+        terminalreporter.line(f"{ability:<{width}}{cells}")
+    for agent, reasons in _reasons.items():
+        for reason in reasons:
+            terminalreporter.line(f"{agent}: {reason}")
