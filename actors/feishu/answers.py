@@ -29,6 +29,7 @@ from protocol.platform.outcomes import (
     NoAnswer,
     ReactionAdded,
     ReactionsFound,
+    SpeechRecognised,
 )
 
 
@@ -61,6 +62,8 @@ def read(operation: gateway.Operation, body: Mapping[str, Any]) -> Accepted | No
                 return ImageUploaded(image_key=_text(data, "image_key"))
             case gateway.UploadFile():
                 return FileUploaded(file_key=_text(data, "file_key"))
+            case gateway.RecogniseSpeech():
+                return SpeechRecognised(text=_text(data, "recognition_text"))
             case gateway.GetComment():
                 return CommentFound(replies=_comment_replies(data.get("items")))
             case gateway.GetMessage():

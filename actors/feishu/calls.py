@@ -7,6 +7,7 @@ request of the same name.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -62,6 +63,10 @@ def build(operation: gateway.Operation, *, app_id: str, app_secret: str) -> Http
             return msgspec.structs.replace(call, needs_token=False)
         case gateway.GetBotInfo():
             return _call(Api.BOT_INFO)
+        case gateway.RecogniseSpeech(pcm=pcm, file_id=file_id):
+            speech = {"speech": base64.b64encode(pcm).decode()}
+            config = {"file_id": file_id, "format": "pcm", "engine_type": "16k_auto"}
+            return _call(Api.RECOGNISE_SPEECH, {"speech": speech, "config": config})
         case gateway.UploadImage(image=image):
             return _form(Api.UPLOAD_IMAGE, {"image_type": "message"}, {"image": ("image", image)})
         case gateway.UploadFile(name=name):

@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from actors.intake.peers import Peers, call
+from actors.intake.voice import Transcriber
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway
 from protocol.ids import MessageId
@@ -63,15 +64,19 @@ class Fetcher:
         self._to = peers
         self._folder = folder
         self._at_once = trio.CapacityLimiter(AT_ONCE_MAX)
+        self._transcriber = Transcriber(self._call)
 
     async def complete(self, message: MessageReceived, content: Content) -> Content:
         """Return *content* with all that could be fetched, within a deadline."""
         fetched: dict[int, Attachment] = {}
+        spoken: dict[int, str] = {}
         markdown = content.markdown
         with trio.move_on_after(FETCH_WITHIN_S):
             async with trio.open_nursery() as nursery:
                 for at, attachment in enumerate(content.attachments):
-                    nursery.start_soon(self._fetch, message.message_id, at, attachment, fetched)
+                    nursery.start_soon(
+                        self._fetch, message.message_id, at, attachment, fetched, spoken
+                    )
                 markdown = await self._with_messages(message, markdown)
         attachments = tuple(
             fetched.get(at) or _failed(attachment, "it took too long")
@@ -83,7 +88,9 @@ class Fetcher:
             if one.note is not None
         ]
         return msgspec.structs.replace(
-            content, markdown="\n\n".join((markdown, *notes)), attachments=attachments
+            content,
+            markdown="\n\n".join((markdown, *spoken.values(), *notes)),
+            attachments=attachments,
         )
 
     async def comment(self, comment: CommentAdded) -> str | None:
@@ -129,9 +136,12 @@ class Fetcher:
         at: int,
         attachment: Attachment,
         fetched: dict[int, Attachment],
+        spoken: dict[int, str],
     ) -> None:
         async with self._at_once:
-            fetched[at] = await self._download(message_id, at, attachment)
+            found = fetched[at] = await self._download(message_id, at, attachment)
+        if found.kind == "audio" and found.path is not None:
+            spoken[at] = await self._transcriber.text(found)
 
     async def _download(self, message_id: MessageId, at: int, attachment: Attachment) -> Attachment:
         folder = self._folder / message_id

@@ -62,6 +62,7 @@ class Api(StrEnum):
     GET_RESOURCE = "GET /open-apis/im/v1/messages/:message_id/resources/:file_key"
     GET_COMMENT = "GET /open-apis/drive/v1/files/:file_token/comments/:comment_id/replies"
     REPLY_COMMENT = "POST /open-apis/drive/v1/files/:file_token/comments/:comment_id/replies"
+    RECOGNISE_SPEECH = "POST /open-apis/speech_to_text/v1/speech/file_recognize"
     PATCH_MESSAGE = "PATCH /open-apis/im/v1/messages/:message_id"
 
 
@@ -228,6 +229,18 @@ class GetChatMembers(Operation, frozen=True, kw_only=True):
     """People of a chat, a hundred at most → :class:`~protocol.platform.ChatMembersFound`."""
 
     chat_id: ChatId
+
+
+class RecogniseSpeech(Operation, frozen=True, kw_only=True):
+    """What was said, at most 60 s of it → :class:`~protocol.platform.SpeechRecognised`."""
+
+    pcm: bytes
+    """Samples of 16 bits, 16,000 in a second, one channel."""
+    file_id: str
+    """16 letters and digits, the caller's own."""
+
+    def __repr__(self) -> str:
+        return f"RecogniseSpeech({len(self.pcm)} bytes)"
 
 
 class GetComment(Operation, frozen=True, kw_only=True):

@@ -56,6 +56,10 @@ class ChatMembersFound(Accepted, frozen=True, kw_only=True):
     names: dict[OpenId, str]
 
 
+class SpeechRecognised(Accepted, frozen=True, kw_only=True):
+    text: str
+
+
 class ReactionsFound(Accepted, frozen=True, kw_only=True):
     """Reactions that apps put on a message, by id."""
 

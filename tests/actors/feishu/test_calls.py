@@ -18,6 +18,7 @@ from protocol.ids import CardId, ChatId, MessageId
 from protocol.platform.comments import Place
 
 CARDKIT = "lark_oapi.api.cardkit.v1.model"
+SPEECH = "lark_oapi.api.speech_to_text.v1.model"
 IM = "lark_oapi.api.im.v1.model"
 DRIVE = "lark_oapi.api.drive.v1.model"
 CARD, MESSAGE, CHAT = CardId("7355372766134157313"), MessageId("om_dc13264520"), ChatId("oc_a0553e")
@@ -144,6 +145,23 @@ ROWS: dict[str, tuple[gateway.Operation, Callable[[], Any]]] = {
     "patch message": (
         gateway.PatchMessage(message_id=MESSAGE, content_json="{}"),
         lambda: request(IM, "patch_message", {"content": "{}"}, message_id=MESSAGE),
+    ),
+    "recognise speech": (
+        gateway.RecogniseSpeech(pcm=b"pcm", file_id="0123456789abcdef"),
+        lambda: request(
+            SPEECH,
+            "file_recognize_speech",
+            {
+                "speech": model(SPEECH, "speech", speech="cGNt"),
+                "config": model(
+                    SPEECH,
+                    "file_config",
+                    file_id="0123456789abcdef",
+                    format="pcm",
+                    engine_type="16k_auto",
+                ),
+            },
+        ),
     ),
     "get message": (
         gateway.GetMessage(message_id=MESSAGE),

@@ -27,6 +27,8 @@ WITHIN_S = 60.0
 """The Python SDK takes seconds to import, more on a busy machine."""
 
 
+SPOKEN = "recognised speech"
+"""What the sandbox takes any sound for; only the Python client asks."""
 OPERATIONS = (
     *("content", "content", "batch", "patch", "replace", "add", "delete"),
     *("settings", "update"),
@@ -81,6 +83,7 @@ async def scenario(command: list[str]) -> None:
         own = await sdk.reported("read_back")
         assert own["online"] in (0, 1), "it may not be connected yet"
         assert {"im:message", "cardkit:card:write"} <= set(own["scopes"])
+        assert own.get("spoken", SPOKEN) == SPOKEN
         card = await sdk.reported("card")
         shown = next(c for c in await platform.cards() if c["card_id"] == card["card_id"])
         assert shown["card"]["body"]["elements"][0]["content"] == "Hello world, updated"

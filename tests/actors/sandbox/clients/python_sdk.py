@@ -7,6 +7,7 @@ own because the SDK brings its own loop and imports ten thousand modules.
 # ruff: noqa: T201
 from __future__ import annotations
 
+import base64
 import json
 import sys
 import threading
@@ -41,6 +42,12 @@ from lark_oapi.api.im.v1 import (
     CreateMessageRequestBody,
     ReplyMessageRequest,
     ReplyMessageRequestBody,
+)
+from lark_oapi.api.speech_to_text.v1.model import (
+    FileConfig,
+    FileRecognizeSpeechRequest,
+    FileRecognizeSpeechRequestBody,
+    Speech,
 )
 from lark_oapi.event.callback.model.p2_card_action_trigger import P2CardActionTriggerResponse
 
@@ -178,6 +185,23 @@ def read_back(client: lark.Client) -> dict[str, Any]:
     return {"online": online.data.online_instance_cnt, "scopes": scopes}
 
 
+def recognise(client: lark.Client) -> str:
+    """What is said in a second of silence, as the sandbox was told."""
+    samples = base64.b64encode(bytes(32_000)).decode()
+    config = FileConfig.builder().file_id("0123456789abcdef").format("pcm")
+    body = (
+        FileRecognizeSpeechRequestBody.builder()
+        .speech(Speech.builder().speech(samples).build())
+        .config(config.engine_type("16k_auto").build())
+        .build()
+    )
+    heard = client.speech_to_text.v1.speech.file_recognize(
+        FileRecognizeSpeechRequest.builder().request_body(body).build()
+    )
+    assert heard.success(), heard.msg
+    return str(heard.data.recognition_text)
+
+
 def main() -> None:
     domain, app_id, secret, chat_id = sys.argv[1:5]
     handler = (
@@ -190,7 +214,7 @@ def main() -> None:
 
     def stream() -> None:
         try:
-            report("read_back", **read_back(client))
+            report("read_back", **read_back(client), spoken=recognise(client))
             stream_a_card(client, chat_id)
         except Exception as failed:  # noqa: BLE001  # reported to the test, which fails
             report("failed", reason=repr(failed))
