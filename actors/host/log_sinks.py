@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import threading
+from collections import deque
 from pathlib import Path
 from typing import Final, Protocol, TextIO
 
 QUEUED_LINES_MAX: Final = 4_096
 """Some seconds of a busy daemon; about 1 MiB."""
+GATHER_S: Final = 0.01
+"""How old a line may be when it is written."""
+WRITTEN_CHARACTERS_MAX: Final = 65_536
+"""At once."""
 
 
 class Writer(Protocol):
@@ -20,41 +24,57 @@ class Writer(Protocol):
 
 
 class Sink:
-    """Takes lines at once and writes them when it can. A full queue loses the newest."""
+    """Takes lines at once and writes them when it can. A full queue loses the newest.
+
+    Its thread lets lines gather for a moment and writes them together: to wake a thread
+    and to write costs more than a line.
+    """
 
     def __init__(self, name: str, writer: Writer) -> None:
         self.lost = 0
-        self._closed = False
         self._writer = writer
-        self._lines: queue.Queue[str | None] = queue.Queue(QUEUED_LINES_MAX)
+        self._lines: deque[str] = deque()
+        self._waiting = threading.Event()
+        self._closed = threading.Event()
         # A daemon thread: a write that hangs must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=f"log-{name}", daemon=True)
         self._thread.start()
 
     def put(self, line: str) -> None:
-        try:
-            if self._closed:
-                raise queue.Full
-            self._lines.put_nowait(line)
-        except queue.Full:
+        if self._closed.is_set() or len(self._lines) >= QUEUED_LINES_MAX:
             self.lost += 1
+            return
+        self._lines.append(line)
+        if not self._waiting.is_set():
+            self._waiting.set()
 
     def close(self, *, within_s: float) -> None:
         """Write what is queued, as far as it goes within the deadline."""
-        self._closed = True
-        with contextlib.suppress(queue.Full):
-            self._lines.put(None, timeout=within_s)
-            self._thread.join(within_s)
+        self._closed.set()
+        self._waiting.set()
+        self._thread.join(within_s)
 
     def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
-            try:
-                self._writer.write(line + "\n")
-            except (OSError, ValueError):
-                # Closed terminal, full disk: the next line may do better.
-                self.lost += 1
+        while self._lines or not self._closed.is_set():
+            self._waiting.wait()
+            self._closed.wait(GATHER_S)
+            self._waiting.clear()
+            while self._lines:
+                self._write()
         with contextlib.suppress(OSError, ValueError):
             self._writer.close()
+
+    def _write(self) -> None:
+        lines: list[str] = []
+        size = 0
+        while self._lines and size < WRITTEN_CHARACTERS_MAX:
+            lines.append(self._lines.popleft())
+            size += len(lines[-1])
+        try:
+            self._writer.write("\n".join(lines) + "\n")
+        except (OSError, ValueError):
+            # Closed terminal, full disk: the next lines may do better.
+            self.lost += len(lines)
 
 
 class StreamWriter:

@@ -17,6 +17,7 @@ import trio
 from actors.journal.store import OpenStore, Statistics, Store
 from actors.kit import metrics
 from actors.kit.mailbox import drain
+from actors.kit.own_thread import OwnThread
 from actors.messages import journal
 from protocol.routing.delivery import CLOSED_STATES, RowState
 
@@ -82,6 +83,8 @@ async def run(
         # The thread itself can't be cut short; the deadline is what it should take.
         with trio.move_on_after(CLOSE_WITHIN_S, shield=True):
             await in_thread(store.close)
+        if isinstance(in_thread, OwnThread):
+            in_thread.close()
 
 
 async def _serve(
@@ -110,18 +113,11 @@ async def inline(function: Callable[[*ArgumentTs], ResultT], *args: *ArgumentTs)
 
 
 def own_thread() -> RunSync:
-    """Return a way to run the store in a worker thread, one call at a time.
+    """Return a way to run the store in a thread of its own, one call at a time.
 
     A call is never abandoned: cancelled, we wait until its commit is done.
     """
-    limiter = trio.CapacityLimiter(1)
-
-    def in_thread(
-        function: Callable[[*ArgumentTs], ResultT], *args: *ArgumentTs
-    ) -> Awaitable[ResultT]:
-        return trio.to_thread.run_sync(function, *args, limiter=limiter)
-
-    return in_thread
+    return OwnThread("journal")
 
 
 async def _commit(

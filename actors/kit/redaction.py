@@ -9,6 +9,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 REDACTED: Final = "[redacted]"
+TIMESTAMP_KEY: Final = "timestamp"
+"""Written by the logging itself, after whatever a caller gave."""
 SECRET_CHARACTERS_MIN: Final = 6
 """Shorter ones would blank out ordinary words."""
 _DEPTH_MAX: Final = 6
@@ -45,7 +47,24 @@ class Redaction:
     def __call__(
         self, _logger: object, _method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        return {str(key): self._value(str(key), value, 0) for key, value in event.items()}
+        # Most of what is logged is ids and counts, in which there is nothing to look for.
+        return {
+            key: value if self._is_plain(key, value) else self._value(str(key), value, 0)
+            for key, value in event.items()
+        }
+
+    def _is_plain(self, key: str, value: object) -> bool:
+        """Whether a value is shown as it is: nothing in it may be, or begin, a secret."""
+        if key == TIMESTAMP_KEY:
+            return True
+        if type(value) is not str:
+            return type(value) is int and not _is_hidden(key)
+        if not value.isprintable() or ":" in value or "=" in value or " " in value:
+            return False
+        for secret in self._known:
+            if secret in value:
+                return False
+        return len(value) <= _TEXT_CHARACTERS_MAX and not _is_hidden(key)
 
     def text(self, text: str) -> str:
         if len(text) > _TEXT_CHARACTERS_MAX:
