@@ -26,18 +26,18 @@ class _Call(Generic[ResultT]):
         self._work = work
         self._task = trio.lowlevel.current_task()
         self._token = trio.lowlevel.current_trio_token()
-        self._done: Callable[[], ResultT]
+        self._done: Callable[[], ResultT] = partial(_raise, RuntimeError("the thread ended"))
 
     def make(self) -> None:
         """Do it, in the thread, and wake who waits for it."""
         try:
             result = self._work()
-        except BaseException as raised:  # noqa: BLE001  # raised again where it was called from
-            self._done = partial(_raise, raised)
-        else:
             self._done = lambda: result
-        with contextlib.suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(trio.lowlevel.reschedule, self._task)
+        except Exception as raised:  # noqa: BLE001  # raised again where it was called from
+            self._done = partial(_raise, raised)
+        finally:
+            with contextlib.suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(trio.lowlevel.reschedule, self._task)
 
     async def result(self) -> ResultT:
         await trio.lowlevel.wait_task_rescheduled(_cannot_be_cut)
