@@ -1,7 +1,7 @@
 """One child per key, opened on demand, each with a mailbox of its own.
 
 Used by one task only. A child's crash is its own end: it is reported, its key is
-free again, and the others go on.
+free again, and the others go on. Who asked it something is notified of its end.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 import trio
+
+from actors.kit.mailbox import drain
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 MessageT = TypeVar("MessageT")
@@ -74,7 +76,10 @@ class KeyedChildren(Generic[KeyT, MessageT]):
     ) -> None:
         try:
             with mailbox, inbox:
-                await self._run(key, inbox, mailbox)
+                try:
+                    await self._run(key, inbox, mailbox)
+                finally:
+                    drain(inbox)
         except* Exception as group:  # noqa: BLE001  # whatever it was, it is this child's end
             self._crashed(key, group)
         finally:

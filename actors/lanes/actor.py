@@ -66,7 +66,8 @@ class _Host:
         match message:
             case lane.Attached(session_id=session_id):
                 self._links[session_id] = message.link
-                await self._lanes.open(session_id).send(message)
+                # Where the lane crashes before it has this, the link is asked to connect again.
+                await self._post(self._lanes.open(session_id), message)
             case lane.OpenOwnTurn(session_id=session_id):
                 if self._lanes.get(session_id) is None:
                     message.reply.send(lane.OwnTurnRefused(why="the session is not attached"))
@@ -119,7 +120,7 @@ class _Host:
         try:
             await mailbox.send(message)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return  # the lane has just ended: there is nothing this could still mean to it
+            return  # the lane has just ended, and its turns with it
 
     async def _stop_all(self) -> None:
         async with trio.open_nursery() as nursery:

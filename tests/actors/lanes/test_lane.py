@@ -6,15 +6,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import lanes
 from actors.kit.mailbox import Reply, ask
+from actors.lanes.actor import LANE_MAILBOX_MESSAGES_MAX
 from actors.lanes.lane import Lane
 from actors.lanes.peers import Peers
 from actors.lanes.settings import LaneSettings
-from actors.messages import lane, link, ownership, turn
+from actors.messages import journal, lane, link, ownership, turn
 from protocol.config.keys import FeishuReplyMode
 from protocol.ids import (
     AccountId,
@@ -446,3 +449,62 @@ async def test_a_turn_whose_actor_crashes_is_finished_and_cancelled(
         await world.end(0, "aborted")
         await world.give(row(2))
         assert world.offered() == ["prompt 1", "prompt 2"]
+
+
+async def test_a_lane_that_crashes_with_a_full_mailbox_takes_no_other_with_it(
+    autojump_clock: MockClock,
+) -> None:
+    lanes_tx, lanes_rx = trio.open_memory_channel[lane.LaneMessage](0)
+    crash, attached = trio.Event(), trio.Event()
+
+    async def run_lane(
+        session_id: SessionId,
+        inbox: trio.MemoryReceiveChannel[lane.LaneMessage],
+        _own: trio.MemorySendChannel[lane.LaneMessage],
+        _retire: Callable[[], None],
+    ) -> None:
+        if session_id == SESSION:
+            await crash.wait()
+            raise RuntimeError("a bug in the lane")
+        await inbox.receive()
+        attached.set()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lanes.run, lanes_rx, run_lane)
+        world = World()
+        await lanes_tx.send(world.attached())
+        for _ in range(LANE_MAILBOX_MESSAGES_MAX - 2):
+            await lanes_tx.send(lane.Wake(session_id=SESSION))
+        asked_tx, asked_rx = trio.open_memory_channel[lane.OwnTurnOpened | lane.OwnTurnRefused](1)
+        await lanes_tx.send(
+            lane.OpenOwnTurn(
+                session_id=SESSION,
+                connection_id=CONNECTION,
+                turn_id=TurnId("own-1"),
+                place=journal.TurnPlace(
+                    account=AccountId("default"),
+                    chat_id=ChatId("oc_1"),
+                    chat_type="p2p",
+                    message_id=MessageId("om_1"),
+                    sender_id=OpenId("ou_1"),
+                    thread_id=None,
+                ),
+                title=None,
+                reply=Reply(asked_tx),
+            )
+        )
+        newer_tx, newer_rx = trio.open_memory_channel[link.LinkMessage](1)
+        newer = msgspec.structs.replace(world.attached(connection=2), link=newer_tx)
+        await lanes_tx.send(newer)  # waits in the host: the lane's mailbox is full
+        await wait_all_tasks_blocked()
+        crash.set()
+        left = await newer_rx.receive()
+        assert isinstance(left, link.LeaveLink), "its proxy connects again, which opens a new lane"
+        with pytest.raises(trio.EndOfChannel):
+            await asked_rx.receive()
+        with trio.fail_after(1):
+            await lanes_tx.send(
+                msgspec.structs.replace(world.attached(), session_id=SessionId("other"))
+            )
+            await attached.wait()
+        nursery.cancel_scope.cancel()
