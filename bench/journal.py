@@ -25,7 +25,7 @@ from typing import Any
 
 import trio
 
-from actors.journal import Opened, SqliteStore, Store, problems_of, run, sqlite_store
+from actors.journal import JournalOpened, SqliteStore, Store, problems_of, run, sqlite_store
 from actors.kit.mailbox import Reply, ask
 from actors.messages import journal
 from protocol.ids import (
@@ -107,11 +107,11 @@ def close(row_id: RowId, reply: Reply[Any]) -> journal.Close:
 
 
 @asynccontextmanager
-async def serving(path: Path) -> AsyncIterator[tuple[Tx, Opened]]:
+async def serving(path: Path) -> AsyncIterator[tuple[Tx, JournalOpened]]:
     tx, rx = trio.open_memory_channel[journal.JournalMessage](MAILBOX_MESSAGES)
     with tx, rx:
         async with trio.open_nursery() as nursery:
-            opened: Opened = await nursery.start(run, sqlite_store(path), rx.clone())
+            opened: JournalOpened = await nursery.start(run, sqlite_store(path), rx.clone())
             yield tx, opened
             nursery.cancel_scope.cancel()
 

@@ -83,7 +83,7 @@ async def run(
                 actor.handle(message)
 
 
-class _Running:
+class _RunningAgent:
     """One agent that is to run, and how its start went."""
 
     def __init__(self, record: StartedAgent, key: str = "") -> None:
@@ -131,7 +131,7 @@ class _Agents:
         self._settings = settings
         self._nursery = nursery
         self._rng = rng
-        self._running: dict[SessionId, _Running] = {}
+        self._running: dict[SessionId, _RunningAgent] = {}
 
     def handle(self, message: agents.AgentsMessage) -> None:
         match message:
@@ -164,7 +164,7 @@ class _Agents:
             if command is None or why_not is not None:
                 self._gone(one.session_id, why_not or strings.AGENT_NOT_STARTED)
                 continue
-            running = _Running(one.started)
+            running = _RunningAgent(one.started)
             running.settle(running.started(one.session_id))
             self._running[one.session_id] = running
             self._nursery.start_soon(self._run, one.session_id, running, command)
@@ -175,7 +175,7 @@ class _Agents:
         log.warning("agent.not_restored", session=session_id, reason=why.en)
         self._nursery.start_soon(self._settings.notify, session_id, why)
 
-    def _start(self, wish: agents.StartAgent) -> _Running | agents.NotStarted:
+    def _start(self, wish: agents.StartAgent) -> _RunningAgent | agents.NotStarted:
         command = self._settings.commands.get(wish.agent)
         if command is None:
             known = ", ".join(self._settings.commands) or strings.NOBODY
@@ -199,7 +199,7 @@ class _Agents:
                 why=strings.AGENT_OUTSIDE.format(cwd=str(cwd), agent=wish.agent)
             )
         alias = clean(wish.alias or wish.agent)
-        running = _Running(
+        running = _RunningAgent(
             StartedAgent(
                 agent=wish.agent,
                 alias=alias,
@@ -230,7 +230,9 @@ class _Agents:
             return strings.AGENTS_OF_PERSON.format(count=self._settings.per_person)
         return None
 
-    def _child(self, session_id: SessionId, running: _Running, command: AgentCommand) -> list[str]:
+    def _child(
+        self, session_id: SessionId, running: _RunningAgent, command: AgentCommand
+    ) -> list[str]:
         return [
             *(sys.executable, "-m", "actors.cli", "acp", "--exit-with-parent"),
             # Each in one word: what people wrote is never read as an option.
@@ -244,7 +246,9 @@ class _Agents:
             *("--", *command.command),
         ]
 
-    async def _run(self, session_id: SessionId, running: _Running, command: AgentCommand) -> None:
+    async def _run(
+        self, session_id: SessionId, running: _RunningAgent, command: AgentCommand
+    ) -> None:
         child = self._child(session_id, running, command)
         try:
             with running.scope:
@@ -257,18 +261,18 @@ class _Agents:
             del self._running[session_id]
 
     async def _start_first(
-        self, session_id: SessionId, running: _Running, child: list[str]
+        self, session_id: SessionId, running: _RunningAgent, child: list[str]
     ) -> None:
         """Run it for the first time, to its end. One that has not become ready is over then."""
 
         def take(report: bytes) -> None:
             match starting.decode(report):
-                case starting.Ready(alias=alias):
+                case starting.StartReady(alias=alias):
                     running.alias = alias
                     running.settle(running.started(session_id))
                 case starting.Progress(line=line):
                     running.line = quoted(line, LINE_CHARACTERS_MAX)
-                case starting.Failed(why=why):
+                case starting.StartFailed(why=why):
                     running.settle(agents.NotStarted(why=running.failed(why)))
 
         at = child.index("--")
@@ -277,7 +281,7 @@ class _Agents:
         running.settle(running.outcome)
         log.warning("agent.ended", session=session_id, status=status)
 
-    async def _watch_start(self, running: _Running) -> None:
+    async def _watch_start(self, running: _RunningAgent) -> None:
         """End an agent whose start fails, or takes too long."""
         with trio.move_on_after(agents.START_WITHIN_S):
             await running.settled.wait()
@@ -326,7 +330,7 @@ async def _started_earlier(
         await trio.sleep(RESTART_FIRST_S)
 
 
-async def _answer(wish: agents.StartAgent, running: _Running) -> None:
+async def _answer(wish: agents.StartAgent, running: _RunningAgent) -> None:
     with wish.reply:
         await running.settled.wait()
         wish.reply.send(running.outcome)

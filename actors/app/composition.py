@@ -38,9 +38,9 @@ from actors.host.exit_status import ExitStatus
 from actors.host.tokens import TokenFiles
 from actors.kit.cleanup import CleanupBudget
 from actors.kit.supervisor import (
-    Budget,
     Child,
     Restart,
+    RestartBudget,
     RestartsExhausted,
     StartTimedOut,
     Strategy,
@@ -136,7 +136,7 @@ class App:
         return ConnectionId(next(self._connections))
 
     async def _open_services(self, services: trio.Nursery) -> None:
-        opened: journal.Opened = await services.start(
+        opened: journal.JournalOpened = await services.start(
             partial(
                 journal.run,
                 self._claim.open_store,
@@ -221,7 +221,9 @@ class App:
             limits.CORE_BUDGET,
         )
 
-    def _supervisor(self, children: list[Child], strategy: Strategy, budget: Budget) -> Supervisor:
+    def _supervisor(
+        self, children: list[Child], strategy: Strategy, budget: RestartBudget
+    ) -> Supervisor:
         guarded = [self._adapters.guarded(child) for child in children]
         return Supervisor(guarded, strategy, budget, report=report, rng=self._rng)
 

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 import trio
 
-from actors.journal.postgres import Claimed, PostgresStore, Target, Watcher
+from actors.journal.postgres import ClaimTaken, PostgresStore, Target, Watcher
 from actors.kit.mailbox import offer
 from actors.kit.tls import TlsStream
 from actors.messages import shutdown
@@ -56,7 +56,7 @@ class Holding:
         self,
         target: Target,
         watcher: Watcher,
-        claimed: Claimed,
+        claimed: ClaimTaken,
         settings: HoldingSettings,
         *,
         by_silence: bool = False,

@@ -23,13 +23,13 @@ from actors.app.reporting import report
 from actors.host import state_dir
 from actors.host.log_reading import events_about
 from actors.host.tokens import TokenFiles
-from actors.kit.supervisor import Budget, Child, Strategy, Supervisor
+from actors.kit.supervisor import Child, RestartBudget, Strategy, Supervisor
 from actors.monitoring import Peers
 from actors.monitoring.peers import HttpSettings
 from protocol.config.places import StateDir
 from protocol.config.settings import HttpListen, Settings
 
-BUDGET: Final = Budget(restarts_max=100, window_s=60.0, backoff_max_s=30.0)
+BUDGET: Final = RestartBudget(restarts_max=100, window_s=60.0, backoff_max_s=30.0)
 """With its backoff it never gives up: no metrics are no reason to end a daemon."""
 
 log = structlog.get_logger()

@@ -24,7 +24,7 @@ from actors.host import state_dir
 from actors.host.exit_status import ExitStatus
 from actors.host.tokens import TokenFiles
 from actors.journal import JournalNewer, JournalUnavailable, JournalUnreachable
-from actors.journal.postgres import Claimed, DatabaseError, Seen, Target, Watcher
+from actors.journal.postgres import ClaimTaken, DatabaseError, Seen, Target, Watcher
 from actors.kit.listening import Borrowed, serve_borrowed
 from actors.kit.tls import shake_hands
 from protocol import __version__
@@ -190,7 +190,7 @@ class Node:
     async def _claim(self, watcher: Watcher, seen: Seen, *, by_silence: bool) -> Holding | None:
         held = await self._adapters.in_thread(watcher.held_by_own_node)
         await trio.sleep(spread_s(held, self._adapters.below(1_000) / 1_000))
-        claimed: Claimed | None = await self._adapters.in_thread(
+        claimed: ClaimTaken | None = await self._adapters.in_thread(
             partial(watcher.claim, seen, self._addresses, now=boot_time)
         )
         if claimed is None:

@@ -19,7 +19,7 @@ from actors.kit.mailbox import offer
 from actors.messages import approvals, intake, link
 from protocol import strings
 from protocol.cards import approval, approval_card
-from protocol.cards.approval import Approval, Chosen, NotTaken, Place
+from protocol.cards.approval import Approval, Decided, NotTaken, Origin
 from protocol.ids import AccountId, ChatId, ConnectionId, MessageId, TurnId
 from protocol.routing.access import Policy
 from protocol.strings import Text
@@ -157,7 +157,7 @@ class _Approvals:
     def _unsent_bytes(self) -> int:
         return sum(len(each.card.file or b"") for each in self._all())
 
-    def _places(self, ask: approvals.Ask) -> tuple[bool, list[Place]]:
+    def _places(self, ask: approvals.Ask) -> tuple[bool, list[Origin]]:
         """Return whether only admins decide, and where to ask: with each of them, then."""
         account = (
             ask.place.account if ask.place else ask.account or next(iter(self._peers.gateways))
@@ -168,7 +168,7 @@ class _Approvals:
         return (
             True,
             [
-                Place(
+                Origin(
                     account=account,
                     chat_id=ChatId(admin),  # the platform finds their direct chat
                     message_id=MessageId(""),
@@ -180,7 +180,7 @@ class _Approvals:
             ],
         )
 
-    def _show(self, ask: approvals.Ask, place: Place, *, of_admins: bool) -> None:
+    def _show(self, ask: approvals.Ask, place: Origin, *, of_admins: bool) -> None:
         asked = Approval(
             key=self._peers.random_bytes(KEY_BYTES).hex(),
             session_id=ask.session_id,
@@ -221,7 +221,7 @@ class _Approvals:
             case NotTaken(toast=toast):
                 log.warning("approval.press_refused", request=press.key, by=press.by)
                 return _toast("warning", toast)
-            case Chosen(option=option):
+            case Decided(option=option):
                 offer(
                     held.link,
                     wire.PermissionVerdict(

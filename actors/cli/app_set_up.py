@@ -19,7 +19,7 @@ from protocol.platform import registration
 from protocol.platform.outcomes import BotInfo
 
 
-class App(msgspec.Struct, frozen=True, kw_only=True):
+class FeishuApp(msgspec.Struct, frozen=True, kw_only=True):
     """The app that is being set up."""
 
     app_id: str
@@ -38,13 +38,13 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
         return {"feishu": FEISHU_URL, "lark": LARK_URL}.get(self.domain, self.domain)
 
 
-def grant_link(app: App, found: Inspection) -> str:
+def grant_link(app: FeishuApp, found: Inspection) -> str:
     """The page where everything that is missing can be granted at once."""
     return registration.grant_link(app.base_url, app.app_id, found.missing)
 
 
 def as_map(
-    app: App, found: Inspection, written: config_edit.Written, problem: str | None
+    app: FeishuApp, found: Inspection, written: config_edit.Written, problem: str | None
 ) -> dict[str, Any]:
     bot = found.bot
     return {
@@ -65,7 +65,7 @@ def as_map(
 
 
 def summary(
-    app: App,
+    app: FeishuApp,
     found: Inspection,
     written: config_edit.Written,
     problem: str | None,

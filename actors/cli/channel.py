@@ -18,7 +18,7 @@ from actors.host.advice import command_for
 from actors.host.exit_status import ExitStatus
 from actors.messages import gateway
 from protocol.config import keys, places
-from protocol.config.checks import Problems, Rejected
+from protocol.config.checks import CheckFailed, Problems
 from protocol.config.places import StateDir
 from protocol.config.settings import ConfigurationError
 from protocol.platform.outcomes import BotInfo, CredentialsRefused, NoAnswer, Outcome
@@ -69,7 +69,7 @@ def checked(option: str, key: str, value: str) -> str:
     """
     try:
         return str(keys.OPTIONS[key](value, option, Problems()))
-    except Rejected as problem:
+    except CheckFailed as problem:
         raise ConfigurationError(str(problem)) from None
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 import trio
 
 from actors.cli import qr, terminal
-from actors.cli.app_set_up import App, as_map, offered_service, summary
+from actors.cli.app_set_up import FeishuApp, as_map, offered_service, summary
 from actors.cli.channel import checked, read_secret, refused, target
 from actors.cli.output import CommandFailed, Output, as_json
 from actors.feishu.gateway import describe
@@ -92,9 +92,9 @@ def _check_before(path: Path, parsed: argparse.Namespace) -> None:
         raise ConfigurationError(f"{folder} is not writable; name another file with --config")
 
 
-def _existing(parsed: argparse.Namespace) -> App:
+def _existing(parsed: argparse.Namespace) -> FeishuApp:
     domain = _domain(parsed)
-    return App(app_id=parsed.app_id, app_secret=read_secret(), domain=domain)
+    return FeishuApp(app_id=parsed.app_id, app_secret=read_secret(), domain=domain)
 
 
 def _domain(parsed: argparse.Namespace) -> str:
@@ -138,7 +138,7 @@ async def _begin_only(parsed: argparse.Namespace) -> Output:
     return Output("\n".join(lines))
 
 
-async def _scan(parsed: argparse.Namespace, show: _Show) -> App:
+async def _scan(parsed: argparse.Namespace, show: _Show) -> FeishuApp:
     domain = _domain(parsed)
     registrar = _registrar(domain)
     renewals = 0
@@ -164,7 +164,7 @@ async def _scan(parsed: argparse.Namespace, show: _Show) -> App:
         renewals, device_code = renewals + 1, None
         show.line("The code has expired; here is another one.")
     brand = "lark" if decided.brand == "lark" and domain == "feishu" else domain
-    return App(
+    return FeishuApp(
         app_id=decided.app_id,
         app_secret=decided.app_secret,
         domain=brand,
@@ -242,7 +242,7 @@ class _Show:
 # ── proving and writing ─────────────────────────────────────────────────────
 
 
-async def _proven(app: App, show: _Show) -> Inspection:
+async def _proven(app: FeishuApp, show: _Show) -> Inspection:
     """Read back what the app can do.
 
     Raises:
@@ -269,7 +269,7 @@ async def _proven(app: App, show: _Show) -> Inspection:
     )
 
 
-def _write(path: Path, app: App, parsed: argparse.Namespace) -> config_edit.Written:
+def _write(path: Path, app: FeishuApp, parsed: argparse.Namespace) -> config_edit.Written:
     new = config_edit.NewApp(
         app_id=app.app_id,
         app_secret=app.app_secret,
@@ -280,6 +280,6 @@ def _write(path: Path, app: App, parsed: argparse.Namespace) -> config_edit.Writ
     return config_edit.add_app(path, new, os.environ, replace=parsed.force)
 
 
-async def _connect(app: App) -> str | None:
+async def _connect(app: FeishuApp) -> str | None:
     async with Platform(app.base_url, app.app_id, app.app_secret) as platform:
         return await connect_once(platform)

@@ -44,7 +44,7 @@ class Manager(msgspec.Struct, frozen=True, kw_only=True):
     status: tuple[str, ...]
 
 
-class Done(NamedTuple):
+class ServiceAnswer(NamedTuple):
     """What an action did, or found: for people, and as facts for scripts."""
 
     text: str
@@ -63,13 +63,15 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     match parsed.action:
         case "install":
             done = (
-                Done(manager.content.rstrip(), {"content": manager.content})
+                ServiceAnswer(manager.content.rstrip(), {"content": manager.content})
                 if parsed.dry_run
                 else _install(manager, service, environment)
             )
         case "uninstall":
             done = (
-                Done("\n".join(map(" ".join, manager.uninstall)), {"commands": manager.uninstall})
+                ServiceAnswer(
+                    "\n".join(map(" ".join, manager.uninstall)), {"commands": manager.uninstall}
+                )
                 if parsed.dry_run
                 else _uninstall(manager, service)
             )
@@ -94,7 +96,7 @@ def can_be_installed() -> bool:
         return False
 
 
-def install(state: StateDir, config: Path) -> Done:
+def install(state: StateDir, config: Path) -> ServiceAnswer:
     """Install and start the service for the configuration *config*.
 
     Raises:
@@ -174,7 +176,7 @@ def _launchd(service: Service, environment: Mapping[str, str]) -> Manager:
     )
 
 
-def _install(manager: Manager, service: Service, environment: Mapping[str, str]) -> Done:
+def _install(manager: Manager, service: Service, environment: Mapping[str, str]) -> ServiceAnswer:
     try:
         manager.file.parent.mkdir(parents=True, exist_ok=True)
         service.environment_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -194,7 +196,7 @@ def _install(manager: Manager, service: Service, environment: Mapping[str, str])
             if by_hand is None
             else f"so that it runs while you are logged out: {by_hand}"
         )
-    return Done("\n".join(lines), facts)
+    return ServiceAnswer("\n".join(lines), facts)
 
 
 def _linger() -> str | None:
@@ -208,7 +210,7 @@ def _linger() -> str | None:
     return None
 
 
-def _uninstall(manager: Manager, service: Service) -> Done:
+def _uninstall(manager: Manager, service: Service) -> ServiceAnswer:
     if not manager.file.exists():
         raise CommandFailed(f"there is no {manager.file}; nothing to uninstall")
     _call(manager.uninstall[0])
@@ -216,13 +218,13 @@ def _uninstall(manager: Manager, service: Service) -> Done:
     service.environment_file.unlink(missing_ok=True)
     for command in manager.uninstall[1:]:
         _call(command)
-    return Done(
+    return ServiceAnswer(
         f"stopped and removed {manager.file}; journal and configuration stay",
         {"installed": False, "state": "not installed"},
     )
 
 
-def _status(manager: Manager) -> Done:
+def _status(manager: Manager) -> ServiceAnswer:
     installed = manager.file.exists()
     state = "not installed"
     if installed:
@@ -233,7 +235,7 @@ def _status(manager: Manager) -> Done:
                 state = "active" if done.returncode == 0 else "inactive"
         except CommandFailed as failed:
             state = f"unknown: {failed}"
-    return Done(
+    return ServiceAnswer(
         f"{manager.file}: {state}",
         {"installed": installed, "state": state},
         0 if state == "active" else 1,

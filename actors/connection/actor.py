@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import trio
 
-from actors.connection.link import Link
+from actors.connection.link import FeishuLink
 from actors.connection.pipeline import Pipeline
 from actors.connection.settings import ConnectionSettings, Peers
 from actors.messages import connection, ownership
@@ -63,8 +63,8 @@ class _Connection:
         self._last_error: str | None = None
         self._state_changed = trio.Event()
 
-    def _open_link(self, set_state: Callable[[str, str | None], None]) -> Link:
-        return Link(self._settings, self._peers, self._pipeline, self._rng, set_state)
+    def _open_link(self, set_state: Callable[[str, str | None], None]) -> FeishuLink:
+        return FeishuLink(self._settings, self._peers, self._pipeline, self._rng, set_state)
 
     async def serve(
         self,
@@ -93,7 +93,7 @@ class _Connection:
             for link in (self._link, *self._more_links):
                 link.disconnect()
 
-    async def _run_for_a_while(self, link: Link) -> None:
+    async def _run_for_a_while(self, link: FeishuLink) -> None:
         with trio.move_on_after(self._settings.more_links_for_s):
             await link.run()
 

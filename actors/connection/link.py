@@ -41,7 +41,7 @@ REMEDIES: Final = {
 log = structlog.get_logger()
 
 
-class Link:
+class FeishuLink:
     """Keeps one link open. *set_state* is called with each state and the last error."""
 
     def __init__(

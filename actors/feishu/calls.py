@@ -18,7 +18,7 @@ import msgspec
 from actors.messages import gateway
 from actors.messages.gateway import Api
 from protocol.ids import is_platform_id
-from protocol.platform.comments import Place, place_of, reply_body
+from protocol.platform.comments import CommentPlace, place_of, reply_body
 
 COMMENT_REPLIES_MAX: Final = 100
 MEMBERS_MAX: Final = 100
@@ -167,7 +167,7 @@ def _message(operation: gateway.ReplyMessage | gateway.CreateMessage) -> dict[st
     }
 
 
-def _thread(place: Place) -> dict[str, str]:
+def _thread(place: CommentPlace) -> dict[str, str]:
     return {"file_token": place.file_token, "comment_id": place.comment_id}
 
 

@@ -28,7 +28,7 @@ from actors.messages import gateway, pictures
 from protocol.ids import AccountId
 from protocol.platform.outcomes import ImageUploaded, NoAnswer, Outcome
 from protocol.platform.picture_kinds import HEAD_BYTES, picture_kind
-from protocol.platform.public_address import Target, is_public, read_target
+from protocol.platform.public_address import PublicTarget, is_public, read_target
 
 FETCH_WITHIN_S: Final = 10.0
 UPLOAD_WITHIN_S: Final = 30.0
@@ -168,7 +168,7 @@ async def fetch(
     raise PictureRefused(f"no answer in {FETCH_WITHIN_S:g} s")
 
 
-async def _address(target: Target, allowed: Callable[[str], bool], lookup: Lookup) -> str:
+async def _address(target: PublicTarget, allowed: Callable[[str], bool], lookup: Lookup) -> str:
     """Return the address to connect to: every one the name has must be public."""
     try:
         addresses = await lookup(target.host, target.port)
@@ -191,7 +191,7 @@ def _joined(url: str, location: str) -> str:
         raise PictureRefused("it has moved to no address") from wrong
 
 
-async def _get(target: Target, address: str, bytes_max: int) -> bytes | _Redirect:
+async def _get(target: PublicTarget, address: str, bytes_max: int) -> bytes | _Redirect:
     """Return the body, or where a redirect leads. The connection goes to *address* alone."""
     host = f"[{address}]" if ":" in address else address
     url = f"{target.scheme}://{host}:{target.port}{target.path}"

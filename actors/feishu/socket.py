@@ -159,7 +159,7 @@ class Socket:
         match received:
             case longconn.Complete():
                 return received
-            case longconn.Pong():
+            case longconn.PongFrame():
                 self._pong_came()
             case longconn.Ignored(expected=False):
                 log.warning("feishu.frame.ignored", reason=received.reason)

@@ -20,7 +20,7 @@ from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway
 from protocol.ids import MessageId
 from protocol.platform import quoting
-from protocol.platform.comments import Place
+from protocol.platform.comments import CommentPlace
 from protocol.platform.content import ATTACHMENT_BYTES_MAX, Content
 from protocol.platform.events import CommentAdded, MessageReceived
 from protocol.platform.outcomes import (
@@ -95,7 +95,7 @@ class Fetcher:
 
     async def comment(self, comment: CommentAdded) -> str | None:
         """Return the text of a comment; None: it can't be read."""
-        place = Place(comment.file_type, comment.file_token, comment.comment_id)
+        place = CommentPlace(comment.file_type, comment.file_token, comment.comment_id)
         outcome = await self._call(gateway.GetComment(place=place))
         if not isinstance(outcome, CommentFound) or not outcome.replies:
             log.info("feishu.comment_not_found", outcome=type(outcome).__name__)

@@ -14,7 +14,7 @@ from actors.intake.stop import Stopper, toast
 from actors.kit.mailbox import Reply, ask_or
 from actors.messages import gateway, intake, ownership
 from protocol import strings
-from protocol.cards.choice_card import Asked, Press, choice_card
+from protocol.cards.choice_card import Asked, ChoicePress, choice_card
 from protocol.ids import MessageId, OpenId, SessionId
 from protocol.platform.events import MessageReceived
 from protocol.routing import choosing
@@ -75,7 +75,7 @@ class Choosing:
         return (await self._set(session_id, option, choice, kind))[1]
 
     async def press(
-        self, press: Press, message_id: MessageId | None, reply: Reply[intake.Toast | None]
+        self, press: ChoicePress, message_id: MessageId | None, reply: Reply[intake.Toast | None]
     ) -> None:
         """Choose what a button says; the card shows then what holds.
 
@@ -118,7 +118,7 @@ class Choosing:
         """Have the session's agent set it; return whether it did, and what to answer."""
         chosen: wire.Chosen = await ask_or(
             self._to.ownership_tx,
-            lambda reply: ownership.Choose(
+            lambda reply: ownership.PassChoice(
                 session_id=session_id, option=option.id, choice=choice.id, reply=reply
             ),
             within_s=CHOSEN_WITHIN_S,
@@ -128,8 +128,8 @@ class Choosing:
             return False, strings.CHOICE_FAILED.format(reason=chosen.error or "?")
         return True, choosing.NAMES[kind].format(value=choice.name)
 
-    async def _offer(self, session_id: SessionId, within_s: float) -> wire.Offer | None:
-        nothing: wire.Offer | None = None
+    async def _offer(self, session_id: SessionId, within_s: float) -> wire.OptionsOffer | None:
+        nothing: wire.OptionsOffer | None = None
         return await ask_or(
             self._to.ownership_tx,
             lambda reply: ownership.FindOptions(session_id=session_id, reply=reply),

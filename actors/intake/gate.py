@@ -11,18 +11,18 @@ from protocol.platform.content import Content
 from protocol.platform.events import CommentAdded, MessageReceived
 from protocol.routing import access, command
 
-Wanted = command.StopWord | command.Command | command.Prompt
+Wanted = command.StopWord | command.Command | command.PromptText
 
 
 def wanted(message: MessageReceived, content: Content, bot: OpenId | None) -> Wanted:
     """Return what the message asks for."""
     if content.own_text is None:
-        return command.Prompt()
+        return command.PromptText()
     bot_keys = [each.key for each in message.mentions if each.open_id == bot]
     return command.parse(content.own_text, bot_keys=bot_keys)
 
 
-def prompted(content: Content, prompt: command.Prompt) -> Content:
+def prompted(content: Content, prompt: command.PromptText) -> Content:
     """Return the content as its session is to have it: of ``//x`` it gets ``/x``."""
     if not prompt.escaped:
         return content

@@ -65,7 +65,7 @@ class _Barrier(msgspec.Struct):
     done: bool = False
 
 
-class Holding:
+class HeldPrompts:
     """The held prompts of one account."""
 
     def __init__(self) -> None:

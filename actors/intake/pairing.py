@@ -169,7 +169,9 @@ class Pairing:
                 with reply:
                     reply.send(intake.PairingResult(text=await self._revoke(subject)))
 
-    async def _approve(self, code: str, *, makes_first_admin: bool) -> pairing.Approved | None:
+    async def _approve(
+        self, code: str, *, makes_first_admin: bool
+    ) -> pairing.PairingApproved | None:
         book, approved = pairing.approve(
             self._book,
             self._configured,

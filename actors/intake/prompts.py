@@ -18,7 +18,7 @@ import trio
 
 from actors.intake.answers import Answers
 from actors.intake.attachments import Fetcher, needs_fetching
-from actors.intake.holding import HeldPrompt, Holding, Part
+from actors.intake.holding import HeldPrompt, HeldPrompts, Part
 from actors.intake.marks import WaitingMarks
 from actors.intake.peers import Peers, find_target
 from actors.intake.rows import close_row, prepare_rows, store
@@ -63,7 +63,7 @@ class Prompts:
         self._nursery = nursery
         self._now_ms = now_ms
         self._taken: list[HeldPrompt] = []
-        self._held = Holding()
+        self._held = HeldPrompts()
         self._refused: dict[RowId, HeldPrompt] = {}
         self._noticed: dict[PlaceKey, int] = {}
 

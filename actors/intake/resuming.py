@@ -112,7 +112,7 @@ class Resuming:
     ) -> wire.Resumed:
         return await ask_or(
             self._to.ownership_tx,
-            lambda reply: ownership.Resume(
+            lambda reply: ownership.PassResume(
                 session_id=current.session.session_id, conversation=conversation, reply=reply
             ),
             within_s=within_s,

@@ -9,7 +9,7 @@ from actors.intake.peers import ASK_WITHIN_S, COMMAND_WITHIN_S, Peers
 from actors.kit.mailbox import ask_or
 from actors.messages import approvals, intake, journal, lane, ownership
 from protocol import strings
-from protocol.cards.approval import Press, read_press
+from protocol.cards.approval import ApprovalPress, read_press
 from protocol.ids import ChatId, OpenId, PlaceKey, SessionId, TurnId
 from protocol.platform.events import CardAction, MessageReceived
 from protocol.routing import access
@@ -133,7 +133,7 @@ class Stopper:
             case _:
                 return toast("info", strings.NOTHING_RUNNING)
 
-    async def _decide(self, press: Press) -> intake.Toast:
+    async def _decide(self, press: ApprovalPress) -> intake.Toast:
         too_late = toast("info", strings.TOAST_TOO_LATE)
         answer: intake.Toast = await ask_or(
             self._to.approvals_tx,

@@ -20,7 +20,7 @@ from actors.kit.mailbox import offer
 from actors.messages import journal, lane, ownership
 from protocol.errors import RemoteProtocolError
 from protocol.ids import ChatId, MessageId, OpenId, RowId
-from protocol.platform.comments import Place, place_of
+from protocol.platform.comments import CommentPlace, place_of
 from protocol.platform.content import read_content
 from protocol.platform.events import (
     CommentAdded,
@@ -92,7 +92,7 @@ class Taking:
     async def _message(self, event: StoredEvent, message: MessageReceived, *, leaves: bool) -> None:
         content = read_content(message.message_type, message.content, message.mentions)
         wanted = gate.wanted(message, content, self.bot)
-        if leaves and (isinstance(wanted, command.Prompt) or self._parts.control.full):
+        if leaves and (isinstance(wanted, command.PromptText) or self._parts.control.full):
             return
         if self._parts.pairing.may_pair(message) and gate.is_pair(wanted):
             # Before the gate: who may let others in need not be let in.
@@ -100,9 +100,9 @@ class Taking:
             self._carry_out(event, message, "pair", approve)
             return
         match gate.decide(self._parts.pairing.policy, message, self.bot):
-            case access.Admitted():
+            case access.Allowed():
                 pass
-            case access.Held(reason=reason):
+            case access.Undecided(reason=reason):
                 # Of this run: an earlier one, or another node, had a clock of its own.
                 since_ms = max(event.received_at_ms, self._began_ms)
                 if self._now_ms() - since_ms > HELD_MS_MAX:
@@ -120,7 +120,7 @@ class Taking:
         if placed is None:
             return  # what its group is is being asked; the row is read again then
         message = placed
-        if isinstance(wanted, command.Prompt):
+        if isinstance(wanted, command.PromptText):
             if self._parts.topic_agents.wanted(message):
                 place = self._to.place(message)
                 self._parts.prompts.add_barrier(place, event.row_id, moves=True)
@@ -166,14 +166,14 @@ class Taking:
 
     async def _comment(self, event: StoredEvent, comment: CommentAdded) -> None:
         """A comment of a document that mentions the bot: a direct message, to the gate."""
-        place = Place(comment.file_type, comment.file_token, comment.comment_id)
+        place = CommentPlace(comment.file_type, comment.file_token, comment.comment_id)
         if not comment.mentions_bot or place_of(place.chat_id) is None:
             await self._close(event.row_id, RowState.COMMAND, "not acted upon")
             return
         match gate.decide_comment(self._parts.pairing.policy, comment, place.chat_id, self.bot):
-            case access.Admitted():
+            case access.Allowed():
                 await self._parts.prompts.take_comment(event, comment)
-            case access.Dropped(reason=reason) | access.Held(reason=reason):
+            case access.Dropped(reason=reason) | access.Undecided(reason=reason):
                 await self._refuse(event, comment, place.chat_id, reason)
             case access.NeedsPairing():  # no code can be shown to one person there
                 await self._refuse(event, comment, place.chat_id, access.NOT_ON_ALLOWLIST)
@@ -194,7 +194,7 @@ class Taking:
         self._parts.marks.clear(message_id)
         await self._parts.prompts.leave_out(message_id)
         if not answer.changed:
-            await self._to.lanes_tx.send(lane.MessageRecalled(message_id=message_id))
+            await self._to.lanes_tx.send(lane.StopRecalled(message_id=message_id))
 
     async def _refuse(
         self,

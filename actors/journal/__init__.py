@@ -4,7 +4,7 @@
 They are the only importers of a database driver; the rest of this folder runs on both.
 """
 
-from actors.journal.actor import Opened, RunSync, inline, own_thread, run
+from actors.journal.actor import JournalOpened, RunSync, inline, own_thread, run
 from actors.journal.errors import (
     JournalDamaged,
     JournalError,
@@ -20,20 +20,20 @@ from actors.journal.sqlite import (
     sqlite_store,
     what_became_of,
 )
-from actors.journal.store import OpenStore, Statistics, Store
+from actors.journal.store import JournalStatistics, OpenStore, Store
 
 __all__ = [
     "JournalDamaged",
     "JournalError",
     "JournalForeign",
     "JournalNewer",
+    "JournalOpened",
+    "JournalStatistics",
     "JournalUnavailable",
     "JournalUnreachable",
     "OpenStore",
-    "Opened",
     "RunSync",
     "SqliteStore",
-    "Statistics",
     "Store",
     "copy",
     "inline",

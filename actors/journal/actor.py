@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeVar, TypeVarTuple
 import msgspec
 import trio
 
-from actors.journal.store import OpenStore, Statistics, Store
+from actors.journal.store import JournalStatistics, OpenStore, Store
 from actors.kit import metrics
 from actors.kit.mailbox import drain
 from actors.kit.own_thread import OwnThread
@@ -47,10 +47,10 @@ class RunSync(Protocol):
     ) -> Awaitable[ResultT]: ...
 
 
-class Opened(msgspec.Struct, frozen=True, kw_only=True):
+class JournalOpened(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     """How often this journal was opened, this time included; from 1."""
-    statistics: Callable[[], Statistics]
+    statistics: Callable[[], JournalStatistics]
 
 
 async def run(
@@ -59,7 +59,7 @@ async def run(
     *,
     run_sync: RunSync | None = None,
     after_batch: Callable[[], None] = lambda: None,
-    task_status: trio.TaskStatus[Opened] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[JournalOpened] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled or until nobody can ask any more, then close the store.
 
@@ -73,7 +73,7 @@ async def run(
     in_thread = run_sync or own_thread()
     store = await in_thread(open_store)
     try:
-        task_status.started(Opened(generation=store.generation, statistics=store.statistics))
+        task_status.started(JournalOpened(generation=store.generation, statistics=store.statistics))
         with inbox:
             try:
                 await _serve(inbox, store, in_thread, after_batch)

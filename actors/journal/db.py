@@ -19,7 +19,7 @@ Value = str | bytes | int | None
 Row = tuple[Any, ...]
 
 
-class Rows(Protocol):
+class ResultRows(Protocol):
     """The answer of one statement. Reading it may wait for the server."""
 
     def one(self) -> Row | None:
@@ -35,7 +35,7 @@ class Rows(Protocol):
 class Db(Protocol):
     """A connection inside a transaction of its store."""
 
-    def execute(self, sql: str, *values: Value) -> Rows:
+    def execute(self, sql: str, *values: Value) -> ResultRows:
         """Run one statement. What is wrong with it may only show when its rows are read."""
 
 
@@ -59,7 +59,7 @@ def change(db: Db, sql: str, *values: Value) -> Later[journal.Done]:
     return Later(lambda: journal.Done(changed=rows.count() > 0))
 
 
-def the_one(rows: Rows) -> Row:
+def the_one(rows: ResultRows) -> Row:
     """Return the row of a statement that always has one."""
     row = rows.one()
     assert row is not None, "a statement that always answers one row answered none"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import structlog
 
-from actors.journal.db import Db, Later, Row, Rows, change, the_one
+from actors.journal.db import Db, Later, ResultRows, Row, change, the_one
 from actors.journal.roster import store_session
 from actors.messages import journal
 from protocol.ids import (
@@ -88,7 +88,7 @@ def _bindings(db: Db) -> dict[PlaceKey, SessionId]:
     return {PlaceKey(chat): SessionId(session) for chat, session in rows}
 
 
-def _bind(db: Db, chat: PlaceKey, session: SessionId | None) -> Rows:
+def _bind(db: Db, chat: PlaceKey, session: SessionId | None) -> ResultRows:
     if session is None:
         return db.execute("DELETE FROM binding WHERE chat_id = ?1", chat)
     return db.execute(

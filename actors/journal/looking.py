@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from actors.journal.db import Db, Row, Rows, the_one
+from actors.journal.db import Db, ResultRows, Row, the_one
 from actors.journal.prompts import decode_prompt
 from actors.journal.waiting import DAMAGE
 from actors.messages import journal
@@ -108,7 +108,7 @@ def _chats(db: Db, limit: int) -> tuple[journal.ChatSeen, ...]:
     )
 
 
-def _read(counts: dict[RowState, Rows]) -> dict[RowState, int]:
+def _read(counts: dict[RowState, ResultRows]) -> dict[RowState, int]:
     return {state: int(the_one(rows)[0]) for state, rows in counts.items()}
 
 

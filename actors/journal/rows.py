@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from actors.journal.correspondence import note_given
-from actors.journal.db import Db, Later, Rows, change, the_one
+from actors.journal.db import Db, Later, ResultRows, change, the_one
 from actors.journal.joined import together
 from actors.journal.prompts import decode_prompt
 from actors.journal.waiting import (
@@ -151,7 +151,7 @@ def prepare(
     )
 
 
-def _make_ready(db: Db, row: journal.PreparedRow, joined_to: RowId | None) -> Rows | None:
+def _make_ready(db: Db, row: journal.PreparedRow, joined_to: RowId | None) -> ResultRows | None:
     """Make one row ready. What can't be stored as it is would fail for ever: set it aside."""
     try:
         blob = _encode(row.prompt)

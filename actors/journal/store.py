@@ -14,7 +14,7 @@ from actors.messages import journal
 log = structlog.get_logger()
 
 
-class Statistics(msgspec.Struct, frozen=True, kw_only=True):
+class JournalStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """What the store did since it was opened."""
 
     messages: int
@@ -45,7 +45,7 @@ class Store(Protocol):
         If the commit fails, nothing of the batch has happened and all are.
         """
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> JournalStatistics:
         """Return what was done so far. May be called from another thread."""
 
     def close(self) -> None:
@@ -93,8 +93,8 @@ class Tally:
         log.error("journal.not_committed", reason=self.last_error, **ids)
         return journal.Failed(reason=self.last_error)
 
-    def statistics(self) -> Statistics:
-        return Statistics(
+    def statistics(self) -> JournalStatistics:
+        return JournalStatistics(
             messages=self.messages,
             batches=self.batches,
             batch_messages_max=self.batch_messages_max,

@@ -40,7 +40,7 @@ class Strategy(Enum):
     REST_FOR_ONE = auto()  # and those started after it
 
 
-class Budget(msgspec.Struct, frozen=True, kw_only=True):
+class RestartBudget(msgspec.Struct, frozen=True, kw_only=True):
     """How many restarts in how long, and the pause before each."""
 
     restarts_max: int = 5
@@ -109,7 +109,7 @@ class Supervisor:
         self,
         children: Sequence[Child],
         strategy: Strategy,
-        budget: Budget,
+        budget: RestartBudget,
         *,
         report: Report,
         rng: random.Random,

@@ -84,7 +84,7 @@ class _Host:
                 | lane.RowRevoked(session_id=session_id)
             ):
                 await self._send(session_id, message)
-            case lane.MessageRecalled():
+            case lane.StopRecalled():
                 for mailbox in self._lanes.mailboxes():
                     await self._post(mailbox, message)
             case lane.StopAll():

@@ -106,7 +106,7 @@ class Lane:
                 if self._turn is not None and self._turn.row_id == row_id:
                     self._turn.revoked = True
                     self._cancel(self._turn, "user")
-            case lane.MessageRecalled(message_id=message_id):
+            case lane.StopRecalled(message_id=message_id):
                 if self._turn is not None and message_id in self._turn.message_ids:
                     self._cancel(self._turn, "recalled")
             case lane.StopAll():

@@ -38,7 +38,7 @@ async def ask_in(
     """Return the answer; no answer in 5 s is a refusal after which the proxy comes again."""
     return await ask_or(
         ownership_tx,
-        lambda reply: ownership.Register(
+        lambda reply: ownership.RegisterSession(
             connection_id=connection_id,
             session_id=SessionId(register.session_id),
             role=register.role,

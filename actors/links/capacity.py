@@ -33,7 +33,7 @@ NO_PLACE: Final = (
 )
 
 
-class Capacity(msgspec.Struct, frozen=True, kw_only=True):
+class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How many connections of proven roles may be open."""
 
     sessions: int = SESSIONS_MAX
@@ -45,17 +45,17 @@ Kind = Literal["session", "operator", "observer"]
 """Who speaks for a session, as the tools inside its agent do, counts as one."""
 
 
-def capacity_of(descriptors: int) -> Capacity:
+def capacity_of(descriptors: int) -> ConnectionLimits:
     """Derive the places from the number of descriptors the process may have open."""
     others = UNREGISTERED_MAX + REFUSED_MAX + OPERATORS_MAX + OBSERVERS_MAX
     left = descriptors - RESERVED - others
-    return Capacity(sessions=max(SESSIONS_MIN, min(SESSIONS_MAX, left)))
+    return ConnectionLimits(sessions=max(SESSIONS_MIN, min(SESSIONS_MAX, left)))
 
 
 class Places:
     """The connections that are open, by what they have proved."""
 
-    def __init__(self, capacity: Capacity) -> None:
+    def __init__(self, capacity: ConnectionLimits) -> None:
         self.capacity = capacity
         self._drops: dict[ConnectionId, Callable[[], None]] = {}
         self._unregistered: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()

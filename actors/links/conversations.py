@@ -33,7 +33,7 @@ async def notify_nobody(_session_id: SessionId, _text: strings.Text) -> None:
     await trio.lowlevel.checkpoint()
 
 
-class Conversations:
+class LinkConversations:
     """The conversations of one link's agent."""
 
     def __init__(

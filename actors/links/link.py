@@ -16,14 +16,14 @@ from tricycle import open_service_nursery
 from actors.kit.outbox import Outbox, OutboxFull
 from actors.links.admission import ask_in, place_of, registered
 from actors.links.capacity import NO_PLACE, Places
-from actors.links.conversations import Conversations
+from actors.links.conversations import LinkConversations
 from actors.links.liveness import REGISTER_WITHIN_S, Liveness
 from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.permissions import Permissions
 from actors.links.sending import fitting, is_here, is_remote, peer_of, without_paths
 from actors.links.settings import LinkSettings
 from actors.links.tools import ToolCalls
-from actors.links.turns import Turns
+from actors.links.turns import LinkTurns
 from actors.messages import link, ownership
 from protocol.errors import RemoteProtocolError
 from protocol.ids import ConnectionId, SessionId, TurnId
@@ -39,13 +39,13 @@ from protocol.wire.framing import (
 )
 from protocol.wire.link import (
     Admit,
-    Close,
+    CloseLink,
     LinkMachine,
     LinkState,
+    LinkStep,
     Received,
     Request,
     Send,
-    Step,
 )
 from protocol.wire.weighing import EARLY_VALUES_MAX, VALUES_MAX, WEIGHED_FROM_BYTES, weigh
 
@@ -101,12 +101,12 @@ class Link:
         self._permissions = Permissions(
             connection_id, settings.approvals_tx, self._mailbox, self._send, settings.heavy
         )
-        self._turns = Turns(
+        self._turns = LinkTurns(
             connection_id, self._machine, self._permissions, settings.tools.own_turns
         )
         self._calls = ToolCalls(connection_id, settings.tools, ownership_tx, self._send)
         self._options = Options(connection_id, ownership_tx, self._send)
-        self._conversations = Conversations(ownership_tx, self._send, settings.notify)
+        self._conversations = LinkConversations(ownership_tx, self._send, settings.notify)
 
     async def run(self) -> None:
         """Run until either side ends it; the listener notifies ownership of the end."""
@@ -193,11 +193,11 @@ class Link:
             return self._machine.refused(wrong)
         return await self._settings.heavy.run(lambda: self._machine.receive(body))
 
-    async def _do(self, step: Step | Request) -> None:
+    async def _do(self, step: LinkStep | Request) -> None:
         match step:
             case Send(message=message):
                 self._send(message)
-            case Close(message=message):
+            case CloseLink(message=message):
                 if message.code == "bad_proof":
                     await self._slow_down()
                 self._end(message)
@@ -212,7 +212,7 @@ class Link:
                 refusal = await self._turns.open_own(self._session_id, wish)
                 if refusal is not None:
                     self._send(refusal)
-            case wire.Offer() as offered:
+            case wire.OptionsOffer() as offered:
                 await self._options.offer(offered)
             case wire.Chosen() as chosen:
                 await self._options.chosen(chosen)

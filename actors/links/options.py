@@ -57,7 +57,7 @@ class Options:
         if vocabulary.CAPABILITY_OPTIONS not in register.capabilities or not remembered:
             self.ready.set()
 
-    async def offer(self, offer: wire.Offer) -> None:
+    async def offer(self, offer: wire.OptionsOffer) -> None:
         """The agent offers this now; the first time, choose again what was chosen before."""
         await self._ownership_tx.send(ownership.OptionsOffered(connection_id=self._id, offer=offer))
         if self._offered:

@@ -22,7 +22,7 @@ class OwnTurnPeers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     lanes_tx: trio.MemorySendChannel[lane.LaneMessage]
 
 
-class Opened(msgspec.Struct, frozen=True, kw_only=True):
+class OwnTurn(msgspec.Struct, frozen=True, kw_only=True):
     place: journal.TurnPlace
     turn: trio.MemorySendChannel[turn.TurnInput]
 
@@ -32,7 +32,7 @@ async def open_own_turn(
     session_id: SessionId,
     connection_id: ConnectionId,
     wish: wire.TurnOpen,
-) -> Opened | str:
+) -> OwnTurn | str:
     """Open the turn where the session was last given a message, or where it names; or why not."""
     if peers is None:
         return "this daemon shows no turns"
@@ -73,4 +73,4 @@ async def open_own_turn(
     )
     if isinstance(opened, lane.OwnTurnRefused):
         return opened.why
-    return Opened(place=place, turn=opened.turn)
+    return OwnTurn(place=place, turn=opened.turn)

@@ -13,7 +13,7 @@ from actors.kit.heavy import Heavy
 from actors.kit.mailbox import offer
 from actors.messages import approvals, journal, link
 from protocol.cards import approval, approval_card
-from protocol.cards.approval import Place
+from protocol.cards.approval import Origin
 from protocol.ids import AccountId, ConnectionId, MessageId, SessionId, TurnId
 from protocol.routing.delivery import Offer
 from protocol.wire import messages as wire
@@ -42,7 +42,7 @@ class Permissions:
         self._send = send
         self._session_id = SessionId("")
         self._alias = ""
-        self._places: dict[TurnId, Place] = {}
+        self._places: dict[TurnId, Origin] = {}
         self._account: AccountId | None = None
         self._asked = False
 
@@ -52,7 +52,7 @@ class Permissions:
     def given(self, row: Offer, turn_id: TurnId) -> None:
         """Remember where a message came from."""
         prompt = row.prompt
-        self._places[turn_id] = Place(
+        self._places[turn_id] = Origin(
             account=row.account,
             chat_id=prompt.chat_id,
             message_id=prompt.message_id,
@@ -67,7 +67,7 @@ class Permissions:
 
     def opened(self, turn_id: TurnId, place: journal.TurnPlace) -> None:
         """Remember where a turn of the session's own is shown: its starter is asked."""
-        self._places[turn_id] = Place(
+        self._places[turn_id] = Origin(
             account=place.account,
             chat_id=place.chat_id,
             message_id=place.message_id if place.thread_id else MessageId(""),

@@ -9,7 +9,7 @@ import msgspec
 import trio
 
 from actors.kit.heavy import Heavy
-from actors.links.capacity import Capacity
+from actors.links.capacity import ConnectionLimits
 from actors.links.conversations import Notify, notify_nobody
 from actors.links.tools import Tools
 from actors.messages import approvals
@@ -30,7 +30,7 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     tools: Tools = Tools()
     notify: Notify = notify_nobody
     random_bytes: Callable[[int], bytes] = os.urandom
-    capacity: Capacity | None = None
+    capacity: ConnectionLimits | None = None
     """None: what the descriptors of the process allow, whose limit is raised."""
     approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage] | None = None
     """None where nobody can be asked: every question is then answered ``cancelled``."""

@@ -16,7 +16,7 @@ from protocol.wire.link import LinkMachine, join_deltas
 from protocol.wire.pieces import in_pieces
 
 
-class Turns:
+class LinkTurns:
     """Passes what the proxy sends of a turn to that turn's actor."""
 
     def __init__(

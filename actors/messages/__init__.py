@@ -1,5 +1,5 @@
 """What each actor accepts, one module per receiver.
 
 Every message is a frozen struct. Import the module, so that the receiver is in
-the name: ``ownership.Register(...)``, ``gateway.Call(...)``.
+the name: ``ownership.RegisterSession(...)``, ``gateway.Call(...)``.
 """

@@ -9,7 +9,7 @@ from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.intake import Toast
 from actors.messages.link import LinkMessage
-from protocol.cards.approval import Place, Press, Shown
+from protocol.cards.approval import ApprovalPress, Origin, Shown
 from protocol.ids import AccountId, ChatId, ConnectionId, SessionId, TurnId
 from protocol.routing.access import Policy
 from protocol.wire.messages import PermissionRequest
@@ -24,7 +24,7 @@ class Ask(Message, frozen=True, kw_only=True):
     turn_id: TurnId | None
     account: AccountId | None
     """Whose admins are asked where there is no place; None: nobody wrote to the session yet."""
-    place: Place | None
+    place: Origin | None
     """Where the turn came from; None: there is none, so the admins are asked."""
     request: PermissionRequest
     """Without its detail, which is read already."""
@@ -64,7 +64,7 @@ class AccessIs(Message, frozen=True, kw_only=True):
 class Pressed(Message, frozen=True, kw_only=True):
     """Somebody pressed a button of an approval; answered at once."""
 
-    press: Press
+    press: ApprovalPress
     policy: Policy
     """The gate, as it is at this moment."""
     reply: Reply[Toast]

@@ -15,7 +15,7 @@ import msgspec
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from protocol.ids import CardId, ChatId, MessageId
-from protocol.platform.comments import Place
+from protocol.platform.comments import CommentPlace
 from protocol.platform.outcomes import Outcome
 
 API_LIMIT_CODE: Final = 99991400
@@ -246,7 +246,7 @@ class RecogniseSpeech(Operation, frozen=True, kw_only=True):
 class GetComment(Operation, frozen=True, kw_only=True):
     """→ :class:`~protocol.platform.CommentFound`."""
 
-    place: Place
+    place: CommentPlace
 
 
 class DownloadResource(Operation, frozen=True, kw_only=True):

@@ -141,7 +141,7 @@ class RowRevoked(Message, frozen=True, kw_only=True):
     row_id: RowId
 
 
-class MessageRecalled(Message, frozen=True, kw_only=True):
+class StopRecalled(Message, frozen=True, kw_only=True):
     """The user took the message back: its turn stops, in whichever lane it runs."""
 
     message_id: MessageId
@@ -200,7 +200,7 @@ LaneMessage = (
     | StopTurn
     | OpenOwnTurn
     | RowRevoked
-    | MessageRecalled
+    | StopRecalled
     | StopAll
     | TurnEnded
     | CardLost

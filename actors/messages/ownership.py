@@ -36,7 +36,7 @@ class NotAdmitted(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class Register(Message, frozen=True, kw_only=True):
+class RegisterSession(Message, frozen=True, kw_only=True):
     """A connection proved who it is. A newer one of the same session replaces the older."""
 
     connection_id: ConnectionId
@@ -217,17 +217,17 @@ class OptionsOffered(Message, frozen=True, kw_only=True):
     """What people can change about the agent behind this connection, and call."""
 
     connection_id: ConnectionId
-    offer: wire.Offer
+    offer: wire.OptionsOffer
 
 
 class FindOptions(Message, frozen=True, kw_only=True):
     """Ask what a session offers; None: nothing, or it is away."""
 
     session_id: SessionId
-    reply: Reply[wire.Offer | None]
+    reply: Reply[wire.OptionsOffer | None]
 
 
-class Choose(Message, frozen=True, kw_only=True):
+class PassChoice(Message, frozen=True, kw_only=True):
     """Pass a choice to a session's agent; dropped where it is away."""
 
     session_id: SessionId
@@ -254,7 +254,7 @@ class ConversationReported(Message, frozen=True, kw_only=True):
     lost: bool
 
 
-class Resume(Message, frozen=True, kw_only=True):
+class PassResume(Message, frozen=True, kw_only=True):
     """Ask a session for earlier conversations of its agent, or take one up.
 
     Dropped where it is away, or keeps none.
@@ -299,7 +299,7 @@ class FindTarget(Message, frozen=True, kw_only=True):
 
 
 OwnershipMessage = (
-    Register
+    RegisterSession
     | Disconnected
     | LinksStarted
     | CallTool
@@ -321,10 +321,10 @@ OwnershipMessage = (
     | Leaving
     | OptionsOffered
     | FindOptions
-    | Choose
+    | PassChoice
     | ChoiceMade
     | ConversationReported
-    | Resume
+    | PassResume
     | FindTarget
     | FindRunning
 )

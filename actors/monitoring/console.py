@@ -70,7 +70,7 @@ class Handoff(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str | None = None
 
 
-class Stop(msgspec.Struct, frozen=True, kw_only=True):
+class StopForm(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str
     chat_id: str
 
@@ -166,7 +166,7 @@ class _Console:
         return _answer(200, result=str(done.result))
 
     async def stop(self, request: Request) -> Response:
-        asked, refusal = await self._asked(request, Stop)
+        asked, refusal = await self._asked(request, StopForm)
         peers = self._recorder.peers
         if asked is None or peers is None:
             return refusal or _answer(503, error="the daemon does not serve now")

@@ -109,7 +109,7 @@ async def call_tool(
         try:
             admitted: ownership.Admitted | ownership.NotAdmitted = await ask(
                 peers.ownership_tx,
-                lambda reply: ownership.Register(
+                lambda reply: ownership.RegisterSession(
                     connection_id=connection_id,
                     session_id=SessionId(f"operator:console-{connection_id}"),
                     role="dispatcher",

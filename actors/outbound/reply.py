@@ -40,7 +40,7 @@ async def reply(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> str:
     return messages.done()
 
 
-class Target(msgspec.Struct, frozen=True):
+class ReplyTarget(msgspec.Struct, frozen=True):
     """The message that is replied to, and its topic where that is a place of its own."""
 
     message_id: MessageId
@@ -49,7 +49,7 @@ class Target(msgspec.Struct, frozen=True):
 
 async def target(
     peers: Peers, session_id: SessionId, chat_id: ChatId, message_id: object
-) -> Target | None:
+) -> ReplyTarget | None:
     """Return the message to reply to. One of another chat would be a way around the gate."""
     if message_id is None or message_id == "":
         return None
@@ -58,7 +58,7 @@ async def target(
     found = await peers.message_at(session_id, MessageId(message_id))
     if found.chat_id != chat_id:
         raise ToolError(f"message {message_id} is in chat {found.chat_id}, not {chat_id}")
-    return Target(MessageId(message_id), found.topic)
+    return ReplyTarget(MessageId(message_id), found.topic)
 
 
 class Messages:
@@ -68,7 +68,7 @@ class Messages:
     """
 
     def __init__(
-        self, peers: Peers, account: AccountId, chat_id: ChatId, to: Target | None
+        self, peers: Peers, account: AccountId, chat_id: ChatId, to: ReplyTarget | None
     ) -> None:
         self._peers = peers
         self._account = account

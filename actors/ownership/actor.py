@@ -112,7 +112,7 @@ class _Ownership:
 
     async def _handle(self, message: ownership.OwnershipMessage) -> None:
         match message:
-            case ownership.Register():
+            case ownership.RegisterSession():
                 with message.reply:
                     await self._register(message)
             case ownership.Disconnected():
@@ -152,10 +152,10 @@ class _Ownership:
             case (
                 ownership.OptionsOffered()
                 | ownership.FindOptions()
-                | ownership.Choose()
+                | ownership.PassChoice()
                 | ownership.ChoiceMade()
                 | ownership.ConversationReported()
-                | ownership.Resume()
+                | ownership.PassResume()
             ):
                 await self._choices.handle(message, self._state, self._links)
             case ownership.Leaving():
@@ -167,7 +167,7 @@ class _Ownership:
 
     # ── sessions come and go ────────────────────────────────────────────────
 
-    async def _register(self, message: ownership.Register) -> None:
+    async def _register(self, message: ownership.RegisterSession) -> None:
         if message.reply.abandoned:
             return  # its link has given up, and told its proxy to connect again
         refusal = admission.refusal(

@@ -14,13 +14,17 @@ CAPABILITIES_MAX = 32
 """What is kept of what a proxy tells of itself; known capabilities stay."""
 
 
-def is_sessionless(message: ownership.Register) -> bool:
+def is_sessionless(message: ownership.RegisterSession) -> bool:
     """Whether it comes to ask or to operate, and is no session."""
     return message.role == "observer" or vocabulary.is_operator(message.role, message.capabilities)
 
 
 def refusal(
-    message: ownership.Register, state: lease.State, role: vocabulary.Role | None, *, leaving: bool
+    message: ownership.RegisterSession,
+    state: lease.State,
+    role: vocabulary.Role | None,
+    *,
+    leaving: bool,
 ) -> ownership.NotAdmitted | None:
     """Say why it is not admitted; *role* is the one its id belongs to."""
     if leaving:
@@ -49,14 +53,14 @@ def admitted(known: KnownSession, held: lease.LeaseState) -> ownership.Admitted:
     )
 
 
-def alias(message: ownership.Register, state: lease.State) -> str:
+def alias(message: ownership.RegisterSession, state: lease.State) -> str:
     """Choose the name people use for it, unique among the live sessions."""
     taken = [one.alias for one in state.sessions.values() if one.session_id != message.session_id]
     return lease.choose_alias(message.session_id, message.metadata, taken)
 
 
 def _role_mismatch(
-    message: ownership.Register,
+    message: ownership.RegisterSession,
     as_role: vocabulary.Role,
     known: vocabulary.Role | None,
     held: lease.LeaseState,
@@ -83,7 +87,7 @@ def _kept(capabilities: frozenset[str]) -> tuple[str, ...]:
     return tuple(sorted((*known, *others[:CAPABILITIES_MAX])))
 
 
-def session(message: ownership.Register, alias: str, connected_at_ms: int) -> lease.Session:
+def session(message: ownership.RegisterSession, alias: str, connected_at_ms: int) -> lease.Session:
     return lease.Session(
         session_id=message.session_id,
         connection_id=message.connection_id,

@@ -20,10 +20,10 @@ Links = Mapping[ConnectionId, trio.MemorySendChannel[link.LinkMessage]]
 Message = (
     ownership.OptionsOffered
     | ownership.FindOptions
-    | ownership.Choose
+    | ownership.PassChoice
     | ownership.ChoiceMade
     | ownership.ConversationReported
-    | ownership.Resume
+    | ownership.PassResume
 )
 
 
@@ -32,7 +32,7 @@ class Choices:
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
-        self._offers: dict[ConnectionId, wire.Offer] = {}
+        self._offers: dict[ConnectionId, wire.OptionsOffer] = {}
 
     async def handle(self, message: Message, state: lease.State, links: Links) -> None:
         match message:
@@ -45,7 +45,7 @@ class Choices:
                     session = state.sessions.get(session_id)
                     found = self._offers.get(session.connection_id) if session else None
                     message.reply.send(found)
-            case ownership.Choose(session_id=session_id):
+            case ownership.PassChoice(session_id=session_id):
                 session = state.sessions.get(session_id)
                 mailbox = links.get(session.connection_id) if session else None
                 wish = link.ChooseOption(
@@ -53,7 +53,7 @@ class Choices:
                 )
                 if mailbox is None or not offer(mailbox, wish):
                     message.reply.close()
-            case ownership.Resume(session_id=session_id):
+            case ownership.PassResume(session_id=session_id):
                 session = state.sessions.get(session_id)
                 mailbox = links.get(session.connection_id) if session else None
                 asked = link.ResumeConversation(

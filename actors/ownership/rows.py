@@ -31,7 +31,7 @@ UNACKED_ROWS_MAX: Final = 64
 log = structlog.get_logger()
 
 
-class Held(msgspec.Struct, frozen=True, kw_only=True):
+class OfferedRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row offered to a connection and not acked yet."""
 
     row_id: RowId
@@ -47,7 +47,7 @@ class _Connection:
 
     def __init__(self, session_id: SessionId) -> None:
         self.session_id = session_id
-        self.held: dict[EventId, Held] = {}
+        self.held: dict[EventId, OfferedRow] = {}
         self.offering = False
         self.unsure = False
         """The journal may have offered it a row that nobody here knows of."""
@@ -96,7 +96,7 @@ class Rows:
             return None
         if answer is None or self._connections.get(session.connection_id) is not connection:
             return None  # the end of the connection released what it was offered
-        connection.held[answer.event_id] = Held(
+        connection.held[answer.event_id] = OfferedRow(
             row_id=answer.row_id,
             place=place_key(answer.account, answer.prompt.chat_id, answer.prompt.topic),
             dispatched_to=answer.dispatched_to,
@@ -150,7 +150,7 @@ class Rows:
             ),
         )
 
-    async def release(self, connection_id: ConnectionId) -> tuple[Held, ...]:
+    async def release(self, connection_id: ConnectionId) -> tuple[OfferedRow, ...]:
         """The connection is over: what it did not ack waits again. Return what it held.
 
         Unconditional: the journal may have offered it more than is known here.
@@ -159,7 +159,7 @@ class Rows:
         await self._release(connection_id, None)
         return tuple(connection.held.values()) if connection else ()
 
-    async def give_back(self, connection_id: ConnectionId, rows: tuple[Held, ...]) -> None:
+    async def give_back(self, connection_id: ConnectionId, rows: tuple[OfferedRow, ...]) -> None:
         """These rows of a live connection wait again."""
         connection = self._connections.get(connection_id)
         row_ids = tuple(row.row_id for row in rows)
@@ -177,7 +177,7 @@ class Rows:
             lambda reply: journal.Release(connection_id=connection_id, row_ids=row_ids, reply=reply)
         )
 
-    def held(self, connection_id: ConnectionId) -> tuple[Held, ...]:
+    def held(self, connection_id: ConnectionId) -> tuple[OfferedRow, ...]:
         """Return the rows this connection holds unacked."""
         connection = self._connections.get(connection_id)
         return tuple(connection.held.values()) if connection else ()

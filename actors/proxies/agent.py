@@ -15,7 +15,7 @@ import trio
 
 from actors.proxies.agent_files import AgentFiles
 from actors.proxies.agent_process import AgentProcess
-from actors.proxies.agent_session import AgentSession, Begun
+from actors.proxies.agent_session import AgentSession, SessionBegun
 from actors.proxies.errors import AgentFailed, AgentUnheard, Disconnected
 from actors.proxies.rpc import MethodUnknown, Peer, PeerError, PeerGone
 from protocol.agents import acp
@@ -48,7 +48,7 @@ class Listener(msgspec.Struct, frozen=True):
 
     turn_id: str
     update: Callable[[acp.Update], Awaitable[None]]
-    question: Callable[[acp.Question], Awaitable[wire.PermissionVerdict]]
+    question: Callable[[acp.AcpQuestion], Awaitable[wire.PermissionVerdict]]
 
 
 class _Prompt:
@@ -99,7 +99,7 @@ class Agent:
 
     # ── its session ─────────────────────────────────────────────────────────
 
-    async def begin(self, earlier: str) -> Begun:
+    async def begin(self, earlier: str) -> SessionBegun:
         """Initialize, and open a session or bring the earlier one back.
 
         Raises:

@@ -24,7 +24,7 @@ Request = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """``request(method, params)``; raises AgentFailed."""
 
 
-class Begun(msgspec.Struct, frozen=True):
+class SessionBegun(msgspec.Struct, frozen=True):
     """How a session began where an earlier one was to be brought back."""
 
     restored: bool = False
@@ -49,7 +49,7 @@ class AgentSession:
         self.options = AgentOptions()
         self.abilities = acp.Abilities()
 
-    async def begin(self, earlier: str, *, read_files: bool, write_files: bool) -> Begun:
+    async def begin(self, earlier: str, *, read_files: bool, write_files: bool) -> SessionBegun:
         """Initialize, and open a session or bring the *earlier* one back.
 
         Raises:
@@ -60,13 +60,13 @@ class AgentSession:
         self.abilities = acp.read_abilities(
             await self._within(START_WITHIN_S, "initialize", params)
         )
-        begun = Begun()
+        begun = SessionBegun()
         if earlier:
             try:
                 await self._enter(earlier, START_WITHIN_S)
-                return Begun(restored=True)
+                return SessionBegun(restored=True)
             except AgentFailed as failed:
-                begun = Begun(why_not=str(failed))
+                begun = SessionBegun(why_not=str(failed))
         try:
             opened = await self._within(START_WITHIN_S, "session/new", self._place)
         except AgentFailed as failed:

@@ -149,7 +149,7 @@ class Proxy:
         self._link: Link | None = None
         self._turns_tx, self._turns_rx = trio.open_memory_channel[Turn](TURNS_MAX)
         self._numbers = 0
-        self._offer: wire.Offer | None = None
+        self._offer: wire.OptionsOffer | None = None
         self._requests_tx, self.requests = trio.open_memory_channel[wire.Choose | wire.Resume](
             REQUESTS_MAX
         )
@@ -215,7 +215,7 @@ class Proxy:
         """
         return await self._reachable().open_turn(title)
 
-    def offer(self, offer: wire.Offer) -> None:
+    def offer(self, offer: wire.OptionsOffer) -> None:
         """Let people change and call this; sent again at each attach."""
         self._offer = offer
         if self._link is not None:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 import trio
 
-from actors.proxies.agent_session import Begun
+from actors.proxies.agent_session import SessionBegun
 from actors.proxies.client import LinkChanged
 from actors.proxies.errors import ProxyError
 from actors.proxies.settings import ProxySettings
@@ -60,7 +60,7 @@ class Conversations:
         """The session is a new one."""
         self.known.set()
 
-    def began(self, conversation_id: str, begun: Begun) -> None:
+    def began(self, conversation_id: str, begun: SessionBegun) -> None:
         """The agent runs again, in this conversation."""
         if begun.why_not is not None:
             self._report("lost", why=begun.why_not)

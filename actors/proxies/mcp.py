@@ -60,7 +60,7 @@ async def serve(
         nursery.start_soon(_write_all, server.outgoing, stdio, nursery.cancel_scope, written)
         nursery.start_soon(_watch_parent, os.getppid(), nursery.cancel_scope)
         nursery.start_soon(_watch_signals, nursery.cancel_scope)
-        lines = jsonrpc.Lines(LINE_BYTES_MAX)
+        lines = jsonrpc.LineReader(LINE_BYTES_MAX)
         while chunk := await stdio.read():
             for line in lines.feed(chunk):
                 await server.take(line)

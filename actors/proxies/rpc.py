@@ -62,7 +62,7 @@ class Peer:
 
     async def run(self) -> None:
         """Read until the other side closes its stream. Who waits then gets PeerGone."""
-        lines = jsonrpc.Lines(LINE_BYTES_MAX)
+        lines = jsonrpc.LineReader(LINE_BYTES_MAX)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)

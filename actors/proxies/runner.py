@@ -13,7 +13,7 @@ import trio
 
 from actors.proxies.agent import CANCEL_WITHIN_S, Agent, AgentSettings, Listener
 from actors.proxies.agent_process import AgentNotStarted, start_agent
-from actors.proxies.agent_session import Begun, EndedResuming
+from actors.proxies.agent_session import EndedResuming, SessionBegun
 from actors.proxies.attachments import FETCHED, fetched
 from actors.proxies.client import Proxy, Turn
 from actors.proxies.conversations import Conversations
@@ -79,7 +79,7 @@ class Runner:
         except (AgentFailed, AgentNotStarted) as failed:
             # It is tried again with the first turn, which says so in the chat.
             sys.stderr.write(f"larkd acp: {failed}\n")
-            proxy.offer(wire.Offer())
+            proxy.offer(wire.OptionsOffer())
         async for request in proxy.requests:
             match request:
                 case wire.Choose():
@@ -236,16 +236,16 @@ class Runner:
         self._offer()
         return self._agent
 
-    async def _start_agent(self) -> tuple[Agent, Begun]:
+    async def _start_agent(self) -> tuple[Agent, SessionBegun]:
         try:
             agent, begun = await self._nursery.start(self._run_agent, self._conversations.earlier)
         except EndedResuming as ended:
             agent, _ = await self._nursery.start(self._run_agent, "")
-            begun = Begun(why_not=str(ended))
+            begun = SessionBegun(why_not=str(ended))
         return agent, begun
 
     async def _run_agent(
-        self, earlier: str, *, task_status: trio.TaskStatus[tuple[Agent, Begun]]
+        self, earlier: str, *, task_status: trio.TaskStatus[tuple[Agent, SessionBegun]]
     ) -> None:
         process = await start_agent(
             self._settings.command,

@@ -173,7 +173,7 @@ def ending(stop_reason: object) -> Ending:
 # ── permissions ─────────────────────────────────────────────────────────────
 
 
-class Question(Struct, frozen=True, kw_only=True):
+class AcpQuestion(Struct, frozen=True, kw_only=True):
     title: str
     detail: str | None
     options: list[wire.PermissionOption]
@@ -183,7 +183,7 @@ class Question(Struct, frozen=True, kw_only=True):
 
 def read_question(
     params: Mapping[str, Any], known: Mapping[str, Any] | None = None
-) -> Question | None:
+) -> AcpQuestion | None:
     """Read ``session/request_permission``; None where there is nothing to choose.
 
     *known* is what the agent reported of the same call before.
@@ -196,7 +196,7 @@ def read_question(
     detail = _detail(call)
     if detail is not None and len(detail) > DETAIL_CHARACTERS_MAX:
         return None
-    return Question(
+    return AcpQuestion(
         title=_text(call, "title")[:TITLE_CHARACTERS_MAX] or "a tool call",
         detail=detail,
         options=options,
@@ -204,7 +204,7 @@ def read_question(
     )
 
 
-def rejects(question: Question, verdict: wire.PermissionVerdict | None) -> bool:
+def rejects(question: AcpQuestion, verdict: wire.PermissionVerdict | None) -> bool:
     """Whether the verdict ends the call: some agents send no update of one that was rejected."""
     if verdict is None or verdict.outcome == "cancelled":
         return True

@@ -31,7 +31,7 @@ class AgentOptions:
         self._config: list[wire.Option] = []
         self._mode: wire.Option | None = None
         self._model: wire.Option | None = None
-        self._commands: list[wire.AgentCommand] = []
+        self._commands: list[wire.SlashCommand] = []
 
     def take_session(self, result: Mapping[str, Any]) -> None:
         """Read the answer that opened a session, or that changed one of its options."""
@@ -68,14 +68,14 @@ class AgentOptions:
             _with_value(one, choice) if one.id == option_id else one for one in self._config
         ]
 
-    def offer(self) -> wire.Offer:
+    def offer(self) -> wire.OptionsOffer:
         kinds = {one.kind for one in self._config}
         apart = [
             one
             for one in (self._mode, self._model)
             if one is not None and one.kind not in kinds and one.choices
         ]
-        return wire.Offer(options=[*self._config, *apart], commands=self._commands)
+        return wire.OptionsOffer(options=[*self._config, *apart], commands=self._commands)
 
     def request(self, session_id: str, option_id: str, choice: str) -> tuple[str, dict[str, str]]:
         """Return the method and parameters that set it.
@@ -153,11 +153,11 @@ def _choices(listed: object, identity: str) -> Iterator[wire.Choice]:
             )
 
 
-def _commands(listed: object) -> Iterator[wire.AgentCommand]:
+def _commands(listed: object) -> Iterator[wire.SlashCommand]:
     for one in listed[:COMMANDS_MAX] if isinstance(listed, list) else ():
         if isinstance(one, Mapping) and text_of(one, "name"):
             hint = one.get("input")
-            yield wire.AgentCommand(
+            yield wire.SlashCommand(
                 name=text_of(one, "name"),
                 description=text_of(one, "description") or None,
                 hint=text_of(hint, "hint") or None if isinstance(hint, Mapping) else None,

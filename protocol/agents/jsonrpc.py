@@ -72,7 +72,7 @@ class LineTooLong(ValueError):
     """A line passed the limit; it was skipped."""
 
 
-class Lines:
+class LineReader:
     """Cuts a stream of bytes into lines, sans I/O. A line over the limit is skipped whole."""
 
     def __init__(self, bytes_max: int) -> None:

@@ -11,13 +11,13 @@ WITHIN_S: Final = 60.0
 REPORT_BYTES_MAX: Final = 64 * 1024
 
 
-class Ready(msgspec.Struct, frozen=True, tag="ready"):
+class StartReady(msgspec.Struct, frozen=True, tag="ready"):
     """Its session is registered, under this alias, and its agent takes prompts."""
 
     alias: str
 
 
-class Failed(msgspec.Struct, frozen=True, tag="failed"):
+class StartFailed(msgspec.Struct, frozen=True, tag="failed"):
     """It ends; *why* is several lines, the last of them the agent's own."""
 
     why: str
@@ -29,7 +29,7 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
     line: str
 
 
-Report = Ready | Failed | Progress
+Report = StartReady | StartFailed | Progress
 _DECODER: Final[msgspec.json.Decoder[Report]] = msgspec.json.Decoder(Report)
 
 

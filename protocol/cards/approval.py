@@ -31,7 +31,7 @@ REQUEST_CHARACTERS_MAX: Final = 3_000_000
 _SIGNATURE_CHARACTERS: Final = 32
 
 
-class Place(Struct, frozen=True, kw_only=True):
+class Origin(Struct, frozen=True, kw_only=True):
     """Where a request is shown: the message the agent works on, and its sender."""
 
     account: AccountId
@@ -60,7 +60,7 @@ class Approval(Struct, frozen=True, kw_only=True):
     """Ours, minted at random: the proxy's own request id is no secret."""
     session_id: SessionId
     alias: str
-    place: Place
+    place: Origin
     request: PermissionRequest
     """Without its detail, and as much of its title as its card shows."""
     shown: Shown
@@ -69,7 +69,7 @@ class Approval(Struct, frozen=True, kw_only=True):
     """Only an admin decides it, whoever the agent works for."""
 
 
-class Press(Struct, frozen=True, kw_only=True):
+class ApprovalPress(Struct, frozen=True, kw_only=True):
     """A press on a button, as the platform reported it."""
 
     key: str
@@ -79,7 +79,7 @@ class Press(Struct, frozen=True, kw_only=True):
     chat_id: ChatId | None
 
 
-class Chosen(Struct, frozen=True, kw_only=True):
+class Decided(Struct, frozen=True, kw_only=True):
     option: PermissionOption
 
 
@@ -89,14 +89,16 @@ class NotTaken(Struct, frozen=True, kw_only=True):
     toast: Text
 
 
-def read_press(value: Mapping[str, Any], by: OpenId, chat_id: ChatId | None) -> Press | None:
+def read_press(
+    value: Mapping[str, Any], by: OpenId, chat_id: ChatId | None
+) -> ApprovalPress | None:
     """Read a press from a button's value; None: not one of an approval's buttons."""
     key, option, signature = value.get("request"), value.get("option"), value.get("signature")
     if value.get("larkd") != PRESS or not (
         isinstance(key, str) and isinstance(option, str) and isinstance(signature, str)
     ):
         return None
-    return Press(
+    return ApprovalPress(
         key=key,
         option_id=option,
         signature=signature,
@@ -106,8 +108,8 @@ def read_press(value: Mapping[str, Any], by: OpenId, chat_id: ChatId | None) -> 
 
 
 def judge(
-    approval: Approval, press: Press, policy: access.Policy, secret: bytes, now_ms: int
-) -> Chosen | NotTaken:
+    approval: Approval, press: ApprovalPress, policy: access.Policy, secret: bytes, now_ms: int
+) -> Decided | NotTaken:
     """Decide whether a press on an open request counts; *policy* is the gate as it is now."""
     expected = signature(approval, press.option_id, secret)
     forged = not hmac.compare_digest(expected.encode(), press.signature.encode(errors="replace"))
@@ -119,7 +121,7 @@ def judge(
         return NotTaken(toast=strings.TOAST_NOT_YOURS)
     if now_ms >= approval.expires_at_ms:
         return NotTaken(toast=strings.TOAST_TOO_LATE)
-    return Chosen(option=option)
+    return Decided(option=option)
 
 
 def may_decide(approval: Approval, by: OpenId, policy: access.Policy) -> bool:
@@ -131,7 +133,7 @@ def may_decide(approval: Approval, by: OpenId, policy: access.Policy) -> bool:
     return is_let_in(approval.place, policy)
 
 
-def is_let_in(place: Place, policy: access.Policy) -> bool:
+def is_let_in(place: Origin, policy: access.Policy) -> bool:
     """Whether the gate lets the person of *place* in at this moment."""
     approach = access.Approach(
         sender_id=place.sender_id,
@@ -139,10 +141,10 @@ def is_let_in(place: Place, policy: access.Policy) -> bool:
         chat_type=place.chat_type,
         addresses_bot=True,
     )
-    return isinstance(access.decide(policy, approach, None), access.Admitted)
+    return isinstance(access.decide(policy, approach, None), access.Allowed)
 
 
-def is_strangers(place: Place, policy: access.Policy) -> bool:
+def is_strangers(place: Origin, policy: access.Policy) -> bool:
     """Whether the turn is of somebody who is let in only because everybody is."""
     known = policy.allow_from | policy.admins
     return place.chat_type == "p2p" and policy.dm_policy == "open" and place.sender_id not in known

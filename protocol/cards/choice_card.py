@@ -38,7 +38,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     chat_type: str
 
 
-class Press(msgspec.Struct, frozen=True, kw_only=True):
+class ChoicePress(msgspec.Struct, frozen=True, kw_only=True):
     asked: Asked
     choice: str
     by: OpenId
@@ -53,7 +53,7 @@ class _Value(msgspec.Struct, frozen=True, kw_only=True):
     type: str
 
 
-def read_press(action: CardAction) -> Press | None:
+def read_press(action: CardAction) -> ChoicePress | None:
     """Read a press; None: not of such a card, or not in the chat it was sent to."""
     try:
         value = msgspec.convert(action.value, _Value)
@@ -61,7 +61,7 @@ def read_press(action: CardAction) -> Press | None:
         return None
     if value.larkd != PRESS or action.chat_id != value.chat:
         return None
-    return Press(
+    return ChoicePress(
         asked=Asked(
             session_id=SessionId(value.session),
             kind=value.kind,

@@ -32,7 +32,7 @@ FREE_TEXT_CHARACTERS_MAX: Final = 1_000
 """The platform's own limit of an input."""
 
 
-class Option(Struct, frozen=True, kw_only=True):
+class AnswerOption(Struct, frozen=True, kw_only=True):
     label: str
     description: str = ""
 
@@ -40,7 +40,7 @@ class Option(Struct, frozen=True, kw_only=True):
 class Question(Struct, frozen=True, kw_only=True):
     question: str
     header: str = ""
-    options: tuple[Option, ...]
+    options: tuple[AnswerOption, ...]
     multiple: bool = False
 
 
@@ -85,10 +85,10 @@ def _question(given: object) -> Question:
     )
 
 
-def _option(given: object) -> Option:
+def _option(given: object) -> AnswerOption:
     if not isinstance(given, Mapping):
         raise BadQuestions("each of options must be an object with a label")
-    return Option(
+    return AnswerOption(
         label=_text(given, "label", LABEL_CHARACTERS_MAX, required=True),
         description=_text(given, "description", DESCRIPTION_CHARACTERS_MAX),
     )

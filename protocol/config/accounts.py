@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from protocol.config import keys
-from protocol.config.checks import Problems, Rejected, join
+from protocol.config.checks import CheckFailed, Problems, join
 from protocol.config.settings import AccountSettings, Secret, Tuning
 from protocol.ids import AccountId
 from protocol.routing.access import GroupRule, Policy
@@ -48,14 +48,14 @@ class Accounts:
             names = ", ".join(n for n, key in keys.ACCOUNT_ENV.items() if key in self._overrides)
             several = ", ".join(self._paths)
             self._problems.add(
-                Rejected(names, f"for a single account only, here are {several}; unset it")
+                CheckFailed(names, f"for a single account only, here are {several}; unset it")
             )
 
     def _add(self, name: str, options: dict[str, Any], paths: tuple[str, ...]) -> None:
         """Add one account; *paths* are where its keys may stand, its own first."""
         if name in self._paths:
             what = f"there is an account {name} at {self._paths[name]}; give it another name"
-            self._problems.add(Rejected(paths[0], what))
+            self._problems.add(CheckFailed(paths[0], what))
             return
         self._paths[name] = paths[0]
         options = options | self._overrides
@@ -65,7 +65,7 @@ class Accounts:
         for other in self.found.values():
             if other.app_id == app_id:
                 what = f"is the app of account {other.account_id} too; an app has one account"
-                self._problems.add(Rejected(join(paths[0], "appId"), what))
+                self._problems.add(CheckFailed(join(paths[0], "appId"), what))
         if app_id is not None and secret is not None:
             self.found[name] = _account(name, app_id, secret, options)
         if "topicAgent" in options:
@@ -80,13 +80,13 @@ class Accounts:
             where, hint = join(paths[0], key), f"write it there, or set {variable}"
         # A value that is there and wrong was reported already.
         if not any(self._problems.has(at) for at in (variable, *(join(p, key) for p in paths))):
-            self._problems.add(Rejected(where, f"is missing; {hint}"))
+            self._problems.add(CheckFailed(where, f"is missing; {hint}"))
         return None
 
     def _resolve(self, source: keys.SecretSource) -> Secret | None:
         try:
             return Secret(source.resolve(self._env, self._read_file))
-        except Rejected as problem:
+        except CheckFailed as problem:
             self._problems.add(problem)
             return None
 

@@ -20,7 +20,7 @@ _PLAIN_KEY: Final = re.compile(r"-{0,2}[A-Za-z_][A-Za-z0-9_-]*")
 ValueT = TypeVar("ValueT")
 
 
-class Rejected(Exception):
+class CheckFailed(Exception):
     """The value at *path* can't stand there. Caught by whoever reads on beside it."""
 
     def __init__(self, path: str, what: str) -> None:
@@ -39,7 +39,7 @@ class Problems:
     def __bool__(self) -> bool:
         return bool(self._lines)
 
-    def add(self, problem: Rejected) -> None:
+    def add(self, problem: CheckFailed) -> None:
         line = str(problem)
         self._paths.add(problem.path)
         if line in self._lines:
@@ -62,11 +62,11 @@ class Problems:
 
 
 Reader = Callable[[Any, str, Problems], ValueT]
-"""Read the value at a path, or raise :class:`Rejected`; inner problems are noted."""
+"""Read the value at a path, or raise :class:`CheckFailed`; inner problems are noted."""
 
 
-def wrong_kind(path: str, value: object, allowed: str) -> Rejected:
-    return Rejected(path, f"is {kind_of(value)}; allowed: {allowed}")
+def wrong_kind(path: str, value: object, allowed: str) -> CheckFailed:
+    return CheckFailed(path, f"is {kind_of(value)}; allowed: {allowed}")
 
 
 def kind_of(value: object) -> str:
@@ -123,9 +123,9 @@ def read_map(
         try:
             if reader is None:
                 hint = nearest(key, readers) or f"; known: {', '.join(readers)}"
-                raise Rejected(here, f"unknown key{hint}")
+                raise CheckFailed(here, f"unknown key{hint}")
             found[key] = reader(inner, here, problems)
-        except Rejected as problem:
+        except CheckFailed as problem:
             problems.add(problem)
     return found
 
@@ -154,7 +154,7 @@ def integer(low: int, high: int) -> Reader[int]:
         if not isinstance(value, int) or isinstance(value, bool):
             raise wrong_kind(path, value, f"an integer from {low} to {high}")
         if not low <= value <= high:
-            raise Rejected(path, f"is an integer out of range; allowed: {low} to {high}")
+            raise CheckFailed(path, f"is an integer out of range; allowed: {low} to {high}")
         return value
 
     return read
@@ -166,7 +166,7 @@ def or_null(reader: Reader[ValueT]) -> Reader[ValueT | None]:
             return None
         try:
             return reader(value, path, problems)
-        except Rejected as problem:
+        except CheckFailed as problem:
             problem.args = (f"{problem}, or null",)
             raise
 
@@ -196,7 +196,7 @@ def list_of(item: Reader[str], *, at_least: int = 0) -> Reader[tuple[str, ...]]:
         for at, inner in enumerate(value):
             try:
                 found.append(item(inner, f"{path}[{at}]", problems))
-            except Rejected as problem:
+            except CheckFailed as problem:
                 problems.add(problem)
         return tuple(found)
 
@@ -211,7 +211,7 @@ def set_of(item: Reader[str]) -> Reader[frozenset[str]]:
         for at, inner in enumerate(value):
             try:
                 found.add(item(inner, f"{path}[{at}]", problems))
-            except Rejected as problem:
+            except CheckFailed as problem:
                 problems.add(problem)
         return frozenset(found)
 
@@ -229,9 +229,9 @@ def map_of(key: re.Pattern[str], keys_allowed: str, item: Reader[ValueT]) -> Rea
             here = join(path, name)
             try:
                 if not (isinstance(name, str) and key.fullmatch(name)):
-                    raise Rejected(here, f"not a possible key; allowed: {keys_allowed}")
+                    raise CheckFailed(here, f"not a possible key; allowed: {keys_allowed}")
                 found[name] = item(inner, here, problems)
-            except Rejected as problem:
+            except CheckFailed as problem:
                 problems.add(problem)
         return found
 

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from msgspec import Struct, structs
 
 from protocol.config.checks import (
+    CheckFailed,
     Problems,
     Reader,
-    Rejected,
     boolean,
     integer,
     join,
@@ -82,20 +82,20 @@ class SecretSource(Struct, frozen=True, kw_only=True):
         """Return the secret.
 
         Raises:
-            Rejected: it is not there, not readable or not one line of text.
+            CheckFailed: it is not there, not readable or not one line of text.
         """
         where = self.path if self.kind == "value" else join(self.path, self.kind)
         secret = self.name
         if self.kind == "env":
             secret = env.get(self.name, "").strip()
             if not secret:
-                raise Rejected(where, f"the environment has no {self.name}; export it")
+                raise CheckFailed(where, f"the environment has no {self.name}; export it")
         elif self.kind == "file":
             secret = self._from_file(where, read_file)
         form = _WORD if self.pattern == "word" else _LINE
         if len(secret) > _SECRET_MAX or not form.fullmatch(secret):
             form_name = f"one {self.pattern} of text"
-            raise Rejected(where, f"is not {form_name}; it holds the {self.what} alone")
+            raise CheckFailed(where, f"is not {form_name}; it holds the {self.what} alone")
         return secret
 
     def _from_file(self, where: str, read_file: Callable[[str], str]) -> str:
@@ -103,11 +103,11 @@ class SecretSource(Struct, frozen=True, kw_only=True):
             secret = read_file(self.name).strip()
         except OSError as failed:
             reason = failed.strerror or type(failed).__name__
-            raise Rejected(where, f"can't read {self.name}: {reason}") from None
+            raise CheckFailed(where, f"can't read {self.name}: {reason}") from None
         except ValueError:
-            raise Rejected(where, f"can't read {self.name}: not a text file") from None
+            raise CheckFailed(where, f"can't read {self.name}: not a text file") from None
         if not secret:
-            raise Rejected(where, f"{self.name} is empty; write the {self.what} into it")
+            raise CheckFailed(where, f"{self.name} is empty; write the {self.what} into it")
         return secret
 
 
@@ -150,9 +150,9 @@ def _secret(value: Any, path: str, problems: Problems) -> SecretSource:
     word = text("a string", _NAMED)
     found = read_map(value, path, {"env": word, "file": word}, problems)
     if problems.has(path):
-        raise Rejected(path, f"allowed: {_CREDENTIAL_FORMS}")
+        raise CheckFailed(path, f"allowed: {_CREDENTIAL_FORMS}")
     if len(found) != 1:
-        raise Rejected(path, f"is a map with {len(found)} of env, file; allowed: exactly one")
+        raise CheckFailed(path, f"is a map with {len(found)} of env, file; allowed: exactly one")
     ((kind, name),) = found.items()
     return SecretSource(kind="env" if kind == "env" else "file", name=name, path=path)
 
@@ -178,13 +178,13 @@ def _domain(value: Any, path: str, _problems: Problems) -> str:
         url = urlsplit(value)
         host, port = url.hostname, url.port
     except ValueError as wrong:
-        raise Rejected(path, f"is not a URL ({wrong}); allowed: {_DOMAIN_ALLOWED}") from None
+        raise CheckFailed(path, f"is not a URL ({wrong}); allowed: {_DOMAIN_ALLOWED}") from None
     if url.scheme not in {"http", "https"} or not host:
-        raise Rejected(path, f"is no http or https URL; allowed: {_DOMAIN_ALLOWED}")
+        raise CheckFailed(path, f"is no http or https URL; allowed: {_DOMAIN_ALLOWED}")
     if url.username is not None or url.query or url.fragment or url.path not in {"", "/"}:
-        raise Rejected(path, f"is more than scheme, host and port; allowed: {_DOMAIN_ALLOWED}")
+        raise CheckFailed(path, f"is more than scheme, host and port; allowed: {_DOMAIN_ALLOWED}")
     if url.scheme == "http" and not is_loopback(host):
-        raise Rejected(
+        raise CheckFailed(
             path,
             "is plain http, which would send the app secret in the clear; write https://"
             " (http is for 127.0.0.1, localhost and ::1)",
@@ -233,7 +233,7 @@ def _channels(value: Any, path: str, problems: Problems) -> list[dict[str, Any]]
         name = channel.setdefault("id", "feishu")
         if name in ids:
             what = f"is the id of {path}[{ids[name]}] already; give it another one"
-            problems.add(Rejected(f"{here}.id", what))
+            problems.add(CheckFailed(f"{here}.id", what))
         ids.setdefault(name, at)
         if not isinstance(inner, Mapping):
             channel["enabled"] = False

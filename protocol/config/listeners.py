@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from protocol.config.checks import Problems, Rejected
+from protocol.config.checks import CheckFailed, Problems
 from protocol.config.keys import in_snake_case, is_loopback
 from protocol.config.settings import Certificate, HttpListen, Listen, TlsListen
 
@@ -32,7 +32,7 @@ def read_listen(
     )
     if not listen.insecure and not is_loopback(listen.host):
         problems.add(
-            Rejected(
+            CheckFailed(
                 host_path,
                 "is a string that names an address beyond loopback, where anybody on the network"
                 " may connect; allowed: 127.0.0.1, ::1, localhost, with listen.tls for other"
@@ -57,7 +57,7 @@ def read_http_listen(
     )
     if tls is None and not listen.insecure and not is_loopback(listen.host):
         problems.add(
-            Rejected(
+            CheckFailed(
                 f"{key}.host",
                 "is a string that names an address beyond loopback, where anybody on the network"
                 f" may read it; allowed: 127.0.0.1, ::1, localhost, or with {key}.tls,"
@@ -84,7 +84,7 @@ def _certificate(found: Mapping[str, Any], path: str, problems: Problems) -> Cer
     for key, what in (("certFile", "certificate"), ("keyFile", "private key")):
         if key not in found and not problems.has(f"{path}.{key}"):
             problems.add(
-                Rejected(f"{path}.{key}", f"is missing; write the path of the {what} (PEM)")
+                CheckFailed(f"{path}.{key}", f"is missing; write the path of the {what} (PEM)")
             )
     if not {"certFile", "keyFile"} <= found.keys():
         return None

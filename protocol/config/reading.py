@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from protocol.config import keys
 from protocol.config.accounts import Accounts
-from protocol.config.checks import Problems, Reader, Rejected, join, nearest, read_map
+from protocol.config.checks import CheckFailed, Problems, Reader, join, nearest, read_map
 from protocol.config.listeners import read_http_listen, read_listen
 from protocol.config.settings import (
     DEFAULT_CONSOLE_PORT,
@@ -99,7 +99,7 @@ class _Secrets:
     def resolve(self, source: keys.SecretSource, problems: Problems) -> Secret | None:
         try:
             return Secret(source.resolve(self._env, self._read_file))
-        except Rejected as problem:
+        except CheckFailed as problem:
             problems.add(problem)
             return None
 
@@ -112,10 +112,10 @@ def _cluster(
     found = top["cluster"]
     source = overrides.get("LARKD_DATABASE") or found.get("database")
     if "name" not in found and not problems.has("cluster.name"):
-        problems.add(Rejected("cluster.name", 'is missing; write for example "support"'))
+        problems.add(CheckFailed("cluster.name", 'is missing; write for example "support"'))
     if source is None and not problems.has("cluster.database"):
         problems.add(
-            Rejected(
+            CheckFailed(
                 "cluster.database",
                 'is missing; write {"env": "LARKD_DATABASE"} there, or set LARKD_DATABASE',
             )
@@ -137,7 +137,7 @@ def _check_topic_agents(
     for path, name in named.items():
         if name not in agents and not problems.has(f"agents.{name}"):
             hint = nearest(name, agents) or f"; known: {', '.join(agents) or 'none'}"
-            problems.add(Rejected(path, f"is a string that names no agent of [agents]{hint}"))
+            problems.add(CheckFailed(path, f"is a string that names no agent of [agents]{hint}"))
 
 
 def _agents(found: Mapping[str, Mapping[str, Any]], problems: Problems) -> dict[str, AgentCommand]:
@@ -154,7 +154,7 @@ def _agents(found: Mapping[str, Mapping[str, Any]], problems: Problems) -> dict[
                 restore=agent.get("restore", True),
             )
         elif not problems.has(where):
-            problems.add(Rejected(where, 'is missing; write for example ["codex-acp"]'))
+            problems.add(CheckFailed(where, 'is missing; write for example ["codex-acp"]'))
     return agents
 
 
@@ -187,10 +187,10 @@ def sandbox_configuration(
     return {**rest, "channels": [channel]}, {n: v for n, v in env.items() if n not in ours}
 
 
-def _nothing_to_do(config_path: str, *, disabled: int) -> Rejected:
+def _nothing_to_do(config_path: str, *, disabled: int) -> CheckFailed:
     if disabled:
-        return Rejected("channels", "none is enabled; write enabled = true to one")
-    return Rejected(
+        return CheckFailed("channels", "none is enabled; write enabled = true to one")
+    return CheckFailed(
         "",
         f"""no Feishu app is configured. Write its credentials to {config_path}:
     [[channels]]

@@ -23,7 +23,7 @@ _CHAT: Final = re.compile(r"doc:([a-z]{1,16}):([A-Za-z0-9_-]{1,128}):([0-9]{1,32
 _MESSAGE_PREFIX: Final = "doc-reply:"
 
 
-class Place(Struct, frozen=True):
+class CommentPlace(Struct, frozen=True):
     """Where a comment is."""
 
     file_type: str
@@ -36,10 +36,10 @@ class Place(Struct, frozen=True):
         return ChatId(f"doc:{self.file_type}:{self.file_token}:{self.comment_id}")
 
 
-def place_of(chat_id: str | None) -> Place | None:
+def place_of(chat_id: str | None) -> CommentPlace | None:
     """Return where a chat is, if it is the thread of a comment."""
     found = _CHAT.fullmatch(chat_id or "")
-    return None if found is None else Place(found[1], found[2], found[3])
+    return None if found is None else CommentPlace(found[1], found[2], found[3])
 
 
 def message_id_of(reply_id: str) -> MessageId:

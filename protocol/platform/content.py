@@ -19,7 +19,7 @@ from protocol.platform.card_text import card_text, is_card_json
 from protocol.platform.events import Mention
 from protocol.platform.rich_text import (
     MENTION_ALL,
-    Reading,
+    RichTextReading,
     locate_post,
     paragraphs_markdown,
     post_markdown,
@@ -82,7 +82,7 @@ class _Reader:
         self._names: dict[str, str] = {m.key: _name(m.name) for m in mentions}
         self._keys: dict[str, str] = {m.open_id: m.key for m in mentions if m.open_id}
         self._attachments: list[Attachment] = []
-        self._reading = Reading(self._name_of, self._resource)
+        self._reading = RichTextReading(self._name_of, self._resource)
 
     def read(self, message_type: str) -> Content | None:
         """Return the text of the body, or None where it lacks what its type must have."""
@@ -104,7 +104,7 @@ class _Reader:
         if post is None:
             return None
         markdown = post_markdown(post, self._reading)
-        own = post_markdown(post, Reading(self._key_of, _no_resource, styled=False))
+        own = post_markdown(post, RichTextReading(self._key_of, _no_resource, styled=False))
         only_text = not self._attachments and not string(post, "title")
         return Content(
             markdown=markdown,

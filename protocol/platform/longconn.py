@@ -61,7 +61,7 @@ class Frame(Struct, frozen=True, kw_only=True):
 # ── what a frame is ─────────────────────────────────────────────────────────
 
 
-class Pong(Struct, frozen=True, kw_only=True):
+class PongFrame(Struct, frozen=True, kw_only=True):
     """The link is alive; from now on it is to behave like *client_config*."""
 
     client_config: ClientConfig
@@ -87,7 +87,7 @@ class Ignored(Struct, frozen=True, kw_only=True):
     expected: bool = False
 
 
-Received = Pong | Complete | Incomplete | Ignored
+Received = PongFrame | Complete | Incomplete | Ignored
 
 
 class Receiver:
@@ -111,7 +111,7 @@ class Receiver:
             if kind != "pong":
                 return Ignored(reason=f"control frame {kind!r}", expected=kind == "ping")
             self._config = client_config_of(frame.payload, self._config)
-            return Pong(client_config=self._config)
+            return PongFrame(client_config=self._config)
         if frame.method != DATA:
             return Ignored(reason=f"method {frame.method}")
         if kind != "event":

@@ -28,7 +28,7 @@ def of_message(message: MessageReceived, content: Content, *, by_admin: bool) ->
 
 def of_comment(comment: CommentAdded) -> Prompt:
     """Return it without its text, which the event does not have."""
-    place = comments.Place(comment.file_type, comment.file_token, comment.comment_id)
+    place = comments.CommentPlace(comment.file_type, comment.file_token, comment.comment_id)
     return Prompt(
         kind=comments.KIND,
         chat_id=place.chat_id,

@@ -30,7 +30,7 @@ _NOT_PUBLIC: Final = (
 )
 
 
-class Target(Struct, frozen=True):
+class PublicTarget(Struct, frozen=True):
     """One address of the web, taken apart."""
 
     scheme: str
@@ -45,7 +45,7 @@ class Target(Struct, frozen=True):
         return name if self.port == _PORTS[self.scheme] else f"{name}:{self.port}"
 
 
-def read_target(url: str) -> Target | None:
+def read_target(url: str) -> PublicTarget | None:
     """Take an address apart; None: it is no plain http or https one."""
     try:
         parts = urlsplit(url)
@@ -55,7 +55,7 @@ def read_target(url: str) -> Target | None:
     if parts.scheme not in _PORTS or not host or parts.username is not None:
         return None
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(parts.scheme, host, _PORTS[parts.scheme] if port is None else port, path)
+    return PublicTarget(parts.scheme, host, _PORTS[parts.scheme] if port is None else port, path)
 
 
 def is_public(address: str) -> bool:

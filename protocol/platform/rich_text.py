@@ -25,7 +25,7 @@ NameOf = Callable[[str], str | None]
 """The name a mention's key, or an open_id, stands for."""
 
 
-class Reading(Struct, frozen=True):
+class RichTextReading(Struct, frozen=True):
     """What the nodes need to know of the message they are in."""
 
     name_of: NameOf
@@ -57,13 +57,13 @@ def locate_post(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None
 
 
-def post_markdown(post: Mapping[str, Any], reading: Reading) -> str:
+def post_markdown(post: Mapping[str, Any], reading: RichTextReading) -> str:
     title = " ".join(string(post, "title").split())
     body = paragraphs_markdown(post.get("content"), reading)
     return "\n\n".join(part for part in (f"# {title}" if title else "", body) if part)
 
 
-def paragraphs_markdown(paragraphs: object, reading: Reading) -> str:
+def paragraphs_markdown(paragraphs: object, reading: RichTextReading) -> str:
     """Join paragraphs by line breaks, and set rules, code and Markdown apart by blank lines."""
     if not isinstance(paragraphs, list):
         return ""
@@ -80,7 +80,7 @@ def paragraphs_markdown(paragraphs: object, reading: Reading) -> str:
     return text.strip("\n")
 
 
-def _pieces(nodes: list[Any], reading: Reading) -> Iterator[tuple[bool, str]]:
+def _pieces(nodes: list[Any], reading: RichTextReading) -> Iterator[tuple[bool, str]]:
     """Lines of inline nodes, and the blocks between them."""
     line, blocks = "", 0
     for node in nodes:
@@ -111,7 +111,7 @@ def _block(node: Mapping[str, Any]) -> str:
     return text
 
 
-def _inline(node: Mapping[str, Any], reading: Reading) -> str:
+def _inline(node: Mapping[str, Any], reading: RichTextReading) -> str:
     text = string(node, "text")
     match string(node, "tag"):
         case "text":
@@ -139,7 +139,7 @@ def _inline(node: Mapping[str, Any], reading: Reading) -> str:
             return text or f"[{other[:40]}]"
 
 
-def paragraphs_line(nodes: object, reading: Reading) -> str:
+def paragraphs_line(nodes: object, reading: RichTextReading) -> str:
     """The inline nodes of a note, without those that nest again."""
     if not isinstance(nodes, list):
         return ""
@@ -147,7 +147,7 @@ def paragraphs_line(nodes: object, reading: Reading) -> str:
     return "".join(_inline(node, reading) for node in flat)
 
 
-def _styled(text: str, node: Mapping[str, Any], reading: Reading) -> str:
+def _styled(text: str, node: Mapping[str, Any], reading: RichTextReading) -> str:
     core = text.strip()
     styles = strings(node.get("style"))
     if not core or not reading.styled:
@@ -161,7 +161,7 @@ def _styled(text: str, node: Mapping[str, Any], reading: Reading) -> str:
     return before + core + after
 
 
-def _mention(node: Mapping[str, Any], reading: Reading) -> str:
+def _mention(node: Mapping[str, Any], reading: RichTextReading) -> str:
     who = string(node, "user_id") or string(node, "open_id")
     if who in {"all", "@_all", "@all"}:
         return MENTION_ALL

@@ -69,7 +69,7 @@ class Approach(Struct, frozen=True, kw_only=True):
     """True where the act itself is addressed to the bot: a press on one of its cards."""
 
 
-class Admitted(Struct, frozen=True, kw_only=True):
+class Allowed(Struct, frozen=True, kw_only=True):
     """The message may go on."""
 
 
@@ -77,7 +77,7 @@ class Dropped(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Held(Struct, frozen=True, kw_only=True):
+class Undecided(Struct, frozen=True, kw_only=True):
     """Not decidable before the bot knows its own open_id: ask again then.
 
     Whoever waited too long drops the message with this reason.
@@ -92,7 +92,7 @@ class NeedsPairing(Struct, frozen=True, kw_only=True):
     kind: PairingKind
 
 
-Decision = Admitted | Dropped | Held | NeedsPairing
+Decision = Allowed | Dropped | Undecided | NeedsPairing
 
 
 def decide(policy: Policy, approach: Approach, bot_open_id: OpenId | None) -> Decision:
@@ -120,7 +120,7 @@ def admitted_in(policy: Policy, open_id: OpenId, chat_id: ChatId) -> frozenset[s
                 Approach(sender_id=open_id, chat_id=chat_id, chat_type=kind, addresses_bot=True),
                 None,
             ),
-            Admitted,
+            Allowed,
         )
     )
 
@@ -138,7 +138,7 @@ def _direct(policy: Policy, sender_id: OpenId) -> Decision:
     if policy.dm_policy == "disabled":
         return Dropped(reason=DIRECT_DISABLED)
     if policy.dm_policy == "open" or sender_id in policy.allow_from:
-        return Admitted()
+        return Allowed()
     if policy.dm_policy == "allowlist":
         return Dropped(reason=NOT_ON_ALLOWLIST)
     return NeedsPairing(kind="direct")
@@ -153,9 +153,9 @@ def _group(
         None if bot_open_id is None else bot_open_id in approach.mentions
     )
     if policy.requires_mention(approach.chat_id) and not mentioned:
-        return Held() if mentioned is None else Dropped(reason=NOT_MENTIONED)
+        return Undecided() if mentioned is None else Dropped(reason=NOT_MENTIONED)
     if policy.group_policy == "open":
-        return Admitted()
+        return Allowed()
     if policy.group_policy == "follow-user":
         return _listed(sender_id in policy.allow_from)
     rule = policy.groups.get(approach.chat_id)
@@ -164,8 +164,8 @@ def _group(
         return _listed(not rule.allow_from or sender_id in rule.allow_from)
     if mentioned:
         return NeedsPairing(kind="group")
-    return Held() if mentioned is None else Dropped(reason=GROUP_NOT_ON_ALLOWLIST)
+    return Undecided() if mentioned is None else Dropped(reason=GROUP_NOT_ON_ALLOWLIST)
 
 
 def _listed(passes: bool) -> Decision:
-    return Admitted() if passes else Dropped(reason=NOT_ON_ALLOWLIST)
+    return Allowed() if passes else Dropped(reason=NOT_ON_ALLOWLIST)

@@ -9,7 +9,7 @@ from typing import Final
 from protocol import strings
 from protocol.quoted import quoted
 from protocol.strings import Text
-from protocol.wire.messages import Choice, Offer, Option
+from protocol.wire.messages import Choice, Option, OptionsOffer
 from protocol.wire.vocabulary import OptionKind
 
 NAMES: Final[Mapping[OptionKind, Text]] = {
@@ -31,7 +31,7 @@ _SKIPS_DESCRIBED: Final = re.compile(
 )
 
 
-def option_of(offer: Offer | None, kind: OptionKind) -> Option | None:
+def option_of(offer: OptionsOffer | None, kind: OptionKind) -> Option | None:
     """Return the option of this kind that the agent offers, if it has choices."""
     options = offer.options if offer is not None else ()
     return next((one for one in options if one.kind == kind and one.choices), None)
@@ -57,7 +57,7 @@ def current(option: Option, kind: OptionKind, shown: Callable[[str], str] = quot
     return NAMES[kind].format(value=shown(held))
 
 
-def commands(offer: Offer | None, alias: str) -> Text:
+def commands(offer: OptionsOffer | None, alias: str) -> Text:
     """Return the agent's own slash commands."""
     offered = offer.commands if offer is not None else []
     if not offered:

@@ -94,7 +94,7 @@ class Command(Struct, frozen=True):
         return self.name in (Name.NEW, Name.RESUME)
 
 
-class Prompt(Struct, frozen=True):
+class PromptText(Struct, frozen=True):
     """For the session."""
 
     escaped: bool = False
@@ -104,7 +104,7 @@ class Prompt(Struct, frozen=True):
 _NAMES: Final = {f"/{name}": name for name in Name} | {"/stop": Name.CANCEL}
 
 
-def parse(text: str, *, bot_keys: Collection[str] | None = None) -> StopWord | Command | Prompt:
+def parse(text: str, *, bot_keys: Collection[str] | None = None) -> StopWord | Command | PromptText:
     """Read a message's own text, in which mentions stand as the platform writes them.
 
     *bot_keys* are the mentions of the bot itself: only they may stand before a
@@ -112,7 +112,7 @@ def parse(text: str, *, bot_keys: Collection[str] | None = None) -> StopWord | C
     """
     own = _without_mentions(text, bot_keys).split(maxsplit=1)
     if own and own[0].startswith("//") and own[0] != "//":
-        return Prompt(escaped=True)
+        return PromptText(escaped=True)
     if own and own[0].startswith("/"):
         command = _command(own[0].lower(), own[1].split() if len(own) > 1 else [])
         if command is not None:
@@ -121,7 +121,7 @@ def parse(text: str, *, bot_keys: Collection[str] | None = None) -> StopWord | C
     if words in STOP_WORDS:
         name = _NAMES.get(words)
         return StopWord() if name is None else Command(name)
-    return Prompt()
+    return PromptText()
 
 
 def unescaped(markdown: str) -> str:

@@ -62,7 +62,7 @@ class AccessBook(Struct, frozen=True, kw_only=True):
     """Of people and groups that were let in, by id, as they were when they asked."""
 
 
-class Approved(Struct, frozen=True, kw_only=True):
+class PairingApproved(Struct, frozen=True, kw_only=True):
     request: Request
     became_admin: bool
 
@@ -142,7 +142,7 @@ def named(book: AccessBook, code: str, name: str, chat_name: str) -> AccessBook:
 
 def approve(
     book: AccessBook, policy: Policy, code: str, *, now_ms: int, makes_first_admin: bool
-) -> tuple[AccessBook, Approved | None]:
+) -> tuple[AccessBook, PairingApproved | None]:
     """Let in whom the code was shown to; None: no valid code like it.
 
     With *makes_first_admin* a person becomes admin where the account has none.
@@ -158,15 +158,15 @@ def approve(
         book = msgspec.structs.replace(book, names=names)
     if request.kind == "group":
         book = msgspec.structs.replace(book, groups=book.groups | {request.chat_id})
-        return book, Approved(request=request, became_admin=False)
+        return book, PairingApproved(request=request, became_admin=False)
     book = msgspec.structs.replace(book, users=book.users | {request.open_id})
     becomes_admin = makes_first_admin and not (policy.admins or book.admins)
     if becomes_admin:
         book = msgspec.structs.replace(book, admins=frozenset({request.open_id}))
-    return book, Approved(request=request, became_admin=becomes_admin)
+    return book, PairingApproved(request=request, became_admin=becomes_admin)
 
 
-def approved_text(approved: Approved, now_ms: int) -> str:
+def approved_text(approved: PairingApproved, now_ms: int) -> str:
     """Return who was let in, for the operator: by name, chat and time."""
     request = approved.request
     who = _who(request.name, request.open_id)

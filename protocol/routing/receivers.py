@@ -41,7 +41,7 @@ def why_no_person(policy: access.Policy, open_id: OpenId) -> str | None:
     """
     approach = access.Approach(sender_id=open_id, chat_id=ChatId(""), chat_type="p2p")
     match access.decide(policy, approach, None):
-        case access.Admitted():
+        case access.Allowed():
             return None
         case access.Dropped(reason=reason):
             return reason

@@ -38,21 +38,21 @@ class LinkState(Enum):
     OVER = auto()
 
 
-class Step(Struct, frozen=True, kw_only=True):
+class LinkStep(Struct, frozen=True, kw_only=True):
     """One thing the link has to do because of what was received."""
 
 
-class Send(Step, frozen=True, kw_only=True):
+class Send(LinkStep, frozen=True, kw_only=True):
     message: wire.FromDaemon
 
 
-class Close(Step, frozen=True, kw_only=True):
+class CloseLink(LinkStep, frozen=True, kw_only=True):
     """Say this last, then close."""
 
     message: wire.Error | wire.Refused
 
 
-class Admit(Step, frozen=True, kw_only=True):
+class Admit(LinkStep, frozen=True, kw_only=True):
     """The proof holds: ask whether the session may come in."""
 
     register: wire.Register
@@ -63,7 +63,7 @@ Request = (
     wire.Ack
     | wire.Tool
     | wire.TurnOpen
-    | wire.Offer
+    | wire.OptionsOffer
     | wire.Chosen
     | wire.Conversation
     | wire.Resumed
@@ -72,7 +72,7 @@ Request = (
 )
 """Messages of a registered session that are passed on as they are."""
 
-Received = Step | Request | wire.TurnMessage
+Received = LinkStep | Request | wire.TurnMessage
 """What one frame comes to."""
 
 
@@ -108,7 +108,7 @@ class LinkMachine:
             message=wire.Error(code="turn_refused", message=why, fatal=False, turn_id=turn_id[:256])
         )
 
-    def _open(self, wish: wire.TurnOpen) -> Step | wire.TurnOpen | None:
+    def _open(self, wish: wire.TurnOpen) -> LinkStep | wire.TurnOpen | None:
         turn_id = TurnId(wish.turn_id)
         if turn_id in self._turns or turn_id in self._reported:
             return None  # an id used before
@@ -145,28 +145,28 @@ class LinkMachine:
             return self._too_early(message)
         return self._registered(message)
 
-    def refused(self, wrong: codec.InvalidMessage) -> Send | Close:
+    def refused(self, wrong: codec.InvalidMessage) -> Send | CloseLink:
         """A message was not even decoded: it holds more than any of the contract can."""
         return self._error("invalid_message", str(wrong))
 
-    def torn(self, fault: RemoteProtocolError) -> Close:
+    def torn(self, fault: RemoteProtocolError) -> CloseLink:
         """The stream itself is out of step (a claimed length beyond the limit)."""
         return self._over(fault)
 
-    def register_timeout(self) -> Close:
+    def register_timeout(self) -> CloseLink:
         self.state = LinkState.OVER
-        return Close(
+        return CloseLink(
             message=wire.Refused(
                 code="register_timeout",
                 message="no register within 10 s of connecting; connect again and send it first",
             )
         )
 
-    def _over(self, fault: RemoteProtocolError) -> Close:
+    def _over(self, fault: RemoteProtocolError) -> CloseLink:
         self.state = LinkState.OVER
-        return Close(message=wire.Error(code="bad_frame", message=str(fault), fatal=True))
+        return CloseLink(message=wire.Error(code="bad_frame", message=str(fault), fatal=True))
 
-    def _register(self, register: wire.Register) -> Step:
+    def _register(self, register: wire.Register) -> LinkStep:
         if self.state is not LinkState.OPENING:
             return Send(
                 message=wire.Error(
@@ -178,7 +178,7 @@ class LinkMachine:
         verified = self._checked(register)
         if isinstance(verified, wire.Refused):
             self.state = LinkState.OVER
-            return Close(message=verified)
+            return CloseLink(message=verified)
         self.state = LinkState.ADMITTING
         return Admit(register=register, verified=verified)
 
@@ -201,7 +201,7 @@ class LinkMachine:
             " of the daemon's state directory",
         )
 
-    def _too_early(self, message: wire.FromProxy) -> Send | Close:
+    def _too_early(self, message: wire.FromProxy) -> Send | CloseLink:
         if isinstance(message, wire.Tool) and not self._tries_too_much():
             return Send(
                 message=wire.ToolResult(id=message.id, ok=False, error=vocabulary.NOT_REGISTERED)
@@ -214,12 +214,14 @@ class LinkMachine:
 
     def _error(
         self, code: vocabulary.ErrorCode, text: str, turn_id: str | None = None
-    ) -> Send | Close:
+    ) -> Send | CloseLink:
         """Answer with an error; who has registered nothing may make a few of them only."""
         if self.state is not LinkState.REGISTERED and self._tries_too_much():
             self.state = LinkState.OVER
             text = f"{text}; too many errors before register"
-            return Close(message=wire.Error(code=code, message=text, fatal=True, turn_id=turn_id))
+            return CloseLink(
+                message=wire.Error(code=code, message=text, fatal=True, turn_id=turn_id)
+            )
         return Send(message=wire.Error(code=code, message=text, fatal=False, turn_id=turn_id))
 
     def _tries_too_much(self) -> bool:

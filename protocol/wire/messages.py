@@ -155,7 +155,7 @@ class Option(Struct, frozen=True, kw_only=True):
     choices: list[Choice]
 
 
-class AgentCommand(Struct, frozen=True, kw_only=True):
+class SlashCommand(Struct, frozen=True, kw_only=True):
     """A slash command of the agent's own."""
 
     name: str
@@ -163,11 +163,11 @@ class AgentCommand(Struct, frozen=True, kw_only=True):
     hint: str | None = None
 
 
-class Offer(_Message, frozen=True, kw_only=True, tag="offer"):
+class OptionsOffer(_Message, frozen=True, kw_only=True, tag="offer"):
     """All that people can change and call; replaces the offer before."""
 
     options: list[Option] = []
-    commands: list[AgentCommand] = []
+    commands: list[SlashCommand] = []
 
 
 class Chosen(_Message, frozen=True, kw_only=True, tag="chosen"):
@@ -353,7 +353,7 @@ FromProxy = (
     | Usage
     | TurnEnd
     | TurnOpen
-    | Offer
+    | OptionsOffer
     | Chosen
     | Conversation
     | Resumed

@@ -243,7 +243,7 @@ class Run:
             self.agents.append(name)
         self.note("agent runs", session=name)
         if "--report-start" in command:
-            take(starting.encode(starting.Ready(name)))
+            take(starting.encode(starting.StartReady(name)))
         self._wanted.add(name)
         self.running_agents.append(name)
         self._agents_at_most = max(self._agents_at_most, len(self.running_agents))

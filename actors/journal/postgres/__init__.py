@@ -6,7 +6,7 @@ It is imported only where a cluster is configured: psycopg comes with ``larkd[po
 from psycopg import Error as DatabaseError
 
 from actors.journal.postgres.claim import (
-    Claimed,
+    ClaimTaken,
     Seen,
     Standby,
     Watcher,
@@ -19,7 +19,7 @@ from actors.journal.postgres.moving import NotEmpty, move_into
 from actors.journal.postgres.store import PostgresStore, Standing
 
 __all__ = [
-    "Claimed",
+    "ClaimTaken",
     "DatabaseError",
     "NotEmpty",
     "PostgresStore",

@@ -57,7 +57,7 @@ class Standby(msgspec.Struct, frozen=True, kw_only=True):
     """How long ago it was there, by the server's clock."""
 
 
-class Claimed(msgspec.Struct, frozen=True, kw_only=True):
+class ClaimTaken(msgspec.Struct, frozen=True, kw_only=True):
     """A claim that was committed."""
 
     term: int
@@ -194,7 +194,7 @@ class Watcher:
         now: Callable[[], float],
         new_key: Callable[[], str] = lambda: secrets.token_urlsafe(32),
         migrations: Sequence[str] = schema.MIGRATIONS,
-    ) -> Claimed | None:
+    ) -> ClaimTaken | None:
         """Claim the cluster if it is still as it was *seen*; None: it is not.
 
         In the same transaction the journal is migrated, offered rows wait again, and the
@@ -233,7 +233,7 @@ class Watcher:
                 (cluster, self.target.node),
             )
             keys = tokens_of(self.connection, cluster)
-        return Claimed(term=term, mark=mark, sent_at=sent_at, tokens=tokens, keys=keys)
+        return ClaimTaken(term=term, mark=mark, sent_at=sent_at, tokens=tokens, keys=keys)
 
 
 ROLES: Final = ("dispatcher", "session", "observer")

@@ -23,11 +23,11 @@ from actors.journal.db import read
 from actors.journal.errors import JournalError
 from actors.journal.handlers import HANDLERS
 from actors.journal.postgres.appending import append_all
-from actors.journal.postgres.claim import Claimed, Standby, look
+from actors.journal.postgres.claim import ClaimTaken, Standby, look
 from actors.journal.postgres.connecting import Connection, Target, connect, is_replicated
 from actors.journal.postgres.news import ask_news
 from actors.journal.postgres.pipeline import PipelineDb
-from actors.journal.store import Statistics, Tally
+from actors.journal.store import JournalStatistics, Tally
 from actors.messages import journal
 
 BEAT_EVERY_S: Final = 0.5
@@ -75,7 +75,7 @@ class PostgresStore:
         self,
         target: Target,
         connection: Connection,
-        claimed: Claimed,
+        claimed: ClaimTaken,
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -102,7 +102,7 @@ class PostgresStore:
         """The open connection, for what runs between two batches in the same thread."""
         return self._connection
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> JournalStatistics:
         return self._tally.statistics()
 
     def hang_up(self) -> None:

@@ -20,7 +20,7 @@ from actors.journal.errors import JournalError
 from actors.journal.handlers import HANDLERS
 from actors.journal.sqlite.errors import explained, result_code
 from actors.journal.sqlite.opening import connect, count_start, open_database
-from actors.journal.store import Statistics, Tally
+from actors.journal.store import JournalStatistics, Tally
 from actors.messages import journal
 
 _PASSING: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
@@ -101,7 +101,7 @@ class SqliteStore:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> JournalStatistics:
         return self._tally.statistics()
 
     def apply(self, batch: Sequence[journal.JournalMessage]) -> list[Any]:

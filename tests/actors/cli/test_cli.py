@@ -191,7 +191,7 @@ async def answer_status(inbox: trio.MemoryReceiveChannel[Any]) -> None:
     """What the ownership actor does for an observer."""
     async for message in inbox:
         match message:
-            case ownership.Register(role="observer", reply=reply):
+            case ownership.RegisterSession(role="observer", reply=reply):
                 with reply:
                     reply.send(ownership.Admitted(alias="", lease_epoch=4))
             case ownership.CallTool(name="feishu_channel_status", reply=reply):

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from actors.feishu import calls
 from actors.messages import gateway
 from protocol.ids import CardId, ChatId, MessageId
-from protocol.platform.comments import Place
+from protocol.platform.comments import CommentPlace
 
 CARDKIT = "lark_oapi.api.cardkit.v1.model"
 SPEECH = "lark_oapi.api.speech_to_text.v1.model"
 IM = "lark_oapi.api.im.v1.model"
 DRIVE = "lark_oapi.api.drive.v1.model"
 CARD, MESSAGE, CHAT = CardId("7355372766134157313"), MessageId("om_dc13264520"), ChatId("oc_a0553e")
-PLACE = Place("docx", "doxcnABC", "6916106822734578184")
+PLACE = CommentPlace("docx", "doxcnABC", "6916106822734578184")
 
 
 def request(package: str, name: str, body: dict[str, Any] | None, **where: Any) -> Any:

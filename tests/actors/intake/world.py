@@ -248,7 +248,7 @@ class World:
             match one:
                 case lane.StopTurn():
                     one.reply.send(lane.NothingRunning())
-                case lane.MessageRecalled(message_id=message_id):
+                case lane.StopRecalled(message_id=message_id):
                     self.recalled.append(message_id)
 
     async def run_agents(self) -> None:

@@ -35,11 +35,11 @@ async def append(tx: Tx, event: str) -> journal.Appended | journal.Failed:
 @asynccontextmanager
 async def serving(
     path: Path | None, *, run_sync: journal_actor.RunSync | None = None
-) -> AsyncIterator[tuple[Tx, journal_actor.Opened]]:
+) -> AsyncIterator[tuple[Tx, journal_actor.JournalOpened]]:
     tx, rx = trio.open_memory_channel[journal.JournalMessage](MAILBOX_MESSAGES)
     with tx, rx:
         async with trio.open_nursery() as nursery:
-            opened: journal_actor.Opened = await nursery.start(
+            opened: journal_actor.JournalOpened = await nursery.start(
                 lambda task_status: journal_actor.run(
                     journal_actor.sqlite_store(path),
                     rx.clone(),

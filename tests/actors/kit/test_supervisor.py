@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from actors.kit.supervisor import (
-    Budget,
     Child,
     Restart,
+    RestartBudget,
     RestartsExhausted,
     StartTimedOut,
     Strategy,
@@ -53,7 +53,7 @@ class Story:
         return Supervisor(
             [self.child(name) for name in "abc"],
             strategy,
-            Budget(restarts_max=int(budget.get("restarts_max", 3)), window_s=30, jitter=0),
+            RestartBudget(restarts_max=int(budget.get("restarts_max", 3)), window_s=30, jitter=0),
             report=self.report,
             rng=random.Random(1),
         )
@@ -127,7 +127,7 @@ async def test_a_child_that_is_late_to_stop_is_named_and_waited_for(
     supervisor = Supervisor(
         [Child(name="s", run=stubborn, stop_within_s=2)],
         Strategy.ONE_FOR_ONE,
-        Budget(),
+        RestartBudget(),
         report=lambda what, name, _crash: log.append(f"{what}: {name}"),
         rng=random.Random(1),
     )
@@ -151,7 +151,7 @@ async def test_a_transient_child_that_ends_well_stays_ended(
     supervisor = Supervisor(
         [Child(name="once", run=once, restart=Restart.TRANSIENT)],
         Strategy.ONE_FOR_ONE,
-        Budget(),
+        RestartBudget(),
         report=lambda *_: None,
         rng=random.Random(1),
     )
@@ -263,7 +263,7 @@ def test_what_becomes_of_a_child_is_what_becomes_of_it_alone(
         supervisor = Supervisor(
             made,
             Strategy.ONE_FOR_ONE,
-            Budget(restarts_max=1000, jitter=0),
+            RestartBudget(restarts_max=1000, jitter=0),
             report=lambda what, name, _crash: log.append(
                 f"{trio.current_time():.1f} {name} {what}"
             ),
@@ -286,7 +286,7 @@ async def broken(*, task_status: trio.TaskStatus[None]) -> None:
 
 def make(children: list[Child], strategy: Strategy) -> Supervisor:
     return Supervisor(
-        children, strategy, Budget(jitter=0), report=lambda *_: None, rng=random.Random(1)
+        children, strategy, RestartBudget(jitter=0), report=lambda *_: None, rng=random.Random(1)
     )
 
 

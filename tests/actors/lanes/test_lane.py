@@ -420,7 +420,7 @@ async def test_a_recalled_message_stops_its_turn(autojump_clock: MockClock) -> N
     async with open_world() as world:
         await world.attach()
         await world.give(row(1))
-        await world.lanes_tx.send(lane.MessageRecalled(message_id=MessageId("om_1")))
+        await world.lanes_tx.send(lane.StopRecalled(message_id=MessageId("om_1")))
         await wait_all_tasks_blocked()
         assert world.cancels() == ["recalled"]
 

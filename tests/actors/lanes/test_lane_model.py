@@ -85,7 +85,7 @@ async def follow(actions: list[tuple[Any, ...]]) -> None:
                     model.cancel(trio.current_time())
                 case ("recall",) if model.in_flight is not None:
                     message_id = MessageId(f"om_{model.in_flight}")
-                    await world.lanes_tx.send(lane.MessageRecalled(message_id=message_id))
+                    await world.lanes_tx.send(lane.StopRecalled(message_id=message_id))
                     model.cancel(trio.current_time())
                 case ("revoke",) if model.in_flight is not None:
                     await world.lanes_tx.send(

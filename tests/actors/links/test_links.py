@@ -108,7 +108,7 @@ class World:
             await self.free.wait()
             self.heard.append(message)
             match message:
-                case ownership.Register():
+                case ownership.RegisterSession():
                     self.links[message.connection_id] = message.link
                     with message.reply:
                         message.reply.send(ownership.Admitted(alias="s", lease_epoch=3))

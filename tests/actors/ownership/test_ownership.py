@@ -78,8 +78,8 @@ class World:
 
         def build(
             reply: Reply[ownership.Admitted | ownership.NotAdmitted],
-        ) -> ownership.Register:
-            return ownership.Register(
+        ) -> ownership.RegisterSession:
+            return ownership.RegisterSession(
                 connection_id=ConnectionId(connection),
                 session_id=session_id,
                 role=role,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from actors.proxies.agent_session import Begun
+from actors.proxies.agent_session import SessionBegun
 from actors.proxies.conversations import Conversations, OldRecord
 from actors.proxies.settings import ProxySettings
 from protocol.wire import messages as wire
@@ -44,7 +44,7 @@ async def test_what_an_older_proxy_kept_is_read_until_the_daemon_has_it(tmp_path
     first, sent = conversations(tmp_path)
     first(registered(None), None)
     assert first.earlier == "old"
-    first.began("old", Begun(restored=True))
+    first.began("old", SessionBegun(restored=True))
     assert sent == [wire.Conversation(id="old", state="restored")]
     assert path.exists(), "the daemon may not have stored it"
     again, _ = conversations(tmp_path)
@@ -63,7 +63,7 @@ async def test_a_conversation_is_reported_once_a_prompt_was_given_in_it(tmp_path
         await found.known.wait()
     assert early.cancelled_caught, "nothing is known before the daemon has answered"
     found(registered(None), None)
-    found.began("c1", Begun())
+    found.began("c1", SessionBegun())
     found.titled("too early")
     assert (found.earlier, sent) == ("", [])
     found.used("hello\n  there")
@@ -84,7 +84,7 @@ async def test_a_conversation_is_reported_once_a_prompt_was_given_in_it(tmp_path
 async def test_one_that_is_lost_is_reported_and_not_tried_again(tmp_path: Path) -> None:
     found, sent = conversations(tmp_path)
     found(registered("c1"), None)
-    found.began("c2", Begun(why_not="it is gone"))
+    found.began("c2", SessionBegun(why_not="it is gone"))
     assert sent == [wire.Conversation(id="c1", state="lost", why="it is gone")]
     assert found.earlier == ""
     found.resumed("c0")

@@ -212,7 +212,7 @@ ALLOW = {"optionId": "a", "name": "Allow", "kind": "allow_once"}
 REJECT = {"optionId": "r", "kind": "reject_once"}
 
 
-def asked(call: object = None, known: dict[str, Any] | None = None) -> acp.Question:
+def asked(call: object = None, known: dict[str, Any] | None = None) -> acp.AcpQuestion:
     question = acp.read_question({"options": [ALLOW, REJECT], "toolCall": call}, known)
     assert question is not None
     return question
@@ -293,7 +293,7 @@ def test_what_was_reported_before_fills_what_the_question_leaves_out() -> None:
 
 
 def test_what_is_too_long_to_show_is_not_asked() -> None:
-    def of_size(size: int) -> acp.Question | None:
+    def of_size(size: int) -> acp.AcpQuestion | None:
         return acp.read_question(
             {"options": [ALLOW], "toolCall": {"rawInput": {"command": "x" * size}}}
         )

@@ -49,7 +49,7 @@ def values(options: AgentOptions) -> dict[str, str | None]:
 
 
 def test_nothing_is_offered_before_the_agent_reports() -> None:
-    assert AgentOptions().offer() == wire.Offer(options=[], commands=[])
+    assert AgentOptions().offer() == wire.OptionsOffer(options=[], commands=[])
 
 
 def test_modes_and_models_of_older_agents() -> None:
@@ -175,9 +175,9 @@ def test_commands_with_and_without_their_hint() -> None:
     )
     assert changed
     assert options.offer().commands == [
-        wire.AgentCommand(name="review", description="Reviews", hint="branch"),
-        wire.AgentCommand(name="plain"),
-        wire.AgentCommand(name="odd"),
+        wire.SlashCommand(name="review", description="Reviews", hint="branch"),
+        wire.SlashCommand(name="plain"),
+        wire.SlashCommand(name="odd"),
     ]
     assert options.take_update({"sessionUpdate": "available_commands_update"})
     assert options.offer().commands == []

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.agents import jsonrpc
-from protocol.agents.jsonrpc import Lines, LineTooLong, NotAnObject
+from protocol.agents.jsonrpc import LineReader, LineTooLong, NotAnObject
 
 
 def pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
@@ -19,7 +19,7 @@ def pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
     return [stream[start:end] for start, end in itertools.pairwise(places)]
 
 
-def fed(lines: Lines, chunks: list[bytes]) -> list[bytes | None]:
+def fed(lines: LineReader, chunks: list[bytes]) -> list[bytes | None]:
     """What comes out; None where a line was too long."""
     return [
         None if isinstance(line, LineTooLong) else line
@@ -34,7 +34,7 @@ def fed(lines: Lines, chunks: list[bytes]) -> list[bytes | None]:
 )
 def test_lines_are_the_same_wherever_the_stream_is_cut(lines: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(line + b"\n" for line in lines)
-    assert fed(Lines(bytes_max=12), pieces(stream, cuts)) == [
+    assert fed(LineReader(bytes_max=12), pieces(stream, cuts)) == [
         stripped for line in lines if (stripped := line.strip())
     ]
 
@@ -47,22 +47,22 @@ def test_a_line_over_the_limit_is_skipped_whole_and_the_next_is_read(
     stream = b"x" * size + b"\nnext\n"
     chunks = [stream[start : start + step] for start in range(0, len(stream), step)]
     long = b"x" * size if passes else None
-    assert fed(Lines(bytes_max=10), chunks) == [long, b"next"]
+    assert fed(LineReader(bytes_max=10), chunks) == [long, b"next"]
 
 
 def test_what_was_skipped_is_not_kept() -> None:
-    lines = Lines(bytes_max=10)
+    lines = LineReader(bytes_max=10)
     assert fed(lines, [b"x" * 6, b"x" * 6, b"x" * 6, b"\nab", b"cd\n"]) == [None, b"abcd"]
 
 
 def test_an_endless_line_is_named_with_its_limit() -> None:
-    (line,) = Lines(bytes_max=3).feed(b"abcd\n")
+    (line,) = LineReader(bytes_max=3).feed(b"abcd\n")
     assert isinstance(line, LineTooLong)
     assert str(line) == "a line of over 3 bytes"
 
 
 def test_lines_end_as_windows_ends_them_too() -> None:
-    assert fed(Lines(bytes_max=100), [b'{"a":1}\r\n\r\n  \n']) == [b'{"a":1}']
+    assert fed(LineReader(bytes_max=100), [b'{"a":1}\r\n\r\n  \n']) == [b'{"a":1}']
 
 
 @pytest.mark.parametrize("line", [b"[]", b"1", b'"text"', b"null"])

@@ -301,7 +301,9 @@ def test_what_a_session_says_of_itself(
 # ── how its start is reported ──
 
 
-@pytest.mark.parametrize("report", [starting.Ready(alias="a"), starting.Failed(why="b\nc")])
+@pytest.mark.parametrize(
+    "report", [starting.StartReady(alias="a"), starting.StartFailed(why="b\nc")]
+)
 def test_a_report_is_one_line_that_reads_back(report: starting.Report) -> None:
     line = starting.encode(report)
     assert line.endswith(b"\n")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from protocol import strings
 from protocol.cards import approval, approval_card
-from protocol.cards.approval import Approval, Chosen, NotTaken, Place, Press
+from protocol.cards.approval import Approval, ApprovalPress, Decided, NotTaken, Origin
 from protocol.ids import AccountId, ChatId, MessageId, OpenId, SessionId
 from protocol.quoted import visible
 from protocol.routing.access import Policy
@@ -40,7 +40,7 @@ def asked(
         key=key,
         session_id=SessionId("s"),
         alias="api",
-        place=Place(
+        place=Origin(
             account=AccountId("default"),
             chat_id=chat,
             message_id=MessageId("om_1"),
@@ -65,7 +65,7 @@ def buttons(card_json: str) -> list[dict[str, Any]]:
 
 def press(
     card_json: str, number: int = 0, by: OpenId = ANN, chat: ChatId | None = CHAT, **more: Any
-) -> Press:
+) -> ApprovalPress:
     value = buttons(card_json)[number]["behaviors"][0]["value"] | more
     found = approval.read_press(value, by, chat)
     assert found is not None
@@ -76,8 +76,8 @@ POLICY = Policy(allow_from=frozenset({ANN}))
 
 
 def judged(
-    pressed: Press, this: Approval | None = None, now_ms: int = 0, policy: Policy = POLICY
-) -> Chosen | NotTaken:
+    pressed: ApprovalPress, this: Approval | None = None, now_ms: int = 0, policy: Policy = POLICY
+) -> Decided | NotTaken:
     return approval.judge(this or asked(), pressed, policy, SECRET, now_ms)
 
 
@@ -85,14 +85,14 @@ CARD = approval_card.open_card(asked(), SECRET)
 
 
 def test_who_started_the_task_decides() -> None:
-    assert judged(press(CARD, 0)) == Chosen(option=ALLOW)
-    assert judged(press(CARD, 1)) == Chosen(option=REJECT)
+    assert judged(press(CARD, 0)) == Decided(option=ALLOW)
+    assert judged(press(CARD, 1)) == Decided(option=REJECT)
 
 
 def test_an_admin_decides_and_nobody_else() -> None:
     assert judged(press(CARD, by=BOB)) == NotTaken(toast=strings.TOAST_NOT_YOURS)
     with_admin = msgspec.structs.replace(POLICY, admins=frozenset({BOB}))
-    assert judged(press(CARD, by=BOB), policy=with_admin) == Chosen(option=ALLOW)
+    assert judged(press(CARD, by=BOB), policy=with_admin) == Decided(option=ALLOW)
 
 
 def test_who_was_let_out_decides_nothing_any_more() -> None:
@@ -107,7 +107,7 @@ def test_what_only_admins_decide_is_decided_by_nobody_else() -> None:
     elsewhere = ChatId("oc_their_direct_chat")
     assert judged(press(card, chat=elsewhere), this) == NotTaken(toast=strings.TOAST_NOT_YOURS)
     admins = Policy(admins=frozenset({ANN}))
-    assert judged(press(card, chat=elsewhere), this, policy=admins) == Chosen(option=ALLOW)
+    assert judged(press(card, chat=elsewhere), this, policy=admins) == Decided(option=ALLOW)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_what_nobody_could_be_shown_is_not_asked(fields: dict[str, Any]) -> None
 
 
 def test_after_its_time_a_press_is_too_late() -> None:
-    assert judged(press(CARD), now_ms=EXPIRES_MS - 1) == Chosen(option=ALLOW)
+    assert judged(press(CARD), now_ms=EXPIRES_MS - 1) == Decided(option=ALLOW)
     assert judged(press(CARD), now_ms=EXPIRES_MS) == NotTaken(toast=strings.TOAST_TOO_LATE)
 
 

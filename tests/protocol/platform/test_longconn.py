@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.platform import longconn
-from protocol.platform.longconn import DATA, Complete, Frame, Ignored, Incomplete, Pong, Receiver
+from protocol.platform.longconn import (
+    DATA,
+    Complete,
+    Frame,
+    Ignored,
+    Incomplete,
+    PongFrame,
+    Receiver,
+)
 from protocol.platform.outcomes import ClientConfig
 
 CONFIG = ClientConfig(
@@ -153,7 +161,9 @@ class TestKinds:
         expected = ClientConfig(
             reconnect_count=3, reconnect_interval_s=4, reconnect_nonce_s=5, ping_interval_s=6
         )
-        assert receiver.receive(control("pong", payload), now=0.0) == Pong(client_config=expected)
+        assert receiver.receive(control("pong", payload), now=0.0) == PongFrame(
+            client_config=expected
+        )
         assert receiver.client_config == expected
 
     @pytest.mark.parametrize(
@@ -162,7 +172,9 @@ class TestKinds:
     )
     def test_a_pong_that_says_nothing_changes_nothing(self, payload: bytes | None) -> None:
         receiver = Receiver(CONFIG)
-        assert receiver.receive(control("pong", payload), now=0.0) == Pong(client_config=CONFIG)
+        assert receiver.receive(control("pong", payload), now=0.0) == PongFrame(
+            client_config=CONFIG
+        )
 
     def test_numbers_no_daemon_can_live_with_are_bounded(self) -> None:
         wild = ClientConfig(reconnect_interval_s=10**9, reconnect_nonce_s=-5, ping_interval_s=0)
@@ -330,4 +342,4 @@ def test_no_frame_is_too_odd_to_be_judged(junk: list[Any]) -> None:
     receiver = Receiver(CONFIG)
     for now, frame in enumerate(junk):
         received = receiver.receive(frame, now=float(now))
-        assert isinstance(received, Pong | Complete | Incomplete | Ignored)
+        assert isinstance(received, PongFrame | Complete | Incomplete | Ignored)

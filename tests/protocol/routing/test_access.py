@@ -11,14 +11,14 @@ from protocol.ids import ChatId, OpenId
 from protocol.routing.access import (
     DM_POLICIES,
     GROUP_POLICIES,
-    Admitted,
+    Allowed,
     Approach,
     Decision,
     Dropped,
     GroupRule,
-    Held,
     NeedsPairing,
     Policy,
+    Undecided,
     decide,
 )
 
@@ -28,8 +28,8 @@ BOB = OpenId("ou_bob")
 GROUP = ChatId("oc_group")
 OTHER = ChatId("oc_other")
 
-PASS = Admitted()
-HOLD = Held(reason="bot open_id is unknown")
+PASS = Allowed()
+HOLD = Undecided(reason="bot open_id is unknown")
 NOT_LISTED = Dropped(reason="sender not on allowlist")
 NOT_MENTIONED = Dropped(reason="bot not mentioned")
 PAIR_GROUP = NeedsPairing(kind="group")
@@ -207,4 +207,4 @@ def test_a_decision_held_is_only_held_until_the_id_is_known() -> None:
         rules = Policy(dm_policy=dm, group_policy=in_group, require_mention=needed)
         decision = decide(rules, chat, BOT)
         assert isinstance(decision, get_args(Decision))
-        assert not isinstance(decision, Held)
+        assert not isinstance(decision, Undecided)

@@ -14,7 +14,7 @@ from protocol.routing.command import (
     Matched,
     Name,
     NoMatch,
-    Prompt,
+    PromptText,
     StopWord,
     match_alias,
     parse,
@@ -60,7 +60,7 @@ def test_a_command_is_read_whatever_its_case_and_the_mention_before_it(
     ],
 )
 def test_two_slashes_are_a_prompt_with_one(text: str, sent: str) -> None:
-    assert parse(text) == Prompt(escaped=True)
+    assert parse(text) == PromptText(escaped=True)
     assert command.unescaped(text) == sent
 
 
@@ -82,14 +82,14 @@ def test_two_slashes_are_a_prompt_with_one(text: str, sent: str) -> None:
     ],
 )
 def test_all_else_is_a_prompt_also_an_unknown_command(text: str) -> None:
-    assert parse(text) == Prompt()
+    assert parse(text) == PromptText()
 
 
 def test_only_the_bots_own_mention_may_stand_before_a_command() -> None:
     bot = {"@_user_1"}
     assert parse("@_user_1 /status", bot_keys=bot) == Command(Name.STATUS)
-    assert parse("@_user_2 /status", bot_keys=bot) == Prompt()
-    assert parse("@_user_12 /status", bot_keys=bot) == Prompt()
+    assert parse("@_user_2 /status", bot_keys=bot) == PromptText()
+    assert parse("@_user_12 /status", bot_keys=bot) == PromptText()
     assert parse("@_user_2 @_user_1 stop", bot_keys=bot) == StopWord()
 
 
@@ -116,12 +116,12 @@ def test_a_mention_inside_a_stop_word_is_stripped() -> None:
     "text", ["stop now", "don't stop", "!stop", "停止吧", "stop" + "," * 5000 + "x", "!", "。"]
 )
 def test_a_sentence_with_a_stop_word_in_it_is_a_prompt(text: str) -> None:
-    assert parse(text) == Prompt()
+    assert parse(text) == PromptText()
 
 
 @given(st.text())
 def test_any_text_is_one_of_the_three(text: str) -> None:
-    assert isinstance(parse(text), StopWord | Command | Prompt)
+    assert isinstance(parse(text), StopWord | Command | PromptText)
 
 
 ALIASES = ["api", "api-tests", "web", "web-admin", "docs"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from protocol.ids import ChatId, OpenId
 from protocol.routing import pairing
 from protocol.routing.access import GroupRule, PairingKind, Policy
-from protocol.routing.pairing import AccessBook, Approved, Request, Silence
+from protocol.routing.pairing import AccessBook, PairingApproved, Request, Silence
 
 ANN, BOB = OpenId("ou_ann"), OpenId("ou_bob")
 CHAT, GROUP = ChatId("oc_direct"), ChatId("oc_group")
@@ -46,7 +46,7 @@ def shown(book: AccessBook, **how: object) -> tuple[AccessBook, Request]:
 
 def approve(
     book: AccessBook, code: str, *, policy: Policy = NOTHING, now_ms: int = 0, first: bool = True
-) -> tuple[AccessBook, Approved | None]:
+) -> tuple[AccessBook, PairingApproved | None]:
     return pairing.approve(book, policy, code, now_ms=now_ms, makes_first_admin=first)
 
 
@@ -107,7 +107,7 @@ def test_what_was_not_sent_was_not_shown() -> None:
 def test_approving_a_person_lets_that_person_in_everywhere_the_list_counts() -> None:
     book, request = shown(AccessBook())
     book, approved = approve(book, f" {request.code.lower()}\n", first=False)
-    assert approved == Approved(request=request, became_admin=False)
+    assert approved == PairingApproved(request=request, became_admin=False)
     policy = pairing.in_force(Policy(allow_from=frozenset({BOB})), book)
     assert policy.allow_from == {ANN, BOB}
     assert policy.admins == frozenset()
@@ -139,7 +139,7 @@ def test_the_first_person_let_in_by_the_operator_becomes_admin(
 def test_approving_a_group_lets_any_member_in_but_overrules_no_configured_rule() -> None:
     book, request = shown(AccessBook(), kind="group", chat=GROUP)
     book, approved = approve(book, request.code)
-    assert approved == Approved(request=request, became_admin=False)
+    assert approved == PairingApproved(request=request, became_admin=False)
     assert pairing.in_force(Policy(), book).groups == {GROUP: GroupRule()}
     strict = GroupRule(allow_from=frozenset({BOB}))
     assert pairing.in_force(Policy(groups={GROUP: strict}), book).groups == {GROUP: strict}

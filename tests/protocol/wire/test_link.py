@@ -15,7 +15,7 @@ from protocol.wire import messages as wire
 from protocol.wire.auth import Verified
 from protocol.wire.link import (
     Admit,
-    Close,
+    CloseLink,
     LinkMachine,
     LinkState,
     Send,
@@ -52,7 +52,7 @@ def registered() -> LinkMachine:
 
 
 def error_of(step: object) -> wire.Error:
-    assert isinstance(step, Send | Close)
+    assert isinstance(step, Send | CloseLink)
     assert isinstance(step.message, wire.Error)
     return step.message
 
@@ -80,7 +80,7 @@ def test_a_valid_register_asks_to_be_admitted() -> None:
 def test_a_refused_register_ends_the_link(change: dict[str, Any], code: str) -> None:
     link = machine()
     step = link.receive(body(**REGISTER | change))
-    assert isinstance(step, Close)
+    assert isinstance(step, CloseLink)
     assert isinstance(step.message, wire.Refused)
     assert step.message.code == code
     assert link.state is LinkState.OVER
@@ -148,7 +148,7 @@ def test_admitting_what_did_not_register_is_our_own_bug() -> None:
 @given(st.binary(max_size=200))
 def test_any_body_is_answered_and_never_raises(junk: bytes) -> None:
     step = machine().receive(junk)
-    assert step is None or isinstance(step, Send | Close | Admit)
+    assert step is None or isinstance(step, Send | CloseLink | Admit)
 
 
 def delta(text: str, turn: str = "t", channel: Any = "answer") -> wire.TurnMessage:
