@@ -113,7 +113,7 @@ def many_ends(chance: random.Random, at: float) -> list[Action]:
         Visit(at=at, sessions=chance.randrange(2, 8)),
         SlowJournal(at=slow_at, seconds=chance.choice((2.5, 3.5)), batches=chance.randrange(1, 4)),
         HandOver(at=slow_at, session="boss", tool="acquire", to="talker"),
-        Flood(at=_after(slow_at, 0.05), session="boss", acks=400),
+        Flood(at=_after(slow_at, 0.05), session="talker", acks=400),
         DropAll(at=_after(slow_at, chance.uniform(0.2, 0.6))),
     ]
 
@@ -132,15 +132,17 @@ def backlog_at_start(chance: random.Random, at: float) -> list[Action]:
     ends: Action = (
         Die(at=at, steps=0, down_s=down_s) if chance.random() < 0.6 else Leave(at=at, down_s=down_s)
     )
+    rows = chance.randrange(30, 60)
     return [
         ends,
-        Backlog(at=at, rows=chance.randrange(10, 60)),
+        Backlog(at=at, rows=rows),
         SlowJournal(
-            at=_after(at, 0.5),
+            at=_after(at, 0.6),
             seconds=chance.choice((0.3, 0.7, 1.2)),
-            batches=chance.randrange(10, 40),
+            batches=rows,
         ),
         *_burst(chance, _after(at, chance.uniform(2.0, 9.0)), 2),
+        *_burst(chance, _after(at, 20.0), 1),  # nothing is healed before
     ]
 
 
