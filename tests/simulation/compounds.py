@@ -81,28 +81,19 @@ def read_again(chance: random.Random, at: float) -> list[Action]:
         Write(at=_after(at, number * 0.01), chat=chat, text="long" if number == 0 else "prompt")
         for number in range(chance.randrange(4, 7))
     ]
-    drop_at = _after(at, chance.uniform(1.0, 3.0))
-    again_at = _after(drop_at, chance.uniform(-0.05, 0.3))
+    drop_at = _after(at, chance.uniform(0.5, 2.0))
+    slow_s = chance.choice((0.1, 0.4, 1.0))
+    again_at = _after(drop_at, chance.uniform(0.0, 4 * slow_s))
     again: Action
-    match chance.randrange(3):
-        case 0:
-            again = Crash(
-                at=again_at, actor=0, steps=chance.randrange(10), named="connection default"
-            )
-        case 1:
-            again = Crash(at=again_at, actor=0, steps=chance.randrange(10), named="intake default")
+    match chance.randrange(4):
+        case 0 | 1:
+            again = Crash(at=again_at, actor=0, steps=0, named="connection default")
+        case 2:
+            again = Crash(at=again_at, actor=0, steps=0, named="intake default")
         case _:
             again = Die(at=again_at, steps=chance.randrange(60), down_s=0.0)
-    return [
-        *waits,
-        Write(at=drop_at, chat=chat, text="/queue drop 1"),
-        SlowJournal(
-            at=_after(drop_at, -0.02),
-            seconds=chance.choice((0.1, 0.4, 1.5)),
-            batches=chance.randrange(1, 8),
-        ),
-        again,
-    ]
+    slow = SlowJournal(at=_after(drop_at, -0.02), seconds=slow_s, batches=chance.randrange(4, 12))
+    return [*waits, Write(at=drop_at, chat=chat, text="/queue drop 1"), slow, again]
 
 
 def many_ends(chance: random.Random, at: float) -> list[Action]:
@@ -236,9 +227,7 @@ def end_in_the_middle_of_calls(chance: random.Random, at: float) -> list[Action]
         case _:
             named = chance.choice(("lane", "lanes", "ownership"))
             actions.append(
-                Crash(
-                    at=ends_at, actor=chance.randrange(3), steps=chance.randrange(10), named=named
-                )
+                Crash(at=ends_at, actor=chance.randrange(3), steps=chance.randrange(4), named=named)
             )
     return actions
 

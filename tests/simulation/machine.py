@@ -162,7 +162,7 @@ class Machine:
         self._scope.cancel(reason="the process died")
 
     def crash(self, which: int, steps: int, named: str) -> None:
-        """Make one of the running actors crash at a later checkpoint of its own."""
+        """Make one of the running actors crash, here or at a later checkpoint of its own."""
         running = sorted(name for name in self.guarded if name.startswith(named))
         if not running:
             return
@@ -174,7 +174,10 @@ class Machine:
                 victim.crashes = True
                 victim.scope.cancel(reason="simulated crash")
 
-        self._outside.steps.after_steps_of(victim.task, steps, strike)
+        if steps == 0:
+            strike()  # where it waits, however long
+        else:
+            self._outside.steps.after_steps_of(victim.task, steps, strike)
 
     # ── what the daemon is given ────────────────────────────────────────────
 

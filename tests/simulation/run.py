@@ -51,6 +51,8 @@ NEVER_S: Final = 100_000.0
 CRASH_TAKES_S: Final = 120.0
 """How long a crash may have consequences: restarts, and what they wait for."""
 CRASHES: Final = {"actor.ended", "turn.crashed", "lane.crashed", "agent.crashed"}
+GOES_ON_S: Final = 8.0
+"""After the last action, at most, before all is healed."""
 STEPS_MAX: Final = 3_000_000
 ESCALATES_AFTER: Final = 3
 ESCALATES_WITHIN_S: Final = 120.0
@@ -271,6 +273,11 @@ class Run:
                 async with httpx.AsyncClient(
                     transport=transport, base_url=BASE_URL, headers=token
                 ) as self._http:
+                    self._chats = {
+                        "Alice": await self._chat("p2p", "Alice"),
+                        "Bob": await self._chat("p2p", "Bob"),
+                        "Team": await self._chat("group", "Team"),
+                    }
                     self._prepare()
                     await self._act()
                 platform.cancel_scope.cancel()
@@ -287,6 +294,8 @@ class Run:
                 BASE_URL,
                 app.app_id,
                 app.app_secret,
+                allowFrom=[one for chat in self._chats.values() for one in chat["members"]],
+                admins=self._chats["Alice"]["members"],
                 agents={"coder": {"command": ["true"], "cwd": "/tmp"}},  # noqa: S108  # any directory
             )
         )
@@ -310,11 +319,6 @@ class Run:
         self._wanted |= {*crowd}
 
     async def _act(self) -> None:
-        self._chats = {
-            "Alice": await self._chat("p2p", "Alice"),
-            "Bob": await self._chat("p2p", "Bob"),
-            "Team": await self._chat("group", "Team"),
-        }
         async with trio.open_nursery() as nursery:
             self._attached = nursery
             nursery.start_soon(self._keep_running)
@@ -324,6 +328,7 @@ class Run:
             async with trio.open_nursery() as acting:
                 for action in self.plan.actions:
                     acting.start_soon(self._at, began + action.at, action)
+            await trio.sleep(self.chance.uniform(0, GOES_ON_S))
             status, attached = await self._come_to_rest()
             nursery.cancel_scope.cancel()
         ending = Ending(

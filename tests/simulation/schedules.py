@@ -132,7 +132,7 @@ def _trouble(chance: random.Random, at: float) -> Action:
                 part=chance.choice(("", "", "cardkit", "messages", "reactions")),
             )
         case 5 | 6:
-            return Crash(at=at, actor=chance.randrange(100), steps=chance.randrange(40))
+            return Crash(at=at, actor=chance.randrange(100), steps=chance.choice((0, 1, 4, 20)))
         case 7:
             return CutPlatform(at=at, after_bytes=chance.choice((0, 0, 10, 300)))
         case 8:
