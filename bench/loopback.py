@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -79,8 +79,15 @@ class Loopback:
 
 
 @asynccontextmanager
-async def open_loopback(folder: Path, *sandbox_options: str) -> AsyncIterator[Loopback]:
-    """Start both, wait until the bot listens; end both by signal."""
+async def open_loopback(
+    folder: Path,
+    *sandbox_options: str,
+    prepare: Callable[[Path, list[str]], None] = lambda _state_dir, _users: None,
+) -> AsyncIterator[Loopback]:
+    """Start both, wait until the bot listens; end both by signal.
+
+    ``prepare(state_dir, users)`` is called before the daemon starts.
+    """
     sandbox, lines = await start(["actors.sandbox", *sandbox_options], lambda text: "appId" in text)
     base_url = next(line for line in lines if line.startswith("domain ")).split()[1]
     app_id, secret = lines[-1].split()[1], lines[-1].split()[3]
@@ -96,6 +103,7 @@ async def open_loopback(folder: Path, *sandbox_options: str) -> AsyncIterator[Lo
     channel = {"id": "feishu", "type": "feishu", "options": options}
     config.write_text(json.dumps({"listen": {"port": 0}, "channels": [channel]}))
     state_dir = folder / "state"
+    prepare(state_dir, users)
     daemon, _ = await start(
         ["actors.daemon", "--config", str(config), "--state-dir", str(state_dir)],
         lambda text: "larkd ready on" in text,

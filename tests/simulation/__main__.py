@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 import time
@@ -33,6 +34,8 @@ def main() -> int:
     if os.environ.get("PYTHONHASHSEED") != HASH_SEED:  # the order of sets comes from it
         os.environ["PYTHONHASHSEED"] = HASH_SEED
         os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+    gc.collect()
+    gc.freeze()  # what is imported need not be looked at before each seed
     with undone(options.undo) if options.undo else nullcontext():
         return run(options)
 

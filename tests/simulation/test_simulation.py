@@ -10,7 +10,7 @@ import pytest
 from tests.kit.daemon import environment
 from tests.kit.sizes import NIGHTLY
 
-SEEDS = 20_000 if NIGHTLY else 150
+SEEDS = 20_000 if NIGHTLY else 300
 PARTS = 40 if NIGHTLY else 2
 """Of the seeds, so that each core has some: a process runs one part."""
 

@@ -1,0 +1,38 @@
+"""A mend that is undone is found: each by some seed, the supervisor's by its own model."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.actors.kit.test_supervisor import (
+    test_what_becomes_of_a_child_is_what_becomes_of_it_alone as side_by_side,
+)
+from tests.kit.sizes import NIGHTLY
+from tests.simulation.teeth import TEETH, undone
+from tests.simulation.teeth.supervision import one_keeper
+from tests.simulation.test_simulation import simulation
+
+SEEDS = 1_000 if NIGHTLY else 5
+FOUND_AT_ONCE = {"lost-answer", "sequence-reused", "typing-stays"}
+"""By one of the first five seeds; the others take a nightly run."""
+
+
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize(
+    "name", [tooth.name for tooth in TEETH if NIGHTLY or tooth.name in FOUND_AT_ONCE]
+)
+def test_a_seed_finds_what_is_undone(name: str) -> None:
+    status, shown = simulation("--undo", name, "--seeds", str(SEEDS), "--no-shrink")
+    assert status == 1, shown
+
+
+@pytest.mark.parametrize("name", [tooth.name for tooth in TEETH])
+def test_what_is_undone_is_done_again(name: str) -> None:
+    """Of those that only a nightly run tries, too: what they replace is still there."""
+    with undone(name):
+        pass
+
+
+def test_the_model_finds_a_supervisor_that_keeps_one_child_at_a_time() -> None:
+    with one_keeper(), pytest.raises(BaseException, match=r"c\d|assert"):
+        side_by_side()
