@@ -142,7 +142,12 @@ def _daemon(state: StateDir, now_ms: int) -> Iterator[Finding]:
     try:
         found = status.fetch(state)
     except (Unavailable, ConfigurationError) as why:
-        yield fail("daemon", str(why), "larkd.log holds the reason if it ended by itself")
+        remedy = (
+            f"if it ended by itself, the reason is in {state.log}"
+            if state.log.exists()
+            else "set it up: larkd init; or try it without an app: larkd daemon --sandbox"
+        )
+        yield fail("daemon", str(why), remedy)
         return
     yield from examine_status(found, __version__, now_ms)
 

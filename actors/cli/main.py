@@ -49,6 +49,8 @@ def _run(arguments: list[str]) -> int:
     # These two read their own arguments, also --help.
     if arguments[0] == "daemon":
         return _daemon(arguments[1:])
+    if arguments[0] == "--sandbox":  # as `python -m actors.daemon` takes it
+        return _daemon(arguments)
     if arguments[0] == "sandbox":
         return int(importlib.import_module("actors.sandbox.__main__").main(arguments[1:]) or DONE)
     parsed = parser.parse_args(arguments)
