@@ -1,0 +1,81 @@
+"""From what a released larkd left, its journal and its configuration, to a daemon that runs."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import trio
+
+from actors.host import state_dir as host
+from actors.host.tokens import open_tokens
+from protocol.config.places import StateDir
+from tests.actors.journal.test_upgrade import RELEASED
+from tests.daemon.test_operator import output_of
+from tests.kit.daemon import Platform, environment, open_platform
+from tests.kit.raw_proxy import session
+
+CONFIGURATIONS = sorted(Path(__file__).with_name("released").glob("*.toml"))
+
+
+def test_every_released_version_has_its_configuration() -> None:
+    assert [file.stem for file in CONFIGURATIONS] == ["0.1.0"]
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda file: file.stem)
+@pytest.mark.parametrize("schema", sorted(RELEASED))
+async def test_it_starts_and_delivers_what_was_left(
+    state_dir: Path, schema: int, configuration: Path
+) -> None:
+    state = StateDir(state_dir)
+    host.create(state)
+    open_tokens(state, secrets.token_urlsafe)
+    with closing(sqlite3.connect(state_dir / "larkd.db")) as db:
+        db.executescript(RELEASED[schema].read_text())
+    async with open_platform() as platform:
+        process = await started(platform, state_dir, configuration.read_text())
+        try:
+            await platform.wait_connected()
+            async with (
+                session(state_dir, "s_bound") as bound,
+                session(state_dir, "s_owner") as owner,
+            ):
+                given = await bound.expect("deliver")
+                assert (given["content"], given["attempt"]) == ("text for the bound session", 1)
+                again = await owner.until("deliver")
+                assert (again["event_id"], again["attempt"]) == ("e_delivered", 2)
+            shown = await output_of(state_dir, "status")
+            assert "owner       s_owner" in shown
+        finally:
+            process.terminate()
+            with trio.fail_after(20):
+                assert await process.wait() == 0
+    assert (state_dir / f"larkd.db.schema-{schema}").exists(), "the way back"
+
+
+async def started(platform: Platform, state_dir: Path, configuration: str) -> trio.Process:
+    app = platform.running.settings
+    config = state_dir.parent / "config.toml"
+    filled = configuration.replace("PLATFORM", platform.base_url).replace("APP_ID", app.app_id)
+    config.write_text(filled)
+    place = ("--config", str(config), "--state-dir", str(state_dir))
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", "actors.daemon", *place],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment() | {"SECRET_OF_TESTS": app.app_secret},
+    )
+    assert process.stdout is not None
+    output = b""
+    with trio.fail_after(30):
+        async for data in process.stdout:
+            output += data
+            if b"larkd ready on " in output:
+                return process
+    raise AssertionError(output)
