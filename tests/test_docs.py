@@ -1,0 +1,92 @@
+"""What the documentation names is there: files, headings, commands, configuration keys."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.cli.arguments import parse_daemon_arguments
+from actors.cli.parser import build_parser
+from protocol.config.reading import read_settings
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
+) or sorted((*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("actors/**/*.md")))
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+COMMAND = re.compile(r"`(larkd(?: [^`]*)?)`|^\s*(larkd [^#\n]*)", re.MULTILINE)
+NO_COMMANDS = ("larkd standing by", "larkd ready on", "larkd …")
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that headings get."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", title.lower()).strip() for title in titles)
+    return {title.replace(" ", "-") for title in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text()):
+        if re.match(r"\w+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (page.parent / file).resolve() if file else page
+        assert there.exists(), target
+        if anchor:
+            assert anchor in anchors(there), target
+
+
+def test_the_index_has_every_page_of_the_documentation() -> None:
+    index = ROOT / "docs" / "README.md"
+    listed = {(index.parent / target).resolve() for target in LINK.findall(index.read_text())}
+    assert set((ROOT / "docs").glob("*.md")) - {index} <= listed
+
+
+def commands() -> Iterator[str]:
+    for page in PAGES:
+        if page.name == "CHANGELOG.md":
+            continue
+        for inline, line in COMMAND.findall(page.read_text()):
+            command = (inline or line).strip()
+            if not command.startswith(NO_COMMANDS):
+                yield command
+
+
+@pytest.mark.parametrize("command", sorted(set(commands())))
+def test_every_command_is_one(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = shlex.split(command.partition(" > ")[0].partition(" < ")[0])[1:]
+    if words[:1] == ["daemon"] or words[:1] == ["--sandbox"]:
+        given = ["7" if word == "N" else word for word in words]
+        parse_daemon_arguments([word for word in given if word != "daemon"])
+        return
+    if not words:
+        return
+    parser = build_parser()
+    try:
+        parser.parse_args(words)
+    except SystemExit:
+        # A command without its action or arguments is named, not written out.
+        error = capsys.readouterr().err
+        assert "the following arguments are required" in error, error
+
+
+def test_the_documented_configuration_is_one() -> None:
+    (example, *_) = re.findall(
+        r"```toml\n(.*?)```", (ROOT / "docs" / "configuration.md").read_text(), re.DOTALL
+    )
+    settings = read_settings(
+        tomllib.loads(example), {"SECOND_SECRET": "x", "OPENAI_API_KEY": "y"}, lambda _: "secret"
+    )
+    assert [account.account_id for account in settings.accounts] == ["second"]
+    assert (settings.metrics is None, settings.console is None) == (False, False)
+    assert settings.agents_per_person == 4
