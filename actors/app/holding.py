@@ -126,8 +126,8 @@ class Holding:
         self._hold.confirm(standing.confirmed_at)
         if standing.lost:
             self._hold.lose("another process has claimed the cluster")
-        if standing.keys is not None and standing.tokens != self._tokens:
-            self._tokens = standing.tokens
+        if standing.keys is not None and standing.keys_of != self._tokens:
+            self._tokens = standing.keys_of
             self._write_tokens(standing.keys)
             log.info("cluster.tokens_changed", cluster=self.cluster)
 

@@ -68,6 +68,7 @@ class Node:
         self._seen: Seen | None = None
         self._started_at_ms = adapters.now_ms()
         self._said: dict[str, float] = {}
+        self._tokens_seen: int | None = None
 
     async def run(self, standing_by: Announce, ready: Announce) -> int:
         """Serve or stand by until asked to leave; return the exit status.
@@ -164,6 +165,9 @@ class Node:
                     now = boot_time()
                     self._seen = seen
                     watch.looked(now, _sight(seen))
+                    if seen.term and seen.tokens != self._tokens_seen:
+                        self._write_tokens(await self._adapters.in_thread(watcher.keys))
+                        self._tokens_seen = seen.tokens
                     if watch.may_claim(now):
                         holding = await self._claim(watcher, seen, by_silence=watch.by_silence)
                         if holding is not None:

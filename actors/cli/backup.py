@@ -12,6 +12,7 @@ from actors import journal
 from actors.cli.operator import not_running
 from actors.cli.output import CommandFailed, Output
 from actors.host import archive
+from actors.host.state_dir import read_daemon_info
 from protocol import __version__
 from protocol.config.places import StateDir
 from protocol.wire.vocabulary import ROLES
@@ -31,6 +32,12 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
         CommandFailed: there is no journal, or it or the file can't be read or written.
         ConfigurationError: the file is something else than a backup.
     """
+    info = read_daemon_info(state)
+    if info is not None and info.cluster is not None:
+        raise CommandFailed(
+            f"the journal and the tokens of cluster {info.cluster} are in its database; back that"
+            f" up: pg_dump --schema=larkd --schema=larkd_{info.cluster} --file=FILE DATABASE"
+        )
     if not state.database.exists():
         raise CommandFailed(f"nothing to back up: {not_running(state)}")
     target: Path = parsed.file.expanduser()

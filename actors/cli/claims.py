@@ -1,4 +1,4 @@
-"""What ``larkd clusters`` and ``larkd move`` ask the database of a configured cluster."""
+"""What commands ask the database of a configured cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 
 from actors.cli.output import CommandFailed
 from actors.host import config_file
+from actors.host.state_dir import configuration_in_use
 from actors.journal import JournalError
+from protocol.config.places import StateDir
 from protocol.config.settings import ClusterSettings, ConfigurationError
 
 try:
@@ -37,16 +39,52 @@ def asking(parsed: argparse.Namespace) -> Iterator[tuple[ClusterSettings, Watche
     cluster = config_file.settings(config_file.load(path), env, path).cluster
     if cluster is None:
         raise ConfigurationError(f"{path}: it has no cluster: this larkd serves one machine")
-    target = Target(
-        database=cluster.database.reveal(),
-        cluster=cluster.name,
-        node=f"{cluster.node or socket.gethostname()} command",
-    )
+    with asking_of(cluster) as watcher:
+        yield cluster, watcher
+
+
+@contextmanager
+def asking_of(cluster: ClusterSettings) -> Iterator[Watcher]:
+    """Connect to the database of a cluster.
+
+    Raises:
+        CommandFailed: the database can't be used.
+    """
     try:
-        watcher = Watcher.open(target)
+        watcher = Watcher.open(target_of(cluster))
         try:
-            yield cluster, watcher
+            yield watcher
         finally:
             watcher.close()
     except (JournalError, DatabaseError) as failed:
         raise CommandFailed(" ".join(str(failed).split())) from None
+
+
+def target_of(cluster: ClusterSettings) -> Target:
+    """Return the cluster's database, asked by a command of this node."""
+    return Target(
+        database=cluster.database.reveal(),
+        cluster=cluster.name,
+        node=f"{cluster.node or socket.gethostname()} command",
+    )
+
+
+def cluster_of(state: StateDir) -> ClusterSettings | None:
+    """Return the cluster of the configuration the state directory was last served with.
+
+    None where it had none: the journal and the tokens are in the directory then.
+
+    Raises:
+        ConfigurationError: it had one, and can't be read here as the daemon read it.
+    """
+    path = configuration_in_use(state)
+    if path is None:
+        return None
+    raw = {}
+    try:
+        raw = config_file.load(path)
+        return config_file.settings(raw, dict(os.environ), path).cluster
+    except ConfigurationError:
+        if "cluster" in raw:
+            raise
+        return None

@@ -20,7 +20,7 @@ import msgspec
 import trio
 
 from actors.cli import status
-from actors.cli.operator import Unavailable
+from actors.cli.operator import StandsBy, Unavailable
 from actors.cli.output import Output
 from actors.cli.output import as_json as to_json
 from actors.feishu.clock import clock_skew_s
@@ -86,6 +86,10 @@ def examine(
         return findings + [fail("configuration", problem, remedy) for problem in wrong.problems]
     findings.append(ok("configuration", f"{path or 'the environment'} is well formed"))
     findings += _agents(settings)
+    if settings.cluster is not None:
+        from actors.cli.doctor_cluster import examine_cluster  # noqa: PLC0415  # needs larkd[postgres]
+
+        findings += examine_cluster(settings.cluster, __version__)
     return findings + trio.run(_online, settings, serving)
 
 
@@ -141,6 +145,9 @@ def _files(state: StateDir) -> Iterator[Finding]:
 def _daemon(state: StateDir, now_ms: int) -> Iterator[Finding]:
     try:
         found = status.fetch(state)
+    except StandsBy as standby:
+        yield ok("daemon", str(standby))
+        return
     except (Unavailable, ConfigurationError) as why:
         remedy = (
             f"if it ended by itself, the reason is in {state.log}"

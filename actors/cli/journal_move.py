@@ -1,4 +1,4 @@
-"""``larkd journal move``: the SQLite journal of this machine into an empty cluster."""
+"""``larkd journal move``: the SQLite journal of this machine into an empty cluster, and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from actors.cli.claims import asking
 from actors.cli.output import CommandFailed, Output
 from actors.host import state_dir
 from actors.host.tokens import read_token
-from actors.journal.postgres import move_into
+from actors.journal.postgres import move_into, move_out_of
 from protocol.config.places import StateDir
 from protocol.wire.vocabulary import ROLES
 
@@ -19,6 +19,8 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     Raises:
         CommandFailed: there is no journal, a daemon serves it, or the cluster is not empty.
     """
+    if parsed.back:
+        return _back(state, parsed)
     if not state.database.exists():
         raise CommandFailed(f"{state.root} holds no journal; name its directory with --state-dir")
     with state_dir.locked(state), asking(parsed) as (cluster, watcher):
@@ -29,4 +31,22 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     return Output(
         f"moved {counts['inbound']} messages and {counts['card']} cards into cluster"
         f" {cluster.name}; the file is {aside} now; start larkd on the nodes"
+    )
+
+
+def _back(state: StateDir, parsed: argparse.Namespace) -> Output:
+    """Copy a cluster's journal and tokens here; the cluster stays in the database, and free."""
+    state_dir.create(state)
+    if state.database.exists():
+        raise CommandFailed(
+            f"{state.root} holds a journal already; name an empty directory with --state-dir"
+        )
+    with state_dir.locked(state), asking(parsed) as (cluster, watcher):
+        counts, keys = move_out_of(watcher, state.database)
+        for role in ROLES:
+            state_dir.write_private(state.token(role), keys[role].encode())
+    return Output(
+        f"moved {counts['inbound']} messages and {counts['card']} cards of cluster {cluster.name}"
+        f" into {state.database}; take cluster out of the configuration, on all nodes, before"
+        " larkd is started again"
     )

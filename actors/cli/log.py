@@ -11,6 +11,7 @@ from actors import journal
 from actors.cli import terminal
 from actors.cli.output import CommandFailed, Output, as_json
 from actors.host.log_reading import events_about
+from actors.host.state_dir import configuration_in_use
 from actors.kit.clock import local_clock
 from actors.messages import journal as to_journal
 from protocol.config.places import StateDir
@@ -26,7 +27,7 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
         CommandFailed: neither journal nor log knows the message, or can't be read.
     """
     try:
-        found = journal.what_became_of(state.database, parsed.message)
+        found = _what_became_of(state, parsed.message)
     except journal.JournalError as failed:
         raise CommandFailed(str(failed)) from None
     known = {parsed.message}
@@ -46,6 +47,18 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     limit = terminal.columns()
     shown = [*_row_lines(found), *map(_log_line, lines)]
     return Output("\n".join(terminal.cut(terminal.printable(line), limit) for line in shown))
+
+
+def _what_became_of(state: StateDir, message: str) -> to_journal.Explained | None:
+    if not state.database.exists() and configuration_in_use(state) is not None:
+        from actors.cli.claims import cluster_of, target_of  # noqa: PLC0415  # it needs larkd[postgres]
+
+        cluster = cluster_of(state)
+        if cluster is not None:
+            from actors.journal import postgres  # noqa: PLC0415  # likewise
+
+            return postgres.what_became_of(target_of(cluster), message)
+    return journal.what_became_of(state.database, message)
 
 
 def _row(found: to_journal.Explained) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def ask(
     except (trio.BrokenResourceError, EOFError):
         raise Unavailable(f"{where} closed the connection; look into {state.log}") from None
     except StandingBy as away:
-        raise Unavailable(f"{where} stands by: {away}") from None
+        raise StandsBy(f"{where} stands by: {away}") from None
 
 
 def is_elsewhere() -> bool:
@@ -231,6 +231,10 @@ async def _register(endpoint: Endpoint, settings: ProxySettings) -> _Daemon:
         await trio.aclose_forcefully(daemon)
         raise
     return daemon
+
+
+class StandsBy(Unavailable):
+    """The daemon that was asked runs, and another node serves its cluster."""
 
 
 class _Daemon(trio.abc.AsyncResource):

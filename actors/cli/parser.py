@@ -170,8 +170,11 @@ def _add_clusters(commands: Commands[argparse.ArgumentParser]) -> None:
     actions = journal.add_subparsers(metavar="ACTION", required=True)
     moving = actions.add_parser(
         "move",
-        help="copy the SQLite journal of this machine into an empty cluster",
+        help="copy the SQLite journal of this machine into an empty cluster, or back",
         allow_abbrev=False,
+    )
+    moving.add_argument(
+        "--back", action="store_true", help="from the cluster into an empty state directory"
     )
     add_state_dir(moving)
     moving.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")

@@ -105,6 +105,7 @@ def _lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iterator[str
         f"larkd {daemon.get('version', '?')}   pid {daemon.get('pid', '?')},"
         f" start {daemon.get('generation', '?')}, up {since}"
     )
+    yield from _cluster_lines(daemon, status.get("standbys"))
     yield "connections"
     for account, state in _map(status.get("connection")).items():
         about = _map(state)
@@ -129,6 +130,20 @@ def _lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iterator[str
         yield f"    {chat.get('chat_id')}: {chat.get('waiting')} waiting, the oldest for {oldest}"
     yield from _work_lines(status)
     yield from _session_lines(status, now_ms, columns)
+
+
+def _cluster_lines(daemon: Mapping[str, Any], standbys: object) -> Iterator[str]:
+    if daemon.get("cluster") is None:
+        return
+    yield (
+        f"cluster {daemon['cluster']}   node {daemon.get('node', '?')},"
+        f" term {daemon.get('term', '?')}, {daemon.get('hold', '?')}"
+    )
+    for one in map(_map, standbys if isinstance(standbys, list) else ()):
+        seen = _duration(one.get("seen_ms") or 0)
+        yield f"  standby {one.get('node', '?')}, larkd {one.get('version', '?')}, seen {seen} ago"
+    if not standbys:
+        yield "  nobody stands by"
 
 
 def _queue_lines(queue: Mapping[str, Any], now_ms: int) -> Iterator[str]:

@@ -7,17 +7,40 @@ import secrets
 
 from actors.cli.output import Output
 from actors.host import tokens
+from actors.host.state_dir import configuration_in_use
 from protocol.config.places import StateDir
+from protocol.config.settings import ClusterSettings
 
 
 def run(state: StateDir, parsed: argparse.Namespace) -> Output:
-    """Replace the role's token.
+    """Replace the role's token: in the directory, or in the database of its cluster.
 
     Raises:
         ConfigurationError: there is no state directory, or it can't be written.
+        CommandFailed: the cluster's database can't be used.
     """
+    if configuration_in_use(state) is not None and not state.database.exists():
+        from actors.cli.claims import cluster_of  # noqa: PLC0415  # it needs larkd[postgres]
+
+        cluster = cluster_of(state)
+        if cluster is not None:
+            return _in_database(cluster, parsed.role)
     path = tokens.rotate(state, parsed.role, secrets.token_urlsafe)
     return Output(
         f"new {parsed.role} token in {path}; the old one proves nothing any more."
+        " Open connections stay."
+    )
+
+
+def _in_database(cluster: ClusterSettings, role: str) -> Output:
+    from actors.cli.claims import asking_of  # noqa: PLC0415  # as above
+    from actors.journal import postgres  # noqa: PLC0415  # as above
+
+    with asking_of(cluster) as watcher:
+        key = secrets.token_urlsafe(tokens.TOKEN_BYTES)
+        postgres.rotate(watcher.connection, cluster.name, role, key)
+    return Output(
+        f"new {role} token in the database of cluster {cluster.name}; its nodes write it to their"
+        f" tokens/{role}.token within a second, and the old one proves nothing any more."
         " Open connections stay."
     )

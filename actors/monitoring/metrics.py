@@ -97,6 +97,7 @@ def _of_status(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "larkd_lease_epoch", "Rises with each change of owner.", value=status.get("lease_epoch", 0)
     )
+    yield from _of_cluster(status)
     connected = GaugeMetricFamily(
         "larkd_connected", "1 while the long connection is open.", labels=["account"]
     )
@@ -109,6 +110,27 @@ def _of_status(status: Mapping[str, Any]) -> Iterator[Metric]:
             refused.add_metric([account, reason], count)
     yield connected
     yield refused
+
+
+def _of_cluster(status: Mapping[str, Any]) -> Iterator[Metric]:
+    daemon = status.get("daemon", {})
+    if daemon.get("cluster") is None:
+        return
+    term = GaugeMetricFamily(
+        "larkd_cluster_term", "Rises when the cluster is claimed.", labels=["cluster", "node"]
+    )
+    term.add_metric([daemon["cluster"], str(daemon.get("node"))], daemon.get("term", 0))
+    yield term
+    yield GaugeMetricFamily(
+        "larkd_cluster_frozen",
+        "1 while the holder is cut off and starts nothing.",
+        value=daemon.get("hold") != "holding",
+    )
+    yield GaugeMetricFamily(
+        "larkd_cluster_standbys",
+        "Nodes that stand by, as the holder last saw.",
+        value=len(status.get("standbys", [])),
+    )
 
 
 def _of_gateways(overview: Overview) -> Iterator[Metric]:

@@ -5,23 +5,26 @@ It is imported only where a cluster is configured: psycopg comes with ``larkd[po
 
 from psycopg import Error as DatabaseError
 
+from actors.journal.postgres.asking import what_became_of
 from actors.journal.postgres.claim import (
     ClaimTaken,
     Seen,
     Standby,
     Watcher,
     all_claims,
+    rotate,
     standbys,
     want,
 )
-from actors.journal.postgres.connecting import Target
-from actors.journal.postgres.moving import NotEmpty, move_into
+from actors.journal.postgres.connecting import Target, is_replicated
+from actors.journal.postgres.moving import NotEmpty, NotFree, move_into, move_out_of
 from actors.journal.postgres.store import PostgresStore, Standing
 
 __all__ = [
     "ClaimTaken",
     "DatabaseError",
     "NotEmpty",
+    "NotFree",
     "PostgresStore",
     "Seen",
     "Standby",
@@ -29,7 +32,11 @@ __all__ = [
     "Target",
     "Watcher",
     "all_claims",
+    "is_replicated",
     "move_into",
+    "move_out_of",
+    "rotate",
     "standbys",
     "want",
+    "what_became_of",
 ]

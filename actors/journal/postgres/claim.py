@@ -160,6 +160,10 @@ class Watcher:
         """
         return look(self.connection, self.target.cluster)
 
+    def keys(self) -> dict[str, str]:
+        """Return role to token."""
+        return tokens_of(self.connection, self.target.cluster)
+
     def held_by_own_node(self) -> int:
         """Count the other clusters this node holds."""
         row = self.connection.execute(
@@ -299,6 +303,19 @@ def read_standbys(rows: Iterable[Sequence[Any]]) -> tuple[Standby, ...]:
         )
         for of, node, addresses, version, seen_ms in rows
     )
+
+
+def rotate(connection: Connection, cluster: str, role: str, key: str) -> None:
+    """Replace a role's token; every node takes it when it sees that ``tokens`` has risen."""
+    with connection.transaction():
+        connection.execute(
+            "INSERT INTO larkd.token (cluster, role, key) VALUES (%s, %s, %s)"
+            " ON CONFLICT (cluster, role) DO UPDATE SET key = excluded.key",
+            (cluster, role, key),
+        )
+        connection.execute(
+            "UPDATE larkd.claim SET tokens = tokens + 1 WHERE cluster = %s", (cluster,)
+        )
 
 
 def want(connection: Connection, cluster: str, node: str) -> bool:

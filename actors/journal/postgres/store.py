@@ -59,7 +59,9 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """The node that was asked to take it."""
     tokens: int
     keys: Mapping[str, str] | None = None
-    """Role to its token, where they changed since the claim."""
+    """Role to its token, as of *keys_of*; None until they were read."""
+    keys_of: int = 0
+    """What ``tokens`` was in the batch that read the keys."""
     standbys: tuple[Standby, ...] = ()
     """Those that were seen in the last :data:`STANDBY_SEEN_MS`."""
     successor: tuple[str, ...] = ()
@@ -220,7 +222,7 @@ class PostgresStore:
         wanted, tokens = ours
         self._confirm(sent_at, wanted=wanted, tokens=tokens)
         if news is not None:
-            self._standing = msgspec.structs.replace(self._standing, **news())
+            self._standing = msgspec.structs.replace(self._standing, **news(), keys_of=tokens)
         return answers
 
     def _ask_news(self, db: PipelineDb) -> Callable[[], dict[str, Any]] | None:

@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from actors.journal import JournalNewer, JournalUnavailable, JournalUnreachable, SqliteStore, schema
-from actors.journal.postgres import NotEmpty, PostgresStore, Target, Watcher, move_into
+from actors.journal.postgres import NotEmpty, PostgresStore, Target, Watcher, move_into, rotate
 from actors.messages import journal
 from tests.actors.journal.client import NOBODY, JournalClient, append_message, entry
 from tests.actors.journal.stores import on_postgres
@@ -81,6 +81,23 @@ def test_a_holder_that_is_never_idle_learns_who_stands_by(server: Server, cluste
         store.apply([append_message("e1")])
         (seen,) = store.standing().standbys
         assert (seen.node, seen.addresses) == ("b", ("tls://b.example:7346",))
+
+
+def test_the_keys_a_holder_read_are_of_the_rotation_it_knows(server: Server, cluster: str) -> None:
+    with (
+        opened(server, cluster) as store,
+        closing(Watcher.open(target(server, cluster, "b"))) as other,
+    ):
+        store.apply([])
+        before = store.standing()
+        rotate(other.connection, cluster, "session", "new")
+        store.apply([append_message("e1")])  # too soon for another look at the keys
+        soon = store.standing()
+        assert (soon.tokens, soon.keys, soon.keys_of) == (1, before.keys, 0)
+        store._news_at -= 10
+        store.apply([])
+        assert store.standing().keys_of == 1
+        assert (store.standing().keys or {})["session"] == "new"
 
 
 # ── a COMMIT whose answer is lost ───────────────────────────────────────────
