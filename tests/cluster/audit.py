@@ -105,6 +105,8 @@ def install(url: str, cluster: str) -> None:
 
 def read(url: str) -> Audit:
     with psycopg.connect(url) as admin:
+        # One look at all of it: a batch may be committed between two statements.
+        admin.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
 
         def rows(query: str) -> list[Any]:
             return admin.execute(query.encode()).fetchall()
