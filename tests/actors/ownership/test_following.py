@@ -1,0 +1,192 @@
+"""Rows, turns and connections follow the lease as it is stored, and nothing else."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import trio
+from trio.testing import MockClock
+
+from actors.kit.mailbox import ask
+from actors.messages import lane, link, ownership
+from actors.ownership.rows import UNACKED_ROWS_MAX
+from protocol.ids import ConnectionId, RowId, SessionId, place_key
+from protocol.routing.delivery import Offer
+from protocol.routing.lease import LeaseState
+from protocol.wire import messages as wire
+from tests.actors.ownership.world import ACCOUNT, CHAT, A, B, World, open_world
+
+PLACE = place_key(ACCOUNT, CHAT)
+
+
+def revoked(world: World) -> list[tuple[SessionId, RowId]]:
+    return [
+        (one.session_id, one.row_id) for one in world.notices if isinstance(one, lane.RowRevoked)
+    ]
+
+
+async def ack(world: World, connection: int, row: Offer, attempt: int | None = None) -> None:
+    await world.tx.send(
+        ownership.RowAcked(
+            connection_id=ConnectionId(connection),
+            ack=wire.Ack(event_id=row.event_id, attempt=attempt or row.attempt),
+        )
+    )
+
+
+async def target(world: World) -> ownership.ChatTarget:
+    return await ask(
+        world.tx, lambda reply: ownership.FindTarget(place=PLACE, reply=reply), within_s=10
+    )
+
+
+async def test_who_leaves_admits_nobody_and_offers_nothing(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.row()
+        await ask(world.tx, lambda reply: ownership.Leaving(reply=reply), within_s=10)
+        told = world.links[1].receive_nowait()
+        assert isinstance(told, link.LeaveLink)
+        assert (told.reason, told.retry_after_ms) == ("shutdown", 1_000)
+        assert await world.next(A, 1) is None
+        refused = await world.register(B, 2)
+        assert isinstance(refused, ownership.NotAdmitted)
+        assert refused.code == "draining"
+
+
+async def test_a_row_that_was_on_its_way_as_the_channel_moved_goes_to_the_new_owner(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.register(B, 2)
+        await world.row()
+        world.disk.commit_s = 1.0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(world.call, 1, "feishu_channel_acquire", session_id="b"))
+            await trio.sleep(0.5)
+            assert await world.next(A, 1) is None, "the lease was being stored as it asked"
+        world.disk.commit_s = 0.01
+        assert revoked(world) == []
+        row = await world.next(B, 2)
+        assert row is not None
+        assert row.lease_epoch == 2
+
+
+async def test_an_unacked_row_is_taken_back_where_the_channel_moved(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.register(B, 2)
+        await world.row()
+        row = await world.next(A, 1)
+        assert row is not None
+        await trio.sleep(1)
+        world.notices.clear()
+        await world.call(1, "feishu_channel_acquire", session_id="b")
+        await trio.sleep(1)
+        assert revoked(world) == [(A, row.row_id)]
+        assert B in world.woken()
+        again = await world.next(B, 2)
+        assert again is not None
+        assert (again.row_id, again.attempt) == (row.row_id, 2)
+
+
+async def test_an_acked_row_stays_where_it_is(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.register(B, 2)
+        await world.row()
+        row = await world.next(A, 1)
+        assert row is not None
+        await ack(world, 1, row)
+        await world.call(1, "feishu_channel_acquire", session_id="b")
+        await trio.sleep(1)
+        assert revoked(world) == []
+        assert await world.next(B, 2) is None
+
+
+async def test_an_ack_wakes_a_channel_session_that_held_all_it_may(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher", capabilities=frozenset())
+        held: list[Offer] = []
+        for _ in range(UNACKED_ROWS_MAX + 1):
+            await world.row()
+        while (row := await world.next(A, 1)) is not None:
+            held.append(row)
+        assert len(held) == UNACKED_ROWS_MAX
+        await trio.sleep(1)
+        world.notices.clear()
+        await ack(world, 1, held[0])
+        await trio.sleep(1)
+        assert world.woken() == [A]
+        assert await world.next(A, 1) is not None
+        await ack(world, 1, held[1], attempt=7)
+        assert await world.next(A, 1) is None
+
+
+async def test_an_ack_of_another_attempt_changes_nothing(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.row()
+        row = await world.next(A, 1)
+        assert row is not None
+        await ack(world, 1, row, attempt=row.attempt + 1)
+        await trio.sleep(1)
+        await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(1)))
+        await world.register(A, 2, "dispatcher")
+        again = await world.next(A, 2)
+        assert again is not None
+        assert again.attempt == 2
+
+
+# ── what could not be stored ──
+
+
+async def test_a_chat_stays_where_it_is_when_its_move_could_not_be_stored(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.register(B, 2)
+        world.disk.commit_s = 6.0
+        assert not await world.bind(PLACE, B)
+        world.disk.commit_s = 0.01
+        await trio.sleep(20)
+        found = await target(world)
+        assert found.session_id == A
+
+
+async def test_a_dispatcher_that_left_while_nothing_could_be_stored_is_still_the_dispatcher(
+    autojump_clock: MockClock,
+) -> None:
+    """What holds after a restart is what is stored, so that is what holds before it, too."""
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.register(SessionId("c"), 3, "dispatcher")
+        await world.register(B, 2)
+        world.disk.commit_s = 6.0
+        await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(1)))
+        await trio.sleep(30)
+        world.disk.commit_s = 0.01
+        await trio.sleep(20)
+        status = await world.call(2, "feishu_channel_status")
+        stored = await world.stored_lease()
+        assert isinstance(stored, LeaseState)
+        assert status["dispatcher_session_id"] == stored.dispatcher
+        assert {one["sessionId"] for one in status["sessions"]} == {"b", "c"}
+
+
+# ── where a chat is when nobody owns the channel ──
+
+
+async def test_a_chat_is_the_dispatchers_also_while_it_is_away(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(1)))
+        await trio.sleep(1)
+        found = await target(world)
+        assert (found.session_id, found.live) == (A, False)
