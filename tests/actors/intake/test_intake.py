@@ -146,6 +146,36 @@ async def test_a_prompt_after_a_command_follows_what_the_command_changed(
         nursery.cancel_scope.cancel()
 
 
+async def test_what_came_before_a_command_is_ready_before_the_command_acts(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
+        both = [await world.append("hello"), await world.append("/use api")]
+        await nursery.start(world.run_intake)
+        await trio.sleep(1)
+        world.commit_s = 1.0
+        for event in both:
+            world.tx.send_nowait(event)
+        await trio.sleep(10)
+        assert world.bound_as_ready == [None]
+        assert world.bound == SESSION
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_message_that_was_recalled_at_once_reaches_nobody(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
+        await nursery.start(world.run_intake)
+        await trio.sleep(1)
+        for event in (await world.append("hello"), await world.append("", recalls=1)):
+            world.tx.send_nowait(event)
+        await trio.sleep(10)
+        assert await world.prompts() == []
+        assert await world.received() == []
+        nursery.cancel_scope.cancel()
+
+
 async def test_the_start_serves_while_it_catches_up_and_the_backlog_goes_in_order(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:

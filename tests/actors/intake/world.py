@@ -85,6 +85,8 @@ class World:
         self.bound: SessionId | None = None
         self.ready: list[RowId] = []
         self.dispatched: list[SessionId | None] = []
+        self.bound_as_ready: list[SessionId | None] = []
+        """Where the chat was when each row became ready."""
         self.started: list[str] = []
         self.start_agent_s = 0.0
         self.calls: list[gateway.ReplyMessage] = []
@@ -242,6 +244,7 @@ class World:
                 case ownership.RowReady(row_id=row_id):
                     self.ready.append(row_id)
                     self.dispatched.append(one.dispatched_to)
+                    self.bound_as_ready.append(self.bound)
 
     async def stop_lanes(self) -> None:
         async for one in self.lanes_rx:

@@ -67,6 +67,9 @@ class World:
         self.rows: list[Offer] = []
         self.answered: list[RowId] = []
         self.unresponsive = False
+        self.silent = False
+        """Whether ownership leaves questions for rows unanswered."""
+        self.unanswered: list[ownership.Next] = []
         self.marks: list[MessageId] = []
         self.given: list[lane.Given] = []
         self.turns: dict[TurnId, list[turn.TurnInput]] = {}
@@ -85,6 +88,8 @@ class World:
     async def serve_ownership(self) -> None:
         async for message in self.ownership_rx:
             match message:
+                case ownership.Next() if self.silent:
+                    self.unanswered.append(message)
                 case ownership.Next():
                     with message.reply:
                         row = self.rows.pop(0) if self.rows else None
@@ -266,6 +271,32 @@ async def test_what_a_channel_session_was_given_is_marked_until_it_is_answered_o
         assert world.marks == []
 
 
+async def test_so_many_marks_at_once_and_no_more(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.attach("permission")
+        await world.give(*(row(number) for number in range(66)))
+        assert len(world.offered()) == 66
+        assert len(world.marks) == 64
+        await world.lanes_tx.send(lane.RowClosed(session_id=SESSION, row_id=RowId(0)))
+        await world.give(row(100))
+        assert len(world.marks) == 64
+        assert "om_100" in world.marks
+
+
+async def test_a_question_for_a_row_that_nobody_answered_is_asked_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        world.silent = True
+        await world.attach()
+        await world.give(row(1))
+        await trio.sleep(5)
+        world.silent = False
+        await trio.sleep(2)
+        assert world.offered() == ["prompt 1"], "without another wake"
+        world.unanswered.clear()
+
+
 async def test_a_tool_call_of_a_session_reads_what_it_was_given_until_then(
     autojump_clock: MockClock,
 ) -> None:
@@ -351,6 +382,19 @@ async def test_an_agent_that_ignores_cancel_holds_the_lane_for_ten_seconds(
         await world.end(0, "aborted")
         assert world.unresponsive is False, "it has ended at last"
         assert world.offered() == ["prompt 1", "prompt 2"], "and nothing of the next is touched"
+
+
+async def test_an_end_that_is_owed_is_forgotten_with_the_connection(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.attach()
+        await world.give(row(1))
+        await world.stop()
+        await trio.sleep(CANCEL_DEADLINE_S + 0.1)
+        assert world.unresponsive is True
+        await world.attach(connection=2)
+        assert world.unresponsive is False
 
 
 async def test_only_those_who_may_can_stop_a_turn(autojump_clock: MockClock) -> None:

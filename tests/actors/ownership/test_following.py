@@ -73,6 +73,23 @@ async def test_a_row_that_was_on_its_way_as_the_channel_moved_goes_to_the_new_ow
         assert row.lease_epoch == 2
 
 
+async def test_a_row_that_was_on_its_way_as_the_daemon_leaves_waits(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.row()
+        world.disk.commit_s = 1.0
+        async with trio.open_nursery() as nursery:
+
+            async def ask_for_one() -> None:
+                assert await world.next(A, 1) is None
+
+            nursery.start_soon(ask_for_one)
+            await trio.sleep(0.5)
+            await ask(world.tx, lambda reply: ownership.Leaving(reply=reply), within_s=10)
+
+
 async def test_an_unacked_row_is_taken_back_where_the_channel_moved(
     autojump_clock: MockClock,
 ) -> None:
@@ -169,7 +186,7 @@ async def test_a_dispatcher_that_left_while_nothing_could_be_stored_is_still_the
         await world.register(SessionId("c"), 3, "dispatcher")
         await world.register(B, 2)
         world.disk.commit_s = 6.0
-        await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(1)))
+        await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(3)))
         await trio.sleep(30)
         world.disk.commit_s = 0.01
         await trio.sleep(20)
@@ -177,7 +194,7 @@ async def test_a_dispatcher_that_left_while_nothing_could_be_stored_is_still_the
         stored = await world.stored_lease()
         assert isinstance(stored, LeaseState)
         assert status["dispatcher_session_id"] == stored.dispatcher
-        assert {one["sessionId"] for one in status["sessions"]} == {"b", "c"}
+        assert {one["sessionId"] for one in status["sessions"]} == {"a", "b"}
 
 
 # ── where a chat is when nobody owns the channel ──
