@@ -15,7 +15,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.daemon.test_commands import Chat, end, take, worker
 from tests.kit.browser import Browser, open_browser
-from tests.kit.daemon import Platform, open_daemon, open_platform
+from tests.kit.daemon import open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy
 
 LONG = "".join(
@@ -75,27 +75,61 @@ async def test_each_state_in_both_languages(state_dir: Path, tmp_path: Path) -> 
     folder = Path(os.environ.get("LARKD_SCREENSHOTS") or tmp_path)
     async with open_platform() as platform:
         chat = Chat(platform, await platform.chat())
-        async with (
-            open_daemon(platform, state_dir, admins=chat.chat["members"]),
-            worker(state_dir, "boss", "dispatcher") as boss,
-        ):
-            await photograph(platform, chat, boss, state_dir, folder)
-
-
-async def photograph(
-    platform: Platform, chat: Chat, boss: RawProxy, state_dir: Path, folder: Path
-) -> None:
-    with open_browser() as page:
-        await trio.to_thread.run_sync(page.get, platform.running.page_url)
-        camera = Camera(page, folder)
-        await running(camera, chat, boss)
-        await ended(camera, chat, boss)
-        await asked(camera, chat, boss)
-        await lost(camera, chat, state_dir)
-        await chat.ask("/help")
-        await camera.shoot("commands", "/replymode")
-    assert len(camera.taken) == 44
+        with open_browser() as page:
+            await trio.to_thread.run_sync(page.get, platform.running.page_url)
+            camera = Camera(page, folder)
+            async with (
+                open_daemon(platform, state_dir, admins=chat.chat["members"]) as daemon,
+                worker(state_dir, "boss", "dispatcher") as boss,
+            ):
+                await photograph(camera, chat, boss, state_dir)
+                await chat.send("and once more")
+                turn = await take(boss)
+                tool = {"name": "Write", "kind": "edit", "status": "error", "error": "rejected"}
+                await boss.send(t="tool_event", turn_id=turn["turn_id"], call_id="w", **tool)
+                await boss.send(t="delta", turn_id=turn["turn_id"], text="It was going well")
+                await camera.shoot("13-before-a-kill", "It was going well")
+                await trio.sleep(2)  # until the ledger has it
+                await daemon.kill()
+            async with open_daemon(platform, state_dir, admins=chat.chat["members"]):
+                await camera.shoot("14-repaired", "Interrupted by a restart.")
+    assert len(camera.taken) == 60
     assert all(path.stat().st_size > 5_000 for path in camera.taken)
+
+
+async def photograph(camera: Camera, chat: Chat, boss: RawProxy, state_dir: Path) -> None:
+    await running(camera, chat, boss)
+    await ended(camera, chat, boss)
+    await asked(camera, chat, boss)
+    await lost(camera, chat, state_dir)
+    await chat.ask("/help")
+    await camera.shoot("commands", "/replymode")
+    await chat.ask_skipping_notices("/use boss")
+    await questioned(camera, chat, boss)
+    await plain(camera, chat, boss)
+
+
+async def questioned(camera: Camera, chat: Chat, boss: RawProxy) -> None:
+    options = [{"label": "SQLite", "description": "one file"}, {"label": "PostgreSQL"}]
+    questions = [
+        {"question": "Where do the rows go?", "header": "Store", "options": options},
+        {"question": "And the logs?", "options": options, "multiple": True},
+    ]
+    asked = await boss.tool("ask", chat_id=chat.chat["chat_id"], questions=questions)
+    assert asked["ok"], asked
+    await camera.shoot("11-question", "Where do the rows go?")
+
+
+async def plain(camera: Camera, chat: Chat, boss: RawProxy) -> None:
+    """A turn without a card: as it comes, with its tools and its end."""
+    await chat.platform.post("scopes", missing=["cardkit:card:write"])
+    await chat.send("plainly, please")
+    turn = await take(boss)
+    tool = {"name": "Read", "kind": "read", "status": "success", "summary": "a.py"}
+    await boss.send(t="tool_event", turn_id=turn["turn_id"], call_id="c", **tool)
+    await end(boss, turn, text="First **this**.\n\n```py\nx = 1\n```\n\nThen that.")
+    await camera.shoot("12-static", "Then that.", "Done · ")
+    await chat.platform.post("scopes", missing=[])
 
 
 async def running(camera: Camera, chat: Chat, boss: RawProxy) -> None:
