@@ -50,9 +50,10 @@ def read(updates: Iterable[Update], typewriter: Typewriter, begin: float, end: f
     """Watch a card from *begin* to *end*; each is a time of the updates' clock, in seconds."""
     moving: list[tuple[float, float]] = []
     jumps: list[tuple[float, int]] = []
+    updates = sorted(updates, key=lambda one: one.at)
     characters = typed_from = 0
     typed_at = begin
-    for update in sorted(updates, key=lambda one: one.at):
+    for update in updates:
         if update.at > end:
             break
         painted = min(characters - typed_from, _painted(update.at - typed_at, typewriter))
@@ -66,15 +67,30 @@ def read(updates: Iterable[Update], typewriter: Typewriter, begin: float, end: f
         moving.append((update.at, update.at))
         characters, typed_at = update.characters, update.at
     painted = min(characters - typed_from, _painted(end - typed_at, typewriter))
-    moving.append((typed_at, typed_at + painted / typewriter.step * typewriter.every_s))
+    typed_until = typed_at + painted / typewriter.step * typewriter.every_s
+    moving.append((typed_at, typed_until))
     pauses = _pauses(moving, begin, end)
     return Reading(
         seconds=end - begin,
-        characters=typed_from + painted,
+        characters=typed_from + painted - _shown_at(updates, typewriter, begin),
         frozen_s=sum(pauses),
         longest_freeze_s=max(pauses, default=0.0),
         jumps=tuple(jump for at, jump in jumps if at >= begin),
     )
+
+
+def _shown_at(updates: Iterable[Update], typewriter: Typewriter, at: float) -> int:
+    """Return how many characters can be read at that time."""
+    shown, last = 0, None
+    for update in updates:
+        if update.at > at:
+            break
+        shown, last = (0 if last is None else last.characters), update
+    if last is None:
+        return 0
+    if not last.typed:
+        return last.characters
+    return min(last.characters, shown + _painted(at - last.at, typewriter))
 
 
 def _painted(seconds: float, typewriter: Typewriter) -> int:

@@ -118,7 +118,7 @@ class StaticPresenter:
         if parts:
             parts[0] = self._beginning() + parts[0]
         if lines:
-            parts[:1] = ["\n".join([*lines, *parts[:1]])]
+            parts[:1] = ["\n\n".join(["\n".join(lines), *parts[:1]])]
         self._outbox += [_Message(text=part) for part in parts]
         if final and not self._ended:
             self._ended = True

@@ -38,3 +38,9 @@ def test_text_that_is_typed_sooner_than_the_next_comes_freezes_for_the_rest() ->
     reading = read(updates, TEN_A_SECOND, 0.0, 4.0)
     assert reading.frozen_s == pytest.approx(2.0)
     assert reading.jumps == ()
+
+
+def test_only_what_comes_while_it_is_watched_counts() -> None:
+    updates = [Update(0.0, 10, typed=False), Update(1.0, 30, typed=True)]
+    reading = read(updates, TEN_A_SECOND, 2.0, 3.0)
+    assert reading.characters == 10
