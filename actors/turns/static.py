@@ -180,9 +180,9 @@ class StaticPresenter:
                 footer = strings.FOOTER_ERROR.format(time=time).speak(language)
                 text = f"{footer}\n{turn.error}" if turn.error else footer
                 self._outbox.append(_Message(text=text))
-            case _ if turn.note is not None:
+            case _ if turn.note == strings.INTERRUPTED:
                 footer = strings.FOOTER_ABORTED.format(time=time).speak(language)
-                self._outbox.append(_Message(text=turn.note.speak(language), footer=footer))
+                self._outbox[-1].footer = footer
             case _ if not self._client.stop_is_answered:
                 self._outbox.append(_Message(text=strings.STOPPED_TASK.speak(language)))
 

@@ -30,7 +30,7 @@ def test_whole_updates_jump_and_freeze() -> None:
     assert reading.jumps == (30, 30)
     assert reading.longest_freeze_s == pytest.approx(4.0)
     assert reading.frozen_s == pytest.approx(5.0)
-    assert reading.characters_per_s == 12
+    assert reading.characters_per_s == 6
 
 
 def test_text_that_is_typed_sooner_than_the_next_comes_freezes_for_the_rest() -> None:
