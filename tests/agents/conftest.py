@@ -7,11 +7,25 @@ from typing import Final
 
 import pytest
 
+from tests.agents.installed import Agent
+
 _ID: Final = re.compile(r"::test_(?P<ability>\w+)\[(?P<agent>[\w-]+)\]$")
 _SIGNS: Final = {"passed": "yes", "failed": "FAILED", "skipped": "no"}
 
 _seen: dict[str, dict[str, str]] = {}
 _reasons: dict[str, list[str]] = {}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What an agent itself does not do is left out with its reason."""
+    for item in items:
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+            agent: object = item.callspec.params.get("agent")
+            if not isinstance(agent, Agent) or agent.missing is not None:
+                continue
+            why = agent.cannot.get(item.originalname)
+            if why is not None:
+                item.add_marker(pytest.mark.skip(reason=why))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -52,7 +52,7 @@ async def test_what_the_agent_takes_is_in_the_prompt(tmp_path: Path) -> None:
     where = ".larkd/attachments/om_1"
     assert text == {
         "type": "text",
-        "text": f"look\n[image saved as {where}/a.png]\n[audio saved as {where}/v.opus]",
+        "text": f"look\n[image saved as {where}/a.png]\n[audio saved as {where}/v.opus]\n",
     }
     assert image == {
         "type": "image",
@@ -79,7 +79,7 @@ async def test_what_the_agent_takes_is_in_the_prompt(tmp_path: Path) -> None:
 async def test_what_it_does_not_take_is_linked_inside_its_directory(tmp_path: Path) -> None:
     message = deliver(tmp_path, image_a_png=PNG, audio_v_opus=b"sound", file_notes_md=b"# hi\n")
     text, *links = await prompt_blocks(message, os.fspath(tmp_path), Abilities())
-    assert text == {"type": "text", "text": "look"}
+    assert text == {"type": "text", "text": "look\n"}
     assert [link["type"] for link in links] == ["resource_link"] * 3
     paths = [Path(link["uri"].removeprefix("file://")) for link in links]
     assert [path.name for path in paths] == ["a.png", "v.opus", "notes.md"]
