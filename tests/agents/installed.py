@@ -67,7 +67,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def _claude(home: Path, models: str) -> dict[str, str]:
+def claude_environment(home: Path, models: str) -> dict[str, str]:
     _write(home / ".claude.json", json.dumps({"hasCompletedOnboarding": True}))
     return {
         "ANTHROPIC_BASE_URL": models,
@@ -92,6 +92,8 @@ def _gemini(home: Path, models: str) -> dict[str, str]:
 def _qwen(home: Path, models: str) -> dict[str, str]:
     settings = {
         "security": {"auth": {"selectedType": "openai"}},
+        # It knows by the name of a model whether that takes pictures; of this one it knows none.
+        "model": {"generationConfig": {"modalities": {"image": True}}},
         "privacy": {"usageStatisticsEnabled": False},
         "general": {"disableAutoUpdate": True},
     }
@@ -99,7 +101,7 @@ def _qwen(home: Path, models: str) -> dict[str, str]:
     return {
         "OPENAI_API_KEY": KEY,
         "OPENAI_BASE_URL": f"{models}/v1",
-        "OPENAI_MODEL": "qwen3-vl-stand-in",  # by this name it takes it for one that sees
+        "OPENAI_MODEL": "stand-in",
     }
 
 
@@ -146,7 +148,7 @@ AGENTS: Final = (
     Agent(
         name="claude",
         command=("claude-agent-acp",),
-        prepare=_claude,
+        prepare=claude_environment,
         mode="plan",
         model="haiku",
     ),

@@ -9,6 +9,7 @@ back into its own stream. A word that is not listed is answered as ``text``.
 | ``run COMMAND`` | a call of the agent's shell tool, then ``The tool gave: …`` |
 | ``write PATH`` | a call of the agent's file tool, then ``The tool gave: …`` |
 | ``later COMMAND`` | the shell tool in the background, where the agent has that |
+| ``tool NAME JSON`` | a call of the MCP tool of that name, then ``The tool gave: …`` |
 | ``slow N`` | N numbered words, one each 100 ms |
 | ``look`` | how many pictures the conversation holds, and of what kind |
 | ``find WORD`` | whether the conversation holds the word elsewhere than in this prompt |
@@ -27,7 +28,7 @@ from msgspec import Struct
 SHELL_TOOLS: Final = ("Bash", "bash", "run_shell_command", "exec_command", "shell")
 FILE_TOOLS: Final = ("Write", "write", "write_file")
 WORD_PAUSE_S: Final = 0.1
-PROMPT: Final = re.compile(r"\b(text|run|write|later|slow|look|find|recall|fail)\b[^\n<]*")
+PROMPT: Final = re.compile(r"\b(text|run|write|tool|later|slow|look|find|recall|fail)\b[^\n<]*")
 """Agents wrap prompts in reminders and context of their own: only lines that begin with a
 word of the script count (see :func:`prompts`)."""
 
@@ -91,6 +92,9 @@ def answer(request: Request) -> Answer:
             return Answer(
                 words=("Running it. ",), call=_shell(request, rest, later=word == "later")
             )
+        case "tool":
+            name, _, arguments = rest.partition(" ")
+            return Answer(words=("Calling it. ",), call=_mcp(request, name, arguments))
         case "write":
             return Answer(words=("Writing it. ",), call=_file(request, rest))
         case "slow":
@@ -146,6 +150,14 @@ def _file(request: Request, path: str) -> Call:
     tool = _first(request, FILE_TOOLS)
     key = next((name for name in ("file_path", "filePath", "path") if name in tool.arguments), "")
     return Call(tool.name, {key or "file_path": path, "content": "written by the model\n"})
+
+
+def _mcp(request: Request, name: str, arguments: str) -> Call:
+    tool = next((one for one in request.tools if one.name.endswith(f"__{name}")), None)
+    if tool is None:
+        offered = msgspec.json.encode([one.name for one in request.tools]).decode()
+        raise LookupError(f"no MCP tool {name} among {offered}")
+    return Call(tool.name, msgspec.json.decode(arguments or "{}", type=dict[str, Any]))
 
 
 def _first(request: Request, names: tuple[str, ...]) -> Tool:
