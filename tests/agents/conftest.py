@@ -12,6 +12,9 @@ from tests.agents.installed import Agent
 _ID: Final = re.compile(r"::test_(?P<ability>\w+)\[(?P<agent>[\w-]+)\]$")
 _SIGNS: Final = {"passed": "yes", "failed": "FAILED", "skipped": "no"}
 
+REMARK: Final = "remark"
+"""What a test records of its agent for the table, in the agent's own words."""
+
 _seen: dict[str, dict[str, str]] = {}
 _reasons: dict[str, list[str]] = {}
 
@@ -29,6 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call":
+        for key, value in report.user_properties:
+            if key == REMARK:
+                _reasons.setdefault("Claude Code", []).append(str(value))
     at = _ID.search(report.nodeid)
     if at is None or (report.when != "call" and report.passed):
         return
@@ -43,9 +50,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     agents = list(dict.fromkeys(agent for row in _seen.values() for agent in row))
-    if not agents:
+    if not agents and not _reasons:
         return
-    width = max(map(len, _seen))
+    width = max(map(len, _seen), default=0)
     terminalreporter.section("agents")
     terminalreporter.line("".join((" " * width, *(f"  {agent:>8}" for agent in agents))))
     for ability, row in _seen.items():

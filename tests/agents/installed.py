@@ -33,6 +33,8 @@ class Agent(Struct, frozen=True, kw_only=True):
     """One of its models, that it does not use; empty: it has no other that needs no login."""
     cannot: Mapping[str, str] = {}
     """Tests of what the agent itself does not do → why."""
+    keeps_unanswered: bool = True
+    """Whether a prompt that was cut short by a kill is in the conversation it loads."""
     by_minute: bool = False
     """Whether it loses a conversation that is loaded in the minute in which it was begun: it
     names its file by the minute, and begins that anew on loading."""
@@ -158,6 +160,7 @@ AGENTS: Final = (
         prepare=_gemini,
         mode="plan",
         model="gemini-2.5-pro",
+        keeps_unanswered=False,
         by_minute=True,
         cannot=_STAYS_ASLEEP,
     ),
