@@ -1,1 +1,1 @@
-"""Everything of larkd that runs. The floors and the edges are in ``README.md`` here."""
+"""Everything of larkd that runs. The layers and the edges are in ``README.md`` here."""

@@ -17,9 +17,9 @@ class LocalProtocolError(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer broke the rules. Close that link and say why.
+    """The peer broke the rules. Close that link with a reason.
 
-    ``code`` is the code the peer is told, where its protocol has one.
+    ``code`` is the code the peer is sent, where its protocol has one.
     """
 
     def __init__(self, message: str, *, code: str = "bad_frame") -> None:

@@ -1,4 +1,4 @@
-"""Everything the daemon says to people, in both languages, in one place."""
+"""Everything the daemon writes to people, in both languages, in one place."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ class App:
 
     def _write_daemon_info(self, host: str, port: int) -> None:
         info = daemon_info(host, port, self._generation, self._started_at_ms, self._claim)
-        with suppress(OSError):  # full disk: proxies can still be told the address
+        with suppress(OSError):  # full disk: proxies can still be given the address
             state_dir.write_daemon_info(self._state, info)
 
     # ── the supervision tree ────────────────────────────────────────────────

@@ -32,7 +32,7 @@ GATEWAY_MAILBOX: Final = 1_024
 INTAKE_MAILBOX: Final = 1_024
 """Past it the connection waits; the events are safe in the journal."""
 APPROVALS_MAILBOX: Final = 1_024
-"""Taken at once; a turn's end must find room, or its question stands till it expires."""
+"""Taken at once; a turn's end must find capacity, or its question stands till it expires."""
 AGENTS_MAILBOX: Final = 64
 """Taken at once; people type slower than that."""
 PICTURES_MAILBOX: Final = 256

@@ -122,7 +122,7 @@ class Node:
         try:
             return await trio.to_thread.run_sync(opened)
         except JournalUnreachable as away:
-            self._say("cluster.database_away", str(away))
+            self._log("cluster.database_away", str(away))
             return None
 
     # ── standing by ─────────────────────────────────────────────────────────
@@ -179,9 +179,9 @@ class Node:
                         )
                         signed_in_at = now
                 except JournalNewer as newer:
-                    self._say("cluster.schema_newer", str(newer))
+                    self._log("cluster.schema_newer", str(newer))
                 except (DatabaseError, JournalUnavailable) as lost:
-                    self._say("cluster.database_away", " ".join(str(lost).split()))
+                    self._log("cluster.database_away", " ".join(str(lost).split()))
                     watch.disconnected()
                     if watcher is not None:
                         watcher.close()
@@ -223,7 +223,7 @@ class Node:
         )
 
     async def _refuse(self, stream: trio.abc.Stream) -> None:
-        """Say where the holder is, and close. Nothing of the proxy is read."""
+        """Send where the holder is, and close. Nothing of the proxy is read."""
         seen = self._seen
         known = seen is not None and seen.node is not None
         refused = wire.Refused(
@@ -265,10 +265,10 @@ class Node:
         )
         try:
             state_dir.write_daemon_info(self._state, info)
-        except OSError as failed:  # full disk: proxies can still be told the address
+        except OSError as failed:  # full disk: proxies can still be given the address
             log.warning("daemon.info_not_written", reason=str(failed))
 
-    def _say(self, event: str, reason: str) -> None:
+    def _log(self, event: str, reason: str) -> None:
         """Log a reason when it begins to hold, and again each :data:`SAY_AGAIN_S`."""
         now = trio.current_time()
         if now - self._said.get(event, now - SAY_AGAIN_S) >= SAY_AGAIN_S:

@@ -42,7 +42,7 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
         raise CommandFailed(f"nothing to back up: {not_running(state)}")
     target: Path = parsed.file.expanduser()
     try:
-        # Beside the target, so that the copy needs no room on another disk.
+        # Beside the target, so that the copy needs no space on another disk.
         with tempfile.TemporaryDirectory(prefix=".larkd-backup-", dir=target.parent) as folder:
             copied = Path(folder) / JOURNAL_NAME
             journal.copy(state.database, copied)

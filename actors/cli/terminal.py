@@ -56,11 +56,11 @@ def table(rows: Sequence[Sequence[str]], limit: int, *, indent: str = "  ") -> l
     """Lay *rows* out in columns; the widest columns give way first where *limit* is small."""
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(width(row[at]) for row in cells) for at in range(len(cells[0]))]
-    room = limit - width(indent) - len(_GAP) * (len(widths) - 1)
-    while sum(widths) > room and max(widths) > _COLUMN_MIN:
+    left = limit - width(indent) - len(_GAP) * (len(widths) - 1)
+    while sum(widths) > left and max(widths) > _COLUMN_MIN:
         widest = max(range(len(widths)), key=lambda at: widths[at])
         others = max((w for at, w in enumerate(widths) if at != widest), default=0)
-        surplus = sum(widths) - room
+        surplus = sum(widths) - left
         step = max(1, min(surplus, widths[widest] - max(others, _COLUMN_MIN)))
         widths[widest] -= step
     return [

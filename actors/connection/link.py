@@ -97,7 +97,7 @@ class FeishuLink:
         if fresh is None or fresh():
             return
         self._set_state("frozen", "the claim of this node is not confirmed")
-        while not fresh():  # noqa: ASYNC110  # the claim is asked, it tells nobody
+        while not fresh():  # noqa: ASYNC110  # the claim is asked, it notifies nobody
             await trio.sleep(FRESH_EVERY_S)
 
     async def _keep_connected(self) -> CredentialsRefused | None:

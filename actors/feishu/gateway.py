@@ -49,7 +49,7 @@ SHARES: Final[dict[str, Shares]] = {
     Api.UPDATE_CARD: Shares(text=0.5, second=0.5, text_burst=4),
 }
 """No end goes by the first three. Ends and structure keep half of the fourth, and most of
-each second of it: forty turns that end together find room for their ends at once."""
+each second of it: forty turns that end together have capacity for their ends at once."""
 _CARD_APIS: Final = frozenset({*gateway.TEXT_APIS, Api.CARD_SETTINGS})
 
 log = structlog.get_logger()

@@ -43,7 +43,7 @@ class Stopper:
     async def word(self, message: MessageReceived, *, always_answer: bool) -> strings.Text | None:
         """Stop what runs in the chat, or the turn of the card that is quoted.
 
-        Return the answer; None where a card shows Stopped, which only a command is told of.
+        Return the answer; None where a card shows Stopped, which only a command is answered with.
         """
         place = self._to.place(message)
         quoted = await self._quoted_turn(message)

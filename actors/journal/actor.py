@@ -139,7 +139,7 @@ async def _commit(
             replies.enter_context(message.reply)
             batch.append(message)
         # Their askers count them as failed: an offer would give a row to nobody, a lease
-        # would stand that nobody was told of.
+        # would stand that nobody was notified of.
         batch = [
             one
             for one in batch

@@ -21,7 +21,7 @@ from protocol.wire import vocabulary
 
 ASKED_AT_ONCE_MAX: Final = 16
 NOTICES_AT_ONCE_MAX: Final = 4
-"""An agent that keeps ending tells so with each start; more are not sent."""
+"""An agent that keeps ending reports that with each start; more are not sent."""
 TITLE_CHARACTERS_MAX: Final = 200
 WHY_CHARACTERS_MAX: Final = 300
 
@@ -73,7 +73,7 @@ class LinkConversations:
             )
             text = notice(message, self._alias)
             if text is not None and self._notices.available_tokens:
-                nursery.start_soon(self._tell, self._session_id, text)
+                nursery.start_soon(self._send_notice, self._session_id, text)
 
     def ask(self, wish: link.ResumeConversation) -> None:
         """Pass on what somebody asks; the session answers, or the asker waits no longer."""
@@ -89,17 +89,17 @@ class LinkConversations:
         self._send(wire.Resume(n=self._numbers, conversation=wish.conversation))
 
     def close(self) -> None:
-        """The link is over: who waits is told."""
+        """The link is over: who waits is notified."""
         for reply in self._asked.values():
             reply.close()
 
-    async def _tell(self, session_id: SessionId, text: strings.Text) -> None:
+    async def _send_notice(self, session_id: SessionId, text: strings.Text) -> None:
         async with self._notices:
             await self._notify(session_id, text)
 
 
 def notice(message: wire.Conversation, alias: str) -> strings.Text | None:
-    """Return what the person is told; None: nothing happened to the conversation."""
+    """Return what the person is sent; None: nothing happened to the conversation."""
     match message.state:
         case "restored":
             return strings.CONVERSATION_RESTORED.format(alias=alias)

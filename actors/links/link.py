@@ -224,7 +224,7 @@ class Link:
                 await self._permissions.close(closed)
 
     async def _slow_down(self) -> None:
-        """Let a wrong proof wait for its refusal; say that somebody tries."""
+        """Let a wrong proof wait for its refusal; log that somebody tries."""
         self._places.refuse(self._id)
         delay_s = self._wrong_proofs.delay_s(trio.current_time())
         if self._wrong_proofs.is_worth_a_line:

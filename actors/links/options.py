@@ -98,7 +98,7 @@ class Options:
         self._look()
 
     def close(self) -> None:
-        """The link is over: who waits is told."""
+        """The link is over: who waits is notified."""
         for asked in self._asked.values():
             if asked.reply is not None:
                 asked.reply.close()

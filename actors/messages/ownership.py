@@ -59,7 +59,7 @@ class Disconnected(Message, frozen=True, kw_only=True):
 
 
 class LinksStarted(Message, frozen=True, kw_only=True):
-    """The links run anew: every connection of before is over, whether it said so or not."""
+    """The links run anew: every connection of before is over, whether that was reported or not."""
 
 
 class ToolDone(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""What a session says outside of turns: replies, reactions, edits, and its inbox."""
+"""What a session sends outside of turns: replies, reactions, edits, and its inbox."""
 
 from actors.outbound.attachments import Attachments
 from actors.outbound.notices import notify

@@ -145,13 +145,13 @@ class Messages:
         )
 
     def done(self) -> str:
-        """Say that all was sent, in the contract's words."""
+        """Return that all was sent, in the contract's words."""
         if len(self._sent) == 1:
             return f"Sent to {self._landed_in} as {self._sent[0]}."
         return f"Sent to {self._landed_in} in {len(self._sent)} messages."
 
     def sent_before(self) -> str:
-        """Say what was sent before it failed."""
+        """Return what was sent before it failed."""
         if not self._sent:
             return "nothing was sent"
         return f"sent before to {self._landed_in}: {', '.join(self._sent)}"

@@ -169,7 +169,7 @@ class _Ownership:
 
     async def _register(self, message: ownership.RegisterSession) -> None:
         if message.reply.abandoned:
-            return  # its link has given up, and told its proxy to connect again
+            return  # its link has given up, and asked its proxy to connect again
         refusal = admission.refusal(
             message,
             self._state,

@@ -11,7 +11,7 @@ from protocol.wire.inside import speaks_for_session
 VERSION_CHARACTERS_MAX = 128
 CAPABILITY_CHARACTERS_MAX = 64
 CAPABILITIES_MAX = 32
-"""What is kept of what a proxy tells of itself; known capabilities stay."""
+"""What is kept of what a proxy registers of itself; known capabilities stay."""
 
 
 def is_sessionless(message: ownership.RegisterSession) -> bool:
@@ -26,7 +26,7 @@ def refusal(
     *,
     leaving: bool,
 ) -> ownership.NotAdmitted | None:
-    """Say why it is not admitted; *role* is the one its id belongs to."""
+    """Return why it is not admitted; *role* is the one its id belongs to."""
     if leaving:
         return ownership.NotAdmitted(
             code="draining", message="the daemon is leaving; connect again in a moment"

@@ -30,7 +30,7 @@ class People:
 
     async def handle(self, message: ownership.OwnershipMessage) -> None:
         if isinstance(message, _CHANGES) and message.reply.abandoned:
-            message.reply.close()  # its asker has told that nothing has changed
+            message.reply.close()  # its asker has answered that nothing has changed
             return
         match message:
             case ownership.FindTarget(place=place):

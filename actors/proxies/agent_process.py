@@ -113,7 +113,7 @@ class AgentProcess:
             await trio.sleep(0.02)
 
     def _signal(self, number: int) -> bool:
-        """Signal the group; say whether there is one."""
+        """Signal the group; return whether there is one."""
         try:
             os.killpg(self._process.pid, number)
         except (ProcessLookupError, PermissionError):

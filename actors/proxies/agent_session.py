@@ -92,7 +92,7 @@ class AgentSession:
         """Return the sessions of this directory, newest first; None: the agent lists none.
 
         Raises:
-            AgentFailed: it can't take up any, or does not answer.
+            AgentFailed: it can't resume any, or does not answer.
         """
         if not (self.abilities.load_session or self.abilities.resume_session):
             raise AgentFailed(acp_sessions.CANNOT_RESUME)

@@ -243,7 +243,7 @@ class Proxy:
                     self.answer(wire.Resumed(n=n, ok=False, error=why))
 
     def close_permission(self, request_id: str, reason: str) -> None:
-        """Say that a request was decided elsewhere; lost while the daemon is away."""
+        """Report that a request was decided elsewhere; lost while the daemon is away."""
         if self._link is not None:
             self._link.close_permission(request_id, reason)
 

@@ -195,7 +195,7 @@ class Link:
         self._send_nowait(message)
 
     def close_permission(self, request_id: str, reason: str) -> None:
-        """Say that a request was decided elsewhere. Lost where the link is over."""
+        """Report that a request was decided elsewhere. Lost where the link is over."""
         self._send_nowait(wire.PermissionClosed(request_id=request_id, reason=reason))
 
     def _send_nowait(self, message: wire.FromProxy) -> None:

@@ -102,8 +102,8 @@ def _named(one: wire.Attachment, first: bytes) -> str:
     if one.kind == "image" and not suffix:
         suffix = SUFFIXES.get(mime_type_of(first) or "", "")
     stem = "file" if stem in ("", ".", "..") else stem
-    room = max(0, NAME_BYTES_MAX - len(suffix.encode()))
-    return stem.encode()[:room].decode(errors="ignore") + suffix
+    left = max(0, NAME_BYTES_MAX - len(suffix.encode()))
+    return stem.encode()[:left].decode(errors="ignore") + suffix
 
 
 def _free(name: str, taken: set[str]) -> str:

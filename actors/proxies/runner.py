@@ -49,7 +49,7 @@ class Runner:
         self._own: Turn | None = None
         self._at_work = False
         self._resuming: trio.Event | None = None
-        """While another conversation is taken up: no prompt is given meanwhile."""
+        """While another conversation is resumed: no prompt is given meanwhile."""
         self._chosen: dict[str, str] = {}
         self._last_words: list[str] = []
         self.wrote: Callable[[str], None] = lambda _line: None

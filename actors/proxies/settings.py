@@ -47,7 +47,7 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Open at once and keep trying, also where no daemon runs yet."""
 
     def __repr__(self) -> str:
-        """Say who and where; the token stays out of logs and tracebacks."""
+        """Show who and where; the token stays out of logs and tracebacks."""
         where = self.addresses or self.address or self.state_dir
         return f"ProxySettings({self.session_id!r}, role={self.role!r}, at={where!r})"
 

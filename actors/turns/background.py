@@ -28,8 +28,8 @@ _NOTICES: Final = {
 async def is_background(client: TurnClient, state: TurnState) -> bool:
     """Ask, as the turn ends, whether its chat is on another session now.
 
-    If so there is something unread, and :func:`send_background_notice` tells it once the card holds
-    the result. A stopped turn sends nothing.
+    If so there is something unread, and :func:`send_background_notice` notifies of it once
+    the card holds the result. A stopped turn sends nothing.
     """
     if state not in _NOTICES:
         return False

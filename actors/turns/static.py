@@ -42,7 +42,7 @@ class StaticPresenter:
 
     For what a card did not show: it begins with *segment*, after the text that could be
     *read* there; where it is not *sure* that this is all that was shown, it says so. The
-    *name* tells its messages from others of the turn.
+    *name* distinguishes its messages from others of the turn.
     """
 
     def __init__(

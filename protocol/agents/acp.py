@@ -253,7 +253,7 @@ def outcome(verdict: wire.PermissionVerdict | None) -> dict[str, Any]:
 
 
 def refusal_text(code: object, message: str, data: object, abilities: Abilities) -> str:
-    """Say what an agent's error means to the person who asked.
+    """Return what an agent's error means to the person who asked.
 
     The reason is often in ``error.data`` alone, under a message such as ``Internal error``.
     """

@@ -151,7 +151,7 @@ def is_strangers(place: Origin, policy: access.Policy) -> bool:
 
 
 def is_askable(request: PermissionRequest) -> bool:
-    """Whether each option can be told apart, and all of it can be shown to somebody."""
+    """Whether each option can be distinguished, and all of it can be shown to somebody."""
     ids = [option.id for option in request.options]
     return (
         0 < len(ids) <= OPTIONS_MAX

@@ -146,7 +146,7 @@ def view_repaired(
 
 
 def answer_room(view: View) -> int:
-    """Return how many bytes of answer the card has room for beside all else on it."""
+    """Return how many bytes of answer the card has space for beside all else on it."""
     beside = len(view.card_json.encode()) - json_bytes(view.answer)
     return max(ANSWER_BYTES_MIN, CARD_BYTES_MAX - beside)
 

@@ -1,6 +1,6 @@
 """The card of ``/mode``, ``/model`` and ``/effort``: a button a choice, the current one marked.
 
-What a press carries says which session, and in which chat it was asked: the gate and the
+What a press carries names which session, and in which chat it was asked: the gate and the
 admins' rule are asked again at the press.
 """
 
@@ -24,7 +24,7 @@ PRESS: Final = "choose"
 """What ``larkd`` is in the value of our buttons."""
 BUTTONS_MAX: Final = 60
 CARD_BYTES_MAX: Final = 24_000
-"""The platform takes 30 KB; what has no room is chosen by its name."""
+"""The platform takes 30 KB; what does not fit is chosen by its name."""
 LABEL_CHARACTERS_MAX: Final = 80
 ABOUT_CHARACTERS_MAX: Final = 120
 
@@ -77,12 +77,12 @@ def choice_card(option: Option, asked: Asked) -> str:
     """Return the card, as JSON."""
     buttons: list[dict[str, Any]] = []
     about: list[str] = []
-    room = CARD_BYTES_MAX
+    left = CARD_BYTES_MAX
     for number, one in enumerate(option.choices[:BUTTONS_MAX]):
         button = _button(number, one, asked, current=one.id == option.value)
         line = _about(one)
-        room -= json_bytes(msgspec.json.encode(button).decode()) + json_bytes(line)
-        if room < 0:
+        left -= json_bytes(msgspec.json.encode(button).decode()) + json_bytes(line)
+        if left < 0:
             break
         buttons.append(button)
         about.append(line)

@@ -27,7 +27,7 @@ NO_SCOPE: Final = Text(f"the app lacks the scope {SCOPE}", f"应用缺少权限 
 
 
 def refused(code: int) -> Text:
-    """Say why the platform recognised nothing."""
+    """Return why the platform recognised nothing."""
     if code in MISSING_SCOPE:
         return NO_SCOPE
     return Text(f"the platform refused it ({code})", f"平台拒绝（{code}）")

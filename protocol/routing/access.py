@@ -109,7 +109,7 @@ def decide(policy: Policy, approach: Approach, bot_open_id: OpenId | None) -> De
 def admitted_in(policy: Policy, open_id: OpenId, chat_id: ChatId) -> frozenset[str]:
     """Return the kinds of chat in which somebody who presses a button would be let in.
 
-    The platform does not tell of which kind a chat is; who knows the turn knows its chat.
+    The platform does not state of which kind a chat is; who knows the turn knows its chat.
     """
     return frozenset(
         kind

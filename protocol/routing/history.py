@@ -1,4 +1,4 @@
-"""What became of a message, as ``/why`` and ``larkd log`` say it: one line for each step."""
+"""What became of a message, as ``/why`` and ``larkd log`` show it: one line for each step."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def daemon_proof(key: bytes, proxy_nonce: bytes, daemon_nonce: bytes, session_id
 
 
 def is_daemon(key: bytes, claimed: str | None, register: Register, daemon_nonce: bytes) -> bool:
-    """Say, for the proxy that sent *register*, whether *claimed* proves the daemon."""
+    """Return, for the proxy that sent *register*, whether *claimed* proves the daemon."""
     if register.nonce is None or claimed is None:
         return False
     expected = daemon_proof(key, register.nonce, daemon_nonce, register.session_id)

@@ -38,7 +38,7 @@ class InvalidMessage(RemoteProtocolError):
 
 
 class _Tag(Struct):
-    """Reads only the type, to say which message was wrong."""
+    """Reads only the type, to name which message was wrong."""
 
     t: Any = None
 

@@ -25,7 +25,7 @@ from protocol.wire.steps import bounded
 EARLY_ERRORS_MAX: Final = 16
 """Errors before registration that the link outlives; the next one closes it."""
 REPORTED_TURNS_MAX: Final = 1_024
-"""Turns whose ``unknown_turn`` was said already; the oldest is forgotten first."""
+"""Turns whose ``unknown_turn`` was sent already; the oldest is forgotten first."""
 
 Verify = Callable[[wire.Register], Verified | None]
 """``verify(register)``: does its proof hold for this link's nonce?"""
@@ -47,7 +47,7 @@ class Send(LinkStep, frozen=True, kw_only=True):
 
 
 class CloseLink(LinkStep, frozen=True, kw_only=True):
-    """Say this last, then close."""
+    """Send this last, then close."""
 
     message: wire.Error | wire.Refused
 

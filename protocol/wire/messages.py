@@ -238,7 +238,7 @@ class PermissionClosed(_Message, frozen=True, kw_only=True, tag="permission_clos
 
 
 class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
-    """Nothing else is told to who has not proved anything yet."""
+    """Nothing else is sent to who has not proved anything yet."""
 
     nonce: bytes
     protocol: int = PROTOCOL_VERSION
@@ -377,4 +377,4 @@ FromDaemon = (
     | Bye
 )
 TurnMessage = Delta | ToolEvent | Plan | Usage | TurnEnd
-"""What a proxy says of a turn it was given."""
+"""What a proxy sends of a turn it was given."""

@@ -11,7 +11,7 @@ from protocol.wire.vocabulary import STEP_TEXT_BYTES_MAX
 
 SUMMARY_CHARACTERS_MAX: Final = 120
 ID_CHARACTERS_MAX: Final = 256
-"""Of a step's id; what is longer is told apart by its beginning."""
+"""Of a step's id; what is longer is distinguished by its beginning."""
 DIFFS_MAX: Final = 256
 PLAN_ENTRIES_MAX: Final = 1_000
 PLAN_CHARACTERS_MAX: Final = 1_000

@@ -270,7 +270,7 @@ async def test_a_request_that_fits_no_card_goes_as_a_file_first(state_dir: Path)
         assert order.index(file["message_id"]) < order.index(card["message_id"])
 
 
-async def test_options_that_can_not_be_told_apart_are_cancelled(state_dir: Path) -> None:
+async def test_options_that_can_not_be_distinguished_are_cancelled(state_dir: Path) -> None:
     async with asking(state_dir) as (_, _, boss, _, deliver):
         twins = [OPTIONS[0], OPTIONS[1] | {"id": "yes"}]
         await boss.send(

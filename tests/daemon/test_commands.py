@@ -293,7 +293,7 @@ async def test_what_waits_is_marked_listed_and_can_be_taken_back(state_dir: Path
         assert (await take(boss))["content"] == "five"
 
 
-async def test_twenty_may_wait_and_the_next_is_told(state_dir: Path) -> None:
+async def test_twenty_may_wait_and_the_next_is_reported(state_dir: Path) -> None:
     async with (
         open_chat(state_dir) as (_, chat),
         worker(state_dir, "boss", "dispatcher") as boss,

@@ -78,7 +78,7 @@ async def test_a_full_disk_refuses_what_needs_space_until_there_is_some(state_di
         full_at = (state_dir / "larkd.db-wal").stat().st_size
         # Files of this process can't grow beyond it: to SQLite, a disk that takes no more.
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (full_at, no_limit[1]))
-        sent = await platform.send(chat, "no room for this")
+        sent = await platform.send(chat, "no space for this")
         await wait_for_error(boss, "disk")
         assert not any(push["ack"] == 200 for push in await pushes_of(platform, sent))
         refused = await boss.tool("feishu_channel_status", 7)
@@ -86,8 +86,8 @@ async def test_a_full_disk_refuses_what_needs_space_until_there_is_some(state_di
         resource.prlimit(pid, resource.RLIMIT_FSIZE, no_limit)
         await boss.send(t="ack", event_id=first["event_id"], attempt=1)
         deliver = await boss.until("deliver", lambda one: one["content"] != "before", within_s=30)
-        assert (deliver["content"], deliver["attempt"]) == ("no room for this", 1)
+        assert (deliver["content"], deliver["attempt"]) == ("no space for this", 1)
         assert [one["content"] for one in boss.seen if one["t"] == "deliver"] == [
             "before",
-            "no room for this",
+            "no space for this",
         ]

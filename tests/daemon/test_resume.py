@@ -1,4 +1,4 @@
-"""Conversations of agents: kept by the daemon, brought back after every end, and taken up."""
+"""Conversations of agents: kept by the daemon, brought back after every end, and resumed."""
 
 from __future__ import annotations
 

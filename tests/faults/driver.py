@@ -240,7 +240,7 @@ class Driver:
                 self.history.append(Stored(event, chat, state))
 
     async def _note_refused(self) -> None:
-        """Note to whom the bot wrote that there is no room."""
+        """Note to whom the bot wrote that there is no space."""
         for message in (await self._platform.get("state"))["messages"]:
             if "already has 20 messages waiting" in message["content"]:
                 self.history.append(Refused(self._events[message["parent_id"]]))

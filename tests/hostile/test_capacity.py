@@ -14,7 +14,7 @@ from tests.kit.daemon import environment, open_daemon, open_platform
 from tests.kit.raw_proxy import Closed, Map, connect, session
 
 DESCRIPTORS = 528
-"""What leaves room for 16 sessions beside all that is reserved."""
+"""What leaves capacity for 16 sessions beside all that is reserved."""
 SESSIONS = 16
 
 

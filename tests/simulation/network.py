@@ -58,11 +58,11 @@ class End(trio.abc.Stream):
             self._check()
             if self._into.ended and self.out.ended:
                 raise trio.BrokenResourceError("the peer has closed")
-            room = WINDOW_BYTES - len(self.out.data)
-            if room <= 0:
+            space = WINDOW_BYTES - len(self.out.data)
+            if space <= 0:
                 await self.out.waiting.park()
                 continue
-            part, left = left[:room], left[room:]
+            part, left = left[:space], left[space:]
             self._put(part)
         self._check()
 

@@ -233,7 +233,7 @@ class PostgresStore:
         return ask_news(db, self._target.cluster, seen_ms_max=STANDBY_SEEN_MS)
 
     def _successor(self) -> tuple[str, ...]:
-        """Return where who holds the cluster now is, if the server tells us at once."""
+        """Return where who holds the cluster now is, if the server answers at once."""
         try:
             if self._connection.closed or self._abandoned:
                 return ()

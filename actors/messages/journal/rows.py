@@ -73,7 +73,7 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LaneFull(msgspec.Struct, frozen=True, kw_only=True):
-    """Too many wait already: the row stays ``received`` until its sender was told so."""
+    """Too many wait already: the row stays ``received`` until its sender was notified."""
 
 
 class Dispatch(Message, frozen=True, kw_only=True):
@@ -203,7 +203,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClaimCommand(Message, frozen=True, kw_only=True):
-    """Say that a row's command is about to be carried out; None: the row is closed already.
+    """Note that a row's command is about to be carried out; None: the row is closed already.
 
     So a row that is read twice, in one run or the next, acts once.
     """

@@ -127,7 +127,7 @@ async def test_a_token_call_that_hangs_ends_every_call_that_waited(clock: MockCl
         assert isinstance(await client.call(WHO), BotInfo)
 
 
-async def test_a_rate_limit_of_the_token_call_is_told() -> None:
+async def test_a_rate_limit_of_the_token_call_is_reported() -> None:
     async with open_gateway() as client:
         await client.fault(TOKEN, "code", code=99991400, status=429)
         assert isinstance(await client.call(WHO), RateLimited)

@@ -205,7 +205,7 @@ with state_dir.locked(StateDir(pathlib.Path(sys.argv[1]))):
 """
 
 
-def test_a_second_daemon_hears_who_is_serving_until_that_one_dies(state: StateDir) -> None:
+def test_a_second_daemon_learns_who_is_serving_until_that_one_dies(state: StateDir) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(state.root)],
         stdin=subprocess.PIPE,
@@ -316,7 +316,7 @@ def test_a_token_that_can_not_be_trusted_is_refused(
     assert "xxx" not in the_problem(caught)
 
 
-def test_every_bad_token_is_told_at_once(state: StateDir) -> None:
+def test_every_bad_token_is_reported_at_once(state: StateDir) -> None:
     state.token("dispatcher").mkdir()
     state.token("session").symlink_to(state.root / "nowhere")
     state.token("observer").touch(mode=0o600)

@@ -205,7 +205,7 @@ def test_a_server_that_is_away_may_come_back(cluster: str) -> None:
         Watcher.open(Target(database="host=127.0.0.1 port=1 user=u", cluster=cluster, node="a"))
 
 
-def test_a_user_without_rights_is_told_which(server: Server, cluster: str) -> None:
+def test_a_user_without_rights_is_reported_which(server: Server, cluster: str) -> None:
     with psycopg.connect(server.url(), autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(f"d{cluster}")))
         admin.execute(
@@ -226,7 +226,7 @@ def test_a_journal_of_a_newer_larkd_is_not_claimed(server: Server, cluster: str)
         assert (after.term, after.mark, after.node) == (before.term, before.mark, before.node)
 
 
-def test_two_living_processes_of_one_name_are_told_apart(server: Server, cluster: str) -> None:
+def test_two_living_processes_of_one_name_are_distinguished(server: Server, cluster: str) -> None:
     with closing(Watcher.open(target(server, cluster))) as first:
         with closing(Watcher.open(target(server, cluster))) as second:
             second.require_own_name()  # the first does nothing: it may be a dead one's rest

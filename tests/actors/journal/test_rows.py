@@ -40,7 +40,7 @@ def test_two_accounts_may_see_the_same_message_each(client: JournalClient) -> No
     assert not client.append("e2", key="om_1", account="b").duplicate
 
 
-def test_events_without_a_message_key_are_told_apart_by_their_id(client: JournalClient) -> None:
+def test_events_without_a_message_key_are_distinguished_by_their_id(client: JournalClient) -> None:
     assert not client.append("e1").duplicate
     assert not client.append("e2").duplicate
 

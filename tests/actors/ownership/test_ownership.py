@@ -59,7 +59,7 @@ async def test_a_row_whose_lane_has_given_up_asking_is_given_at_the_next_questio
         assert first.prompt.content == "prompt 1", "the next one has overtaken it"
 
 
-async def test_a_connection_that_ends_releases_what_it_never_heard_of(
+async def test_a_connection_that_ends_releases_what_it_does_not_know_of(
     autojump_clock: MockClock,
 ) -> None:
     async with open_world() as world:

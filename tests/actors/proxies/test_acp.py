@@ -125,7 +125,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-async def test_a_crash_is_told_without_secrets_and_the_agent_is_started_again(
+async def test_a_crash_is_reported_without_secrets_and_the_agent_is_started_again(
     state_dir: Path, tmp_path: Path
 ) -> None:
     options = ("--env", "THE_KEY=sk-abcdef123456")
@@ -170,7 +170,7 @@ async def test_a_limit_of_the_agent_is_said(state_dir: Path, tmp_path: Path) -> 
         (("/bin/false",), "the agent ended with status 1"),
     ],
 )
-async def test_an_agent_that_can_not_begin_is_told(
+async def test_an_agent_that_can_not_begin_is_reported(
     state_dir: Path, tmp_path: Path, command: tuple[str, ...], said: str
 ) -> None:
     async with setup(state_dir, tmp_path, *command) as home:

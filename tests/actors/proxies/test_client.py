@@ -151,7 +151,7 @@ async def test_a_newer_connection_ends_the_older_for_good(state_dir: Path) -> No
         assert newer.attached is not None
 
 
-async def test_no_daemon_and_a_wrong_token_are_told_apart(state_dir: Path) -> None:
+async def test_no_daemon_and_a_wrong_token_are_distinguished(state_dir: Path) -> None:
     await trio.Path(state_dir).mkdir()
     with pytest.RaisesGroup(
         pytest.RaisesExc(DaemonNotRunning, match="no larkd serves .*; start it with"),

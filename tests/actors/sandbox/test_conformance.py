@@ -359,7 +359,7 @@ async def test_every_kind_of_fault_is_met_and_counted() -> None:
         assert answers.count(230001) == 1
 
 
-async def test_a_call_can_happen_and_nobody_hears_of_it() -> None:
+async def test_a_call_can_happen_and_nobody_is_notified() -> None:
     async with open_app() as app:
         card_id = await app.create_card()
         path = f"{CARDS}/{card_id}/elements/answer/content"

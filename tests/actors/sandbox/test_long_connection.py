@@ -391,7 +391,7 @@ async def test_a_call_can_be_late_or_happen_and_never_answer() -> None:
         assert await code(platform, token, "POST", CARDS, **body) == 0
 
 
-async def test_a_wrong_path_and_a_wrong_method_are_told_apart() -> None:
+async def test_a_wrong_path_and_a_wrong_method_are_distinguished() -> None:
     async with open_platform() as platform:
         assert await code(platform, "t-x", "GET", "/open-apis/nothing") == 99991201
         assert await code(platform, "t-x", "DELETE", TOKEN) == 99991301

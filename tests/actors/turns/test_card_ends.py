@@ -381,7 +381,7 @@ async def test_a_message_that_may_be_there_goes_again_as_it_was(autojump_clock: 
         nursery.cancel_scope.cancel()
 
 
-async def test_a_turn_that_fell_back_to_messages_says_so_to_its_lane_and_stops_with_a_message(
+async def test_a_turn_that_fell_back_to_messages_notifies_its_lane_and_stops_with_a_message(
     autojump_clock: MockClock,
 ) -> None:
     def script(operation: gateway.Operation) -> Outcome | None:

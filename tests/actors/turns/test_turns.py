@@ -378,7 +378,7 @@ async def test_a_refused_card_becomes_plain_replies(autojump_clock: MockClock) -
         assert world.texts() == ["first paragraph\n\n", "second and last"]
 
 
-async def test_a_missing_scope_is_told_once_with_its_page(autojump_clock: MockClock) -> None:
+async def test_a_missing_scope_is_reported_once_with_its_page(autojump_clock: MockClock) -> None:
     url = "https://open.feishu.cn/app/cli_x/auth?q=cardkit:card:write"
     missing = MissingScope(code=99991672, message="", scopes=("cardkit:card:write",), grant_url=url)
 
@@ -481,7 +481,7 @@ async def test_a_long_answer_goes_on_in_further_cards(autojump_clock: MockClock)
         assert set(world.ledger.values()) == {"complete"}
 
 
-async def test_static_mode_sends_paragraphs_and_always_says_an_error(
+async def test_static_mode_sends_paragraphs_and_always_sends_an_error(
     autojump_clock: MockClock,
 ) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:

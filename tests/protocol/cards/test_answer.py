@@ -219,7 +219,7 @@ def test_what_else_is_on_the_card_leaves_the_answer_less() -> None:
     ids=lambda text: repr(text[:6]),
 )
 def test_time_and_cards_grow_with_the_text_whatever_it_is(text: str) -> None:
-    """Backtracking, and heads that leave no room on the next card, would never end."""
+    """Backtracking, and heads that leave no space on the next card, would never end."""
     answer = AnswerText()
     began = time.process_time()
     answer.feed(text)

@@ -128,7 +128,7 @@ def test_a_stranger_is_who_is_let_in_only_because_everybody_is(
 @pytest.mark.parametrize(
     ("ids", "askable"), [((), False), (("a", "b"), True), (("a", "a"), False), (("x",) * 11, False)]
 )
-def test_options_that_can_not_be_told_apart_are_not_asked(
+def test_options_that_can_not_be_distinguished_are_not_asked(
     ids: tuple[str, ...], askable: bool
 ) -> None:
     options = [PermissionOption(id=one, label="L", kind="allow_once") for one in ids]

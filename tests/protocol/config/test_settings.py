@@ -358,7 +358,7 @@ def test_all_channels_off_says_so() -> None:
     assert problems(raw) == ("channels: none is enabled; write enabled = true to one",)
 
 
-def test_all_mistakes_are_told_at_once_each_with_its_path() -> None:
+def test_all_mistakes_are_reported_at_once_each_with_its_path() -> None:
     raw = {
         "langage": "en",
         "language": "fr",
@@ -454,7 +454,7 @@ def test_a_flood_of_mistakes_is_cut() -> None:
     assert lines[-1] == "and 50 more"
 
 
-def test_one_shared_mistake_is_told_once() -> None:
+def test_one_shared_mistake_is_reported_once() -> None:
     raw = with_options(
         appSecret={"env": "NOPE"},
         accounts={"a": {"appId": "cli_1000000000000000"}, "b": {"appId": "cli_2000000000000000"}},

@@ -96,7 +96,7 @@ def test_a_lost_call_counts_for_a_while_after_it_was_given_up() -> None:
     for number in range(100):
         budget.wait(number, want(FINAL), 0.0)
     gone = [budget.next_ready(0.0)[0] for _ in range(50)]
-    assert budget.next_ready(30.0) == (None, None), "only an answer can make room"
+    assert budget.next_ready(30.0) == (None, None), "only an answer frees a place"
     for ready in gone:
         assert ready is not None
         budget.lost(ready, 30.0)

@@ -305,7 +305,7 @@ class TestRefusals:
             ({}, "busy"),
         ],
     )
-    def test_refusals_are_told_apart(self, headers: dict[str, str], kind: str) -> None:
+    def test_refusals_are_distinguished(self, headers: dict[str, str], kind: str) -> None:
         assert longconn.handshake_refused(400, headers).kind == kind
 
     def test_the_reason_says_what_the_platform_said(self) -> None:
