@@ -27,6 +27,7 @@ from protocol.platform.outcomes import (
     MessageSent,
     MessagesFound,
     NoAnswer,
+    PersonFound,
     ReactionAdded,
     ReactionsFound,
     SpeechRecognised,
@@ -76,6 +77,8 @@ def read(operation: gateway.Operation, body: Mapping[str, Any]) -> Accepted | No
                 )
             case gateway.GetChatMembers():
                 return ChatMembersFound(names=_names(data.get("items")))
+            case gateway.FindPerson():
+                return PersonFound(open_id=_first_person(data.get("user_list")))
             case gateway.GetBotInfo():
                 bot = body.get("bot")
                 bot = bot if isinstance(bot, dict) else {}
@@ -109,6 +112,15 @@ def _names(items: object) -> dict[OpenId, str]:
         for item in (items if isinstance(items, list) else [])
         if isinstance(item, dict) and isinstance(item.get("member_id"), str)
     }
+
+
+def _first_person(found: object) -> OpenId | None:
+    ids = (
+        one["user_id"]
+        for one in (found if isinstance(found, list) else [])
+        if isinstance(one, dict) and isinstance(one.get("user_id"), str)
+    )
+    return next((OpenId(one) for one in ids if one), None)
 
 
 def _comment_replies(items: object) -> tuple[CommentReply, ...]:

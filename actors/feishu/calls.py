@@ -150,6 +150,9 @@ def _reading_call(operation: gateway.Operation) -> HttpCall:
         case gateway.GetChatMembers(chat_id=chat_id):
             query = {"member_id_type": "open_id", "page_size": str(MEMBERS_MAX)}
             return _call(Api.GET_CHAT_MEMBERS, None, {"chat_id": chat_id}, query)
+        case gateway.FindPerson(email=email):
+            query = {"user_id_type": "open_id"}
+            return _call(Api.FIND_PERSON, {"emails": [email]}, query=query)
         case gateway.GetComment(place=place):
             query = {"file_type": place.file_type, "page_size": str(COMMENT_REPLIES_MAX)}
             return _call(Api.GET_COMMENT, None, _thread(place), query)

@@ -59,6 +59,7 @@ class Api(StrEnum):
     GET_MESSAGE = "GET /open-apis/im/v1/messages/:message_id"
     GET_CHAT = "GET /open-apis/im/v1/chats/:chat_id"
     GET_CHAT_MEMBERS = "GET /open-apis/im/v1/chats/:chat_id/members"
+    FIND_PERSON = "POST /open-apis/contact/v3/users/batch_get_id"
     GET_RESOURCE = "GET /open-apis/im/v1/messages/:message_id/resources/:file_key"
     GET_COMMENT = "GET /open-apis/drive/v1/files/:file_token/comments/:comment_id/replies"
     REPLY_COMMENT = "POST /open-apis/drive/v1/files/:file_token/comments/:comment_id/replies"
@@ -241,6 +242,12 @@ class RecogniseSpeech(Operation, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"RecogniseSpeech({len(self.pcm)} bytes)"
+
+
+class FindPerson(Operation, frozen=True, kw_only=True):
+    """Whose e-mail address it is → :class:`~protocol.platform.PersonFound`."""
+
+    email: str
 
 
 class GetComment(Operation, frozen=True, kw_only=True):

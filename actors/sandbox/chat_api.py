@@ -1,4 +1,4 @@
-"""The chat APIs: what a chat is, and who is in it."""
+"""The chat APIs: what a chat is, and who is in it; and whose an address is."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class ChatApi:
 
     def routes(self, api: Api) -> list[Route]:
         table: list[tuple[str, str, Handler]] = [
+            ("POST", "/open-apis/contact/v3/users/batch_get_id", self._ids_of),
             ("GET", f"{_CHATS}/:chat_id", self._get),
             ("GET", f"{_CHATS}/:chat_id/members", self._members),
             ("GET", f"{_CHATS}/:chat_id/members/is_in_chat", self._is_in_chat),
@@ -30,6 +31,17 @@ class ChatApi:
         if chat is None:
             raise PlatformError(232006, "invalid chat_id")
         return chat
+
+    async def _ids_of(self, call: Call) -> Any:
+        """Whose addresses these are; of one that is nobody's there is no ``user_id``."""
+        emails = call.body.get("emails")
+        if call.query.get("user_id_type") != "open_id" or not isinstance(emails, list):
+            raise PlatformError(99992402, "field validation failed: user_id_type, emails")
+        found = []
+        for email in map(str, emails):
+            open_id = self._world.id_of_address(email)
+            found.append({"email": email} | ({"user_id": open_id} if open_id else {}))
+        return {"user_list": found}
 
     async def _get(self, call: Call) -> Any:
         chat = self._chat(call)

@@ -45,6 +45,7 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
     ),
     f"GET {_CHAT}/members/is_in_chat": ("im:chat", "im:chat:read", "im:chat:readonly"),
     "POST /open-apis/cardkit/v1/cards/id_convert": ("cardkit:card:read",),
+    "POST /open-apis/contact/v3/users/batch_get_id": ("contact:user.id:readonly",),
     "POST /open-apis/speech_to_text/v1/speech/file_recognize": ("speech_to_text:speech",),
 }
 """``"METHOD /template"`` → the scopes; card entities are below."""
@@ -97,6 +98,7 @@ GRANTED: Final = frozenset(
         "cardkit:card:read",
         "docs:document.comment:read",
         "speech_to_text:speech",
+        "contact:user.id:readonly",
     }
 )
 """What the sandbox's own app has: one scope for each call, so that withdrawing it shows."""

@@ -60,6 +60,11 @@ class SpeechRecognised(Accepted, frozen=True, kw_only=True):
     text: str
 
 
+class PersonFound(Accepted, frozen=True, kw_only=True):
+    open_id: OpenId | None
+    """None: the address is nobody's, or out of the app's range."""
+
+
 class ReactionsFound(Accepted, frozen=True, kw_only=True):
     """Reactions that apps put on a message, by id."""
 

@@ -17,8 +17,11 @@ async def test_people_who_never_wrote_are_written_to_by_id_and_by_address(
     (tmp_path / "notes.txt").write_text("hello")
     async with open_platform() as platform:
         user = await platform.post("users", name="Carol", email="carol@example.com")
+        dan = await platform.post("users", name="Dan", email="dan@example.com")
+        await platform.post("chats", type="p2p", name="Dan", members=[dan["open_id"]])
+        await platform.post("users", name="Eve", email="eve@example.com")
         chat = await platform.post("chats", type="p2p", name="Carol", members=[user["open_id"]])
-        admitted = [user["open_id"], user["email"]]
+        admitted = [user["open_id"], dan["email"]]
         async with (
             open_daemon(platform, state_dir, dmPolicy="allowlist", allowFrom=admitted),
             session(
@@ -34,6 +37,17 @@ async def test_people_who_never_wrote_are_written_to_by_id_and_by_address(
             assert answer["result"] == f"Sent to {chat['chat_id']} in 2 messages."
             kinds = [each["msg_type"] for each in await bots(platform, chat)]
             assert kinds == ["interactive", "interactive", "file"]
+            # Listed by address; looked up and not let in; nobody's.
+            answer = await one.tool("send", to="dan@example.com", text="hello")
+            assert answer["result"].startswith("Sent to oc_"), answer
+            for stranger in ("eve@example.com", "nobody@example.com"):
+                answer = await one.tool("send", to=stranger, text="hello")
+                refused = f"the bot may not write to {stranger}: sender not on allowlist."
+                assert answer["error"].startswith(refused), answer
+            await platform.post("scopes", missing=["contact:user.id:readonly"])
+            answer = await one.tool("send", to="carol@example.com", text="hello")
+            lacks = "the app lacks contact:user.id:readonly"
+            assert f"addresses can't be looked up: {lacks}" in answer["error"], answer
 
 
 async def test_chats_are_written_to_that_are_configured_or_of_somebody_let_in(

@@ -20,6 +20,7 @@ from protocol.platform.comments import CommentPlace
 CARDKIT = "lark_oapi.api.cardkit.v1.model"
 SPEECH = "lark_oapi.api.speech_to_text.v1.model"
 IM = "lark_oapi.api.im.v1.model"
+CONTACT = "lark_oapi.api.contact.v3.model"
 DRIVE = "lark_oapi.api.drive.v1.model"
 CARD, MESSAGE, CHAT = CardId("7355372766134157313"), MessageId("om_dc13264520"), ChatId("oc_a0553e")
 PLACE = CommentPlace("docx", "doxcnABC", "6916106822734578184")
@@ -181,6 +182,15 @@ ROWS: dict[str, tuple[gateway.Operation, Callable[[], Any]]] = {
         gateway.GetChatMembers(chat_id=CHAT),
         lambda: request(
             IM, "get_chat_members", None, chat_id=CHAT, member_id_type="open_id", page_size=100
+        ),
+    ),
+    "find person": (
+        gateway.FindPerson(email="carol@example.com"),
+        lambda: request(
+            CONTACT,
+            "batch_get_id_user",
+            {"emails": ["carol@example.com"]},
+            user_id_type="open_id",
         ),
     ),
     "add reaction": (
