@@ -26,6 +26,7 @@ from actors.ownership.lanes import Lanes
 from actors.ownership.offering import Offers
 from actors.ownership.people import People
 from actors.ownership.rows import Rows
+from actors.ownership.sessionless import Sessionless
 from actors.ownership.sessions import Sessions
 from actors.ownership.status import OwnershipSettings, StatusBoard
 from protocol.ids import ConnectionId, PlaceKey, SessionId
@@ -85,7 +86,7 @@ class _Ownership:
         self._state = lease.State()
         self._choices = Choices(self._sessions)
         self._links: dict[ConnectionId, trio.MemorySendChannel[link.LinkMessage]] = {}
-        self._sessionless: dict[ConnectionId, lease.Session] = {}  # observers and operators
+        self._sessionless = Sessionless()
 
     async def load(self) -> str | None:
         """Take the lease and the sessions from the journal; return why that failed."""
@@ -180,9 +181,7 @@ class _Ownership:
             message.reply.send(refusal)
             return
         if admission.is_sessionless(message):
-            self._sessionless[message.connection_id] = admission.session(
-                message, message.session_id, self._now_ms()
-            )
+            self._sessionless.came(message, self._now_ms())
             self._links[message.connection_id] = message.link
             message.reply.send(
                 ownership.Admitted(alias=message.session_id, lease_epoch=self._state.lease.epoch)
@@ -238,7 +237,7 @@ class _Ownership:
         )
 
     async def _disconnected(self, connection_id: ConnectionId) -> None:
-        self._sessionless.pop(connection_id, None)
+        self._sessionless.left(connection_id)
         self._links.pop(connection_id, None)
         new, gone = lease.disconnect(self._state, connection_id)
         if gone is None:
@@ -293,8 +292,8 @@ class _Ownership:
         return ownership.ToolDone(result=text)
 
     def _caller(self, call: ownership.CallTool) -> lease.Session | None:
-        return lease.by_connection(self._state, call.connection_id) or self._sessionless.get(
-            call.connection_id
+        return lease.by_connection(self._state, call.connection_id) or self._sessionless.caller(
+            call.connection_id, self._state
         )
 
     async def _answer_status(self, call: ownership.CallTool, state: lease.State) -> None:

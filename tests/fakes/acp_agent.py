@@ -184,9 +184,52 @@ def fragile(_args: list[str]) -> str:
     return "end_turn"
 
 
+def nested(args: list[str]) -> str:
+    """Starts an MCP server of its own, as its configuration says, and calls one tool."""
+    import threading  # noqa: PLC0415  # this alone needs it
+
+    server = subprocess.Popen(
+        [sys.executable, "-m", "actors.cli", "mcp"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdin
+    assert server.stdout
+
+    def call(number: int, method: str, **params: Any) -> dict[str, Any]:
+        assert server.stdin
+        assert server.stdout
+        message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        server.stdin.write(json.dumps(message) + "\n")
+        server.stdin.flush()
+        while True:
+            answer: dict[str, Any] = json.loads(server.stdout.readline())
+            if answer.get("id") == number:
+                return answer["result"]  # type: ignore[no-any-return]
+
+    call(1, "initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo={})
+    server.stdin.write(json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}) + "\n")
+    name, given = args[0], json.loads(" ".join(args[1:]) or "{}")
+    watchdog = threading.Timer(20, server.kill)
+    watchdog.start()
+    text = ""
+    for number in range(2, 200):
+        text = call(number, "tools/call", name=name, arguments=given)["content"][0]["text"]
+        if "not reachable" not in text:
+            break
+        time.sleep(0.05)
+    watchdog.cancel()
+    server.stdin.close()
+    server.wait()
+    send_text(f"nested: {text}")
+    return "end_turn"
+
+
 PROMPTS = {
     one.__name__: one
     for one in (
+        nested,
         fragile,
         wake,
         writes,

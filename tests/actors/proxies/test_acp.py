@@ -275,6 +275,20 @@ async def test_it_ends_with_its_agent_by_a_signal(state_dir: Path, tmp_path: Pat
     assert not alive(pid)
 
 
+async def test_a_server_inside_the_agent_has_the_session_s_tools_and_is_no_session(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    async with setup(state_dir, tmp_path, options=("--session-id", "robot")) as home:
+        chat = home.chat["chat_id"]
+        await home.say(f'nested reply {{"chat_id": "{chat}", "text": "from inside"}}')
+        await home.card(f"nested: Sent to {chat} as ", "Done · ")
+        await home.say("nested feishu_channel_reclaim")
+        reclaimed = "nested: Feishu channel owner reclaimed by dispatcher robot (epoch 1)."
+        await home.card(reclaimed, "Done · ")
+        listed = await Chat(home.platform, home.chat).ask_skipping_notices("/sessions")
+        assert [line.split(" (")[0] for line in listed.splitlines()] == ["Sessions:", "- robot"]
+
+
 async def test_an_agent_that_goes_on_by_itself_has_a_card_and_is_asked(
     state_dir: Path, tmp_path: Path
 ) -> None:
