@@ -288,8 +288,8 @@ async def test_a_question_for_a_row_that_nobody_answered_is_asked_again(
 ) -> None:
     async with open_world() as world:
         world.silent = True
+        world.rows = [row(1)]
         await world.attach()
-        await world.give(row(1))
         await trio.sleep(5)
         world.silent = False
         await trio.sleep(2)
