@@ -36,14 +36,14 @@ def target_of(state: State, place: PlaceKey) -> SessionId | None:
 def assigned(state: State, place: PlaceKey) -> SessionId | None:
     """Return the session a place is on, live or not: its own, else the channel's."""
     held = state.lease
-    return bound(held.bindings, place) or held.owner or held.dispatcher
+    return bound(held.bindings, place) or held.owner
 
 
 def without_own(state: State, place: PlaceKey) -> SessionId | None:
     """Return the session a place is on when its own binding ends."""
     followed = chat_of(place)
     own = None if followed == place else state.lease.bindings.get(followed)
-    return own or state.lease.owner or state.lease.dispatcher
+    return own or state.lease.owner
 
 
 def row_target(state: State, dispatched_to: SessionId | None) -> SessionId | None:

@@ -197,10 +197,10 @@ async def test_a_dispatcher_that_left_while_nothing_could_be_stored_is_still_the
         assert {one["sessionId"] for one in status["sessions"]} == {"a", "b"}
 
 
-# ── where a chat is when nobody owns the channel ──
+# ── while nobody is there ──
 
 
-async def test_a_chat_is_the_dispatchers_also_while_it_is_away(autojump_clock: MockClock) -> None:
+async def test_a_chat_is_the_owners_also_while_it_is_away(autojump_clock: MockClock) -> None:
     async with open_world() as world:
         await world.register(A, 1, "dispatcher")
         await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(1)))
