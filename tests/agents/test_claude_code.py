@@ -83,21 +83,21 @@ async def claude_code(state_dir: Path, tmp_path: Path) -> AsyncIterator[ClaudeCo
             "LARKD_ROLE": "dispatcher",
             "LARKD_AUTOSTART": "0",
         }
-        command = larkd("mcp")
-        server = {"type": "stdio", "command": command[0], "args": command[1:], "env": proxy}
         settings = {
             "hasCompletedOnboarding": True,
             "theme": "dark",
             "customApiKeyResponses": {"approved": [KEY[-20:]], "rejected": []},
             "projects": {str(work): {"hasTrustDialogAccepted": True}},
-            "mcpServers": {"feishu": server},
         }
         (home / ".claude").mkdir(exist_ok=True)
         (home / ".claude" / ".claude.json").write_text(json.dumps(settings))
         async with open_platform() as platform:
             person = await platform.chat()
             async with open_daemon(platform, state_dir):
-                yield ClaudeCode(chat=Chat(platform, person), models=models, work=work, env=env)
+                it = ClaudeCode(chat=Chat(platform, person), models=models, work=work, env=env)
+                named = [part for key, value in proxy.items() for part in ("-e", f"{key}={value}")]
+                await it.run("mcp", "add", "feishu", "-s", "user", *named, "--", *larkd("mcp"))
+                yield it
         nursery.cancel_scope.cancel()
 
 
