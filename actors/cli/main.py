@@ -17,6 +17,7 @@ from actors.proxies.acp_arguments import acp_settings
 DONE: Final = 0
 FAILED: Final = 1
 BAD_CONFIGURATION: Final = 2
+ALREADY_RUNNING: Final = 3
 _COMPLETING: Final = "_ARGCOMPLETE"
 """What a shell sets when it asks for completions."""
 
@@ -98,6 +99,7 @@ def _acp(parsed: argparse.Namespace) -> int:
 def _answer(parsed: argparse.Namespace) -> int:
     """Run the command's module, ``actors.cli.NAME``; print its outcome."""
     from actors.cli.output import CommandFailed  # noqa: PLC0415  # --help can do without
+    from actors.host.state_dir import AlreadyRunning  # noqa: PLC0415  # likewise
     from protocol.config import places  # noqa: PLC0415  # likewise
     from protocol.config.settings import ConfigurationError  # noqa: PLC0415  # likewise
 
@@ -113,6 +115,10 @@ def _answer(parsed: argparse.Namespace) -> int:
     except CommandFailed as failed:
         print(f"larkd {parsed.command}: {failed}", file=sys.stderr)  # noqa: T201  # likewise
         return int(failed.status)
+    except AlreadyRunning as running:
+        text = f"larkd {parsed.command}: {running}; stop it first: larkd daemon stop"
+        print(text, file=sys.stderr)  # noqa: T201  # likewise
+        return ALREADY_RUNNING
     if output.text:
         print(output.text)  # noqa: T201  # the command's output
     return int(output.status)

@@ -33,11 +33,8 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
             f"{source} was made by larkd {manifest.larkd}; restore it with that one"
         )
     state_dir.create(state)
-    try:
-        with state_dir.locked(state):
-            _restore(state, source)
-    except state_dir.AlreadyRunning as running:
-        raise CommandFailed(str(running), status=3) from None
+    with state_dir.locked(state):
+        _restore(state, source)
     made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(manifest.made_at / 1000))
     return Output(f"{state.root} is as it was on {made}. Start it: {command_for(state, 'daemon')}")
 
