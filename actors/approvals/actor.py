@@ -87,7 +87,8 @@ class _Approvals:
                 self._ask(message)
             case approvals.Pressed(reply=reply):
                 with reply:
-                    reply.send(self._press(message))
+                    if not reply.abandoned:  # else its person was told that it is too late
+                        reply.send(self._press(message))
             case approvals.AccessIs():
                 self._access_is(message)
             case approvals.Closed(connection_id=connection_id, request_id=request_id):

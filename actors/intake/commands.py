@@ -14,6 +14,7 @@ from actors.intake.choosing import KINDS, Choosing
 from actors.intake.marks import WaitingMarks
 from actors.intake.peers import COMMAND_WITHIN_S, Peers
 from actors.intake.resuming import Resuming
+from actors.intake.rows import store
 from actors.intake.stop import Stopper
 from actors.kit.clock import local_clock
 from actors.kit.mailbox import ask_or
@@ -280,16 +281,14 @@ class Commands:
         if not rows:
             return 0
         wanted: tuple[RowId, ...] = tuple(row.row_id for row in rows)
-        answer: tuple[RowId, ...] | journal.Failed = await journal.ask_journal(
+        at_ms = self._now_ms()
+        answer: tuple[RowId, ...] | journal.Failed = await store(
             self._to.journal_tx,
             lambda reply: journal.DropWaiting(
-                row_ids=wanted, note=history.DROPPED_FROM_QUEUE, at_ms=self._now_ms(), reply=reply
+                row_ids=wanted, note=history.DROPPED_FROM_QUEUE, at_ms=at_ms, reply=reply
             ),
-            within_s=COMMAND_WITHIN_S,
         )
-        if isinstance(answer, journal.Failed):
-            log.error("journal.failed", reason=answer.reason)
-            return 0
+        assert not isinstance(answer, journal.Failed)
         for row in rows:
             if row.row_id in answer:
                 self._marks.clear(row.prompt.message_id)

@@ -149,7 +149,10 @@ class Pairing:
     async def operate(
         self, wish: intake.ListPairings | intake.ApprovePairing | intake.RevokePairing
     ) -> None:
-        """Do what the command line asks, and answer it."""
+        """Do what the command line asks, and answer it; nothing for one who waits no longer."""
+        if wish.reply.abandoned:
+            wish.reply.close()
+            return
         match wish:
             case intake.ListPairings(reply=reply):
                 with reply:

@@ -17,7 +17,7 @@ from actors.intake.parts import Parts
 from actors.intake.peers import Peers
 from actors.intake.rows import close_row, store
 from actors.kit.mailbox import offer
-from actors.messages import journal, lane, ownership
+from actors.messages import intake, journal, lane, ownership
 from protocol.errors import RemoteProtocolError
 from protocol.ids import ChatId, MessageId, OpenId, RowId
 from protocol.platform.comments import CommentPlace, place_of
@@ -52,6 +52,7 @@ class Taking:
         self._now_ms = now_ms
         self._began_ms = now_ms()
         self._refusals: Counter[str] = Counter()
+        self._reads_again = False
         self.bot: OpenId | None = None
         """Who the bot is, once that is known."""
 
@@ -77,7 +78,8 @@ class Taking:
                 case "comment":
                     await self._comment(event, decode_comment(event.payload))
                 case "card_action" if self._now_ms() - event.received_at_ms < PRESS_MS_MAX:
-                    return  # it is on its way here
+                    # It is on its way here, unless its connection has given it up.
+                    self._read_again_later()
                 case "card_action":
                     # Its three seconds are over: it was committed just before a crash.
                     await self._close(event.row_id, RowState.EXPIRED, "card action")
@@ -86,6 +88,16 @@ class Taking:
         except RemoteProtocolError as unreadable:
             log.warning("feishu.event.unreadable", event_id=event.event_id, reason=str(unreadable))
             await self._close(event.row_id, RowState.REFUSED, str(unreadable)[:500])
+
+    def _read_again_later(self) -> None:
+        if not self._reads_again:
+            self._reads_again = True
+            self._nursery.start_soon(self._read_again)
+
+    async def _read_again(self) -> None:
+        await trio.sleep(PRESS_MS_MAX / 1_000)
+        self._reads_again = False
+        await self._to.intake_tx.send(intake.Recover())
 
     # ── messages ────────────────────────────────────────────────────────────
 

@@ -72,7 +72,8 @@ def drop_waiting(db: Db, message: journal.DropWaiting) -> Later[tuple[RowId, ...
     dropped = {
         row_id: db.execute(
             "UPDATE inbound SET state = 'expired', note = ?1, changed_at = ?2"  # noqa: S608 -- our own constants
-            f" WHERE row_id IN {together('?3')} AND state = 'ready'",
+            f" WHERE row_id IN {together('?3')} AND (state = 'ready'"
+            " OR (state = 'expired' AND note = ?1 AND changed_at = ?2))",
             message.note,
             message.at_ms,
             row_id,

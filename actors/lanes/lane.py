@@ -101,7 +101,8 @@ class Lane:
                     message.reply.send(self._stop(message))
             case lane.OpenOwnTurn():
                 with message.reply:
-                    message.reply.send(self._open_own_turn(message))
+                    if not message.reply.abandoned:  # else nobody would end it
+                        message.reply.send(self._open_own_turn(message))
             case lane.RowRevoked(row_id=row_id):
                 if self._turn is not None and self._turn.row_id == row_id:
                     self._turn.revoked = True

@@ -51,7 +51,8 @@ class Choices:
                 wish = link.ChooseOption(
                     option=message.option, choice=message.choice, reply=message.reply
                 )
-                if mailbox is None or not offer(mailbox, wish):
+                gone = message.reply.abandoned  # its asker has told that nothing has changed
+                if gone or mailbox is None or not offer(mailbox, wish):
                     message.reply.close()
             case ownership.PassResume(session_id=session_id):
                 session = state.sessions.get(session_id)
@@ -59,7 +60,8 @@ class Choices:
                 asked = link.ResumeConversation(
                     conversation=message.conversation, reply=message.reply
                 )
-                if mailbox is None or not offer(mailbox, asked):
+                gone = message.reply.abandoned
+                if gone or mailbox is None or not offer(mailbox, asked):
                     message.reply.close()
             case ownership.ConversationReported():
                 await self._sessions.conversed(message)

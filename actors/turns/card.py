@@ -217,7 +217,7 @@ class CardPresenter:
         if isinstance(sent, MessageSent):
             return
         ended, sure = True, True
-        if again_after_s(sent, 0.0) is not None:
+        if entity.may_be_sent or again_after_s(sent, 0.0) is not None:
             # One of the calls may have sent it: it ends without text, which all follows.
             view = view_sealed(self._turn, self._style, "")
             ended = await entity.end_as(view, within_s=END_FIRST_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -62,6 +63,8 @@ class CardEntity:
         self.card_id = card_id
         self.plan = CardPlan(view, trio.current_time())
         self.message_id: MessageId | None = None
+        self.may_be_sent = False
+        """Whether a call that was to send it was not answered: a later refusal says nothing."""
         self._entered = False
         self._closed = False
         self._shown_at = trio.current_time()
@@ -98,7 +101,7 @@ class CardEntity:
         content = msgspec.json.encode({"type": "card", "data": {"card_id": self.card_id}}).decode()
         outcome: Outcome | None = None
         for way in self._client.reply("interactive", content, "card", self.number):
-            outcome = await retried(self._client, way)
+            outcome = await retried(self._client, way, unanswered=self._note_unanswered)
             if not isinstance(outcome, Gone):
                 break
         assert outcome is not None
@@ -107,6 +110,9 @@ class CardEntity:
             await self._note(message_id=outcome.message_id)
             log.info("feishu.card.opened", **self.ids(), message=outcome.message_id)
         return outcome
+
+    def _note_unanswered(self) -> None:
+        self.may_be_sent = True
 
     async def end_as(self, view: View, *, within_s: float) -> bool:
         """Bring a card to its last view that may not be seen; return whether it ended, or is gone.
@@ -183,13 +189,23 @@ class CardEntity:
 
 
 async def retried(
-    client: TurnClient, operation: gateway.Operation, permit: int | None = None
+    client: TurnClient,
+    operation: gateway.Operation,
+    permit: int | None = None,
+    *,
+    unanswered: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Make a call again while there is a chance, a minute long; it must be harmless twice."""
+    """Make a call again while there is a chance, a minute long; it must be harmless twice.
+
+    *unanswered* is called for each try that may have had its effect all the same.
+    """
     permits = iter([permit])  # for the first try
 
     async def call() -> Outcome:
-        return await client.call(operation, gateway.Priority.CREATE, next(permits, None))
+        outcome = await client.call(operation, gateway.Priority.CREATE, next(permits, None))
+        if isinstance(outcome, NoAnswer):
+            unanswered()
+        return outcome
 
     return await while_it_helps(call, _OPEN_TRIES)
 

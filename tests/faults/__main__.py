@@ -22,6 +22,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, help="of the first run (a fresh one)")
     parser.add_argument("--cycles", type=int, default=200, help="kills in all (200)")
+    parser.add_argument(
+        "--round-trip", type=float, default=0.0, help="seconds a call to the platform takes (0)"
+    )
     options = parser.parse_args()
     seed = options.seed
     if seed is None:
@@ -29,17 +32,17 @@ def main() -> int:
     left = options.cycles
     while left > 0:
         cycles = min(left, CYCLES_A_RUN)
-        if not run(seed, cycles):
+        if not run(seed, cycles, options.round_trip):
             return 1
         left -= cycles
         seed += 1
     return 0
 
 
-def run(seed: int, cycles: int) -> bool:
+def run(seed: int, cycles: int, round_trip_s: float) -> bool:
     """Make one run and print what came of it."""
     with tempfile.TemporaryDirectory() as directory:
-        history = trio.run(drive, seed, cycles, Path(directory) / "state")
+        history = trio.run(drive, seed, cycles, Path(directory) / "state", round_trip_s)
     broken = violations(history)
     given = sum(isinstance(one, Delivered) for one in history)
     print(f"seed {seed}: {cycles} kills, {given} deliveries, {len(broken)} broken promises")

@@ -361,9 +361,14 @@ class Peer:
 MANNERS: Final = ("once", "once", "once", "twice", "wrong", "late", "never")
 
 
-async def drive(seed: int, cycles: int, state_dir: Path) -> list[Seen]:
-    """Run and kill so often; return what was seen."""
+async def drive(seed: int, cycles: int, state_dir: Path, round_trip_s: float = 0.0) -> list[Seen]:
+    """Run and kill so often; return what was seen.
+
+    *round_trip_s* is what each call to the platform takes.
+    """
     async with open_platform(clock_scale=PUSHED_AGAIN_QUICKLY, seed=seed) as platform:
+        if round_trip_s:
+            await platform.post("faults", match={}, kind="delay", seconds=round_trip_s, times=None)
         driver = Driver(seed, platform, state_dir)
         await driver.run(cycles)
         return driver.history

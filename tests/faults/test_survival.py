@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.driver import drive
 from tests.faults.history import Delivered, violations
-from tests.kit.sizes import examples
+from tests.kit.sizes import NIGHTLY, examples
 
 CYCLES: Final = examples(5)
 
@@ -20,3 +20,15 @@ async def test_kills_at_any_moment_break_no_promise(state_dir: Path, seed: int) 
     assert violations(history) == []
     delivered = sum(isinstance(one, Delivered) for one in history)
     assert delivered > 2 * CYCLES, "something was at stake"
+
+
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("round_trip_s", [0.15, 1.0] if NIGHTLY else [0.15])
+async def test_kills_beside_a_slow_platform_break_no_promise(
+    state_dir: Path, round_trip_s: float
+) -> None:
+    history = await drive(
+        3, cycles=30 if NIGHTLY else 3, state_dir=state_dir, round_trip_s=round_trip_s
+    )
+    assert violations(history) == []
+    assert any(isinstance(one, Delivered) for one in history), "something was at stake"

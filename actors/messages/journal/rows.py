@@ -135,7 +135,8 @@ class Waiting(Message, frozen=True, kw_only=True):
 class DropWaiting(Message, frozen=True, kw_only=True):
     """``ready`` → ``expired`` for those of the rows that still wait; answers which.
 
-    What is joined to one of them goes with it.
+    What is joined to one of them goes with it. Asked again with the same note and time it
+    answers as before, so that a question that came late is no other.
     """
 
     row_ids: tuple[RowId, ...]

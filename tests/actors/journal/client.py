@@ -84,6 +84,7 @@ def entry(card: str = "c1", *, at_ms: int = 1, alias: str = "blue") -> journal.L
 class JournalClient:
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._drops = 0
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -167,10 +168,15 @@ class JournalClient:
         )
         return [row.row_id for row in rows]
 
-    def drop_waiting(self, row_ids: Collection[int]) -> list[int]:
+    def drop_waiting(self, row_ids: Collection[int], at_ms: int | None = None) -> list[int]:
+        """Ask for it, each time anew unless *at_ms* says that it is the question of before."""
+        self._drops += 1
         dropped: tuple[RowId, ...] = self.ask(
             journal.DropWaiting(
-                row_ids=tuple(map(RowId, row_ids)), note="dropped", at_ms=1, reply=NOBODY
+                row_ids=tuple(map(RowId, row_ids)),
+                note="dropped",
+                at_ms=self._drops if at_ms is None else at_ms,
+                reply=NOBODY,
             )
         )
         return list(dropped)

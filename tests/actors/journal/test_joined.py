@@ -124,8 +124,10 @@ def test_they_take_one_place_in_the_queue_and_leave_it_together(client: JournalC
         (first, "e1\n\ne1 2\n\ne1 3"),
         (alone, "hello"),
     ]
-    assert client.drop_waiting([first]) == [first]
+    assert client.drop_waiting([first], at_ms=7) == [first]
     assert states(client) == ["expired"] * 3 + ["ready", "received"]
+    assert client.drop_waiting([first], at_ms=7) == [first], "asked again, answered as before"
+    assert client.drop_waiting([first], at_ms=8) == []
 
 
 def test_a_full_lane_takes_none_of_them(client: JournalClient) -> None:
