@@ -10,7 +10,9 @@ RUNTIME := $(VENV)/.installed-runtime
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults simulate nightly lint types bench check lock agents clean
+MUTANTS := .venv-mutants
+
+.PHONY: help setup run test faults simulate mutants nightly lint types bench check lock agents clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -45,6 +47,15 @@ faults: $(STAMP)  ## kill a daemon CYCLES times by SEED, and check what it promi
 simulate: $(STAMP)  ## the whole daemon in memory by seed: SEED=7 one, or SEEDS=1000
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),300))
 
+mutants: $(MUTANTS)/.installed  ## small changes to protocol/: how many a test notices. ARGS='protocol.cards*'
+	CI=1 $(MUTANTS)/bin/mutmut run $(ARGS)
+	@$(MUTANTS)/bin/mutmut results --all true | $(MUTANTS)/bin/python -m tests.kit.mutation_score
+
+$(MUTANTS)/.installed: mutants.lock | $(BIN)/python
+	$(BIN)/python -m venv $(MUTANTS)
+	$(MUTANTS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 nightly: $(STAMP)  ## every test at its full size, 20,000 simulated seeds, 200 kills
 	LARKD_NIGHTLY=1 $(BIN)/python -m pytest $(PARALLEL) --timeout 7200 $(ARGS)
 	$(BIN)/python -m tests.faults --cycles 200
@@ -68,6 +79,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 lock:  ## pin the dependencies anew from pyproject.toml, with hashes (needs uv)
 	$(COMPILE) --extra dev -o requirements.lock
 	$(COMPILE) --constraint requirements.lock -o runtime.lock
+	$(COMPILE) --extra dev --extra mutants --constraint requirements.lock -o mutants.lock
 
 agents: $(STAMP)  ## real coding agents from npm, each driven from the chat on stand-in models
 	@command -v npm >/dev/null || { echo "npm is missing: install it (Debian: apt-get install npm)" >&2; exit 2; }
