@@ -230,29 +230,40 @@ class Fleet:
         config = self.root / f"{name}.json"
         tls_port = place.tls_port or free_port()
         config.write_text(self.configuration(name_in_cluster or name, tls_port, place, **options))
-        process = await trio.lowlevel.open_process(
-            [
-                *(sys.executable, "-m", place.module),
-                *("--config", str(config), "--state-dir", str(state_dir)),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment() | {"LARKD_DATABASE": database or self.database} | place.variables,
-        )
-        node = Node(name, state_dir, process, place.advertise or f"tls://localhost:{tls_port}")
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(node.read)
-                nursery.start_soon(node.read_errors)
-                yield node
-                nursery.cancel_scope.cancel()
-        finally:
-            if process.returncode is None:
-                process.send_signal(signal.SIGCONT)
-                process.kill()
-            with trio.move_on_after(5, shield=True):
-                await process.wait()
+        command = [place.module, "--config", str(config), "--state-dir", str(state_dir)]
+        variables = {"LARKD_DATABASE": database or self.database} | place.variables
+        address = place.advertise or f"tls://localhost:{tls_port}"
+        async with started(
+            name, command, environment() | variables, state_dir, address=address
+        ) as node:
+            yield node
+
+
+@asynccontextmanager
+async def started(
+    name: str, command: list[str], env: dict[str, str], state_dir: Path, *, address: str = ""
+) -> AsyncIterator[Node]:
+    """Run ``python -m …`` as a node; kill it at the end. It is not waited for."""
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-m", *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+    )
+    node = Node(name, state_dir, process, address)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(node.read)
+            nursery.start_soon(node.read_errors)
+            yield node
+            nursery.cancel_scope.cancel()
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+        with trio.move_on_after(5, shield=True):
+            await process.wait()
 
 
 @asynccontextmanager

@@ -47,7 +47,7 @@ def require() -> Path:
     return found
 
 
-def _unprivileged() -> str | None:
+def unprivileged() -> str | None:
     """Return the user to run as: the server refuses root. None: whoever we are."""
     if os.geteuid() != 0:
         return None
@@ -68,7 +68,7 @@ class Server:
         self.data = root / "data"
         self._bin = bin_dir
         self._settings = SETTINGS | settings
-        self._user = _unprivileged()
+        self._user = unprivileged()
         self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -164,7 +164,7 @@ def _fresh_data(bin_dir: Path) -> Path:
     """Return the data of a server that was never started, made once in a process."""
     folder = Path(tempfile.mkdtemp(prefix="larkd-postgres-fresh-", dir="/tmp"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    user = _unprivileged()
+    user = unprivileged()
     password = folder / "password"
     password.write_text(PASSWORD)
     if user is not None:

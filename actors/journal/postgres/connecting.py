@@ -169,7 +169,10 @@ _REMEDIES: Final = (
     ("no password supplied", "give the password in cluster.database"),
     ("certificate has expired", "renew the server's certificate"),
     ("does not match host name", "name the host as the server's certificate does"),
-    ("certificate verify failed", "set sslrootcert to the certificate that signed the server's"),
+    (
+        "certificate verify failed",  # libpq tells no more
+        "renew the server's certificate if it has expired, and set sslrootcert to who signed it",
+    ),
     ("root certificate file", "set sslrootcert to the certificate that signed the server's"),
     ("server does not support SSL", "turn ssl on in the server"),
     ("does not exist", "create it in the server, or correct cluster.database"),
