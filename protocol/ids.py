@@ -27,7 +27,6 @@ ConnectionId = NewType("ConnectionId", int)
 """One TCP connection of a proxy, counted from 1 in the life of a daemon."""
 RowId = NewType("RowId", int)
 """One inbound row of the journal; rising in order of receipt."""
-Epoch = NewType("Epoch", int)
 
 TURN_ID_BYTES: Final = 8
 

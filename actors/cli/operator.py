@@ -112,11 +112,6 @@ def ask(
         raise StandsBy(f"{where} stands by: {away}") from None
 
 
-def is_elsewhere() -> bool:
-    """Whether commands are sent to the nodes of ``LARKD_ADDRESS``, not to a state directory's."""
-    return bool(os.environ.get("LARKD_ADDRESS"))
-
-
 def _with_token_of_role(settings: ProxySettings) -> ProxySettings:
     """Take the role's own token where a node's tokens lie together, else the named file."""
     named = settings.token_file

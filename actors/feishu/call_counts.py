@@ -9,7 +9,7 @@ from functools import cache
 
 from actors.messages import gateway
 from protocol.platform.api_budget import Used
-from protocol.platform.outcomes import Accepted, Outcome, RateLimited
+from protocol.platform.outcomes import Accepted, Outcome
 
 
 class CallCounts:
@@ -17,14 +17,12 @@ class CallCounts:
 
     def __init__(self) -> None:
         self.calls = 0
-        self._rate_limited = 0
         self._last_error: str | None = None
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def add(self, api: str, outcome: Outcome, took_s: float, description: str) -> None:
         self.calls += 1
-        self._rate_limited += isinstance(outcome, RateLimited)
         self._outcomes[api, outcome_name(type(outcome))] += 1
         self._seconds[api] += took_s
         if not isinstance(outcome, Accepted):
@@ -35,7 +33,6 @@ class CallCounts:
     ) -> gateway.GatewayStatistics:
         return gateway.GatewayStatistics(
             calls=self.calls,
-            rate_limited=self._rate_limited,
             last_error=self._last_error,
             waiting=waiting,
             under_way=under_way,

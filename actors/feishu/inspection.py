@@ -39,8 +39,6 @@ class Inspection(Struct, frozen=True, kw_only=True):
 
     bot: Outcome
     scopes: Mapping[str, Standing] = {}
-    grant_links: Mapping[str, str] = {}
-    """The platform's own page for a missing scope."""
     connections: int | None = None
     """Long connections the app has now; None: the platform gave no number."""
 
@@ -57,19 +55,15 @@ async def inspect(platform: Platform) -> Inspection:
     """Look at the app behind *platform*; it takes some seconds where that is slow."""
     bot: Outcome = NoAnswer(reason=f"no answer in {INSPECT_WITHIN_S:g} s")
     scopes: dict[str, Standing] = {}
-    links: dict[str, str] = {}
     connections: int | None = None
     with trio.move_on_after(INSPECT_WITHIN_S):
         bot = await platform.perform(gateway.GetBotInfo())
         if isinstance(bot, BotInfo):
             for scope, probe in _PROBES.items():
-                answer = await platform.inquire(*probe)
-                scopes[scope] = _standing(answer)
-                if isinstance(answer, MissingScope) and answer.grant_url:
-                    links[scope] = answer.grant_url
+                scopes[scope] = _standing(await platform.inquire(*probe))
             scopes = await _with_list(platform, scopes)
             connections = await _connections(platform)
-    return Inspection(bot=bot, scopes=scopes, grant_links=links, connections=connections)
+    return Inspection(bot=bot, scopes=scopes, connections=connections)
 
 
 async def connect_once(platform: Platform) -> str | None:

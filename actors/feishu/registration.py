@@ -15,7 +15,6 @@ from protocol.platform.http_proxy import ProxyUnusableError
 
 CALL_WITHIN_S: Final = 10.0
 ANSWER_BYTES_MAX: Final = 64 * 1024
-RETRY_AFTER_S: Final = 2.0
 
 
 class Unreachable(Exception):

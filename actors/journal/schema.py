@@ -261,6 +261,3 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 )
 """``MIGRATIONS[n]`` brings a journal of version n to version n + 1; one that was ever
 released is never edited here, only followed by another one."""
-
-GROWING_TABLES: Final = frozenset({"inbound", "content", "card", "sent"})
-"""Tables whose size grows with the age of the installation."""

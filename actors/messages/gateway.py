@@ -69,13 +69,6 @@ class Api(StrEnum):
 
 TEXT_APIS: Final = (Api.ELEMENT_CONTENT, Api.BATCH_UPDATE, Api.PATCH_ELEMENT, Api.UPDATE_CARD)
 """What can carry new text of an element, the best one first."""
-TEXT_AND_TICK_APIS: Final = (
-    Api.BATCH_UPDATE,
-    Api.ELEMENT_CONTENT,
-    Api.PATCH_ELEMENT,
-    Api.UPDATE_CARD,
-)
-"""The same where a tick is due: one batch carries answer and footer."""
 
 MessageType = Literal["text", "post", "interactive", "image", "file", "media", "audio"]
 
@@ -331,7 +324,6 @@ class GatewayStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Counts since the gateway began to run, and how it is now."""
 
     calls: int
-    rate_limited: int
     last_error: str | None
     waiting: int
     """Calls and permits that wait for their share of a budget."""

@@ -57,8 +57,6 @@ class Peer:
         self._unsent_tx, self._unsent_rx = trio.open_memory_channel[Message](UNSENT_MAX)
         self._requests = trio.CapacityLimiter(REQUESTS_AT_ONCE_MAX)
         self.received_at = trio.current_time()
-        self.skipped_lines = 0
-        """Lines that were no JSON object: some agents print to their output."""
 
     async def run(self) -> None:
         """Read until the other side closes its stream. Who waits then gets PeerGone."""
@@ -123,8 +121,7 @@ class Peer:
                 raise line
             message = jsonrpc.decode(line)
         except ValueError:
-            self.skipped_lines += 1
-            return
+            return  # some agents print to their output
         method, number = message.get("method"), message.get("id")
         if isinstance(method, str):
             params = jsonrpc.params_of(message)

@@ -28,15 +28,12 @@ ID = msgspec.Meta(pattern=PLATFORM_ID)
 class Header(Struct, frozen=True):
     event_id: str | None = None
     event_type: str | None = None
-    create_time: Time = None
-    app_id: str | None = None
 
 
 class RawEnvelope(Struct, frozen=True):
     schema: str | None = None
     header: Header | None = None
     uuid: str | None = None
-    ts: Time = None
     event: msgspec.Raw = msgspec.Raw()
 
 
@@ -49,7 +46,6 @@ class Body(Struct, frozen=True):
     """Of any event: where it happened."""
 
     type: str | None = None
-    app_id: str | None = None
     chat_id: str | None = None
     message_id: str | None = None
     comment_id: str | None = None
@@ -106,9 +102,6 @@ class MessageBody(Struct, frozen=True):
 
 class RecallBody(Struct, frozen=True):
     message_id: Annotated[MessageId, ID]
-    chat_id: ChatId | None = None
-    recall_type: str | None = None
-    recall_time: Time = None
 
 
 class Notice(Struct, frozen=True):
@@ -126,20 +119,13 @@ class CommentBody(Struct, frozen=True):
 
 
 class Action(Struct, frozen=True):
-    tag: str | None = None
-    name: str | None = None
     value: Any = None
     form_value: dict[str, Any] | None = None
-    input_value: str | None = None
-    option: str | None = None
-    options: tuple[str, ...] | None = None
-    checked: bool | None = None
 
 
 class CardActionBody(Struct, frozen=True):
     operator: UserId
     action: Action
-    token: str | None = None
     context: CardContext | None = None
 
 

@@ -34,7 +34,6 @@ from protocol.platform.event_shapes import (
     MentionedId,
     RawEnvelope,
     RawMention,
-    Time,
     decode,
     milliseconds,
 )
@@ -61,8 +60,6 @@ class Envelope(Struct, frozen=True, kw_only=True):
     message_key: str | None = None
     """The message id of a received message: the platform asks to de-duplicate by it."""
     chat_id: ChatId | None = None
-    create_time_ms: int | None = None
-    app_id: str | None = None
 
 
 class Mention(Struct, frozen=True, kw_only=True):
@@ -101,9 +98,6 @@ class MessageReceived(Struct, frozen=True, kw_only=True):
 class MessageRecalled(Struct, frozen=True, kw_only=True):
     event_id: EventId
     message_id: MessageId
-    chat_id: ChatId | None
-    recall_type: str | None
-    recall_time_ms: int | None
 
 
 class CommentAdded(Struct, frozen=True, kw_only=True):
@@ -125,19 +119,11 @@ class CardAction(Struct, frozen=True, kw_only=True):
 
     event_id: EventId
     operator_id: OpenId
-    token: str | None
-    """Updates the card, twice within 30 minutes."""
     message_id: MessageId | None
     chat_id: ChatId | None
-    tag: str
-    name: str | None
     value: dict[str, Any]
     """What the component carries; empty where that is no object (ours always are)."""
     form_value: dict[str, Any]
-    input_value: str | None
-    option: str | None
-    options: tuple[str, ...]
-    checked: bool | None
 
 
 def read_envelope(payload: bytes) -> Envelope:
@@ -166,8 +152,6 @@ def read_envelope(payload: bytes) -> Envelope:
         kind=kind,
         message_key=_text(message_key, "message.message_id") if message_key else None,
         chat_id=ChatId(chat_id) if chat_id else None,
-        create_time_ms=milliseconds(header.create_time),
-        app_id=header.app_id,
     )
 
 
@@ -213,9 +197,6 @@ def decode_recalled(payload: bytes) -> MessageRecalled:
     return MessageRecalled(
         event_id=raw.header.event_id,
         message_id=raw.event.message_id,
-        chat_id=raw.event.chat_id or None,
-        recall_type=raw.event.recall_type,
-        recall_time_ms=milliseconds(raw.event.recall_time),
     )
 
 
@@ -251,17 +232,10 @@ def decode_card_action(payload: bytes) -> CardAction:
     return CardAction(
         event_id=raw.header.event_id,
         operator_id=event.operator.open_id,
-        token=event.token,
         message_id=context.open_message_id or None,
         chat_id=context.open_chat_id or None,
-        tag=action.tag or "",
-        name=action.name,
         value=action.value if isinstance(action.value, dict) else {},
         form_value=action.form_value or {},
-        input_value=action.input_value,
-        option=action.option,
-        options=tuple(action.options or ()),
-        checked=action.checked,
     )
 
 
@@ -285,8 +259,6 @@ def _read_v1(raw: RawEnvelope, body: Body) -> Envelope:
         event_type=_text(body.type, "event.type"),
         kind="other",
         chat_id=ChatId(body.chat_id) if body.chat_id else None,
-        create_time_ms=_seconds_to_milliseconds(raw.ts),
-        app_id=body.app_id,
     )
 
 
@@ -311,10 +283,3 @@ def _mention(raw: RawMention) -> Mention:
         open_id=open_id or None,
         mentioned_type=raw.mentioned_type,
     )
-
-
-def _seconds_to_milliseconds(value: Time) -> int | None:
-    try:
-        return int(float(value) * 1000) if value is not None else None
-    except (ValueError, OverflowError):
-        return None

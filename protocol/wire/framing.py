@@ -94,8 +94,3 @@ class FrameReader:
         finally:
             # One cut for all bodies of a read keeps the cost linear.
             del self._buffer[:start]
-
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes of an unfinished frame; not 0 at end of stream means a torn frame."""
-        return len(self._buffer)

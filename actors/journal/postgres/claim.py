@@ -182,12 +182,6 @@ class Watcher:
             (self.target.cluster, self.target.node, Jsonb(list(addresses)), version),
         )
 
-    def sign_out(self) -> None:
-        self.connection.execute(
-            "DELETE FROM larkd.standby WHERE cluster = %s AND node = %s",
-            (self.target.cluster, self.target.node),
-        )
-
     # ── claiming ────────────────────────────────────────────────────────────
 
     def claim(

@@ -30,6 +30,8 @@ from protocol.routing.history import MessageHistory
 from protocol.routing.lease import LeaseState
 
 ACCOUNT = AccountId("default")
+GROWING_TABLES = frozenset({"inbound", "content", "card", "sent"})
+"""Tables whose size grows with the age of the installation."""
 NOBODY: Reply[Any] = Reply(trio.open_memory_channel[Any](1)[0])
 """For messages whose answer is what ``Store.apply`` returns."""
 

@@ -9,13 +9,12 @@ from typing import Any
 import msgspec
 
 from actors.journal import SqliteStore
-from actors.journal.schema import GROWING_TABLES
 from actors.messages import journal
 from protocol.ids import AccountId, ChatId, EventId, MessageId, RowId, SessionId
 from protocol.routing.delivery import RowState
 from protocol.routing.pairing import AccessBook
 from protocol.wire.messages import Attachment
-from tests.actors.journal.client import ACCOUNT, NOBODY, JournalClient, prompt
+from tests.actors.journal.client import ACCOUNT, GROWING_TABLES, NOBODY, JournalClient, prompt
 
 S, OTHER = SessionId("s"), SessionId("other")
 CHAT = ChatId("oc_1")

@@ -13,9 +13,8 @@ from contextlib import closing
 import pytest
 
 from actors.journal import SqliteStore
-from actors.journal.schema import GROWING_TABLES
 from protocol.routing.delivery import RowState
-from tests.actors.journal.client import JournalClient, append_message, entry
+from tests.actors.journal.client import GROWING_TABLES, JournalClient, append_message, entry
 
 FEW, MANY = 200, 20_000
 BATCH = 1_000

@@ -84,8 +84,6 @@ class TestEnvelope:
             kind="message",
             message_key="om_5ce6",
             chat_id=ChatId("oc_5ce6"),
-            create_time_ms=1608725989000,
-            app_id="cli_9f5343c580712544",
         )
 
     def test_a_recall_has_a_chat_and_no_message_key(self) -> None:
@@ -100,7 +98,6 @@ class TestEnvelope:
         )
         assert envelope.kind == "card_action"
         assert envelope.chat_id == "oc_e4d2"
-        assert envelope.create_time_ms == 1603977298000
 
     def test_the_older_envelope_is_known_by_its_uuid(self) -> None:
         payload = json.dumps(
@@ -115,8 +112,7 @@ class TestEnvelope:
         envelope = events.read_envelope(payload)
         assert envelope.event_id == "bc447199585340d1f3728d26b1c0297a"
         assert (envelope.event_type, envelope.kind) == ("p2p_chat_create", "other")
-        assert (envelope.chat_id, envelope.app_id) == ("oc_2", "cli_1")
-        assert envelope.create_time_ms == 1502199207717
+        assert envelope.chat_id == "oc_2"
 
     @pytest.mark.parametrize("body", [None, 7, "text", [1], {"message": 7}, {"chat_id": 7}])
     def test_an_odd_body_does_not_lose_the_event(self, body: Any) -> None:
@@ -146,11 +142,12 @@ class TestEnvelope:
 
     @pytest.mark.parametrize("time", [None, "", "soon", "9" * 5_000])
     def test_a_time_nobody_can_read_is_no_time(self, time: str | None) -> None:
-        assert events.read_envelope(v2("a.b", {}, create_time=time)).create_time_ms is None
+        payload = v2(events.MESSAGE_RECEIVED, message(create_time=time))
+        assert events.decode_message(payload).create_time_ms is None
 
-    def test_an_older_time_nobody_can_read_is_no_time(self) -> None:
-        payload = b'{"uuid":"u","ts":"soon","event":{"type":"t"}}'
-        assert events.read_envelope(payload).create_time_ms is None
+    def test_a_time_in_microseconds_is_known_by_its_size(self) -> None:
+        payload = v2(events.MESSAGE_RECEIVED, message(create_time="1603977298000000"))
+        assert events.decode_message(payload).create_time_ms == 1603977298000
 
     def test_unreadable_bytes_keep_one_name(self) -> None:
         first, again = events.synthetic_event_id(b"junk"), events.synthetic_event_id(b"junk")
@@ -235,17 +232,15 @@ def test_a_recall_says_which_message() -> None:
         "recall_type": "message_owner",
     }
     recalled = events.decode_recalled(v2(events.MESSAGE_RECALLED, body))
-    assert (recalled.message_id, recalled.chat_id) == ("om_1", "oc_1")
-    assert (recalled.recall_type, recalled.recall_time_ms) == ("message_owner", 1615380573411)
+    assert recalled.message_id == "om_1"
 
 
 class TestCardAction:
     def test_a_press_says_who_did_what_where(self) -> None:
         action = events.decode_card_action(v2(events.CARD_ACTION, CARD_PRESS))
-        assert (action.operator_id, action.tag, action.name) == ("ou_3c14", "button", "stop_button")
+        assert action.operator_id == "ou_3c14"
         assert action.value == {"do": "stop"}
         assert (action.message_id, action.chat_id) == ("om_574d", "oc_e4d2")
-        assert action.token == "c-295e"
 
     @pytest.mark.parametrize("value", [None, "stop", 7, ["stop"]])
     def test_a_value_that_is_no_object_is_empty(self, value: Any) -> None:
@@ -263,7 +258,6 @@ class TestCardAction:
         }
         action = events.decode_card_action(v2(events.CARD_ACTION, press))
         assert action.form_value == {"reason": "because", "days": ["1", "2"]}
-        assert (action.options, action.checked) == (("a",), True)
 
 
 json_values = st.recursive(
