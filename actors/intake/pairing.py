@@ -200,13 +200,17 @@ class Pairing:
         return approved
 
     async def _revoke(self, subject: str) -> str | None:
-        configured = subject in self._configured.allow_from | self._configured.groups.keys()
+        policy = self._configured
+        configured = subject in policy.allow_from | policy.admins | policy.groups.keys()
         book, changed = pairing.revoke(self._book, subject)
         if changed:
             await self._store(book)
             log.info("pairing.revoked", account=self._account, subject=subject)
         if configured:
-            return f"{subject} is let in by the configuration; take it out of allowFrom or groups"
+            return (
+                f"{subject} is let in by the configuration;"
+                " take it out of allowFrom, admins or groups"
+            )
         return f"revoked {subject}" if changed else None
 
     async def _store(self, book: AccessBook) -> None:

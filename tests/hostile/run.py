@@ -1,0 +1,165 @@
+"""One seed: everybody hostile beside those who only want to work, who notice nothing."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+import trio
+
+from tests.cluster.nodes import free_port
+from tests.daemon.test_wire import resident_bytes
+from tests.hostile.chat import HostileUser
+from tests.hostile.honest import HonestProxy, answer_to, ask_status, write_and_wait
+from tests.hostile.machine import LocalProcess
+from tests.hostile.proxy import HostileProxy
+from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform
+from tests.kit.raw_proxy import Map, RawProxy, session
+
+AGENT = Path(__file__).parent / "agent.py"
+PROXIES = 4
+MEMORY_MAX = 100 * 1024 * 1024
+SAMPLE_EVERY_S = 0.05
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What happened, for whoever reads a failure."""
+
+    answered: int = 0
+    commands: int = 0
+    attacks: int = 0
+    acts: int = 0
+    prompts_of_agent: int = 0
+    memory_mb: float = 0.0
+
+
+async def run(seed: int, seconds: float, root: Path) -> Report:
+    """Run for so long.
+
+    Raises:
+        AssertionError: somebody honest noticed, or the daemon did not hold.
+    """
+    rng = random.Random(seed)
+    state_dir = root / "state"
+    report = Report()
+    async with AsyncExitStack() as stack:
+        platform = await stack.enter_async_context(open_platform())
+        alice, mallory = await platform.chat(), await platform.chat(name="Mallory")
+        lab = await platform.chat("group", "Lab")
+        ports = (free_port(), free_port())
+        options = {
+            "admins": alice["members"],
+            "metrics": {"host": "127.0.0.1", "port": ports[0]},
+            "console": {"host": "127.0.0.1", "port": ports[1]},
+            "agents": {
+                "hostile": {"command": [sys.executable, str(AGENT), str(seed)], "cwd": str(root)}
+            },
+        }
+        daemon = await stack.enter_async_context(open_daemon(platform, state_dir, **options))
+        boss = await stack.enter_async_context(session(state_dir, "boss", "dispatcher"))
+        sink = await stack.enter_async_context(session(state_dir, "sink"))
+        await platform.send(mallory, "/use sink")
+        await _bot_wrote(platform, mallory, "Switched to sink")
+        turns: list[str] = []
+        honest = HonestProxy(boss, alice["chat_id"], turns)
+        over, hostile = trio.Event(), trio.CancelScope()
+        others: list[HostileProxy | LocalProcess] = [
+            *(HostileProxy(_child(rng), state_dir, turns, f"m{n}") for n in range(PROXIES)),
+            LocalProcess(_child(rng), state_dir, ports),
+        ]
+        users = [
+            HostileUser(_child(rng), platform, mallory, mallory["members"][0]),
+            HostileUser(_child(rng), platform, lab, "ou_nobody_knows"),
+        ]
+        async with trio.open_nursery() as nursery:
+            await nursery.start(honest.run)
+            nursery.start_soon(HonestProxy(sink, "", []).run)
+            results: dict[str, object] = {}
+
+            async def converse() -> None:
+                results["written"] = await write_and_wait(platform, alice, honest, over)
+
+            async def command() -> None:
+                report.commands = await ask_status(state_dir, over)
+
+            async with trio.open_nursery() as inner:
+                watching = trio.CancelScope()
+                inner.start_soon(_watch_memory, daemon, report, watching)
+                inner.start_soon(converse)
+                inner.start_soon(command)
+
+                async def attack() -> None:
+                    with hostile:
+                        async with trio.open_nursery() as attackers:
+                            for one in (*others, *users):
+                                attackers.start_soon(one.run)
+                            attackers.start_soon(_drive_agent, platform, alice, lab, report)
+
+                inner.start_soon(attack)
+                await trio.sleep(seconds)
+                hostile.cancel()
+                over.set()
+                with trio.fail_after(20):
+                    while "written" not in results or not report.commands:
+                        await trio.sleep(0.02)
+                watching.cancel()
+            nursery.cancel_scope.cancel()
+        written = results["written"]
+        assert isinstance(written, list)
+        report.answered = len(written)
+        report.attacks = sum(one.attacks for one in others)
+        report.acts = sum(one.acts for one in users)
+        await _check(platform, daemon, written, boss)
+    assert report.memory_mb * 1024 * 1024 < MEMORY_MAX, report
+    return report
+
+
+async def _check(platform: Platform, daemon: Daemon, written: list[str], boss: RawProxy) -> None:
+    cards = await platform.wait_cards(len(written), "honest", "Done · ")
+    shown = [json.dumps(one["card"], ensure_ascii=False) for one in cards]
+    for text in written:
+        whole = json.dumps(answer_to(text).rstrip(), ensure_ascii=False)[1:-1]
+        assert sum(whole in one for one in shown) == 1, text
+    assert all("NOT WHAT BOSS WROTE" not in one for one in shown)
+    messages = (await platform.get("state"))["messages"]
+    for one in messages:
+        if one["sender"]["type"] == "app" and one["msg_type"] == "text":
+            assert "<at" not in one["content"].lower().replace("&lt;", "<"), one
+    assert daemon.process.returncode is None
+    log = await daemon.log()
+    assert "Traceback" not in log, log[log.index("Traceback") - 3_000 :][:6_000]
+    assert "crash" not in log, log[log.index("crash") - 2_000 :][:4_000]
+    await boss.barrier()
+
+
+async def _watch_memory(daemon: Daemon, report: Report, watching: trio.CancelScope) -> None:
+    idle = resident_bytes(daemon.process.pid)
+    with watching:
+        while True:
+            grown = resident_bytes(daemon.process.pid) - idle
+            report.memory_mb = max(report.memory_mb, grown / 1024 / 1024)
+            await trio.sleep(SAMPLE_EVERY_S)
+
+
+async def _drive_agent(platform: Platform, alice: Map, lab: Map, report: Report) -> None:
+    """Start the hostile agent, as an admin, and give it one prompt after the other."""
+    sender = alice["members"][0]
+    await platform.send(lab, "/new hostile", sender=sender, mention_bot=True)
+    while True:
+        await platform.send(lab, "go on", sender=sender, mention_bot=True)
+        report.prompts_of_agent += 1
+        await trio.sleep(0.2)
+
+
+async def _bot_wrote(platform: Platform, chat: Map, needle: str) -> None:
+    with trio.fail_after(10):
+        while not any(needle in one["content"] for one in await platform.messages(chat)):
+            await trio.sleep(0.02)
+
+
+def _child(rng: random.Random) -> random.Random:
+    return random.Random(rng.random())
