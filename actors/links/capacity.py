@@ -1,8 +1,9 @@
 """How many connections may be open at once, of which kind, and which one gives way.
 
-Who has proved nothing shares a few places, and the oldest of them gives way to a new one:
-nobody without a token can keep sessions, or operators, out. Who has proved a role has
-places of its own, derived from the descriptors this process may have.
+Who has proved nothing shares a few places, and the oldest of them gives way to a new one.
+Programs of the daemon's own user, who can read the tokens, have such places of their own:
+nobody else of the machine can keep sessions, or operators, out, however fast he connects.
+Who has proved a role has places derived from the descriptors this process may have.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ Kind = Literal["session", "operator", "observer"]
 
 def capacity_of(descriptors: int) -> ConnectionLimits:
     """Derive the places from the number of descriptors the process may have open."""
-    others = UNREGISTERED_MAX + REFUSED_MAX + OPERATORS_MAX + OBSERVERS_MAX
+    others = 2 * UNREGISTERED_MAX + REFUSED_MAX + OPERATORS_MAX + OBSERVERS_MAX
     left = descriptors - RESERVED - others
     return ConnectionLimits(sessions=max(SESSIONS_MIN, min(SESSIONS_MAX, left)))
 
@@ -59,23 +60,29 @@ class Places:
         self.capacity = capacity
         self._drops: dict[ConnectionId, Callable[[], None]] = {}
         self._unregistered: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()
+        self._own: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()
         self._refused: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()
         self._observers: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()
         self._sessions: set[ConnectionId] = set()
         self._operators: set[ConnectionId] = set()
 
-    def enter(self, connection_id: ConnectionId, drop: Callable[[], None]) -> None:
-        """A connection opened; *drop* ends it at once when a newer one needs its place."""
+    def enter(self, connection_id: ConnectionId, drop: Callable[[], None], *, own: bool) -> None:
+        """A connection opened; *drop* ends it at once when a newer one needs its place.
+
+        *own* is whether it is of the daemon's own user, for sure.
+        """
         self._drops[connection_id] = drop
-        _enter(self._unregistered, UNREGISTERED_MAX, connection_id, drop)
+        waiting = self._own if own else self._unregistered
+        _enter(waiting, UNREGISTERED_MAX, connection_id, drop)
 
     def registers(self, connection_id: ConnectionId) -> None:
         """Its whole ``register`` has arrived: it is nobody's oldest any more."""
         self._unregistered.pop(connection_id, None)
+        self._own.pop(connection_id, None)
 
     def refuse(self, connection_id: ConnectionId) -> None:
         """Its proof is wrong; it waits for its refusal."""
-        drop = self._unregistered.pop(connection_id, None)
+        drop = self._unregistered.pop(connection_id, None) or self._own.pop(connection_id, None)
         if drop is not None:
             _enter(self._refused, REFUSED_MAX, connection_id, drop)
 
@@ -97,7 +104,7 @@ class Places:
 
     def leave(self, connection_id: ConnectionId) -> None:
         self._drops.pop(connection_id, None)
-        for queued in (self._unregistered, self._refused, self._observers):
+        for queued in (self._unregistered, self._own, self._refused, self._observers):
             queued.pop(connection_id, None)
         self._sessions.discard(connection_id)
         self._operators.discard(connection_id)

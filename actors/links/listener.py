@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
+from typing import Final
 
 import structlog
 import trio
@@ -13,10 +15,15 @@ from actors.kit.listening import serve_borrowed
 from actors.kit.tls import shake_hands
 from actors.links.capacity import Places, capacity_of
 from actors.links.link import Link
+from actors.links.sending import close_now, is_of_this_user
 from actors.links.settings import LinkSettings
 from actors.messages import ownership
 from protocol.ids import ConnectionId
 from protocol.wire.auth import WrongProofs
+
+FOREIGN_AT_ONCE: Final = 256
+FOREIGN_PER_S: Final = 200.0
+"""Connections of other users, and of other machines, that are looked at."""
 
 log = structlog.get_logger()
 
@@ -39,7 +46,8 @@ async def serve(
     async def guarded(stream: trio.abc.Stream) -> None:
         connection_id = settings.next_connection_id()
         with trio.CancelScope() as scope:
-            places.enter(connection_id, lambda: scope.cancel(reason="a newer connection"))
+            drop = partial(scope.cancel, reason="a newer connection")
+            places.enter(connection_id, drop, own=is_of_this_user(stream))
             link = Link(stream, connection_id, settings, ownership_tx, wrong_proofs, places)
             try:
                 async with stream:
@@ -59,8 +67,39 @@ async def serve(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ends.run)
         for listener in listeners:
-            nursery.start_soon(serve_borrowed, listener, guarded, nursery)
+            nursery.start_soon(serve_borrowed, _Turnstile(listener), guarded, nursery)
         task_status.started()
+
+
+class _Turnstile(trio.abc.Listener[trio.abc.Stream]):
+    """Accepts everybody of this user, and of others no more than a rate.
+
+    A flood of them is closed as fast as it comes, so that nobody waits behind it for long.
+    """
+
+    def __init__(self, inner: trio.abc.Listener[trio.abc.Stream]) -> None:
+        self._inner = inner
+        self._left = float(FOREIGN_AT_ONCE)
+        self._at = trio.current_time()
+
+    async def accept(self) -> trio.abc.Stream:
+        while True:
+            stream = await self._inner.accept()
+            if is_of_this_user(stream) or self._takes_one_more():
+                return stream
+            close_now(stream)
+
+    def _takes_one_more(self) -> bool:
+        now = trio.current_time()
+        more = (now - self._at) * FOREIGN_PER_S
+        self._left, self._at = min(FOREIGN_AT_ONCE, self._left + more), now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 class _Ends:

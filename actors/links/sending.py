@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 import trio
 
+from actors.kit.peer_user import is_own
 from actors.kit.tls import TlsStream
 from protocol.wire import messages as wire
 from protocol.wire.framing import FrameTooLarge, frame
@@ -29,6 +30,21 @@ def is_here(stream: trio.abc.Stream) -> bool:
     if not isinstance(stream, trio.SocketStream):
         return True
     return ipaddress.ip_address(peer_of(stream).partition("%")[0]).is_loopback
+
+
+def close_now(stream: trio.abc.Stream) -> None:
+    """Close a connection that was not begun, without waiting for anybody."""
+    if isinstance(stream, TlsStream):
+        stream = stream.transport
+    if isinstance(stream, trio.SocketStream):
+        stream.socket.close()
+
+
+def is_of_this_user(stream: trio.abc.Stream) -> bool:
+    """Whether the proxy is a process of the daemon's own user, on this machine."""
+    if isinstance(stream, TlsStream):
+        stream = stream.transport
+    return not isinstance(stream, trio.SocketStream) or is_own(stream.socket)
 
 
 def is_remote(stream: trio.abc.Stream) -> bool:

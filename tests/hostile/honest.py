@@ -8,8 +8,8 @@ from typing import Any
 
 import trio
 
-from tests.daemon.test_operator import output_of
-from tests.kit.daemon import Platform
+from tests.kit import preloaded
+from tests.kit.daemon import Platform, environment
 from tests.kit.raw_proxy import Map, RawProxy
 
 ANSWER_WITHIN_S = 10.0
@@ -24,7 +24,7 @@ def answer_to(text: str) -> str:
 class HonestProxy:
     """Streams an answer to each message of one chat, word by word."""
 
-    def __init__(self, proxy: RawProxy, chat_id: str, turns: list[str]) -> None:
+    def __init__(self, proxy: RawProxy, chat_id: str, turns: Path) -> None:
         self._proxy = proxy
         self._chat_id = chat_id
         self._turns = turns
@@ -45,7 +45,8 @@ class HonestProxy:
         turn_id, text = deliver["turn_id"], deliver["content"]
         await self._send(t="ack", event_id=deliver["event_id"], attempt=deliver["attempt"])
         if deliver["chat_id"] == self._chat_id:
-            self._turns.append(turn_id)
+            with self._turns.open("a") as file:
+                file.write(f"{turn_id}\n")
             for delta in answer_to(text).splitlines(keepends=True):
                 await self._send(t="delta", turn_id=turn_id, text=delta)
                 await trio.sleep(0.01)
@@ -59,10 +60,9 @@ class HonestProxy:
 
 
 async def write_and_wait(
-    platform: Platform, chat: Map, proxy: HonestProxy, over: trio.Event
-) -> list[str]:
+    platform: Platform, chat: Map, proxy: HonestProxy, over: trio.Event, written: list[str]
+) -> None:
     """Write one message after the other until told to stop; each is answered before the next."""
-    written: list[str] = []
     while not over.is_set():
         text = f"honest {len(written)}"
         proxy.answered[text] = trio.Event()
@@ -70,7 +70,6 @@ async def write_and_wait(
         with trio.fail_after(ANSWER_WITHIN_S):
             await proxy.answered[text].wait()
         written.append(text)
-    return written
 
 
 async def ask_status(state_dir: Path, over: trio.Event) -> int:
@@ -78,7 +77,23 @@ async def ask_status(state_dir: Path, over: trio.Event) -> int:
     asked = 0
     while not over.is_set():
         with trio.fail_after(ANSWER_WITHIN_S):
-            status = json.loads(await output_of(state_dir, "status", "--json"))
+            status = json.loads(await _status(state_dir))
         assert any(one["session_id"] == "boss" for one in status["sessions"])
         asked += 1
     return asked
+
+
+async def _status(state_dir: Path) -> bytes:
+    arguments = ["status", "--json", "--state-dir", str(state_dir)]
+    process = await preloaded.start("actors.cli", arguments, environment())
+    assert process.stdout is not None
+    try:
+        shown = b""
+        async for chunk in process.stdout:
+            shown += chunk
+        return shown
+    finally:
+        process.kill()
+        with trio.move_on_after(5, shield=True):
+            await process.wait()
+            process.close()

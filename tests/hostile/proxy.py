@@ -36,11 +36,11 @@ ODD: tuple[Any, ...] = (
 class HostileProxy:
     """Attacks of one seed, over and over; it is cancelled from outside."""
 
-    def __init__(self, rng: random.Random, state_dir: Path, turns: list[str], name: str) -> None:
+    def __init__(self, rng: random.Random, state_dir: Path, turns: Path, name: str) -> None:
         self._rng = rng
         self._state_dir = state_dir
         self._turns = turns
-        """Ids of honest turns, which it tries to speak in."""
+        """A file of ids of honest turns, which it tries to speak in."""
         self._name = name
         self._proof: Map | None = None
         self.attacks = 0
@@ -149,7 +149,7 @@ class HostileProxy:
         return {"t": kind, **more}
 
     def _turn_id(self) -> str:
-        known = self._rng.choice(self._turns) if self._turns else "turn_0"
+        known = self._rng.choice(self._turns.read_text().split() or ["turn_0"])
         return self._rng.choice((known, "turn_" + "0" * 16, "own-1", "../x", ""))
 
     async def _odd_messages(self) -> None:

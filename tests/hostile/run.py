@@ -15,13 +15,11 @@ from tests.cluster.nodes import free_port
 from tests.daemon.test_wire import resident_bytes
 from tests.hostile.chat import HostileUser
 from tests.hostile.honest import HonestProxy, answer_to, ask_status, write_and_wait
-from tests.hostile.machine import LocalProcess
-from tests.hostile.proxy import HostileProxy
-from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform
+from tests.kit import preloaded
+from tests.kit.daemon import Daemon, Platform, environment, open_daemon, open_platform
 from tests.kit.raw_proxy import Map, RawProxy, session
 
 AGENT = Path(__file__).parent / "agent.py"
-PROXIES = 4
 MEMORY_MAX = 100 * 1024 * 1024
 SAMPLE_EVERY_S = 0.05
 
@@ -64,58 +62,67 @@ async def run(seed: int, seconds: float, root: Path) -> Report:
         sink = await stack.enter_async_context(session(state_dir, "sink"))
         await platform.send(mallory, "/use sink")
         await _bot_wrote(platform, mallory, "Switched to sink")
-        turns: list[str] = []
+        turns = root / "turns"
+        turns.touch()
         honest = HonestProxy(boss, alice["chat_id"], turns)
-        over, hostile = trio.Event(), trio.CancelScope()
-        others: list[HostileProxy | LocalProcess] = [
-            *(HostileProxy(_child(rng), state_dir, turns, f"m{n}") for n in range(PROXIES)),
-            LocalProcess(_child(rng), state_dir, ports),
-        ]
         users = [
             HostileUser(_child(rng), platform, mallory, mallory["members"][0]),
             HostileUser(_child(rng), platform, lab, "ou_nobody_knows"),
         ]
+        written: list[str] = []
         async with trio.open_nursery() as nursery:
             await nursery.start(honest.run)
-            nursery.start_soon(HonestProxy(sink, "", []).run)
-            results: dict[str, object] = {}
-
-            async def converse() -> None:
-                results["written"] = await write_and_wait(platform, alice, honest, over)
-
-            async def command() -> None:
-                report.commands = await ask_status(state_dir, over)
-
-            async with trio.open_nursery() as inner:
-                watching = trio.CancelScope()
-                inner.start_soon(_watch_memory, daemon, report, watching)
-                inner.start_soon(converse)
-                inner.start_soon(command)
-
-                async def attack() -> None:
-                    with hostile:
-                        async with trio.open_nursery() as attackers:
-                            for one in (*others, *users):
-                                attackers.start_soon(one.run)
-                            attackers.start_soon(_drive_agent, platform, alice, lab, report)
-
-                inner.start_soon(attack)
-                await trio.sleep(seconds)
-                hostile.cancel()
-                over.set()
-                with trio.fail_after(20):
-                    while "written" not in results or not report.commands:
-                        await trio.sleep(0.02)
-                watching.cancel()
+            nursery.start_soon(HonestProxy(sink, "", turns).run)
+            nursery.start_soon(_watch_memory, daemon, report)
+            with trio.CancelScope() as hostile:
+                async with trio.open_nursery() as beside:
+                    over = trio.Event()
+                    beside.start_soon(_attack, seed, state_dir, turns, ports, report, over)
+                    for user in users:
+                        beside.start_soon(user.run)
+                    beside.start_soon(_drive_agent, platform, alice, lab, report)
+                    async with trio.open_nursery() as working:
+                        working.start_soon(write_and_wait, platform, alice, honest, over, written)
+                        working.start_soon(_ask_status, state_dir, over, report)
+                        await trio.sleep(seconds)
+                        over.set()
+                    hostile.cancel()
             nursery.cancel_scope.cancel()
-        written = results["written"]
-        assert isinstance(written, list)
         report.answered = len(written)
-        report.attacks = sum(one.attacks for one in others)
         report.acts = sum(one.acts for one in users)
         await _check(platform, daemon, written, boss)
     assert report.memory_mb * 1024 * 1024 < MEMORY_MAX, report
     return report
+
+
+async def _ask_status(state_dir: Path, over: trio.Event, report: Report) -> None:
+    report.commands = await ask_status(state_dir, over)
+
+
+async def _attack(  # a process of its own, so that nobody waits for it here
+    seed: int,
+    state_dir: Path,
+    turns: Path,
+    ports: tuple[int, ...],
+    report: Report,
+    over: trio.Event,
+) -> None:
+    arguments = [str(seed), str(state_dir), str(turns), *map(str, ports)]
+    process = await preloaded.start("tests.hostile", arguments, environment(), stdin=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        await over.wait()
+        await process.stdin.aclose()
+        counted = b""
+        async for chunk in process.stdout:
+            counted += chunk
+        report.attacks = int(counted)
+    finally:
+        process.kill()
+        with trio.move_on_after(5, shield=True):
+            await process.wait()
+            process.close()
 
 
 async def _check(platform: Platform, daemon: Daemon, written: list[str], boss: RawProxy) -> None:
@@ -136,13 +143,12 @@ async def _check(platform: Platform, daemon: Daemon, written: list[str], boss: R
     await boss.barrier()
 
 
-async def _watch_memory(daemon: Daemon, report: Report, watching: trio.CancelScope) -> None:
+async def _watch_memory(daemon: Daemon, report: Report) -> None:
     idle = resident_bytes(daemon.process.pid)
-    with watching:
-        while True:
-            grown = resident_bytes(daemon.process.pid) - idle
-            report.memory_mb = max(report.memory_mb, grown / 1024 / 1024)
-            await trio.sleep(SAMPLE_EVERY_S)
+    while True:
+        grown = resident_bytes(daemon.process.pid) - idle
+        report.memory_mb = max(report.memory_mb, grown / 1024 / 1024)
+        await trio.sleep(SAMPLE_EVERY_S)
 
 
 async def _drive_agent(platform: Platform, alice: Map, lab: Map, report: Report) -> None:

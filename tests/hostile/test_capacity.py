@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import socket
 import sys
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -12,6 +15,7 @@ import trio
 from actors.kit.descriptors import raise_limit
 from tests.kit.daemon import environment, open_daemon, open_platform
 from tests.kit.raw_proxy import Closed, Map, connect, session
+from tests.kit.sizes import NIGHTLY
 
 DESCRIPTORS = 528
 """What leaves capacity for 16 sessions beside all that is reserved."""
@@ -68,3 +72,40 @@ async def test_each_kind_of_connection_has_places_that_no_other_takes(state_dir:
         await sessions[1].barrier()
         opened = list(Path(f"/proc/{daemon.process.pid}/fd").iterdir())
         assert len(opened) < DESCRIPTORS - 100
+
+
+def connect_without_end(port: int) -> None:
+    """Be another user, and connect as fast as it goes."""
+    os.setuid(65_534)
+    held: list[socket.socket] = []
+    while True:
+        try:
+            one = socket.socket()
+            one.setblocking(False)
+            held.append(one)
+            one.connect(("127.0.0.1", port))
+        except OSError:
+            if len(held) > 400:
+                held.pop(0).close()
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not sys.platform.startswith("linux"),
+    reason="becomes another user of a Linux machine: run as root",
+)
+async def test_another_user_who_connects_without_end_keeps_nobody_out(state_dir: Path) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir) as daemon:
+        port = int(daemon.address.rpartition(":")[2])
+        flood = multiprocessing.get_context("fork").Process(
+            target=connect_without_end, args=(port,)
+        )
+        flood.start()
+        try:
+            await trio.sleep(0.3)
+            for number in range(5 if NIGHTLY else 1):
+                with trio.fail_after(20):
+                    async with session(state_dir, f"s{number}") as one:
+                        await one.barrier()
+        finally:
+            flood.kill()
+            flood.join()
