@@ -23,8 +23,12 @@ PAGES = sorted(
     ).stdout.split()
 ) or sorted((*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("actors/**/*.md")))
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-COMMAND = re.compile(r"`(larkd(?: [^`]*)?)`|^\s*(larkd [^#\n]*)", re.MULTILINE)
-NO_COMMANDS = ("larkd standing by", "larkd ready on", "larkd …")
+INLINE = re.compile(r"(?<!`)`(larkd(?: [^`\n]*)?)`")
+BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+LINE = re.compile(r"^\s*(larkd [^#\n]*)", re.MULTILINE)
+NO_COMMANDS = ("larkd standing by", "larkd ready on", "larkd …", "larkd is ")
+MEANT = {"N": "7", "ROLE": "session"}
+"""What stands for a word of the user's."""
 
 
 def anchors(page: Path) -> set[str]:
@@ -46,28 +50,48 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor in anchors(there), target
 
 
-def test_the_index_has_every_page_of_the_documentation() -> None:
-    index = ROOT / "docs" / "README.md"
-    listed = {(index.parent / target).resolve() for target in LINK.findall(index.read_text())}
-    assert set((ROOT / "docs").glob("*.md")) - {index} <= listed
+def linked(page: Path) -> set[Path]:
+    targets = (target.partition("#")[0] for target in LINK.findall(page.read_text()))
+    return {(page.parent / target).resolve() for target in targets if target}
+
+
+def test_every_page_of_the_documentation_is_reached_from_its_index() -> None:
+    reached: set[Path] = set()
+    left = [ROOT / "docs" / "README.md"]
+    while left:
+        page = left.pop()
+        reached.add(page)
+        left += [one for one in linked(page) - reached if one.suffix == ".md" and one.exists()]
+    assert set((ROOT / "docs").rglob("*.md")) <= reached
+    top = linked(ROOT / "docs" / "README.md")
+    assert set((ROOT / "docs").glob("*.md")) <= top | {ROOT / "docs" / "README.md"}
+
+
+def test_both_readmes_name_the_same_commands_of_the_chat() -> None:
+    command = re.compile(r"(?<=`)/[a-z]+")
+    english, chinese = (
+        set(command.findall((ROOT / name).read_text())) for name in ("README.md", "README.zh-CN.md")
+    )
+    assert english == chinese
 
 
 def commands() -> Iterator[str]:
     for page in PAGES:
         if page.name == "CHANGELOG.md":
             continue
-        for inline, line in COMMAND.findall(page.read_text()):
-            command = (inline or line).strip()
-            if not command.startswith(NO_COMMANDS):
-                yield command
+        text = page.read_text()
+        found = INLINE.findall(text) + [
+            line for block in BLOCK.findall(text) for line in LINE.findall(block)
+        ]
+        yield from (one.strip() for one in found if not one.startswith(NO_COMMANDS))
 
 
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_every_command_is_one(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = shlex.split(command.partition(" > ")[0].partition(" < ")[0])[1:]
+    words = [MEANT.get(word, word) for word in words]
     if words[:1] == ["daemon"] or words[:1] == ["--sandbox"]:
-        given = ["7" if word == "N" else word for word in words]
-        parse_daemon_arguments([word for word in given if word != "daemon"])
+        parse_daemon_arguments([word for word in words if word != "daemon"])
         return
     if not words:
         return

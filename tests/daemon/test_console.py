@@ -101,27 +101,34 @@ async def test_over_tls_both_are_served_with_the_certificate_of_now(
 ) -> None:
     files = made_in(tmp_path / "first")
     tls = {"certFile": str(files.cert), "keyFile": str(files.key)}
+    shown_too = tls | {"clientCaFile": str(files.ca)}
     async with (
         open_platform() as platform,
         open_daemon(
-            platform, state_dir, console={"port": 0, "tls": tls}, metrics={"port": 0, "tls": tls}
+            platform,
+            state_dir,
+            console={"port": 0, "tls": tls},
+            metrics={"port": 0, "tls": shown_too},
         ) as daemon,
     ):
         console = await output_of(state_dir, "console")
         metrics = await address_of(daemon, "metrics")
         assert console.startswith("https://")
-        for path, status in ((console, 200), (f"{metrics}/livez", 200), (f"{metrics}/", 404)):
-            assert await fetched(path, files) == status
+        assert await fetched(console, files) == 200
+        assert await fetched(f"{metrics}/livez", files, shows=files) == 200
+        with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError, httpx.ConnectError)):
+            await fetched(f"{metrics}/livez", files)  # a client shows none
         with pytest.raises(httpx.ConnectError):  # it is no other authority's
             await fetched(console, made_in(tmp_path / "second"))
         with pytest.raises(httpx.ConnectError):
-            await fetched(console, files, ssl.TLSVersion.TLSv1_2)
+            await fetched(console, files, newest=ssl.TLSVersion.TLSv1_2)
 
         renewed = made_in(tmp_path / "renewed")
         files.key.write_bytes(renewed.key.read_bytes())
         files.cert.write_bytes(renewed.cert.read_bytes())
+        files.ca.write_bytes(renewed.ca.read_bytes())
         assert await fetched(console, renewed) == 200
-        assert await fetched(f"{metrics}/livez", renewed) == 200
+        assert await fetched(f"{metrics}/livez", renewed, shows=renewed) == 200
 
 
 async def test_a_certificate_that_is_none_is_named(state_dir: Path, tmp_path: Path) -> None:
@@ -142,9 +149,15 @@ def made_in(folder: Path) -> Certificates:
 
 
 async def fetched(
-    url: str, trusted: Certificates, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+    url: str,
+    trusted: Certificates,
+    *,
+    shows: Certificates | None = None,
+    newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
 ) -> int:
     context = ssl.create_default_context(cafile=str(trusted.ca))
+    if shows is not None:
+        context.load_cert_chain(shows.cert, shows.key)
     context.maximum_version = newest
     async with httpx.AsyncClient(trust_env=False, timeout=10, verify=context) as http:
         return (await http.get(url.replace("http://", "https://"))).status_code
