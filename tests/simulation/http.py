@@ -5,6 +5,7 @@ A call is made in a task of the platform's own: that its caller gave up does not
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,9 @@ DENIED = (
     b' [{"type": "action_scope_required", "subject": "cardkit:card:write"}]}}'
 )
 ROUND_TRIP_S = 0.02
+MISSING_SCOPE = 99991672
+ERROR_CODES = {230099: 11310}
+"""What a code's message names as well."""
 
 Answered = Callable[[str, int, bytes], None]
 """``answered(path, status, content)``: the platform has answered a call."""
@@ -89,6 +93,8 @@ class Transport(httpx.AsyncBaseTransport):
                     429, stream=httpx.ByteStream(REFUSED), headers={"x-ogw-ratelimit-reset": "1"}
                 )
             )
+        elif fault is not None and kind == "code":
+            answer.set(_refusal(fault.code))
         elif kind == "denied":
             answer.set(httpx.Response(400, stream=httpx.ByteStream(DENIED)))
         elif kind != "hangs":
@@ -106,6 +112,13 @@ class Transport(httpx.AsyncBaseTransport):
                     answer.set(again)
                 case _:
                     answer.set(response)
+
+
+def _refusal(code: int) -> httpx.Response:
+    problem: dict[str, Any] = {"code": code, "msg": f"injected; ErrCode: {ERROR_CODES.get(code)}"}
+    if code == MISSING_SCOPE:
+        return httpx.Response(400, stream=httpx.ByteStream(DENIED))
+    return httpx.Response(400, stream=httpx.ByteStream(json.dumps(problem).encode()))
 
 
 async def call(site: Site, request: httpx.Request, body: bytes) -> tuple[httpx.Response, bytes]:

@@ -24,6 +24,7 @@ HttpFaultKind = Literal[
     "late",
     "refused",
     "denied",
+    "code",
 ]
 HTTP_FAULTS: Final[tuple[HttpFaultKind, ...]] = (
     "slow",
@@ -138,7 +139,9 @@ class BadHttp(Action, frozen=True, kw_only=True):
     seconds: float
     calls: int
     part: str
-    """Only calls with this in their path; empty: all."""
+    """Only calls in whose path this expression is found; empty: all."""
+    code: int = 0
+    """What the platform answers instead of doing it (of kind ``code``)."""
 
 
 class Crash(Action, frozen=True, kw_only=True):
