@@ -171,7 +171,8 @@ class CardPresenter:
         """Close the entry of the card before: what followed it is sent, or noted elsewhere."""
         if self._held is not None:
             entity, outcome = self._held
-            await entity.close(outcome)
+            if not self._ends.closes(entity, outcome):
+                await entity.close(outcome)
             self._held = None
 
     # ── what to show ────────────────────────────────────────────────────────
@@ -223,7 +224,7 @@ class CardPresenter:
             ended = await entity.end_as(view, within_s=END_FIRST_S)
             sure = entity.plan.read == ("", True)
             if not ended:
-                self._ends.add(entity, view)
+                self._ends.add(entity, view, "lost")
         if ended:
             await entity.close("lost")
         await self._refused(sent, sure=sure)
@@ -291,7 +292,11 @@ class CardPresenter:
         if isinstance(verdict, Lost) or self._too_late():
             lost = verdict if isinstance(verdict, Lost) else Lost(reason=repr(outcome), gone=False)
             log.warning("feishu.card.lost", **entity.ids(), reason=lost.reason[:300])
-            if lost.gone:
+            if isinstance(verdict, Lost):
+                # Also one that is gone: it may be there after all, and look as if more came.
+                text = entity.plan.read[0]
+                view = view_sealed(self._turn, self._style, text, with_panels=True)
+                self._ends.add(entity, view)
                 self._held = entity, "lost"
             await self._continue_as_messages(lost.reason, lost.missing)
             return

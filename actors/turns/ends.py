@@ -1,4 +1,8 @@
-"""Cards that may have been sent, brought to their end beside the messages that replace them."""
+"""Cards that are over before their turn, brought to their end beside the messages that follow.
+
+One that may have been sent, one that lost its scope, one that the platform says is gone:
+whatever it shows, it is not to look as if something came.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ from typing import Final
 
 import structlog
 import trio
+from msgspec import Struct
 
+from actors.messages import journal
 from actors.turns.entity import CardEntity
 from protocol.cards.card import View
 
@@ -16,20 +22,42 @@ END_WITHIN_S: Final = 300.0
 log = structlog.get_logger()
 
 
+class _End(Struct):
+    entity: CardEntity
+    view: View
+    close_as: journal.CardOutcome | None
+    """How its entry is closed when it has ended; None: somebody else does that."""
+
+
 class CardEnds:
-    """The cards of one turn that are to end as they are, without its text."""
+    """The cards of one turn that are to end without it."""
 
     def __init__(self) -> None:
-        self._open: dict[CardEntity, View] = {}
-        self._new: list[CardEntity] = []
+        self._open: list[_End] = []
+        self._new: list[_End] = []
+        self._left: list[CardEntity] = []
         self._added = trio.Event()
         self._settled = trio.Event()
 
-    def add(self, entity: CardEntity, view: View) -> None:
+    def add(
+        self, entity: CardEntity, view: View, close_as: journal.CardOutcome | None = None
+    ) -> None:
         """Bring *entity* to *view* from now on."""
-        self._open[entity] = view
-        self._new.append(entity)
+        end = _End(entity, view, close_as)
+        self._open.append(end)
+        self._new.append(end)
         self._added.set()
+
+    def closes(self, entity: CardEntity, outcome: journal.CardOutcome) -> bool:
+        """Take over the closing of an entry, for a card that has not ended yet.
+
+        False: it has ended, and can be closed.
+        """
+        for end in self._open:
+            if end.entity is entity:
+                end.close_as = outcome
+                return True
+        return entity in self._left
 
     async def run(self) -> None:
         """Try for five minutes with each; for ever, until cancelled."""
@@ -49,13 +77,15 @@ class CardEnds:
     async def finish(self) -> None:
         """Try with all that are left, side by side; the caller sets the deadline."""
         async with trio.open_nursery() as nursery:
-            for entity in tuple(self._open):
-                nursery.start_soon(self._end, entity)
+            for end in self._open:
+                nursery.start_soon(self._end, end)
 
-    async def _end(self, entity: CardEntity) -> None:
-        if await entity.end_as(self._open[entity], within_s=END_WITHIN_S):
-            await entity.close("lost")
-        else:
+    async def _end(self, end: _End) -> None:
+        entity = end.entity
+        if not await entity.end_as(end.view, within_s=END_WITHIN_S):
+            self._left.append(entity)
             log.warning("feishu.card.left_for_repair", **entity.ids())
-        del self._open[entity]
+        elif end.close_as is not None:
+            await entity.close(end.close_as)
+        self._open.remove(end)
         self._settled.set()

@@ -21,6 +21,7 @@ from protocol.ids import CardId, MessageId, idempotency_key
 from protocol.platform.outcomes import (
     Gone,
     MessageSent,
+    MissingScope,
     NoAnswer,
     Outcome,
     Rejected,
@@ -43,6 +44,8 @@ APIS: Final[dict[CallName, gateway.Api]] = {
     "settings": gateway.Api.CARD_SETTINGS,
 }
 CALLS: Final = {api: call for call, api in APIS.items()}
+SCOPE_AGAIN_S: Final = 10.0
+"""An admin who was sent the page may have granted what was missing."""
 
 STALENESS: Final = metrics.histogram(
     "larkd_card_staleness_seconds",
@@ -132,9 +135,12 @@ class CardEntity:
                 self.plan.accepted(step, trio.current_time())
                 continue
             verdict = self.plan.failed(step, outcome, trio.current_time())
-            if not isinstance(verdict, Wait):
+            if isinstance(verdict, Wait):
+                await trio.sleep(verdict.seconds)
+            elif isinstance(outcome, MissingScope):
+                await trio.sleep(SCOPE_AGAIN_S)
+            else:
                 return isinstance(outcome, Gone)
-            await trio.sleep(verdict.seconds)
         return False
 
     async def note(self, text: str, panels: bytes) -> None:

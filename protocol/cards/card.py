@@ -127,9 +127,9 @@ def view_running(turn: Turn, style: Style, now: float) -> View:
     return _view(turn, style, answer, _footer(turn, style, now), with_panels=True, final=final)
 
 
-def view_sealed(turn: Turn, style: Style, text: str) -> View:
+def view_sealed(turn: Turn, style: Style, text: str, *, with_panels: bool = False) -> View:
     """What a full card shows, whose text goes on below."""
-    return _view(turn, style, text, strings.FOOTER_SEALED, with_panels=False, final=True)
+    return _view(turn, style, text, strings.FOOTER_SEALED, with_panels=with_panels, final=True)
 
 
 def view_repaired(

@@ -312,6 +312,39 @@ async def test_a_card_that_was_sent_without_an_answer_ends_too(autojump_clock: M
         assert set(world.ledger.values()) == {"lost"}
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Gone(code=200740, message="no such card"),
+        MissingScope(code=99991672, message="", scopes=("cardkit:card:write",), grant_url="u"),
+    ],
+)
+async def test_a_card_that_was_given_up_ends_all_the_same_when_it_can(
+    autojump_clock: MockClock, refusal: Outcome
+) -> None:
+    """It may be there although the platform has said it is gone; a scope may come back."""
+    left: list[Outcome] = []
+
+    def script(operation: gateway.Operation) -> Outcome | None:
+        return left.pop() if left and isinstance(operation, CARD_UPDATES) else None
+
+    async with open_world(script) as world, trio.open_nursery() as nursery:
+        nursery.start_soon(world.show)
+        await trio.sleep(1)
+        await world.say("read on the card; ")
+        await trio.sleep(0.8)
+        left.append(refusal)
+        await world.say("and this below\n\n")
+        await trio.sleep(15)
+        assert world.is_final(), "while its turn goes on"
+        assert world.answer() == "read on the card; "
+        assert world.footer() == "Continued below"
+        await world.end()
+        await trio.sleep(2)
+        assert "and this below\n\n" in world.texts()
+        assert world.ledger == {CardId("card1"): "lost"}
+
+
 async def test_a_card_that_may_have_been_sent_ends_beside_the_messages_that_replace_it(
     autojump_clock: MockClock,
 ) -> None:
