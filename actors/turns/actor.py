@@ -65,8 +65,12 @@ async def show_turn(
     peers: Peers,
 ) -> None:
     """Run one turn from its opening to its accepted end."""
-    with IN_FLIGHT.track_inprogress():
-        await _TurnActor(opening, lane_tx, peers).run(inbox)
+    peers.showing.add(opening.turn_id)
+    try:
+        with IN_FLIGHT.track_inprogress():
+            await _TurnActor(opening, lane_tx, peers).run(inbox)
+    finally:
+        peers.showing.discard(opening.turn_id)
 
 
 class _TurnActor:

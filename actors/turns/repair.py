@@ -45,15 +45,15 @@ async def repair_cards(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Repair every card that an earlier run left open, and take away its Typing marks.
+    """Repair every card that an earlier run of the turns left open, and take away its Typing marks.
 
     Return when all are done or given up.
 
     Started when they are done, or after 3 s: a platform that is away does not keep
     the daemon from starting.
     """
-    # A card of this run has an actor of its own.
-    entries = [entry for entry in await _open_cards(peers) if entry.term != peers.term]
+    # Also of this daemon: where lanes were cut in the middle of a call that hung.
+    entries = [entry for entry in await _open_cards(peers) if entry.turn_id not in peers.showing]
     at_once = trio.CapacityLimiter(AT_ONCE_MAX)
     async with trio.open_nursery() as nursery:
         finished = trio.Event()
@@ -73,12 +73,16 @@ async def _start_soon_enough(finished: trio.Event, task_status: trio.TaskStatus[
 
 async def finish_crashed(opening: TurnOpening, peers: Peers) -> None:
     """Bring the cards of a turn whose actor crashed to their end, within the budget."""
-    with peers.cleanup.shielded():
-        at_once = trio.CapacityLimiter(AT_ONCE_MAX)
-        async with trio.open_nursery() as nursery:
-            for entry in await _open_cards(peers):
-                if entry.turn_id == opening.turn_id:
-                    nursery.start_soon(_repair, entry, peers, at_once)
+    peers.showing.add(opening.turn_id)
+    try:
+        with peers.cleanup.shielded():
+            at_once = trio.CapacityLimiter(AT_ONCE_MAX)
+            async with trio.open_nursery() as nursery:
+                for entry in await _open_cards(peers):
+                    if entry.turn_id == opening.turn_id:
+                        nursery.start_soon(_repair, entry, peers, at_once)
+    finally:
+        peers.showing.discard(opening.turn_id)
 
 
 async def _open_cards(peers: Peers) -> tuple[journal.LedgerEntry, ...]:
