@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 from tests.simulation.plan import (
     CHATS,
@@ -16,6 +16,7 @@ from tests.simulation.plan import (
     Crash,
     Crowd,
     CutPlatform,
+    Decide,
     Detach,
     Die,
     DropAll,
@@ -23,6 +24,8 @@ from tests.simulation.plan import (
     HandOver,
     HttpFaultKind,
     Leave,
+    Recall,
+    Send,
     SlowJournal,
     Visit,
     Write,
@@ -241,6 +244,60 @@ def platform_comes_and_goes(chance: random.Random, at: float) -> list[Action]:
     return actions
 
 
+def permission_under_way(chance: random.Random, at: float) -> list[Action]:
+    """A request for permission is open while somebody presses, the process ends, or all is slow."""
+    chat = chance.choice(CHATS)
+    decide_at = _after(at, chance.uniform(0.1, 4.0))
+    actions: list[Action] = [
+        Write(at=at, chat=chat, text="careful"),
+        Decide(at=decide_at, option=chance.randrange(2)),
+        Decide(at=_after(decide_at, chance.choice((0.0, 0.5))), option=chance.randrange(2)),
+    ]
+    near = _after(decide_at, chance.uniform(-0.5, 0.3))
+    match chance.randrange(5):
+        case 0:
+            actions.append(Die(at=near, steps=chance.randrange(60), down_s=0.0))
+        case 1:
+            actions.append(Leave(at=near, down_s=0.0))
+        case 2:
+            actions.append(Crash(at=near, actor=0, steps=0, named="approvals"))
+        case 3:
+            actions.append(Write(at=near, chat=chat, text="stop"))
+        case _:
+            seconds, batches = chance.choice((0.5, 1.5, 4.5)), chance.randrange(1, 4)
+            actions.append(SlowJournal(at=near, seconds=seconds, batches=batches))
+    return actions
+
+
+def pictures_under_way(chance: random.Random, at: float) -> list[Action]:
+    """What messages carry is slow to come, while text follows and the process may end."""
+    chat = chance.choice(CHATS)
+    actions: list[Action] = [
+        BadHttp(
+            at=_after(at, -0.01),
+            kind=chance.choice(("slow", "hangs", "lost before", "late")),
+            seconds=chance.choice((0.5, 3.0, 9.0)),
+            calls=chance.randrange(1, 4),
+            part="resources",
+        )
+    ]
+    for number in range(chance.randrange(1, 4)):
+        kind: Literal["image", "file"] = chance.choice(("image", "file"))
+        actions.append(Send(at=_after(at, number * 0.4), chat=chat, kind=kind))
+    text_at = _after(at, chance.uniform(0.1, 3.0))
+    actions.append(Write(at=text_at, chat=chat, text="prompt"))
+    match chance.randrange(4):
+        case 0:
+            actions.append(Die(at=text_at, steps=chance.randrange(100), down_s=0.5))
+        case 1:
+            actions.append(Crash(at=text_at, actor=0, steps=0, named="intake"))
+        case 2:
+            actions.append(Recall(at=text_at, which=-2))
+        case _:
+            pass
+    return actions
+
+
 COMPOUNDS: Final[tuple[Compound, ...]] = (
     slow_commit_while_offering,
     slow_commit_while_offering,
@@ -255,4 +312,6 @@ COMPOUNDS: Final[tuple[Compound, ...]] = (
     stop_without_a_card,
     end_in_the_middle_of_calls,
     platform_comes_and_goes,
+    permission_under_way,
+    pictures_under_way,
 )

@@ -35,6 +35,8 @@ class Ending(Struct, frozen=True, kw_only=True):
     expected: list[str]
     agents_at_most: int
     unexpected: list[str]
+    carried: set[str]
+    """Messages that were part of a prompt that was given to a session."""
     is_disturbed: bool
     """Whether an actor crashed or a process ended before the rest."""
 
@@ -49,6 +51,7 @@ def violations(ending: Ending) -> list[str]:
         *_commands(ending),
         *_stops(ending),
         *_cards(ending),
+        *_requests(ending),
         *_text(ending),
         *_marks(ending),
         *_sessions(ending),
@@ -68,6 +71,7 @@ def _rows(ending: Ending) -> Iterator[str]:
         rows = db.execute("SELECT event_id, state FROM inbound WHERE kind = 'message'").fetchall()
         open_cards = db.execute("SELECT count(*) FROM card WHERE closed_at IS NULL").fetchone()[0]
         typing = db.execute("SELECT count(*) FROM typing").fetchone()[0]
+        requests = db.execute("SELECT count(*) FROM approval").fetchone()[0]
     states = dict(rows)
     if len(states) != len(rows):
         yield "an event has two rows"
@@ -80,12 +84,19 @@ def _rows(ending: Ending) -> Iterator[str]:
             yield f"{name} was accepted and is not in the journal"
         elif state in {"received", "ready", "offered"}:
             yield f"{name} is {state} at rest"
-        is_prompt = sent["text"].startswith(PROMPTS)
-        over = event in delivered or sent["message_id"] in answered or sent["recalled"]
+        is_prompt = sent["text"].startswith((*PROMPTS, "image", "file"))
+        over = (
+            event in delivered
+            or sent["message_id"] in ending.carried
+            or sent["message_id"] in answered
+            or sent["recalled"]
+        )
         if is_prompt and not over and not _may_be_dropped(ending):
             yield f"{name} was accepted, and neither delivered nor answered"
     if open_cards:
         yield f"{open_cards} cards are open in the ledger at rest"
+    if requests:
+        yield f"{requests} requests for permission are in the ledger at rest"
     if typing:
         yield f"{typing} Typing marks are in the ledger at rest"
 
@@ -180,6 +191,13 @@ def _cards(ending: Ending) -> Iterator[str]:
     for card in ending.state["cards"]:
         if card["streaming"] and card["message_id"] is not None:
             yield f"card {card['card_id']} is left streaming"
+
+
+def _requests(ending: Ending) -> Iterator[str]:
+    """No request for permission can be pressed any more when its turn is over."""
+    for message in _from_bot(ending):
+        if '"option_0"' in message["content"]:
+            yield f"a request for permission is left open in {message['chat_id']}"
 
 
 def _text(ending: Ending) -> Iterator[str]:

@@ -16,12 +16,17 @@ Map = dict[str, Any]
 GONE = (Closed, OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError)
 MANNERS = ("once", "once", "once", "once", "twice", "wrong", "late", "never")
 ROLES: dict[str, tuple[str, list[str]]] = {
-    "boss": ("dispatcher", ["turns", "cancel"]),
-    "mate": ("session", ["turns", "cancel"]),
+    "boss": ("dispatcher", ["turns", "cancel", "permission"]),
+    "mate": ("session", ["turns", "cancel", "permission"]),
     "pal": ("session", ["turns"]),
     "talker": ("session", []),
     "watch": ("observer", []),
 }
+OPTIONS = (
+    {"id": "yes", "label": "Allow", "kind": "allow_once"},
+    {"id": "no", "label": "Reject", "kind": "reject_once"},
+)
+VERDICT_WITHIN_S = 20.0
 WORDS = ("Well", " then", ": the", " *answer*", " is\n\n", "- one\n", "- `two`\n", "done.")
 
 
@@ -36,6 +41,8 @@ class Stage(Protocol):
     def note(self, what: str, /, **fields: Any) -> None: ...
     def delivered(self, one: Delivered) -> None: ...
     def settled(self, event: str) -> None: ...
+    def given(self, message_ids: list[str], paths: list[str]) -> None: ...
+    def broke(self, text: str) -> None: ...
 
 
 class Peer:
@@ -54,6 +61,7 @@ class Peer:
         self._answers: dict[int, trio.MemorySendChannel[Map]] = {}
         self._turns: dict[str, trio.CancelScope] = {}
         self._cancelled: set[str] = set()
+        self._verdicts: dict[str, trio.Event] = {}
         self._owed: list[Map] = []  # deliveries it has not acked, until all is calm
 
     async def run(self) -> None:
@@ -94,11 +102,22 @@ class Peer:
                 self._stage.note(
                     "deliver",
                     session=self.name,
-                    message=message["content"],
+                    message=message["content"].splitlines()[0],
                     attempt=attempt,
                 )
                 self._stage.delivered(Delivered(self.name, event, attempt, message["lease_epoch"]))
+                self._stage.given(
+                    message["meta"].get("message_ids", "").split(","),
+                    [one["path"] for one in message["attachments"] if one["path"]],
+                )
                 nursery.start_soon(self._handle, message)
+            case "permission_verdict":
+                self._stage.note("verdict", session=self.name, outcome=message["outcome"])
+                decided = self._verdicts.get(message["request_id"])
+                if decided is None or decided.is_set():
+                    self._stage.broke(f"{message['request_id']} was decided twice, or never asked")
+                else:
+                    decided.set()
             case "cancel":
                 self._stage.note("cancel", session=self.name)
                 self._cancelled.add(message["turn_id"])
@@ -110,7 +129,7 @@ class Peer:
 
     async def _handle(self, deliver: Map) -> None:
         event, attempt = deliver["event_id"], deliver["attempt"]
-        name = str(deliver["content"])
+        name = str(deliver["content"]).splitlines()[0]
         chance = random.Random(f"{self._stage.seed} {self.name} {name} {attempt}")
         manner = "once" if self._stage.calm else chance.choice(MANNERS)
         try:
@@ -166,6 +185,8 @@ class Peer:
             self._turns[turn_id] = scope
             try:
                 await self._send(t="delta", turn_id=turn_id, text=head)
+                if str(deliver["content"]).startswith("careful"):
+                    await self._ask_permission(turn_id)
                 for _ in range(words):
                     await trio.sleep(
                         chance.choice((0.4, 0.7) if is_long else (0.0, 0.02, 0.4, 2.0))
@@ -182,6 +203,25 @@ class Peer:
         await self.tool("feishu_channel_status")
         if turn_id not in self._cancelled:  # what comes after it is dropped
             self._stage.expected[turn_id] = (began, head)
+
+    async def _ask_permission(self, turn_id: str) -> None:
+        """Ask, and wait for the verdict; after a while it is no longer needed."""
+        if "permission" not in ROLES.get(self.name, ("", ["permission"]))[1]:
+            return
+        request_id = f"request {turn_id}"
+        decided = self._verdicts[request_id] = trio.Event()
+        await self._send(
+            t="permission_request",
+            request_id=request_id,
+            turn_id=turn_id,
+            title="Run a command",
+            detail="make",
+            options=OPTIONS,
+        )
+        with trio.move_on_after(VERDICT_WITHIN_S):
+            await decided.wait()
+            return
+        await self._send(t="permission_closed", request_id=request_id, reason="decided elsewhere")
 
     # ── tools ───────────────────────────────────────────────────────────────
 

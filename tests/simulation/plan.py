@@ -10,8 +10,9 @@ from typing import Final, Literal
 from msgspec import Struct
 
 SESSIONS: Final = ("boss", "mate", "pal", "talker")
-PROMPTS: Final = ("prompt", "long")
-"""Texts that go to a session, each with its number; a long one has a long turn."""
+PROMPTS: Final = ("prompt", "long", "careful")
+"""Texts that go to a session, each with its number; a long one has a long turn, in a careful
+one the session asks for permission."""
 CHATS: Final = ("Alice", "Bob", "Team")
 
 HttpFaultKind = Literal[
@@ -50,6 +51,23 @@ class Write(Action, frozen=True, kw_only=True):
 
     chat: str
     text: str
+
+
+class Send(Action, frozen=True, kw_only=True):
+    """A person sends a picture, or a file."""
+
+    chat: str
+    kind: Literal["image", "file"]
+
+
+class Comment(Action, frozen=True, kw_only=True):
+    """A person mentions the bot in a document."""
+
+
+class Decide(Action, frozen=True, kw_only=True):
+    """A person presses a button of the newest request for permission that is open."""
+
+    option: int
 
 
 class Recall(Action, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import random
 import re
@@ -53,6 +54,9 @@ NEVER_S: Final = 100_000.0
 CRASH_TAKES_S: Final = 120.0
 """How long a crash may have consequences: restarts, and what they wait for."""
 CRASHES: Final = {"actor.ended", "turn.crashed", "lane.crashed", "agent.crashed"}
+TWO_ACCOUNTS_SHARE: Final = 0.25
+"""Of the seeds; Bob talks to the second app then."""
+SECOND_APP: Final = ("cli_5ec0000123456789", "second-secret")
 GOES_ON_S: Final = 8.0
 """After the last action, at most, before all is healed."""
 STEPS_MAX: Final = 3_000_000
@@ -104,6 +108,11 @@ class Run:
         self.calmed = trio.Event()
         self._cuts_at_rest = self.chance.random() < 0.5
         self._backlog = 0
+        self._two_accounts = self.chance.random() < TWO_ACCOUNTS_SHARE
+        self.carried: set[str] = set()
+        """Messages that were part of a prompt that was given to a session."""
+        self.paths: set[str] = set()
+        """Files that sessions were given."""
         self._visitors = 0
         self._crashes_at: list[float] = []
         self.disturbed_at = -1.0
@@ -151,6 +160,13 @@ class Run:
 
     def settled(self, event: str) -> None:
         self.watch.settled(event)
+
+    def given(self, message_ids: list[str], paths: list[str]) -> None:
+        self.carried |= {*message_ids}
+        self.paths |= {*paths}
+
+    def broke(self, text: str) -> None:
+        self._break(text)
 
     @contextmanager
     def logging(self) -> Iterator[None]:
@@ -264,7 +280,10 @@ class Run:
 
     async def main(self) -> None:
         settings = PlatformSettings(
-            reconnect_interval_s=1, reconnect_nonce_s=0, enforce_limits=False
+            reconnect_interval_s=1,
+            reconnect_nonce_s=0,
+            enforce_limits=False,
+            more_apps=(SECOND_APP,) if self._two_accounts else (),
         )
         clock = Clock(wall_ns=lambda: now_ms() * 1_000_000)
         async with open_sandbox(settings, clock=clock, rng=random.Random(self.seed)) as sandbox:
@@ -280,7 +299,9 @@ class Run:
                 ) as self._http:
                     self._chats = {
                         "Alice": await self._chat("p2p", "Alice"),
-                        "Bob": await self._chat("p2p", "Bob"),
+                        "Bob": await self._chat(
+                            "p2p", "Bob", SECOND_APP[0] if self._two_accounts else None
+                        ),
                         "Team": await self._chat("group", "Team"),
                     }
                     self._prepare()
@@ -294,6 +315,10 @@ class Run:
             self._state, lambda _bytes: "".join(mint.choices("abcdefgh", k=43))
         )
         app = self._sandbox.settings
+        accounts = {
+            "default": {"appId": app.app_id, "appSecret": app.app_secret},
+            "second": {"appId": SECOND_APP[0], "appSecret": SECOND_APP[1]},
+        }
         raw = msgspec.json.decode(
             configuration(
                 BASE_URL,
@@ -301,6 +326,7 @@ class Run:
                 app.app_secret,
                 allowFrom=[one for chat in self._chats.values() for one in chat["members"]],
                 admins=self._chats["Alice"]["members"],
+                **({"accounts": accounts} if self._two_accounts else {}),
                 agents={"coder": {"command": ["true"], "cwd": "/tmp"}},  # noqa: S108  # any directory
             )
         )
@@ -348,16 +374,19 @@ class Run:
             agents_at_most=self._agents_at_most,
             unexpected=self.unexpected,
             is_disturbed=self.disturbed_at > 0,
+            carried=self.carried,
         )
         self.broken += violations(ending)
 
-    async def _chat(self, kind: str, name: str) -> Map:
+    async def _chat(self, kind: str, name: str, app_id: str | None = None) -> Map:
         for chat in (await self._get("state"))["chats"]:
             if chat["type"] == kind and chat["name"] == name:
                 found: Map = chat
                 return found
         user = await self._post("users", name=name)
-        made: Map = await self._post("chats", type=kind, name=name, members=[user["open_id"]])
+        made: Map = await self._post(
+            "chats", type=kind, name=name, members=[user["open_id"]], app_id=app_id
+        )
         return made
 
     async def _get(self, path: str) -> Any:
@@ -475,6 +504,12 @@ class Run:
         match action:
             case plans.Write(chat=chat, text=text):
                 await self._write(chat, text)
+            case plans.Send(chat=chat, kind=kind):
+                await self._send(chat, kind)
+            case plans.Comment():
+                await self._post("comment", text="is this right?")
+            case plans.Decide(option=option):
+                await self._decide(option)
             case plans.Recall(which=which) if self._sent:
                 sent = self._sent[which % len(self._sent)]
                 sent["recalled"] = True
@@ -560,6 +595,33 @@ class Run:
         )
         entry.update(event_id=sent["event_id"], message_id=sent["message_id"])
         self._events.add(sent["event_id"])
+
+    async def _send(self, chat: str, kind: str) -> None:
+        data = base64.b64encode(kind.encode() * 100).decode()
+        key = (await self._post("upload", kind=kind, base64=data))["key"]
+        content = {f"{kind}_key": key} | ({"file_name": "notes.txt"} if kind == "file" else {})
+        place = self._chats[chat]
+        text = kind if place["type"] == "p2p" else f"unmentioned {kind}"
+        entry = {"text": text, "chat": chat, "recalled": False, "event_id": "", "message_id": ""}
+        self._sent.append(entry)
+        place = self._chats[chat]
+        sent = await self._post(
+            "send",
+            chat_id=place["chat_id"],
+            message_type=kind,
+            content=msgspec.json.encode(content).decode(),
+        )
+        entry.update(event_id=sent["event_id"] or "", message_id=sent["message_id"])
+        if sent["event_id"]:
+            self._events.add(sent["event_id"])
+
+    async def _decide(self, option: int) -> None:
+        for message in reversed((await self._get("state"))["messages"]):
+            if message["msg_type"] == "interactive" and f'"option_{option}"' in message["content"]:
+                await self._post(
+                    "click", message_id=message["message_id"], element_id=f"option_{option}"
+                )
+                return
 
     async def _press(self) -> None:
         cards = [card for card in (await self._get("state"))["cards"] if card["streaming"]]

@@ -18,8 +18,10 @@ from tests.simulation.plan import (
     Action,
     Attach,
     BadHttp,
+    Comment,
     Crash,
     CutPlatform,
+    Decide,
     Detach,
     Die,
     DropAll,
@@ -30,6 +32,7 @@ from tests.simulation.plan import (
     Press,
     PushAgain,
     Recall,
+    Send,
     SlowJournal,
     Write,
 )
@@ -49,6 +52,14 @@ COMMANDS: Final = (
     "/use pal",
     "/new coder",
     "/pair",
+    "/new coder",
+    "/close coder",
+    "/use -",
+    "/why",
+    "/replymode final",
+    "/mode",
+    "/commands",
+    "/cancel",
 )
 
 
@@ -77,11 +88,20 @@ def _some(chance: random.Random, at: float) -> list[Action]:
             )
             for number in range(chance.choice((1, 1, 2, 4)))
         ]
-    if kind < 0.52:
+    if kind < 0.43:
+        return [_beside_text(chance, at)]
+    if kind < 0.54:
         return [Attach(at=at, session=chance.choice(SESSIONS))]
     if kind < 0.74:
         return [_peer_trouble(chance, at)]
     return [_trouble(chance, at)]
+
+
+def _beside_text(chance: random.Random, at: float) -> Action:
+    kind = chance.random()
+    if kind < 0.5:
+        return Send(at=at, chat=chance.choice(CHATS), kind=chance.choice(("image", "file")))
+    return Comment(at=at) if kind < 0.7 else Decide(at=at, option=chance.randrange(2))
 
 
 def _text(chance: random.Random) -> str:
@@ -90,7 +110,9 @@ def _text(chance: random.Random) -> str:
         return chance.choice(COMMANDS)
     if kind < 0.38:
         return "stop"
-    return "long" if kind < 0.5 else "prompt"
+    if kind < 0.46:
+        return "careful"
+    return "long" if kind < 0.56 else "prompt"
 
 
 def _peer_trouble(chance: random.Random, at: float) -> Action:
