@@ -114,8 +114,10 @@ def _order(ending: Ending) -> Iterator[str]:
     newest: dict[str, int] = {}
     met: set[str] = set()
     for one in ending.history:
-        if not isinstance(one, Delivered) or one.event in met or one.event not in received:
+        if not isinstance(one, Delivered) or one.event in met:
             continue
+        if one.event not in chat_of or one.event not in received:
+            continue  # a comment
         met.add(one.event)
         chat, row = chat_of[one.event], received[one.event]
         if chat not in moved and row < newest.get(chat, 0):
@@ -201,9 +203,8 @@ def _requests(ending: Ending) -> Iterator[str]:
 
 
 def _text(ending: Ending) -> Iterator[str]:
-    shown = json.dumps(ending.state["cards"], ensure_ascii=False) + json.dumps(
-        [one["content"] for one in _from_bot(ending)], ensure_ascii=False
-    )
+    shown = json.dumps([ending.state["cards"], ending.state["comments"]], ensure_ascii=False)
+    shown += json.dumps([one["content"] for one in _from_bot(ending)], ensure_ascii=False)
     for head in ending.expected:
         if head.strip() not in shown:
             yield f"the text of a turn is shown nowhere: {head.strip()}"

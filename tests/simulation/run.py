@@ -108,6 +108,7 @@ class Run:
         self.calmed = trio.Event()
         self._cuts_at_rest = self.chance.random() < 0.5
         self._backlog = 0
+        self._comments: list[str] = []
         self._two_accounts = self.chance.random() < TWO_ACCOUNTS_SHARE
         self.carried: set[str] = set()
         """Messages that were part of a prompt that was given to a session."""
@@ -507,7 +508,8 @@ class Run:
             case plans.Send(chat=chat, kind=kind):
                 await self._send(chat, kind)
             case plans.Comment():
-                await self._post("comment", text="is this right?")
+                made = await self._post("comment", text="is this right?")
+                self._comments.append(made["comment_id"])
             case plans.Decide(option=option):
                 await self._decide(option)
             case plans.Recall(which=which) if self._sent:
@@ -664,6 +666,9 @@ class Run:
             self.broken.append(f"no rest within {REST_WITHIN_S:g} s: {self._summary(status)}")
         await trio.sleep(30)
         self._at_rest = await self._get("state")
+        self._at_rest["comments"] = [
+            await self._get(f"documents/doxcnSandbox/comments/{one}") for one in self._comments
+        ]
         status, attached = await self._status() or status, sorted(self._peers)
         self._leaving = True
         self._serving = trio.Event()

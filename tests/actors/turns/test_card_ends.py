@@ -560,13 +560,21 @@ async def test_a_card_of_more_than_127_terms_ago_counts_as_gone(autojump_clock: 
         assert world.ledger[entry.card_id] == "lost"
 
 
-async def test_a_card_of_this_run_is_left_to_its_actor(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("is_shown", [False, True])
+async def test_a_card_of_this_run_is_repaired_unless_it_has_an_actor(
+    autojump_clock: MockClock, is_shown: bool
+) -> None:
+    """Lanes that ended in the middle of a call that hung leave one, and run again."""
     async with open_world() as world:
         entry = await crash(world)
         world.entries[entry.card_id] = entry
+        world.ledger.pop(entry.card_id, None)
+        if is_shown:
+            world.peers.showing.add(entry.turn_id)
         before = len(world.tried)
         await repair_cards(world.peers)
-        assert len(world.tried) == before
+        assert (len(world.tried) > before) is not is_shown
+        assert world.ledger.get(entry.card_id) == (None if is_shown else "aborted")
 
 
 # ── the Typing mark ─────────────────────────────────────────────────────────
