@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 
+from actors.kit.outbox import OutboxFull
 from actors.kit.tls import OF_THEIR_AUTHORITY, TlsRefused
 from actors.proxies.endpoint import Endpoint, another_serves
 from actors.proxies.errors import (
@@ -20,7 +21,7 @@ from actors.proxies.errors import (
     Replaced,
     StandingBy,
 )
-from actors.proxies.outgoing import Congested, Outgoing
+from actors.proxies.outgoing import Outgoing
 from actors.proxies.settings import ProxySettings
 from actors.proxies.turn import Turn
 from protocol.errors import RemoteProtocolError
@@ -127,7 +128,7 @@ class Link:
         if not self.over:
             try:
                 await self._outgoing.put(message)
-            except Congested as full:
+            except OutboxFull as full:
                 raise Disconnected("larkd takes nothing any more") from full
         if self.over:
             await trio.lowlevel.checkpoint()
@@ -200,7 +201,7 @@ class Link:
 
     def _send_nowait(self, message: wire.FromProxy) -> None:
         if not self.over:
-            with suppress(Congested):
+            with suppress(OutboxFull):
                 self._outgoing.put_nowait(message)
 
     async def flush(self) -> None:
