@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import sqlite3
 import statistics
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from typing import Any
 
 import trio
 
-from actors.journal import JournalOpened, SqliteStore, Store, problems_of, run, sqlite_store
+from actors.journal import JournalOpened, SqliteStore, problems_of, run, sqlite_store
 from actors.kit.mailbox import Reply, ask
 from actors.messages import journal
 from protocol.ids import (
@@ -39,8 +38,6 @@ from protocol.ids import (
     SessionId,
 )
 from protocol.routing.delivery import Prompt, RowState
-from tests.actors.journal.stores import on_postgres
-from tests.kit import postgres
 
 MAILBOX_MESSAGES = 256
 ANSWER_WITHIN_S = 30.0
@@ -226,68 +223,6 @@ def start_up(path: Path) -> float:
     return took
 
 
-# ── both stores, and what a commit costs by itself ──────────────────────────
-
-
-def bare_commit(path: Path, commits: int = 200) -> float:
-    """Return microseconds of one commit of the same row in SQLite, with nothing around it."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("CREATE TABLE row (event_id TEXT PRIMARY KEY, payload BLOB)")
-        rows = [(f"{number}", CHANCE.randbytes(PAYLOAD_BYTES)) for number in range(commits)]
-        began = time.perf_counter()
-        for row in rows:
-            db.execute("INSERT INTO row VALUES (?, ?)", row)
-        return (time.perf_counter() - began) * 1e6 / commits
-
-
-def append_rate(store: Store, size: int, seconds: float, name: str) -> float:
-    """Return events per second at batches of *size*, fsync included."""
-    done, began = 0, time.perf_counter()
-    while (took := time.perf_counter() - began) < seconds:
-        batch = [append(f"{name}{done + number}", NOBODY) for number in range(size)]
-        assert not any(isinstance(one, journal.Failed) for one in store.apply(batch))
-        done += size
-    return done / took
-
-
-def compare(options: argparse.Namespace, directory: Path) -> None:
-    """Print SQLite, PostgreSQL on this machine, and their ratio, by size of a batch."""
-    bare = bare_commit(directory / "bare.db")
-    print(f"{'one bare SQLite commit':<32} {bare:.0f} µs")
-    if postgres.programs() is None:
-        print("PostgreSQL is not installed (Debian: apt-get install postgresql): not compared")
-        return
-    with postgres.running() as server:
-        for stored in (min(options.stored), max(options.stored)):
-            path = directory / f"compared{stored}.db"
-            fill(path, stored, RowState.ANSWERED)
-            theirs = on_postgres(server, f"bench_{stored}")()
-            with closing(SqliteStore.open(path)) as ours, closing(theirs) as theirs:
-                theirs.connection.execute(
-                    "INSERT INTO inbound (account, event_id, message_key, kind, state,"
-                    " received_at, changed_at) SELECT 'default', 'f' || n, 'om_f' || n, 'message',"
-                    " 'answered', 1, 1 FROM generate_series(1, %s) AS n",
-                    (stored,),
-                )
-                for size in (1, 10, 100, 256):
-                    rates: dict[str, list[float]] = {"sqlite": [], "postgres": []}
-                    for number in range(ROUNDS):
-                        for which, store in (("sqlite", ours), ("postgres", theirs)):
-                            rate = append_rate(
-                                store, size, options.seconds / ROUNDS, f"{size}.{number}."
-                            )
-                            rates[which].append(rate)
-                    a, b = (statistics.median(rates[one]) for one in ("sqlite", "postgres"))
-                    print(
-                        f"{f'{stored:,} stored, batches of {size}':<32} SQLite {a:>8,.0f}"
-                        f"   PostgreSQL {b:>8,.0f} events/s   ratio {b / a:.2f}"
-                        f"   SQLite's batch in bare commits {size / a * 1e6 / bare:.2f}",
-                        flush=True,
-                    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each throughput (2)")
@@ -307,6 +242,8 @@ def main() -> None:
 def measure(options: argparse.Namespace, directory: Path) -> int:
     def row(question: str, answer: str) -> None:
         print(f"{question:<32} {answer}", flush=True)
+
+    from bench.stores import compare  # noqa: PLC0415  # it is made of what is here
 
     compare(options, directory)
     if options.compare:

@@ -10,9 +10,16 @@ import trio
 import trio.testing
 
 from tests.cluster.nodes import Certificates, Fleet, echoing
-from tests.kit.daemon import open_platform
+from tests.kit.daemon import Platform, open_platform
 from tests.kit.postgres import Server, running
 from tests.kit.raw_proxy import session
+
+CONNECTIONS_AFTER_SILENCE = 4
+
+
+async def connections(platform: Platform) -> int:
+    """Count the long connections that get pushes."""
+    return sum(bool(one["pings"]) for one in await platform.get("connections"))
 
 
 async def test_a_standby_serves_when_the_holder_was_killed(
@@ -38,6 +45,11 @@ async def test_a_standby_serves_when_the_holder_was_killed(
                     assert (daemon["hold"], status["standbys"]) == ("holding", [])
                     await platform.send(await platform.chat(), "still there?")
                     assert (await boss.until("deliver"))["content"] == "still there?"
+                # The dead may live on, stopped, and get its share of the pushes.
+                with trio.fail_after(15):
+                    while (served := await connections(platform)) != CONNECTIONS_AFTER_SILENCE:
+                        assert served < CONNECTIONS_AFTER_SILENCE
+                        await trio.sleep(0.1)
                 assert b.lines[-1][0] - killed_at < 10
 
 
@@ -55,6 +67,8 @@ async def test_a_holder_that_leaves_in_order_frees_the_cluster_at_once(
                 left_at = trio.current_time()
                 assert await b.wait_ready() - left_at < 3
                 assert (await b.wait_event("cluster.claimed"))["by_silence"] is False
+                await platform.wait_connected()
+                assert await connections(platform) == 1
 
 
 async def test_a_holder_that_was_stopped_and_goes_on_stands_by(
@@ -79,7 +93,7 @@ async def test_every_proxy_follows_the_cluster_and_no_message_is_lost(
     server: Server, certificates: Certificates, cluster: str, root: Path
 ) -> None:
     names = ["boss", *(f"mate{number}" for number in range(5))]
-    async with open_platform() as platform:
+    async with open_platform(clock_scale=2) as platform:
         fleet = Fleet(platform, root, server.url(), cluster, certificates)
         async with fleet.node("a") as a:
             await a.wait_ready()
@@ -136,7 +150,7 @@ async def test_a_database_that_is_away_for_a_while_freezes_the_holder_and_no_mor
     certificates: Certificates, cluster: str, root: Path
 ) -> None:
     with running() as server:
-        async with open_platform() as platform:
+        async with open_platform(clock_scale=2) as platform:
             fleet = Fleet(platform, root, server.url(), cluster, certificates)
             async with fleet.node("a") as a:
                 await a.wait_ready()
@@ -145,10 +159,15 @@ async def test_a_database_that_is_away_for_a_while_freezes_the_holder_and_no_mor
                     await platform.wait_connected()
                     await boss.wait_registered("a")
                     await a.wait_event("cluster.claimed")
-                    await trio.sleep(7)  # until the holder knows its standby
+                    async with session(a.state_dir, "watch", "observer") as watch:
+                        with trio.fail_after(15):  # until the holder knows its standby
+                            while not (await watch.tool("feishu_channel_status"))["result"][
+                                "standbys"
+                            ]:
+                                await trio.sleep(0.1)
                     server.stop("immediate")
                     await a.wait_event("cluster.frozen")
-                    await trio.sleep(5)
+                    await trio.sleep(3)  # it asks its standby, which sees nobody else
                     server.start()
                     await a.wait_event("cluster.thawed")
                     await platform.wait_connected()
