@@ -273,6 +273,7 @@ HELP: Final = Text(
     "/new <agent> [alias] [directory] – start an agent; /close [alias] – end it\n"
     "/resume [n] – earlier conversations of its agent; go on with one\n"
     "/mode, /model, /effort [choice] – how its agent works; /commands – its own commands\n"
+    "//x – send /x to the session, also where it is a command of this list\n"
     "/why – what became of the message you quote, or of the last one\n"
     "/status – who hears this chat; /doctor – what is wrong, for admins\n"
     "/help – this list",
@@ -284,6 +285,7 @@ HELP: Final = Text(
     "/new <agent> [别名] [目录] – 启动 agent；/close [别名] – 结束它\n"
     "/resume [序号] – 其 agent 的历史对话，可继续其中一个\n"
     "/mode、/model、/effort [选项] – agent 的工作方式；/commands – 它自己的命令\n"
+    "//x – 把 /x 发给会话，即使本列表中有同名命令\n"
     "/why – 所引用的消息（或上一条消息）的处理情况\n"
     "/status – 谁在听本聊天；/doctor – 管理员查看哪里有问题\n"
     "/help – 本列表",

@@ -18,7 +18,6 @@ from protocol.routing import roster
 from protocol.routing.roster import SessionView, StartedAgent
 from protocol.strings import Text
 
-NEW_ARGUMENTS_MAX: Final = 3
 PROGRESS_AT_S: Final = (8.0, 25.0, 50.0)
 """When a start that is not over says so, in seconds since it began."""
 
@@ -37,10 +36,9 @@ class Agents:
 
         What is sent there meanwhile waits for it.
         """
-        if not 1 <= len(args) <= NEW_ARGUMENTS_MAX:
+        if not args:
             return strings.NEW_USAGE.format(known=", ".join(self._names) or strings.NOBODY)
-        agent, alias, cwd = (*args, None, None)[:NEW_ARGUMENTS_MAX]
-        started = await self.start(message, agent or "", alias, cwd)
+        started = await self.start(message, args[0], *_alias_and_directory(args[1:]))
         if isinstance(started, agents.NotStarted):
             return started.why
         return strings.AGENT_STARTED.format(alias=started.alias)
@@ -144,6 +142,12 @@ class Agents:
             otherwise=lambda _reason: ownership.Stored(done=False),
         )
         return stored.done
+
+
+def _alias_and_directory(args: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """Either may be left out: no alias begins as a path does. A path may have spaces in it."""
+    named = args[:1] if args and not args[0].startswith(("/", "~")) else ()
+    return next(iter(named), None), " ".join(args[len(named) :]) or None
 
 
 def _topic_of(message: MessageReceived, peers: Peers) -> AccountId | None:

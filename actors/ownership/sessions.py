@@ -66,11 +66,14 @@ class Sessions:
             session_id=session.session_id, alias=session.alias
         )
         agent, cwd = roster.remembered(session.metadata)
+        # A conversation is of an agent in a directory: elsewhere there is none to go on with.
+        same = (agent, cwd) == (before.agent, before.cwd)
         known = msgspec.structs.replace(
             before,
             alias=session.alias,
             agent=agent,
             cwd=cwd,
+            conversation=before.conversation if same else None,
             role=session.role,
             seen_at_ms=self._now_ms(),
         )

@@ -75,7 +75,10 @@ class Conversations:
 
     def used(self, text: str) -> None:
         """A prompt is given in it. The first one is its title, until the agent has a better one."""
-        title = None if self._used else " ".join(text.split())
+        words = text.split()
+        if words[1:] and words[0].startswith("@"):
+            del words[0]  # of the bot, in a group
+        title = None if self._used else " ".join(words)
         self._used = True
         self._report("open", title=title)
 

@@ -61,7 +61,9 @@ async def test_what_can_not_be_started_or_closed_is_answered(
     ):
         assert await chat.ask("/new") == ("Usage: /new <agent> [alias] [directory]. Agents: fake.")
         assert await chat.ask("/new codex") == "No agent codex is configured. Known: fake."
-        assert await chat.ask("/new fake x /nowhere") == "/nowhere is no directory."
+        for directory in ("x /nowhere", "/nowhere", "~nobody/at all"):
+            named = directory.removeprefix("x ")
+            assert await chat.ask(f"/new fake {directory}") == f"{named} is no directory."
         assert await chat.ask("/close boss") == (
             "boss was not started from a chat; end it where it runs."
         )

@@ -17,6 +17,7 @@ import trio
 from tests.daemon.test_choosing import choices
 from tests.daemon.test_commands import Chat
 from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform
+from tests.kit.raw_proxy import connect
 
 AGENT = Path(__file__).parents[1] / "fakes" / "remembering_agent.py"
 AGAIN = "robot was started again; the conversation goes on."
@@ -157,3 +158,25 @@ async def test_that_a_conversation_could_not_be_loaded_is_said(
             "未能恢复：the agent failed: Internal error: it is gone"
         )
         await robot.says("three", "conv-2: two, three.")
+
+
+async def test_a_conversation_is_of_its_agent_and_directory(
+    state_dir: Path,
+) -> None:
+    """As a proxy of somebody else's sees it: on the wire."""
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        for cwd, kept in (("/w", None), ("/w", "c-1"), ("/elsewhere", None)):
+            fields: dict[str, Any] = {
+                "capabilities": ["turns", "conversations"],
+                "metadata": {"agent": "a", "cwd": cwd, "alias": "robot"},
+            }
+            async with connect(state_dir) as proxy:
+                answer = await proxy.register(state_dir, "s", "dispatcher", **fields)
+                assert (answer["t"], answer.get("conversation")) == ("registered", kept)
+                if kept is None and cwd == "/w":
+                    await proxy.send(t="conversation", id="c-1", title="About plants")
+                    await proxy.send(t="conversation", id="\0")
+                    wrong = await proxy.until("error")
+                    assert wrong["code"] == "invalid_message"
+                    assert "conversation" in wrong["message"]
+                    await proxy.barrier()

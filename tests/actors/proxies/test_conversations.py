@@ -66,7 +66,7 @@ async def test_a_conversation_is_reported_once_a_prompt_was_given_in_it(tmp_path
     found.began("c1", SessionBegun())
     found.titled("too early")
     assert (found.earlier, sent) == ("", [])
-    found.used("hello\n  there")
+    found.used("@larkd hello\n  there")
     found.used("again")
     found.titled("Greetings")
     assert [(one.id, one.title) for one in sent] == [
