@@ -31,6 +31,8 @@ class Agent(Struct, frozen=True, kw_only=True):
     """One of its modes, that it is not in."""
     model: str = ""
     """One of its models, that it does not use; empty: it has no other that needs no login."""
+    write_mode: str = ""
+    """The mode in which it asks before it writes below its directory; empty: in its first."""
     cannot: Mapping[str, str] = {}
     """Tests of what the agent itself does not do → why."""
     keeps_unanswered: bool = True
@@ -184,11 +186,7 @@ AGENTS: Final = (
         prepare=_codex,
         mode="read-only",
         model="gpt-5.6-sol",
-        cannot={
-            "test_a_file_is_written_after_its_diff_was_shown": (
-                "it writes files by patches, which the stand-in model does not make"
-            ),
-            **_STAYS_ASLEEP,
-        },
+        write_mode="read-only",
+        cannot=_STAYS_ASLEEP,
     ),
 )

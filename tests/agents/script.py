@@ -28,6 +28,7 @@ from msgspec import Struct
 SHELL_TOOLS: Final = ("Bash", "bash", "run_shell_command", "exec_command", "shell")
 FILE_TOOLS: Final = ("Write", "write", "write_file")
 WORD_PAUSE_S: Final = 0.1
+WRITTEN: Final = "written by the model\n"
 PROMPT: Final = re.compile(r"\b(text|run|write|tool|later|slow|look|find|recall|fail)\b[^\n<]*")
 """Agents wrap prompts in reminders and context of their own: only lines that begin with a
 word of the script count (see :func:`prompts`)."""
@@ -147,9 +148,16 @@ def _shell(request: Request, command: str, *, later: bool) -> Call:
 
 
 def _file(request: Request, path: str) -> Call:
+    if all(tool.name not in FILE_TOOLS for tool in request.tools):
+        # Codex takes a patch out of its shell.
+        patch = f"*** Begin Patch\n*** Add File: {path}\n+{WRITTEN}*** End Patch"
+        call = _shell(request, f"apply_patch <<'EOF'\n{patch}\nEOF", later=False)
+        plain = ("sandbox_permissions", "justification")
+        kept = {key: value for key, value in call.arguments.items() if key not in plain}
+        return Call(call.name, kept)
     tool = _first(request, FILE_TOOLS)
     key = next((name for name in ("file_path", "filePath", "path") if name in tool.arguments), "")
-    return Call(tool.name, {key or "file_path": path, "content": "written by the model\n"})
+    return Call(tool.name, {key or "file_path": path, "content": WRITTEN})
 
 
 def _mcp(request: Request, name: str, arguments: str) -> Call:

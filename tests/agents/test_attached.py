@@ -169,6 +169,8 @@ async def test_a_file_is_written_after_its_diff_was_shown(
     agent: Agent, state_dir: Path, tmp_path: Path
 ) -> None:
     async with attached(agent, state_dir, tmp_path) as it:
+        if agent.write_mode:
+            await it.chat.ask_skipping_notices(f"/mode {agent.write_mode}")
         await it.chat.send(f"write {it.work / 'made.txt'}")
         card = await it.approval("made.txt", "written by the model")
         await it.press(card, "Allow once")
