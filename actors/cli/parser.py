@@ -135,8 +135,8 @@ def _add_looking(commands: Commands[argparse.ArgumentParser]) -> None:
         commands,
         "doctor",
         "look for what is wrong, each finding with its remedy",
-        "Check credentials, scopes, connection, queue, disk, tokens, versions and clock."
-        " Works without a running daemon, and never prints a secret.",
+        "Check credentials, scopes, connection, queue, disk, tokens, versions and clock.\n"
+        "Works without a running daemon, and never prints a secret.",
     )
     doctor.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
     doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
