@@ -31,8 +31,9 @@ class LocalProcess:
 
     async def run(self) -> None:
         while True:
+            acts = (self._connects, self._asks) if self._ports else (self._connects,)
             with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-                await self._rng.choice((self._connects, self._asks))()
+                await self._rng.choice(acts)()
             self.attacks += 1
             await trio.sleep(0.01)
 
