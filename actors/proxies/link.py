@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 
+from actors.kit.mailbox import offer
 from actors.kit.outbox import OutboxFull
 from actors.kit.tls import OF_THEIR_AUTHORITY, TlsRefused
 from actors.proxies.endpoint import Endpoint, another_serves
@@ -299,11 +300,11 @@ class Link:
             case wire.ToolResult(id=number):
                 tx = self._asked.get(number)
                 if tx is not None:
-                    tx.send_nowait(message)
+                    offer(tx, message)  # answered twice, the first stands
             case wire.PermissionVerdict(request_id=request_id):
                 asker = self._permissions.get(request_id)
                 if asker is not None:
-                    asker.send_nowait(message)
+                    offer(asker, message)
             case wire.Bye(reason="replaced"):
                 raise Replaced("a newer connection holds this session")
         return False

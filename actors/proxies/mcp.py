@@ -166,15 +166,15 @@ class _Server:
             case "notifications/initialized":
                 self._attach()
             case "notifications/cancelled":
-                call = self._calls.get(params.get("requestId", ""))
+                asked = params.get("requestId")
+                call = self._calls.get(asked) if isinstance(asked, int | str) else None
                 if call is not None:
                     call.cancel(reason="the client cancelled it")
             case mcp.PERMISSION_REQUEST:
                 request = mcp.permission_request(params)
-                known = request is not None and request.request_id in self._permissions
                 # Inside an agent, what it asks leave for comes by its own protocol.
-                if request is not None and not known and not self._inside:
-                    self._nursery.start_soon(self._ask_permission, request)
+                if request is not None and not self._inside:
+                    self._begin_asking(request)
 
     async def _send(self, message: Message) -> None:
         with suppress(trio.ClosedResourceError):  # the client has gone
@@ -261,8 +261,15 @@ class _Server:
 
     # ── permissions ─────────────────────────────────────────────────────────
 
+    def _begin_asking(self, request: wire.PermissionRequest) -> None:
+        """Ask, unless that is asked already; of very many at once the terminal decides."""
+        known = request.request_id in self._permissions
+        if not known and len(self._permissions) < CALLS_AT_ONCE_MAX:
+            self._permissions[request.request_id] = trio.CancelScope()
+            self._nursery.start_soon(self._ask_permission, request)
+
     async def _ask_permission(self, request: wire.PermissionRequest) -> None:
-        scope = self._permissions[request.request_id] = trio.CancelScope()
+        scope = self._permissions[request.request_id]
         verdict: wire.PermissionVerdict | None = None
         with scope:
             try:

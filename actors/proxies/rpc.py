@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -14,6 +15,8 @@ from protocol.agents.jsonrpc import Id, Message
 LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 READ_BYTES: Final = 256 * 1024
 REQUESTS_AT_ONCE_MAX: Final = 64
+REQUESTS_WAITING_MAX: Final = 64
+"""Beside those; who asks more at once is refused."""
 UNSENT_MAX: Final = 64
 """Messages the peer has not read yet; who sends more waits."""
 
@@ -126,6 +129,9 @@ class Peer:
         if isinstance(method, str):
             params = jsonrpc.params_of(message)
             if isinstance(number, int | str):
+                if self._requests.statistics().tasks_waiting >= REQUESTS_WAITING_MAX:
+                    self._refuse(number)
+                    return
                 nursery.start_soon(self._answer, number, method, params)
             else:
                 await self._on_notification(method, params)
@@ -133,6 +139,12 @@ class Peer:
         waiting = self._waiting.get(number) if isinstance(number, int | str) else None
         if waiting is not None and not waiting.statistics().current_buffer_used:
             waiting.send_nowait(message)
+
+    def _refuse(self, number: Id) -> None:
+        """Answer at once that there are too many; a peer that reads nothing is not answered."""
+        why = f"over {REQUESTS_AT_ONCE_MAX + REQUESTS_WAITING_MAX} requests at once"
+        with suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+            self._unsent_tx.send_nowait(jsonrpc.error(number, jsonrpc.INTERNAL_ERROR, why))
 
     async def _answer(self, number: Id, method: str, params: Mapping[str, Any]) -> None:
         async with self._requests:
