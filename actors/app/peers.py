@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 
 import trio
@@ -87,14 +86,14 @@ def approvals_peers(
 
 
 def agents_settings(
-    settings: Settings, state: StateDir, adapters: Adapters, sending: outbound.Peers
+    settings: Settings, state: StateDir, adapters: Adapters, notices: outbound.Notices
 ) -> agents.AgentsSettings:
     return agents.AgentsSettings(
         commands=settings.agents,
         per_person=settings.agents_per_person,
         state_dir=state.root,
         run_agent=adapters.run_agent,
-        notify=partial(outbound.notify, sending, settings.language),
+        notify=notices.notify,
     )
 
 

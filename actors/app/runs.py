@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import msgspec
 import structlog
@@ -79,6 +78,7 @@ class Runs:
             resources.settings,
             resources.state,
         )
+        self._notices = outbound.Notices(self._outbound, resources.settings.language)
         self._attachments = outbound.Attachments(self._outbound, resources.state.attachments)
         self._refused: set[AccountId] = set()
 
@@ -98,7 +98,7 @@ class Runs:
             tools=link_tools(
                 self._of.accounts, self._of.boxes, self._outbound, self._attachments, looking
             ),
-            notify=partial(outbound.notify, self._outbound, self._of.settings.language),
+            notify=self._notices.notify,
             random_bytes=self._of.adapters.random_bytes,
             cluster=self._of.claim.cluster,
             node=self._of.claim.node,
@@ -149,7 +149,7 @@ class Runs:
 
     async def run_agents(self, *, task_status: trio.TaskStatus[None]) -> None:
         await agents.run(
-            agents_settings(self._of.settings, self._of.state, self._of.adapters, self._outbound),
+            agents_settings(self._of.settings, self._of.state, self._of.adapters, self._notices),
             self._of.boxes.agents.receiver(),
             self._of.boxes.ownership.tx,
             rng=self._of.rng,

@@ -22,7 +22,7 @@ from protocol.wire import vocabulary
 ASKED_AT_ONCE_MAX: Final = 16
 NOTICES_AT_ONCE_MAX: Final = 4
 """An agent that keeps ending reports that with each start; more are not sent."""
-TITLE_CHARACTERS_MAX: Final = 200
+TITLE_CHARACTERS_MAX: Final = 80
 WHY_CHARACTERS_MAX: Final = 300
 
 Notify = Callable[[SessionId, strings.Text], Awaitable[None]]

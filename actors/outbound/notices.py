@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from typing import Final
+
 import msgspec
 import structlog
 import trio
@@ -12,26 +15,43 @@ from protocol import strings
 from protocol.ids import SessionId, idempotency_key
 from protocol.platform.outcomes import MessageSent, Outcome
 
-NOTICE_WITHIN_S = 60.0
+NOTICE_WITHIN_S: Final = 60.0
+AGAIN_AFTER_S: Final = 300.0
+REMEMBERED_MAX: Final = 1_024
 
 log = structlog.get_logger()
 
 
-async def notify(
-    peers: Peers, language: strings.Language, session_id: SessionId, text: strings.Text
-) -> None:
-    """Send *text* there, into the topic if it was one; a failure is logged, and no more.
+class Notices:
+    """Sends them; the same one to the same session once in a while only."""
 
-    Nobody who has not written to the session is written to.
-    """
-    outcome: Outcome | str = "not in time"
-    with trio.move_on_after(NOTICE_WITHIN_S):
-        try:
-            outcome = await _send(peers, language, session_id, text)
-        except ToolError as failed:
-            outcome = str(failed)
-    if not isinstance(outcome, MessageSent):
-        log.warning("session.notice_not_sent", session=session_id, outcome=str(outcome)[:500])
+    def __init__(self, peers: Peers, language: strings.Language) -> None:
+        self._peers = peers
+        self._language = language
+        self._sent_at: OrderedDict[tuple[SessionId, str], float] = OrderedDict()
+
+    async def notify(self, session_id: SessionId, text: strings.Text) -> None:
+        """Send *text* there, into the topic if it was one; a failure is logged, and no more.
+
+        Nobody who has not written to the session is written to. An agent that keeps ending
+        is no reason to repeat oneself.
+        """
+        key, now = (session_id, text.en), trio.current_time()
+        before = self._sent_at.pop(key, None)
+        self._sent_at[key] = now if before is None or now - before >= AGAIN_AFTER_S else before
+        if len(self._sent_at) > REMEMBERED_MAX:
+            self._sent_at.popitem(last=False)
+        if self._sent_at[key] != now:
+            await trio.lowlevel.checkpoint()
+            return
+        outcome: Outcome | str = "not in time"
+        with trio.move_on_after(NOTICE_WITHIN_S):
+            try:
+                outcome = await _send(self._peers, self._language, session_id, text)
+            except ToolError as failed:
+                outcome = str(failed)
+        if not isinstance(outcome, MessageSent):
+            log.warning("session.notice_not_sent", session=session_id, outcome=str(outcome)[:500])
 
 
 async def _send(

@@ -21,7 +21,7 @@ from protocol.wire import messages as wire
 from protocol.wire.vocabulary import ConversationState
 
 FILE_BYTES_MAX: Final = 64 * 1024
-TITLE_CHARACTERS_MAX: Final = 200
+TITLE_CHARACTERS_MAX: Final = 80
 
 
 class Conversations:

@@ -128,13 +128,16 @@ async def test_a_conversation_goes_on_after_the_agent_its_proxy_or_the_daemon_di
         os.kill(robot.process(), signal.SIGKILL)
         await robot.says("two", "conv-1: one, two.")
         assert await chat.next_text() == AGAIN
+        os.kill(robot.process(), signal.SIGKILL)
+        await robot.says("three", "conv-1: one, two, three.")
         await chat.send("/mode")
         await choices(robot.platform, chat.chat, "Mode: Plan", "● Plan")
         daemon.signal(signal.SIGKILL)
         await daemon.wait(within_s=15)
     async with robot.daemon(state_dir):
-        assert await chat.next_text() == AGAIN
-        await robot.says("three", "conv-1: one, two, three.")
+        assert await chat.next_text() == AGAIN, "said once of the two ends before"
+        await robot.says("four", "conv-1: one, two, three, four.")
+        assert (await chat.texts()).count(AGAIN) == 2
     assert not list((state_dir / "conversations").glob("*")), "the daemon's journal has it"
 
 
