@@ -15,8 +15,9 @@ import pytest
 from actors.journal import SqliteStore
 from protocol.routing.delivery import RowState
 from tests.actors.journal.client import GROWING_TABLES, JournalClient, append_message, entry
+from tests.kit.sizes import examples
 
-FEW, MANY = 200, 20_000
+FEW, MANY = 200, examples(4_000)
 BATCH = 1_000
 STEPS_COUNTED_BY = 1
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from actors.journal import SqliteStore, problems_of
 from tests.actors.journal.client import JournalClient
+from tests.kit.sizes import examples
 
-KILLS = 10
+KILLS = examples(4)
 PRODUCERS = 8
 APPENDER = Path(__file__).with_name("appender.py")
 

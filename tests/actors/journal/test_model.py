@@ -364,7 +364,7 @@ class JournalAgainstModel(RuleBasedStateMachine):
 
 
 def test_sqlite_against_the_model() -> None:
-    check(lambda: JournalAgainstModel(sqlite_store), examples(60))
+    check(lambda: JournalAgainstModel(sqlite_store), examples(30))
 
 
 def test_postgres_against_the_model(server: Server) -> None:
@@ -373,7 +373,7 @@ def test_postgres_against_the_model(server: Server) -> None:
     def new_journal(_path: Path) -> OpenStore:
         return on_postgres(server, f"model_{next(numbers)}")
 
-    check(lambda: JournalAgainstModel(new_journal), examples(10))
+    check(lambda: JournalAgainstModel(new_journal), examples(6))
 
 
 def check(machine: Callable[[], RuleBasedStateMachine], max_examples: int) -> None:
