@@ -43,16 +43,21 @@ def test_an_agent_that_can_everything() -> None:
         {
             "agentCapabilities": {
                 "loadSession": True,
-                "sessionCapabilities": {"resume": {}},
-                "promptCapabilities": {"image": True},
+                "sessionCapabilities": {"resume": {}, "list": {}},
+                "promptCapabilities": {"image": True, "audio": True, "embeddedContext": True},
             },
             "authMethods": [{"id": "key", "name": "API key"}, {"id": "oauth"}, "odd"],
         }
     )
-    assert abilities.load_session
-    assert abilities.resume_session
-    assert abilities.images
-    assert abilities.auth_methods == ("API key", "oauth")
+    assert abilities == Abilities(
+        load_session=True,
+        resume_session=True,
+        list_sessions=True,
+        images=True,
+        sounds=True,
+        embedded_context=True,
+        auth_methods=("API key", "oauth"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,8 +68,8 @@ def test_an_agent_that_can_everything() -> None:
         {
             "agentCapabilities": {
                 "loadSession": "yes",
-                "sessionCapabilities": "odd",
-                "promptCapabilities": {"image": 1},
+                "sessionCapabilities": {"resume": None},
+                "promptCapabilities": {"image": 1, "audio": "yes", "embeddedContext": None},
             }
         },
     ],
