@@ -7,6 +7,7 @@ its calls fail, its journal commits nothing. What is left of its tasks is then c
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import AsyncIterable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol, cast
@@ -110,11 +111,13 @@ class Machine:
         self.fell_over: BaseException | None = None
         self.app: App
         self.is_asked_to_leave = False
+        self._task: trio.lowlevel.Task | None = None
         self._scope = trio.CancelScope()
         self._signals_tx, self._signals = trio.open_memory_channel[int](8)
 
     async def run(self) -> None:
         """Run the daemon until it ends or dies."""
+        self._task = trio.lowlevel.current_task()
         self.app = App(self._settings, self._state, self._tokens, self._adapters())
         try:
             with self._scope:
@@ -178,6 +181,26 @@ class Machine:
             strike()  # where it waits, however long
         else:
             self._outside.steps.after_steps_of(victim.task, steps, strike)
+
+    # ── what can be seen of it ──────────────────────────────────────────────
+
+    def unread(self) -> dict[str, int]:
+        """Return the mailboxes with messages in them, and how many."""
+        boxes = {**vars(self.app._boxes)}
+        for name, account in self.app._accounts.items():
+            boxes |= {f"intake {name}": account.intake, f"connection {name}": account.connection}
+        used = {name: box.tx.statistics().current_buffer_used for name, box in boxes.items()}
+        return {name: count for name, count in used.items() if count}
+
+    def tasks(self) -> set[str]:
+        """Return what its tasks run, each kind once."""
+        found: set[str] = set()
+        left = [self._task] if self._task is not None else []
+        while left:
+            task = left.pop()
+            found.add(re.sub(r"\b\w*\d\w*\b", "…", task.name))
+            left += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+        return found
 
     # ── what the daemon is given ────────────────────────────────────────────
 

@@ -60,6 +60,15 @@ SECOND_APP: Final = ("cli_5ec0000123456789", "second-secret")
 GOES_ON_S: Final = 8.0
 """After the last action, at most, before all is healed."""
 STEPS_MAX: Final = 3_000_000
+MAY_GO_ON: Final = frozenset(
+    {
+        "actors.intake.marks.WaitingMarks._put",
+        "actors.lanes.marks.Marks._show",
+        "actors.turns.given._notify_if_unread",
+    }
+)
+"""What may outlast its cause: looking for a mark whose call was not answered, 75 s long, and
+the mark of a row that its session never answers."""
 ESCALATES_AFTER: Final = 3
 ESCALATES_WITHIN_S: Final = 120.0
 FAULTY_S: Final = 30.0
@@ -666,6 +675,10 @@ class Run:
             self.broken.append(f"no rest within {REST_WITHIN_S:g} s: {self._summary(status)}")
         await trio.sleep(30)
         self._at_rest = await self._get("state")
+        assert self._machine is not None
+        if unread := self._machine.unread():
+            self._break(f"mailboxes hold messages at rest: {unread}")
+        tasks = self._machine.tasks()
         self._at_rest["comments"] = [
             await self._get(f"documents/doxcnSandbox/comments/{one}") for one in self._comments
         ]
@@ -675,6 +688,8 @@ class Run:
         await self._stop()
         await self._serving.wait()
         await trio.sleep(REPAIRED_WITHIN_S)
+        if more := sorted(tasks - self._machine.tasks() - MAY_GO_ON):
+            self._break(f"tasks at rest that a fresh process has none of: {', '.join(more)}")
         self._down_s = NEVER_S
         await self._stop()
         return status, attached
