@@ -110,6 +110,8 @@ class Run(msgspec.Struct, kw_only=True):
     """Of each card, as the platform accepted them."""
     running_10s_later: list[str] = []
     """Cards that ran when the last fault was over, and 10 s later still."""
+    starved_at_end: float = 0.0
+    """As in :class:`Trouble`, while the cards were waited for."""
     whole: dict[str, str] = {}
 
 
@@ -134,6 +136,7 @@ class Driver:
         self.servers: list[postgres.Server] = []
         self.platform: Platform
         self._still_running: list[str] = []
+        self._starved_at_end = 0.0
 
     @property
     def url(self) -> str:
@@ -391,7 +394,7 @@ class Driver:
     # ── the end ─────────────────────────────────────────────────────────────
 
     async def _calm_down(self) -> None:
-        over = trio.current_time()
+        over, starved_s = trio.current_time(), starved_so_far_s()
         running = {card["card_id"] for card in await self.platform.cards() if card["streaming"]}
         self.calm = True
         while running and trio.current_time() < over + 10:
@@ -400,6 +403,8 @@ class Driver:
                 card["card_id"] for card in await self.platform.cards() if card["streaming"]
             }
         self._still_running = sorted(running)
+        took_s = max(trio.current_time() - over, 0.01)
+        self._starved_at_end = (starved_so_far_s() - starved_s) / took_s
         unrest: Any = "nothing was looked at"
         with trio.move_on_after(REST_WITHIN_S):
             while unrest := await self._unrest():
@@ -460,6 +465,7 @@ class Driver:
             cards=cards,
             sequences=sequences,
             running_10s_later=self._still_running,
+            starved_at_end=self._starved_at_end,
             whole={turn: text for one in self.sessions for turn, text in one.whole.items()},
         )
 

@@ -64,7 +64,7 @@ def _rows(run: Run) -> Iterator[str]:
 
 
 def _cards(run: Run) -> Iterator[str]:
-    for card_id in run.running_10s_later:
+    for card_id in run.running_10s_later if run.starved_at_end <= STARVED_MAX else ():
         yield f"card {card_id} ran 10 s after the last fault"
     for card in run.cards:
         if card["streaming"]:
