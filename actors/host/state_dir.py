@@ -56,6 +56,11 @@ def create(state: StateDir) -> None:
             _check_file(file)
         for inner in (state.tokens, state.attachments):
             inner.mkdir(mode=PRIVATE_DIR, exist_ok=True)
+            if inner.is_symlink():
+                raise NotADirectoryError(
+                    errno.ENOTDIR,
+                    f"{inner.name} is a symbolic link; put the directory itself there",
+                )
         if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "it is not writable")
     except OSError as failed:

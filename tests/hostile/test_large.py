@@ -144,3 +144,25 @@ async def test_requests_for_permission_of_millions_of_characters_hold_up_nobody(
             await hostile.barrier()
         assert max(waits) < SLOWEST_S
         assert resident_bytes(daemon.process.pid) - idle < 100 * MIB
+
+
+async def test_an_inbox_of_long_texts_says_what_it_leaves_out(state_dir: Path) -> None:
+    """All of them together fit no frame; asked for, they ended every link."""
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
+    ):
+        chat = await platform.chat()
+        for number in range(20):
+            await platform.send(chat, f"{number} " + "界" * 48_000)
+            deliver = await boss.until("deliver")
+            await boss.send(t="ack", event_id=deliver["event_id"], attempt=deliver["attempt"])
+        answer = await boss.tool("inbox", limit=100)
+        assert answer["ok"], answer
+        result = answer["result"]
+        assert len(msgspec.msgpack.encode(result)) < 2.5 * MIB
+        assert result["more"] is True
+        assert len(result["messages"]) + result["left_out"]["messages_for_size"] == 20
+        assert result["left_out"]["messages_for_size"] > 0
+        await boss.barrier()

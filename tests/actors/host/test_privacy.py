@@ -68,3 +68,12 @@ def test_a_file_others_may_write_is_closed(state: StateDir, name: str) -> None:
     file.chmod(0o666)
     state_dir.create(state)
     assert mode(file) == 0o600
+
+
+@pytest.mark.parametrize("name", ["tokens", "attachments"])
+def test_a_link_in_the_place_of_a_directory_is_refused(state: StateDir, name: str) -> None:
+    elsewhere = state.root.parent / "elsewhere"
+    elsewhere.mkdir()
+    (state.root / name).rmdir()
+    (state.root / name).symlink_to(elsewhere)
+    assert f"{name} is a symbolic link" in refused(state)
