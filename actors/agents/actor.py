@@ -267,12 +267,12 @@ class _Agents:
 
         def take(report: bytes) -> None:
             match starting.decode(report):
-                case starting.StartReady(alias=alias):
+                case starting.ReportReady(alias=alias):
                     running.alias = alias
                     running.settle(running.started(session_id))
                 case starting.Progress(line=line):
                     running.line = quoted(line, LINE_CHARACTERS_MAX)
-                case starting.StartFailed(why=why):
+                case starting.ReportFailed(why=why):
                     running.settle(agents.NotStarted(why=running.failed(why)))
 
         at = child.index("--")

@@ -65,7 +65,7 @@ RETRY_AFTER_MS: Final = 1_000
 log = structlog.get_logger()
 
 
-class Link:
+class ProxyLink:
     """One connection: its stream, both ways, and its liveness."""
 
     def __init__(

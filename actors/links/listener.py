@@ -14,7 +14,7 @@ from actors.kit.descriptors import raise_limit
 from actors.kit.listening import serve_borrowed
 from actors.kit.tls import shake_hands
 from actors.links.capacity import Places, capacity_of
-from actors.links.link import Link
+from actors.links.link import ProxyLink
 from actors.links.sending import close_now, is_of_this_user
 from actors.links.settings import LinkSettings
 from actors.messages import ownership
@@ -48,7 +48,7 @@ async def serve(
         with trio.CancelScope() as scope:
             drop = partial(scope.cancel, reason="a newer connection")
             places.enter(connection_id, drop, own=is_of_this_user(stream))
-            link = Link(stream, connection_id, settings, ownership_tx, wrong_proofs, places)
+            link = ProxyLink(stream, connection_id, settings, ownership_tx, wrong_proofs, places)
             try:
                 async with stream:
                     if await shake_hands(stream):
@@ -122,7 +122,7 @@ class _Ends:
         """Send until cancelled, in order, however long ownership takes."""
         while True:
             while self._unsent:
-                ended = ownership.Disconnected(connection_id=self._unsent[0])
+                ended = ownership.ConnectionEnded(connection_id=self._unsent[0])
                 await self._ownership_tx.send(ended)
                 self._unsent.popleft()
             self._work = trio.Event()

@@ -81,7 +81,7 @@ class Permissions:
         """Ask where the turn came from; without a turn, the admins."""
         reading = None
         if self._approvals_tx is not None and approval.is_askable(request):
-            reading = approval_card.Reading(request)
+            reading = approval_card.RequestReading(request)
             while await self._heavy.run(reading.step):
                 pass
         turn_id = None if request.turn_id is None else TurnId(request.turn_id)

@@ -52,7 +52,7 @@ class RegisterSession(Message, frozen=True, kw_only=True):
     reply: Reply[Admitted | NotAdmitted]
 
 
-class Disconnected(Message, frozen=True, kw_only=True):
+class ConnectionEnded(Message, frozen=True, kw_only=True):
     """That connection is over. Clears nothing of the lease."""
 
     connection_id: ConnectionId
@@ -300,7 +300,7 @@ class FindTarget(Message, frozen=True, kw_only=True):
 
 OwnershipMessage = (
     RegisterSession
-    | Disconnected
+    | ConnectionEnded
     | LinksStarted
     | CallTool
     | LookUp

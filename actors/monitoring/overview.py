@@ -136,7 +136,9 @@ async def call_tool(
             return ownership.ToolFailed(error="ownership did not answer in time")
         finally:
             with trio.move_on_after(ANSWER_WITHIN_S, shield=True):
-                await peers.ownership_tx.send(ownership.Disconnected(connection_id=connection_id))
+                await peers.ownership_tx.send(
+                    ownership.ConnectionEnded(connection_id=connection_id)
+                )
     return answer
 
 

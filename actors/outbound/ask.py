@@ -12,11 +12,12 @@ from typing import Any, Final
 from actors.messages import journal
 from actors.messages.outbound import Caller
 from actors.outbound.files import Sendable
-from actors.outbound.peers import Peers, ToolError, text_argument
+from actors.outbound.peers import Peers, text_argument
 from actors.outbound.reply import Messages, target
 from protocol.cards.question import BadQuestions, open_card, read_questions
 from protocol.ids import ChatId
 from protocol.platform.comments import place_of
+from protocol.routing.channel_tools import ToolError
 
 QUESTION_ID_BYTES: Final = 12
 OPEN_MAX: Final = 64

@@ -18,10 +18,11 @@ import trio
 from actors.kit.mailbox import ask_or
 from actors.messages import gateway, journal
 from actors.messages.outbound import Caller
-from actors.outbound.peers import Peers, ToolError, text_argument
+from actors.outbound.peers import Peers, text_argument
 from protocol.ids import AccountId, EventId, MessageId
 from protocol.platform.content import ATTACHMENT_BYTES_MAX
 from protocol.platform.outcomes import Downloaded, NoAnswer
+from protocol.routing.channel_tools import ToolError
 from protocol.routing.delivery import Offer
 from protocol.wire.messages import Attachment
 

@@ -12,9 +12,10 @@ import trio
 from actors.kit.real_files import read_real
 from actors.messages import gateway
 from actors.messages.outbound import Caller
-from actors.outbound.peers import Peers, ToolError
+from actors.outbound.peers import Peers
 from protocol.ids import AccountId
 from protocol.platform.outcomes import FileUploaded, ImageUploaded
+from protocol.routing.channel_tools import ToolError
 
 FILES_MAX: Final = 10
 """Of one reply."""

@@ -10,10 +10,11 @@ import structlog
 import trio
 
 from actors.messages import gateway, journal
-from actors.outbound.peers import Peers, ToolError
+from actors.outbound.peers import Peers
 from protocol import strings
 from protocol.ids import SessionId, idempotency_key
 from protocol.platform.outcomes import MessageSent, Outcome
+from protocol.routing.channel_tools import ToolError
 
 NOTICE_WITHIN_S: Final = 60.0
 AGAIN_AFTER_S: Final = 300.0

@@ -19,6 +19,7 @@ from actors.messages import gateway, journal, ownership
 from protocol.ids import AccountId, ChatId, MessageId, PlaceKey, SessionId, place_key
 from protocol.platform.outcomes import NoAnswer, Outcome, again_after_s
 from protocol.routing.access import Policy
+from protocol.routing.channel_tools import ToolError
 
 JOURNAL_WITHIN_S: Final = 4.0
 ASK_WITHIN_S: Final = 2.0
@@ -120,10 +121,6 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             )
         await self.account_of(session_id, found.chat_id)
         return found
-
-
-class ToolError(Exception):
-    """A tool's refusal; its text is for the model that called it."""
 
 
 def text_argument(args: Mapping[str, Any], key: str) -> str:

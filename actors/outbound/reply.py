@@ -11,10 +11,11 @@ import trio
 from actors.messages import gateway, journal, ownership
 from actors.messages.outbound import Caller
 from actors.outbound.files import LocalFile, Sendable, read_files, upload
-from actors.outbound.peers import Peers, ToolError, text_argument
+from actors.outbound.peers import Peers, text_argument
 from protocol.cards.reply import message_card, split
 from protocol.ids import AccountId, ChatId, MessageId, SessionId, idempotency_key
 from protocol.platform.outcomes import Gone, MessageSent, Outcome, Rejected
+from protocol.routing.channel_tools import ToolError
 
 REPLY_WITHIN_S: Final = 50.0
 """Of a whole reply: clients of MCP give a call a minute."""

@@ -16,12 +16,13 @@ from actors.kit.mailbox import Reply
 from actors.messages import gateway, journal
 from actors.messages.outbound import Caller
 from actors.outbound.files import read_files
-from actors.outbound.peers import Peers, ToolError, text_argument
+from actors.outbound.peers import Peers, text_argument
 from actors.outbound.reply import Messages
 from protocol.ids import AccountId, ChatId, OpenId
 from protocol.platform.outcomes import MissingScope, Outcome, PersonFound
 from protocol.routing import pairing, receivers
 from protocol.routing.access import Policy
+from protocol.routing.channel_tools import ToolError
 
 SHOWN_CHARACTERS_MAX: Final = 100
 LOOK_UP_WITHIN_S: Final = 10.0

@@ -12,12 +12,13 @@ from actors.messages import gateway, journal, ownership
 from actors.messages.outbound import Caller
 from actors.outbound.ask import ask
 from actors.outbound.attachments import Attachments
-from actors.outbound.peers import Peers, ToolError, text_argument
+from actors.outbound.peers import Peers, text_argument
 from actors.outbound.reply import reply
 from actors.outbound.send import send
 from protocol.cards.reply import message_card, split
 from protocol.ids import MessageId
 from protocol.platform.outcomes import Accepted, Outcome, Rejected
+from protocol.routing.channel_tools import ToolError
 from protocol.routing.delivery import meta
 
 WITHIN_S: Final = 25.0

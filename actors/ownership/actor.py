@@ -116,7 +116,7 @@ class _Ownership:
             case ownership.RegisterSession():
                 with message.reply:
                     await self._register(message)
-            case ownership.Disconnected():
+            case ownership.ConnectionEnded():
                 await self._disconnected(message.connection_id)
             case ownership.LinksStarted():
                 for connection_id in (*self._links,):

@@ -68,7 +68,7 @@ async def serve(settings: AcpSettings) -> None:
                     beside.cancel_scope.cancel(reason="the session ended")
                 failure = proxy.ended
         else:
-            _report(starting.StartFailed(str(failure)))
+            _report(starting.ReportFailed(str(failure)))
         nursery.cancel_scope.cancel(reason="the session ended")
     if failure is not None:
         raise failure
@@ -87,10 +87,10 @@ class StartReporter:
             return
         if registered is not None:
             self._reported = True
-            _report(starting.StartReady(registered.alias))
+            _report(starting.ReportReady(registered.alias))
         elif isinstance(why, Refused) and not isinstance(why, StandingBy):
             self._reported = True
-            _report(starting.StartFailed(str(why)))
+            _report(starting.ReportFailed(str(why)))
 
 
 class ProgressReporter:

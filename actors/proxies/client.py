@@ -39,7 +39,7 @@ from actors.proxies.errors import (
     StandingBy,
     ToolFailed,
 )
-from actors.proxies.link import ANSWER_WITHIN_S, Link
+from actors.proxies.link import ANSWER_WITHIN_S, DaemonLink
 from actors.proxies.settings import ProxySettings
 from actors.proxies.turn import Turn
 from protocol.wire import messages as wire
@@ -146,7 +146,7 @@ class Proxy:
         self._settings = settings
         self._rng = rng
         self._link_changed = link_changed
-        self._link: Link | None = None
+        self._link: DaemonLink | None = None
         self._turns_tx, self._turns_rx = trio.open_memory_channel[Turn](TURNS_MAX)
         self._numbers = 0
         self._offer: wire.OptionsOffer | None = None
@@ -247,7 +247,7 @@ class Proxy:
         if self._link is not None:
             self._link.close_permission(request_id, reason)
 
-    def _reachable(self) -> Link:
+    def _reachable(self) -> DaemonLink:
         if self._link is None:
             raise Disconnected("larkd is not reachable; reconnecting")
         return self._link
@@ -321,7 +321,7 @@ class Proxy:
         if stream is None:
             raise Disconnected(f"no connection to {endpoint.address} in {CONNECT_WITHIN_S:g} s")
         async with stream:
-            link = Link(stream, self._settings, endpoint, self._take)
+            link = DaemonLink(stream, self._settings, endpoint, self._take)
 
             def registered() -> None:
                 self._link = link

@@ -43,7 +43,7 @@ RETRY_AFTER_MAX_S: Final = 60.0
 """Whatever ``bye`` asks for: nobody is kept away by a large number."""
 
 
-class Link:
+class DaemonLink:
     """One connection to the daemon, from hello to its end."""
 
     def __init__(

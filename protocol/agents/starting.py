@@ -11,13 +11,13 @@ WITHIN_S: Final = 60.0
 REPORT_BYTES_MAX: Final = 64 * 1024
 
 
-class StartReady(msgspec.Struct, frozen=True, tag="ready"):
+class ReportReady(msgspec.Struct, frozen=True, tag="ready"):
     """Its session is registered, under this alias, and its agent takes prompts."""
 
     alias: str
 
 
-class StartFailed(msgspec.Struct, frozen=True, tag="failed"):
+class ReportFailed(msgspec.Struct, frozen=True, tag="failed"):
     """It ends; *why* is several lines, the last of them the agent's own."""
 
     why: str
@@ -29,7 +29,7 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
     line: str
 
 
-Report = StartReady | StartFailed | Progress
+Report = ReportReady | ReportFailed | Progress
 _DECODER: Final[msgspec.json.Decoder[Report]] = msgspec.json.Decoder(Report)
 
 

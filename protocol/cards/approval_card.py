@@ -38,7 +38,7 @@ _WORDS: Final[Mapping[str, Text]] = {
 _BACKTICKS: Final = re.compile("`{3,}")
 
 
-class Reading:
+class RequestReading:
     """Makes a request readable, a slice at a time: it may be millions of characters.
 
     Take :meth:`step` until it returns False; then :attr:`shown` and :attr:`file` stand.
@@ -82,9 +82,9 @@ class Reading:
         return "\n\n".join((title, whole, *scopes, "")).encode()
 
 
-def read(request: PermissionRequest) -> Reading:
+def read(request: PermissionRequest) -> RequestReading:
     """Make a request readable at once; of a long one, take the steps."""
-    reading = Reading(request)
+    reading = RequestReading(request)
     while reading.step():
         pass
     return reading

@@ -28,7 +28,7 @@ _NO_DISPATCHER: Final = "no live dispatcher channel proxy is registered"
 
 
 class ToolError(Exception):
-    """A tool's refusal: its text is the contract's."""
+    """A tool's refusal; its text is for the model that called it."""
 
 
 def call_tool(

@@ -276,7 +276,7 @@ class Run:
             self.agents.append(name)
         self.note("agent runs", session=name)
         if "--report-start" in command:
-            take(starting.encode(starting.StartReady(name)))
+            take(starting.encode(starting.ReportReady(name)))
         self._wanted.add(name)
         self.running_agents.append(name)
         self._agents_at_most = max(self._agents_at_most, len(self.running_agents))

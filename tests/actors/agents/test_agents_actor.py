@@ -28,7 +28,7 @@ class Running:
         self.notices: list[tuple[SessionId, str]] = []
 
     async def run_agent(self, _command: list[str], take: Callable[[bytes], None]) -> int:
-        take(starting.encode(starting.StartReady("robot")))
+        take(starting.encode(starting.ReportReady("robot")))
         await trio.sleep_forever()
         return 0
 

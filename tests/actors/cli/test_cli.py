@@ -197,7 +197,7 @@ async def answer_status(inbox: trio.MemoryReceiveChannel[Any]) -> None:
             case ownership.CallTool(name="feishu_channel_status", reply=reply):
                 with reply:
                     reply.send(ownership.ToolDone(result=STATUS))
-            case ownership.LinksStarted() | ownership.Disconnected():
+            case ownership.LinksStarted() | ownership.ConnectionEnded():
                 pass
             case other:
                 raise AssertionError(other)

@@ -168,7 +168,7 @@ async def test_a_silent_proxy_is_pinged_and_given_up_after_45_seconds(
         assert pings == pytest.approx([15, 30])
         assert trio.current_time() - started == pytest.approx(45)
         await wait_all_tasks_blocked()
-        assert isinstance(world.heard[-1], ownership.Disconnected)
+        assert isinstance(world.heard[-1], ownership.ConnectionEnded)
 
 
 async def test_every_end_reaches_an_ownership_that_was_busy_for_long(
@@ -182,11 +182,11 @@ async def test_every_end_reaches_an_ownership_that_was_busy_for_long(
         for peer in peers:
             await peer.stream.aclose()
         await trio.sleep(30)
-        assert not any(isinstance(one, ownership.Disconnected) for one in world.heard)
+        assert not any(isinstance(one, ownership.ConnectionEnded) for one in world.heard)
         world.free.set()
         await wait_all_tasks_blocked()
         ended = [
-            one.connection_id for one in world.heard if isinstance(one, ownership.Disconnected)
+            one.connection_id for one in world.heard if isinstance(one, ownership.ConnectionEnded)
         ]
         assert sorted(ended) == sorted(world.links)
 
@@ -200,7 +200,7 @@ async def test_a_proxy_that_answers_is_kept_for_ever(autojump_clock: MockClock) 
             assert ping is not None
             await peer.send(t="pong", n=ping["n"])
         assert trio.current_time() > 1_400
-        assert not any(isinstance(one, ownership.Disconnected) for one in world.heard)
+        assert not any(isinstance(one, ownership.ConnectionEnded) for one in world.heard)
 
 
 async def test_a_proxy_that_does_not_read_is_given_up_with_bounded_memory(
@@ -215,7 +215,7 @@ async def test_a_proxy_that_does_not_read_is_given_up_with_bounded_memory(
                 await peer.send(t="tool", id=sent, name="n", args={"text": "x" * 1_000_000})
         assert 16 <= sent <= 18, "16 MiB unsent and no more"
         await wait_all_tasks_blocked()
-        assert isinstance(world.heard[-1], ownership.Disconnected)
+        assert isinstance(world.heard[-1], ownership.ConnectionEnded)
 
 
 async def test_a_proxy_that_reads_no_answers_is_given_up_by_their_number_too(

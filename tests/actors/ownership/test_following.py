@@ -153,7 +153,7 @@ async def test_an_ack_of_another_attempt_changes_nothing(autojump_clock: MockClo
         assert row is not None
         await ack(world, 1, row, attempt=row.attempt + 1)
         await trio.sleep(1)
-        await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(1)))
+        await world.tx.send(ownership.ConnectionEnded(connection_id=ConnectionId(1)))
         await world.register(A, 2, "dispatcher")
         again = await world.next(A, 2)
         assert again is not None
@@ -186,7 +186,7 @@ async def test_a_dispatcher_that_left_while_nothing_could_be_stored_is_still_the
         await world.register(SessionId("c"), 3, "dispatcher")
         await world.register(B, 2)
         world.disk.commit_s = 6.0
-        await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(3)))
+        await world.tx.send(ownership.ConnectionEnded(connection_id=ConnectionId(3)))
         await trio.sleep(30)
         world.disk.commit_s = 0.01
         await trio.sleep(20)
@@ -203,7 +203,7 @@ async def test_a_dispatcher_that_left_while_nothing_could_be_stored_is_still_the
 async def test_a_chat_is_the_owners_also_while_it_is_away(autojump_clock: MockClock) -> None:
     async with open_world() as world:
         await world.register(A, 1, "dispatcher")
-        await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(1)))
+        await world.tx.send(ownership.ConnectionEnded(connection_id=ConnectionId(1)))
         await trio.sleep(1)
         found = await target(world)
         assert (found.session_id, found.live) == (A, False)

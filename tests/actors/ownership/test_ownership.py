@@ -69,7 +69,7 @@ async def test_a_connection_that_ends_releases_what_it_does_not_know_of(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.next, A, 1)
             await trio.sleep(1)
-            await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(1)))
+            await world.tx.send(ownership.ConnectionEnded(connection_id=ConnectionId(1)))
         world.disk.commit_s = 0.01
         await trio.sleep(6)
         await world.register(A, 2, "dispatcher")
@@ -120,7 +120,7 @@ async def test_the_end_of_a_turn_that_could_not_be_stored_is_stored_later(
         assert row is not None
         world.disk.commit_s = 30.0
         await world.tx.send(ownership.RowAnswered(row_id=row.row_id))
-        await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(1)))
+        await world.tx.send(ownership.ConnectionEnded(connection_id=ConnectionId(1)))
         await trio.sleep(1)
         world.disk.commit_s = 0.01
         await trio.sleep(60)
@@ -140,7 +140,7 @@ async def test_a_slow_journal_keeps_nobody_from_asking_where_a_chat_is_routed(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.call, 1, "feishu_channel_status")
             await world.tx.send(ownership.RowAnswered(row_id=row.row_id))
-            await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(1)))
+            await world.tx.send(ownership.ConnectionEnded(connection_id=ConnectionId(1)))
             target: ownership.ChatTarget = await ask(
                 world.tx,
                 lambda reply: ownership.FindTarget(place=place_key(ACCOUNT, CHAT), reply=reply),
@@ -225,7 +225,7 @@ async def test_two_bots_in_one_group_share_no_binding(autojump_clock: MockClock)
         status = await world.call(1, "feishu_channel_status")
         assert status["bindings"] == {"other/oc_1": "b"}
         await world.row(CHAT, other)
-        await world.tx.send(ownership.Disconnected(connection_id=ConnectionId(2)))
+        await world.tx.send(ownership.ConnectionEnded(connection_id=ConnectionId(2)))
         await world.bind(place_key(other, CHAT), None)
         for _ in range(2):
             row = await world.next(A, 1)

@@ -302,7 +302,7 @@ def test_what_a_session_says_of_itself(
 
 
 @pytest.mark.parametrize(
-    "report", [starting.StartReady(alias="a"), starting.StartFailed(why="b\nc")]
+    "report", [starting.ReportReady(alias="a"), starting.ReportFailed(why="b\nc")]
 )
 def test_a_report_is_one_line_that_reads_back(report: starting.Report) -> None:
     line = starting.encode(report)

@@ -21,7 +21,7 @@ def silent_end() -> Iterator[None]:
     async def run(self: _Ends) -> None:
         while True:
             while self._unsent:
-                ended = ownership.Disconnected(connection_id=self._unsent.popleft())
+                ended = ownership.ConnectionEnded(connection_id=self._unsent.popleft())
                 with trio.move_on_after(WITHIN_S):
                     await self._ownership_tx.send(ended)
             self._work = trio.Event()
