@@ -114,8 +114,7 @@ async def _check(settings: Settings) -> int:
 def collect_less_often() -> None:
     """Let the garbage collector leave alone what stays, and look for cycles less often.
 
-    Tasks and messages make many objects that live for milliseconds; with Python's own
-    thresholds a tenth of the CPU of an event went into looking through them.
+    Tasks and messages make many objects that live for milliseconds, and few that make cycles.
     """
     gc.collect()
     gc.freeze()

@@ -11,7 +11,7 @@ from typing import Final, Protocol, TextIO
 
 QUEUED_LINES_MAX: Final = 4_096
 """Some seconds of a busy daemon; about 1 MiB."""
-GATHER_S: Final = 0.01
+GATHER_S: Final = 0.05
 """How old a line may be when it is written."""
 WRITTEN_CHARACTERS_MAX: Final = 65_536
 """At once."""

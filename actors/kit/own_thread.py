@@ -1,7 +1,7 @@
 """A thread of its own for work that must not run in the loop, one call at a time.
 
-For calls as short as a commit: what waits for one costs a third of ``trio.to_thread``,
-which finds a thread, a limiter's token and a context for each call.
+For calls as short as a commit: ``trio.to_thread`` finds a thread, a limiter's token and a
+context for each call, and costs twice as much.
 """
 
 from __future__ import annotations
