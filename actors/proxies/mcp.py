@@ -247,7 +247,8 @@ class _Server:
                     continue
                 cwd = self._settings.metadata.get("cwd") or os.fspath(Path.cwd())
                 deliver = await fetched(proxy, turn.deliver, Path(cwd) / FETCHED)
-                deliver = await trio.to_thread.run_sync(placed, deliver, cwd)
+                if any(one.path is not None for one in deliver.attachments):
+                    deliver = await trio.to_thread.run_sync(placed, deliver, cwd)
                 await self._send(mcp.channel_notification(deliver))
                 try:
                     await turn.ack()
