@@ -151,7 +151,7 @@ class App:
             await services.start(
                 partial(
                     gateway.run,
-                    gateway_settings(account, self._claim),
+                    gateway_settings(account, self._claim, self._adapters),
                     account.gateway.receiver(),
                     monthly_count(account, self._boxes.journal.tx, self._adapters),
                     transport=transport,

@@ -128,7 +128,7 @@ def lane_settings(settings: Settings, accounts: Accounts, adapters: Adapters) ->
     )
 
 
-def gateway_settings(account: Account, claim: Claim) -> calling.GatewaySettings:
+def gateway_settings(account: Account, claim: Claim, adapters: Adapters) -> calling.GatewaySettings:
     settings = account.settings
     return calling.GatewaySettings(
         account=settings.account_id,
@@ -138,6 +138,7 @@ def gateway_settings(account: Account, claim: Claim) -> calling.GatewaySettings:
         monthly_calls=settings.tuning.monthly_call_budget,
         limits=api_limits(settings.tuning),
         fresh=claim.freshness,
+        in_thread=adapters.in_thread,
         careful=claim.careful,
     )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import trio
@@ -15,6 +16,8 @@ from protocol.platform.outcomes import Downloaded, NoAnswer, Oversize
 
 PRIVATE: Final = 0o600
 _parts: Final = itertools.count(1)
+InThread = Callable[..., Awaitable[Any]]
+"""``in_thread(function, *args)`` runs what waits for the disk, and returns what that returns."""
 WRITE_BYTES: Final = 256 * 1024
 """Of one write, so that a file costs few trips to a thread."""
 
@@ -37,7 +40,7 @@ def is_file(answer: httpx.Response) -> bool:
 
 
 async def save(
-    answer: httpx.Response, path: Path, bytes_max: int
+    answer: httpx.Response, path: Path, bytes_max: int, in_thread: InThread
 ) -> Downloaded | Oversize | NoAnswer:
     """Write the body to *path*, through a temporary file beside it.
 
@@ -49,7 +52,7 @@ async def save(
     # Of its own: an earlier attempt whose asker gave up may still write.
     part = path.with_name(f"{path.name}.{next(_parts)}.part")
     try:
-        size = await _write(answer, part, bytes_max)
+        size = await _write(answer, part, bytes_max, in_thread)
         if size is None:
             return Oversize(bytes_max=bytes_max)
         part.replace(path)  # one system call on a local disk
@@ -61,20 +64,21 @@ async def save(
             part.unlink(missing_ok=True)  # as above
 
 
-async def _write(answer: httpx.Response, part: Path, bytes_max: int) -> int | None:
+async def _write(
+    answer: httpx.Response, part: Path, bytes_max: int, in_thread: InThread
+) -> int | None:
     length = answer.headers.get("content-length", "")
     if length.isdecimal() and int(length) > bytes_max:
         return None
     size = 0
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE)
-    async with trio.wrap_file(os.fdopen(descriptor, "wb")) as file:
-        # Cancelled, the client's generators unwind; left early they would not.
-        with trio.CancelScope() as enough:
-            # Raw: is_file() refused what comes encoded.
-            async for chunk in answer.aiter_raw(WRITE_BYTES):
-                size += len(chunk)
-                if size > bytes_max:
-                    enough.cancel(reason="too large")
-                else:
-                    await file.write(chunk)
+    # Cancelled, the client's generators unwind; left early they would not.
+    with os.fdopen(descriptor, "wb") as file, trio.CancelScope() as enough:
+        # Raw: is_file() refused what comes encoded.
+        async for chunk in answer.aiter_raw(WRITE_BYTES):
+            size += len(chunk)
+            if size > bytes_max:
+                enough.cancel(reason="too large")
+            else:
+                await in_thread(file.write, chunk)
     return size if size <= bytes_max else None

@@ -24,6 +24,7 @@ import trio
 
 from actors.feishu import calls
 from actors.feishu.call_counts import CallCounts
+from actors.feishu.download import InThread
 from actors.feishu.http import CONNECTIONS_MAX, Platform, Transport
 from actors.feishu.monthly import MonthlyCount
 from actors.kit.mailbox import drain
@@ -65,6 +66,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     fresh: Callable[[], bool] | None = None
     """Whether this process still holds its claim; None: nobody else can take it."""
+    in_thread: InThread = trio.to_thread.run_sync
+    """Runs what waits for the disk: of what messages carry."""
     careful: bool = False
     """Whether another process may have used up the budgets of the minute before."""
 
@@ -84,7 +87,9 @@ async def run(
 
     Whoever waits gets ``ActorGone``.
     """
-    platform_of = Platform(settings.base_url, settings.app_id, settings.app_secret, transport)
+    platform_of = Platform(
+        settings.base_url, settings.app_id, settings.app_secret, transport, settings.in_thread
+    )
     async with platform_of as platform:
         with inbox:
             try:

@@ -23,7 +23,7 @@ import msgspec
 import trio
 
 from actors.feishu import answers, calls
-from actors.feishu.download import is_encoded, is_file, save
+from actors.feishu.download import InThread, is_encoded, is_file, save
 from actors.feishu.tls import tls_context
 from actors.feishu.tokens import Fetched, TenantToken, Tokens, tenant_token
 from actors.messages import gateway
@@ -71,9 +71,15 @@ class Platform:
     """The platform as one account sees it. Use it inside ``async with``."""
 
     def __init__(
-        self, base_url: str, app_id: str, app_secret: str, transport: Transport | None = None
+        self,
+        base_url: str,
+        app_id: str,
+        app_secret: str,
+        transport: Transport | None = None,
+        in_thread: InThread = trio.to_thread.run_sync,
     ) -> None:
         """*transport* None is a pool of connections of httpx's own."""
+        self._in_thread = in_thread
         self._app_id = app_id
         self._app_secret = app_secret
         self._tokens = Tokens(self._fetch_token)
@@ -199,7 +205,9 @@ class Platform:
                 call.method, call.path, params=call.params, headers=headers
             ) as answer:
                 if is_file(answer):
-                    return await save(answer, Path(operation.path), operation.bytes_max)
+                    return await save(
+                        answer, Path(operation.path), operation.bytes_max, self._in_thread
+                    )
                 content = await _read(answer)
         except _BROKEN as failed:
             return NoAnswer(reason=reason_of(failed))
