@@ -7,7 +7,7 @@ import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import httpx
 import trio
@@ -71,9 +71,8 @@ async def _write(
     if length.isdecimal() and int(length) > bytes_max:
         return None
     size = 0
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE)
     # Cancelled, the client's generators unwind; left early they would not.
-    with os.fdopen(descriptor, "wb") as file, trio.CancelScope() as enough:
+    with _created(part) as file, trio.CancelScope() as enough:
         # Raw: is_file() refused what comes encoded.
         async for chunk in answer.aiter_raw(WRITE_BYTES):
             size += len(chunk)
@@ -82,3 +81,9 @@ async def _write(
             else:
                 await in_thread(file.write, chunk)
     return size if size <= bytes_max else None
+
+
+def _created(part: Path) -> BinaryIO:
+    """Open a new file that nobody else may read."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    return os.fdopen(os.open(part, flags, PRIVATE), "wb")
