@@ -143,7 +143,10 @@ def _settings(
 async def _echo(
     root: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Run the echo session as a process of its own, as any proxy is."""
+    """Run the echo session as a process of its own, as any proxy is.
+
+    It ends with its standard input, which the system closes however this process ends.
+    """
     command = [
         sys.executable,
         "-m",
@@ -154,9 +157,10 @@ async def _echo(
         "echo",
         "--role",
         "dispatcher",
+        "--ends-with-input",
     ]
     process = await trio.lowlevel.open_process(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=None
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=None
     )
     task_status.started()
     try:

@@ -182,6 +182,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--alias", default="echo", help="the name people see in chat")
     parser.add_argument("--token-file", type=Path, help="the role's token (default: of the state)")
     parser.add_argument("--tokens-per-second", type=float, default=40.0)
+    parser.add_argument(
+        "--ends-with-input",
+        action="store_true",
+        help="end when the standard input does: with whoever holds its other end",
+    )
     parsed = parser.parse_args(argv)
     if parsed.tokens_per_second <= 0:
         parser.error("--tokens-per-second must be above 0")
@@ -195,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         version=__version__,
     )
     settings = of_environment(settings, os.environ)
-    return trio.run(_until_signal, settings, parsed.tokens_per_second)
+    return trio.run(_until_signal, settings, parsed.tokens_per_second, parsed.ends_with_input)
 
 
 def _address(parser: argparse.ArgumentParser, text: str | None) -> tuple[str, int] | None:
@@ -207,7 +212,11 @@ def _address(parser: argparse.ArgumentParser, text: str | None) -> tuple[str, in
     return host, int(port)
 
 
-async def _until_signal(settings: ProxySettings, tokens_per_s: float) -> int:
+async def _until_signal(
+    settings: ProxySettings,
+    tokens_per_s: float,
+    ends_with_input: bool,  # trio.run passes by position
+) -> int:
     failure: ProxyError | None = None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
@@ -217,7 +226,15 @@ async def _until_signal(settings: ProxySettings, tokens_per_s: float) -> int:
                     nursery.cancel_scope.cancel(reason="signal")
                     return
 
+            async def leave_with_input() -> None:
+                async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as given:
+                    async for _ in given:
+                        pass
+                nursery.cancel_scope.cancel(reason="end of input")
+
             nursery.start_soon(leave_on_signal)
+            if ends_with_input:
+                nursery.start_soon(leave_with_input)
             try:
                 await serve(settings, tokens_per_s)
             except* ProxyError as group:

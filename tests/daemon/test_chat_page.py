@@ -67,6 +67,44 @@ def open_sandbox_daemon(state_dir: Path, *options: str) -> Iterator[str]:
         process.stdout.close()
 
 
+def echo_of(daemon: int, state_dir: Path) -> int:
+    """Return the echo session's process, a child of the daemon, once it is attached."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        log = state_dir / "larkd.log"
+        if not log.exists() or "session.registered" not in log.read_text("utf-8"):
+            time.sleep(0.02)
+            continue
+        for children in Path(f"/proc/{daemon}/task").glob("*/children"):
+            for one in children.read_text("ascii").split():
+                if b"actors.proxies.echo" in Path(f"/proc/{one}/cmdline").read_bytes():
+                    return int(one)
+        time.sleep(0.02)
+    raise AssertionError("there is no echo session")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_its_echo_session_ends_with_it_however_it_ends(
+    state_dir: Path, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "actors.daemon", "--sandbox", "--state-dir", str(state_dir)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment()
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert any("chat page" in line for line in process.stdout)
+            echo = echo_of(process.pid, state_dir)
+            process.send_signal(number)
+            process.wait(timeout=15)
+        finally:
+            process.kill()
+    until = time.monotonic() + 10
+    while Path(f"/proc/{echo}").exists():
+        assert time.monotonic() < until, "it is still there"
+        time.sleep(0.05)
+
+
 def type_message(page: WebDriver, text: str) -> None:
     WebDriverWait(page, 10).until(lambda page: page.find_element(By.ID, "connection-text").text)
     composer = page.find_element(By.ID, "composer")
