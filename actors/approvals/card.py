@@ -51,6 +51,8 @@ class ApprovalCard:
         self._opening = opening
         self._peers = peers
         self._ended = trio.Event()
+        self._may_stand = False
+        """Whether the platform may show the card, also where it has not said so."""
         self._last = approval_card.closed_card(asked, strings.APPROVAL_STOPPED)
 
     def end(self, last: str) -> None:
@@ -77,9 +79,17 @@ class ApprovalCard:
             await self._show_last(message_id)
             closed = True
         finally:
-            if message_id is not None and not closed:
+            if self._may_stand and not closed:
                 with self._peers.cleanup.shielded():
-                    await self._show_last(message_id)  # noqa: ASYNC102  # shielded above, with a deadline
+                    await self._close(message_id)  # noqa: ASYNC102  # shielded above, with a deadline
+
+    async def _close(self, message_id: MessageId | None) -> None:
+        """Show the end on the way out. Cut off as it was sent, the same call says which it is."""
+        if message_id is None:
+            sent = await self._send_message("interactive", self._opening, "approval")
+            message_id = sent.message_id if isinstance(sent, MessageSent) else None
+        if message_id is not None:
+            await self._show_last(message_id)
 
     async def _show_last(self, message_id: MessageId) -> None:
         await show_last(self._peers, self._approval.place.account, message_id, self._last)
@@ -102,8 +112,10 @@ class ApprovalCard:
             if not isinstance(sent, MessageSent):
                 self._not_shown(sent)
                 return None
+        self._may_stand = True
         outcome = await self._send_message("interactive", self._opening, "approval")
         if not isinstance(outcome, MessageSent):
+            self._may_stand = False
             self._not_shown(outcome)
             return None
         return outcome.message_id

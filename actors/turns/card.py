@@ -16,7 +16,14 @@ import trio
 from actors.messages import gateway, journal
 from actors.turns.client import TurnClient
 from actors.turns.ends import CardEnds
-from actors.turns.entity import APIS, CALLS, CardEntity, operation_of, retried
+from actors.turns.entity import (
+    APIS,
+    CALLS,
+    LAST_CLOSE_WITHIN_S,
+    CardEntity,
+    operation_of,
+    retried,
+)
 from actors.turns.static import StaticPresenter
 from protocol.cards.answer import json_bytes
 from protocol.cards.card import View, view_of, view_sealed
@@ -131,7 +138,8 @@ class CardPresenter:
                 self._entity = None
                 self._number += 1
             elif self._turn.state.final:
-                await entity.close(_outcome(self._turn.state))
+                outcome = _outcome(self._turn.state)
+                await entity.close(outcome, within_s=LAST_CLOSE_WITHIN_S)
                 return
             else:
                 with trio.move_on_at(self._next_tick_at(entity)):

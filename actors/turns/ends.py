@@ -13,7 +13,7 @@ import trio
 from msgspec import Struct
 
 from actors.messages import journal
-from actors.turns.entity import CardEntity
+from actors.turns.entity import LAST_CLOSE_WITHIN_S, CardEntity
 from protocol.cards.card import View
 
 END_WITHIN_S: Final = 300.0
@@ -86,6 +86,6 @@ class CardEnds:
             self._left.append(entity)
             log.warning("feishu.card.left_for_repair", **entity.ids())
         elif end.close_as is not None:
-            await entity.close(end.close_as)
+            await entity.close(end.close_as, within_s=LAST_CLOSE_WITHIN_S)
         self._open.remove(end)
         self._settled.set()

@@ -31,11 +31,8 @@ from protocol.platform.outcomes import (
 _OPEN_TRIES: Final = Tries(
     again_after_s=again_after_s, pauses=Pauses(first_s=0.25, max_s=10.0), within_s=60.0
 )
-_CLOSE_TRIES: Final = Tries[bool](
-    again_after_s=lambda closed, pause_s: None if closed else pause_s,
-    pauses=Pauses(first_s=0.5, max_s=2.0),
-    within_s=4.0,
-)
+CLOSE_WITHIN_S: Final = 4.0
+LAST_CLOSE_WITHIN_S: Final = 300.0
 APIS: Final[dict[CallName, gateway.Api]] = {
     "update": gateway.Api.UPDATE_CARD,
     "content": gateway.Api.ELEMENT_CONTENT,
@@ -167,15 +164,23 @@ class CardEntity:
             )
         )
 
-    async def close(self, outcome: journal.CardOutcome) -> None:
+    async def close(
+        self, outcome: journal.CardOutcome, *, within_s: float = CLOSE_WITHIN_S
+    ) -> None:
         """Close the entry; once, also where a picture changes the card later.
 
-        Tried for some seconds: the next start would show a card left open as interrupted.
+        Tried for *within_s*, which is long where nothing waits for it: the next start would
+        show a card left open as interrupted, and an orderly end would count it.
         """
         if self._closed:
             return
         close = partial(self._client.ledger, partial(self._close_card, outcome))
-        await while_it_helps(close, _CLOSE_TRIES)
+        tries = Tries[bool](
+            again_after_s=lambda closed, pause_s: None if closed else pause_s,
+            pauses=Pauses(first_s=0.5, max_s=10.0),
+            within_s=within_s,
+        )
+        await while_it_helps(close, tries)
         self._closed = True
         CLOSED.labels(outcome=outcome).inc()
         log.info("feishu.card.closed", **self.ids(), outcome=outcome)

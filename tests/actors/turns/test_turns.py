@@ -75,6 +75,8 @@ class World:
         """The open entries, with what was noted."""
         self.notes = 0
         self.closes = 0
+        self.disk_full = False
+        """Whether the journal fails to close entries."""
         self.marks: dict[tuple[MessageId, TurnId], str | None] = {}
         """The Typing marks in the ledger."""
         self.reactions: list[str] = []
@@ -175,6 +177,8 @@ class World:
                     self.ledger[entry.card_id] = None
                     self.entries[entry.card_id] = entry
                     message.reply.send(journal.Done())
+                case journal.CloseCard() if self.disk_full:
+                    message.reply.send(journal.Failed(reason="disk full"))
                 case journal.CloseCard(card_id=card_id, outcome=outcome):
                     self.closes += 1
                     self.ledger[card_id] = outcome
@@ -307,6 +311,25 @@ async def test_a_turn_is_opened_streamed_and_brought_to_its_end(
         assert world.of(gateway.RemoveReaction)
         sequences = [one.sequence for one in world.done if hasattr(one, "sequence")]
         assert sequences == sorted(set(sequences))
+
+
+async def test_an_entry_that_could_not_be_closed_is_closed_when_the_journal_can(
+    autojump_clock: MockClock,
+) -> None:
+    """Else the next start would show a card that has ended as interrupted."""
+    async with open_world() as world, trio.open_nursery() as nursery:
+        nursery.start_soon(world.show)
+        await trio.sleep(1)
+        await world.say("Hello")
+        world.disk_full = True
+        await world.end()
+        await trio.sleep(60)
+        assert world.is_final(), "people don't wait for the journal"
+        assert world.ledger == {"card1": None}
+        world.disk_full = False
+        await trio.sleep(15)
+        assert world.ledger == {"card1": "complete"}
+        assert world.closes == 1
 
 
 async def test_a_turn_that_ends_before_its_card_is_open_shows_all_of_it(
