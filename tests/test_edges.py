@@ -14,6 +14,8 @@ NO_MESSAGES: Final = {
     "Answered",
     "Cancel",
     "DownloadResource",
+    "GetChat",
+    "GetChatMembers",
     "PermissionVerdict",
     "Resume",
     "StoredEvent",

@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import trio
@@ -44,8 +45,10 @@ async def test_a_file_follows_its_message_to_another_node_and_over_the_wire(
 ) -> None:
     async with open_platform() as platform:
         fleet = Fleet(platform, root, server.url(), cluster, certificates)
-        async with fleet.node("a") as a, fleet.node("b") as b:
+        async with AsyncExitStack() as nodes:
+            a = await nodes.enter_async_context(fleet.node("a"))
             await a.wait_ready()
+            b = await nodes.enter_async_context(fleet.node("b"))
             await b.wait_standing_by()
             await platform.wait_connected()
             await send_file(platform)

@@ -173,13 +173,20 @@ async def test_an_agent_comes_back_with_the_daemon_and_its_conversation(
             await chat.send("blocks")
             await platform.wait_cards(1, "blocks ['text'] run ", "Done · ")
             assert log.read_text() == "session/load\n"
+            with trio.fail_after(15):  # one that was killed with the daemon is a moment in ending
+                while not (await line_of(chat, "left")).endswith("(offline)"):
+                    await trio.sleep(0.1)
             listed = await chat.ask_skipping_notices("/sessions")
             assert "- robot (" in listed
             assert "[current]" in listed
             assert "closed" not in listed
-            assert next(one for one in listed.splitlines() if "left" in one).endswith("(offline)")
             assert await chat.ask("/close left") == "Closed left."
             assert await chat.ask("/close") == "Closed robot."
+
+
+async def line_of(chat: Chat, alias: str) -> str:
+    listed = await chat.ask_skipping_notices("/sessions")
+    return next(one for one in listed.splitlines() if f" {alias} (" in one)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
