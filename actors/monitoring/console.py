@@ -7,6 +7,7 @@ token goes with every call of the page in a header, so no other page can make on
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Send
 
 from actors.kit.clock import local_clock
 from actors.kit.mailbox import ActorGone, ask
@@ -55,6 +56,14 @@ _HEADERS: Final = {
         " img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
 }
+
+
+class ClosingStream(StreamingResponse):
+    """Closes its async generator, which Starlette leaves to the garbage collector."""
+
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(self.body_iterator):  # type: ignore[type-var]  # a generator
+            await super().stream_response(send)
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -120,7 +129,7 @@ class _Console:
         if role is None:
             return _answer(401, error="the token is missing or was rotated; run: larkd console")
         events = self._events(may_act=role == "dispatcher")
-        return StreamingResponse(events, media_type="text/event-stream", headers=_HEADERS)
+        return ClosingStream(events, media_type="text/event-stream", headers=_HEADERS)
 
     async def _events(self, *, may_act: bool) -> AsyncIterator[bytes]:
         shown = b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -13,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Send
 
 from actors.sandbox.app_api import AppApi
 from actors.sandbox.documents import Documents
@@ -33,6 +35,14 @@ _OK: Final = 200
 
 Handler = Callable[[dict[str, Any]], Awaitable[Any]]
 StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+
+class ClosingStream(StreamingResponse):
+    """Closes its async generator, which Starlette leaves to the garbage collector."""
+
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(self.body_iterator):  # type: ignore[type-var]  # a generator
+            await super().stream_response(send)
 
 
 class ControlParts(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,7 +154,7 @@ class Control:
         return [call for call in self._api.calls if call.n > since and path in call.path]
 
     async def _stream(self, _request: Request) -> Response:
-        return StreamingResponse(
+        return ClosingStream(
             self._changes(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
 
