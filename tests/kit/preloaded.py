@@ -60,7 +60,8 @@ class ForkedProcess:
 
     def send_signal(self, number: signal.Signals | int) -> None:
         if self.returncode is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has ended, and nobody has read how
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
