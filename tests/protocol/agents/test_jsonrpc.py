@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import msgspec
 import pytest
 from hypothesis import given
@@ -11,12 +9,7 @@ from hypothesis import strategies as st
 
 from protocol.agents import jsonrpc
 from protocol.agents.jsonrpc import LineReader, LineTooLong, NotAnObject
-
-
-def pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
-    """Cut *stream* at every place of *cuts* that lies within it."""
-    places = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
-    return [stream[start:end] for start, end in itertools.pairwise(places)]
+from tests.kit.cutting import pieces
 
 
 def fed(lines: LineReader, chunks: list[bytes]) -> list[bytes | None]:

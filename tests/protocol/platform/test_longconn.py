@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 from typing import Any
 
@@ -22,6 +21,7 @@ from protocol.platform.longconn import (
     Receiver,
 )
 from protocol.platform.outcomes import ClientConfig
+from tests.kit.cutting import pieces
 
 CONFIG = ClientConfig(
     reconnect_count=-1, reconnect_interval_s=90, reconnect_nonce_s=25, ping_interval_s=60
@@ -43,8 +43,7 @@ def push(payload: bytes | None, **headers: str) -> Frame:
 
 def split(payload: bytes, cuts: list[int], message_id: str = "push-1") -> list[Frame]:
     """The frames that carry *payload* cut at *cuts*."""
-    edges = [0, *sorted(cuts), len(payload)]
-    parts = [payload[start:end] for start, end in itertools.pairwise(edges)]
+    parts = pieces(payload, cuts)
     return [
         push(part, message_id=message_id, sum=str(len(parts)), seq=str(number))
         for number, part in enumerate(parts)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +10,7 @@ from protocol.errors import RemoteProtocolError
 from protocol.wire.codec import decode_from_proxy
 from protocol.wire.framing import BODY_BYTES_MAX, FrameReader, FrameTooLarge, frame
 from protocol.wire.messages import Delta
+from tests.kit.cutting import pieces
 
 
 def framed(body: bytes) -> bytes:
@@ -26,11 +25,10 @@ def test_bodies_are_the_same_wherever_the_stream_is_cut(
     bodies: list[bytes], cuts: list[int]
 ) -> None:
     stream = b"".join(map(framed, bodies))
-    places = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
     reader = FrameReader()
     found: list[bytes] = []
-    for start, end in itertools.pairwise(places):
-        reader.feed(stream[start:end])
+    for piece in pieces(stream, cuts):
+        reader.feed(piece)
         found += reader
     assert found == bodies
 
