@@ -53,6 +53,10 @@ class Unavailable(CommandFailed):
     """There is no answer to show; the text gives the reason and the remedy."""
 
 
+class NoPlace(Unavailable):
+    """As many connections of this role are open as the daemon takes."""
+
+
 class Declined(CommandFailed):
     """The daemon declined, with its own text; nothing has changed."""
 
@@ -95,7 +99,7 @@ def ask(
     start = command_for(state, "daemon")
     where = f"larkd (pid {info.pid}) at {info.host}:{info.port}"
     try:
-        return trio.run(_ask, settings, call)
+        return _ask_with_a_place(state, settings, call)
     except trio.TooSlowError:
         late = f"{where} did not answer within {ANSWER_WITHIN_S:g} s; look into {state.log}"
         raise Unavailable(late) from None
@@ -110,6 +114,20 @@ def ask(
         raise Unavailable(f"{where} closed the connection; look into {state.log}") from None
     except StandingBy as away:
         raise StandsBy(f"{where} stands by: {away}") from None
+
+
+def _ask_with_a_place(state: StateDir, settings: ProxySettings, call: wire.Tool) -> wire.ToolResult:
+    """Ask; who looks and finds all places taken asks again with the dispatcher's token.
+
+    That has places of its own, so that observers keep nobody out who can read it.
+    """
+    try:
+        return trio.run(_ask, settings, call)
+    except NoPlace:
+        dispatchers = state.token("dispatcher")
+        if settings.role != "observer" or not os.access(dispatchers, os.R_OK):
+            raise
+    return trio.run(_ask, msgspec.structs.replace(settings, token=read_token(dispatchers)), call)
 
 
 def _with_token_of_role(settings: ProxySettings) -> ProxySettings:
@@ -263,7 +281,8 @@ class _Daemon(trio.abc.AsyncResource):
                     raise StandingBy(message.message, tuple(message.at), message.retry_after_ms)
                 if isinstance(message, wire.Refused | wire.Error):
                     remedy = REMEDIES.get(message.code)
-                    raise Unavailable(
+                    failed = NoPlace if message.code == "too_many_sessions" else Unavailable
+                    raise failed(
                         f"larkd refused: {message.message} ({message.code})"
                         + (f"; {remedy}" if remedy else "")
                     )

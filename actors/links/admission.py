@@ -22,10 +22,11 @@ ASK_WITHIN_S: Final = 5.0
 
 def place_of(register: wire.Register, verified: Verified) -> Kind:
     """Return which places its connection is one of."""
-    if vocabulary.is_operator(register.role, register.capabilities):
-        return "operator"
-    inside = speaks_for_session(register.role, register.capabilities, verified.by)
-    return "observer" if register.role == "observer" and not inside else "session"
+    if speaks_for_session(register.role, register.capabilities, verified.by):
+        return "session"
+    if not vocabulary.is_sessionless(register.role, register.capabilities):
+        return "session"
+    return "operator" if verified.by == "dispatcher" else "observer"
 
 
 async def ask_in(

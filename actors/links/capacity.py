@@ -3,7 +3,8 @@
 Who has proved nothing shares a few places, and the oldest of them gives way to a new one.
 Programs of the daemon's own user, who can read the tokens, have such places of their own:
 nobody else of the machine can keep sessions, or operators, out, however fast he connects.
-Who has proved a role has places derived from the descriptors this process may have.
+Who has proved a role has places derived from the descriptors this process may have, and keeps
+his until he leaves.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ UNREGISTERED_MAX: Final = 64
 REFUSED_MAX: Final = 64
 """Connections with a wrong proof that wait for their refusal."""
 OBSERVERS_MAX: Final = 64
-"""They come for one question: the oldest gives way, so that who may only look keeps nobody out."""
+"""Who has a place keeps it. ``larkd status`` takes one of the operators' where all are taken."""
 OPERATORS_MAX: Final = 64
 SESSIONS_MAX: Final = 2_048
 SESSIONS_MIN: Final = 16
@@ -43,7 +44,8 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Kind = Literal["session", "operator", "observer"]
-"""Who speaks for a session, as the tools inside its agent do, counts as one."""
+"""Who speaks for a session, as the tools inside its agent do, counts as one; who looks, and
+proves it with the dispatcher's token, as an operator."""
 
 
 def capacity_of(descriptors: int) -> ConnectionLimits:
@@ -58,20 +60,20 @@ class Places:
 
     def __init__(self, capacity: ConnectionLimits) -> None:
         self.capacity = capacity
-        self._drops: dict[ConnectionId, Callable[[], None]] = {}
         self._unregistered: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()
         self._own: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()
         self._refused: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()
-        self._observers: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()
-        self._sessions: set[ConnectionId] = set()
-        self._operators: set[ConnectionId] = set()
+        self._proven: dict[Kind, set[ConnectionId]] = {
+            "session": set(),
+            "operator": set(),
+            "observer": set(),
+        }
 
     def enter(self, connection_id: ConnectionId, drop: Callable[[], None], *, own: bool) -> None:
         """A connection opened; *drop* ends it at once when a newer one needs its place.
 
         *own* is whether it is of the daemon's own user, for sure.
         """
-        self._drops[connection_id] = drop
         waiting = self._own if own else self._unregistered
         _enter(waiting, UNREGISTERED_MAX, connection_id, drop)
 
@@ -88,26 +90,22 @@ class Places:
 
     def admit(self, connection_id: ConnectionId, kind: Kind) -> bool:
         """Its proof holds: give it a place of its kind; False: there is none."""
-        drop = self._drops.get(connection_id)
-        if kind == "observer" and drop is not None:
-            _enter(self._observers, self.capacity.observers, connection_id, drop)
-            return True
-        places, most = (
-            (self._operators, self.capacity.operators)
-            if kind == "operator"
-            else (self._sessions, self.capacity.sessions)
-        )
-        if len(places) >= most:
+        most: dict[Kind, int] = {
+            "session": self.capacity.sessions,
+            "operator": self.capacity.operators,
+            "observer": self.capacity.observers,
+        }
+        places = self._proven[kind]
+        if len(places) >= most[kind]:
             return False
         places.add(connection_id)
         return True
 
     def leave(self, connection_id: ConnectionId) -> None:
-        self._drops.pop(connection_id, None)
-        for queued in (self._unregistered, self._own, self._refused, self._observers):
+        for queued in (self._unregistered, self._own, self._refused):
             queued.pop(connection_id, None)
-        self._sessions.discard(connection_id)
-        self._operators.discard(connection_id)
+        for places in self._proven.values():
+            places.discard(connection_id)
 
 
 def _enter(

@@ -20,7 +20,7 @@ from actors.links.conversations import LinkConversations
 from actors.links.liveness import REGISTER_WITHIN_S, Liveness
 from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.permissions import Permissions
-from actors.links.sending import fitting, is_here, is_remote, peer_of, without_paths
+from actors.links.sending import fitting, is_here, is_remote, linger, peer_of, without_paths
 from actors.links.settings import LinkSettings
 from actors.links.tools import ToolCalls
 from actors.links.turns import LinkTurns
@@ -59,7 +59,9 @@ STEP_S: Final = 0.001
 UNSENT_FRAMES_MAX: Final = 1_024
 UNSENT_BYTES_MAX: Final = 16 * 1024 * 1024
 GOODBYE_WITHIN_S: Final = 1.0
-"""For the last frames to leave, and for ownership to learn that the link is over."""
+"""For the last frames to leave."""
+LINGER_S: Final = 0.5
+"""For the peer to read them and close; one that does not is closed all the same."""
 RETRY_AFTER_MS: Final = 1_000
 
 log = structlog.get_logger()
@@ -96,6 +98,7 @@ class ProxyLink:
         self._session_id = SessionId("")
         self.asked_in = False
         self._reading = trio.CancelScope()
+        self._lingers = False
         self._yield_at = 0.0
         self._liveness = Liveness(connection_id)
         self._permissions = Permissions(
@@ -123,6 +126,9 @@ class ProxyLink:
                     self._outbox.close()
                     with trio.move_on_after(GOODBYE_WITHIN_S, shield=True):
                         await self._outbox.wait_done()
+                    if self._lingers:
+                        with trio.move_on_after(LINGER_S):
+                            await linger(self._stream)
                     nursery.cancel_scope.cancel(reason="link over")
         finally:
             self._reader.clear()  # now, not when this link's cycles are collected
@@ -133,6 +139,7 @@ class ProxyLink:
 
     def _end(self, last: wire.FromDaemon | None = None, *, drop_unsent: bool = False) -> None:
         self._outbox.close(None if last is None else frame(last), drop_unsent=drop_unsent)
+        self._lingers = last is not None and not drop_unsent
         self._reading.cancel(reason="link ends")
 
     def _send(self, message: wire.FromDaemon) -> None:
@@ -247,7 +254,9 @@ class ProxyLink:
         self.asked_in = True
         match answer:
             case ownership.Admitted():
-                self._machine.admitted()
+                self._machine.admitted(
+                    has_session=not vocabulary.is_sessionless(register.role, register.capabilities)
+                )
                 self._session_id = SessionId(register.session_id)
                 self._options.admitted(register, answer.choices)
                 self._conversations.admitted(register, answer.alias)

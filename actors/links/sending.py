@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -11,10 +12,12 @@ import trio
 from actors.kit.peer_user import is_own
 from actors.kit.tls import TlsStream
 from protocol.wire import messages as wire
-from protocol.wire.framing import FrameTooLarge, frame
+from protocol.wire.framing import BODY_BYTES_MAX, FrameTooLarge, frame
 
 DELIVER_BYTES_MAX: Final = 4 * 1024 * 1024
 """Of content that would not fit its frame."""
+LINGER_BYTES_MAX: Final = 2 * BODY_BYTES_MAX
+LINGER_READ_BYTES: Final = 256 * 1024
 
 
 def peer_of(stream: trio.abc.Stream) -> str:
@@ -38,6 +41,24 @@ def close_now(stream: trio.abc.Stream) -> None:
         stream = stream.transport
     if isinstance(stream, trio.SocketStream):
         stream.socket.close()
+
+
+async def linger(stream: trio.abc.Stream) -> None:
+    """After the last frame, take what the peer still sends, so that it reads that frame.
+
+    To close a socket with unread input resets the connection, and the peer's system then
+    drops what it has received and not read (RFC 1122, section 4.2.2.13). Cancelled from
+    outside; ends by itself when the peer closes, or after as much as two large frames.
+    """
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        if isinstance(stream, trio.SocketStream):
+            await stream.send_eof()
+        left = LINGER_BYTES_MAX
+        while left > 0:
+            data = await stream.receive_some(LINGER_READ_BYTES)
+            if not data:
+                return
+            left -= len(data)
 
 
 def is_of_this_user(stream: trio.abc.Stream) -> bool:

@@ -16,7 +16,7 @@ CAPABILITIES_MAX = 32
 
 def is_sessionless(message: ownership.RegisterSession) -> bool:
     """Whether it comes to ask or to operate, and is no session."""
-    return message.role == "observer" or vocabulary.is_operator(message.role, message.capabilities)
+    return vocabulary.is_sessionless(message.role, message.capabilities)
 
 
 def refusal(
@@ -31,15 +31,15 @@ def refusal(
         return ownership.NotAdmitted(
             code="draining", message="the daemon is leaving; connect again in a moment"
         )
+    inside = speaks_for_session(message.role, message.capabilities, message.proven_by)
+    if is_sessionless(message) and not inside:
+        return None
     known = message.session_id in state.sessions
     if not known and len(state.sessions) >= lease.SESSIONS_MAX:
         return ownership.NotAdmitted(
             code="too_many_sessions",
             message=f"{lease.SESSIONS_MAX} sessions are live already; close some first",
         )
-    inside = speaks_for_session(message.role, message.capabilities, message.proven_by)
-    if is_sessionless(message) and not inside:
-        return None
     as_role = message.proven_by if inside else message.role
     return _role_mismatch(message, as_role, role, state.lease)
 

@@ -84,15 +84,17 @@ class LinkMachine:
         self._turns: set[TurnId] = set()
         self._reported: OrderedDict[TurnId, None] = OrderedDict()
         self._early_errors = 0
+        self._has_session = True
         self.state = LinkState.OPENING
 
     # ── what the other actors decided ──────────────────────────────────
 
-    def admitted(self) -> None:
-        """The session is in."""
+    def admitted(self, *, has_session: bool = True) -> None:
+        """It is in. Without a session, an observer or operator may call tools and no more."""
         if self.state is not LinkState.ADMITTING:
             raise LocalProtocolError(f"admitted while {self.state.name}")
         self.state = LinkState.REGISTERED
+        self._has_session = has_session
 
     def open_turn(self, turn_id: TurnId) -> None:
         """The session may send messages of this turn until it ends it or :meth:`close_turn`."""
@@ -229,6 +231,8 @@ class LinkMachine:
         return self._early_errors > EARLY_ERRORS_MAX
 
     def _registered(self, message: wire.FromProxy) -> Received | None:
+        if not (self._has_session or isinstance(message, wire.Tool)):
+            return self._of_no_session(message)
         match message:
             case wire.TurnOpen():
                 return self._open(message)
@@ -238,6 +242,18 @@ class LinkMachine:
                 return None  # taken before
             case _:
                 return message
+
+    def _of_no_session(self, message: wire.FromProxy) -> Received | None:
+        """Who only looks, or operates, says nothing for a session, whatever id it registered."""
+        match message:
+            case wire.TurnOpen(turn_id=turn_id) if TurnId(turn_id) not in self._reported:
+                return self.refuse_turn(turn_id, "an observer or operator opens no turns")
+            case wire.Delta() | wire.ToolEvent() | wire.Plan() | wire.Usage() | wire.TurnEnd():
+                return self._of_turn(message)
+            case wire.PermissionRequest(request_id=request_id):
+                verdict = wire.PermissionVerdict(request_id=request_id, outcome="cancelled")
+                return Send(message=verdict)
+        return None
 
     def _of_turn(self, message: wire.TurnMessage) -> Received | None:
         turn_id = TurnId(message.turn_id)

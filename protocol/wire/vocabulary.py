@@ -89,3 +89,8 @@ Nonce = Annotated[bytes, Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
 def is_operator(role: Role, capabilities: Iterable[str]) -> bool:
     """Whether who registers so is a person at the command line, and no session."""
     return role == "dispatcher" and CAPABILITY_OPERATOR in capabilities
+
+
+def is_sessionless(role: Role, capabilities: Iterable[str]) -> bool:
+    """Whether who registers so comes to look or to operate, and is no session."""
+    return role == "observer" or is_operator(role, capabilities)

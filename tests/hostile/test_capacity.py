@@ -13,6 +13,12 @@ import pytest
 import trio
 
 from actors.kit.descriptors import raise_limit
+from actors.kit.mailbox import Reply
+from actors.messages import link, ownership
+from actors.ownership import admission
+from protocol.ids import ConnectionId, SessionId
+from protocol.routing import lease
+from protocol.wire.vocabulary import Role
 from tests.kit.daemon import environment, open_daemon, open_platform
 from tests.kit.raw_proxy import Closed, Map, connect, session
 from tests.kit.sizes import NIGHTLY
@@ -20,6 +26,7 @@ from tests.kit.sizes import NIGHTLY
 DESCRIPTORS = 528
 """What leaves capacity for 16 sessions beside all that is reserved."""
 SESSIONS = 16
+OBSERVERS = 64
 
 
 async def larkd(state_dir: Path, *arguments: str) -> bytes:
@@ -45,14 +52,17 @@ async def test_each_kind_of_connection_has_places_that_no_other_takes(state_dir:
             refused = await one_more.register(state_dir, "one-more")
             assert (refused["t"], refused["code"]) == ("refused", "too_many_sessions")
             assert "ulimit -n" in refused["message"]
-        # Who may only look keeps nobody out: the oldest gives way.
+        # Who may only look takes nobody's place, and leaves operators theirs.
         observers = [
             await stack.enter_async_context(session(state_dir, f"o{number}", "observer"))
-            for number in range(70)
+            for number in range(OBSERVERS)
         ]
-        for gone in observers[:6]:
-            assert await gone.wait_closed() == []
-        assert (await observers[-1].tool("feishu_channel_status"))["ok"]
+        async with connect(state_dir) as one_more:
+            refused = await one_more.register(state_dir, "one-more", "observer")
+            assert (refused["t"], refused["code"]) == ("refused", "too_many_sessions")
+        for observer in observers:
+            await observer.barrier()
+        assert (await observers[0].tool("feishu_channel_status"))["ok"]
         assert b'"s15"' in await larkd(state_dir, "status", "--json")
         # The tools inside an agent speak for its session, and are no observers that look.
         inside: Map = {"token_role": "session", "capabilities": ["inside"]}
@@ -72,6 +82,41 @@ async def test_each_kind_of_connection_has_places_that_no_other_takes(state_dir:
         await sessions[1].barrier()
         opened = list(Path(f"/proc/{daemon.process.pid}/fd").iterdir())
         assert len(opened) < DESCRIPTORS - 100
+
+
+def test_as_many_sessions_as_there_may_be_keep_no_observer_out() -> None:
+    live = {
+        SessionId(f"s{number}"): lease.Session(
+            session_id=SessionId(f"s{number}"),
+            connection_id=ConnectionId(number),
+            role="session",
+            alias=f"s{number}",
+            pid=1,
+            proxy_version="1",
+            metadata={},
+            capabilities=(),
+            connected_at_ms=0,
+        )
+        for number in range(lease.SESSIONS_MAX)
+    }
+    mailbox, _ = trio.open_memory_channel[link.LinkMessage](1)
+    answer, _ = trio.open_memory_channel[ownership.Admitted | ownership.NotAdmitted](1)
+    cases: tuple[tuple[Role, bool], ...] = (("session", False), ("observer", True))
+    for role, admitted in cases:
+        register = ownership.RegisterSession(
+            connection_id=ConnectionId(9_999),
+            session_id=SessionId("one-more"),
+            role=role,
+            proven_by=role,
+            pid=1,
+            proxy_version="1",
+            metadata={},
+            capabilities=frozenset(),
+            link=mailbox,
+            reply=Reply(answer),
+        )
+        refused = admission.refusal(register, lease.State(sessions=live), None, leaving=False)
+        assert (refused is None) is admitted, refused
 
 
 def connect_without_end(port: int) -> None:
