@@ -13,7 +13,8 @@ import msgspec
 import structlog
 import trio
 
-from actors.approvals.card import ApprovalCard, close_what_was_left
+from actors.approvals.card import ApprovalCard
+from actors.approvals.closing import close_what_was_left
 from actors.approvals.peers import Peers
 from actors.kit.mailbox import offer
 from actors.messages import approvals, intake, link

@@ -1,7 +1,7 @@
-"""The card of one request: sent, left standing, and brought to its last state.
+"""The card of one request: entered, sent, left standing, and brought to its last state.
 
 It is a message of its own, not a card entity: nothing in it streams. A ledger holds it
-from its sending to its last state, so that no buttons are left looking alive.
+from before its sending to its last state, so that no buttons are left looking alive.
 """
 
 from __future__ import annotations
@@ -11,32 +11,19 @@ from typing import Final
 import msgspec
 import structlog
 import trio
+from msgspec.structs import replace
 
+from actors.approvals.closing import call, close_left, forget, send, send_opening
 from actors.approvals.peers import Peers
-from actors.kit.mailbox import ask_or
-from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import approvals, gateway, journal
 from protocol import strings
 from protocol.cards import approval_card
 from protocol.cards.approval import Approval
-from protocol.ids import AccountId, MessageId, idempotency_key
-from protocol.platform.outcomes import (
-    FileUploaded,
-    Gone,
-    MessageSent,
-    NoAnswer,
-    Outcome,
-    RateLimited,
-    Rejected,
-    again_after_s,
-)
+from protocol.platform.outcomes import FileUploaded, MessageSent, Outcome
 
-CALL_WITHIN_S: Final = 30.0
 LEDGER_WITHIN_S: Final = 4.0
-_TRIES: Final = Tries(
-    again_after_s=again_after_s, pauses=Pauses(first_s=0.5, max_s=15.0), within_s=300.0
-)
-"""Then the ledger keeps the card for the next start."""
+ENTER_WITHIN_S: Final = 60.0
+"""Then the request is not shown, and its agent is answered: nothing is sent without an entry."""
 
 log = structlog.get_logger()
 
@@ -51,6 +38,8 @@ class ApprovalCard:
         self._opening = opening
         self._peers = peers
         self._ended = trio.Event()
+        self._entry: journal.ApprovalLeft | None = None
+        """What the ledger may hold."""
         self._may_stand = False
         """Whether the platform may show the card, also where it has not said so."""
         self._last = approval_card.closed_card(asked, strings.APPROVAL_STOPPED)
@@ -63,151 +52,106 @@ class ApprovalCard:
 
     async def run(self, valid_s: float) -> None:
         """Send the card, wait for its end, show its end. Cancelled, it is closed all the same."""
-        message_id: MessageId | None = None
-        closed = False
         try:
-            message_id = await self._send()
-            if message_id is None:
+            if await self._send():
+                await self._stand(valid_s)
+            else:
                 await self._report_expired(shown=False)
-                return
-            await self._enter(message_id)
+                await self._ended.wait()
+            await self._close()
+        finally:
+            if self._entry is not None:
+                with self._peers.cleanup.shielded():
+                    await self._close()  # noqa: ASYNC102  # shielded above, with a deadline
+
+    async def _stand(self, valid_s: float) -> None:
+        """Wait until the request is decided or over; meanwhile the ledger learns the message."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._enter)
             with trio.move_on_after(valid_s):
                 await self._ended.wait()
             if not self._ended.is_set():
                 await self._report_expired(shown=True)
                 await self._ended.wait()
-            await self._show_last(message_id)
-            closed = True
-        finally:
-            if self._may_stand and not closed:
-                with self._peers.cleanup.shielded():
-                    await self._close(message_id)  # noqa: ASYNC102  # shielded above, with a deadline
+            nursery.cancel_scope.cancel("the card is over")
 
-    async def _close(self, message_id: MessageId | None) -> None:
-        """Show the end on the way out. Cut off as it was sent, the same call says which it is."""
-        if message_id is None:
-            sent = await self._send_message("interactive", self._opening, "approval")
-            message_id = sent.message_id if isinstance(sent, MessageSent) else None
-        if message_id is not None:
-            await self._show_last(message_id)
-
-    async def _show_last(self, message_id: MessageId) -> None:
-        await show_last(self._peers, self._approval.place.account, message_id, self._last)
+    async def _close(self) -> None:
+        """Show the end, wherever the card stands, and take it out of the ledger."""
+        if self._entry is None:
+            return
+        if self._may_stand:
+            await close_left(self._peers, replace(self._entry, last_card=self._last))
+        else:
+            await forget(self._peers, self._entry.entry_id)
+        self._entry = None
 
     async def _report_expired(self, *, shown: bool) -> None:
         await self._peers.own_tx.send(approvals.Expired(key=self._approval.key, shown=shown))
 
-    async def _send(self) -> MessageId | None:
-        """Send the card, after the file it needs; None: it can't be shown."""
-        if self.file is not None:
-            # Nobody is offered Allow for what they could not read.
-            upload = gateway.UploadFile(file_type="stream", name="request.txt", content=self.file)
-            uploaded = await call(self._peers, self._approval.place.account, upload)
-            if not isinstance(uploaded, FileUploaded):
-                self._not_shown(uploaded)
-                return None
-            self.file = None
-            content = msgspec.json.encode({"file_key": uploaded.file_key}).decode()
-            sent = await self._send_message("file", content, "approval-file")
-            if not isinstance(sent, MessageSent):
-                self._not_shown(sent)
-                return None
-        self._may_stand = True
-        outcome = await self._send_message("interactive", self._opening, "approval")
-        if not isinstance(outcome, MessageSent):
-            self._may_stand = False
-            self._not_shown(outcome)
-            return None
-        return outcome.message_id
-
-    async def _send_message(
-        self, msg_type: gateway.MessageType, content_json: str, purpose: str
-    ) -> Outcome:
-        """Reply to the message the agent works on; where that is gone, post to its chat."""
+    async def _send(self) -> bool:
+        """Send the card, after the file it needs; False: nobody can be shown it."""
         place = self._approval.place
-        outcome: Outcome = Gone(code=0, message="no message to reply to")
-        if place.message_id:
-            reply = gateway.ReplyMessage(
-                message_id=place.message_id,
-                chat_id=place.chat_id,
-                in_thread=place.in_thread,
-                msg_type=msg_type,
-                content_json=content_json,
-                uuid=idempotency_key(purpose, self._approval.key),
-            )
-            outcome = await call(self._peers, place.account, reply)
-        if isinstance(outcome, Gone):
-            create = gateway.CreateMessage(
-                chat_id=place.chat_id,
-                msg_type=msg_type,
-                content_json=content_json,
-                uuid=idempotency_key(f"{purpose}-chat", self._approval.key),
-            )
-            outcome = await call(self._peers, place.account, create)
-        return outcome
+        opening = journal.ApprovalOpening(
+            reply_to=place.message_id,
+            chat_id=place.chat_id,
+            in_thread=place.in_thread,
+            content_json=self._opening,
+            sent_at_ms=self._peers.now_ms(),
+        )
+        if self.file is not None and not await self._send_file(self.file, opening):
+            return False
+        self._entry = journal.ApprovalLeft(
+            entry_id=self._approval.key,
+            account=place.account,
+            last_card=approval_card.closed_card(self._approval, strings.INTERRUPTED),
+            opening=opening,
+        )
+        with trio.move_on_after(ENTER_WITHIN_S) as entering:
+            await self._enter()
+        if entering.cancelled_caught:
+            return False
+        self._may_stand = True
+        sent = await send_opening(self._peers, self._entry, opening)
+        if isinstance(sent.outcome, MessageSent):
+            self._entry = replace(self._entry, message_id=sent.outcome.message_id, opening=None)
+            return True
+        self._may_stand = sent.in_doubt
+        self._not_shown(sent.outcome)
+        return False
+
+    async def _send_file(self, file: bytes, opening: journal.ApprovalOpening) -> bool:
+        """Send what the card can't hold: nobody is offered Allow for what they could not read."""
+        account = self._approval.place.account
+        upload = gateway.UploadFile(file_type="stream", name="request.txt", content=file)
+        uploaded = await call(self._peers, account, upload)
+        if not isinstance(uploaded, FileUploaded):
+            self._not_shown(uploaded)
+            return False
+        content = msgspec.json.encode({"file_key": uploaded.file_key}).decode()
+        sent = await send(
+            self._peers,
+            account,
+            replace(opening, content_json=content),
+            msg_type="file",
+            names=("approval-file", self._approval.key),
+        )
+        if not isinstance(sent.outcome, MessageSent):
+            self._not_shown(sent.outcome)
+            return False
+        self.file = None
+        return True
 
     def _not_shown(self, outcome: Outcome) -> None:
         log.warning(
             "approval.not_shown", request=self._approval.key, outcome=type(outcome).__name__
         )
 
-    async def _enter(self, message_id: MessageId) -> None:
-        """Enter the card into the ledger, with what a later start would show."""
-        entry = journal.ApprovalLeft(
-            message_id=message_id,
-            account=self._approval.place.account,
-            last_card=approval_card.closed_card(self._approval, strings.INTERRUPTED),
-        )
-        answer: journal.Done | journal.Failed = await journal.ask_journal(
+    async def _enter(self) -> None:
+        """Enter the card into the ledger as it is now, with what a later start would show."""
+        entry = self._entry
+        assert entry is not None
+        await journal.ask_journal_until_stored(
             self._peers.journal_tx,
             lambda reply: journal.EnterApproval(entry=entry, reply=reply),
             within_s=LEDGER_WITHIN_S,
         )
-        if isinstance(answer, journal.Failed):
-            log.error("approval.ledger_failed", message=message_id, reason=answer.reason)
-
-
-async def close_what_was_left(peers: Peers) -> None:
-    """Close the cards an earlier run left open. What fails stays for the next start."""
-    left: tuple[journal.ApprovalLeft, ...] | journal.Failed = await journal.ask_journal(
-        peers.journal_tx, lambda reply: journal.ApprovalsLeft(reply=reply), within_s=LEDGER_WITHIN_S
-    )
-    if isinstance(left, journal.Failed):
-        log.error("approval.ledger_failed", reason=left.reason)
-        return
-    for entry in left:
-        if entry.account in peers.gateways:
-            await show_last(peers, entry.account, entry.message_id, entry.last_card)
-
-
-async def show_last(
-    peers: Peers, account: AccountId, message_id: MessageId, card_json: str
-) -> None:
-    """Bring a card to its last state, and out of the ledger once it is there."""
-    operation = gateway.PatchMessage(message_id=message_id, content_json=card_json)
-    outcome = await call(peers, account, operation)
-    if isinstance(outcome, NoAnswer | RateLimited):
-        log.warning("approval.card_left_open", message=message_id)
-        return
-    if isinstance(outcome, Rejected) and not isinstance(outcome, Gone):
-        log.warning("approval.card_refused", message=message_id, reason=outcome.message)
-    await journal.ask_journal(
-        peers.journal_tx,
-        lambda reply: journal.ForgetApproval(message_id=message_id, reply=reply),
-        within_s=LEDGER_WITHIN_S,
-    )
-
-
-async def call(peers: Peers, account: AccountId, operation: gateway.Operation) -> Outcome:
-    """Make one call, again while that may help; every send has its own ``uuid``."""
-    return await while_it_helps(
-        lambda: ask_or(
-            peers.gateways[account],
-            lambda reply: gateway.Call(
-                operation=operation, priority=gateway.Priority.FINAL, reply=reply
-            ),
-            within_s=CALL_WITHIN_S,
-            otherwise=lambda reason: NoAnswer(reason=reason),
-        ),
-        _TRIES,
-    )

@@ -177,6 +177,6 @@ class Presses:
             return
         await journal.ask_journal(
             self._to.journal_tx,
-            lambda reply: journal.ForgetApproval(message_id=card_id, reply=reply),
+            lambda reply: journal.ForgetApproval(entry_id=card_id, reply=reply),
             within_s=LEDGER_WITHIN_S,
         )

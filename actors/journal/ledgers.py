@@ -6,6 +6,7 @@ Each function runs inside a transaction of its caller; what a message means is i
 
 from __future__ import annotations
 
+import msgspec
 import structlog
 
 from actors.journal.db import Db, Later, ResultRows, Row, change, the_one
@@ -25,6 +26,11 @@ from protocol.routing.lease import LeaseState
 from protocol.routing.targets import bound
 
 log = structlog.get_logger()
+
+_DAMAGE = (msgspec.MsgspecError, UnicodeError, TypeError)
+
+_encode_opening = msgspec.msgpack.Encoder().encode
+_decode_opening = msgspec.msgpack.Decoder(journal.ApprovalOpening).decode
 
 
 # ── lease and bindings ──────────────────────────────────────────────────────
@@ -200,29 +206,50 @@ def whose_card(db: Db, message: journal.WhoseCard) -> journal.CardTurn | None:
 
 
 def enter_approval(db: Db, message: journal.EnterApproval) -> Later[journal.Done]:
-    entry = message.entry
+    return store_approval(db, message.entry)
+
+
+def store_approval(db: Db, entry: journal.ApprovalLeft) -> Later[journal.Done]:
     return change(
         db,
-        "INSERT INTO approval (message_id, account, last_card) VALUES (?1, ?2, ?3)"
-        " ON CONFLICT (message_id) DO UPDATE SET account = ?2, last_card = ?3",
-        entry.message_id,
+        "INSERT INTO approval (entry_id, account, message_id, opening, last_card)"
+        " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (entry_id)"
+        " DO UPDATE SET account = ?2, message_id = ?3, opening = ?4, last_card = ?5",
+        entry.entry_id,
         entry.account,
+        entry.message_id,
+        None if entry.opening is None else _encode_opening(entry.opening),
         entry.last_card,
     )
 
 
 def forget_approval(db: Db, message: journal.ForgetApproval) -> Later[journal.Done]:
-    return change(db, "DELETE FROM approval WHERE message_id = ?1", message.message_id)
+    return change(db, "DELETE FROM approval WHERE entry_id = ?1", message.entry_id)
 
 
 def approvals_left(db: Db, _message: journal.ApprovalsLeft) -> tuple[journal.ApprovalLeft, ...]:
-    return tuple(
-        journal.ApprovalLeft(
-            message_id=MessageId(message_id), account=AccountId(account), last_card=last_card
-        )
-        for message_id, account, last_card in db.execute(
-            "SELECT message_id, account, last_card FROM approval"
-        ).all()
+    """Return what is there; an entry that can't be read any more is dropped, and logged."""
+    rows = db.execute(
+        "SELECT entry_id, account, message_id, opening, last_card FROM approval"
+    ).all()
+    left: list[journal.ApprovalLeft] = []
+    for row in rows:
+        try:
+            left.append(_approval(row))
+        except _DAMAGE as damage:
+            log.error("journal.approval_damaged", entry=ascii(row[0]), reason=str(damage)[:500])  # noqa: TRY400 -- no traceback: its frames hold text of people
+            db.execute("DELETE FROM approval WHERE entry_id = ?1", row[0])
+    return tuple(left)
+
+
+def _approval(row: Row) -> journal.ApprovalLeft:
+    entry_id, account, message_id, opening, last_card = row
+    return journal.ApprovalLeft(
+        entry_id=entry_id,
+        account=AccountId(account),
+        message_id=None if message_id is None else MessageId(message_id),
+        opening=None if opening is None else _decode_opening(bytes(opening)),
+        last_card=last_card,
     )
 
 

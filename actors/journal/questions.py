@@ -10,7 +10,9 @@ import msgspec
 import structlog
 
 from actors.journal.db import Db, the_one
+from actors.journal.ledgers import store_approval
 from actors.messages import journal
+from protocol.ids import AccountId
 
 _DAMAGE = (msgspec.MsgspecError, UnicodeError, TypeError)
 
@@ -84,11 +86,11 @@ def answer_question(db: Db, message: journal.AnswerQuestion) -> journal.Done:
         message.row_id,
         message.prompt.topic,
     )
-    db.execute(
-        "INSERT INTO approval (message_id, account, last_card) VALUES (?1, ?2, ?3)"
-        " ON CONFLICT (message_id) DO UPDATE SET account = ?2, last_card = ?3",
-        message.card_id,
-        received[0],
-        message.last_card,
+    card = journal.ApprovalLeft(
+        entry_id=message.card_id,
+        account=AccountId(received[0]),
+        message_id=message.card_id,
+        last_card=message.last_card,
     )
+    store_approval(db, card)
     return journal.Done()

@@ -258,6 +258,21 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX inbound_topic ON inbound (account, topic, row_id) WHERE topic IS NOT NULL;
     ALTER TABLE sent ADD COLUMN topic TEXT;
     """,
+    # An entry is there before its card is sent: message_id is NULL while the platform has not
+    # answered, and opening is what to ask it with.
+    """
+    ALTER TABLE approval RENAME TO approval_before;
+    CREATE TABLE approval (
+        entry_id   TEXT PRIMARY KEY,
+        account    TEXT NOT NULL,
+        message_id TEXT,
+        opening    BLOB,
+        last_card  TEXT NOT NULL
+    );
+    INSERT INTO approval (entry_id, account, message_id, last_card)
+        SELECT message_id, account, message_id, last_card FROM approval_before;
+    DROP TABLE approval_before;
+    """,
 )
 """``MIGRATIONS[n]`` brings a journal of version n to version n + 1; one that was ever
 released is never edited here, only followed by another one."""

@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 from tests.simulation.run import simulate
@@ -22,6 +23,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="run this one alone, and print its log")
     parser.add_argument("--seeds", type=int, default=100, help="how many to run (100)")
     parser.add_argument("--first", type=int, default=1, help="the first of them (1)")
+    parser.add_argument("--these", type=int, nargs="+", help="run these instead")
     parser.add_argument("--survey", action="store_true", help="run all, and count what breaks")
     parser.add_argument(
         "--known", action="append", default=[], help="go on after what begins so (repeatable)"
@@ -45,10 +47,12 @@ def run(options: argparse.Namespace) -> int:
         result = simulate(make_plan(options.seed))
         print("\n".join(result.log))
         return report(options.seed, result.violations, shrinks=not options.no_shrink)
+    seeds = options.these or range(options.first, options.first + options.seeds)
     if options.survey:
-        return survey(range(options.first, options.first + options.seeds))
-    began, failed = time.monotonic(), 0
-    for seed in range(options.first, options.first + options.seeds):
+        return survey(seeds)
+    began, ran, failed = time.monotonic(), 0, 0
+    for seed in seeds:
+        ran += 1
         broken = [
             text
             for text in simulate(make_plan(seed)).violations
@@ -58,12 +62,11 @@ def run(options: argparse.Namespace) -> int:
             failed += 1
             report(seed, broken, shrinks=not options.no_shrink)
             break
-    ran = seed - options.first + 1
-    print(f"{ran} seeds from {options.first} in {time.monotonic() - began:.1f} s, {failed} failed")
+    print(f"{ran} seeds from {seeds[0]} in {time.monotonic() - began:.1f} s, {failed} failed")
     return 1 if failed else 0
 
 
-def survey(seeds: range) -> int:
+def survey(seeds: Sequence[int]) -> int:
     """Run all of them; print how many break which promise, and the first that does."""
     found: dict[str, list[int]] = {}
     for seed in seeds:

@@ -31,6 +31,7 @@ from actors.messages.journal.questions import (
 )
 from actors.messages.journal.records import (
     ApprovalLeft,
+    ApprovalOpening,
     ApprovalsLeft,
     CardOutcome,
     CardTurn,
@@ -163,6 +164,7 @@ __all__ = [
     "Append",
     "Appended",
     "ApprovalLeft",
+    "ApprovalOpening",
     "ApprovalsLeft",
     "Capacity",
     "CardOutcome",

@@ -223,22 +223,40 @@ class Overdue(Message, frozen=True, kw_only=True):
 # ── approvals ───────────────────────────────────────────────────────────────
 
 
-class ApprovalLeft(msgspec.Struct, frozen=True, kw_only=True):
-    """The card of a request that was not brought to its last state yet."""
+class ApprovalOpening(msgspec.Struct, frozen=True, kw_only=True):
+    """How a card is sent. The same call again states which message it is, for an hour."""
 
-    message_id: MessageId
+    reply_to: MessageId
+    """Empty where it is sent to its chat."""
+    chat_id: ChatId
+    in_thread: bool
+    content_json: str
+    sent_at_ms: int
+
+
+class ApprovalLeft(msgspec.Struct, frozen=True, kw_only=True):
+    """A card with buttons that is not in its last state, or is about to be sent."""
+
+    entry_id: str
+    """The request's key; of a question that was answered, its card's message."""
     account: AccountId
     last_card: str
     """Card JSON to show if a later start finds the entry."""
+    message_id: MessageId | None = None
+    """None while the platform has not answered."""
+    opening: ApprovalOpening | None = None
+    """There where *message_id* may be None."""
 
 
 class EnterApproval(Message, frozen=True, kw_only=True):
+    """Enter a card, or what is known of it now."""
+
     entry: ApprovalLeft
     reply: Reply[Done | Failed]
 
 
 class ForgetApproval(Message, frozen=True, kw_only=True):
-    message_id: MessageId
+    entry_id: str
     reply: Reply[Done | Failed]
 
 

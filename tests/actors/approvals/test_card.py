@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 import trio
 from trio.testing import MockClock
 
 from actors.approvals.card import ApprovalCard
+from actors.approvals.closing import close_what_was_left
 from actors.approvals.peers import Peers
 from actors.kit.cleanup import CleanupBudget
 from actors.messages import approvals, gateway, intake, journal
@@ -28,7 +32,11 @@ class World:
         self.answers_after_s = 0.0
         self.calls: list[gateway.Operation] = []
         """As they left; the platform carries out each, also where nobody waits any more."""
-        self.left: list[journal.ApprovalLeft] = []
+        self.left: dict[str, journal.ApprovalLeft] = {}
+        self.shown: dict[MessageId, str] = {}
+        self.journal_fails = False
+        self.dead = False
+        """From then on nothing that the first process does has an effect."""
         self.gateway_tx, self._gateway_rx = trio.open_memory_channel[gateway.GatewayMessage](10)
         self.journal_tx, self._journal_rx = trio.open_memory_channel[journal.JournalMessage](10)
         own_tx, _ = trio.open_memory_channel[approvals.ApprovalsMessage](10)
@@ -47,23 +55,39 @@ class World:
         async with trio.open_nursery() as calls:
             async for message in self._gateway_rx:
                 assert isinstance(message, gateway.Call)
+                if self.dead:
+                    continue
                 self.calls.append(message.operation)
                 calls.start_soon(self._answer, message)
 
     async def _answer(self, call: gateway.Call) -> None:
-        await trio.sleep(self.answers_after_s)
-        shown: Outcome = MessageSent(message_id=MESSAGE)
-        call.reply.send(Accepted() if isinstance(call.operation, gateway.PatchMessage) else shown)
+        """The effect is in the middle of the call, so that it can be cut before and after."""
+        await trio.sleep(self.answers_after_s / 2)
+        outcome: Outcome = MessageSent(message_id=MESSAGE)
+        match call.operation:
+            case gateway.ReplyMessage(content_json=content):
+                self.shown.setdefault(MESSAGE, content)  # the same uuid: the same message
+            case gateway.PatchMessage(message_id=message_id, content_json=content):
+                self.shown[message_id] = content
+                outcome = Accepted()
+        await trio.sleep(self.answers_after_s / 2)
+        call.reply.send(outcome)
 
     async def serve_journal(self) -> None:
         async for message in self._journal_rx:
+            if self.dead:
+                continue
             match message:
+                case journal.EnterApproval() | journal.ForgetApproval() if self.journal_fails:
+                    message.reply.send(journal.Failed(reason="disk full"))
                 case journal.EnterApproval(entry=entry):
-                    self.left.append(entry)
+                    self.left[entry.entry_id] = entry
                     message.reply.send(journal.Done())
-                case journal.ForgetApproval(message_id=message_id):
-                    self.left = [one for one in self.left if one.message_id != message_id]
+                case journal.ForgetApproval(entry_id=entry_id):
+                    self.left.pop(entry_id, None)
                     message.reply.send(journal.Done())
+                case journal.ApprovalsLeft():
+                    message.reply.send(tuple(self.left.values()))
 
 
 def card_of(world: World) -> ApprovalCard:
@@ -94,6 +118,15 @@ def card_of(world: World) -> ApprovalCard:
     return ApprovalCard(asked, OPENING, None, world.peers)
 
 
+@asynccontextmanager
+async def serving(world: World) -> AsyncIterator[None]:
+    async with trio.open_nursery() as services:
+        services.start_soon(world.serve_gateway)
+        services.start_soon(world.serve_journal)
+        yield
+        services.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("cut_after_s", [0.0, 0.5, 1.0, 1.5, 2.5])
 async def test_cut_at_any_moment_no_button_is_left(
     autojump_clock: MockClock, cut_after_s: float
@@ -101,17 +134,70 @@ async def test_cut_at_any_moment_no_button_is_left(
     world = World()
     world.answers_after_s = 1.0
     card = card_of(world)
-    async with trio.open_nursery() as services:
-        services.start_soon(world.serve_gateway)
-        services.start_soon(world.serve_journal)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(card.run, 3_600)
-            await trio.sleep(cut_after_s)
-            card.end(LAST)
-            nursery.cancel_scope.cancel()
-        services.cancel_scope.cancel()
+    async with serving(world), trio.open_nursery() as nursery:
+        nursery.start_soon(card.run, 3_600)
+        await trio.sleep(cut_after_s)
+        card.end(LAST)
+        nursery.cancel_scope.cancel()
     sends = [one for one in world.calls if isinstance(one, gateway.ReplyMessage)]
     assert len({(one.uuid, one.content_json) for one in sends}) <= 1, "one message, one key"
     ends = [one for one in world.calls if isinstance(one, gateway.PatchMessage)]
     assert [(one.message_id, one.content_json) for one in ends] == [(MESSAGE, LAST)] * bool(sends)
-    assert world.left == []
+    assert world.left == {}
+
+
+@pytest.mark.parametrize("killed_after_s", [0.2, 0.7, 1.5])
+async def test_killed_as_the_card_is_sent_the_next_start_leaves_no_button(
+    autojump_clock: MockClock, killed_after_s: float
+) -> None:
+    """Before the platform shows it, before it has said so, and after."""
+    world = World()
+    world.answers_after_s = 1.0
+    async with serving(world):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(card_of(world).run, 3_600)
+            await trio.sleep(killed_after_s)
+            world.dead = True
+            nursery.cancel_scope.cancel()
+        world.dead = False
+        await trio.sleep(1)
+        await close_what_was_left(world.peers)
+    assert world.shown[MESSAGE] != OPENING
+    assert len({one.uuid for one in world.calls if isinstance(one, gateway.ReplyMessage)}) == 1
+    assert world.left == {}
+
+
+async def test_without_an_entry_nothing_is_sent(autojump_clock: MockClock) -> None:
+    world = World()
+    world.journal_fails = True
+    async with serving(world), trio.open_nursery() as nursery:
+        card = card_of(world)
+        nursery.start_soon(card.run, 3_600)
+        await trio.sleep(30)
+        assert world.calls == []
+        world.journal_fails = False
+        await trio.sleep(5)
+        assert world.shown == {MESSAGE: OPENING}, "once the journal can"
+        card.end(LAST)
+    assert world.shown == {MESSAGE: LAST}
+    assert world.left == {}
+
+
+async def test_a_card_nobody_can_find_any_more_is_not_sent_again(
+    autojump_clock: MockClock,
+) -> None:
+    """The platform knows a uuid for an hour: after that the call would be another message."""
+    world = World()
+    opening = journal.ApprovalOpening(
+        reply_to=MessageId("om"),
+        chat_id=ChatId("oc"),
+        in_thread=False,
+        content_json=OPENING,
+        sent_at_ms=-3_600_000,
+    )
+    world.left["k"] = journal.ApprovalLeft(
+        entry_id="k", account=ACCOUNT, last_card=LAST, opening=opening
+    )
+    async with serving(world):
+        await close_what_was_left(world.peers)
+    assert (world.calls, world.left) == ([], {})

@@ -348,6 +348,17 @@ class JournalClient:
         )
         self.store.apply([forget])
 
+    def enter_approval(self, entry: journal.ApprovalLeft) -> bool:
+        return self._changed(journal.EnterApproval(entry=entry, reply=NOBODY))
+
+    def approvals_left(self) -> tuple[journal.ApprovalLeft, ...]:
+        (answer,) = self.store.apply([journal.ApprovalsLeft(reply=NOBODY)])
+        assert isinstance(answer, tuple)
+        return answer
+
+    def forget_approval(self, entry_id: str) -> bool:
+        return self._changed(journal.ForgetApproval(entry_id=entry_id, reply=NOBODY))
+
     def close_card(
         self,
         card: str,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from protocol.ids import MessageId, PlaceKey, SessionId
+from actors.messages import journal
+from protocol.ids import ChatId, MessageId, PlaceKey, SessionId
 from protocol.routing.lease import LeaseState
-from tests.actors.journal.client import JournalClient, entry
+from tests.actors.journal.client import ACCOUNT, JournalClient, entry
 
 
 def test_a_new_journal_holds_the_empty_lease(client: JournalClient) -> None:
@@ -85,6 +86,44 @@ def test_a_card_keeps_the_term_it_was_opened_in(client: JournalClient) -> None:
     client.open_card(replace(entry("c1"), term=7))
     client.open_card(entry("before terms", at_ms=2))
     assert [card.term for card in client.open_cards()] == [7, None]
+
+
+def test_a_request_is_known_from_before_its_sending_until_it_is_forgotten(
+    client: JournalClient,
+) -> None:
+    opening = journal.ApprovalOpening(
+        reply_to=MessageId("om_1"),
+        chat_id=ChatId("oc_1"),
+        in_thread=True,
+        content_json='{"text":"多\\u0000"}',
+        sent_at_ms=1_700_000_000_000,
+    )
+    about_to_be_sent = journal.ApprovalLeft(
+        entry_id="k1", account=ACCOUNT, last_card="{}", opening=opening
+    )
+    assert client.enter_approval(about_to_be_sent)
+    assert client.approvals_left() == (about_to_be_sent,)
+    sent = replace(about_to_be_sent, message_id=MessageId("om_2"), opening=None)
+    assert client.enter_approval(sent)
+    assert client.enter_approval(replace(sent, entry_id="k2"))
+    assert set(client.approvals_left()) == {sent, replace(sent, entry_id="k2")}
+    assert client.forget_approval("k1")
+    assert not client.forget_approval("k1")
+    assert [one.entry_id for one in client.approvals_left()] == ["k2"]
+
+
+def test_a_request_that_can_not_be_read_is_dropped_and_the_others_stand(
+    client: JournalClient,
+) -> None:
+    readable = journal.ApprovalLeft(
+        entry_id="k1", account=ACCOUNT, last_card="{}", message_id=MessageId("om_1")
+    )
+    client.enter_approval(readable)
+    client.enter_approval(replace(readable, entry_id="k2"))
+    client.sql("UPDATE approval SET opening = 'xx' WHERE entry_id = 'k2'")
+    assert client.approvals_left() == (readable,)
+    client.sql("UPDATE approval SET opening = NULL WHERE entry_id = 'k2'")
+    assert client.approvals_left() == (readable,)
 
 
 def test_a_typing_mark_is_known_until_it_is_forgotten(client: JournalClient) -> None:

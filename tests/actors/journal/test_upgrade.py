@@ -75,7 +75,8 @@ def test_an_upgraded_journal_holds_all_that_it_held(path: Path, version: int) ->
         book = client.ask(journal.LoadAccess(account=AccountId("default"), reply=NOBODY))
         assert book.groups == {"oc_1"}
         (approval,) = client.ask(journal.ApprovalsLeft(reply=NOBODY))
-        assert approval.message_id == "om_ask"
+        assert (approval.message_id, approval.entry_id) == ("om_ask", "om_ask")
+        assert client.forget_approval("om_ask")
         sent = journal.WhereIs(message_id=MessageId("om_sent"), accounts=(), reply=NOBODY)
         assert client.ask(sent).ours
     assert problems_of(path) == ()
