@@ -96,9 +96,9 @@ class _Approvals:
                 for each in self._all():
                     if each.asked_by == (connection_id, request_id):
                         self._close(each, strings.APPROVAL_ELSEWHERE)
-            case approvals.TurnOver(turn_id=turn_id):
+            case approvals.TurnOver(connection_id=connection_id, turn_id=turn_id):
                 for each in self._all():
-                    if each.turn_id == turn_id:
+                    if (each.connection_id, each.turn_id) == (connection_id, turn_id):
                         self._close(each, strings.APPROVAL_STOPPED, answer=True)
             case approvals.ConnectionOver(connection_id=connection_id):
                 for each in self._all():

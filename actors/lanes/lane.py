@@ -189,7 +189,9 @@ class Lane:
             return lane.OwnTurnRefused(
                 why=f"turn {self._own_turn.opening.turn_id} is open; end it first"
             )
-        self._own_turn = self._show(own_turn_opening(wish, peer.alias, self._settings), None)
+        nonce = self._settings.random_bytes(ids.TURN_ID_BYTES).hex()
+        opening = own_turn_opening(wish, peer.alias, self._settings, nonce)
+        self._own_turn = self._show(opening, None)
         return lane.OwnTurnOpened(turn=self._own_turn.inputs.clone())
 
     def _show(self, opening: turn.TurnOpening, row: Offer | None) -> RunningTurn:

@@ -30,7 +30,7 @@ def turn_opening(
 
 
 def own_turn_opening(
-    wish: lane.OpenOwnTurn, alias: str, settings: LaneSettings
+    wish: lane.OpenOwnTurn, alias: str, settings: LaneSettings, nonce: str
 ) -> turn.TurnOpening:
     """Return the opening of a session's own turn.
 
@@ -51,5 +51,6 @@ def own_turn_opening(
         mode="streaming" if streams else "static",
         reply_mode=settings.session_reply_mode,
         title=wish.title,
+        nonce=nonce,
         topic=place.topic,
     )

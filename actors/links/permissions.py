@@ -119,7 +119,7 @@ class Permissions:
     def turn_over(self, turn_id: TurnId) -> None:
         """The turn ended, or was cancelled: nothing of it is asked any more."""
         self._places.pop(turn_id, None)
-        self._notify(approvals.TurnOver(turn_id=turn_id))
+        self._notify(approvals.TurnOver(connection_id=self._id, turn_id=turn_id))
 
     def connection_over(self) -> None:
         self._notify(approvals.ConnectionOver(connection_id=self._id))

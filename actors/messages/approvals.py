@@ -43,8 +43,12 @@ class Closed(Message, frozen=True, kw_only=True):
 
 
 class TurnOver(Message, frozen=True, kw_only=True):
-    """The turn ended or was cancelled: what it still asks needs no answer."""
+    """The turn ended or was cancelled: what it still asks needs no answer.
 
+    Sessions choose the ids of their own turns, so that two may have the same.
+    """
+
+    connection_id: ConnectionId
     turn_id: TurnId
 
 

@@ -61,6 +61,14 @@ class TurnOpening(msgspec.Struct, frozen=True, kw_only=True):
     """The card's first line."""
     topic: str | None = None
     """``thread_id`` where the topic it is of is a place of its own."""
+    nonce: str = ""
+    """Of a turn of the session's own, whose id it chose: what is sent of it is not taken for
+    what another turn of that id has sent."""
+
+    @property
+    def key(self) -> str:
+        """Return what names this turn alone, in the uuid of each of its messages."""
+        return self.nonce or self.turn_id
 
     @property
     def place(self) -> PlaceKey:

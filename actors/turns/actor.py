@@ -65,12 +65,13 @@ async def show_turn(
     peers: Peers,
 ) -> None:
     """Run one turn from its opening to its accepted end."""
-    peers.showing.add(opening.turn_id)
+    shown = (opening.session_id, opening.turn_id)
+    peers.showing.add(shown)
     try:
         with IN_FLIGHT.track_inprogress():
             await _TurnActor(opening, lane_tx, peers).run(inbox)
     finally:
-        peers.showing.discard(opening.turn_id)
+        peers.showing.discard(shown)
 
 
 class _TurnActor:

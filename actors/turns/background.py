@@ -55,7 +55,7 @@ async def send_background_notice(client: TurnClient, state: TurnState) -> None:
         chat_id=opening.chat_id,
         msg_type="text",
         content_json=content,
-        uuid=idempotency_key(opening.turn_id, "background"),
+        uuid=idempotency_key(opening.key, "background"),
     )
     in_topic = client.reply("text", content, "background-topic")
     for notice in in_topic if opening.topic is not None else (to_chat,):

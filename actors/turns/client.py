@@ -103,7 +103,7 @@ class TurnClient:
             chat_id=opening.chat_id,
             msg_type=msg_type,
             content_json=content_json,
-            uuid=idempotency_key(opening.turn_id, "chat", *names),
+            uuid=idempotency_key(opening.key, "chat", *names),
         )
         if opening.message_id is None:
             return (chat,)
@@ -112,7 +112,7 @@ class TurnClient:
             chat_id=opening.chat_id,
             msg_type=msg_type,
             content_json=content_json,
-            uuid=idempotency_key(opening.turn_id, *names),
+            uuid=idempotency_key(opening.key, *names),
             in_thread=opening.topic is not None,
         )
         return reply, chat

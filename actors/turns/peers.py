@@ -10,7 +10,7 @@ import trio
 from actors.kit.cleanup import CleanupBudget
 from actors.kit.heavy import Heavy
 from actors.messages import gateway, intake, journal, ownership, pictures
-from protocol.ids import AccountId, TurnId
+from protocol.ids import AccountId, SessionId, TurnId
 from protocol.strings import Language
 
 
@@ -52,7 +52,7 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """After so long without anything new the person is notified; 0: never."""
     heavy: Heavy = msgspec.field(default_factory=Heavy)
     """Where large messages wait for each other."""
-    showing: set[TurnId] = msgspec.field(default_factory=set)
+    showing: set[tuple[SessionId, TurnId]] = msgspec.field(default_factory=set)
     """Turns with an actor, or with one that crashed and is being finished: nobody else
     touches their cards. Each adds itself before its first card and leaves at its end."""
     term: int = 0

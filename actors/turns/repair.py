@@ -53,7 +53,11 @@ async def repair_cards(
     the daemon from starting.
     """
     # Also of this daemon: where lanes were cut in the middle of a call that hung.
-    entries = [entry for entry in await _open_cards(peers) if entry.turn_id not in peers.showing]
+    entries = [
+        entry
+        for entry in await _open_cards(peers)
+        if (entry.session_id, entry.turn_id) not in peers.showing
+    ]
     at_once = trio.CapacityLimiter(AT_ONCE_MAX)
     async with trio.open_nursery() as nursery:
         finished = trio.Event()
@@ -73,16 +77,17 @@ async def _start_soon_enough(finished: trio.Event, task_status: trio.TaskStatus[
 
 async def finish_crashed(opening: TurnOpening, peers: Peers) -> None:
     """Bring the cards of a turn whose actor crashed to their end, within the budget."""
-    peers.showing.add(opening.turn_id)
+    shown = (opening.session_id, opening.turn_id)
+    peers.showing.add(shown)
     try:
         with peers.cleanup.shielded():
             at_once = trio.CapacityLimiter(AT_ONCE_MAX)
             async with trio.open_nursery() as nursery:
                 for entry in await _open_cards(peers):
-                    if entry.turn_id == opening.turn_id:
+                    if (entry.session_id, entry.turn_id) == shown:
                         nursery.start_soon(_repair, entry, peers, at_once)
     finally:
-        peers.showing.discard(opening.turn_id)
+        peers.showing.discard(shown)
 
 
 async def _open_cards(peers: Peers) -> tuple[journal.LedgerEntry, ...]:

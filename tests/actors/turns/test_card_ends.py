@@ -570,7 +570,7 @@ async def test_a_card_of_this_run_is_repaired_unless_it_has_an_actor(
         world.entries[entry.card_id] = entry
         world.ledger.pop(entry.card_id, None)
         if is_shown:
-            world.peers.showing.add(entry.turn_id)
+            world.peers.showing.add((entry.session_id, entry.turn_id))
         before = len(world.tried)
         await repair_cards(world.peers)
         assert (len(world.tried) > before) is not is_shown
