@@ -113,11 +113,14 @@ class _RunningAgent:
         lines = [shown for line in why.splitlines() if (shown := quoted(line, LINE_CHARACTERS_MAX))]
         first, *more = lines[: LINES_MAX + 1] or ["?"]
         text = strings.AGENT_FAILED.format(alias=self.alias, why=first)
-        text = text.plus("".join(f"\n> {line}" for line in more))
-        if self.missing:
-            names = ", ".join(self.missing)
-            text = text.joined(strings.AGENT_ENVIRONMENT.format(names=names))
-        return text
+        return self.with_missing(text.plus("".join(f"\n> {line}" for line in more)))
+
+    def with_missing(self, text: strings.Text) -> strings.Text:
+        """Name below *text* the variables that it runs without."""
+        if not self.missing:
+            return text
+        names = ", ".join(self.missing)
+        return text.joined(strings.AGENT_ENVIRONMENT.format(names=names))
 
     def settle(self, outcome: agents.Started | agents.NotStarted) -> None:
         """Its start went so; the first outcome stands."""
@@ -166,9 +169,15 @@ class _Agents:
                 continue
             running = _RunningAgent(one.started)
             running.settle(running.started(one.session_id))
-            self._running[one.session_id] = running
-            self._nursery.start_soon(self._run, one.session_id, running, command)
+            self._begin(one.session_id, running, command)
             log.info("agent.restored", session=one.session_id)
+
+    def _begin(self, session_id: SessionId, running: _RunningAgent, command: AgentCommand) -> None:
+        running.missing = tuple(name for name in command.env if name not in os.environ)
+        if running.missing:
+            log.warning("agent.environment_missing", agent=running.agent, names=running.missing)
+        self._running[session_id] = running
+        self._nursery.start_soon(self._run, session_id, running, command)
 
     def _gone(self, session_id: SessionId, why: strings.Text) -> None:
         """Let who works with it know that it does not come back."""
@@ -209,11 +218,7 @@ class _Agents:
             ),
             wish.key,
         )
-        running.missing = tuple(name for name in command.env if name not in os.environ)
-        if running.missing:
-            log.warning("agent.environment_missing", agent=wish.agent, names=running.missing)
-        self._running[session_id] = running
-        self._nursery.start_soon(self._run, session_id, running, command)
+        self._begin(session_id, running, command)
         self._nursery.start_soon(self._watch_start, running)
         return running
 
@@ -307,9 +312,9 @@ class _Agents:
             await trio.sleep(pause_s * (1 + self._rng.random() / 4))
             pause_s = min(pause_s * 2, RESTART_MAX_S)
         log.error("agent.given_up", session=session_id)
-        alias = self._running[session_id].alias
-        gone = strings.AGENT_GIVEN_UP.format(alias=alias, count=RESTARTS_MAX)
-        await self._settings.notify(session_id, gone)
+        running = self._running[session_id]
+        gone = strings.AGENT_GIVEN_UP.format(alias=running.alias, count=RESTARTS_MAX)
+        await self._settings.notify(session_id, running.with_missing(gone))
 
 
 async def _started_earlier(

@@ -56,8 +56,13 @@ class Commands:
         self._reply_mode = reply_mode
         self._now_ms = now_ms
 
-    async def run(self, message: MessageReceived, command: Command) -> Answer | None:
-        """Do it, and return the answer. ``/pair`` of an admin is carried out before the gate."""
+    async def run(
+        self, message: MessageReceived, command: Command, *, after_prompt: bool
+    ) -> Answer | None:
+        """Do it, and return the answer. ``/pair`` of an admin is carried out before the gate.
+
+        *after_prompt*: a prompt that came before it is not on its way to its session yet.
+        """
         match command.name:
             case Name.CANCEL if not command.args:
                 return await self._stopper.word(message, always_answer=True)
@@ -68,7 +73,13 @@ class Commands:
             case Name.PAIR:
                 return strings.PAIR_NOT_HERE
         state = await self._look_up(self._to.place(message))
-        return strings.NOT_STORED if state is None else await self._do(message, command, state)
+        if state is None:
+            return strings.NOT_STORED
+        if command.name is Name.RESUME:
+            return await self._resuming.resume(
+                message, state, command.args, after_prompt=after_prompt
+            )
+        return await self._do(message, command, state)
 
     async def _do(
         self, message: MessageReceived, command: Command, state: ownership.ChatState
@@ -96,10 +107,6 @@ class Commands:
                     _view(state, state.current),
                     " ".join(command.args),
                     message,
-                )
-            case Name.RESUME:
-                return await self._resuming.resume(
-                    message, _view(state, state.current), command.args
                 )
             case Name.COMMANDS:
                 return await self._choosing.commands(_view(state, state.current))

@@ -83,6 +83,10 @@ class HeldPrompts:
         """Whether nothing is before what comes there now."""
         return place not in self._queues
 
+    def holds(self, place: PlaceKey) -> bool:
+        """Whether a prompt, not only a command, is before what comes there now."""
+        return next(self._prompts(place), None) is not None
+
     def add(self, place: PlaceKey, prompt: HeldPrompt) -> None:
         self._queues.setdefault(place, deque()).append(prompt)
         self._rows.update(prompt.row_ids)

@@ -93,6 +93,10 @@ class Prompts:
         going = (*self._taken, *self._refused.values())
         return row_id in self._held or any(row_id in prompt.row_ids for prompt in going)
 
+    def holds(self, place: PlaceKey) -> bool:
+        """Whether a prompt of this place is not ready yet."""
+        return self._held.holds(place)
+
     @property
     def full(self) -> bool:
         """Whether one more has to stay in the journal until some held here are gone."""

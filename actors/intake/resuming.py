@@ -37,9 +37,19 @@ class Resuming:
         self._shown: OrderedDict[tuple[PlaceKey, SessionId], Earlier] = OrderedDict()
 
     async def resume(
-        self, message: MessageReceived, current: SessionView | None, args: tuple[str, ...]
+        self,
+        message: MessageReceived,
+        state: ownership.ChatState,
+        args: tuple[str, ...],
+        *,
+        after_prompt: bool,
     ) -> Text:
-        """List them, or go over to the one of that number, as it was listed here last."""
+        """List them, or go over to the one of that number, as it was listed here last.
+
+        *after_prompt*: a prompt that came before is not on its way yet. What came before this
+        belongs to the conversation that it came in.
+        """
+        current = _current(state)
         if current is None:
             return strings.NO_CURRENT_SESSION
         if not self._may(message, current):
@@ -61,6 +71,9 @@ class Resuming:
         at = int(args[0][:9])
         if not 1 <= at <= len(earlier):
             return strings.NO_CONVERSATION.format(number=at)
+        if after_prompt or await self._at_work(key[0], state):
+            running = strings.STILL_RUNNING.format(alias=current.session.alias)
+            return Text(running.en.strip(), running.zh.strip())
         return await self._take_up(current, earlier[at - 1])
 
     def _may(self, message: MessageReceived, current: SessionView) -> bool:
@@ -72,10 +85,29 @@ class Resuming:
             or (started is not None and started.by == message.sender_id)
         )
 
+    async def _at_work(self, place: PlaceKey, state: ownership.ChatState) -> bool:
+        """Whether the session has, or is about to have, a row that came before this."""
+        current = state.current
+        assert current is not None
+        waiting: tuple[journal.WaitingRow, ...] | journal.Failed = await journal.ask_journal(
+            self._to.journal_tx,
+            lambda reply: journal.Waiting(
+                session_id=current, takes_unbound=current == state.owner, limit=1, reply=reply
+            ),
+            within_s=COMMAND_WITHIN_S,
+        )
+        # In this order: what waits no more is in flight by now.
+        nothing: ownership.ChatState | None = None
+        now = await ask_or(
+            self._to.ownership_tx,
+            lambda reply: ownership.LookUp(place=place, reply=reply),
+            within_s=COMMAND_WITHIN_S,
+            otherwise=lambda _reason: nothing,
+        )
+        view = None if now is None or now.current != current else _current(now)
+        return view is None or view.busy or view.asks or bool(waiting)
+
     async def _take_up(self, current: SessionView, wanted: wire.EarlierConversation) -> Text:
-        if current.busy:
-            running = strings.STILL_RUNNING.format(alias=current.session.alias)
-            return Text(running.en.strip(), running.zh.strip())
         answer = await self._ask(current, wanted.id, RESUME_WITHIN_S)
         if not answer.ok:
             return _why_not(current, answer)
@@ -124,6 +156,10 @@ class Resuming:
         self._shown[key] = shown
         if len(self._shown) > SHOWN_MAX:
             self._shown.popitem(last=False)
+
+
+def _current(state: ownership.ChatState) -> SessionView | None:
+    return next((one for one in state.sessions if one.session.session_id == state.current), None)
 
 
 def _why_not(current: SessionView, answer: wire.Resumed) -> Text:

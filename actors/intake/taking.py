@@ -144,13 +144,13 @@ class Taking:
             stop = partial(self._parts.stopper.word, message, always_answer=False)
             self._carry_out(event, message, "stop", stop)
             return
+        after_prompt = self._parts.prompts.holds(self._to.place(message))
         self._carry_out(
             event,
             message,
             wanted.name,
-            partial(self._parts.commands.run, message, wanted),
-            repeatable=wanted.repeatable,
-            beside=wanted.beside,
+            partial(self._parts.commands.run, message, wanted, after_prompt=after_prompt),
+            wanted=wanted,
         )
 
     def _carry_out(  # a command and how it is carried out
@@ -160,8 +160,7 @@ class Taking:
         what: str,
         work: Callable[[], Awaitable[Answer | None]],
         *,
-        repeatable: bool = True,
-        beside: bool = False,
+        wanted: command.Command | None = None,
     ) -> None:
         job = Job(
             row_id=event.row_id,
@@ -171,10 +170,11 @@ class Taking:
             topic=message.topic,
             what=what,
             work=work,
-            repeatable=repeatable,
+            repeatable=wanted is None or wanted.repeatable,
         )
-        self._parts.prompts.add_barrier(job.place, event.row_id, moves=joining.ends(what))
-        self._parts.control.start(job, beside=beside)
+        moves = wanted is not None and joining.ends(wanted)
+        self._parts.prompts.add_barrier(job.place, event.row_id, moves=moves)
+        self._parts.control.start(job, beside=wanted is not None and wanted.beside)
 
     async def _comment(self, event: StoredEvent, comment: CommentAdded) -> None:
         """A comment of a document that mentions the bot: a direct message, to the gate."""

@@ -278,5 +278,6 @@ class Sessions:
             live=live is not None,
             takes_turns=live is not None and vocabulary.CAPABILITY_TURNS in live.capabilities,
             busy=turn is not None,
+            asks=session_id in self._asking,
             marked=in_background or (session_id, place) in self._unread,
         )

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from protocol.ids import OpenId
-from protocol.routing.command import Name
+from protocol.routing.command import Command, Name
 from protocol.routing.delivery import Prompt
 
 WINDOW_MS: Final = 1_500
@@ -62,9 +62,12 @@ def joined(window: Window, sender_id: OpenId, at_ms: int) -> Window | None:
     )
 
 
-def ends(command: str) -> bool:
-    """Whether a command ends the windows of its place: what comes after it goes elsewhere."""
-    return command in _ENDS
+def ends(command: Command) -> bool:
+    """Whether a command ends the windows of its place: what comes after it goes elsewhere.
+
+    To another session, or into another conversation of this one.
+    """
+    return command.name in _ENDS or (command.name is Name.RESUME and bool(command.args))
 
 
 def prompt_of(messages: Sequence[Prompt]) -> Prompt:

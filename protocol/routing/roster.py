@@ -72,6 +72,8 @@ class SessionView(Struct, frozen=True, kw_only=True):
     takes_turns: bool = False
     busy: bool = False
     """A turn of it is in flight, whatever chat it is of."""
+    asks: bool = False
+    """It asks for its next row, which may leave the queue now."""
     marked: bool = False
     """It has background work of this chat, running or unread."""
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.daemon.test_attachments import send, upload
 from tests.daemon.test_choosing import choices
 from tests.daemon.test_commands import Chat
 from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform
@@ -183,3 +184,34 @@ async def test_a_conversation_is_of_its_agent_and_directory(
                     assert wrong["code"] == "invalid_message"
                     assert "conversation" in wrong["message"]
                     await proxy.barrier()
+
+
+async def test_what_was_sent_before_is_not_for_the_conversation_that_is_resumed(
+    state_dir: Path, robot: Robot
+) -> None:
+    """Neither a picture that waits for its words, nor one that is being fetched, nor a text."""
+    chat, platform = robot.chat, robot.platform
+    running = "⏳ robot is still running…"
+    async with robot.daemon(state_dir):
+        for text in ("plants", "stars"):
+            assert await chat.ask("/new fake robot") == "Started robot."
+            await robot.says(text, f"{text}.")
+            assert text == "stars" or await chat.ask("/close robot") == "Closed robot."
+        key = await upload(platform, "image", b"png")
+        await send(platform, chat.chat, "image", image_key=key)
+        assert await chat.ask("/resume 1") == running
+        await chat.send("what is that?")
+        await platform.wait_cards(1, "conv-2: stars, [image]\\n.")
+        await platform.wait_cards(1, "conv-2: stars, [image]\\n, what is that?.", "Done · ")
+        # The list moves nothing: what is said after it is still about the picture.
+        await send(platform, chat.chat, "image", image_key=key)
+        assert "1. plants" in await chat.ask("/resume")
+        await chat.send("and this?")
+        await platform.wait_cards(1, "what is that?, [image]\\n\\nand this?")
+        over = robot.work / "over"
+        await chat.send(f"wait {over}")
+        assert await chat.ask("/resume 1") == running
+        over.touch()
+        await platform.wait_cards(1, f", wait {over}.", "Done · ")
+        assert await chat.ask("/resume 1") == "Resumed: plants"
+        await robot.says("trees", "conv-1: plants, trees.")

@@ -1,7 +1,8 @@
 """An agent that speaks ACP and keeps its conversations in a directory: one file each.
 
 ``remembering_agent.py DIRECTORY [--lists] [--late] [--resumes] [--forgets]``. It answers each
-prompt with the number of its conversation and what was said there before; ``die`` ends it.
+prompt with the number of its conversation and what was said there before; ``die`` ends it, and
+``wait PATH`` has it wait until that exists.
 Standard library only, and written from the protocol alone.
 """
 
@@ -11,6 +12,7 @@ import json
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,9 @@ def prompt(session: str, text: str) -> None:
         sys.stderr.write("dying as asked\n")
         sys.stderr.flush()
         os._exit(3)
+    if text.startswith("wait "):
+        while not Path(text.removeprefix("wait ")).exists():
+            time.sleep(0.01)
     send_text(session, f"{session}: {', '.join(lines)}.")
 
 

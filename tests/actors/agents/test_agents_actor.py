@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import trio
+import trio.testing
 
 from actors import agents
 from actors.kit.mailbox import ask
@@ -26,8 +28,15 @@ class Running:
     def __init__(self, tx: trio.MemorySendChannel[to_agents.AgentsMessage]) -> None:
         self.tx = tx
         self.notices: list[tuple[SessionId, str]] = []
+        self.runs = 0
+        self.why = ""
+        """Why it ends instead of running."""
 
     async def run_agent(self, _command: list[str], take: Callable[[bytes], None]) -> int:
+        self.runs += 1
+        if self.why:
+            take(starting.encode(starting.ReportFailed(self.why)))
+            return 1
         take(starting.encode(starting.ReportReady("robot")))
         await trio.sleep_forever()
         return 0
@@ -55,11 +64,14 @@ class Running:
 
 
 @asynccontextmanager
-async def running(work: Path, *known: KnownSession) -> AsyncIterator[Running]:
+async def running(
+    work: Path, *known: KnownSession, env: tuple[str, ...] = (), why: str = ""
+) -> AsyncIterator[Running]:
     tx, rx = trio.open_memory_channel[to_agents.AgentsMessage](64)
     ownership_tx, ownership_rx = trio.open_memory_channel[ownership.OwnershipMessage](8)
     home = Running(tx)
-    command = AgentCommand(command=("fake",), cwd=str(work))
+    home.why = why
+    command = AgentCommand(command=("fake",), cwd=str(work), env=env)
     settings = agents.AgentsSettings(
         commands={"fake": command},
         per_person=1,
@@ -116,3 +128,28 @@ async def test_what_does_not_come_back_says_why(tmp_path: Path) -> None:
             (SessionId("s-one"), f"one did not come back: {gone} is no directory."),
             (SessionId("s-two"), "two did not come back: no agent other is configured any more."),
         ]
+
+
+async def test_variables_that_are_missing_are_named_in_a_failed_start_and_when_it_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    monkeypatch.setenv("FAKE_HOME", "/")
+    for name in ("FAKE_KEY", "FAKE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    names = "FAKE_KEY, FAKE_URL"
+    without = f"\nThe daemon's environment has no {names}, which the configuration names for it."
+    record = StartedAgent(
+        agent="fake", alias="robot", cwd=str(tmp_path), by=OpenId("ou_alice"), topic_of=None
+    )
+    known = KnownSession(session_id=SessionId("s-robot"), alias="robot", started=record)
+    env = ("FAKE_KEY", "FAKE_HOME", "FAKE_URL")
+    async with running(tmp_path, known, env=env, why="no key") as home:
+        assert await home.start(1) == "You have 1 agents running already; close one first."
+        with trio.fail_after(600):  # of the clock's time
+            while not home.notices:
+                await trio.sleep(1)
+        assert home.runs == 11
+        gone = "robot ended 10 times in a row and is not started again."
+        where = f"{gone} /close it, or look into larkd.log.{without}"
+        assert home.notices == [(SessionId("s-robot"), where)]
+        assert await home.start(1) == f"fake did not start: no key{without}"

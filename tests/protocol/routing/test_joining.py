@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from protocol.ids import AccountId, ChatId, MessageId, OpenId
 from protocol.routing import joining
-from protocol.routing.command import Name
+from protocol.routing.command import Command, Name
 from protocol.routing.delivery import Prompt, meta
 from protocol.wire.messages import Attachment
 
@@ -108,9 +108,10 @@ def test_a_window_never_shrinks_and_never_outlasts_five_seconds(gaps: list[int])
 
 
 def test_a_command_that_moves_the_place_ends_its_windows() -> None:
-    ending = {name for name in Name if joining.ends(name)}
-    assert ending >= {Name.USE, Name.NEW, Name.CLOSE}
-    assert not ending & {Name.STATUS, Name.SESSIONS, Name.CANCEL, Name.WHY, Name.QUEUE}
+    ending = {name for name in Name if joining.ends(Command(name))}
+    assert ending == {Name.USE, Name.NEW, Name.CLOSE}
+    assert joining.ends(Command(Name.RESUME, ("2",))), "another conversation"
+    assert not joining.ends(Command(Name.QUEUE, ("clear",)))
 
 
 def test_one_message_is_given_as_it_is() -> None:
