@@ -37,10 +37,12 @@ def open_browser(
     language: str = "en-US",
     dark: bool = False,
     phone: bool = False,
+    microphone: bool = False,
 ) -> Iterator[Browser]:
     """Give a fresh browser; skip the test where the machine has none.
 
-    A *phone* is a screen of that size, narrower than a window can be, with a finger.
+    A *phone* is a screen of that size, narrower than a window can be, with a finger. The
+    *microphone* is the browser's own: it beeps, and nobody is asked for it.
     """
     if not (CHROMIUM.exists() and DRIVER.exists()):
         pytest.skip("no browser: install Debian's packages chromium and chromium-driver")
@@ -51,6 +53,9 @@ def open_browser(
             options.add_argument(flag)
         options.add_argument(f"--lang={language}")
         options.add_experimental_option("prefs", {"intl.accept_languages": language})
+        if microphone:
+            options.add_argument("--use-fake-device-for-media-stream")
+            options.add_argument("--use-fake-ui-for-media-stream")
         if dark:
             options.add_argument("--force-dark-mode")
             options.add_argument("--blink-settings=preferredColorScheme=0")

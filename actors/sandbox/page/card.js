@@ -208,9 +208,9 @@ export class CardView {
 
 // Pictures are fetched with the run's token and shown from memory.
 export function hydrate(root) {
-  for (const node of root.querySelectorAll("img[data-file]:not([data-loading])")) {
+  for (const node of root.querySelectorAll("[data-file]:not([data-loading])")) {
     node.dataset.loading = node.dataset.file;
-    fileUrl(node.dataset.file).then((url) => { node.src = url; }, () => { node.alt = `[${node.alt || node.dataset.file}]`; });
+    fileUrl(node.dataset.file).then((url) => { node.src = url; }, () => { if (node.tagName === "IMG") node.alt = `[${node.alt || node.dataset.file}]`; });
   }
 }
 

@@ -2,6 +2,7 @@
 import { post } from "./api.js";
 import { element } from "./dom.js";
 import { chats, t, textOf, view } from "./store.js";
+import { canRecord, record } from "./voice.js";
 
 const BYTES_MAX = 30 * 1024 * 1024;
 const ROWS_MAX = 7;
@@ -9,6 +10,7 @@ const $ = (id) => document.getElementById(id);
 const attached = []; // {file, url}
 let hooks = { failed() {}, sent() {} };
 let sending = false;
+let recording = null;
 
 export function setUp(given) {
   hooks = given;
@@ -21,6 +23,8 @@ export function setUp(given) {
   $("composer").addEventListener("paste", (event) => { if (event.clipboardData.files.length) { event.preventDefault(); attach(event.clipboardData.files); } });
   $("attach").addEventListener("click", () => $("files").click());
   $("files").addEventListener("change", () => { attach($("files").files); $("files").value = ""; });
+  $("record").hidden = !canRecord();
+  $("record").addEventListener("click", toggleRecording);
   $("reply-cancel").addEventListener("click", () => answer(null, false));
   const main = document.querySelector("main");
   main.addEventListener("dragover", (event) => { if ([...event.dataTransfer.types].includes("Files")) { event.preventDefault(); main.classList.add("dropping"); } });
@@ -52,6 +56,30 @@ function attach(files) {
   $("composer").focus();
 }
 
+async function toggleRecording() {
+  if (recording) { recording.stop(); return; }
+  const button = $("record");
+  button.disabled = true;
+  const ended = () => { recording = null; labelRecord("record"); $("record-seconds").textContent = ""; };
+  try {
+    recording = await record(
+      (seconds) => { $("record-seconds").textContent = `${seconds}″`; },
+      (file) => { ended(); attach([file]); },
+      (wrong) => { ended(); hooks.failed(wrong); },
+    );
+    labelRecord("recordEnd");
+  } catch { hooks.failed(new Error(t("noMicrophone"))); }
+  button.disabled = false;
+}
+
+function labelRecord(name) {
+  const button = $("record");
+  button.dataset.tLabel = name;
+  button.title = t(name);
+  button.setAttribute("aria-label", t(name));
+  button.classList.toggle("recording", name === "recordEnd");
+}
+
 function drawAttached() {
   $("attached").hidden = !attached.length;
   $("attached").replaceChildren(...attached.map((one) => element("li", {},
@@ -73,15 +101,17 @@ const base64 = (file) => new Promise((resolve, reject) => {
 });
 
 async function duration(file) {
-  const player = new Audio(URL.createObjectURL(file));
-  return new Promise((resolve) => { player.onloadedmetadata = () => resolve(Math.round(player.duration * 1000) || 1000); player.onerror = () => resolve(1000); });
+  const url = URL.createObjectURL(file), player = new Audio(url);
+  const ms = await new Promise((resolve) => { player.onloadedmetadata = () => resolve(Math.round(player.duration * 1000) || 1000); player.onerror = () => resolve(1000); });
+  URL.revokeObjectURL(url);
+  return ms;
 }
 
 // Returns the message's type and content for an uploaded file.
 async function carried(file) {
   const name = file.name || "file";
   const image = file.type.startsWith("image/");
-  const voice = /^audio\/(ogg|opus)/.test(file.type) || /\.opus$/i.test(name);
+  const voice = /^audio\/(ogg|opus)/.test(file.type) || /\.(opus|ogg|oga)$/i.test(name);
   const { key } = await post("upload", { kind: image ? "image" : voice ? "opus" : "stream", name, base64: await base64(file) });
   if (image) return { message_type: "image", content: JSON.stringify({ image_key: key }) };
   if (voice) return { message_type: "audio", content: JSON.stringify({ file_key: key, duration: await duration(file) }) };

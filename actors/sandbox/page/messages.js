@@ -129,7 +129,7 @@ function content(message) {
   switch (message.msg_type) {
     case "post": return element("div", { class: "bubble rich" }, postNodes(held));
     case "image": return element("div", { class: "bubble media" }, picture(held.image_key ?? "", "🖼"));
-    case "audio": return element("div", { class: "bubble media" }, `${t("voice")} ${held.duration ? `${Math.ceil(held.duration / 1000)}″` : ""}`);
+    case "audio": return element("div", { class: "bubble media" }, `${t("voice")} ${held.duration ? `${Math.max(1, Math.round(held.duration / 1000))}″` : ""}`, element("audio", { controls: true, "aria-label": t("voice"), "data-file": held.file_key }));
     case "file": case "media": return element("div", { class: "bubble media" }, element("button", { type: "button", class: "file", model: { download: held } }, held.file_name ?? held.file_key));
     default: return element("div", { class: "bubble" }, textOf(message));
   }
