@@ -179,8 +179,8 @@ class CardPresenter:
         """Close the entry of the card before: what followed it is sent, or noted elsewhere."""
         if self._held is not None:
             entity, outcome = self._held
-            if not self._ends.closes(entity, outcome):
-                await entity.close(outcome)
+            if not self._ends.closes(entity, outcome) and not await entity.close(outcome):
+                self._ends.close(entity, outcome)
             self._held = None
 
     # ── what to show ────────────────────────────────────────────────────────
@@ -233,8 +233,8 @@ class CardPresenter:
             sure = entity.plan.read == ("", True)
             if not ended:
                 self._ends.add(entity, view, "lost")
-        if ended:
-            await entity.close("lost")
+        if ended and not await entity.close("lost"):
+            self._ends.close(entity, "lost")
         await self._refused(sent, sure=sure)
 
     async def _create(self) -> None:

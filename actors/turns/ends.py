@@ -24,7 +24,8 @@ log = structlog.get_logger()
 
 class _End(Struct):
     entity: CardEntity
-    view: View
+    view: View | None
+    """None: it shows its end already."""
     close_as: journal.CardOutcome | None
     """How its entry is closed when it has ended; None: somebody else does that."""
 
@@ -43,7 +44,13 @@ class CardEnds:
         self, entity: CardEntity, view: View, close_as: journal.CardOutcome | None = None
     ) -> None:
         """Bring *entity* to *view* from now on."""
-        end = _End(entity, view, close_as)
+        self._begin(_End(entity, view, close_as))
+
+    def close(self, entity: CardEntity, outcome: journal.CardOutcome) -> None:
+        """Close the entry of a card that has ended, as soon as the journal can."""
+        self._begin(_End(entity, None, outcome))
+
+    def _begin(self, end: _End) -> None:
         self._open.append(end)
         self._new.append(end)
         self._added.set()
@@ -82,7 +89,7 @@ class CardEnds:
 
     async def _end(self, end: _End) -> None:
         entity = end.entity
-        if not await entity.end_as(end.view, within_s=END_WITHIN_S):
+        if end.view is not None and not await entity.end_as(end.view, within_s=END_WITHIN_S):
             self._left.append(entity)
             log.warning("feishu.card.left_for_repair", **entity.ids())
         elif end.close_as is not None:

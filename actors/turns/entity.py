@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -11,10 +10,10 @@ import structlog
 import trio
 
 from actors.kit import metrics
-from actors.kit.mailbox import Reply
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, journal
 from actors.turns.client import TurnClient
+from actors.turns.closing import close_entry
 from protocol.cards.card import View
 from protocol.cards.cardplan import CallName, CardPlan, Kind, Step, Wait
 from protocol.ids import CardId, MessageId, idempotency_key
@@ -65,7 +64,9 @@ class CardEntity:
         self.message_id: MessageId | None = None
         self.may_be_sent = False
         """Whether a call that was to send it was not answered: a later refusal says nothing."""
+        self._may_be_entered = False
         self._entered = False
+        self._over = False
         self._closed = False
         self._shown_at = trio.current_time()
         self._noted: tuple[str, bytes] = ("", b"")
@@ -79,9 +80,10 @@ class CardEntity:
         self._shown_at = now
 
     async def enter(self) -> None:
-        """Enter the card into the ledger; once."""
+        """Enter the card into the ledger, once; where the journal fails, :meth:`note` does it."""
         if self._entered:
             return
+        self._may_be_entered = True
         opening = self._client.opening
         entry = journal.LedgerEntry(
             card_id=self.card_id,
@@ -91,10 +93,12 @@ class CardEntity:
             session_id=opening.session_id,
             session_alias=opening.alias,
             opened_at_ms=self._client.peers.now_ms(),
+            message_id=self.message_id,
             term=self._client.peers.term,
         )
-        await self._client.ledger(lambda reply: journal.OpenCard(entry=entry, reply=reply))
-        self._entered = True
+        self._entered = await self._client.ledger(
+            lambda reply: journal.OpenCard(entry=entry, reply=reply)
+        )
 
     async def send(self) -> Outcome:
         """Send the card, which is in the ledger; may be called again if it was cut."""
@@ -142,8 +146,9 @@ class CardEntity:
 
     async def note(self, text: str, panels: bytes) -> None:
         """Keep in the ledger what a repair is to show, where it has changed."""
-        if self._closed or not self._entered or self._noted == (text, panels):
+        if self._over or not self._may_be_entered or self._noted == (text, panels):
             return
+        await self.enter()
         noted_text, noted_panels = self._noted
         if await self._note(
             text=text if text != noted_text else None,
@@ -166,34 +171,21 @@ class CardEntity:
 
     async def close(
         self, outcome: journal.CardOutcome, *, within_s: float = CLOSE_WITHIN_S
-    ) -> None:
+    ) -> bool:
         """Close the entry; once, also where a picture changes the card later.
 
         Tried for *within_s*, which is long where nothing waits for it: the next start would
-        show a card left open as interrupted, and an orderly end would count it.
+        show a card left open as interrupted, and an orderly end would count it. Return
+        whether it is closed; nothing more is noted in one that is not.
         """
-        if self._closed:
-            return
-        close = partial(self._client.ledger, partial(self._close_card, outcome))
-        tries = Tries[bool](
-            again_after_s=lambda closed, pause_s: None if closed else pause_s,
-            pauses=Pauses(first_s=0.5, max_s=10.0),
-            within_s=within_s,
-        )
-        await while_it_helps(close, tries)
-        self._closed = True
-        CLOSED.labels(outcome=outcome).inc()
-        log.info("feishu.card.closed", **self.ids(), outcome=outcome)
-
-    def _close_card(
-        self, outcome: journal.CardOutcome, reply: Reply[journal.Done | journal.Failed]
-    ) -> journal.CloseCard:
-        return journal.CloseCard(
-            card_id=self.card_id,
-            outcome=outcome,
-            at_ms=self._client.peers.now_ms(),
-            reply=reply,
-        )
+        self._over = True
+        if not self._closed and await close_entry(
+            self._client.peers, self.card_id, outcome, within_s=within_s
+        ):
+            self._closed = True
+            CLOSED.labels(outcome=outcome).inc()
+            log.info("feishu.card.closed", **self.ids(), outcome=outcome)
+        return self._closed
 
     def ids(self) -> dict[str, str]:
         return {**self._client.ids(), "card": self.card_id}

@@ -12,6 +12,7 @@ from actors.kit.mailbox import ask_or
 from actors.messages import gateway, journal
 from actors.messages.turn import TurnOpening
 from actors.turns.client import CALL_WITHIN_S, LEDGER_WITHIN_S, PERMIT_WITHIN_S, TurnClient
+from actors.turns.closing import close_entry
 from actors.turns.peers import Peers
 from actors.turns.static import StaticPresenter
 from actors.turns.typing_mark import clear_typing
@@ -52,20 +53,16 @@ async def repair_cards(
     Started when they are done, or after 3 s: a platform that is away does not keep
     the daemon from starting.
     """
-    # Also of this daemon: where lanes were cut in the middle of a call that hung.
-    entries = [
-        entry
-        for entry in await _open_cards(peers)
-        if (entry.session_id, entry.turn_id) not in peers.showing
-    ]
     at_once = trio.CapacityLimiter(AT_ONCE_MAX)
     async with trio.open_nursery() as nursery:
         finished = trio.Event()
         nursery.start_soon(clear_typing, peers)
         nursery.start_soon(_start_soon_enough, finished, task_status)
         async with trio.open_nursery() as repairs:
-            for entry in entries:
-                repairs.start_soon(_repair, entry, peers, at_once)
+            for entry in await _open_cards(peers):
+                # Also of this daemon: where lanes were cut in the middle of a call that hung.
+                if (entry.session_id, entry.turn_id) not in peers.showing:
+                    repairs.start_soon(_repair, entry, peers, at_once)
         finished.set()
 
 
@@ -91,12 +88,12 @@ async def finish_crashed(opening: TurnOpening, peers: Peers) -> None:
 
 
 async def _open_cards(peers: Peers) -> tuple[journal.LedgerEntry, ...]:
-    answer: tuple[journal.LedgerEntry, ...] | journal.Failed = await journal.ask_journal(
+    """Ask until the journal can answer: a card that is not known now is known to nobody."""
+    answer: tuple[journal.LedgerEntry, ...] | journal.Failed
+    answer = await journal.ask_journal_until_stored(
         peers.journal_tx, lambda reply: journal.OpenCards(reply=reply), within_s=LEDGER_WITHIN_S
     )
-    if isinstance(answer, journal.Failed):
-        log.error("feishu.card.ledger_failed", reason=answer.reason)
-        return ()
+    assert not isinstance(answer, journal.Failed)  # asked until it was no failure
     return answer
 
 
@@ -109,13 +106,8 @@ async def _repair(entry: journal.LedgerEntry, peers: Peers, at_once: trio.Capaci
     repaired = await _Repair(entry, peers, gateway_tx, at_once).bring_to_end()
     if repaired is None:
         return
-    await journal.ask_journal(
-        peers.journal_tx,
-        lambda reply: journal.CloseCard(
-            card_id=entry.card_id, outcome=repaired, at_ms=peers.now_ms(), reply=reply
-        ),
-        within_s=LEDGER_WITHIN_S,
-    )
+    if not await close_entry(peers, entry.card_id, repaired, within_s=GIVE_UP_AFTER_S):
+        return  # the next start shows the same once more
     log.info(
         "feishu.card.closed",
         account=entry.account,

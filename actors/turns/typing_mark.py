@@ -7,14 +7,13 @@ mark that is on a message is known, and taken away at the next start at the late
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import structlog
 import trio
 
 from actors.kit.cleanup import CleanupBudget
-from actors.kit.mailbox import Reply, ask_or, offer
+from actors.kit.mailbox import ask_or, offer
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, intake, journal
 from actors.turns.peers import Peers
@@ -35,6 +34,8 @@ _CLEAR_TRIES: Final = Tries(
     again_after_s=again_after_s, pauses=Pauses(first_s=0.5, max_s=15.0), within_s=120.0
 )
 """Then the mark stays in the ledger for the next start."""
+FORGET_WITHIN_S: Final = 120.0
+AT_ONCE_MAX: Final = 16
 LOOK_AGAIN_S: Final = 30.0
 """After a start; the platform answers a call in a third of that, or not at all."""
 
@@ -60,7 +61,8 @@ class TypingMark:
         """Put the mark; a failure is ignored. It takes the place of a waiting mark."""
         offer(self._peers.intakes[self._account], intake.TurnBegan(message_id=self._message_id))
         self._may_be_there = True
-        await self._enter()
+        if not await self._enter():
+            return  # nobody would know of it after a crash
         self._in_doubt = True
         outcome = await self._call(
             gateway.AddReaction(message_id=self._message_id, emoji_type=EMOJI),
@@ -112,7 +114,7 @@ class TypingMark:
             gateway.Priority.CREATE,
         )
 
-    async def _enter(self) -> None:
+    async def _enter(self) -> bool:
         entry = journal.TypingEntry(
             message_id=self._message_id,
             turn_id=self._turn_id,
@@ -120,24 +122,26 @@ class TypingMark:
             reaction_id=self._reaction_id,
             term=self._peers.term,
         )
-        await self._ledger(lambda reply: journal.EnterTyping(entry=entry, reply=reply))
-
-    async def _forget(self) -> None:
-        self._may_be_there = False
-        await self._ledger(
-            lambda reply: journal.ForgetTyping(
-                message_id=self._message_id, turn_id=self._turn_id, reply=reply
-            )
-        )
-
-    async def _ledger(
-        self, build: Callable[[Reply[journal.Done | journal.Failed]], journal.JournalMessage]
-    ) -> None:
         answer: journal.Done | journal.Failed = await journal.ask_journal(
-            self._peers.journal_tx, build, within_s=LEDGER_WITHIN_S
+            self._peers.journal_tx,
+            lambda reply: journal.EnterTyping(entry=entry, reply=reply),
+            within_s=LEDGER_WITHIN_S,
         )
         if isinstance(answer, journal.Failed):
             log.error("feishu.typing.ledger_failed", reason=answer.reason)
+        return isinstance(answer, journal.Done)
+
+    async def _forget(self) -> None:
+        """Take the mark out of the ledger; tried for two minutes, as its removal."""
+        with trio.move_on_after(FORGET_WITHIN_S):
+            await journal.ask_journal_until_stored(
+                self._peers.journal_tx,
+                lambda reply: journal.ForgetTyping(
+                    message_id=self._message_id, turn_id=self._turn_id, reply=reply
+                ),
+                within_s=LEDGER_WITHIN_S,
+            )
+            self._may_be_there = False
 
     async def _call(self, operation: gateway.Operation, priority: gateway.Priority) -> Outcome:
         return await ask_or(
@@ -175,27 +179,37 @@ async def mark_until(answered: trio.Event, mark: TypingMark, cleanup: CleanupBud
 
 
 async def clear_typing(peers: Peers) -> None:
-    """Take away the marks that an earlier run left, one after another.
+    """Take away the marks that an earlier run left, some at once.
 
     A mark whose call was not answered to that run may come later than this one started: it
     is looked for once more when no such call can be under way.
     """
-    left: tuple[journal.TypingEntry, ...] | journal.Failed = await journal.ask_journal(
+    left: tuple[journal.TypingEntry, ...] | journal.Failed
+    left = await journal.ask_journal_until_stored(
         peers.journal_tx,
         lambda reply: journal.TypingLeft(term=peers.term, reply=reply),
         within_s=LEDGER_WITHIN_S,
     )
-    if isinstance(left, journal.Failed):
-        log.error("feishu.typing.ledger_failed", reason=left.reason)
-        return
+    assert not isinstance(left, journal.Failed)  # asked until it was no failure
     marks = [
         TypingMark.of_earlier_run(entry, peers) for entry in left if entry.account in peers.gateways
     ]
-    for mark in marks:
-        await mark.clear()
+    await _clear_all(marks)
     in_doubt = [mark for mark in marks if mark.is_in_doubt]
     if in_doubt:
         await trio.sleep(LOOK_AGAIN_S)
     for mark in in_doubt:
         mark.settle()
-        await mark.clear()
+    await _clear_all(in_doubt)
+
+
+async def _clear_all(marks: list[TypingMark]) -> None:
+    at_once = trio.CapacityLimiter(AT_ONCE_MAX)
+
+    async def clear(mark: TypingMark) -> None:
+        async with at_once:
+            await mark.clear()
+
+    async with trio.open_nursery() as nursery:
+        for mark in marks:
+            nursery.start_soon(clear, mark)

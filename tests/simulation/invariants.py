@@ -126,16 +126,17 @@ def _order(ending: Ending) -> Iterator[str]:
 
 
 def _drops(ending: Ending) -> Iterator[str]:
-    """A command that drops one message drops one, however often it is read."""
+    """A command that drops one prompt drops one, of one or several messages, once."""
     if any(sent["text"] == "/queue clear" for sent in ending.sent):
         return
     with closing(sqlite3.connect(ending.database)) as db:
         dropped = db.execute(
-            "SELECT count(*) FROM inbound WHERE note = ?1", (history.DROPPED_FROM_QUEUE,)
+            "SELECT count(DISTINCT coalesce(joined_to, row_id)) FROM inbound WHERE note = ?1",
+            (history.DROPPED_FROM_QUEUE,),
         ).fetchone()[0]
     drops = sum(sent["text"].startswith("/queue drop") for sent in ending.sent)
     if dropped > drops:
-        yield f"{dropped} messages were dropped by {drops} commands"
+        yield f"{dropped} prompts were dropped by {drops} commands"
 
 
 def _stops(ending: Ending) -> Iterator[str]:

@@ -560,6 +560,58 @@ async def test_a_card_of_more_than_127_terms_ago_counts_as_gone(autojump_clock: 
         assert world.ledger[entry.card_id] == "lost"
 
 
+async def test_a_start_with_a_journal_that_fails_repairs_what_it_learns_of_later(
+    autojump_clock: MockClock,
+) -> None:
+    """It may fail to list the entries, and to close them; the start itself does not wait."""
+
+    def script(operation: gateway.Operation) -> Outcome | None:
+        world.disk_full = world.disk_full or isinstance(operation, gateway.UpdateCard)
+        return None
+
+    async with open_world() as world:
+        entry = await crash(world)
+    async with open_world(script) as world, trio.open_nursery() as nursery:
+        world.peers = msgspec.structs.replace(world.peers, term=3)
+        world.entries[entry.card_id] = entry
+        world.shows[entry.card_id] = {"body": {"elements": []}}
+        world.marks[MessageId("om_user"), entry.turn_id] = "re_1"
+        world.disk_full = True
+        began = trio.current_time()
+        await nursery.start(repair_cards, world.peers)
+        assert trio.current_time() - began <= 3
+        await trio.sleep(30)
+        assert world.of(gateway.UpdateCard) == []
+        world.disk_full = False
+        await trio.sleep(30)
+        assert world.ledger.get(entry.card_id) is None, "it failed again as the card was shown"
+        world.disk_full = False
+        await trio.sleep(30)
+        assert world.ledger[entry.card_id] == "aborted"
+        assert len(world.of(gateway.UpdateCard)) == 1
+        assert world.marks == {}
+
+
+async def test_a_card_that_could_not_be_entered_is_entered_once_the_journal_can(
+    autojump_clock: MockClock,
+) -> None:
+    """Else nobody would know of it after a crash; and no Typing mark is put without an entry."""
+    async with open_world() as world, trio.open_nursery() as nursery:
+        nursery.start_soon(world.show)
+        world.disk_full = True
+        await trio.sleep(10)
+        await world.say("Hello")
+        assert world.shows, "people don't wait for the journal"
+        assert (world.ledger, world.reactions) == ({}, [])
+        world.disk_full = False
+        await trio.sleep(10)
+        (entry,) = world.entries.values()
+        assert (entry.text, entry.message_id) == ("Hello", MessageId("om_2"))
+        await world.end()
+    assert world.ledger == {"card1": "complete"}
+    assert world.marks == {}
+
+
 @pytest.mark.parametrize("is_shown", [False, True])
 async def test_a_card_of_this_run_is_repaired_unless_it_has_an_actor(
     autojump_clock: MockClock, is_shown: bool

@@ -76,7 +76,7 @@ class World:
         self.notes = 0
         self.closes = 0
         self.disk_full = False
-        """Whether the journal fails to close entries."""
+        """Whether the journal fails, whatever it is asked."""
         self.marks: dict[tuple[MessageId, TurnId], str | None] = {}
         """The Typing marks in the ledger."""
         self.reactions: list[str] = []
@@ -173,12 +173,12 @@ class World:
     async def serve_journal(self) -> None:
         async for message in self._journal_rx:
             match message:
+                case _ if self.disk_full:
+                    message.reply.send(journal.Failed(reason="disk full"))
                 case journal.OpenCard(entry=entry):
                     self.ledger[entry.card_id] = None
                     self.entries[entry.card_id] = entry
                     message.reply.send(journal.Done())
-                case journal.CloseCard() if self.disk_full:
-                    message.reply.send(journal.Failed(reason="disk full"))
                 case journal.CloseCard(card_id=card_id, outcome=outcome):
                     self.closes += 1
                     self.ledger[card_id] = outcome

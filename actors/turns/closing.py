@@ -1,0 +1,44 @@
+"""Closing a card's entry in the ledger: the next start shows one left open as interrupted."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from actors.kit.retry import Pauses, Tries, while_it_helps
+from actors.messages import journal
+from actors.turns.peers import Peers
+from protocol.ids import CardId
+
+CLOSE_TRY_WITHIN_S: Final = 4.0
+
+log = structlog.get_logger()
+
+
+async def close_entry(
+    peers: Peers, card_id: CardId, outcome: journal.CardOutcome, *, within_s: float
+) -> bool:
+    """Close an entry, once; tried for *within_s* seconds. Return whether it is closed."""
+
+    async def attempt() -> bool:
+        answer: journal.Done | journal.Failed = await journal.ask_journal(
+            peers.journal_tx,
+            lambda reply: journal.CloseCard(
+                card_id=card_id, outcome=outcome, at_ms=peers.now_ms(), reply=reply
+            ),
+            within_s=CLOSE_TRY_WITHIN_S,
+        )
+        if isinstance(answer, journal.Failed):
+            log.error("feishu.card.ledger_failed", card=card_id, reason=answer.reason)
+        return isinstance(answer, journal.Done)
+
+    tries = Tries[bool](
+        again_after_s=lambda closed, pause_s: None if closed else pause_s,
+        pauses=Pauses(first_s=0.5, max_s=10.0),
+        within_s=within_s,
+    )
+    closed = await while_it_helps(attempt, tries)
+    if not closed:
+        log.warning("feishu.card.not_closed", card=card_id, outcome=outcome)
+    return closed
