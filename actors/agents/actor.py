@@ -22,13 +22,13 @@ from actors.agents.directories import directory, is_within
 from actors.agents.process import RunAgent
 from actors.kit.mailbox import ask_or
 from actors.messages import agents, ownership
-from protocol import strings
 from protocol.agents import starting
 from protocol.config.settings import AgentCommand
 from protocol.ids import SessionId
 from protocol.quoted import quoted
 from protocol.routing.alias import clean
 from protocol.routing.roster import KnownSession, StartedAgent
+from protocol.strings import Text, about_agents, in_chat
 
 AGENTS_MAX: Final = 64
 TOPIC_AGENTS_MAX: Final = 20
@@ -47,7 +47,7 @@ LINE_CHARACTERS_MAX: Final = 300
 log = structlog.get_logger()
 
 
-Notify = Callable[[SessionId, strings.Text], Awaitable[None]]
+Notify = Callable[[SessionId, Text], Awaitable[None]]
 """``notify(session_id, text)``: to where the session was given its last message."""
 
 
@@ -100,7 +100,7 @@ class _RunningAgent:
         self.scope = trio.CancelScope()
         self.settled = trio.Event()
         self.outcome: agents.Started | agents.NotStarted = agents.NotStarted(
-            why=strings.AGENT_NOT_STARTED
+            why=about_agents.AGENT_NOT_STARTED
         )
 
     def started(self, session_id: SessionId) -> agents.Started:
@@ -108,19 +108,19 @@ class _RunningAgent:
             session_id=session_id, agent=self.agent, alias=self.alias, cwd=self.cwd
         )
 
-    def failed(self, why: str) -> strings.Text:
+    def failed(self, why: str) -> Text:
         """Return the answer to who wanted it started, the agent's own words as quoted lines."""
         lines = [shown for line in why.splitlines() if (shown := quoted(line, LINE_CHARACTERS_MAX))]
         first, *more = lines[: LINES_MAX + 1] or ["?"]
-        text = strings.AGENT_FAILED.format(alias=self.alias, why=first)
+        text = about_agents.AGENT_FAILED.format(alias=self.alias, why=first)
         return self.with_missing(text.plus("".join(f"\n> {line}" for line in more)))
 
-    def with_missing(self, text: strings.Text) -> strings.Text:
+    def with_missing(self, text: Text) -> Text:
         """Name below *text* the variables that it runs without."""
         if not self.missing:
             return text
         names = ", ".join(self.missing)
-        return text.joined(strings.AGENT_ENVIRONMENT.format(names=names))
+        return text.joined(about_agents.AGENT_ENVIRONMENT.format(names=names))
 
     def settle(self, outcome: agents.Started | agents.NotStarted) -> None:
         """Its start went so; the first outcome stands."""
@@ -165,7 +165,7 @@ class _Agents:
                 continue
             why_not = _why_not_restored(one.started, command)
             if command is None or why_not is not None:
-                self._gone(one.session_id, why_not or strings.AGENT_NOT_STARTED)
+                self._gone(one.session_id, why_not or about_agents.AGENT_NOT_STARTED)
                 continue
             running = _RunningAgent(one.started)
             running.settle(running.started(one.session_id))
@@ -179,7 +179,7 @@ class _Agents:
         self._running[session_id] = running
         self._nursery.start_soon(self._run, session_id, running, command)
 
-    def _gone(self, session_id: SessionId, why: strings.Text) -> None:
+    def _gone(self, session_id: SessionId, why: Text) -> None:
         """Let who works with it know that it does not come back."""
         log.warning("agent.not_restored", session=session_id, reason=why.en)
         self._nursery.start_soon(self._settings.notify, session_id, why)
@@ -187,9 +187,9 @@ class _Agents:
     def _start(self, wish: agents.StartAgent) -> _RunningAgent | agents.NotStarted:
         command = self._settings.commands.get(wish.agent)
         if command is None:
-            known = ", ".join(self._settings.commands) or strings.NOBODY
+            known = ", ".join(self._settings.commands) or in_chat.NOBODY
             return agents.NotStarted(
-                why=strings.AGENT_UNKNOWN.format(agent=wish.agent, known=known)
+                why=about_agents.AGENT_UNKNOWN.format(agent=wish.agent, known=known)
             )
         number = hashlib.blake2b(wish.key.encode(), digest_size=SESSION_BYTES).hexdigest()
         session_id = SessionId(f"agent-{wish.agent}-{number}")
@@ -202,10 +202,10 @@ class _Agents:
         named = wish.cwd or command.cwd or "~"
         cwd = directory(named)
         if cwd is None:
-            return agents.NotStarted(why=strings.AGENT_NO_DIRECTORY.format(cwd=named))
+            return agents.NotStarted(why=about_agents.AGENT_NO_DIRECTORY.format(cwd=named))
         if not is_within(cwd, command):
             return agents.NotStarted(
-                why=strings.AGENT_OUTSIDE.format(cwd=str(cwd), agent=wish.agent)
+                why=about_agents.AGENT_OUTSIDE.format(cwd=str(cwd), agent=wish.agent)
             )
         alias = clean(wish.alias or wish.agent)
         running = _RunningAgent(
@@ -222,17 +222,17 @@ class _Agents:
         self._nursery.start_soon(self._watch_start, running)
         return running
 
-    def _too_many(self, wish: agents.StartAgent) -> strings.Text | None:
+    def _too_many(self, wish: agents.StartAgent) -> Text | None:
         """Those of topics count per account, the others per person."""
         if wish.topic_of is not None:
             of_topics = sum(one.topic_of == wish.topic_of for one in self._running.values())
             full = of_topics >= TOPIC_AGENTS_MAX
-            return strings.AGENTS_OF_TOPICS.format(count=TOPIC_AGENTS_MAX) if full else None
+            return about_agents.AGENTS_OF_TOPICS.format(count=TOPIC_AGENTS_MAX) if full else None
         others = [one for one in self._running.values() if one.topic_of is None]
         if len(others) >= AGENTS_MAX:
-            return strings.AGENTS_FULL.format(count=AGENTS_MAX)
+            return about_agents.AGENTS_FULL.format(count=AGENTS_MAX)
         if sum(one.by == wish.by for one in others) >= self._settings.per_person:
-            return strings.AGENTS_OF_PERSON.format(count=self._settings.per_person)
+            return about_agents.AGENTS_OF_PERSON.format(count=self._settings.per_person)
         return None
 
     def _child(
@@ -292,7 +292,7 @@ class _Agents:
             await running.settled.wait()
         running.settle(
             agents.NotStarted(
-                why=strings.AGENT_LATE.format(
+                why=about_agents.AGENT_LATE.format(
                     alias=running.alias, seconds=f"{agents.START_WITHIN_S:g}"
                 )
             )
@@ -313,7 +313,7 @@ class _Agents:
             pause_s = min(pause_s * 2, RESTART_MAX_S)
         log.error("agent.given_up", session=session_id)
         running = self._running[session_id]
-        gone = strings.AGENT_GIVEN_UP.format(alias=running.alias, count=RESTARTS_MAX)
+        gone = about_agents.AGENT_GIVEN_UP.format(alias=running.alias, count=RESTARTS_MAX)
         await self._settings.notify(session_id, running.with_missing(gone))
 
 
@@ -345,13 +345,13 @@ def _take_nothing(_line: bytes) -> None:
     """Take no report: nobody waits for one."""
 
 
-def _why_not_restored(record: StartedAgent, command: AgentCommand | None) -> strings.Text | None:
+def _why_not_restored(record: StartedAgent, command: AgentCommand | None) -> Text | None:
     if command is None:
-        why = strings.NOT_CONFIGURED.format(agent=record.agent)
+        why = about_agents.NOT_CONFIGURED.format(agent=record.agent)
     else:
         cwd = directory(record.cwd)
         if cwd is not None and is_within(cwd, command):
             return None
-        why = strings.AGENT_NO_DIRECTORY if cwd is None else strings.AGENT_OUTSIDE
+        why = about_agents.AGENT_NO_DIRECTORY if cwd is None else about_agents.AGENT_OUTSIDE
         why = why.format(cwd=record.cwd, agent=record.agent)
-    return strings.AGENT_NOT_BACK.format(alias=record.alias, why=why)
+    return about_agents.AGENT_NOT_BACK.format(alias=record.alias, why=why)

@@ -18,12 +18,11 @@ from actors.approvals.closing import close_what_was_left
 from actors.approvals.peers import Peers
 from actors.kit.mailbox import offer
 from actors.messages import approvals, intake, link
-from protocol import strings
 from protocol.cards import approval, approval_card
 from protocol.cards.approval import Approval, Decided, NotTaken, Origin
 from protocol.ids import AccountId, ChatId, ConnectionId, MessageId, TurnId
 from protocol.routing.access import Policy
-from protocol.strings import Text
+from protocol.strings import Text, on_card
 from protocol.wire import messages as wire
 
 OPEN_MAX: Final = 512
@@ -95,21 +94,21 @@ class _Approvals:
             case approvals.Closed(connection_id=connection_id, request_id=request_id):
                 for each in self._all():
                     if each.asked_by == (connection_id, request_id):
-                        self._close(each, strings.APPROVAL_ELSEWHERE)
+                        self._close(each, on_card.APPROVAL_ELSEWHERE)
             case approvals.TurnOver(connection_id=connection_id, turn_id=turn_id):
                 for each in self._all():
                     if (each.connection_id, each.turn_id) == (connection_id, turn_id):
-                        self._close(each, strings.APPROVAL_STOPPED, answer=True)
+                        self._close(each, on_card.APPROVAL_STOPPED, answer=True)
             case approvals.ConnectionOver(connection_id=connection_id):
                 for each in self._all():
                     if each.connection_id == connection_id:
-                        self._close(each, strings.APPROVAL_STOPPED)
+                        self._close(each, on_card.APPROVAL_STOPPED)
             case approvals.Look(reply=reply):
                 with reply:
                     reply.send(tuple(self._asked_now()))
             case approvals.Expired(key=key, shown=shown):
                 if key in self._open:
-                    why = strings.APPROVAL_EXPIRED if shown else strings.APPROVAL_NOT_SHOWN
+                    why = on_card.APPROVAL_EXPIRED if shown else on_card.APPROVAL_NOT_SHOWN
                     self._close(self._open[key], why, answer=True)
 
     def _all(self) -> list[_Open]:
@@ -217,7 +216,7 @@ class _Approvals:
         press = pressed.press
         held = self._open.get(press.key)
         if held is None:
-            return _toast("info", strings.TOAST_TOO_LATE)
+            return _toast("info", on_card.TOAST_TOO_LATE)
         now_ms = self._peers.now_ms()
         match approval.judge(held.approval, press, pressed.policy, self._secret, now_ms):
             case NotTaken(toast=toast):
@@ -237,12 +236,12 @@ class _Approvals:
                 held.card.end(approval_card.chosen_card(held.approval, option, press.by))
                 for other in self._all():
                     if other.asked_by == held.asked_by:
-                        self._close(other, strings.APPROVAL_ELSEWHERE)
+                        self._close(other, on_card.APPROVAL_ELSEWHERE)
                 log.info("approval.decided", request=press.key, by=press.by, option=option.kind)
                 allowed = approval.allows(option)
                 return _toast(
                     "success" if allowed else "info",
-                    strings.TOAST_ALLOWED if allowed else strings.TOAST_REJECTED,
+                    on_card.TOAST_ALLOWED if allowed else on_card.TOAST_REJECTED,
                 )
 
     def _access_is(self, access: approvals.AccessIs) -> None:
@@ -252,7 +251,7 @@ class _Approvals:
             if place.account == access.account and not approval.may_decide(
                 each.approval, place.sender_id, access.policy
             ):
-                self._close(each, strings.APPROVAL_STOPPED, answer=True)
+                self._close(each, on_card.APPROVAL_STOPPED, answer=True)
 
     def _close(self, held: _Open, why: Text, *, answer: bool = False) -> None:
         """End what one person was shown and did not decide.

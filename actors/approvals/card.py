@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from actors.approvals.closing import call, close_left, forget, send, send_opening
 from actors.approvals.peers import Peers
 from actors.messages import approvals, gateway, journal
-from protocol import strings
 from protocol.cards import approval_card
 from protocol.cards.approval import Approval
 from protocol.platform.outcomes import FileUploaded, MessageSent, Outcome
+from protocol.strings import on_card
 
 LEDGER_WITHIN_S: Final = 4.0
 ENTER_WITHIN_S: Final = 60.0
@@ -42,7 +42,7 @@ class ApprovalCard:
         """What the ledger may hold."""
         self._may_stand = False
         """Whether the platform may show the card, also where it has not said so."""
-        self._last = approval_card.closed_card(asked, strings.APPROVAL_STOPPED)
+        self._last = approval_card.closed_card(asked, on_card.APPROVAL_STOPPED)
 
     def end(self, last: str) -> None:
         """Show this last; the card's own task does it."""
@@ -103,7 +103,7 @@ class ApprovalCard:
         self._entry = journal.ApprovalLeft(
             entry_id=self._approval.key,
             account=place.account,
-            last_card=approval_card.closed_card(self._approval, strings.INTERRUPTED),
+            last_card=approval_card.closed_card(self._approval, on_card.INTERRUPTED),
             opening=opening,
         )
         with trio.move_on_after(ENTER_WITHIN_S) as entering:

@@ -11,12 +11,11 @@ from actors.intake.marks import WaitingMarks
 from actors.intake.peers import COMMAND_WITHIN_S, Peers
 from actors.kit.mailbox import ask_or
 from actors.messages import agents, ownership
-from protocol import strings
 from protocol.ids import AccountId, SessionId
 from protocol.platform.events import MessageReceived
 from protocol.routing import roster
 from protocol.routing.roster import SessionView, StartedAgent
-from protocol.strings import Text
+from protocol.strings import Text, about_agents, in_chat
 
 PROGRESS_AT_S: Final = (8.0, 25.0, 50.0)
 """When a start that is not over says so, in seconds since it began."""
@@ -37,11 +36,11 @@ class Agents:
         What is sent there meanwhile waits for it.
         """
         if not args:
-            return strings.NEW_USAGE.format(known=", ".join(self._names) or strings.NOBODY)
+            return about_agents.NEW_USAGE.format(known=", ".join(self._names) or in_chat.NOBODY)
         started = await self.start(message, args[0], *_alias_and_directory(args[1:]))
         if isinstance(started, agents.NotStarted):
             return started.why
-        return strings.AGENT_STARTED.format(alias=started.alias)
+        return about_agents.AGENT_STARTED.format(alias=started.alias)
 
     async def start(
         self, message: MessageReceived, agent: str, alias: str | None, cwd: str | None
@@ -65,7 +64,7 @@ class Agents:
                     reply=reply,
                 ),
                 within_s=agents.START_WITHIN_S + COMMAND_WITHIN_S,
-                otherwise=lambda _reason: agents.NotStarted(why=strings.AGENT_NOT_STARTED),
+                otherwise=lambda _reason: agents.NotStarted(why=about_agents.AGENT_NOT_STARTED),
             )
             nursery.cancel_scope.cancel(reason="it is ready, or failed")
         self._marks.clear(message.message_id)
@@ -103,7 +102,7 @@ class Agents:
                 within_s=COMMAND_WITHIN_S,
                 otherwise=lambda _reason: "",
             )
-            text = strings.AGENT_STARTING.format(agent=agent, seconds=f"{at_s:g}")
+            text = about_agents.AGENT_STARTING.format(agent=agent, seconds=f"{at_s:g}")
             text = text.plus(f"\n> {line}" if line else "")
             self._answers.send(message, text, f"start {at_s:g}")
 
@@ -119,7 +118,7 @@ class Agents:
             here = (one for one in state.sessions if one.session.session_id == state.current)
             found = next(here, None)
         if found is None:
-            return strings.NO_CURRENT_SESSION
+            return in_chat.NO_CURRENT_SESSION
         if isinstance(found, Text):
             return found
         session_id: SessionId = found.session.session_id
@@ -130,9 +129,9 @@ class Agents:
             otherwise=lambda _reason: False,
         )
         if not ended and found.session.started is None:
-            return strings.AGENT_NOT_OURS.format(alias=found.session.alias)
+            return about_agents.AGENT_NOT_OURS.format(alias=found.session.alias)
         await self._own(lambda reply: ownership.Remove(session_id=session_id, reply=reply))
-        return strings.AGENT_CLOSED.format(alias=found.session.alias)
+        return about_agents.AGENT_CLOSED.format(alias=found.session.alias)
 
     async def _own(self, build: ownership.BuildStored) -> bool:
         stored: ownership.Stored = await ask_or(

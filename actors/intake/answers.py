@@ -11,9 +11,9 @@ import trio
 from actors.intake.peers import call
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway
-from protocol import strings
 from protocol.ids import ChatId, MessageId, idempotency_key
 from protocol.platform.outcomes import NoAnswer, Outcome, Rejected, again_after_s
+from protocol.strings import Language, Text
 
 _ANSWER_TRIES: Final = Tries(
     again_after_s=again_after_s, pauses=Pauses(first_s=0.5, max_s=8.0), within_s=60.0
@@ -30,7 +30,7 @@ class CardAnswer(msgspec.Struct, frozen=True):
     card: str
 
 
-Answer = strings.Text | CardAnswer
+Answer = Text | CardAnswer
 
 
 class Answerable(Protocol):
@@ -52,14 +52,14 @@ class Answers:
         self,
         nursery: trio.Nursery,
         gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage],
-        language: strings.Language,
+        language: Language,
     ) -> None:
         self._nursery = nursery
         self._gateway_tx = gateway_tx
         self._language = language
         self._under_way = 0
 
-    def send(self, to: Answerable, text: strings.Text, what: str) -> None:
+    def send(self, to: Answerable, text: Text, what: str) -> None:
         """Reply to a message. *what* distinguishes this answer from others to the same message."""
         if self._under_way >= ANSWERS_MAX:
             log.warning("feishu.answer_dropped", message=to.message_id, what=what)
@@ -74,7 +74,7 @@ class Answers:
         operation = self.reply(to, text, what)
         return not isinstance(await self._until_answered(operation), NoAnswer)
 
-    def post(self, chat_id: ChatId, text: strings.Text, uuid: str) -> None:
+    def post(self, chat_id: ChatId, text: Text, uuid: str) -> None:
         """Send a text to a chat, not as a reply; *uuid* makes a repeat harmless."""
         if self._under_way >= ANSWERS_MAX:
             log.warning("feishu.answer_dropped", chat=chat_id)
@@ -101,7 +101,7 @@ class Answers:
         if self._under_way < ANSWERS_MAX:
             self._start(operation)
 
-    def _json(self, text: strings.Text) -> str:
+    def _json(self, text: Text) -> str:
         return msgspec.json.encode({"text": text.speak(self._language)}).decode()
 
     def _start(self, operation: gateway.Operation) -> None:

@@ -13,14 +13,13 @@ from actors.intake.peers import ASK_WITHIN_S, COMMAND_WITHIN_S, Peers, call
 from actors.intake.stop import Stopper, toast
 from actors.kit.mailbox import Reply, ask_or
 from actors.messages import gateway, intake, ownership
-from protocol import strings
 from protocol.cards.choice_card import Asked, ChoicePress, choice_card
 from protocol.ids import MessageId, OpenId, SessionId
 from protocol.platform.events import MessageReceived
 from protocol.routing import choosing
 from protocol.routing.command import Name
 from protocol.routing.roster import SessionView
-from protocol.strings import Text
+from protocol.strings import Text, about_agents, in_chat, on_card
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 
@@ -40,7 +39,7 @@ class Choosing:
     async def commands(self, current: SessionView | None) -> Text:
         """List the agent's own slash commands."""
         if current is None:
-            return strings.NO_CURRENT_SESSION
+            return in_chat.NO_CURRENT_SESSION
         return choosing.commands(
             await self._offer(current.session.session_id, COMMAND_WITHIN_S), current.session.alias
         )
@@ -54,7 +53,7 @@ class Choosing:
     ) -> Answer:
         """Show a card of what there is to choose, or choose it; in a group only for admins."""
         if current is None:
-            return strings.NO_CURRENT_SESSION
+            return in_chat.NO_CURRENT_SESSION
         session_id = current.session.session_id
         option = choosing.option_of(await self._offer(session_id, COMMAND_WITHIN_S), kind)
         if option is None:
@@ -69,9 +68,9 @@ class Choosing:
             return CardAnswer(choice_card(option, asked))
         choice = choosing.choice_of(option, word)
         if choice is None:
-            return strings.CHOICE_UNKNOWN.format(word=word)
+            return about_agents.CHOICE_UNKNOWN.format(word=word)
         if not self._may(choice, message.sender_id, message.chat_type):
-            return strings.CHOICE_NOT_ALLOWED
+            return about_agents.CHOICE_NOT_ALLOWED
         return (await self._set(session_id, option, choice, kind))[1]
 
     async def press(
@@ -86,11 +85,11 @@ class Choosing:
         choices = option.choices if option is not None else ()
         choice = next((one for one in choices if one.id == press.choice), None)
         if option is None or choice is None:
-            reply.send(toast("warning", strings.TOAST_UNKNOWN))
+            reply.send(toast("warning", on_card.TOAST_UNKNOWN))
             return
         admitted = self._stopper.may_choose(press.by, asked.chat_id, asked.chat_type)
         if not admitted or not self._may(choice, press.by, asked.chat_type):
-            reply.send(toast("warning", strings.CHOICE_NOT_ALLOWED))
+            reply.send(toast("warning", about_agents.CHOICE_NOT_ALLOWED))
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_answer_late, reply)
@@ -125,7 +124,7 @@ class Choosing:
             otherwise=lambda reason: wire.Chosen(n=0, ok=False, error=reason),
         )
         if not chosen.ok:
-            return False, strings.CHOICE_FAILED.format(reason=chosen.error or "?")
+            return False, about_agents.CHOICE_FAILED.format(reason=chosen.error or "?")
         return True, choosing.NAMES[kind].format(value=choice.name)
 
     async def _offer(self, session_id: SessionId, within_s: float) -> wire.OptionsOffer | None:
@@ -141,4 +140,4 @@ class Choosing:
 async def _answer_late(reply: Reply[intake.Toast | None]) -> None:
     """Say that it is under way, before the platform shows the person an error."""
     await trio.sleep(ASK_WITHIN_S)
-    reply.send(toast("info", strings.CHOICE_UNDER_WAY))
+    reply.send(toast("info", about_agents.CHOICE_UNDER_WAY))

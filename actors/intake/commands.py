@@ -19,14 +19,13 @@ from actors.intake.stop import Stopper
 from actors.kit.clock import local_clock
 from actors.kit.mailbox import ask_or
 from actors.messages import journal, ownership
-from protocol import strings
 from protocol.ids import ChatId, PlaceKey, RowId, SessionId
 from protocol.platform.events import MessageReceived
 from protocol.quoted import quoted
 from protocol.routing import history, roster
 from protocol.routing.command import Command, Name
 from protocol.routing.roster import ReplyMode, SessionView
-from protocol.strings import Text
+from protocol.strings import Text, about_agents, in_chat
 
 QUEUE_LISTED_MAX: Final = 50
 EXCERPT_CHARACTERS: Final = 60
@@ -67,14 +66,14 @@ class Commands:
             case Name.CANCEL if not command.args:
                 return await self._stopper.word(message, always_answer=True)
             case name if name is not Name.CANCEL and self._stopper.is_stranger(message):
-                return strings.NOT_FOR_STRANGERS
+                return in_chat.NOT_FOR_STRANGERS
             case Name.HELP:
-                return strings.HELP
+                return in_chat.HELP
             case Name.PAIR:
-                return strings.PAIR_NOT_HERE
+                return in_chat.PAIR_NOT_HERE
         state = await self._look_up(self._to.place(message))
         if state is None:
-            return strings.NOT_STORED
+            return in_chat.NOT_STORED
         if command.name is Name.RESUME:
             return await self._resuming.resume(
                 message, state, command.args, after_prompt=after_prompt
@@ -113,14 +112,14 @@ class Commands:
             case Name.WHY:
                 return await self._why(message, state)
             case Name.DOCTOR if not self._stopper.is_admin(message.sender_id):
-                return strings.DOCTOR_NOT_ALLOWED
+                return in_chat.DOCTOR_NOT_ALLOWED
             case Name.DOCTOR:
                 return await doctor.examine(self._to, state, self._now_ms)
             case Name.NEW if message.topic is not None:
                 # For whoever may write in the topic; these are counted apart.
                 return await self._agents.new(message, command.args)
             case Name.NEW | Name.CLOSE if not self._stopper.is_admin(message.sender_id):
-                return strings.AGENT_NOT_ALLOWED
+                return about_agents.AGENT_NOT_ALLOWED
             case Name.NEW:
                 return await self._agents.new(message, command.args)
             case Name.CLOSE:
@@ -142,7 +141,7 @@ class Commands:
         self, place: PlaceKey, args: tuple[str, ...], state: ownership.ChatState
     ) -> Text:
         if not args:
-            return strings.USE_USAGE
+            return in_chat.USE_USAGE
         query = " ".join(args)
         wanted = _view(state, state.unbound) if query == "-" else roster.find(query, state.sessions)
         if isinstance(wanted, Text):
@@ -155,31 +154,31 @@ class Commands:
             otherwise=lambda _reason: ownership.Stored(done=False),
         )
         if not stored.done:
-            return strings.NOT_STORED
+            return in_chat.NOT_STORED
         alias = _alias(wanted)
-        text = strings.SWITCHED.format(alias=alias, previous=_alias(_view(state, state.current)))
+        text = in_chat.SWITCHED.format(alias=alias, previous=_alias(_view(state, state.current)))
         if wanted is not None and wanted.busy:
-            text = text.joined(strings.STILL_RUNNING.format(alias=alias))
+            text = text.joined(in_chat.STILL_RUNNING.format(alias=alias))
         return text
 
     # ── /status ─────────────────────────────────────────────────────────────
 
     async def _status(self, state: ownership.ChatState) -> Text:
         current = _view(state, state.current)
-        text = strings.STATUS_CHAT.format(alias=_alias(current))
+        text = in_chat.STATUS_CHAT.format(alias=_alias(current))
         if current is not None and not current.live:
-            text = text.joined(strings.SESSION_OFFLINE)
+            text = text.joined(in_chat.SESSION_OFFLINE)
         if state.bound:
-            text = text.joined(strings.STATUS_BOUND)
-        text = text.joined(strings.STATUS_OWNER.format(alias=_alias(_view(state, state.owner))))
-        text = text.joined(strings.STATUS_EPOCH.format(epoch=state.lease_epoch))
+            text = text.joined(in_chat.STATUS_BOUND)
+        text = text.joined(in_chat.STATUS_OWNER.format(alias=_alias(_view(state, state.owner))))
+        text = text.joined(in_chat.STATUS_EPOCH.format(epoch=state.lease_epoch))
         queue: journal.QueueState | journal.Failed = await journal.ask_journal(
             self._to.journal_tx, lambda reply: journal.Queue(reply=reply), within_s=COMMAND_WITHIN_S
         )
         if isinstance(queue, journal.Failed):
             return text
         return text.joined(
-            strings.STATUS_QUEUE.format(pending=queue.pending, in_flight=queue.in_flight)
+            in_chat.STATUS_QUEUE.format(pending=queue.pending, in_flight=queue.in_flight)
         )
 
     # ── /replymode ──────────────────────────────────────────────────────────
@@ -187,14 +186,14 @@ class Commands:
     async def _set_reply_mode(self, args: tuple[str, ...], state: ownership.ChatState) -> Text:
         current = _view(state, state.current)
         if current is None:
-            return strings.NO_CURRENT_SESSION
+            return in_chat.NO_CURRENT_SESSION
         if not args:
             mode = current.session.reply_mode or self._reply_mode
-            return strings.REPLY_MODE.format(mode=mode)
+            return in_chat.REPLY_MODE.format(mode=mode)
         word = args[0].lower()
         wanted = roster.reply_mode(word)
         if len(args) > 1 or (wanted is None and word != "reset"):
-            return strings.REPLY_MODE_USAGE
+            return in_chat.REPLY_MODE_USAGE
         stored: ownership.Stored = await ask_or(
             self._to.ownership_tx,
             lambda reply: ownership.SetReplyMode(
@@ -204,8 +203,8 @@ class Commands:
             otherwise=lambda _reason: ownership.Stored(done=False),
         )
         if not stored.done:
-            return strings.NOT_STORED
-        return strings.REPLY_MODE_SET.format(mode=wanted or self._reply_mode)
+            return in_chat.NOT_STORED
+        return in_chat.REPLY_MODE_SET.format(mode=wanted or self._reply_mode)
 
     # ── /queue ──────────────────────────────────────────────────────────────
 
@@ -220,21 +219,21 @@ class Commands:
                 mine = [row for row in waiting if self._may_drop(message, row)]
                 dropped = await self._drop(mine)
                 if waiting and not mine:
-                    return strings.QUEUE_NOT_YOURS
+                    return in_chat.QUEUE_NOT_YOURS
                 return (
-                    strings.QUEUE_CLEARED.format(count=dropped) if dropped else strings.QUEUE_EMPTY
+                    in_chat.QUEUE_CLEARED.format(count=dropped) if dropped else in_chat.QUEUE_EMPTY
                 )
             case ["drop", number] if number.isdecimal():
                 at = int(number[:9])
                 row = waiting[at - 1] if 1 <= at <= len(waiting) else None
                 if row is None:
-                    return strings.QUEUE_NO_SUCH.format(number=at)
+                    return in_chat.QUEUE_NO_SUCH.format(number=at)
                 if not self._may_drop(message, row):
-                    return strings.QUEUE_NOT_YOURS
+                    return in_chat.QUEUE_NOT_YOURS
                 if not await self._drop([row]):
-                    return strings.QUEUE_NO_SUCH.format(number=at)
-                return strings.QUEUE_DROPPED.format(content=_excerpt(row.prompt.content))
-        return strings.QUEUE_USAGE
+                    return in_chat.QUEUE_NO_SUCH.format(number=at)
+                return in_chat.QUEUE_DROPPED.format(content=_excerpt(row.prompt.content))
+        return in_chat.QUEUE_USAGE
 
     async def _waiting(self, state: ownership.ChatState) -> tuple[journal.WaitingRow, ...]:
         current = state.current
@@ -267,9 +266,9 @@ class Commands:
             within_s=COMMAND_WITHIN_S,
         )
         if isinstance(found, journal.Failed):
-            return strings.WHY_NOT_READ
+            return in_chat.WHY_NOT_READ
         if found is None:
-            return strings.WHY_UNKNOWN
+            return in_chat.WHY_UNKNOWN
         shown = _view(state, found.session_id)
         return history.history_text(found, local_clock, away=shown is not None and not shown.live)
 
@@ -307,20 +306,20 @@ def _view(state: ownership.ChatState, session_id: SessionId | None) -> SessionVi
 
 
 def _alias(shown: SessionView | None) -> str | Text:
-    return strings.NOBODY if shown is None else shown.session.alias
+    return in_chat.NOBODY if shown is None else shown.session.alias
 
 
 def _queue_list(
     chat_id: ChatId, current: SessionView | None, waiting: tuple[journal.WaitingRow, ...]
 ) -> Text:
     if not waiting:
-        return strings.QUEUE_EMPTY
-    text = strings.QUEUE.format(alias=_alias(current), count=len(waiting))
+        return in_chat.QUEUE_EMPTY
+    text = in_chat.QUEUE.format(alias=_alias(current), count=len(waiting))
     for at, row in enumerate(waiting, 1):
         here = row.prompt.chat_id == chat_id
         shown = _excerpt(row.prompt.content)
         text = text.plus(f"\n{at}. ").joined(
-            Text(shown, shown) if here else strings.QUEUE_OTHER_CHAT
+            Text(shown, shown) if here else in_chat.QUEUE_OTHER_CHAT
         )
     return text
 

@@ -19,9 +19,9 @@ from actors.intake.answers import Answer, Answers, CardAnswer
 from actors.intake.peers import Peers
 from actors.intake.rows import close_row, store
 from actors.messages import intake, journal
-from protocol import strings
 from protocol.ids import ChatId, MessageId, PlaceKey, RowId
 from protocol.routing.delivery import RowState
+from protocol.strings import Text, in_chat
 
 COMMANDS_MAX: Final = 256
 """Commands not answered yet; past it they stay in the journal until these are."""
@@ -105,7 +105,7 @@ class Control:
             text = _noted(claimed.answer)
         elif claimed is not None:
             interrupted = not (claimed.first or job.repeatable)
-            text = strings.COMMAND_INTERRUPTED if interrupted else await job.work()
+            text = in_chat.COMMAND_INTERRUPTED if interrupted else await job.work()
             if text is not None:
                 await self._note(job.row_id, text)
         await self._to.intake_tx.send(intake.CommandDone(row_id=job.row_id, place=job.place))
@@ -131,6 +131,6 @@ class Control:
 def _noted(answer: bytes) -> Answer:
     """Read an answer as an earlier run noted it."""
     try:
-        return msgspec.json.decode(answer, type=strings.Text)
+        return msgspec.json.decode(answer, type=Text)
     except msgspec.ValidationError:
         return msgspec.json.decode(answer, type=CardAnswer)

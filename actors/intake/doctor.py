@@ -13,9 +13,8 @@ import trio
 from actors.intake.peers import COMMAND_WITHIN_S, Peers
 from actors.kit.mailbox import ActorGone, ask
 from actors.messages import gateway, journal, ownership
-from protocol import strings
 from protocol.routing.roster import SessionView
-from protocol.strings import Text, duration
+from protocol.strings import Text, amounts, in_chat
 
 LATE_MS: Final = 10 * 60 * 1_000
 """Over it a waiting message is a finding, as for ``larkd doctor``."""
@@ -29,10 +28,10 @@ async def examine(peers: Peers, state: ownership.ChatState, now_ms: Callable[[],
     calls = await _calls(peers)
     current = next((one for one in state.sessions if one.session.session_id == state.current), None)
     findings = [*_of_session(current), *_of_queue(queue, now_ms()), *_of_calls(calls)]
-    text = findings[0] if findings else strings.DOCTOR_FINE
+    text = findings[0] if findings else in_chat.DOCTOR_FINE
     for finding in findings[1:]:
         text = text.plus("\n").joined(finding)
-    return text.joined(strings.DOCTOR_MORE)
+    return text.joined(in_chat.DOCTOR_MORE)
 
 
 async def _calls(peers: Peers) -> gateway.GatewayStatistics | None:
@@ -49,25 +48,25 @@ async def _calls(peers: Peers) -> gateway.GatewayStatistics | None:
 
 def _of_session(current: SessionView | None) -> Iterator[Text]:
     if current is None:
-        yield strings.DOCTOR_NOBODY
+        yield in_chat.DOCTOR_NOBODY
     elif not current.live:
-        yield strings.DOCTOR_AWAY.format(alias=current.session.alias)
+        yield in_chat.DOCTOR_AWAY.format(alias=current.session.alias)
 
 
 def _of_queue(queue: journal.QueueState | journal.Failed, now_ms: int) -> Iterator[Text]:
     if isinstance(queue, journal.Failed):
-        yield strings.DOCTOR_JOURNAL.format(reason=queue.reason)
+        yield in_chat.DOCTOR_JOURNAL.format(reason=queue.reason)
         return
     if queue.last_error is not None:
-        yield strings.DOCTOR_JOURNAL.format(reason=queue.last_error)
+        yield in_chat.DOCTOR_JOURNAL.format(reason=queue.last_error)
     oldest = queue.oldest_pending_at_ms
     if oldest is not None and now_ms - oldest > LATE_MS:
-        age = duration((now_ms - oldest) / 1_000)
-        yield strings.DOCTOR_QUEUE.format(pending=queue.pending, age=age)
+        age = amounts.duration((now_ms - oldest) / 1_000)
+        yield in_chat.DOCTOR_QUEUE.format(pending=queue.pending, age=age)
 
 
 def _of_calls(calls: gateway.GatewayStatistics | None) -> Iterator[Text]:
     if calls is None:
-        yield strings.DOCTOR_GATEWAY
+        yield in_chat.DOCTOR_GATEWAY
     elif calls.last_error is not None:
-        yield strings.DOCTOR_CALLS.format(reason=calls.last_error)
+        yield in_chat.DOCTOR_CALLS.format(reason=calls.last_error)

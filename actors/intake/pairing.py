@@ -16,7 +16,6 @@ from actors.intake.answers import Answers
 from actors.intake.peers import Peers, call
 from actors.intake.rows import store
 from actors.messages import approvals, gateway, intake, journal
-from protocol import strings
 from protocol.ids import AccountId, idempotency_key
 from protocol.platform.events import MessageReceived
 from protocol.platform.outcomes import ChatFound, ChatMembersFound, MessageSent, Outcome
@@ -24,6 +23,7 @@ from protocol.quoted import quoted
 from protocol.routing import pairing
 from protocol.routing.access import PairingKind, Policy
 from protocol.routing.pairing import AccessBook
+from protocol.strings import Text, in_chat
 
 log = structlog.get_logger()
 
@@ -81,7 +81,7 @@ class Pairing:
         return None
 
     async def _send_code(self, message: MessageReceived, request: pairing.Request) -> None:
-        text = strings.PAIRING_GROUP if request.kind == "group" else strings.PAIRING_DIRECT
+        text = in_chat.PAIRING_GROUP if request.kind == "group" else in_chat.PAIRING_DIRECT
         operation = self._answers.reply(message, text.format(code=request.code), "pairing")
         outcome = await call(self._to.gateway_tx, operation, gateway.Priority.CREATE)
         sent = isinstance(outcome, MessageSent)
@@ -134,17 +134,17 @@ class Pairing:
         """Whether this is an admin's direct chat, where ``/pair`` is accepted."""
         return message.chat_type == "p2p" and message.sender_id in self.policy.admins
 
-    async def command(self, args: tuple[str, ...]) -> strings.Text:
+    async def command(self, args: tuple[str, ...]) -> Text:
         """Carry out ``/pair <code>`` of an admin; return the answer."""
         if len(args) != 1:
-            return strings.PAIR_USAGE
+            return in_chat.PAIR_USAGE
         approved = await self._approve(args[0], makes_first_admin=False)
         if approved is None:
-            return strings.PAIR_UNKNOWN.format(code=args[0][:32])
+            return in_chat.PAIR_UNKNOWN.format(code=args[0][:32])
         request = approved.request
         name = quoted(request.subject_name)
         subject = f"{name} ({request.subject})" if name else request.subject
-        return strings.PAIR_APPROVED.format(subject=subject)
+        return in_chat.PAIR_APPROVED.format(subject=subject)
 
     async def operate(
         self, wish: intake.ListPairings | intake.ApprovePairing | intake.RevokePairing
@@ -193,7 +193,7 @@ class Pairing:
             subject=request.subject,
             became_admin=approved.became_admin,
         )
-        text = strings.PAIRED_GROUP if request.kind == "group" else strings.PAIRED_DIRECT
+        text = in_chat.PAIRED_GROUP if request.kind == "group" else in_chat.PAIRED_DIRECT
         self._answers.post(
             request.chat_id, text, idempotency_key("paired", request.code, request.made_at_ms)
         )

@@ -19,7 +19,6 @@ from actors.intake.rows import close_row
 from actors.intake.stop import Stopper
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, intake, journal, ownership
-from protocol import strings
 from protocol.cards import choice_card
 from protocol.cards import question as asking
 from protocol.errors import RemoteProtocolError
@@ -28,6 +27,7 @@ from protocol.platform.events import CardAction, decode_card_action
 from protocol.platform.outcomes import NoAnswer, RateLimited, again_after_s
 from protocol.routing import access
 from protocol.routing.delivery import Prompt, RowState, StoredEvent
+from protocol.strings import Text, on_card
 
 LEDGER_WITHIN_S: Final = 4.0
 _CLOSE_TRIES: Final = Tries(
@@ -91,7 +91,7 @@ class Presses:
 
     async def _answer(
         self, event: StoredEvent, action: CardAction, question_id: str
-    ) -> tuple[tuple[str, strings.Text], bool]:
+    ) -> tuple[tuple[str, Text], bool]:
         """Take the answer; return what the person sees, and whether the row is to be closed."""
         found: journal.OpenQuestion | journal.Failed | None = await journal.ask_journal(
             self._to.journal_tx,
@@ -100,22 +100,22 @@ class Presses:
         )
         match found:
             case journal.Failed():
-                return ("error", strings.QUESTION_NOT_STORED), True
+                return ("error", on_card.QUESTION_NOT_STORED), True
             case None:
-                return ("info", strings.QUESTION_CLOSED), True
+                return ("info", on_card.QUESTION_CLOSED), True
         if (
             action.chat_id != found.chat_id
             or event.account != found.account
             or action.message_id is None
         ):
-            return ("warning", strings.TOAST_UNKNOWN), True
+            return ("warning", on_card.TOAST_UNKNOWN), True
         admitted = access.admitted_in(self._policy(), action.operator_id, found.chat_id)
         if found.chat_type not in admitted:
             log.warning("question.answer_refused", question=question_id, by=action.operator_id)
-            return ("warning", strings.QUESTION_NOT_FOR_YOU), True
+            return ("warning", on_card.QUESTION_NOT_FOR_YOU), True
         answers = asking.read_answers(found.questions, action.form_value)
         if answers is None:
-            return ("warning", strings.QUESTION_EMPTY), True
+            return ("warning", on_card.QUESTION_EMPTY), True
         prompt = Prompt(
             kind=asking.ANSWER,
             chat_id=found.chat_id,
@@ -134,7 +134,7 @@ class Presses:
 
     async def _store(
         self, row_id: RowId, asked: journal.OpenQuestion, prompt: Prompt, last_card: str
-    ) -> tuple[tuple[str, strings.Text], bool]:
+    ) -> tuple[tuple[str, Text], bool]:
         done: journal.Done | journal.Failed = await journal.ask_journal(
             self._to.journal_tx,
             lambda reply: journal.AnswerQuestion(
@@ -149,7 +149,7 @@ class Presses:
             within_s=ASK_WITHIN_S,
         )
         if isinstance(done, journal.Done) and not done.changed:
-            return ("info", strings.QUESTION_CLOSED), True
+            return ("info", on_card.QUESTION_CLOSED), True
         # After a failure it may have been stored all the same: the row is left as it is,
         # and whoever it may be for looks.
         await self._to.ownership_tx.send(
@@ -161,10 +161,10 @@ class Presses:
         )
         if isinstance(done, journal.Failed):
             log.error("question.answer_not_stored", reason=done.reason)
-            return ("error", strings.QUESTION_NOT_STORED), False
+            return ("error", on_card.QUESTION_NOT_STORED), False
         log.info("question.answered", question=asked.question_id, by=prompt.sender_id)
         self._nursery.start_soon(self._close_card, prompt.message_id, last_card)
-        return ("success", strings.QUESTION_ANSWERED), False
+        return ("success", on_card.QUESTION_ANSWERED), False
 
     async def _close_card(self, card_id: MessageId, last_card: str) -> None:
         """Show what was chosen, and take the card out of the ledger once that is there."""

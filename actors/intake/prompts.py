@@ -23,13 +23,13 @@ from actors.intake.marks import WaitingMarks
 from actors.intake.peers import Peers, find_target
 from actors.intake.rows import close_row, prepare_rows, store
 from actors.messages import intake, journal, ownership
-from protocol import strings
 from protocol.ids import MessageId, OpenId, PlaceKey, RowId
 from protocol.platform.content import Content
 from protocol.platform.events import CommentAdded, MessageReceived
 from protocol.platform.prompts import of_comment, of_message
 from protocol.routing import history, joining
 from protocol.routing.delivery import Prompt, RowState, StoredEvent
+from protocol.strings import in_chat
 
 NOTICE_EVERY_MS: Final = 10 * 60 * 1_000
 NOTICED_PLACES_MAX: Final = 4_096
@@ -223,7 +223,7 @@ class Prompts:
 
     async def _refuse(self, held: HeldPrompt, target: ownership.ChatTarget | None) -> None:
         """Notify the sender that the lane is full. Until that is done the row is not closed."""
-        text = strings.LANE_FULL.format(
+        text = in_chat.LANE_FULL.format(
             alias=target.alias if target else "", count=ownership.WAITING_ROWS_MAX
         )
         message = held.prompt
@@ -264,7 +264,7 @@ class Prompts:
         if len(self._noticed) >= NOTICED_PLACES_MAX:
             self._noticed.pop(next(iter(self._noticed)))
         self._noticed[place] = now
-        text = strings.NO_SESSION
+        text = in_chat.NO_SESSION
         if self._agents:
-            text = text.joined(strings.NO_SESSION_START_ONE.format(agent=self._agents[0]))
+            text = text.joined(in_chat.NO_SESSION_START_ONE.format(agent=self._agents[0]))
         self._answers.send(message, text, "nobody")

@@ -10,13 +10,12 @@ from actors.intake.stop import Stopper
 from actors.kit.clock import local_date_and_clock
 from actors.kit.mailbox import ask_or
 from actors.messages import journal, ownership
-from protocol import strings
 from protocol.agents.acp_sessions import CANNOT_RESUME
 from protocol.ids import PlaceKey, SessionId
 from protocol.platform.events import MessageReceived
 from protocol.quoted import quoted
 from protocol.routing.roster import SessionView
-from protocol.strings import Text
+from protocol.strings import Text, about_agents, in_chat
 from protocol.wire import messages as wire
 
 LIST_WITHIN_S: Final = 70.0
@@ -51,13 +50,13 @@ class Resuming:
         """
         current = _current(state)
         if current is None:
-            return strings.NO_CURRENT_SESSION
+            return in_chat.NO_CURRENT_SESSION
         if not self._may(message, current):
-            return strings.RESUME_NOT_ALLOWED
+            return about_agents.RESUME_NOT_ALLOWED
         if not current.live:
-            return strings.SESSION_AWAY.format(alias=current.session.alias)
+            return about_agents.SESSION_AWAY.format(alias=current.session.alias)
         if len(args) > 1 or not all(one.isdecimal() for one in args):
-            return strings.RESUME_USAGE
+            return about_agents.RESUME_USAGE
         key = (self._to.place(message), current.session.session_id)
         if not args:
             found = await self._list(current)
@@ -70,9 +69,9 @@ class Resuming:
             return earlier
         at = int(args[0][:9])
         if not 1 <= at <= len(earlier):
-            return strings.NO_CONVERSATION.format(number=at)
+            return about_agents.NO_CONVERSATION.format(number=at)
         if after_prompt or await self._at_work(key[0], state):
-            running = strings.STILL_RUNNING.format(alias=current.session.alias)
+            running = in_chat.STILL_RUNNING.format(alias=current.session.alias)
             return Text(running.en.strip(), running.zh.strip())
         return await self._take_up(current, earlier[at - 1])
 
@@ -111,7 +110,7 @@ class Resuming:
         answer = await self._ask(current, wanted.id, RESUME_WITHIN_S)
         if not answer.ok:
             return _why_not(current, answer)
-        return strings.RESUMED.format(title=_title(wanted))
+        return about_agents.RESUMED.format(title=_title(wanted))
 
     async def _list(self, current: SessionView) -> Earlier | Text:
         """Return what the agent lists, or else what was noted of it; or what to answer."""
@@ -131,13 +130,13 @@ class Resuming:
                 within_s=COMMAND_WITHIN_S,
             )
             if isinstance(noted, journal.Failed):
-                return strings.WHY_NOT_READ
+                return in_chat.WHY_NOT_READ
             found = [
                 wire.EarlierConversation(id=one.id, title=one.title, used_at=one.used_at_ms)
                 for one in noted
                 if one.id != session.conversation
             ]
-        return found[:LISTED_MAX] or strings.NO_CONVERSATIONS.format(alias=session.alias)
+        return found[:LISTED_MAX] or about_agents.NO_CONVERSATIONS.format(alias=session.alias)
 
     async def _ask(
         self, current: SessionView, conversation: str | None, within_s: float
@@ -164,8 +163,8 @@ def _current(state: ownership.ChatState) -> SessionView | None:
 
 def _why_not(current: SessionView, answer: wire.Resumed) -> Text:
     if answer.error == CANNOT_RESUME:
-        return strings.CONVERSATIONS_NOT_KEPT.format(alias=current.session.alias)
-    return strings.RESUME_FAILED.format(reason=answer.error or "?")
+        return about_agents.CONVERSATIONS_NOT_KEPT.format(alias=current.session.alias)
+    return about_agents.RESUME_FAILED.format(reason=answer.error or "?")
 
 
 def _title(one: wire.EarlierConversation) -> str:
@@ -173,8 +172,8 @@ def _title(one: wire.EarlierConversation) -> str:
 
 
 def _listing(current: SessionView, found: Earlier) -> Text:
-    text = strings.CONVERSATIONS.format(alias=current.session.alias, cwd=current.session.cwd)
+    text = about_agents.CONVERSATIONS.format(alias=current.session.alias, cwd=current.session.cwd)
     for at, one in enumerate(found, 1):
         when = "" if one.used_at is None else f" ({local_date_and_clock(one.used_at)})"
         text = text.plus(f"\n{at}. {_title(one)}{when}")
-    return text.joined(strings.CONVERSATIONS_HOW)
+    return text.joined(about_agents.CONVERSATIONS_HOW)

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import msgspec
 
-from protocol import strings
 from protocol.ids import AccountId
 from protocol.routing import access
 from protocol.routing.roster import ReplyMode
+from protocol.strings import Language
 
 
 class IntakeSettings(msgspec.Struct, frozen=True, kw_only=True):
     account: AccountId
     policy: access.Policy
-    language: strings.Language
+    language: Language
     session_reply_mode: ReplyMode
     agents: tuple[str, ...]
     """Names of the agents that can be started from a chat."""

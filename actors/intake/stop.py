@@ -8,11 +8,11 @@ from actors.intake.answers import Answers
 from actors.intake.peers import ASK_WITHIN_S, COMMAND_WITHIN_S, Peers
 from actors.kit.mailbox import ask_or
 from actors.messages import approvals, intake, journal, lane, ownership
-from protocol import strings
 from protocol.cards.approval import ApprovalPress, read_press
 from protocol.ids import ChatId, OpenId, PlaceKey, SessionId, TurnId
 from protocol.platform.events import CardAction, MessageReceived
 from protocol.routing import access
+from protocol.strings import Text, in_chat, on_card
 
 
 class Stopper:
@@ -40,7 +40,7 @@ class Stopper:
     def is_admin(self, open_id: OpenId) -> bool:
         return open_id in self._policy().admins
 
-    async def word(self, message: MessageReceived, *, always_answer: bool) -> strings.Text | None:
+    async def word(self, message: MessageReceived, *, always_answer: bool) -> Text | None:
         """Stop what runs in the chat, or the turn of the card that is quoted.
 
         Return the answer; None where a card shows Stopped, which only a command is answered with.
@@ -68,10 +68,10 @@ class Stopper:
             case lane.Stopped(mode=mode) if mode == "streaming" and not always_answer:
                 return None
             case lane.Stopped():
-                return strings.STOPPED_TASK
+                return in_chat.STOPPED_TASK
             case lane.NotAllowed():
-                return strings.NOT_ALLOWED_TO_STOP
-        return strings.NOTHING_RUNNING
+                return in_chat.NOT_ALLOWED_TO_STOP
+        return in_chat.NOTHING_RUNNING
 
     async def _running(self, place: PlaceKey) -> SessionId | None:
         """Return the session with a turn in flight that was started from this place."""
@@ -95,19 +95,17 @@ class Stopper:
         )
         return None if isinstance(answer, journal.Failed) else answer
 
-    async def session(
-        self, message: MessageReceived, session_id: SessionId, alias: str
-    ) -> strings.Text:
+    async def session(self, message: MessageReceived, session_id: SessionId, alias: str) -> Text:
         """Stop what runs in the named session; return the answer."""
         answer = await self._ask_to_stop(
             session_id, None, message.chat_id, message.sender_id, answered=True
         )
         match answer:
             case lane.Stopped():
-                return strings.STOPPED_NAMED.format(alias=alias)
+                return in_chat.STOPPED_NAMED.format(alias=alias)
             case lane.NotAllowed():
-                return strings.NOT_ALLOWED_TO_STOP
-        return strings.NOTHING_RUNNING
+                return in_chat.NOT_ALLOWED_TO_STOP
+        return in_chat.NOTHING_RUNNING
 
     async def press(self, action: CardAction) -> intake.Toast:
         """Somebody pressed a button of a card: answer at once what it did."""
@@ -121,20 +119,20 @@ class Stopper:
             or not isinstance(turn_id, str)
             or action.chat_id is None
         ):
-            return toast("warning", strings.TOAST_UNKNOWN)
+            return toast("warning", on_card.TOAST_UNKNOWN)
         answer = await self._ask_to_stop(
             SessionId(session_id), TurnId(turn_id), action.chat_id, action.operator_id
         )
         match answer:
             case lane.Stopped():
-                return toast("success", strings.TOAST_STOPPED)
+                return toast("success", on_card.TOAST_STOPPED)
             case lane.NotAllowed():
-                return toast("warning", strings.NOT_ALLOWED_TO_STOP)
+                return toast("warning", in_chat.NOT_ALLOWED_TO_STOP)
             case _:
-                return toast("info", strings.NOTHING_RUNNING)
+                return toast("info", in_chat.NOTHING_RUNNING)
 
     async def _decide(self, press: ApprovalPress) -> intake.Toast:
-        too_late = toast("info", strings.TOAST_TOO_LATE)
+        too_late = toast("info", on_card.TOAST_TOO_LATE)
         answer: intake.Toast = await ask_or(
             self._to.approvals_tx,
             lambda reply: approvals.Pressed(press=press, policy=self._policy(), reply=reply),
@@ -174,5 +172,5 @@ class Stopper:
         )
 
 
-def toast(kind: str, text: strings.Text) -> intake.Toast:
+def toast(kind: str, text: Text) -> intake.Toast:
     return intake.Toast(kind=kind, en=text.en, zh=text.zh)

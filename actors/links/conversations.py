@@ -13,9 +13,9 @@ import trio
 
 from actors.kit.mailbox import Reply
 from actors.messages import link, ownership
-from protocol import strings
 from protocol.agents.acp_sessions import CANNOT_RESUME
 from protocol.ids import SessionId
+from protocol.strings import Text, about_agents
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 
@@ -25,11 +25,11 @@ NOTICES_AT_ONCE_MAX: Final = 4
 TITLE_CHARACTERS_MAX: Final = 80
 WHY_CHARACTERS_MAX: Final = 300
 
-Notify = Callable[[SessionId, strings.Text], Awaitable[None]]
+Notify = Callable[[SessionId, Text], Awaitable[None]]
 """``notify(session_id, text)``: to where the session was given its last message."""
 
 
-async def notify_nobody(_session_id: SessionId, _text: strings.Text) -> None:
+async def notify_nobody(_session_id: SessionId, _text: Text) -> None:
     await trio.lowlevel.checkpoint()
 
 
@@ -93,19 +93,19 @@ class LinkConversations:
         for reply in self._asked.values():
             reply.close()
 
-    async def _send_notice(self, session_id: SessionId, text: strings.Text) -> None:
+    async def _send_notice(self, session_id: SessionId, text: Text) -> None:
         async with self._notices:
             await self._notify(session_id, text)
 
 
-def notice(message: wire.Conversation, alias: str) -> strings.Text | None:
+def notice(message: wire.Conversation, alias: str) -> Text | None:
     """Return what the person is sent; None: nothing happened to the conversation."""
     match message.state:
         case "restored":
-            return strings.CONVERSATION_RESTORED.format(alias=alias)
+            return about_agents.CONVERSATION_RESTORED.format(alias=alias)
         case "lost":
             why = (message.why or "?")[:WHY_CHARACTERS_MAX]
-            return strings.CONVERSATION_LOST.format(alias=alias, reason=why)
+            return about_agents.CONVERSATION_LOST.format(alias=alias, reason=why)
     return None
 
 

@@ -11,10 +11,10 @@ import trio
 
 from actors.messages import gateway, journal
 from actors.outbound.peers import Peers
-from protocol import strings
 from protocol.ids import SessionId, idempotency_key
 from protocol.platform.outcomes import MessageSent, Outcome
 from protocol.routing.channel_tools import ToolError
+from protocol.strings import Language, Text
 
 NOTICE_WITHIN_S: Final = 60.0
 AGAIN_AFTER_S: Final = 300.0
@@ -26,12 +26,12 @@ log = structlog.get_logger()
 class Notices:
     """Sends them; the same one to the same session once in a while only."""
 
-    def __init__(self, peers: Peers, language: strings.Language) -> None:
+    def __init__(self, peers: Peers, language: Language) -> None:
         self._peers = peers
         self._language = language
         self._sent_at: OrderedDict[tuple[SessionId, str], float] = OrderedDict()
 
-    async def notify(self, session_id: SessionId, text: strings.Text) -> None:
+    async def notify(self, session_id: SessionId, text: Text) -> None:
         """Send *text* there, into the topic if it was one; a failure is logged, and no more.
 
         Nobody who has not written to the session is written to. An agent that keeps ending
@@ -56,7 +56,7 @@ class Notices:
 
 
 async def _send(
-    peers: Peers, language: strings.Language, session_id: SessionId, text: strings.Text
+    peers: Peers, language: Language, session_id: SessionId, text: Text
 ) -> Outcome | str:
     place: journal.TurnPlace | None = await peers.ask_journal(
         lambda reply: journal.FindTurnPlace(

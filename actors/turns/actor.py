@@ -25,8 +25,8 @@ from actors.turns.peers import Peers
 from actors.turns.pictures import TurnPictures
 from actors.turns.static import StaticPresenter
 from actors.turns.typing_mark import TypingMark
-from protocol import strings
 from protocol.cards.turn import Turn
+from protocol.strings import amounts, on_card
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 from protocol.wire.pieces import is_large, texts
@@ -162,8 +162,8 @@ class _TurnActor:
                 await trio.sleep(left_s)
                 continue
             self._presenter.notify()
-            notice = strings.STALLED.format(
-                alias=self._opening.alias, minutes=strings.minutes(stall_s)
+            notice = on_card.STALLED.format(
+                alias=self._opening.alias, minutes=amounts.minutes(stall_s)
             )
             await self._client.send_text(notice, "stalled")
             return

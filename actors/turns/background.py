@@ -10,18 +10,18 @@ from actors.kit.mailbox import ask_or
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, ownership
 from actors.turns.client import TurnClient
-from protocol import strings
 from protocol.cards.turn import TurnState
 from protocol.ids import idempotency_key
 from protocol.platform.outcomes import Gone, Outcome, again_after_s
+from protocol.strings import in_chat
 
 ASK_WITHIN_S: Final = 5.0
 _TRIES: Final = Tries(
     again_after_s=again_after_s, pauses=Pauses(first_s=0.5, max_s=8.0), within_s=60.0
 )
 _NOTICES: Final = {
-    TurnState.COMPLETE: strings.BACKGROUND_DONE,
-    TurnState.ERROR: strings.BACKGROUND_FAILED,
+    TurnState.COMPLETE: in_chat.BACKGROUND_DONE,
+    TurnState.ERROR: in_chat.BACKGROUND_FAILED,
 }
 
 

@@ -16,7 +16,7 @@ from actors.turns.peers import Peers
 from protocol.cards.card import Style
 from protocol.ids import CardId, idempotency_key
 from protocol.platform.outcomes import Gone, MissingScope, NoAnswer, Outcome
-from protocol.strings import GRANT_NEEDED, Text
+from protocol.strings import Text, in_chat
 
 PERMIT_WITHIN_S: Final = 300.0
 CALL_WITHIN_S: Final = 20.0
@@ -143,7 +143,7 @@ class TurnClient:
         key = (opening.account, opening.chat_id, missing.scopes)
         if missing.grant_url is None or not self.peers.grants.due(key, self.peers.now_ms()):
             return
-        await self.send_text(GRANT_NEEDED.format(url=missing.grant_url), "grant")
+        await self.send_text(in_chat.GRANT_NEEDED.format(url=missing.grant_url), "grant")
 
 
 def _no_permit(_reason: str) -> gateway.Granted | None:

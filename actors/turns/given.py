@@ -13,9 +13,9 @@ from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, lane
 from actors.turns.peers import Peers
 from actors.turns.typing_mark import TypingMark, mark_until
-from protocol import strings
 from protocol.ids import idempotency_key
 from protocol.platform.outcomes import NoAnswer, Outcome, again_after_s
+from protocol.strings import on_card
 
 UNREAD_S: Final = 120.0
 """A session that neither answered nor called a tool for so long has not read it."""
@@ -40,7 +40,7 @@ async def _notify_if_unread(given: lane.Given, peers: Peers) -> None:
         await given.read.wait()
         return
     prompt = given.offer.prompt
-    text = strings.NOT_READ_YET.format(alias=given.alias).speak(peers.language)
+    text = on_card.NOT_READ_YET.format(alias=given.alias).speak(peers.language)
     notice = gateway.ReplyMessage(
         message_id=prompt.message_id,
         chat_id=prompt.chat_id,

@@ -13,13 +13,13 @@ import trio
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway
 from actors.turns.client import TurnClient
-from protocol import strings
 from protocol.cards.fences import Lines
 from protocol.cards.panels import tool_line
 from protocol.cards.reply import message_card
 from protocol.cards.turn import Turn, TurnState
 from protocol.platform.comments import place_of
 from protocol.platform.outcomes import MessageSent, again_after_s
+from protocol.strings import amounts, in_chat, on_card
 
 MESSAGE_EVERY_S: Final = 1.0
 PAUSES: Final = Pauses(first_s=0.5, max_s=15.0)
@@ -147,7 +147,7 @@ class StaticPresenter:
         beginning, self._opening, self._read = self._opening, "", ""
         if not self._sure:
             self._sure = True
-            note = strings.MAY_REPEAT.speak(self._client.peers.language)
+            note = on_card.MAY_REPEAT.speak(self._client.peers.language)
             beginning = f"{note}\n\n{beginning}"
         return beginning
 
@@ -166,10 +166,10 @@ class StaticPresenter:
         turn = self._turn
         if turn.note is not None:
             self._outbox.append(_Message(text=turn.note.speak(language)))
-        time = strings.duration(turn.elapsed_s(0))
+        time = amounts.duration(turn.elapsed_s(0))
         match turn.state:
             case TurnState.COMPLETE:
-                footer = strings.FOOTER_COMPLETE.format(time=time).speak(language)
+                footer = on_card.FOOTER_COMPLETE.format(time=time).speak(language)
                 if place_of(self._client.opening.chat_id) is not None:
                     return  # a comment's replies stand in a document, where no mark is wanted
                 if self._outbox and not self._outbox[-1].tried:
@@ -177,14 +177,14 @@ class StaticPresenter:
                 else:
                     self._outbox.append(_Message(text=footer))
             case TurnState.ERROR:
-                footer = strings.FOOTER_ERROR.format(time=time).speak(language)
+                footer = on_card.FOOTER_ERROR.format(time=time).speak(language)
                 text = f"{footer}\n{turn.error}" if turn.error else footer
                 self._outbox.append(_Message(text=text))
-            case _ if turn.note == strings.INTERRUPTED:
-                footer = strings.FOOTER_ABORTED.format(time=time).speak(language)
+            case _ if turn.note == on_card.INTERRUPTED:
+                footer = on_card.FOOTER_ABORTED.format(time=time).speak(language)
                 self._outbox[-1].footer = footer
             case _ if not self._client.stop_is_answered:
-                self._outbox.append(_Message(text=strings.STOPPED_TASK.speak(language)))
+                self._outbox.append(_Message(text=in_chat.STOPPED_TASK.speak(language)))
 
     async def _send(self, message: _Message) -> None:
         """Send one message; the same uuid makes a repetition harmless.

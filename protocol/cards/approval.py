@@ -15,10 +15,9 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from protocol import strings
 from protocol.ids import AccountId, ChatId, MessageId, OpenId, SessionId
 from protocol.routing import access
-from protocol.strings import Text
+from protocol.strings import Text, on_card
 from protocol.wire.messages import PermissionOption, PermissionRequest
 
 PRESS: Final = "approve"
@@ -116,11 +115,11 @@ def judge(
     option = next((each for each in approval.request.options if each.id == press.option_id), None)
     elsewhere = not approval.of_admins and press.chat_id != approval.place.chat_id
     if forged or option is None or elsewhere:
-        return NotTaken(toast=strings.TOAST_UNKNOWN)
+        return NotTaken(toast=on_card.TOAST_UNKNOWN)
     if not may_decide(approval, press.by, policy):
-        return NotTaken(toast=strings.TOAST_NOT_YOURS)
+        return NotTaken(toast=on_card.TOAST_NOT_YOURS)
     if now_ms >= approval.expires_at_ms:
-        return NotTaken(toast=strings.TOAST_TOO_LATE)
+        return NotTaken(toast=on_card.TOAST_TOO_LATE)
     return Decided(option=option)
 
 

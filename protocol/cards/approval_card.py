@@ -13,12 +13,11 @@ from typing import Any, Final
 
 import msgspec
 
-from protocol import strings
 from protocol.cards.answer import json_bytes, storable
 from protocol.cards.approval import PRESS, Approval, Shown, allows, signature
 from protocol.ids import OpenId
 from protocol.quoted import in_card, quoted, visible
-from protocol.strings import Text
+from protocol.strings import Text, on_card
 from protocol.wire.messages import PermissionOption, PermissionRequest
 
 SHOWN_BYTES_MAX: Final = 14_000
@@ -30,10 +29,10 @@ SCOPE_CHARACTERS_MAX: Final = 500
 """Of an agent's label in the body; a longer one is in the file."""
 _ORDER: Final = ("allow_once", "reject_once", "allow_always", "reject_always")
 _WORDS: Final[Mapping[str, Text]] = {
-    "allow_once": strings.ALLOW_ONCE,
-    "reject_once": strings.REJECT_ONCE,
-    "allow_always": strings.ALLOW_ALWAYS,
-    "reject_always": strings.REJECT_ALWAYS,
+    "allow_once": on_card.ALLOW_ONCE,
+    "reject_once": on_card.REJECT_ONCE,
+    "allow_always": on_card.ALLOW_ALWAYS,
+    "reject_always": on_card.REJECT_ALWAYS,
 }
 _BACKTICKS: Final = re.compile("`{3,}")
 
@@ -115,13 +114,13 @@ def open_card(approval: Approval, secret: bytes) -> str:
         for number, option in enumerate(options)
     ]
     scopes = [_scope(option) for option in options if option.kind.endswith("_always")]
-    who = strings.APPROVAL_ADMINS if approval.of_admins else strings.APPROVAL_WHO
-    return _card(approval, [*scopes, *buttons, _note(who)], strings.APPROVAL_SUMMARY)
+    who = on_card.APPROVAL_ADMINS if approval.of_admins else on_card.APPROVAL_WHO
+    return _card(approval, [*scopes, *buttons, _note(who)], on_card.APPROVAL_SUMMARY)
 
 
 def chosen_card(approval: Approval, option: PermissionOption, by: OpenId) -> str:
     """Return the card that shows who decided what."""
-    form = strings.APPROVAL_ALLOWED if allows(option) else strings.APPROVAL_REJECTED
+    form = on_card.APPROVAL_ALLOWED if allows(option) else on_card.APPROVAL_REJECTED
     words = _WORDS[option.kind]
     label = in_card(option.label, LABEL_CHARACTERS_MAX)
     verdict = form.format(label=words if _says_the_same(option) else words.plus(f" · {label}"))
@@ -134,7 +133,7 @@ def closed_card(approval: Approval, why: Text) -> str:
 
 
 def _card(approval: Approval, below: list[dict[str, Any]], summary: Text) -> str:
-    title = strings.APPROVAL_ASKS.format(
+    title = on_card.APPROVAL_ASKS.format(
         alias=in_card(approval.alias), title=in_card(approval.request.title, TITLE_CHARACTERS_MAX)
     )
     elements: list[dict[str, Any]] = [_both({"tag": "markdown", "element_id": "title"}, title)]
@@ -142,7 +141,7 @@ def _card(approval: Approval, below: list[dict[str, Any]], summary: Text) -> str
     if shown.start:
         elements.append({"tag": "markdown", "element_id": "detail", "content": _code(shown.start)})
     if shown.beside:
-        elements.append(_both({"tag": "markdown", "element_id": "file"}, strings.APPROVAL_FILE))
+        elements.append(_both({"tag": "markdown", "element_id": "file"}, on_card.APPROVAL_FILE))
     card = {
         "schema": "2.0",
         "config": {"update_multi": True, "summary": _both({}, summary)},

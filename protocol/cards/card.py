@@ -12,14 +12,13 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from protocol import strings
 from protocol.cards.answer import json_bytes
 from protocol.cards.changes import element
 from protocol.cards.elements import Element, both, inline, notation
 from protocol.cards.panels import LEVEL_MAX, panels
 from protocol.cards.turn import Turn, TurnState
 from protocol.ids import SessionId, TurnId
-from protocol.strings import Language, Text
+from protocol.strings import Language, Text, amounts, on_card
 
 ANSWER: Final = "answer"
 FOOTER: Final = "footer"
@@ -31,9 +30,9 @@ TITLE_CHARACTERS_MAX: Final = 120
 ANSWER_BYTES_MIN: Final = 1_000
 """Left for the answer beside the largest panels."""
 _FOOTERS: Final = {
-    TurnState.COMPLETE: strings.FOOTER_COMPLETE,
-    TurnState.ABORTED: strings.FOOTER_ABORTED,
-    TurnState.ERROR: strings.FOOTER_ERROR,
+    TurnState.COMPLETE: on_card.FOOTER_COMPLETE,
+    TurnState.ABORTED: on_card.FOOTER_ABORTED,
+    TurnState.ERROR: on_card.FOOTER_ERROR,
 }
 PRINT_EVERY_MS: Final = 25
 PRINT_FAST: Final = 7
@@ -129,7 +128,7 @@ def view_running(turn: Turn, style: Style, now: float) -> View:
 
 def view_sealed(turn: Turn, style: Style, text: str, *, with_panels: bool = False) -> View:
     """What a full card shows, whose text goes on below."""
-    return _view(turn, style, text, strings.FOOTER_SEALED, with_panels=with_panels, final=True)
+    return _view(turn, style, text, on_card.FOOTER_SEALED, with_panels=with_panels, final=True)
 
 
 def view_repaired(
@@ -140,8 +139,8 @@ def view_repaired(
     *turn* has its panels as they were noted, and *text* is the answer. With *goes_on* more
     of it follows below, and the end with it.
     """
-    turn.stop(seconds, None if goes_on else strings.INTERRUPTED)
-    footer = strings.FOOTER_SEALED if goes_on else _footer(turn, style, seconds)
+    turn.stop(seconds, None if goes_on else on_card.INTERRUPTED)
+    footer = on_card.FOOTER_SEALED if goes_on else _footer(turn, style, seconds)
     return _view(turn, style, text, footer, with_panels=True, final=True)
 
 
@@ -198,27 +197,27 @@ def _typewriter(update_every_s: float) -> dict[str, Any]:
 def _summary(turn: Turn, answer: str) -> Text:
     match turn.state:
         case TurnState.ABORTED:
-            return strings.SUMMARY_STOPPED
+            return on_card.SUMMARY_STOPPED
         case TurnState.ERROR:
-            return strings.SUMMARY_ERROR
+            return on_card.SUMMARY_ERROR
         case TurnState.COMPLETE:
             line = next((line for line in answer.splitlines() if line.strip()), "")
             line = line.strip("#>*-` ")[:SUMMARY_CHARACTERS_MAX]
-            return Text(line, line) if line else strings.SUMMARY_DONE
+            return Text(line, line) if line else on_card.SUMMARY_DONE
         case _:
-            return strings.PROCESSING
+            return on_card.PROCESSING
 
 
 def _footer(turn: Turn, style: Style, now: float) -> Text:
-    form = _FOOTERS.get(turn.state, strings.FOOTER_RUNNING)
-    footer = form.format(time=strings.duration(turn.elapsed_s(now)))
+    form = _FOOTERS.get(turn.state, on_card.FOOTER_RUNNING)
+    footer = form.format(time=amounts.duration(turn.elapsed_s(now)))
     return footer.plus(_usage(turn)).joined(_stall(turn, style, now))
 
 
 def _stall(turn: Turn, style: Style, now: float) -> Text:
     if turn.state.final or not style.stall_s or turn.idle_s(now) < style.stall_s:
         return Text("", "")
-    return strings.FOOTER_STALLED.format(minutes=strings.minutes(style.stall_s))
+    return on_card.FOOTER_STALLED.format(minutes=amounts.minutes(style.stall_s))
 
 
 def _usage(turn: Turn) -> str:
@@ -226,12 +225,12 @@ def _usage(turn: Turn) -> str:
     if usage is None:
         return tail
     if usage.input_tokens is not None:
-        tail += f" · ↑{strings.amount(usage.input_tokens)}"
+        tail += f" · ↑{amounts.amount(usage.input_tokens)}"
     if usage.output_tokens is not None:
-        tail += f" · ↓{strings.amount(usage.output_tokens)}"
+        tail += f" · ↓{amounts.amount(usage.output_tokens)}"
     if usage.used is not None and usage.size:
         share = round(100 * usage.used / usage.size)
-        tail += f" · ctx {strings.amount(usage.used)}/{strings.amount(usage.size)} {share}%"
+        tail += f" · ctx {amounts.amount(usage.used)}/{amounts.amount(usage.size)} {share}%"
     return tail
 
 
@@ -243,7 +242,7 @@ def _bottom_row(footer: dict[str, Any], style: Style, *, running: bool) -> dict[
         "element_id": "stop",
         "type": "default",
         "size": "small",
-        "text": both({"tag": "plain_text"}, strings.STOP_BUTTON, style.language),
+        "text": both({"tag": "plain_text"}, on_card.STOP_BUTTON, style.language),
         "behaviors": [
             {
                 "type": "callback",

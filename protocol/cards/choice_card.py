@@ -10,13 +10,12 @@ from typing import Any, Final
 
 import msgspec
 
-from protocol import strings
 from protocol.cards.answer import json_bytes
 from protocol.ids import ChatId, OpenId, SessionId
 from protocol.platform.events import CardAction
 from protocol.quoted import in_card, quoted
 from protocol.routing import choosing
-from protocol.strings import Text
+from protocol.strings import Text, about_agents
 from protocol.wire.messages import Choice, Option
 from protocol.wire.vocabulary import OptionKind
 
@@ -93,7 +92,7 @@ def choice_card(option: Option, asked: Asked) -> str:
     elements += buttons
     left = len(option.choices) - len(buttons)
     if left:
-        more = strings.MORE_CHOICES.format(count=left, command=f"/{asked.kind}")
+        more = about_agents.MORE_CHOICES.format(count=left, command=f"/{asked.kind}")
         elements.append(_markdown("more", more) | {"text_size": "notation"})
     summary = choosing.current(option, asked.kind)
     card = {

@@ -8,7 +8,7 @@ from msgspec import Struct
 from protocol.cards.panels import REASONING_BYTES_MAX
 from protocol.cards.turn import ToolStep, Turn
 from protocol.ids import MessageId
-from protocol.strings import INTERRUPTED
+from protocol.strings import on_card
 from protocol.wire.messages import PlanEntry, Usage
 
 DETAIL_CHARACTERS_MAX = 1_200
@@ -78,5 +78,5 @@ def turn_of(rest: Rest, seconds: float) -> Turn:
     turn = Turn(0.0)
     turn.answer.sealed += rest.texts[:-1]
     turn.answer.feed(rest.texts[-1])
-    turn.stop(seconds, INTERRUPTED)
+    turn.stop(seconds, on_card.INTERRUPTED)
     return turn

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from protocol import strings
 from protocol.cards.answer import json_bytes
 from protocol.cards.elements import (
     Element,
@@ -22,7 +21,7 @@ from protocol.cards.elements import (
     panel,
 )
 from protocol.cards.turn import ToolStep, Turn
-from protocol.strings import Language, Text
+from protocol.strings import Language, Text, amounts, on_card
 
 PLAN_ENTRIES_MAX: Final = 30
 PLAN_ENTRY_CHARACTERS_MAX: Final = 80
@@ -51,7 +50,7 @@ def panels(turn: Turn, language: Language, *, tools: bool, level: int = 0) -> li
     if reasoning.strip():
         kept = latest(harmless(reasoning), REASONING_BYTES_MAX >> level)
         text = notation(kept, "reasoning")
-        title = both({"tag": "plain_text"}, strings.REASONING, language)
+        title = both({"tag": "plain_text"}, on_card.REASONING, language)
         shown.append(panel("reasoning_panel", title, [text], expanded=False))
         shown.append({"tag": "hr"})
     return shown
@@ -75,9 +74,9 @@ def _plan(turn: Turn, language: Language, bytes_max: int) -> Element:
     inner = [notation(content, "plan")]
     hidden = len(turn.plan) - len(shown)
     if hidden > 0:
-        more = strings.PLAN_MORE.format(count=hidden)
+        more = on_card.PLAN_MORE.format(count=hidden)
         inner.append(both(notation("", "plan_more"), more, language))
-    title = _title(strings.PLAN.format(done=done, total=len(turn.plan)), language)
+    title = _title(on_card.PLAN.format(done=done, total=len(turn.plan)), language)
     return panel("plan_panel", title, inner, expanded=True)
 
 
@@ -103,9 +102,9 @@ def _tools(turn: Turn, language: Language, bytes_max: int) -> Element:
     text = Text("\n".join(one.en for one in lines), "\n".join(one.zh for one in lines))
     inner = [both(notation("", "tools"), text, language)]
     if earlier > 0:
-        more = strings.TOOLS_EARLIER.format(count=earlier)
+        more = on_card.TOOLS_EARLIER.format(count=earlier)
         inner.insert(0, both(notation("", "tools_earlier"), more, language))
-    title = _title(strings.TOOLS.format(count=total), language)
+    title = _title(on_card.TOOLS.format(count=total), language)
     return panel("tools_panel", title, inner, expanded=False)
 
 
@@ -115,11 +114,11 @@ def _tool_line(step: ToolStep, *, nested: bool) -> Text:
     if step.summary:
         line += f": {inline(step.summary, 120)}"
     if step.duration_ms is not None:
-        line += f" _({strings.duration(step.duration_ms / 1000)})_"
+        line += f" _({amounts.duration(step.duration_ms / 1000)})_"
     line = f"&emsp;{line}" if nested else line
     if not step.rejected:
         return Text(line, line)
-    why = strings.STEP_REJECTED
+    why = on_card.STEP_REJECTED
     return Text(f"{line} _({why.en})_", f"{line} _({why.zh})_")
 
 

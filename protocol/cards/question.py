@@ -13,11 +13,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from protocol import strings
 from protocol.cards.answer import storable
 from protocol.ids import OpenId
 from protocol.quoted import in_card, quoted
-from protocol.strings import Text
+from protocol.strings import Text, on_card
 
 ANSWER: Final = "answer"
 """What ``larkd`` is in the value of the button that submits, and the row's kind."""
@@ -180,11 +179,11 @@ def open_card(question_id: str, questions: tuple[Question, ...]) -> str:
         "name": "submit",
         "type": "primary_filled",
         "form_action_type": "submit",
-        "text": _both({"tag": "plain_text"}, strings.QUESTION_SUBMIT),
+        "text": _both({"tag": "plain_text"}, on_card.QUESTION_SUBMIT),
         "behaviors": [{"type": "callback", "value": {"larkd": ANSWER, "question": question_id}}],
     }
     form = {"tag": "form", "name": "questions", "elements": [*elements, submit]}
-    card = _card([form], strings.QUESTION_SUMMARY)
+    card = _card([form], on_card.QUESTION_SUMMARY)
     if len(card.encode()) > CARD_BYTES_MAX:
         raise BadQuestions("the questions are too long for one card; shorten them, or ask fewer")
     return card
@@ -201,9 +200,9 @@ def _asked(number: int, question: Question) -> list[dict[str, Any]]:
         for at, one in enumerate(question.options)
     ]
     tag, hint = (
-        ("multi_select_static", strings.QUESTION_CHOOSE_SOME)
+        ("multi_select_static", on_card.QUESTION_CHOOSE_SOME)
         if question.multiple
-        else ("select_static", strings.QUESTION_CHOOSE)
+        else ("select_static", on_card.QUESTION_CHOOSE)
     )
     return [
         {"tag": "markdown", "content": "\n".join([_title(question), *described])},
@@ -219,7 +218,7 @@ def _asked(number: int, question: Question) -> list[dict[str, Any]]:
             "name": f"text_{number}",
             "width": "fill",
             "max_length": FREE_TEXT_CHARACTERS_MAX,
-            "placeholder": _both({"tag": "plain_text"}, strings.QUESTION_FREE_TEXT),
+            "placeholder": _both({"tag": "plain_text"}, on_card.QUESTION_FREE_TEXT),
         },
     ]
 
@@ -231,7 +230,7 @@ def answered_card(
 
     What does not fit is shown by its beginning: the session has all of it.
     """
-    verdict = strings.QUESTION_ANSWERED.plus(f" <at id={by}></at>")
+    verdict = on_card.QUESTION_ANSWERED.plus(f" <at id={by}></at>")
     note = _both({"tag": "markdown", "text_size": "notation"}, verdict)
     characters = QUESTION_CHARACTERS_MAX
     while True:
@@ -243,7 +242,7 @@ def answered_card(
             }
             for question, answer in zip(questions, answers, strict=True)
         ]
-        card = _card([*lines, note], strings.QUESTION_ANSWERED)
+        card = _card([*lines, note], on_card.QUESTION_ANSWERED)
         if len(card.encode()) <= CARD_BYTES_MAX:
             return card
         characters //= 2

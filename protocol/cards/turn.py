@@ -15,7 +15,7 @@ from msgspec import Struct
 from protocol.cards.answer import AnswerText
 from protocol.cards.diffs import unified
 from protocol.cards.reasoning import ReasoningSplitter
-from protocol.strings import ANSWER_CUT, SESSION_DISCONNECTED, Text
+from protocol.strings import Text, on_card
 from protocol.wire.messages import Delta, Plan, PlanEntry, ToolEvent, TurnEnd, TurnMessage, Usage
 from protocol.wire.steps import SUMMARY_CHARACTERS_MAX, one_line, summarise
 
@@ -180,7 +180,7 @@ class Turn:
 
     def lose_session(self, now: float) -> bool:
         """The proxy's connection ended: an error; False: it was final already."""
-        return self._cut(TurnState.ERROR, now, error=SESSION_DISCONNECTED)
+        return self._cut(TurnState.ERROR, now, error=on_card.SESSION_DISCONNECTED)
 
     def _cut(
         self, state: TurnState, now: float, *, note: Text | None = None, error: str | None = None
@@ -195,7 +195,7 @@ class Turn:
     def _finish(self, state: TurnState, now: float) -> None:
         self.answer.finish()
         if not self._answer_left and self.note is None:
-            self.note = ANSWER_CUT.format(count=f"{ANSWER_CHARACTERS_MAX:,}")
+            self.note = on_card.ANSWER_CUT.format(count=f"{ANSWER_CHARACTERS_MAX:,}")
         self.state = state
         self.ended_at = now
         for step in self.steps.values():

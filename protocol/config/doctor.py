@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from protocol.strings import duration
+from protocol.strings import amounts
 
 State = Literal["ok", "warn", "fail"]
 
@@ -101,11 +101,11 @@ def _connection(check: str, about: Mapping[str, Any], now_ms: int) -> Finding:
     if ago_ms > EVENT_EXPECTED_MS:
         return warn(
             check,
-            f"connected; the last event came {duration(ago_ms / 1000)} ago",
+            f"connected; the last event came {amounts.duration(ago_ms / 1000)} ago",
             "write to the bot; if nothing comes, is another program connected as the same app?"
             " The platform gives each event to one connection only",
         )
-    return ok(check, f"connected; the last event came {duration(ago_ms / 1000)} ago")
+    return ok(check, f"connected; the last event came {amounts.duration(ago_ms / 1000)} ago")
 
 
 def _queue(queue: Mapping[str, Any]) -> Iterator[Finding]:
@@ -118,7 +118,7 @@ def _queue(queue: Mapping[str, Any]) -> Iterator[Finding]:
     if isinstance(oldest, int) and oldest > OLDEST_EXPECTED_MS:
         yield warn(
             "queue",
-            f"{pending} wait, the oldest for {duration(oldest / 1000)}",
+            f"{pending} wait, the oldest for {amounts.duration(oldest / 1000)}",
             "start the session they wait for, or take the channel: larkd handoff reclaim",
         )
     else:

@@ -6,21 +6,20 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from protocol import strings
 from protocol.quoted import quoted
-from protocol.strings import Text
+from protocol.strings import Text, about_agents
 from protocol.wire.messages import Choice, Option, OptionsOffer
 from protocol.wire.vocabulary import OptionKind
 
 NAMES: Final[Mapping[OptionKind, Text]] = {
-    "mode": strings.OPTION_MODE,
-    "model": strings.OPTION_MODEL,
-    "effort": strings.OPTION_EFFORT,
+    "mode": about_agents.OPTION_MODE,
+    "model": about_agents.OPTION_MODEL,
+    "effort": about_agents.OPTION_EFFORT,
 }
 NONE_OFFERED: Final[Mapping[OptionKind, Text]] = {
-    "mode": strings.NO_MODES,
-    "model": strings.NO_MODELS,
-    "effort": strings.NO_EFFORTS,
+    "mode": about_agents.NO_MODES,
+    "model": about_agents.NO_MODELS,
+    "effort": about_agents.NO_EFFORTS,
 }
 _SKIPS: Final = re.compile(
     r"bypass|yolo|full[ _-]?access|dont[ _-]?ask|don\'t ask|never[ _-]?ask", re.IGNORECASE
@@ -61,8 +60,8 @@ def commands(offer: OptionsOffer | None, alias: str) -> Text:
     """Return the agent's own slash commands."""
     offered = offer.commands if offer is not None else []
     if not offered:
-        return strings.NO_AGENT_COMMANDS.format(alias=alias)
-    text = strings.AGENT_COMMANDS.format(alias=alias)
+        return about_agents.NO_AGENT_COMMANDS.format(alias=alias)
+    text = about_agents.AGENT_COMMANDS.format(alias=alias)
     for one in offered:
         hint = f" {quoted(one.hint, 60)}" if one.hint else ""
         about = f" – {quoted(one.description, 160)}" if one.description else ""

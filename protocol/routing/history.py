@@ -7,11 +7,10 @@ from typing import Final
 
 from msgspec import Struct
 
-from protocol import strings
 from protocol.ids import MessageId, RowId, SessionId
 from protocol.routing import access
 from protocol.routing.delivery import RowState
-from protocol.strings import Text
+from protocol.strings import Text, in_chat
 
 RECALLED: Final = "recalled"
 DROPPED_FROM_QUEUE: Final = "dropped by /queue"
@@ -79,50 +78,50 @@ def _steps(history: MessageHistory, *, away: bool) -> Iterator[tuple[int, Text]]
     who = _quoted(history.alias or history.session_id)
     closed_at = history.changed_at_ms
     waits = history.state is RowState.RECEIVED
-    received = strings.WHY_RECEIVED
+    received = in_chat.WHY_RECEIVED
     yield (
         history.received_at_ms,
-        received.joined(strings.WHY_NOT_READY) if waits else received,
+        received.joined(in_chat.WHY_NOT_READY) if waits else received,
     )
     if history.offered_at_ms is not None:
         again = history.attempt > 1
-        offered = strings.WHY_OFFERED_AGAIN if again else strings.WHY_OFFERED
+        offered = in_chat.WHY_OFFERED_AGAIN if again else in_chat.WHY_OFFERED
         yield history.offered_at_ms, offered.format(alias=who, count=history.attempt)
     if history.seen_at_ms is not None:
-        seen = strings.WHY_SEEN.format(alias=who)
+        seen = in_chat.WHY_SEEN.format(alias=who)
         open_yet = history.state is RowState.DELIVERED
-        yield history.seen_at_ms, seen.joined(strings.WHY_NOT_ANSWERED) if open_yet else seen
+        yield history.seen_at_ms, seen.joined(in_chat.WHY_NOT_ANSWERED) if open_yet else seen
     match history.state:
         case RowState.READY:
             yield history.received_at_ms, _waiting(history, who, away=away)
         case RowState.ANSWERED if history.note is None:
-            yield closed_at, strings.WHY_ANSWERED.format(alias=who)
+            yield closed_at, in_chat.WHY_ANSWERED.format(alias=who)
         case RowState.ANSWERED | RowState.REFUSED:
-            yield closed_at, strings.WHY_REFUSED.format(reason=_reason(history.note))
+            yield closed_at, in_chat.WHY_REFUSED.format(reason=_reason(history.note))
         case RowState.EXPIRED:
-            yield closed_at, strings.WHY_DROPPED.format(reason=_reason(history.note))
+            yield closed_at, in_chat.WHY_DROPPED.format(reason=_reason(history.note))
         case RowState.COMMAND:
-            yield closed_at, strings.WHY_COMMAND.format(what=history.note or "-")
+            yield closed_at, in_chat.WHY_COMMAND.format(what=history.note or "-")
         case RowState.DAMAGED:
-            yield closed_at, strings.WHY_DAMAGED
+            yield closed_at, in_chat.WHY_DAMAGED
 
 
 def _waiting(history: MessageHistory, who: Text, *, away: bool) -> Text:
     if history.session_id is None:
-        text = strings.WHY_WAITING_FOR_NOBODY
+        text = in_chat.WHY_WAITING_FOR_NOBODY
     else:
-        text = strings.WHY_WAITING.format(alias=who)
+        text = in_chat.WHY_WAITING.format(alias=who)
         if away:
-            text = text.joined(strings.SESSION_OFFLINE)
+            text = text.joined(in_chat.SESSION_OFFLINE)
     if history.ahead:
-        text = text.joined(strings.WHY_BEHIND.format(count=history.ahead))
+        text = text.joined(in_chat.WHY_BEHIND.format(count=history.ahead))
     if history.under_way:
-        text = text.joined(strings.WHY_UNDER_WAY.format(count=history.under_way))
+        text = text.joined(in_chat.WHY_UNDER_WAY.format(count=history.under_way))
     return text
 
 
 def _quoted(name: str | None) -> Text:
-    return strings.NOBODY if name is None else Text("{name}", "{name}").format(name=name)
+    return in_chat.NOBODY if name is None else Text("{name}", "{name}").format(name=name)
 
 
 def _reason(note: str | None) -> Text:

@@ -10,10 +10,10 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from protocol import strings
 from protocol.ids import AccountId, OpenId, PlaceKey, SessionId
 from protocol.quoted import quoted
 from protocol.routing.command import Ambiguous, Matched, NoMatch, match_alias
+from protocol.strings import Text, in_chat
 from protocol.wire.vocabulary import Role
 
 ReplyMode = Literal["verbose", "stream", "final"]
@@ -113,9 +113,9 @@ def visible(shown: Iterable[SessionView]) -> list[SessionView]:
     return list(listed.values())
 
 
-def listing(shown: Iterable[SessionView], current: SessionId | None) -> strings.Text:
+def listing(shown: Iterable[SessionView], current: SessionId | None) -> Text:
     """Return the answer to ``/sessions``."""
-    lines = strings.SESSIONS
+    lines = in_chat.SESSIONS
     listed = visible(shown)
     for one in listed:
         session = one.session
@@ -123,13 +123,13 @@ def listing(shown: Iterable[SessionView], current: SessionId | None) -> strings.
         place = f"{quoted(session.agent or _UNKNOWN)} @ {quoted(session.cwd or _UNKNOWN)}"
         lines = lines.plus(f"\n- {mark}{quoted(session.alias)} ({place})")
         if not one.live:
-            lines = lines.joined(strings.SESSION_OFFLINE)
+            lines = lines.joined(in_chat.SESSION_OFFLINE)
         if session.session_id == current:
-            lines = lines.joined(strings.SESSION_CURRENT)
-    return lines if listed else strings.NO_SESSIONS
+            lines = lines.joined(in_chat.SESSION_CURRENT)
+    return lines if listed else in_chat.NO_SESSIONS
 
 
-def find(query: str, shown: Iterable[SessionView]) -> SessionView | strings.Text:
+def find(query: str, shown: Iterable[SessionView]) -> SessionView | Text:
     """Return the session *query* means, or what to answer where it means none or several."""
     by_alias = {one.session.alias: one for one in visible(shown)}
     match match_alias(query, by_alias):
@@ -137,6 +137,6 @@ def find(query: str, shown: Iterable[SessionView]) -> SessionView | strings.Text
             return by_alias[alias]
         case Ambiguous(candidates=candidates):
             lines = "".join(f"\n• {quoted(alias)}" for alias in candidates)
-            return strings.SESSION_AMBIGUOUS.format(query=query).plus(lines)
+            return in_chat.SESSION_AMBIGUOUS.format(query=query).plus(lines)
         case NoMatch():
-            return strings.SESSION_UNKNOWN.format(query=query)
+            return in_chat.SESSION_UNKNOWN.format(query=query)

@@ -10,11 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol import strings
 from protocol.quoted import in_card, quoted, visible
-from protocol.strings import Text
+from protocol.strings import Text, about_agents, in_chat, on_card
 
-ALL = {name: text for name, text in vars(strings).items() if isinstance(text, Text)}
+ALL = {
+    name: text
+    for module in (in_chat, about_agents, on_card)
+    for name, text in vars(module).items()
+    if isinstance(text, Text)
+}
 QUOTING = {
     name: fields
     for name, text in ALL.items()

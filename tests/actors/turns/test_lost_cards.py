@@ -6,15 +6,15 @@ import trio
 from trio.testing import MockClock
 
 from actors.messages import gateway
-from protocol import strings
 from protocol.ids import CardId
 from protocol.platform.outcomes import Gone, NoAnswer, Outcome, StreamingClosed
+from protocol.strings import on_card
 from tests.actors.turns.shown import CARD_UPDATES, content
 from tests.actors.turns.test_card_ends import is_text
 from tests.actors.turns.test_turns import open_world
 
 GONE = Gone(code=200750, message="expired")
-MARKED = f"{strings.MAY_REPEAT.en}\n\n"
+MARKED = f"{on_card.MAY_REPEAT.en}\n\n"
 
 
 async def test_a_text_in_doubt_stays_so_when_streaming_is_opened_again(

@@ -20,7 +20,6 @@ import trio
 from trio.testing import MockClock
 
 from actors.messages import gateway, turn
-from protocol import strings
 from protocol.ids import CardId, MessageId
 from protocol.platform.outcomes import (
     Accepted,
@@ -39,6 +38,7 @@ from protocol.platform.outcomes import (
     TokenRefused,
     TooLarge,
 )
+from protocol.strings import on_card
 from tests.actors.turns.shown import CARD_UPDATES, after, content
 from tests.actors.turns.test_turns import World
 from tests.kit.scheduler import seeded_scheduler
@@ -201,7 +201,7 @@ def squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-NOTE = squeezed(strings.MAY_REPEAT.en)
+NOTE = squeezed(on_card.MAY_REPEAT.en)
 MARKS = ("❌", "Stopped", "Done · ")
 
 

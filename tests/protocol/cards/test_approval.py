@@ -9,12 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from protocol import strings
 from protocol.cards import approval, approval_card
 from protocol.cards.approval import Approval, ApprovalPress, Decided, NotTaken, Origin
 from protocol.ids import AccountId, ChatId, MessageId, OpenId, SessionId
 from protocol.quoted import visible
 from protocol.routing.access import Policy
+from protocol.strings import on_card
 from protocol.wire.messages import PermissionOption, PermissionRequest
 
 SECRET = b"s" * 32
@@ -90,22 +90,22 @@ def test_who_started_the_task_decides() -> None:
 
 
 def test_an_admin_decides_and_nobody_else() -> None:
-    assert judged(press(CARD, by=BOB)) == NotTaken(toast=strings.TOAST_NOT_YOURS)
+    assert judged(press(CARD, by=BOB)) == NotTaken(toast=on_card.TOAST_NOT_YOURS)
     with_admin = msgspec.structs.replace(POLICY, admins=frozenset({BOB}))
     assert judged(press(CARD, by=BOB), policy=with_admin) == Decided(option=ALLOW)
 
 
 def test_who_was_let_out_decides_nothing_any_more() -> None:
-    assert judged(press(CARD), policy=Policy()) == NotTaken(toast=strings.TOAST_NOT_YOURS)
+    assert judged(press(CARD), policy=Policy()) == NotTaken(toast=on_card.TOAST_NOT_YOURS)
     disabled = msgspec.structs.replace(POLICY, dm_policy="disabled")
-    assert judged(press(CARD), policy=disabled) == NotTaken(toast=strings.TOAST_NOT_YOURS)
+    assert judged(press(CARD), policy=disabled) == NotTaken(toast=on_card.TOAST_NOT_YOURS)
 
 
 def test_what_only_admins_decide_is_decided_by_nobody_else() -> None:
     this = msgspec.structs.replace(asked(), of_admins=True)
     card = approval_card.open_card(this, SECRET)
     elsewhere = ChatId("oc_their_direct_chat")
-    assert judged(press(card, chat=elsewhere), this) == NotTaken(toast=strings.TOAST_NOT_YOURS)
+    assert judged(press(card, chat=elsewhere), this) == NotTaken(toast=on_card.TOAST_NOT_YOURS)
     admins = Policy(admins=frozenset({ANN}))
     assert judged(press(card, chat=elsewhere), this, policy=admins) == Decided(option=ALLOW)
 
@@ -154,7 +154,7 @@ def test_what_nobody_could_be_shown_is_not_asked(fields: dict[str, Any]) -> None
 
 def test_after_its_time_a_press_is_too_late() -> None:
     assert judged(press(CARD), now_ms=EXPIRES_MS - 1) == Decided(option=ALLOW)
-    assert judged(press(CARD), now_ms=EXPIRES_MS) == NotTaken(toast=strings.TOAST_TOO_LATE)
+    assert judged(press(CARD), now_ms=EXPIRES_MS) == NotTaken(toast=on_card.TOAST_TOO_LATE)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_after_its_time_a_press_is_too_late() -> None:
 )
 def test_a_signature_is_bound_to_request_person_chat_and_epoch(other: Approval) -> None:
     signature = approval.signature(other, "allow", SECRET)
-    assert judged(press(CARD, signature=signature)) == NotTaken(toast=strings.TOAST_UNKNOWN)
+    assert judged(press(CARD, signature=signature)) == NotTaken(toast=on_card.TOAST_UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -185,12 +185,12 @@ def test_what_was_not_on_the_card_is_forged(forged: dict[str, str]) -> None:
     value = buttons(CARD)[0]["behaviors"][0]["value"] | forged
     pressed = approval.read_press(value, ANN, CHAT)
     assert pressed is not None
-    assert judged(pressed) == NotTaken(toast=strings.TOAST_UNKNOWN)
+    assert judged(pressed) == NotTaken(toast=on_card.TOAST_UNKNOWN)
 
 
 @pytest.mark.parametrize("chat", [None, ChatId("oc_2")])
 def test_a_press_from_elsewhere_is_no_press(chat: ChatId | None) -> None:
-    assert judged(press(CARD, chat=chat)) == NotTaken(toast=strings.TOAST_UNKNOWN)
+    assert judged(press(CARD, chat=chat)) == NotTaken(toast=on_card.TOAST_UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_the_card_asks_and_then_says_who_decided() -> None:
     assert buttons(decided) == []
     assert "✅ Allow once · Allow <at id=ou_ann></at>" in decided
     assert "⛔ Reject" in approval_card.chosen_card(asked(), REJECT, ANN)
-    closed = approval_card.closed_card(asked(), strings.APPROVAL_EXPIRED)
+    closed = approval_card.closed_card(asked(), on_card.APPROVAL_EXPIRED)
     assert buttons(closed) == []
     assert "rm -rf build" in closed
 

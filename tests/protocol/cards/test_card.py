@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from actors.sandbox.cardschema import CARD_BYTES_MAX, check_card
-from protocol import strings
 from protocol.cards.answer import json_bytes
 from protocol.cards.card import (
     ERROR_BYTES_MAX,
@@ -24,6 +23,7 @@ from protocol.cards.elements import harmless
 from protocol.cards.panels import PLAN_BYTES_MAX
 from protocol.cards.turn import Turn, TurnState
 from protocol.ids import SessionId, TurnId
+from protocol.strings import amounts
 from protocol.wire.messages import Delta, FileDiff, Plan, PlanEntry, ToolEvent, TurnEnd, Usage
 
 STYLE = Style(session_id=SessionId("s"), turn_id=TurnId("t"))
@@ -65,7 +65,7 @@ def text(node: dict[str, Any], language: str = "en_us") -> str:
     ],
 )
 def test_durations(seconds: float, shown: str) -> None:
-    assert strings.duration(seconds) == shown
+    assert amounts.duration(seconds) == shown
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_durations(seconds: float, shown: str) -> None:
     ],
 )
 def test_amounts(count: int, shown: str) -> None:
-    assert strings.amount(count) == shown
+    assert amounts.amount(count) == shown
 
 
 def test_a_thinking_card_has_a_footer_and_a_stop_button() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from protocol import strings
 from protocol.cards.turn import ANSWER_CHARACTERS_MAX, Turn, TurnState
+from protocol.strings import on_card
 from protocol.wire.messages import Delta, TurnEnd
 
 
@@ -15,7 +15,7 @@ def test_what_an_agent_writes_without_end_is_left_out_and_the_end_says_so() -> N
     turn.apply(TurnEnd(turn_id="t", status="complete", text="the tail"), 2.0)
     kept = sum(map(len, turn.answer.sealed)) + len(turn.answer.current)
     assert ANSWER_CHARACTERS_MAX - len(line) <= kept <= ANSWER_CHARACTERS_MAX + len(line)
-    assert turn.note == strings.ANSWER_CUT.format(count="2,000,000")
+    assert turn.note == on_card.ANSWER_CUT.format(count="2,000,000")
     assert turn.state is TurnState.COMPLETE
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from protocol import strings
 from protocol.routing import choosing
+from protocol.strings import about_agents
 from protocol.wire.messages import Choice, Option, OptionsOffer, SlashCommand
 from protocol.wire.vocabulary import OptionKind
 
@@ -100,7 +100,7 @@ def test_commands_are_listed_with_hint_and_description() -> None:
         ],
     )
     shown = choosing.commands(offer, "api")
-    head = strings.AGENT_COMMANDS.format(alias="api")
+    head = about_agents.AGENT_COMMANDS.format(alias="api")
     assert shown.en == head.en + "\n/review branch – Reviews\n/clear"
     assert shown.zh == head.zh + "\n/review branch – Reviews\n/clear"
 
@@ -110,7 +110,7 @@ def test_commands_of_others_are_quoted_and_short() -> None:
         options=[],
         commands=[SlashCommand(name="n" * 99, description="d\n" * 500, hint="<at id=all>" * 30)],
     )
-    head = strings.AGENT_COMMANDS.format(alias="api").en
+    head = about_agents.AGENT_COMMANDS.format(alias="api").en
     (line,) = choosing.commands(offer, "api").en.removeprefix(head).strip().splitlines()
     assert "<at" not in line
     assert len(line) < 400
@@ -118,4 +118,4 @@ def test_commands_of_others_are_quoted_and_short() -> None:
 
 @pytest.mark.parametrize("offer", [None, OptionsOffer(options=[], commands=[])])
 def test_an_agent_without_commands_says_so(offer: OptionsOffer | None) -> None:
-    assert choosing.commands(offer, "api") == strings.NO_AGENT_COMMANDS.format(alias="api")
+    assert choosing.commands(offer, "api") == about_agents.NO_AGENT_COMMANDS.format(alias="api")

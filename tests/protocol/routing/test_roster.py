@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from protocol import strings
 from protocol.ids import SessionId
 from protocol.routing import roster
 from protocol.routing.roster import REMEMBERED_MAX, REMEMBERED_MS, KnownSession, SessionView
+from protocol.strings import Text, in_chat
 
 
 def known(name: str, *, seen: int = 0, alias: str | None = None, **more: str) -> KnownSession:
@@ -69,13 +69,13 @@ def test_who_is_away_is_left_out_where_a_live_one_has_the_name() -> None:
 def test_the_list_says_what_each_is() -> None:
     shown = [view("api", marked=True), view("web"), view("doc", live=False)]
     listed = roster.listing(shown, SessionId("web"))
-    head = strings.SESSIONS.en
+    head = in_chat.SESSIONS.en
     assert listed.en == (
-        f"{head}\n- ● api (codex @ /w)\n- web (codex @ /w){strings.SESSION_CURRENT.en}"
-        f"\n- doc (codex @ /w){strings.SESSION_OFFLINE.en}"
+        f"{head}\n- ● api (codex @ /w)\n- web (codex @ /w){in_chat.SESSION_CURRENT.en}"
+        f"\n- doc (codex @ /w){in_chat.SESSION_OFFLINE.en}"
     )
-    assert strings.SESSION_OFFLINE.zh in listed.zh
-    assert listed.zh.startswith(strings.SESSIONS.zh)
+    assert in_chat.SESSION_OFFLINE.zh in listed.zh
+    assert listed.zh.startswith(in_chat.SESSIONS.zh)
 
 
 def test_a_session_that_stated_nothing_is_listed_all_the_same() -> None:
@@ -90,7 +90,7 @@ def test_what_a_session_stated_is_quoted() -> None:
 
 
 def test_nobody_is_said_to_be_there() -> None:
-    assert roster.listing([], None) == strings.NO_SESSIONS
+    assert roster.listing([], None) == in_chat.NO_SESSIONS
 
 
 # ── who is found ──
@@ -103,12 +103,12 @@ def test_a_session_is_found_by_its_alias() -> None:
 
 
 def test_a_word_that_means_nobody_is_answered_so() -> None:
-    assert roster.find("zzz", [view("api")]) == strings.SESSION_UNKNOWN.format(query="zzz")
+    assert roster.find("zzz", [view("api")]) == in_chat.SESSION_UNKNOWN.format(query="zzz")
 
 
 def test_a_word_that_means_several_names_them() -> None:
     answer = roster.find("api", [view("api-1"), view("api-2"), view("web")])
-    assert isinstance(answer, strings.Text)
-    several = strings.SESSION_AMBIGUOUS.format(query="api")
+    assert isinstance(answer, Text)
+    several = in_chat.SESSION_AMBIGUOUS.format(query="api")
     assert answer.en == several.en + "\n• api-1\n• api-2"
     assert answer.zh == several.zh + "\n• api-1\n• api-2"

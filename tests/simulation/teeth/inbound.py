@@ -19,9 +19,9 @@ from actors.intake.reading import Reading
 from actors.intake.rows import close_row, store
 from actors.intake.settings import IntakeSettings
 from actors.messages import intake, journal
-from protocol import strings
 from protocol.ids import RowId
 from protocol.routing.delivery import RowState
+from protocol.strings import Text
 from tests.simulation.teeth.tooth import replaced
 
 
@@ -62,7 +62,7 @@ def lost_answer() -> Iterator[None]:
         await close_row(self._to.journal_tx, job.row_id, RowState.COMMAND, job.what, now_ms)
         await self._to.intake_tx.send(intake.CommandDone(row_id=job.row_id, place=job.place))
         await self._to.intake_tx.send(intake.CommandClosed(row_id=job.row_id))
-        if isinstance(text, strings.Text):
+        if isinstance(text, Text):
             self._answers.send(job, text, job.what)
 
     with replaced(Control, _carry_out=carry_out):
