@@ -24,7 +24,7 @@ SessionId = NewType("SessionId", str)
 """What a proxy calls its agent session; 1 to 128 of ``[A-Za-z0-9._:-]``."""
 TurnId = NewType("TurnId", str)
 ConnectionId = NewType("ConnectionId", int)
-"""One TCP connection of a proxy, counted from 1 in the life of a daemon."""
+"""One TCP connection of a proxy, counted from 1 in one run of a daemon."""
 RowId = NewType("RowId", int)
 """One inbound row of the journal; rising in order of receipt."""
 

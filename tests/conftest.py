@@ -10,17 +10,21 @@ import pytest
 import pytest_timeout
 
 from tests.kit.limits import keep_stderr, set_timer
-from tests.kit.sizes import NIGHTLY, examples
+from tests.kit.sizes import MUTATING, NIGHTLY, examples
 
 # A machine that is busy is no reason to fail: there is no deadline for one example, and
-# drawing slowly is no health problem. CI always tries the same examples.
+# drawing slowly is no health problem. CI always tries the same examples. mutmut runs the tests
+# of one process more than once, each time with new instances of their classes.
 hypothesis.settings.register_profile(
     "tests",
     deadline=None,
     database=None,
     max_examples=examples(100),
     derandomize=bool(os.environ.get("CI")) and not NIGHTLY,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    suppress_health_check=[
+        hypothesis.HealthCheck.too_slow,
+        *([hypothesis.HealthCheck.differing_executors] if MUTATING else []),
+    ],
 )
 hypothesis.settings.load_profile("tests")
 

@@ -76,7 +76,7 @@ class Holding:
         self._client_tls = settings.client_tls
         self._tokens = claimed.tokens
         self._standby_seen_at = now()
-        self._no_standby_said = False
+        self._standby_missed_logged = False
 
     # ── what the daemon's parts ask ─────────────────────────────────────────
 
@@ -176,9 +176,9 @@ class Holding:
     ) -> None:
         standing = self._store.standing()
         if standing.standbys:
-            self._standby_seen_at, self._no_standby_said = now, False
-        elif now - self._standby_seen_at >= NO_STANDBY_AFTER_S and not self._no_standby_said:
-            self._no_standby_said = True
+            self._standby_seen_at, self._standby_missed_logged = now, False
+        elif now - self._standby_seen_at >= NO_STANDBY_AFTER_S and not self._standby_missed_logged:
+            self._standby_missed_logged = True
             log.warning("cluster.no_standby", cluster=self.cluster, node=self.node)
         if self.ended is None and standing.wanted not in (None, self.node):
             self.ended = "moved"

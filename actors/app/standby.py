@@ -37,7 +37,7 @@ from protocol.wire.vocabulary import ROLES
 
 LOOK_EVERY_S: Final = 0.25
 SIGN_IN_EVERY_S: Final = 5.0
-SAY_AGAIN_S: Final = 30.0
+LOG_AGAIN_S: Final = 30.0
 """How often it is logged why this node can't stand by or claim."""
 REFUSE_WITHIN_S: Final = 5.0
 RETRY_AFTER_MS: Final = 250
@@ -67,7 +67,7 @@ class Node:
         )
         self._seen: Seen | None = None
         self._started_at_ms = adapters.now_ms()
-        self._said: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
         self._tokens_seen: int | None = None
 
     async def run(self, standing_by: Announce, ready: Announce) -> int:
@@ -269,10 +269,10 @@ class Node:
             log.warning("daemon.info_not_written", reason=str(failed))
 
     def _log(self, event: str, reason: str) -> None:
-        """Log a reason when it begins to hold, and again each :data:`SAY_AGAIN_S`."""
+        """Log a reason when it begins to hold, and again each :data:`LOG_AGAIN_S`."""
         now = trio.current_time()
-        if now - self._said.get(event, now - SAY_AGAIN_S) >= SAY_AGAIN_S:
-            self._said[event] = now
+        if now - self._logged_at.get(event, now - LOG_AGAIN_S) >= LOG_AGAIN_S:
+            self._logged_at[event] = now
             log.warning(event, cluster=self._target.cluster, reason=reason)
 
 

@@ -87,7 +87,7 @@ class _Approvals:
                 self._ask(message)
             case approvals.Pressed(reply=reply):
                 with reply:
-                    if not reply.abandoned:  # else its person was told that it is too late
+                    if not reply.abandoned:  # else its person was notified that it is too late
                         reply.send(self._press(message))
             case approvals.AccessIs():
                 self._access_is(message)

@@ -14,7 +14,7 @@ from protocol.config.places import StateDir
 from protocol.wire.console import console_token
 
 
-class _Address(msgspec.Struct):
+class _Served(msgspec.Struct):
     url: str
 
 
@@ -28,7 +28,7 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     if state_dir.serving_pid(state) is None:
         raise CommandFailed(not_running(state))
     try:
-        address = msgspec.json.decode(state.console.read_bytes(), type=_Address)
+        address = msgspec.json.decode(state.console.read_bytes(), type=_Served)
     except (OSError, msgspec.DecodeError):
         raise CommandFailed(
             "the daemon serves no console; add it to the configuration and restart:"

@@ -137,7 +137,7 @@ def _messages(items: object) -> tuple[FoundMessage, ...]:
     found: list[FoundMessage] = []
     for item in items if isinstance(items, list) else []:
         try:
-            raw = msgspec.convert(item, _Message)
+            raw = msgspec.convert(item, _MessageItem)
         except msgspec.ValidationError:
             continue
         if raw.deleted or raw.body is None:
@@ -175,7 +175,7 @@ class _Mentioned(msgspec.Struct):
     name: str = ""
 
 
-class _Message(msgspec.Struct):
+class _MessageItem(msgspec.Struct):
     """One item of get-message, as far as it is read."""
 
     message_id: str

@@ -52,7 +52,7 @@ class Inspection(Struct, frozen=True, kw_only=True):
 
 
 async def inspect(platform: Platform) -> Inspection:
-    """Look at the app behind *platform*; it takes some seconds where that is slow."""
+    """Look at the app of *platform*; it takes some seconds where that is slow."""
     bot: Outcome = NoAnswer(reason=f"no answer in {INSPECT_WITHIN_S:g} s")
     scopes: dict[str, Standing] = {}
     connections: int | None = None

@@ -53,6 +53,14 @@ class HeldPrompt(msgspec.Struct, eq=False):
         """What its first message says, and where it came from."""
         return self.parts[0].prompt
 
+    def leave_out(self, message_id: MessageId) -> RowId | None:
+        """Take out the part that this message is, if it is one; the next one leads then."""
+        for part in self.parts:
+            if part.prompt.message_id == message_id:
+                self.parts.remove(part)
+                return part.row_id
+        return None
+
     @property
     def complete(self) -> bool:
         return self.window is None and all(part.complete for part in self.parts)
@@ -123,10 +131,9 @@ class HeldPrompts:
         """A message was recalled: the next one of its prompt leads. Return where it was."""
         for place, queue in self._queues.items():
             for prompt in self._prompts(place):
-                gone = [one for one in prompt.parts if one.prompt.message_id == message_id]
-                if gone:
-                    prompt.parts.remove(gone[0])
-                    self._rows.discard(gone[0].row_id)
+                row_id = prompt.leave_out(message_id)
+                if row_id is not None:
+                    self._rows.discard(row_id)
                     if not prompt.parts:
                         queue.remove(prompt)
                     return place

@@ -127,7 +127,10 @@ class Prompts:
             await self._advance(place)
 
     async def leave_out(self, message_id: MessageId) -> None:
-        """A message that is held was recalled: its prompt goes on without it."""
+        """A message was recalled: its prompt goes on without it."""
+        for taken in self._taken:
+            taken.leave_out(message_id)
+        self._taken = [one for one in self._taken if one.parts]
         place = self._held.leave_out(message_id)
         if place is not None:
             await self._advance(place)

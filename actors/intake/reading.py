@@ -33,7 +33,7 @@ class Reading:
         return self._cursor is not None and not self._paused
 
     @property
-    def behind(self) -> bool:
+    def is_catching_up(self) -> bool:
         """Whether prompts that arrive are to wait for the pass."""
         return self._cursor is not None
 

@@ -27,6 +27,7 @@ SHOWN_MAX: Final = 256
 TITLE_CHARACTERS_MAX: Final = 80
 
 Earlier = list[wire.EarlierConversation]
+Noted = tuple[wire.EarlierConversation, ...] | journal.Failed
 
 
 class Resuming:
@@ -73,7 +74,7 @@ class Resuming:
         if after_prompt or await self._at_work(key[0], state):
             running = in_chat.STILL_RUNNING.format(alias=current.session.alias)
             return Text(running.en.strip(), running.zh.strip())
-        return await self._take_up(current, earlier[at - 1])
+        return await self._resume(current, earlier[at - 1])
 
     def _may(self, message: MessageReceived, current: SessionView) -> bool:
         """In a group, titles show what others wrote, and everybody is on the same conversation."""
@@ -106,7 +107,7 @@ class Resuming:
         view = None if now is None or now.current != current else _current(now)
         return view is None or view.busy or view.asks or bool(waiting)
 
-    async def _take_up(self, current: SessionView, wanted: wire.EarlierConversation) -> Text:
+    async def _resume(self, current: SessionView, wanted: wire.EarlierConversation) -> Text:
         answer = await self._ask(current, wanted.id, RESUME_WITHIN_S)
         if not answer.ok:
             return _why_not(current, answer)
@@ -120,9 +121,7 @@ class Resuming:
             return _why_not(current, answer)
         found = answer.conversations
         if found is None:
-            noted: (
-                tuple[journal.EarlierConversation, ...] | journal.Failed
-            ) = await journal.ask_journal(
+            noted: Noted = await journal.ask_journal(
                 self._to.journal_tx,
                 lambda reply: journal.FindConversations(
                     agent=session.agent, cwd=session.cwd, limit=LISTED_MAX + 1, reply=reply
@@ -131,11 +130,7 @@ class Resuming:
             )
             if isinstance(noted, journal.Failed):
                 return in_chat.WHY_NOT_READ
-            found = [
-                wire.EarlierConversation(id=one.id, title=one.title, used_at=one.used_at_ms)
-                for one in noted
-                if one.id != session.conversation
-            ]
+            found = [one for one in noted if one.id != session.conversation]
         return found[:LISTED_MAX] or about_agents.NO_CONVERSATIONS.format(alias=session.alias)
 
     async def _ask(

@@ -60,17 +60,16 @@ class Taking:
         """Take one row. One that *arrived* while older ones are being read may be left to that."""
         if self._parts.prompts.has(event.row_id) or self._parts.control.has(event.row_id):
             return
-        if arrived and not self._parts.reading.behind and self._parts.full:
+        if arrived and not self._parts.reading.is_catching_up and self._parts.full:
             self._parts.reading.start_pass()
             self._parts.reading.pause()
-        leaves = arrived and self._parts.reading.behind
+        leaves = arrived and self._parts.reading.is_catching_up
         try:
             match event.kind:
                 case "message":
                     message = decode_message(event.payload)
                     await self._message(event, message, leaves=leaves)
                 case "recalled":
-                    await self._parts.prompts.make_ready()
                     await self._recall(decode_recalled(event.payload).message_id)
                     await self._close(event.row_id, RowState.COMMAND, "recall")
                 case "comment" if leaves:

@@ -11,6 +11,7 @@ from typing import Final
 from actors.journal.db import Db
 from actors.journal.roster import store_session
 from actors.messages import journal
+from protocol.wire.messages import EarlierConversation
 
 KEPT_MAX: Final = 50
 """Of one agent in one directory; the oldest goes first."""
@@ -50,7 +51,7 @@ def note_conversation(db: Db, message: journal.NoteConversation) -> journal.Done
 
 def find_conversations(
     db: Db, message: journal.FindConversations
-) -> tuple[journal.EarlierConversation, ...]:
+) -> tuple[EarlierConversation, ...]:
     """Return them, the latest used first; one step into an index."""
     rows = db.execute(
         "SELECT conversation_id, title, used_at FROM conversation"
@@ -60,6 +61,6 @@ def find_conversations(
         message.limit,
     ).all()
     return tuple(
-        journal.EarlierConversation(id=conversation_id, title=title, used_at_ms=used_at)
+        EarlierConversation(id=conversation_id, title=title, used_at=used_at)
         for conversation_id, title, used_at in rows
     )

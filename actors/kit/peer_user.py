@@ -16,11 +16,11 @@ _NO_COOKIE: Final = b"\xff" * 8
 _HEADER: Final = struct.Struct("=IHHII")
 _WHAT: Final = struct.Struct("=BBBBI")
 _UID_AT: Final = 16 + 4 + 48 + 12
-"""In the answer: behind its header, four bytes of state, both addresses and three numbers."""
+"""In the answer: after its header, four bytes of state, both addresses and three numbers."""
 _ANSWER_BYTES: Final = 4_096
 
 
-class Socket(Protocol):
+class Addressed(Protocol):
     """What of a socket is asked, the system's or Trio's."""
 
     @property
@@ -29,10 +29,10 @@ class Socket(Protocol):
     def getsockname(self) -> Any: ...
 
 
-def is_own(connected: Socket) -> bool:
+def is_own(connected: Addressed) -> bool:
     """Whether the peer is a process of this user, or of root, on this machine.
 
-    Linux tells (``sock_diag(7)``), for some 20 µs; elsewhere nobody is known to be.
+    Linux answers (``sock_diag(7)``), for some 20 µs; elsewhere nobody is known to be.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -115,8 +115,8 @@ def refusal(failed: BaseException) -> TlsRefused | None:
     cause = failed.__cause__
     if not isinstance(cause, ssl.SSLError) or isinstance(cause, ssl.SSLEOFError):
         return None
-    said = f"{cause.reason} {cause}"
-    remedy = next((remedy for text, remedy in _REMEDIES if text in said), None)
+    reason = f"{cause.reason} {cause}"
+    remedy = next((remedy for text, remedy in _REMEDIES if text in reason), None)
     return TlsRefused(f"TLS: {cause}" + (f"; {remedy}" if remedy else ""))
 
 

@@ -1,4 +1,4 @@
-"""Which conversation the agent behind a link is in, and those it can go back to.
+"""Which conversation the agent of a link is in, and those it can go back to.
 
 The session reports its conversation, and ownership keeps it. That it was brought back, or
 could not be, is for the person who was there last.

@@ -74,7 +74,7 @@ async def serve(
 class _Turnstile(trio.abc.Listener[trio.abc.Stream]):
     """Accepts everybody of this user, and of others no more than a rate.
 
-    A flood of them is closed as fast as it comes, so that nobody waits behind it for long.
+    A flood of them is closed as fast as it comes, so that nobody waits long for it.
     """
 
     def __init__(self, inner: trio.abc.Listener[trio.abc.Stream]) -> None:

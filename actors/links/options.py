@@ -1,4 +1,4 @@
-"""What people can choose about the agent behind a link: offered, chosen, chosen again.
+"""What people can choose about the agent of a link: offered, chosen, chosen again.
 
 What was chosen before is chosen again after the first offer of a connection. Until that
 is done, 10 s at most, such a session is given no row; one without a choice never waits.

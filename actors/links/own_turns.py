@@ -1,4 +1,4 @@
-"""Turns that the session behind a link opens by itself: where they may be shown."""
+"""Turns that the session of a link opens by itself: where they may be shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the agent behind a link asks permission for: brought to where it can be shown."""
+"""What the agent of a link asks permission for: brought to where it can be shown."""
 
 from __future__ import annotations
 

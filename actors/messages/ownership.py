@@ -214,7 +214,7 @@ class Unresponsive(Message, frozen=True, kw_only=True):
 
 
 class OptionsOffered(Message, frozen=True, kw_only=True):
-    """What people can change about the agent behind this connection, and call."""
+    """What people can change about the agent of this connection, and call."""
 
     connection_id: ConnectionId
     offer: wire.OptionsOffer

@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 async def serve_app(app: ASGIApp, settings: HttpSettings) -> None:
     """Serve until cancelled. The listening sockets stay open: they belong to the caller."""
-    server = _Server(app)
+    server = _HttpServer(app)
     listeners: list[trio.abc.Listener[Any]] = [_listener(one) for one in settings.sockets]
     if settings.tls is not None:
         context = settings.tls.serving_context(ALPN)
@@ -52,7 +52,7 @@ def _listener(descriptor: int) -> trio.SocketListener:
     return trio.SocketListener(trio.socket.from_stdlib_socket(listening))
 
 
-class _Server:
+class _HttpServer:
     def __init__(self, app: ASGIApp) -> None:
         self._config = Config()
         self._config.accesslog = None

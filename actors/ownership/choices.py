@@ -51,7 +51,7 @@ class Choices:
                 wish = link.ChooseOption(
                     option=message.option, choice=message.choice, reply=message.reply
                 )
-                gone = message.reply.abandoned  # its asker has told that nothing has changed
+                gone = message.reply.abandoned  # its asker has answered that nothing has changed
                 if gone or mailbox is None or not offer(mailbox, wish):
                     message.reply.close()
             case ownership.PassResume(session_id=session_id):

@@ -40,7 +40,7 @@ class OfferedRow(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
 
 
-class _Connection:
+class _Holdings:
     """What one live connection holds, and how its last offer went."""
 
     __slots__ = ("held", "offering", "session_id", "unsure")
@@ -59,12 +59,12 @@ class Rows:
     def __init__(self, journal_client: JournalClient, now_ms: Callable[[], int]) -> None:
         self._journal = journal_client
         self._now_ms = now_ms
-        self._connections: dict[ConnectionId, _Connection] = {}
+        self._connections: dict[ConnectionId, _Holdings] = {}
         self._doubt = trio.Event()
 
     def open(self, connection_id: ConnectionId, session_id: SessionId) -> None:
         """This connection speaks for a session from now on, and may hold rows."""
-        self._connections[connection_id] = _Connection(session_id)
+        self._connections[connection_id] = _Holdings(session_id)
 
     async def next(self, session: Session, epoch: int, *, takes_unbound: bool) -> Offer | None:
         """Offer the session its next row, committed as offered; None: nothing for it now."""

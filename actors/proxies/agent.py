@@ -193,11 +193,11 @@ class Agent:
 
     async def _ask_prompt(self, blocks: list[dict[str, Any]], prompt: _Prompt) -> None:
         params = {"sessionId": self.session.id, "prompt": blocks}
-        heard_at = self._peer.received_at
+        received_before = self._peer.received_at
         try:
             prompt.stop_reason = (await self._request("session/prompt", params)).get("stopReason")
         except AgentFailed as failure:
-            silent = self.over.is_set() and self._peer.received_at == heard_at
+            silent = self.over.is_set() and self._peer.received_at == received_before
             prompt.failure = AgentUnheard(str(failure)) if silent else failure
         except trio.Cancelled:
             prompt.failure = AgentFailed("the agent was ended")
@@ -309,7 +309,7 @@ class Agent:
         if update.get("sessionUpdate") not in ("tool_call", "tool_call_update"):
             return
         call_id = str(update.get("toolCallId"))
-        told = {key: one for key, one in update.items() if one}
-        self._calls[call_id] = {**self._calls.pop(call_id, {}), **told}
+        fields = {key: one for key, one in update.items() if one}
+        self._calls[call_id] = {**self._calls.pop(call_id, {}), **fields}
         if len(self._calls) > CALLS_KNOWN_MAX:
             del self._calls[next(iter(self._calls))]

@@ -99,7 +99,7 @@ class Conversations:
         )
 
 
-class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+class _KeptConversation(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str
     cwd: str
     command: tuple[str, ...]
@@ -124,7 +124,7 @@ class OldRecord:
             return ""
         try:
             with self._path.open("rb") as file:
-                found = msgspec.json.decode(file.read(FILE_BYTES_MAX), type=_Kept)
+                found = msgspec.json.decode(file.read(FILE_BYTES_MAX), type=_KeptConversation)
         except (OSError, msgspec.DecodeError, UnicodeError):
             return ""
         of = (found.session_id, found.cwd, found.command)

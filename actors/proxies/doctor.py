@@ -25,6 +25,6 @@ async def ask_doctor(settings: ProxySettings, *, verbose: bool) -> str:
         done = await trio.run_process(
             command, check=False, capture_stdout=True, capture_stderr=True, stdin=subprocess.DEVNULL
         )
-        said = (done.stdout or done.stderr).decode(errors="replace").strip()
-        return said or f"larkd doctor ended with status {done.returncode} and said nothing"
+        output = (done.stdout or done.stderr).decode(errors="replace").strip()
+        return output or f"larkd doctor ended with status {done.returncode} and said nothing"
     return f"larkd doctor did not answer in {WITHIN_S:g} s"

@@ -231,7 +231,7 @@ class DaemonLink:
     async def _probe(self, whole: trio.CancelScope) -> None:
         """Of a silent node, look whether another serves the cluster by now.
 
-        A machine that is stopped keeps its connections: only this tells it from a slow one.
+        A machine that is stopped keeps its connections: only this distinguishes it from a slow one.
         """
         n = 0
         while True:

@@ -55,7 +55,7 @@ async def serve(
     and the tools are that session's.
     """
     async with trio.open_nursery() as nursery:
-        server = _Server(settings, autostart, nursery, inside=inside)
+        server = _McpServer(settings, autostart, nursery, inside=inside)
         written = trio.Event()
         nursery.start_soon(_write_all, server.outgoing, stdio, nursery.cancel_scope, written)
         nursery.start_soon(_watch_parent, os.getppid(), nursery.cancel_scope)
@@ -97,7 +97,7 @@ async def _watch_signals(whole: trio.CancelScope) -> None:
             return
 
 
-class _Server:
+class _McpServer:
     """The server's end of one client's connection."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The agent behind a session: started, given its turns one by one, and started again."""
+"""The agent of a session: started, given its turns one by one, and started again."""
 
 from __future__ import annotations
 

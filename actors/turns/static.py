@@ -28,7 +28,7 @@ GIVE_UP_AFTER_S: Final = 300.0
 log = structlog.get_logger()
 
 
-class _Message(msgspec.Struct):
+class _Reply(msgspec.Struct):
     """One message to send; the footer is no part of the answer."""
 
     text: str
@@ -65,7 +65,7 @@ class StaticPresenter:
         self._offset = 0
         self._opening = ""  # of a code block that goes on in the first message
         self._sent_steps: set[str] = set()
-        self._outbox: list[_Message] = []
+        self._outbox: list[_Reply] = []
         self._sent = 0
         self._ended = False
 
@@ -119,13 +119,13 @@ class StaticPresenter:
             parts[0] = self._beginning() + parts[0]
         if lines:
             parts[:1] = ["\n\n".join(["\n".join(lines), *parts[:1]])]
-        self._outbox += [_Message(text=part) for part in parts]
+        self._outbox += [_Reply(text=part) for part in parts]
         if final and not self._ended:
             self._ended = True
             self._mark_the_end()
 
     def _skip_what_was_read(self) -> None:
-        """Begin behind what people can read on a card, as far as that is known.
+        """Begin after what people can read on a card, as far as that is known.
 
         Until something is sent, each time anew: text that was read on the card may be
         sealed since, and go on in the next segment.
@@ -165,7 +165,7 @@ class StaticPresenter:
         language = self._client.peers.language
         turn = self._turn
         if turn.note is not None:
-            self._outbox.append(_Message(text=turn.note.speak(language)))
+            self._outbox.append(_Reply(text=turn.note.speak(language)))
         time = amounts.duration(turn.elapsed_s(0))
         match turn.state:
             case TurnState.COMPLETE:
@@ -175,18 +175,18 @@ class StaticPresenter:
                 if self._outbox and not self._outbox[-1].tried:
                     self._outbox[-1].footer = footer
                 else:
-                    self._outbox.append(_Message(text=footer))
+                    self._outbox.append(_Reply(text=footer))
             case TurnState.ERROR:
                 footer = on_card.FOOTER_ERROR.format(time=time).speak(language)
                 text = f"{footer}\n{turn.error}" if turn.error else footer
-                self._outbox.append(_Message(text=text))
+                self._outbox.append(_Reply(text=text))
             case _ if turn.note == on_card.INTERRUPTED:
                 footer = on_card.FOOTER_ABORTED.format(time=time).speak(language)
                 self._outbox[-1].footer = footer
             case _ if not self._client.stop_is_answered:
-                self._outbox.append(_Message(text=in_chat.STOPPED_TASK.speak(language)))
+                self._outbox.append(_Reply(text=in_chat.STOPPED_TASK.speak(language)))
 
-    async def _send(self, message: _Message) -> None:
+    async def _send(self, message: _Reply) -> None:
         """Send one message; the same uuid makes a repetition harmless.
 
         Markdown goes as plain text where it is not taken: the words matter more than how
@@ -208,7 +208,7 @@ class StaticPresenter:
             log.error("feishu.text_not_taken", turn=self._client.opening.turn_id)
         self._sent += 1
 
-    def _ways(self, message: _Message) -> Iterator[gateway.Operation]:
+    def _ways(self, message: _Reply) -> Iterator[gateway.Operation]:
         """Return the ways to send a message, the best first, each under a uuid of its own."""
         plain = f"{message.text.rstrip()}\n\n{message.footer}" if message.footer else message.text
         card = message_card(message.text, message.footer)

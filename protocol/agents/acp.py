@@ -92,9 +92,9 @@ def translate(update: Mapping[str, Any], turn_id: str) -> Iterator[Update]:
         case "agent_thought_chunk":
             yield from _chunk(update, turn_id, "reasoning")
         case "tool_call" | "tool_call_update":
-            told = step(update, turn_id)
-            if told is not None:
-                yield bounded_step(told)
+            read = step(update, turn_id)
+            if read is not None:
+                yield bounded_step(read)
         case "plan":
             yield wire.Plan(turn_id=turn_id, entries=_entries(update.get("entries")))
         case "usage_update":
@@ -191,8 +191,8 @@ def read_question(
     options = list(filter(None, map(_option, _list(params.get("options"))[:OPTIONS_MAX])))
     if not options:
         return None
-    told = {key: one for key, one in _map(params.get("toolCall")).items() if one}
-    call = {**(known or {}), **told}
+    read = {key: one for key, one in _map(params.get("toolCall")).items() if one}
+    call = {**(known or {}), **read}
     detail = _detail(call)
     if detail is not None and len(detail) > DETAIL_CHARACTERS_MAX:
         return None

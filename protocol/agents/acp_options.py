@@ -105,7 +105,7 @@ def _with_value(option: wire.Option, value: str) -> wire.Option:
 
 
 def _apart(  # where each kind has its fields
-    told: Mapping[str, Any],
+    reported: Mapping[str, Any],
     kind: vocabulary.OptionKind,
     name: str,
     current: str,
@@ -116,8 +116,8 @@ def _apart(  # where each kind has its fields
         id=kind,
         name=name,
         kind=kind,
-        value=text_of(told, current),
-        choices=list(_choices(told.get(available), identity)),
+        value=text_of(reported, current),
+        choices=list(_choices(reported.get(available), identity)),
     )
 
 

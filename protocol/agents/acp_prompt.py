@@ -45,7 +45,7 @@ def prompt(deliver: wire.Deliver, carried: Sequence[Carried]) -> list[dict[str, 
         for one in carried
         if one.embedded is not None and one.embedded.kind != "text"
     ]
-    # Some agents put the name of a file right behind the text.
+    # Some agents put the name of a file right after the text.
     text = "\n".join((deliver.content, *saved)) + ("\n" if carried else "")
     return [{"type": "text", "text": text}, *map(_block, carried)]
 

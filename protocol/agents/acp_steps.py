@@ -81,7 +81,7 @@ def place_of(call: Mapping[str, Any]) -> str | None:
 
 
 def diffs_of(call: Mapping[str, Any]) -> list[wire.FileDiff]:
-    """Return what the call changes, as its content tells it."""
+    """Return what the call changes, as its content shows it."""
     return [
         wire.FileDiff(
             path=text_of(one, "path"),

@@ -286,10 +286,10 @@ def permission_notification(request_id: str, option_id: str) -> jsonrpc.Message:
 
 def verdict_words(text: str) -> tuple[str, str] | None:
     """Read an answer that was typed: ``yes abcde`` → (request id, option id)."""
-    said = _VERDICT_WORDS.fullmatch(text)
-    if said is None:
+    verdict = _VERDICT_WORDS.fullmatch(text)
+    if verdict is None:
         return None
-    return said[2].lower(), ALLOW if said[1].lower().startswith("y") else DENY
+    return verdict[2].lower(), ALLOW if verdict[1].lower().startswith("y") else DENY
 
 
 # ── who the session is ──────────────────────────────────────────────────────

@@ -123,7 +123,7 @@ def chosen_card(approval: Approval, option: PermissionOption, by: OpenId) -> str
     form = on_card.APPROVAL_ALLOWED if allows(option) else on_card.APPROVAL_REJECTED
     words = _WORDS[option.kind]
     label = in_card(option.label, LABEL_CHARACTERS_MAX)
-    verdict = form.format(label=words if _says_the_same(option) else words.plus(f" · {label}"))
+    verdict = form.format(label=words if _restates(option) else words.plus(f" · {label}"))
     return _card(approval, [_note(verdict.plus(f" <at id={by}></at>"))], verdict)
 
 
@@ -166,12 +166,12 @@ def _code(text: str) -> str:
 def _label(option: PermissionOption) -> Text:
     """The words of what the option does, and beside them the agent's own."""
     words = _WORDS[option.kind]
-    if _says_the_same(option):
+    if _restates(option):
         return words
     return words.plus(f" · {quoted(option.label, LABEL_CHARACTERS_MAX)}")
 
 
-def _says_the_same(option: PermissionOption) -> bool:
+def _restates(option: PermissionOption) -> bool:
     words = _WORDS[option.kind]
     return option.label.strip().casefold() in ("", words.en.casefold(), words.zh)
 

@@ -113,7 +113,7 @@ def view_of(turn: Turn, style: Style, number: int, now: float) -> View:
     sealed = turn.answer.sealed
     if number == len(sealed):
         view = view_running(turn, style, now)
-        turn.answer.fit(answer_room(view))
+        turn.answer.fit(answer_share(view))
         if number == len(sealed):
             return view
     return view_sealed(turn, style, sealed[number])
@@ -134,7 +134,7 @@ def view_sealed(turn: Turn, style: Style, text: str, *, with_panels: bool = Fals
 def view_repaired(
     style: Style, turn: Turn, text: str, seconds: float, *, goes_on: bool = False
 ) -> View:
-    """What a card shows that a crash left behind.
+    """What a card shows that a crash left.
 
     *turn* has its panels as they were noted, and *text* is the answer. With *goes_on* more
     of it follows below, and the end with it.
@@ -144,7 +144,7 @@ def view_repaired(
     return _view(turn, style, text, footer, with_panels=True, final=True)
 
 
-def answer_room(view: View) -> int:
+def answer_share(view: View) -> int:
     """Return how many bytes of answer the card has space for beside all else on it."""
     beside = len(view.card_json.encode()) - json_bytes(view.answer)
     return max(ANSWER_BYTES_MIN, CARD_BYTES_MAX - beside)

@@ -2,7 +2,7 @@
 
 CommonMark 0.31, section 6.1. A span may begin on an earlier line, and which lines make
 a paragraph is not always clear, so a piece counts as code only if it is code wherever
-the paragraph may have begun; and not behind anything that may be HTML, whose
+the paragraph may have begun; and not after anything that may be HTML, whose
 attributes hide backticks, nor across the cells of a table.
 """
 
@@ -35,9 +35,9 @@ def sure_spans(line: str, before: Sequence[str] = ()) -> list[Span]:
 
 
 def settled_before(line: str, before: Sequence[str] = ()) -> int:
-    """Return up to where no text behind an unfinished *line* can change what is code in it.
+    """Return up to where no text after an unfinished *line* can change what is code in it.
 
-    Behind that a span may still begin: backticks are open, or may become more.
+    After that a span may still begin: backticks are open, or may become more.
     """
     if len(before) > LINES_BEFORE_MAX or (
         "`" not in line and not any("`" in one for one in before)

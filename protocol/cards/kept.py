@@ -27,7 +27,7 @@ class Rest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     title: str = ""
 
 
-class _Kept(Struct, frozen=True, omit_defaults=True):
+class _KeptTurn(Struct, frozen=True, omit_defaults=True):
     plan: tuple[PlanEntry, ...] = ()
     steps: tuple[ToolStep, ...] = ()
     steps_dropped: int = 0
@@ -39,7 +39,7 @@ class _Kept(Struct, frozen=True, omit_defaults=True):
 def keep(turn: Turn, rest: Rest, *, tools: bool) -> bytes:
     """Return plan, tools, reasoning and usage as they are now; *tools* as the card shows them."""
     steps = tuple(_bounded(step) for step in turn.steps.values()) if tools else ()
-    kept = _Kept(
+    kept = _KeptTurn(
         plan=turn.plan,
         steps=steps,
         steps_dropped=turn.steps_dropped if tools else 0,
@@ -63,7 +63,7 @@ def restored(kept: bytes) -> tuple[Turn, Rest]:
     """Return a running turn that shows what was kept; nothing where that can't be read."""
     turn = Turn(0.0)
     try:
-        known = msgspec.json.decode(kept, type=_Kept) if kept else _Kept()
+        known = msgspec.json.decode(kept, type=_KeptTurn) if kept else _KeptTurn()
     except msgspec.DecodeError:
         return turn, Rest()
     turn.plan, turn.usage = known.plan, known.usage

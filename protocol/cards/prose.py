@@ -72,7 +72,7 @@ def safe_piece(
     """Make safe a piece of a line that is too long to wait for its end.
 
     Return what to show, and of how many of its characters. What is not decided counts as
-    prose, so that it stays harmless whatever comes behind it.
+    prose, so that it stays harmless whatever follows it.
     """
     shown, end = safe_beginning(line, before, picture_keys)
     if end > len(line) // 2:

@@ -152,12 +152,12 @@ def _free_text(held: object) -> str:
 def content(questions: tuple[Question, ...], answers: tuple[Answered, ...]) -> str:
     """Return the message to the session: ``question: label, label; free text`` a line."""
     return "\n".join(
-        f"{question.question}: {_said(answer)}".rstrip()
+        f"{question.question}: {_answer_text(answer)}".rstrip()
         for question, answer in zip(questions, answers, strict=True)
     )
 
 
-def _said(answer: Answered) -> str:
+def _answer_text(answer: Answered) -> str:
     return "; ".join(filter(None, (", ".join(answer.labels), answer.text)))
 
 
@@ -238,7 +238,7 @@ def answered_card(
             {
                 "tag": "markdown",
                 "content": f"{_title(question, characters)}\n"
-                f"{in_card(_said(answer), characters) or '–'}",
+                f"{in_card(_answer_text(answer), characters) or '–'}",
             }
             for question, answer in zip(questions, answers, strict=True)
         ]

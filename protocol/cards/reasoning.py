@@ -1,7 +1,7 @@
 """Splits an agent's text into answer and reasoning, as it comes.
 
 Reasoning is what stands in a ``<think>`` block (or ``<thinking>``, ``<thought>``,
-``<antthinking>``) outside of code, or behind a ``Reasoning:`` line at the very start,
+``<antthinking>``) outside of code, or after a ``Reasoning:`` line at the very start,
 whose lines are in underscores. Nothing is decided on what may still change: the
 beginning of a tag at the end of a delta waits for the next one. Each character is
 looked at once.

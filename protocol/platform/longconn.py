@@ -172,7 +172,7 @@ class Fragments:
             return Ignored(reason=f"a fragment of {len(payload)} bytes")
         waiting = self._keep(message_id, total, seq, payload, now)
         if len(waiting.parts) < total:
-            self._make_room()
+            self._drop_oldest()
             return Incomplete(message_id=message_id)
         self._drop(message_id)
         return Complete(payload=b"".join(waiting.parts[each] for each in range(total)), frame=frame)
@@ -200,7 +200,7 @@ class Fragments:
                 return
             self._drop(message_id)
 
-    def _make_room(self) -> None:
+    def _drop_oldest(self) -> None:
         while len(self._sets) > INCOMPLETE_SETS_MAX or self._bytes > INCOMPLETE_BYTES_MAX:
             self._drop(next(iter(self._sets)))
 

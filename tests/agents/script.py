@@ -107,7 +107,7 @@ def answer(request: Request) -> Answer:
         case "look":
             return _words(f"Pictures: {len(request.pictures)} {' '.join(request.pictures)}")
         case "find":
-            rest = re.split(r"[^\w-]", rest)[0]  # some put the name of a file right behind it
+            rest = re.split(r"[^\w-]", rest)[0]  # some put the name of a file right after it
             found = any(rest in line for line in _lines(request) if not line.startswith("find "))
             return _words(f"{'Found' if found else 'Not found'}: {rest}")
         case "recall":

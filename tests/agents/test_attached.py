@@ -220,7 +220,7 @@ async def test_the_conversation_goes_on_after_the_daemon_was_killed_in_a_turn(
         await it.answered("You wrote: remember me", "Done · ")
         await it.settled()
         await it.chat.send("slow 300")
-        # By then what the card holds was kept more than once: it is at most two seconds behind.
+        # By then what the card holds was kept more than once: it is at most two seconds old.
         await it.platform.wait_cards(1, "word-40", within_s=ANSWERED_WITHIN_S)
         await kill_daemon(it.state_dir)
         async with open_daemon(it.platform, it.state_dir, **it.options):

@@ -473,7 +473,7 @@ class Driver:
 def starved_so_far_s() -> float:
     """Seconds in which some process of this machine waited for a processor, since its start.
 
-    Where the kernel does not tell, as if it were always so: nothing is timed then.
+    Where the kernel does not count, as if it were always so: nothing is timed then.
     """
     try:
         some = Path("/proc/pressure/cpu").read_text().splitlines()[0]

@@ -95,7 +95,7 @@ async def test_a_file_follows_its_message_to_another_node_and_over_the_wire(
                     await turn.send("read")
 
 
-async def test_a_file_the_platform_does_not_give_again_is_said_so(
+async def test_a_file_the_platform_does_not_give_again_is_named(
     server: Server, certificates: Certificates, cluster: str, root: Path
 ) -> None:
     async with open_platform() as platform:

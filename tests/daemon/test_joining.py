@@ -27,7 +27,7 @@ async def end(proxy: RawProxy, deliver: Map, text: str) -> None:
     await proxy.send(t="turn_end", turn_id=deliver["turn_id"], status="complete", text=text)
 
 
-async def test_a_picture_and_what_is_said_of_it_are_one_turn(state_dir: Path) -> None:
+async def test_a_picture_and_the_text_after_it_are_one_turn(state_dir: Path) -> None:
     async with (
         open_platform() as platform,
         open_daemon(platform, state_dir),

@@ -142,7 +142,7 @@ async def test_a_conversation_goes_on_after_the_agent_its_proxy_or_the_daemon_di
     assert not list((state_dir / "conversations").glob("*")), "the daemon's journal has it"
 
 
-async def test_that_a_conversation_could_not_be_loaded_is_said(
+async def test_that_a_conversation_could_not_be_loaded_is_shown(
     state_dir: Path, robot: Robot
 ) -> None:
     chat = robot.chat

@@ -81,7 +81,7 @@ async def test_chats_are_written_to_that_are_configured_or_of_somebody_let_in(
             assert await bots(platform, other) == []
 
 
-async def test_what_the_platform_refuses_is_an_error_and_said_so(state_dir: Path) -> None:
+async def test_what_the_platform_refuses_is_an_error_and_shown(state_dir: Path) -> None:
     async with (
         open_platform() as platform,
         open_daemon(platform, state_dir, dmPolicy="open"),

@@ -81,7 +81,7 @@ async def test_check_says_who_the_bot_is(tmp_path: Path) -> None:
         assert "bot larkd (ou_" in output
 
 
-async def test_a_port_in_use_is_said_with_the_remedy(tmp_path: Path) -> None:
+async def test_a_port_in_use_is_named_with_the_remedy(tmp_path: Path) -> None:
     async with open_platform() as platform:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))

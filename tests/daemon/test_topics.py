@@ -225,7 +225,7 @@ async def test_an_agent_is_started_for_each_topic_by_its_first_message(
         assert shown == {one, two}
 
 
-async def test_why_a_topics_agent_did_not_start_is_said_and_the_message_goes_to_the_chat(
+async def test_why_a_topics_agent_did_not_start_is_shown_and_the_message_goes_to_the_chat(
     state_dir: Path, tmp_path: Path
 ) -> None:
     agents = {"fake": {"command": ["/nowhere/agent"], "cwd": str(tmp_path)}}

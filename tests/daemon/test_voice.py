@@ -24,7 +24,7 @@ def recording(seconds: float, rate: int = 16_000) -> bytes:
     return out.getvalue()
 
 
-async def test_a_voice_message_is_what_was_said(state_dir: Path) -> None:
+async def test_a_voice_message_is_what_was_spoken(state_dir: Path) -> None:
     async with channel_session(state_dir) as (platform, chat, proxy):
         await platform.post("speech", text="what is the weather?")
         for rate in (16_000, 48_000):

@@ -74,7 +74,7 @@ async def serving(rng: random.Random | None) -> AsyncIterator[int]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_a_hostile_server_gives_nothing_and_an_honest_one_is_heard(seed: int) -> None:
+async def test_a_hostile_server_gives_nothing_and_an_honest_one_is_served(seed: int) -> None:
     rng = random.Random(seed)
     got: list[bytes] = []
     refused = 0

@@ -7,8 +7,13 @@ from typing import Final
 
 NIGHTLY: Final = os.environ.get("LARKD_NIGHTLY") == "1"
 NIGHTLY_TIMES: Final = 20
+# Set by mutmut, also while it looks which test runs what.
+MUTATING: Final = "MUTANT_UNDER_TEST" in os.environ
+MUTATING_EXAMPLES_MAX: Final = 15
 
 
 def examples(count: int) -> int:
     """Return how many examples to try of a property that is worth *count* each time."""
+    if MUTATING:
+        return min(count, MUTATING_EXAMPLES_MAX)
     return count * NIGHTLY_TIMES if NIGHTLY else count

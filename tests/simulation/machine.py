@@ -121,7 +121,7 @@ class Machine:
         self.app = App(self._settings, self._state, self._tokens, self._adapters())
         try:
             with self._scope:
-                self.exit_status = await self.app.run(self._say_ready)
+                self.exit_status = await self.app.run(self._announce)
         except BaseExceptionGroup as group:
             if not self.is_dead:
                 self.fell_over = group
@@ -134,7 +134,7 @@ class Machine:
                 wire.cut()
             self.ended.set()
 
-    async def _say_ready(self, _host: str, _port: int) -> None:
+    async def _announce(self, _host: str, _port: int) -> None:
         await trio.lowlevel.checkpoint()
         self.ready.set()
 

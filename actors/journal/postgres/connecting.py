@@ -170,7 +170,7 @@ _REMEDIES: Final = (
     ("certificate has expired", "renew the server's certificate"),
     ("does not match host name", "name the host as the server's certificate does"),
     (
-        "certificate verify failed",  # libpq tells no more
+        "certificate verify failed",  # libpq names no more
         "renew the server's certificate if it has expired, and set sslrootcert to who signed it",
     ),
     ("root certificate file", "set sslrootcert to the certificate that signed the server's"),

@@ -8,7 +8,6 @@ from actors.messages.journal.answers import (
 )
 from actors.messages.journal.asking import ask_journal, ask_journal_until_stored
 from actors.messages.journal.conversations import (
-    EarlierConversation,
     FindConversations,
     NoteConversation,
 )
@@ -183,7 +182,6 @@ __all__ = [
     "Done",
     "DropMessage",
     "DropWaiting",
-    "EarlierConversation",
     "EnterApproval",
     "EnterQuestion",
     "EnterTyping",

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.journal.answers import Done, Failed
 from protocol.routing.roster import KnownSession
-
-
-class EarlierConversation(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    title: str | None
-    used_at_ms: int
+from protocol.wire.messages import EarlierConversation
 
 
 class NoteConversation(Message, frozen=True, kw_only=True):

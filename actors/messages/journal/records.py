@@ -295,7 +295,7 @@ class ForgetTyping(Message, frozen=True, kw_only=True):
 
 
 class TypingLeft(Message, frozen=True, kw_only=True):
-    """Ask for the marks of other terms than this one: what earlier runs left behind."""
+    """Ask for the marks of other terms than this one: what earlier runs left."""
 
     term: int
     reply: Reply[tuple[TypingEntry, ...] | Failed]

@@ -11,7 +11,7 @@ export function plot(at, samples, value, { least, format, label, from, to }) {
   for (const { x, y } of points) {
     if (y == null || x < 0) { down = false; continue; }
     const place = x.toFixed(2) + " " + (HEIGHT - 1 - y / top * (HEIGHT - 2)).toFixed(2);
-    // A point without neighbours is a line to itself, which the round ends make a dot.
+    // A point with none beside it is a line to itself, which the round ends make a dot.
     line += down ? "L" + place : "M" + place + "L" + place;
     down = true;
   }

@@ -142,7 +142,7 @@ export class CardView {
 
   panel(model, path) {
     const key = model.element_id ?? path;
-    // What has been done to its end makes room for the answer, unless the reader opened it.
+    // What has been done to its end gives its space to the answer, unless the reader opened it.
     const over = !this.card.streaming && ALL_DONE.test(localized(model.header?.title, this.language()));
     const open = this.toggled.get(key) ?? (model.expanded === true && !over);
     const title = element("summary", { model: { toggles: key } }, localized(model.header?.title, this.language()));

@@ -1,4 +1,4 @@
-// The page behind a registration's link: what a telephone would show after the scan.
+// The page of a registration's link: what a telephone would show after the scan.
 import { post } from "./api.js";
 import { element } from "./dom.js";
 import { t, users } from "./store.js";

@@ -16,9 +16,9 @@ import pytest
 import trio
 
 from actors import connection as connection_actor
-from actors import journal as journal_room
+from actors import journal as journal_actor
 from actors.connection import ConnectionSettings, Peers
-from actors.feishu import gateway as gateway_room
+from actors.feishu import gateway as gateway_actor
 from actors.feishu.socket import SocketLimits
 from actors.messages import connection, gateway, intake, journal, ownership
 from actors.sandbox.access import TOKEN_HEADER
@@ -48,7 +48,7 @@ class Setup:
         self._leave_tx, self._inbox = trio.open_memory_channel[connection.ConnectionMessage](1)
 
     async def run(self, state_dir: Path, *, app_secret: str) -> None:
-        settings = gateway_room.GatewaySettings(
+        settings = gateway_actor.GatewaySettings(
             account=ACCOUNT,
             base_url=self.sandbox.base_url,
             app_id=self.sandbox.settings.app_id,
@@ -62,9 +62,9 @@ class Setup:
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(
-                journal_room.run, journal_room.sqlite_store(state_dir / "larkd.db"), self._journal
+                journal_actor.run, journal_actor.sqlite_store(state_dir / "larkd.db"), self._journal
             )
-            await nursery.start(gateway_room.run, settings, self._gateway)
+            await nursery.start(gateway_actor.run, settings, self._gateway)
             await connection_actor.run(
                 ConnectionSettings(
                     account=ACCOUNT,
@@ -215,7 +215,7 @@ async def test_after_any_end_of_the_link_events_come_again(
     assert (await connected.arrived()).event_id == sent["event_id"]
 
 
-async def test_a_full_house_is_said_so_and_tried_again(connected: Setup) -> None:
+async def test_a_full_platform_is_logged_and_tried_again(connected: Setup) -> None:
     await connected.post(
         "connections",
         action="refuse",

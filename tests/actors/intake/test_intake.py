@@ -127,6 +127,26 @@ async def test_an_answer_waits_for_a_platform_that_is_down_for_long(
         nursery.cancel_scope.cancel()
 
 
+async def test_what_is_recalled_in_the_batch_it_came_in_is_given_to_nobody(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
+        world.bound, world.busy = SESSION, True
+        await nursery.start(world.run_intake)
+        await trio.sleep(1)
+        for stored in (
+            await world.append("never mind"),
+            await world.append("", recalls=1),
+            await world.append("stay"),
+        ):
+            world.tx.send_nowait(stored)
+        await trio.sleep(10)
+        assert await world.prompts() == [("om_3",)]
+        assert len(world.ready) == len(world.marks) == 1
+        assert await world.received() == []
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_prompt_after_a_command_follows_what_the_command_changed(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
@@ -230,7 +250,7 @@ async def test_a_message_to_a_group_waits_for_the_name_of_the_bot_however_old_it
     async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
         world.bound = SESSION
         await world.append("@_user_1 hello", "oc_group")
-        await trio.sleep(20 * 60)  # nobody served, or a node whose clock is behind received it
+        await trio.sleep(20 * 60)  # nobody served, or a node whose clock is slow received it
         await nursery.start(world.run_intake)
         await trio.sleep(5)
         assert await world.prompts() == [("om_1",)]

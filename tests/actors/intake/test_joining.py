@@ -47,7 +47,7 @@ async def test_a_picture_and_a_text_are_one_prompt(
         assert [one.file_key for one in offer.prompt.attachments] == ["img_1"]
 
 
-async def test_a_picture_nobody_says_anything_of_goes_alone(
+async def test_a_picture_without_a_text_goes_alone(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
     async with running(tmp_path) as world:
@@ -96,7 +96,7 @@ async def test_a_slow_picture_keeps_its_prompt_back_and_nobody_joins_meanwhile(
         assert await world.prompts() == [("om_1", "om_2"), ("om_3",)]
 
 
-async def test_other_people_queue_behind_and_other_places_do_not(
+async def test_other_people_queue_after_it_and_other_places_do_not(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
     async with running(tmp_path) as world:

@@ -187,7 +187,7 @@ class JournalAgainstModel(RuleBasedStateMachine):
         unbound=st.booleans(),
         waiting_max=st.integers(0, 3),
     )
-    def prepare_where_room_is(
+    def prepare_where_it_fits(
         self, row_id: int, chat: str, session: str, unbound: bool, waiting_max: int
     ) -> None:
         row = self.row(row_id)

@@ -96,7 +96,7 @@ class Peer:
 class World:
     def __init__(self) -> None:
         self.listener = Listener()
-        self.heard: list[ownership.OwnershipMessage] = []
+        self.received: list[ownership.OwnershipMessage] = []
         self.free = trio.Event()
         """Unset while ownership is busy with something else."""
         self.free.set()
@@ -106,7 +106,7 @@ class World:
     async def own(self) -> None:
         async for message in self._rx:
             await self.free.wait()
-            self.heard.append(message)
+            self.received.append(message)
             match message:
                 case ownership.RegisterSession():
                     self.links[message.connection_id] = message.link
@@ -151,7 +151,7 @@ async def test_who_does_not_register_in_ten_seconds_is_refused(
         assert (refused["t"], refused["code"]) == ("refused", "register_timeout")
         assert trio.current_time() - started == pytest.approx(10)
         assert await peer.receive() is None
-        assert [type(one) for one in world.heard] == [ownership.LinksStarted]
+        assert [type(one) for one in world.received] == [ownership.LinksStarted]
 
 
 async def test_a_silent_proxy_is_pinged_and_given_up_after_45_seconds(
@@ -168,7 +168,7 @@ async def test_a_silent_proxy_is_pinged_and_given_up_after_45_seconds(
         assert pings == pytest.approx([15, 30])
         assert trio.current_time() - started == pytest.approx(45)
         await wait_all_tasks_blocked()
-        assert isinstance(world.heard[-1], ownership.ConnectionEnded)
+        assert isinstance(world.received[-1], ownership.ConnectionEnded)
 
 
 async def test_every_end_reaches_an_ownership_that_was_busy_for_long(
@@ -182,11 +182,13 @@ async def test_every_end_reaches_an_ownership_that_was_busy_for_long(
         for peer in peers:
             await peer.stream.aclose()
         await trio.sleep(30)
-        assert not any(isinstance(one, ownership.ConnectionEnded) for one in world.heard)
+        assert not any(isinstance(one, ownership.ConnectionEnded) for one in world.received)
         world.free.set()
         await wait_all_tasks_blocked()
         ended = [
-            one.connection_id for one in world.heard if isinstance(one, ownership.ConnectionEnded)
+            one.connection_id
+            for one in world.received
+            if isinstance(one, ownership.ConnectionEnded)
         ]
         assert sorted(ended) == sorted(world.links)
 
@@ -200,7 +202,7 @@ async def test_a_proxy_that_answers_is_kept_for_ever(autojump_clock: MockClock) 
             assert ping is not None
             await peer.send(t="pong", n=ping["n"])
         assert trio.current_time() > 1_400
-        assert not any(isinstance(one, ownership.ConnectionEnded) for one in world.heard)
+        assert not any(isinstance(one, ownership.ConnectionEnded) for one in world.received)
 
 
 async def test_a_proxy_that_does_not_read_is_given_up_with_bounded_memory(
@@ -215,7 +217,7 @@ async def test_a_proxy_that_does_not_read_is_given_up_with_bounded_memory(
                 await peer.send(t="tool", id=sent, name="n", args={"text": "x" * 1_000_000})
         assert 16 <= sent <= 18, "16 MiB unsent and no more"
         await wait_all_tasks_blocked()
-        assert isinstance(world.heard[-1], ownership.ConnectionEnded)
+        assert isinstance(world.received[-1], ownership.ConnectionEnded)
 
 
 async def test_a_proxy_that_reads_no_answers_is_given_up_by_their_number_too(

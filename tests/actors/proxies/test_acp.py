@@ -156,7 +156,7 @@ async def test_rubbish_on_its_output_is_skipped(state_dir: Path, tmp_path: Path)
         await home.card("still fine", "Done · ")
 
 
-async def test_a_limit_of_the_agent_is_said(state_dir: Path, tmp_path: Path) -> None:
+async def test_a_limit_of_the_agent_is_shown(state_dir: Path, tmp_path: Path) -> None:
     async with setup(state_dir, tmp_path) as home:
         await home.say("tokens")
         await home.card("❌ Error", "its token limit was reached")

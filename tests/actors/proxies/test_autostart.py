@@ -57,7 +57,7 @@ def test_the_configuration_is_the_one_the_daemon_was_started_with_last(
     assert configuration(state, environ) == Path(named)
 
 
-async def test_what_is_missing_is_said_once_and_that_the_daemon_ended_over_it(
+async def test_what_is_missing_is_shown_once_and_that_the_daemon_ended_over_it(
     environ: dict[str, str],
     state_dir: Path,
     capsys: pytest.CaptureFixture[str],

@@ -249,7 +249,7 @@ async def test_text_of_any_size_and_number_of_pieces_arrives(state_dir: Path) ->
                 await trio.sleep(0.05)
 
 
-async def test_what_was_said_before_a_cancellation_still_goes_out(state_dir: Path) -> None:
+async def test_what_was_sent_before_a_cancellation_still_goes_out(state_dir: Path) -> None:
     async with open_platform() as platform, open_daemon(platform, state_dir):
         with trio.CancelScope() as scope:
             async with open_proxy(settings(state_dir)) as proxy:

@@ -53,7 +53,7 @@ async def attached(client: StdioProcess) -> None:
             await trio.sleep(0.05)
 
 
-async def drive(state_dir: Path, command: Sequence[str], *, hears_channels: bool) -> None:
+async def drive(state_dir: Path, command: Sequence[str], *, takes_channels: bool) -> None:
     env = environment() | {
         "LARKD_STATE_DIR": str(state_dir),
         "LARKD_ROLE": "dispatcher",
@@ -68,10 +68,10 @@ async def drive(state_dir: Path, command: Sequence[str], *, hears_channels: bool
             async with open_daemon(platform, state_dir) as daemon:
                 await attached(client)
                 sent = await platform.send(chat, f"hello {number}")
-                if hears_channels:
-                    heard = await client.until(lambda one: "notified" in one)
-                    assert heard["notified"] == "notifications/claude/channel"
-                    assert heard["params"]["content"] == f"hello {number}"
+                if takes_channels:
+                    notice = await client.until(lambda one: "notified" in one)
+                    assert notice["notified"] == "notifications/claude/channel"
+                    assert notice["params"]["content"] == f"hello {number}"
                 await inbox_holds(client, f"hello {number}")
                 answer = await call(
                     client,
@@ -97,14 +97,14 @@ async def inbox_holds(client: StdioProcess, content: str) -> None:
 
 async def test_the_python_mcp_client(state_dir: Path) -> None:
     command = [sys.executable, str(CLIENTS / "mcp_client.py")]
-    await drive(state_dir, command, hears_channels=False)
+    await drive(state_dir, command, takes_channels=False)
 
 
 @pytest.mark.parametrize("mode", ["first", "legacy", "auto"])
 async def test_the_typescript_mcp_clients(state_dir: Path, node_modules: Path, mode: str) -> None:
     """In the mode ``auto`` it probes for a newer revision first, as Claude Code does."""
     command = ["node", str(node_modules / "mcp_client.mjs"), mode]
-    await drive(state_dir, command, hears_channels=True)
+    await drive(state_dir, command, takes_channels=True)
 
 
 async def test_the_example_agent_of_the_typescript_acp_sdk(

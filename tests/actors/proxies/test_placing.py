@@ -162,7 +162,7 @@ def test_what_was_fetched_from_afar_is_moved(given: Given) -> None:
     assert not fetched.exists()
 
 
-def test_what_is_not_on_this_machine_is_said_so(given: Given) -> None:
+def test_what_is_not_on_this_machine_is_named(given: Given) -> None:
     gone = Attachment(kind="file", name="a.txt", file_key="k", path="/nowhere/a.txt")
     deliver = placed(given.deliver(gone, given.file("b.txt")), os.fspath(given.cwd))
     assert deliver.attachments[0].path is None

@@ -102,7 +102,7 @@ async def test_what_is_too_large_or_no_text_is_linked(
     assert block["type"] == "resource_link"
 
 
-def test_what_an_agent_said_it_takes() -> None:
+def test_what_an_agent_offers_to_take() -> None:
     capabilities = {"promptCapabilities": {"image": True, "audio": 1, "embeddedContext": True}}
     abilities = read_abilities({"agentCapabilities": capabilities})
     assert (abilities.images, abilities.sounds, abilities.embedded_context) == (True, False, True)

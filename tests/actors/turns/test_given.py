@@ -50,7 +50,7 @@ async def show(world: World, given: lane.Given) -> None:
     await show_given(given, world.peers, CleanupBudget(5.0))
 
 
-async def test_after_two_minutes_unread_it_is_said_once(autojump_clock: MockClock) -> None:
+async def test_after_two_minutes_unread_it_is_shown_once(autojump_clock: MockClock) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         given = given_row()
         nursery.start_soon(show, world, given)

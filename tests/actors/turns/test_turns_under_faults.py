@@ -234,7 +234,7 @@ FOUND = (1_032, 11_919)
 
 
 @pytest.mark.parametrize("seed", [*range(300), *FOUND])
-def test_all_that_was_said_can_be_read_and_every_card_is_final(seed: int) -> None:
+def test_all_that_was_written_can_be_read_and_every_card_is_final(seed: int) -> None:
     rng = random.Random(seed)
     count = rng.choice((1, 3, 8, 40))
     text = "\n\n".join(rng.choice(PARAGRAPHS) for _ in range(count)) + "\n"

@@ -74,7 +74,7 @@ def test_an_agent_that_can_everything() -> None:
         },
     ],
 )
-def test_an_agent_that_says_nothing_clear_can_nothing(result: dict[str, Any]) -> None:
+def test_an_agent_that_offers_nothing_clear_can_nothing(result: dict[str, Any]) -> None:
     assert acp.read_abilities(result) == Abilities()
 
 

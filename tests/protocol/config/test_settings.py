@@ -523,7 +523,7 @@ odd_tops = st.dictionaries(
     raw=odd_tops | odd_options.map(lambda options: with_options(**options)),
     env=st.dictionaries(st.sampled_from(list(ENVIRONMENT)), st.text(max_size=8)),
 )
-def test_whatever_stands_there_is_read_or_told(raw: dict[str, Any], env: dict[str, str]) -> None:
+def test_whatever_stands_there_is_read_or_named(raw: dict[str, Any], env: dict[str, str]) -> None:
     problems: tuple[str, ...] = ()
     accounts: tuple[AccountSettings, ...] = ()
     try:

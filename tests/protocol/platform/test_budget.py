@@ -288,7 +288,7 @@ def test_text_leaves_the_whole_card_to_structure_and_ends() -> None:
     assert ends[-1] < 56.3
 
 
-def test_forty_turns_that_end_together_find_room_for_their_ends() -> None:
+def test_forty_turns_that_end_together_find_budget_for_their_ends() -> None:
     """Right after a burst of text that spilled over to the API of the ends."""
     run = Simulation(Budget(shares=SHARES))
     for number in range(300):
@@ -325,7 +325,7 @@ def test_a_learned_limit_pauses_that_api_alone() -> None:
     assert [(gone.at, gone.who) for gone in run.run(20)] == [(0.0, 2), (5.0, 1)]
 
 
-def test_the_end_never_waits_for_what_text_was_told() -> None:
+def test_the_end_never_waits_for_the_pause_of_text() -> None:
     budget: Budget[int] = Budget()
     budget.limited("a", TEXT, 60.0, now=0.0)
     run = Simulation(budget)
@@ -338,14 +338,14 @@ def test_the_end_never_waits_for_what_text_was_told() -> None:
     assert went[1] == pytest.approx(60.0)
 
 
-@pytest.mark.parametrize("told_s", [0.0, 0.2, 7.0])
-def test_a_pause_lasts_as_long_as_the_answer_asks_and_a_moment_at_least(told_s: float) -> None:
+@pytest.mark.parametrize("asked_s", [0.0, 0.2, 7.0])
+def test_a_pause_lasts_as_long_as_the_answer_asks_and_a_moment_at_least(asked_s: float) -> None:
     budget: Budget[int] = Budget()
-    budget.limited("a", TEXT, told_s, now=1.0)
+    budget.limited("a", TEXT, asked_s, now=1.0)
     budget.limited("a", TEXT, 0.0, now=1.1)
     run = Simulation(budget)
     run.want(1, want(TEXT, "a"), at=1.2)
-    assert run.run(20)[0].at == pytest.approx(max(1.0 + told_s, 1.3))
+    assert run.run(20)[0].at == pytest.approx(max(1.0 + asked_s, 1.3))
 
 
 def gone_in_a_second(budget: Budget[int], start: float) -> int:

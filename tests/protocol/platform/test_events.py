@@ -155,7 +155,7 @@ class TestEnvelope:
 
 
 class TestMessage:
-    def test_everything_the_house_acts_upon_is_there(self) -> None:
+    def test_everything_larkd_acts_upon_is_there(self) -> None:
         received = events.decode_message(v2(events.MESSAGE_RECEIVED, message()))
         assert received.message_id == "om_5ce6"
         assert (received.chat_id, received.chat_type) == ("oc_5ce6", "group")

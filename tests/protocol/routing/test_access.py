@@ -151,18 +151,18 @@ def test_a_stranger_group_is_given_a_code_on_a_mention_only() -> None:
     assert decide(rules, group(ANN, BOT), BOT) == PAIR_GROUP
 
 
-@pytest.mark.parametrize("account_says", [True, False])
-@pytest.mark.parametrize(("group_says", "expected"), [(True, NOT_MENTIONED), (False, PASS)])
+@pytest.mark.parametrize("account_requires", [True, False])
+@pytest.mark.parametrize(("group_requires", "expected"), [(True, NOT_MENTIONED), (False, PASS)])
 def test_a_groups_own_word_on_mentions_goes_before_the_accounts(
-    account_says: bool, group_says: bool, expected: Decision
+    account_requires: bool, group_requires: bool, expected: Decision
 ) -> None:
     rules = policy(
         group_policy="open",
-        require_mention=account_says,
-        groups={GROUP: GroupRule(require_mention=group_says)},
+        require_mention=account_requires,
+        groups={GROUP: GroupRule(require_mention=group_requires)},
     )
     assert decide(rules, group(ANN), BOT) == expected
-    elsewhere = NOT_MENTIONED if account_says else PASS
+    elsewhere = NOT_MENTIONED if account_requires else PASS
     assert decide(rules, group(ANN, chat=OTHER), BOT) == elsewhere
 
 

@@ -193,7 +193,7 @@ class Model:
 
 FIRST: tuple[tuple[str, Role], ...] = (("a", "dispatcher"), ("b", "session"), ("c", "session"))
 somebody_is_live = precondition(lambda self: self.model.live)
-the_house_is_full = precondition(lambda self: len(self.model.live) > 2)
+every_session_is_live = precondition(lambda self: len(self.model.live) > 2)
 """Or the roster would be empty most of the time."""
 
 
@@ -232,7 +232,7 @@ class LeaseAgainstModel(RuleBasedStateMachine):
         assert replaced is older
         self.model.register(name, role, metadata)
 
-    @the_house_is_full
+    @every_session_is_live
     @rule(who=WHO, stored=st.sampled_from((True, True, False)))
     def disconnect(self, who: int, stored: bool) -> None:
         """When the journal fails, the roster moves on all the same."""
@@ -255,7 +255,7 @@ class LeaseAgainstModel(RuleBasedStateMachine):
         self.register(name, role, {})
         assert lease.disconnect(self.state, older) == (self.state, None)
 
-    @the_house_is_full
+    @every_session_is_live
     @rule()
     def restart(self) -> None:
         self.state = State(lease=self.state.lease)

@@ -89,7 +89,7 @@ def test_what_a_session_stated_is_quoted() -> None:
     assert "<at" not in line
 
 
-def test_nobody_is_said_to_be_there() -> None:
+def test_nobody_is_shown_there() -> None:
     assert roster.listing([], None) == in_chat.NO_SESSIONS
 
 

@@ -195,11 +195,11 @@ def recognise(client: lark.Client) -> str:
         .config(config.engine_type("16k_auto").build())
         .build()
     )
-    heard = client.speech_to_text.v1.speech.file_recognize(
+    recognised = client.speech_to_text.v1.speech.file_recognize(
         FileRecognizeSpeechRequest.builder().request_body(body).build()
     )
-    assert heard.success(), heard.msg
-    return str(heard.data.recognition_text)
+    assert recognised.success(), recognised.msg
+    return str(recognised.data.recognition_text)
 
 
 def main() -> None:
