@@ -87,8 +87,15 @@ def choice_card(option: Option, asked: Asked) -> str:
         about.append(line)
     elements = [_markdown("title", choosing.current(option, asked.kind, in_card))]
     if any(about):
-        lines = "\n".join(filter(None, about))
-        elements.append(_markdown("about", Text(lines, lines)) | {"text_size": "notation"})
+        lines = "\n".join(filter(None, about))  # the agent's words, alike in every language
+        elements.append(
+            {
+                "tag": "markdown",
+                "element_id": "about",
+                "content": lines,
+                "text_size": "notation",
+            }
+        )
     elements += buttons
     left = len(option.choices) - len(buttons)
     if left:

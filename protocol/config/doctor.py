@@ -64,7 +64,7 @@ def _versions(status: Mapping[str, Any], version: str) -> Finding:
     if daemon != version:
         return warn(
             "versions",
-            f"the daemon is {daemon}, this larkd is {version}",
+            f"the daemon is {daemon or '?'}, this larkd is {version}",
             "restart the daemon, so that it runs what is installed",
         )
     others = [
@@ -112,7 +112,9 @@ def _queue(queue: Mapping[str, Any]) -> Iterator[Finding]:
     pending, oldest = queue.get("pending"), queue.get("oldest_pending_ms")
     if queue.get("error") or not isinstance(pending, int):
         yield fail(
-            "queue", f"unknown: {queue.get('error')}", "look into larkd.log for journal.failed"
+            "queue",
+            f"unknown: {queue.get('error') or 'not in the status'}",
+            "look into larkd.log for journal.failed",
         )
         return
     if isinstance(oldest, int) and oldest > OLDEST_EXPECTED_MS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import shutil
 import ssl
@@ -16,8 +15,6 @@ from urllib.parse import quote
 import pytest
 import trio
 import trio_websocket as ws
-from hypothesis import given
-from hypothesis import strategies as st
 
 from actors.feishu.clock import clock_skew_s
 from actors.feishu.dial import dial_tcp
@@ -25,7 +22,6 @@ from actors.feishu.http import Platform
 from actors.feishu.socket import Socket, SocketEnd, SocketLimits, run_socket
 from actors.feishu.tls import tls_context
 from actors.messages import gateway
-from protocol.platform.http_proxy import HttpProxy, ProxyUnusableError, proxy_for
 from protocol.platform.outcomes import ClientConfig, EndpointFound, NoAnswer
 from tests.kit.daemon import open_platform
 from tests.kit.scripted_platform import ScriptedPlatform
@@ -258,56 +254,3 @@ async def test_what_a_proxy_may_answer_instead(
         with trio.fail_after(5), pytest.raises(OSError, match=reason):
             await dial_tcp("feishu.test", 443, tls=True)
         nursery.cancel_scope.cancel()
-
-
-# ── which proxy ─────────────────────────────────────────────────────────────
-
-PROXY = "http://proxy.example:3128"
-
-
-@pytest.mark.parametrize(
-    ("environ", "scheme", "host", "through"),
-    [
-        ({"HTTPS_PROXY": PROXY}, "https", "open.feishu.cn", True),
-        ({"https_proxy": PROXY}, "https", "open.feishu.cn", True),
-        ({"HTTP_PROXY": PROXY}, "https", "open.feishu.cn", False),
-        ({"ALL_PROXY": PROXY}, "https", "open.feishu.cn", True),
-        ({"HTTPS_PROXY": "", "ALL_PROXY": PROXY}, "https", "open.feishu.cn", True),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "*"}, "https", "open.feishu.cn", False),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "feishu.cn"}, "https", "open.feishu.cn", False),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": " .feishu.cn"}, "https", "open.feishu.cn", False),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "*.feishu.cn"}, "https", "open.feishu.cn", False),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "eishu.cn"}, "https", "open.feishu.cn", True),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "feishu.cn:443"}, "https", "open.feishu.cn", False),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "feishu.cn:80"}, "https", "open.feishu.cn", True),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "10.0.0.0/8"}, "https", "10.1.2.3", False),
-        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "10.0.0.0/8,"}, "https", "11.1.2.3", True),
-        ({"HTTPS_PROXY": PROXY}, "https", "127.0.0.1", False),
-        ({"HTTPS_PROXY": PROXY}, "https", "localhost", False),
-        ({"HTTPS_PROXY": PROXY}, "https", "::1", False),
-        ({"HTTPS_PROXY": PROXY}, "https", "127.evil.example", True),
-    ],
-)
-def test_the_environment_decides(
-    environ: dict[str, str], scheme: str, host: str, through: bool
-) -> None:
-    found = proxy_for(environ, scheme, host, 443)  # type: ignore[arg-type]
-    assert (found == HttpProxy(tls=False, host="proxy.example", port=3128)) is through
-    assert (found is None) is not through
-
-
-def test_a_proxys_address_is_taken_apart() -> None:
-    environ = {"ALL_PROXY": "https://a%40b:p%3Aw@[2001:db8::1]"}
-    found = proxy_for(environ, "https", "open.feishu.cn", 443)
-    assert found is not None
-    assert (found.tls, found.host, found.port) == (True, "2001:db8::1", 443)
-    assert found.authorization == "Basic YUBiOnA6dw=="
-    assert "p:w" not in repr(found)
-    assert found.url == "https://[2001:db8::1]:443"
-
-
-@given(st.text(max_size=30), st.text(max_size=30))
-def test_any_environment_names_a_proxy_none_or_what_is_wrong(value: str, excepted: str) -> None:
-    environ = {"https_proxy": value, "no_proxy": excepted}
-    with contextlib.suppress(ProxyUnusableError):
-        proxy_for(environ, "https", "open.feishu.cn", 443)

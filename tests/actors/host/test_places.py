@@ -14,7 +14,6 @@ import msgspec
 import pytest
 
 from actors.host import config_file, state_dir, tokens
-from protocol.config import places
 from protocol.config.places import DaemonInfo, StateDir
 from protocol.config.settings import ConfigurationError
 from protocol.wire.auth import proof
@@ -38,37 +37,6 @@ def mode(path: Path) -> int:
 def the_problem(caught: pytest.ExceptionInfo[ConfigurationError]) -> str:
     (problem,) = caught.value.problems
     return problem
-
-
-# ── names ───────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    ("explicit", "env", "expected"),
-    [
-        ("/a", {"LARKD_STATE_DIR": "/b", "XDG_STATE_HOME": "/c"}, "/a"),
-        (None, {"LARKD_STATE_DIR": "/b", "XDG_STATE_HOME": "/c"}, "/b"),
-        (None, {"LARKD_STATE_DIR": "", "XDG_STATE_HOME": "/c"}, "/c/larkd"),
-        (None, {"XDG_STATE_HOME": "relative"}, "/home/ann/.local/state/larkd"),
-        (None, {}, "/home/ann/.local/state/larkd"),
-    ],
-)
-def test_the_state_directory(explicit: str | None, env: dict[str, str], expected: str) -> None:
-    named = None if explicit is None else Path(explicit)
-    assert places.state_dir(named, env, HOME).root == Path(expected)
-
-
-def test_the_names_in_it_are_the_contracts() -> None:
-    found = StateDir(Path("/s"))
-    assert found.database == Path("/s/larkd.db")
-    assert found.daemon_json == Path("/s/daemon.json")
-    assert found.attachments == Path("/s/attachments")
-    assert found.log == Path("/s/larkd.log")
-    assert [found.token(role) for role in ROLES] == [
-        Path("/s/tokens/dispatcher.token"),
-        Path("/s/tokens/session.token"),
-        Path("/s/tokens/observer.token"),
-    ]
 
 
 # ── the configuration file ──────────────────────────────────────────────────

@@ -18,9 +18,14 @@ from protocol.platform.registration import (
     Begun,
     Denied,
     Pending,
+    begin_form,
+    grant_link,
+    lark_link,
     link_to_show,
+    poll_form,
     read_begun,
     read_poll,
+    supports_us,
 )
 
 LINK = "https://open.feishu.cn/page/launcher?user_code=AB-CD"
@@ -118,3 +123,29 @@ def test_any_answer_is_read(answer: dict[str, Any]) -> None:
     assert isinstance(read_poll(answer), Approved | Pending | AskLark | Denied)
     begun = read_begun(answer)
     assert begun is None or 0 < begun.interval_s <= 60
+
+
+def test_what_is_asked_of_the_accounts_host() -> None:
+    assert begin_form() == {
+        "action": "begin",
+        "archetype": "PersonalAgent",
+        "auth_method": "client_secret",
+        "request_user_info": "open_id",
+    }
+    assert poll_form("dev") == {"action": "poll", "device_code": "dev"}
+
+
+@pytest.mark.parametrize(
+    ("methods", "supported"),
+    [(["client_secret", "x"], True), (["x"], False), ("client_secret", False), (None, False)],
+)
+def test_a_host_that_makes_apps_otherwise_is_known(methods: object, supported: bool) -> None:
+    assert supports_us({"supported_auth_methods": methods}) is supported
+
+
+def test_the_links_that_people_open() -> None:
+    begun = Begun(device_code="d", user_code="AB&CD", link=LINK, interval_s=5.0, expires_s=600.0)
+    assert lark_link(begun) == "https://open.larksuite.com/page/cli?user_code=AB%26CD&from=cli"
+    assert grant_link("https://open.feishu.cn", "cli_1", ["a:b", "c"]) == (
+        "https://open.feishu.cn/app/cli_1/auth?q=a:b,c&op_from=openapi&token_type=tenant"
+    )

@@ -19,7 +19,9 @@ from protocol.routing.access import (
     NeedsPairing,
     Policy,
     Undecided,
+    admitted_in,
     decide,
+    is_stranger,
 )
 
 BOT = OpenId("ou_bot")
@@ -208,3 +210,37 @@ def test_a_decision_held_is_only_held_until_the_id_is_known() -> None:
         decision = decide(rules, chat, BOT)
         assert isinstance(decision, get_args(Decision))
         assert not isinstance(decision, Undecided)
+
+
+# ── presses, and strangers ──────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("fields", "kinds"),
+    [
+        ({"dm_policy": "disabled", "group_policy": "block"}, set()),
+        ({"dm_policy": "allowlist", "group_policy": "block"}, {"p2p"}),
+        ({"dm_policy": "disabled", "group_policy": "open"}, {"group"}),
+        ({"dm_policy": "open", "group_policy": "open"}, {"p2p", "group"}),
+    ],
+)
+def test_where_somebody_who_presses_would_be_let_in(
+    fields: dict[str, str], kinds: set[str]
+) -> None:
+    assert admitted_in(policy(**fields), ANN, GROUP) == kinds
+
+
+@pytest.mark.parametrize(
+    ("fields", "who", "chat_type", "stranger"),
+    [
+        ({"dm_policy": "open"}, "ou_new", "p2p", True),
+        ({"dm_policy": "open"}, "ou_new", "group", False),
+        ({"dm_policy": "open"}, ANN, "p2p", False),
+        ({"dm_policy": "open", "admins": frozenset({"ou_new"})}, "ou_new", "p2p", False),
+        ({"dm_policy": "pairing"}, "ou_new", "p2p", False),
+    ],
+)
+def test_a_stranger_is_let_in_only_as_everybody_is(
+    fields: dict[str, Any], who: str, chat_type: str, stranger: bool
+) -> None:
+    assert is_stranger(policy(**fields), OpenId(who), chat_type) is stranger

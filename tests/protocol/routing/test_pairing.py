@@ -176,3 +176,44 @@ def test_whatever_strangers_do_the_book_stays_small_and_codes_are_shown_twice_at
         for each in ("direct", "group"):
             assert sum(request.kind == each for request in book.requests) <= 10
         assert len({request.code for request in book.requests}) == len(book.requests)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "now_ms", "text"),
+    [
+        ("direct", "", 0, "paired ou_ann, who asked in the chat oc_direct just now"),
+        ("direct", "", -5, "paired ou_ann, who asked in the chat oc_direct just now"),
+        (
+            "direct",
+            "Ann\n",
+            60_000,
+            "paired Ann (ou_ann), who asked in the chat oc_direct 1 min ago",
+        ),
+        ("group", "", 59_999, "paired group oc_group, where ou_ann asked just now"),
+        (
+            "group",
+            "Ann",
+            1_800_000,
+            "paired group All <of us> (oc_group), where Ann (ou_ann) asked 30 min ago",
+        ),
+    ],
+)
+def test_the_operator_reads_who_was_let_in(
+    kind: PairingKind, name: str, now_ms: int, text: str
+) -> None:
+    book, request = shown(AccessBook(), kind=kind, chat=CHAT if kind == "direct" else GROUP)
+    book = pairing.named(book, request.code, name, "All <of us>" if name else "")
+    book = pairing.named(book, "XXXXXX", "nobody", "nowhere")
+    _, approved = approve(book, request.code, first=False)
+    assert approved is not None
+    assert pairing.approved_text(approved, now_ms) == text
+
+
+def test_the_operator_reads_who_became_admin_and_names_have_an_end() -> None:
+    book, request = shown(AccessBook())
+    book = pairing.named(book, request.code, "n" * 1_000, "c" * 1_000)
+    (named,) = pairing.pending(book, 0)
+    assert len(named.name) == len(named.chat_name) == pairing.NAME_CHARACTERS_MAX
+    _, approved = approve(book, request.code)
+    assert approved is not None
+    assert pairing.approved_text(approved, 0).endswith("just now, and is now an admin")

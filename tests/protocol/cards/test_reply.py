@@ -1,0 +1,31 @@
+"""Messages outside of turns."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.cards.reply import message_card, split
+
+
+def test_a_message_is_one_text_with_a_small_line_below_it() -> None:
+    text = {"tag": "markdown", "content": "**hi**"}
+    card = {"schema": "2.0", "config": {"update_multi": True}, "body": {"elements": [text]}}
+    assert json.loads(message_card("**hi**")) == card
+    footer = {"tag": "markdown", "text_size": "notation", "content": "by api"}
+    assert json.loads(message_card("**hi**", "by api"))["body"]["elements"] == [text, footer]
+
+
+def test_nothing_is_no_message() -> None:
+    assert split("") == split(" \n ") == ()
+    assert split("short") == ("short",)
+
+
+@given(st.lists(st.text(alphabet="ab ", min_size=1, max_size=30), min_size=1, max_size=3))
+def test_a_long_text_is_cut_and_whole(lines: list[str]) -> None:
+    text = "\n".join(lines * 2_000)
+    parts = split(text)
+    assert "".join("".join(parts).split()) == "".join(text.split())
+    assert all(part.strip() for part in parts)
