@@ -1,7 +1,7 @@
 # larkd in a container: not root, one volume, nothing but what running needs.
 #
 #   docker build -t larkd .
-#   docker run -v larkd:/data larkd init --domain lark
+#   docker run -it -v larkd:/data larkd init
 #   docker run -d --name larkd -v larkd:/data larkd
 #
 # /data holds config.toml, journal, tokens and log. The health check asks /livez, so the

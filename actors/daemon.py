@@ -125,7 +125,7 @@ def _sandbox_state(arguments: DaemonArguments, env: Mapping[str, str], home: Pat
     """A demo keeps out of the real daemon's directory, unless it is given one."""
     state = places.state_dir(arguments.state_dir, env, home)
     if arguments.state_dir is None and not env.get("LARKD_STATE_DIR"):
-        return StateDir(state.root.with_name(f"{state.root.name}-sandbox"))
+        return places.sandbox_of(state)
     return state
 
 

@@ -96,7 +96,7 @@ def summary(
     return lines
 
 
-def offered_service(state: StateDir, config: Path) -> list[str]:
+def offered_service(state: StateDir, config: Path, *, admitted: bool) -> list[str]:
     """Offer to keep larkd running, where that can be done from here; return what comes next."""
     installed: list[str] = []
     if sys.stdin.isatty() and sys.stdout.isatty() and service.can_be_installed():
@@ -119,7 +119,10 @@ def offered_service(state: StateDir, config: Path) -> list[str]:
         "                                    attach Claude Code",
         "  larkd acp --alias codex -- codex-acp",
         "                                    attach any agent that speaks ACP",
-        "Then write to the bot.",
+        "Then write to the bot."
+        if admitted
+        else "Then write to the bot, and approve the code it shows: "
+        + command_for(state, "pair", "approve", "CODE"),
     ]
 
 

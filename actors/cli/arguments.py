@@ -149,13 +149,15 @@ def add_handoff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         allow_abbrev=False,
     )
     add_state_dir(handoff)
-    handoff.add_argument("--json", action="store_true", help="print the answer as JSON")
+    handoff.set_defaults(json=False)
+    _add_json(handoff, "print the answer as JSON")
     actions = handoff.add_subparsers(dest="action", metavar="ACTION", required=True)
     for action, what in (
         ("grant", "let a session take the channel itself, once"),
         ("acquire", "give the channel to a session"),
     ):
         one = _action(actions, action, what)
+        _add_json(one, "print the answer as JSON")
         target = one.add_mutually_exclusive_group(required=True)
         target.add_argument(
             "session", nargs="?", metavar="SESSION", help="a live session's id or alias"
@@ -168,10 +170,21 @@ def add_handoff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
             type=_pair,
             help="what the session registered as metadata; may be given several times",
         )
-    _action(actions, "return", "give the channel back to the dispatcher")
+    back = _action(actions, "return", "give the channel back to the dispatcher")
     reclaim = _action(actions, "reclaim", "take the channel back for the dispatcher")
+    for one in (back, reclaim):
+        _add_json(one, "print the answer as JSON")
     reclaim.add_argument(
         "--chats", action="store_true", help="also end every binding of a chat to a session"
+    )
+
+
+def _add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        default=argparse.SUPPRESS,  # so that it may stand before or after an action
+        help=what,
     )
 
 

@@ -23,7 +23,7 @@ from actors.feishu.gateway import describe
 from actors.feishu.http import Platform
 from actors.feishu.inspection import Inspection, connect_once, inspect
 from actors.feishu.registration import Registrar, Unreachable
-from actors.host import config_edit, config_file
+from actors.host import config_edit
 from protocol.config.places import StateDir
 from protocol.config.settings import ConfigurationError
 from protocol.platform import registration
@@ -64,7 +64,9 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
         return Output(as_json(as_map(app, found, written, problem)))
     for line in summary(app, found, written, problem):
         show.line(line)
-    return Output("\n".join(offered_service(state, written.config)))
+    return Output(
+        "\n".join(offered_service(state, written.config, admitted=app.open_id is not None))
+    )
 
 
 def _run(function: Callable[..., Awaitable[ResultT]], *args: object) -> ResultT:
@@ -86,7 +88,7 @@ def _check_before(path: Path, parsed: argparse.Namespace) -> None:
     if parsed.domain:
         checked("--domain", "domain", parsed.domain)
     if path.exists() and not parsed.force:
-        config_file.load(path)
+        config_edit.check_form(path)
     folder = next(one for one in path.parents if one.exists())
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigurationError(f"{folder} is not writable; name another file with --config")
@@ -177,7 +179,7 @@ async def _begin(registrar: Registrar) -> registration.Begun:
     try:
         return await registrar.begin()
     except Unreachable as failed:
-        raise CommandFailed(f"{failed}; look at the network and at --domain") from None
+        raise CommandFailed(f"{failed}; look at --domain, too") from None
 
 
 def _links(begun: registration.Begun, domain: str, name: str | None) -> list[str]:

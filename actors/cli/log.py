@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from actors import journal
 from actors.cli import terminal
+from actors.cli.operator import not_running
 from actors.cli.output import CommandFailed, Output, as_json
 from actors.host.log_reading import events_about
 from actors.host.state_dir import configuration_in_use
@@ -58,6 +59,8 @@ def _what_became_of(state: StateDir, message: str) -> to_journal.Explained | Non
             from actors.journal import postgres  # noqa: PLC0415  # likewise
 
             return postgres.what_became_of(target_of(cluster), message)
+    if not state.database.exists():
+        raise CommandFailed(f"no journal to look into: {not_running(state)}")
     return journal.what_became_of(state.database, message)
 
 

@@ -31,9 +31,9 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
         CommandFailed: the directory holds no configuration.
     """
     folder: Path = parsed.directory
-    found = (
-        sorted(one for one in folder.iterdir() if one.suffix in SUFFIXES) if folder.is_dir() else []
-    )
+    if not folder.is_dir():
+        raise CommandFailed(f"{folder} is no directory; name the one with the configurations")
+    found = sorted(one for one in folder.iterdir() if one.suffix in SUFFIXES)
     if not found:
         raise CommandFailed(
             f"{folder} holds no configuration; put one NAME.toml or NAME.json there for each"

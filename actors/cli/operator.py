@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeVar
 
@@ -18,6 +19,7 @@ from actors.proxies.endpoint import Endpoint, Route, connect
 from actors.proxies.errors import REMEDIES, NotTheDaemon, ProxyError, StandingBy
 from actors.proxies.settings import ProxySettings, of_environment
 from protocol import __version__
+from protocol.config import places
 from protocol.config.places import DaemonInfo, StateDir
 from protocol.errors import RemoteProtocolError
 from protocol.wire import codec, vocabulary
@@ -161,12 +163,28 @@ def _ask_cluster(settings: ProxySettings, call: wire.Tool) -> wire.ToolResult:
 def not_running(state: StateDir) -> str:
     """Nobody serves *state*: the error, with what to do about it."""
     start = command_for(state, "daemon")
+    if other := sandbox_beside(state):
+        return f"{nobody_serves(state)}; {other}, or start a daemon with: {start}"
     if not state.root.is_dir():
         return (
-            f"there is no state directory {state.root}: no larkd ever ran with it;"
-            f" name another one with --state-dir, or start one with: {start}"
+            f"{nobody_serves(state)}; name another one with --state-dir,"
+            f" or set larkd up with: {command_for(state, 'init')}, or start it with: {start}"
         )
-    return f"larkd is not running on {state.root}; start it with: {start}"
+    return f"{nobody_serves(state)}; start it with: {start}"
+
+
+def nobody_serves(state: StateDir) -> str:
+    if not state.root.is_dir():
+        return f"there is no state directory {state.root}: no larkd ever ran with it"
+    return f"larkd is not running on {state.root}"
+
+
+def sandbox_beside(state: StateDir) -> str | None:
+    """Say that the daemon of the sandbox is meant, where that one runs."""
+    sandbox = places.sandbox_of(state)
+    if read_daemon_info(sandbox) is None:
+        return None
+    return f"that of the sandbox is named by --state-dir {shlex.quote(str(sandbox.root))}"
 
 
 def not_the_daemon(info: DaemonInfo) -> str:

@@ -12,7 +12,7 @@ import signal
 import time
 from typing import Final
 
-from actors.cli.operator import not_running
+from actors.cli.operator import nobody_serves, sandbox_beside
 from actors.cli.output import CommandFailed, Output
 from actors.host import state_dir
 from actors.host.advice import command_for
@@ -31,7 +31,8 @@ def run(state: StateDir, _parsed: argparse.Namespace) -> Output:
     """
     pid = state_dir.serving_pid(state)
     if pid is None:
-        raise CommandFailed(not_running(state).partition(";")[0])
+        other = sandbox_beside(state)
+        raise CommandFailed(nobody_serves(state) + (f"; {other}" if other else ""))
     try:
         state_dir.write_private(state.stopped, b"")
         os.kill(pid, signal.SIGTERM)

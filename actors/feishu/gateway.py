@@ -320,7 +320,7 @@ def describe(outcome: Outcome) -> str:
     """Describe in a few words what came of a call, for status and log."""
     match outcome:
         case Rejected(code=code, message=message):
-            return f"{type(outcome).__name__} {code}: {message}"[:300]
+            return f"{message} (code {code})"[:300]
         case NoAnswer(reason=reason):
             return f"no answer: {reason}"[:300]
     return type(outcome).__name__

@@ -258,7 +258,10 @@ def reason_of(failed: BaseException) -> str:
         if isinstance(cause, socket.gaierror):
             return "the platform's name can't be resolved; look at DNS and the network"
         if isinstance(cause, OSError) and cause.strerror:
-            return f"can't be reached: {cause.strerror}"[:300]
+            # Libraries put words of their own around the system's.
+            number = cause.errno or 0
+            words = os.strerror(number) if number > 0 else cause.strerror
+            return f"can't be reached: {words}"[:300]
         following = None if cause is None else cause.__cause__ or cause.__context__
         if isinstance(cause, BaseExceptionGroup):
             following = cause.exceptions[0]

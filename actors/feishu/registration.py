@@ -8,7 +8,7 @@ import httpx
 import msgspec
 import trio
 
-from actors.feishu.http import proxy_to
+from actors.feishu.http import proxy_to, reason_of
 from actors.feishu.tls import tls_context
 from protocol.platform import registration
 from protocol.platform.http_proxy import ProxyUnusableError
@@ -82,9 +82,10 @@ class Registrar:
                             raise Unreachable(f"{url} answered far too much")
         except trio.TooSlowError:
             raise Unreachable(f"{url} did not answer in {CALL_WITHIN_S:g} s") from None
-        except (httpx.HTTPError, OSError, ProxyUnusableError) as failed:
-            reason = str(failed) or type(failed).__name__
-            raise Unreachable(f"{url} can't be reached: {reason}") from None
+        except ProxyUnusableError as unusable:
+            raise Unreachable(f"{url}: {unusable}") from None
+        except (httpx.HTTPError, OSError) as failed:
+            raise Unreachable(f"{url}: {reason_of(failed)}") from None
         try:
             found: dict[str, Any] = msgspec.json.decode(content, type=dict)
         except (msgspec.DecodeError, UnicodeDecodeError):

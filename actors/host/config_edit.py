@@ -7,7 +7,7 @@ the new configuration was read and found whole.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import tomlkit
 
 from actors.host import config_file
 from actors.host.state_dir import PRIVATE_DIR, write_private
+from protocol.config import keys
+from protocol.config.checks import Problems, read_map
 from protocol.config.reading import read_settings
 from protocol.config.settings import ConfigurationError
 
@@ -59,7 +61,7 @@ def add_app(path: Path, app: NewApp, env: Mapping[str, str], *, replace: bool = 
     """
     text = path.read_text(encoding="utf-8-sig") if path.exists() and not replace else ""
     if text:
-        config_file.load(path)  # raises with the place where it is not well formed
+        check_form(path)
     document: MutableMapping[str, Any] = (
         json.loads(text or "{}") if path.suffix == ".json" else tomlkit.parse(text)
     )
@@ -86,6 +88,18 @@ def add_app(path: Path, app: NewApp, env: Mapping[str, str], *, replace: bool = 
     return Written(path, secret, account)
 
 
+def check_form(path: Path) -> None:
+    """Refuse a configuration that an app can't be added to: what is wrong with it comes first.
+
+    Raises:
+        ConfigurationError: with the place where it is not well formed, or every wrong key.
+    """
+    problems = Problems()
+    read_map(config_file.load(path), "", keys.TOP, problems)
+    if problems:
+        raise ConfigurationError(*(f"{path}: {line}" for line in problems.lines))
+
+
 def _insert(document: MutableMapping[str, Any], app: NewApp, secret: Path) -> str:
     """Put the app where the page has it; return its account's name."""
     own: dict[str, Any] = {"appId": app.app_id, "appSecret": {"file": str(secret)}}
@@ -94,6 +108,7 @@ def _insert(document: MutableMapping[str, Any], app: NewApp, secret: Path) -> st
     if app.admins:
         own |= {"admins": list(app.admins), "allowFrom": list(app.admins)}
     channels = document.get("channels")
+    _check_is_new(channels or (), app.app_id)
     if not channels:
         document["channels"] = _tables(
             [{"id": "feishu", "type": "feishu", "options": own}], document
@@ -110,6 +125,19 @@ def _insert(document: MutableMapping[str, Any], app: NewApp, secret: Path) -> st
         )
     accounts[name] = own
     return name
+
+
+def _check_is_new(channels: Iterable[Mapping[str, Any]], app_id: str) -> None:
+    """Refuse an app that has an account already; only its form was checked by then."""
+    for channel in channels:
+        options = channel.get("options", {})
+        accounts = options.get("accounts") or {"default": options}
+        for name, own in accounts.items():
+            if {**options, **own}.get("appId") == app_id:
+                raise ConfigurationError(
+                    f"{app_id} is configured already, as account {name}; change it there"
+                    " (a new configuration in its place: larkd init --force)"
+                )
 
 
 def _tables(channels: list[dict[str, Any]], document: MutableMapping[str, Any]) -> Any:

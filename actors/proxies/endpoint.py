@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 import trio
 
+from actors.host.advice import command_for
 from actors.kit.tls import TlsStream, client_context
 from actors.proxies.errors import DaemonNotRunning
 from actors.proxies.settings import ProxySettings
@@ -151,7 +152,7 @@ def _address(state: StateDir) -> tuple[str, int]:
         info = msgspec.json.decode(state.daemon_json.read_bytes(), type=DaemonInfo)
     except FileNotFoundError as missing:
         raise DaemonNotRunning(
-            f"no larkd serves {state.root}; start it with: larkd daemon --state-dir {state.root}"
+            f"no larkd serves {state.root}; start it with: {command_for(state, 'daemon')}"
         ) from missing
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as unreadable:
         raise DaemonNotRunning(

@@ -97,6 +97,11 @@ def state_dir(explicit: Path | None, env: Mapping[str, str], home: Path) -> Stat
     return StateDir(_xdg(env, "XDG_STATE_HOME", home / ".local" / "state"))
 
 
+def sandbox_of(state: StateDir) -> StateDir:
+    """Where ``larkd daemon --sandbox`` keeps its own, beside the real daemon's directory."""
+    return StateDir(state.root.with_name(f"{state.root.name}-sandbox"))
+
+
 def _xdg(env: Mapping[str, str], name: str, default: Path) -> Path:
     base = Path(env.get(name) or default)
     # The XDG specification: a relative path is invalid and is ignored.

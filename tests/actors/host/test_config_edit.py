@@ -6,6 +6,7 @@ import json
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from actors.host import config_file
@@ -75,7 +76,10 @@ def test_json_stays_json(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         (OLD.replace('"static"', '"loud"'), "channels[0].options.replyMode: is a string"),
-        (OLD.replace("cli_b000000000000000", SECOND.app_id), "is the app of account default too"),
+        (
+            OLD.replace("cli_b000000000000000", SECOND.app_id),
+            "is configured already, as account default",
+        ),
         ("a = = 1", "line 1, column 5: Invalid value"),
         ('{"a": 1}', "holds JSON"),
     ],
@@ -97,6 +101,7 @@ def test_an_account_is_not_overwritten(tmp_path: Path) -> None:
     add_app(path, FIRST, {})
     add_app(path, SECOND, {})
     before = path.read_text()
+    third = msgspec.structs.replace(SECOND, app_id="cli_c000000000000000", account=SECOND.app_id)
     with pytest.raises(ConfigurationError, match="there is an account"):
-        add_app(path, SECOND, {})
+        add_app(path, third, {})
     assert path.read_text() == before
