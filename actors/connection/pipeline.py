@@ -153,8 +153,8 @@ class Pipeline:
                 if envelope.kind == "message"
                 else "feishu.event.received",
                 event_id=envelope.event_id,
-                message_id=envelope.message_key,
-                chat_id=envelope.chat_id,
+                message=envelope.message_key,
+                chat=envelope.chat_id,
                 type=envelope.event_type,
                 duplicate=not fresh,
             )

@@ -218,6 +218,7 @@ class Taking:
             "feishu.message.refused",
             account=self._to.account,
             chat=chat_id,
+            message=source.message_id if isinstance(source, MessageReceived) else None,
             event_id=event.event_id,
             sender=source.sender_id,
             reason=reason,
