@@ -13,6 +13,7 @@ from actors.cli.operator import Unavailable, ask
 from actors.cli.output import Output
 from actors.cli.output import as_json as to_json
 from protocol.config.places import StateDir
+from protocol.ids import PlaceKey, split_place
 from protocol.routing import channel_tools
 from protocol.wire import operating, vocabulary
 
@@ -62,12 +63,16 @@ def with_progress(state: StateDir, status: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = answer.result
     listed = [_map(one) for one in status.get("sessions") or ()]
     runs_turns = {one.get("sessionId") for one in listed if _runs_turns(one)}
-    since: dict[str, int] = {}
+    turns: dict[str, Mapping[str, Any]] = {}
     for turn in found.pop("turns", ()):
         # What a channel session has not answered is no turn.
         if turn["seen_by"] == "card" or turn["session_id"] in runs_turns:
-            since.setdefault(turn["session_id"], turn["since"])
-    sessions = [{**one, "turn_since": since.get(str(one.get("sessionId")))} for one in listed]
+            turns.setdefault(turn["session_id"], turn)
+    sessions = []
+    for one in listed:
+        turn = turns.get(str(one.get("sessionId")), {})
+        at = {"account": turn.get("account"), "chat_id": turn.get("chat_id")} if turn else None
+        sessions.append({**one, "turn_since": turn.get("since"), "turn_chat": at})
     return {**status, **found, "sessions": sessions}
 
 
@@ -125,11 +130,36 @@ def _lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iterator[str
     yield f"  goes to     {target or '- (nobody; messages wait)'}"
     yield f"  epoch       {status.get('lease_epoch', '?')}"
     yield from _queue_lines(_map(status.get("queue")), now_ms)
-    for chat in status.get("waiting_chats") or ():
-        oldest = _ago(chat.get("oldest_at"), now_ms)
-        yield f"    {chat.get('chat_id')}: {chat.get('waiting')} waiting, the oldest for {oldest}"
+    waiting = [_map(chat) for chat in status.get("waiting_chats") or ()]
+    if waiting:
+        rows = [_waiting(_Names(status), chat, now_ms) for chat in waiting]
+        yield from terminal.table(rows, columns, indent=" " * 4)
     yield from _work_lines(status)
     yield from _session_lines(status, now_ms, columns)
+
+
+class _Names:
+    """What chats are called, where the platform has said it."""
+
+    def __init__(self, status: Mapping[str, Any]) -> None:
+        self._known = _map(status.get("chat_names"))
+
+    def of(self, account: object, chat_id: object, topic: str | None = None) -> tuple[str, str]:
+        """Return what to call a chat, and its id where that is something else."""
+        name = _map(self._known.get(str(account))).get(str(chat_id))
+        suffix = f" #{topic}" if topic else ""
+        return (f"{name or chat_id}{suffix}", str(chat_id) if name else "")
+
+
+def _waiting(names: _Names, chat: Mapping[str, Any], now_ms: int) -> tuple[str, str, str]:
+    shown, chat_id = names.of(chat.get("account"), chat.get("chat_id"))
+    oldest = _ago(chat.get("oldest_at"), now_ms)
+    return f"{shown}:", f"{chat.get('waiting')} waiting, the oldest for {oldest}", chat_id
+
+
+def _bound(names: _Names, place: str, session: str) -> tuple[str, str, str]:
+    shown, chat_id = names.of(*split_place(PlaceKey(place)))
+    return shown, f"→ {session}", chat_id
 
 
 def _cluster_lines(daemon: Mapping[str, Any], standbys: object) -> Iterator[str]:
@@ -189,12 +219,13 @@ def _session_lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iter
     if not sessions:
         yield "sessions      none"
         return
+    names = _Names(status)
     rows = [("ALIAS", "ROLE", "DOES", "UP", "SESSION", "PID", "WHERE")]
     rows += [
         (
             str(session.get("alias", "")),
             str(session.get("role", "")),
-            _does(session, now_ms),
+            _does(session, names, now_ms),
             _ago(session.get("connected_at"), now_ms),
             str(session.get("sessionId", "")),
             str(session.get("pid", "")),
@@ -213,15 +244,18 @@ def _session_lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iter
     bindings = _map(status.get("bindings"))
     if bindings:
         yield "chats bound to a session"
-        yield from (f"  {chat} → {session}" for chat, session in bindings.items())
+        bound = [_bound(names, str(place), str(to)) for place, to in bindings.items()]
+        yield from terminal.table(bound, columns)
 
 
-def _does(session: Mapping[str, Any], now_ms: int) -> str:
-    """What the session is at, in a word or two."""
+def _does(session: Mapping[str, Any], names: _Names, now_ms: int) -> str:
+    """What the session is at, in a few words."""
     if session.get("unresponsive"):
         return "does not stop"
     if isinstance(session.get("turn_since"), int):
-        return f"a turn, {_ago(session['turn_since'], now_ms)}"
+        at = _map(session.get("turn_chat"))
+        chat = f": {names.of(at.get('account'), at['chat_id'])[0]}" if at.get("chat_id") else ""
+        return f"a turn, {_ago(session['turn_since'], now_ms)}{chat}"
     if session.get("waiting"):
         return f"{session['waiting']} waiting"
     return "idle" if _runs_turns(session) else "channel"

@@ -25,6 +25,7 @@ AGAIN_AFTER_S: Final = 300.0
 """Where the platform named nothing."""
 KNOWN_MAX: Final = 1_000
 WANTED_MAX: Final = 100
+ASKED_AT_ONCE_MAX: Final = 10
 
 Chat = tuple[AccountId, ChatId]
 
@@ -50,9 +51,31 @@ class Names:
             known = self._known.get(chat)
             if known is not None and known.name:
                 found[chat] = known.name
-            if known is None or known.until < trio.current_time():
+            if not self._is_fresh(chat):
                 self._want(chat)
         return found
+
+    async def within(self, chats: Iterable[Chat], within_s: float) -> dict[Chat, str]:
+        """Return the names that are known after *within_s*, asking for a few of the others.
+
+        Without :meth:`run`: who asks once waits for the answer, and what is not known then is
+        not asked for again at once.
+        """
+        wanted = list(dict.fromkeys(chats))
+        new = [one for one in wanted if not self._is_fresh(one)][:ASKED_AT_ONCE_MAX]
+        with trio.move_on_after(within_s):
+            async with trio.open_nursery() as nursery:
+                for chat in new:
+                    self._learn(chat, "")
+                    nursery.start_soon(self._find, chat)
+        return {one: known.name for one in wanted if (known := self._known.get(one)) and known.name}
+
+    async def _find(self, chat: Chat) -> None:
+        self._learn(chat, await self._ask(*chat))
+
+    def _is_fresh(self, chat: Chat) -> bool:
+        known = self._known.get(chat)
+        return known is not None and known.until >= trio.current_time()
 
     def _want(self, chat: Chat) -> None:
         if chat in self._asked:

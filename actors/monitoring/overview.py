@@ -39,13 +39,12 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 NOTHING: Final = Overview(status=None, cards=None, gateways={})
 
 
-async def look(peers: Peers, *, rows: int = 0, status: bool = True) -> Overview:
+async def look(peers: Peers, *, rows: int = 0) -> Overview:
     """Ask everybody at once.
 
     Args:
         peers: Whom to ask.
         rows: How many rows and chats to list at most; 0 counts them only.
-        status: Whether to ask ownership, too.
     """
     found: dict[str, Any] = {}
     gateways: dict[AccountId, gateway.GatewayStatistics | None] = {}
@@ -70,8 +69,7 @@ async def look(peers: Peers, *, rows: int = 0, status: bool = True) -> Overview:
         gateways[account] = found.pop(account)
 
     async with trio.open_nursery() as nursery:
-        if status:
-            nursery.start_soon(ask_status)
+        nursery.start_soon(ask_status)
         nursery.start_soon(
             ask_one, "cards", peers.journal_tx, lambda reply: journal.OpenCards(reply=reply)
         )
@@ -91,7 +89,7 @@ async def look(peers: Peers, *, rows: int = 0, status: bool = True) -> Overview:
         for name, answer in found.items()
     }
     return Overview(
-        status=answers.get("status"),
+        status=answers["status"],
         cards=answers["cards"],
         gateways=gateways,
         rows=answers["rows"],

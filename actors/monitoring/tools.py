@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
 from actors.messages import ownership
+from actors.monitoring.names import Chat, Names
 from actors.monitoring.overview import Overview, look
 from actors.monitoring.peers import Peers
+from protocol.ids import AccountId, ChatId, PlaceKey, split_place
 from protocol.wire import operating
 
 LISTED_MAX: Final = 20
 """More than anybody reads at once."""
+NAMED_WITHIN_S: Final = 1.0
+"""Whoever looks waits so long for names, once; a slow platform leaves the ids."""
 
 Tool = Callable[[Mapping[str, Any]], Awaitable[ownership.ToolDone | ownership.ToolFailed]]
 
 
 def onlookers_tools(peers: Peers) -> dict[str, Tool]:
     """Return the tools by name."""
+    known = Names(lambda: peers)
 
     async def overview(_args: Mapping[str, Any]) -> ownership.ToolDone | ownership.ToolFailed:
-        return ownership.ToolDone(result=as_map(await look(peers, rows=LISTED_MAX, status=False)))
+        seen = await look(peers, rows=LISTED_MAX)
+        names = await known.within(islice(chats_of(seen), LISTED_MAX), NAMED_WITHIN_S)
+        return ownership.ToolDone(result=as_map(seen, names))
 
     return {operating.OVERVIEW: overview}
 
 
-def as_map(seen: Overview) -> dict[str, Any]:
+def chats_of(seen: Overview) -> Iterator[Chat]:
+    """Every chat that ``larkd status`` shows; those that wait come first."""
+    for chat in seen.rows.waiting_chats if seen.rows is not None else ():
+        yield chat.account, chat.chat_id
+    for turn in turns(seen):
+        yield AccountId(turn["account"]), ChatId(turn["chat_id"])
+    for place in (seen.status or {}).get("bindings", {}):
+        account, chat_id, _ = split_place(PlaceKey(place))
+        yield account, chat_id
+
+
+def as_map(seen: Overview, names: Mapping[Chat, str]) -> dict[str, Any]:
     """Return what goes on, in snake_case; what did not answer is None. No text of a message."""
     rows = seen.rows
+    chats: dict[str, dict[str, str]] = {}
+    for (account, chat_id), name in names.items():
+        chats.setdefault(account, {})[chat_id] = name
     return {
+        "chat_names": chats,
         "turns": turns(seen),
         "cards_in_flight": None if seen.cards is None else len(seen.cards),
         "approvals_waiting": None if seen.approvals is None else len(seen.approvals),
@@ -39,6 +62,7 @@ def as_map(seen: Overview) -> dict[str, Any]:
             {
                 "account": one.account,
                 "chat_id": one.chat_id,
+                "name": names.get((one.account, one.chat_id)),
                 "waiting": one.waiting,
                 "oldest_at": one.oldest_at_ms,
             }

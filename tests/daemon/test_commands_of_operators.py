@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import sqlite3
 import stat
@@ -183,5 +184,9 @@ async def test_status_shows_what_sessions_do_and_which_chats_wait(state_dir: Pat
         (one,) = found["sessions"]
         assert isinstance(one["turn_since"], int)
         shown = await output_of(state_dir, "status")
-        assert "a turn, " in shown
-        assert f"{chat['chat_id']}: 1 waiting, the oldest for " in shown
+        assert "Alice:  1 waiting, the oldest for " in shown
+        assert (waiting["name"], one["turn_chat"]) == (
+            "Alice",
+            {"account": "default", "chat_id": chat["chat_id"]},
+        )
+        assert re.search(r"a turn, \d+s: Alice ", shown)

@@ -171,6 +171,7 @@ NOW: dict[str, Any] = {
         {"session_id": "dispatcher:1", "account": "main", "chat_id": "oc_1", "since": 3_600_000}
         | {"seen_by": "card"},
     ],
+    "chat_names": {"main": {"oc_1": "Team"}},
     "cards_in_flight": 1,
     "approvals_waiting": 2,
     "rows": {"ready": 3},
@@ -257,7 +258,7 @@ async def test_status_asks_the_daemon_as_an_observer(state: StateDir) -> None:
     (one,) = shown.pop("sessions")
     assert (one["session_id"], one["proxy_version"]) == ("dispatcher:1", "0.1.0")
     assert not [key for key in one if key != key.lower()]
-    assert one["turn_since"] == 3_600_000
+    assert (one["turn_since"], one["turn_chat"]["chat_id"]) == (3_600_000, "oc_1")
     expected = STATUS | {key: value for key, value in NOW.items() if key != "turns"}
     assert shown == {key: value for key, value in expected.items() if key != "sessions"}
 
@@ -270,7 +271,7 @@ async def test_status_shows_a_table_to_people(state: StateDir) -> None:
     assert "cards         1 in flight, 2 approvals wait for a press" in shown
     assert "budget        12 of 1000 a minute  POST /a" in shown
     assert "POST /b" not in shown
-    assert "    oc_1: 3 waiting, the oldest for " in shown
+    assert "    Team:  3 waiting, the oldest for " in shown
 
 
 def test_the_table() -> None:
@@ -291,7 +292,7 @@ def test_the_table() -> None:
         "  api    dispatcher  idle  1h 1m  dispatcher:1  77   /src/�[31mapi",
         "  api was given 2 messages over 10 minutes ago and has not answered",
         "chats bound to a session",
-        "  oc_1 → session:2",
+        "  oc_1  → session:2",
     ]
 
 

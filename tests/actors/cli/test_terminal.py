@@ -26,6 +26,11 @@ CHINESE: dict[str, Any] = {
         for number in range(3)
     ],
     "bindings": {"oc_" + "1" * 60: "session:" + "2" * 60},
+    "chat_names": {"default": {"oc_" + "1" * 60: "研发与运维协作群" * 9, "oc_2": "张三" * 30}},
+    "waiting_chats": [
+        {"account": "default", "chat_id": "oc_2", "waiting": 12, "oldest_at": 1_000},
+        {"account": "default", "chat_id": "oc_3" + "3" * 60, "waiting": 1, "oldest_at": 0},
+    ],
     "connection": {"main": {"state": "refused", "last_error": "应用密钥错误" * 40}},
 }
 
@@ -35,6 +40,8 @@ def test_no_line_of_the_status_is_wider_than_the_terminal(columns: int) -> None:
     lines = status.as_text(CHINESE, now_ms=5_000, columns=columns).splitlines()
     assert max(map(wcswidth, lines)) <= columns
     assert sum("后端" in line for line in lines) == 3, "every session has its line"
+    assert [line for line in lines if "张三" in line or "研发" in line]
+    assert columns < 80 or any("12 waiting, the oldest for 4s" in line for line in lines)
 
 
 def test_a_wide_terminal_shows_more() -> None:
