@@ -22,7 +22,7 @@ import sys
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import trio
 
@@ -34,6 +34,7 @@ from tests.kit import postgres
 from tests.kit.daemon import Platform, open_platform
 
 Fault = Literal["SIGKILL", "SIGSTOP", "cut off"]
+FAULTS: Final[tuple[Fault, ...]] = ("SIGKILL", "SIGSTOP", "cut off")
 
 WHOLE_WITHIN_S = 5.0
 PROXIES = ["boss", *(f"mate{number}" for number in range(5))]
@@ -128,10 +129,11 @@ def percentile(values: list[float], part: float) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=10, help="of each fault (10)")
+    parser.add_argument("--fault", choices=FAULTS, help="only this one (all)")
     options = parser.parse_args()
-    print(f"{os.cpu_count()} cores, {len(PROXIES)} proxies, seconds from the fault")
+    print(f"{os.cpu_count()} cores, {len(PROXIES)} proxies, seconds from the fault", flush=True)
     over = False
-    faults: tuple[Fault, ...] = ("SIGKILL", "SIGSTOP", "cut off")
+    faults: tuple[Fault, ...] = FAULTS if options.fault is None else (options.fault,)
     with postgres.running() as server, tempfile.TemporaryDirectory() as directory:
         tls = Certificates.made(Path(directory))
         for fault in faults:
@@ -142,6 +144,8 @@ def main() -> int:
                 root = Path(directory) / name
                 root.mkdir()
                 found, share = trio.run(one_fault, server, tls, root, name, fault)
+                shown = "   ".join(f"{phase} {found[phase]:.2f}" for phase in PHASES)
+                print(f"{fault:<8} {shown}   starved {share:.0%}", flush=True)
                 runs.append(found)
                 starved.append(share)
             over |= not report(fault, runs, starved)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ssl
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
 import structlog
 import trio
 
-from actors.journal.postgres import ClaimTaken, PostgresStore, Target, Watcher
+from actors.app.database import ClusterStore, boot_time
+from actors.journal.postgres import ClaimTaken, Target
 from actors.kit.mailbox import offer
 from actors.kit.tls import TlsStream
 from actors.messages import shutdown
@@ -33,19 +33,13 @@ READ_BYTES: Final = 16 * 1024
 log = structlog.get_logger()
 
 
-def boot_time() -> float:
-    """Return a clock, in seconds, that goes on while the machine sleeps."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if clock is None else time.clock_gettime(clock)
-
-
 class HoldingSettings(msgspec.Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     """Where proxies find this node, as ``tls://host:port``."""
     write_tokens: Callable[[Mapping[str, str]], None] = lambda _keys: None
     """Puts the role tokens where this node's own commands find them."""
-    client_tls: Callable[[], ssl.SSLContext] = lambda: anybody(None, None)
-    """Makes what standbys are asked with."""
+    connect: Callable[[Address], Awaitable[trio.abc.Stream]]
+    """Opens the stream on which a standby is asked."""
     now: Callable[[], float] = boot_time
 
 
@@ -55,7 +49,7 @@ class Holding:
     def __init__(
         self,
         target: Target,
-        watcher: Watcher,
+        store: ClusterStore,
         claimed: ClaimTaken,
         settings: HoldingSettings,
         *,
@@ -69,18 +63,17 @@ class Holding:
         self.by_silence = by_silence
         self.ended: Literal["lost", "moved"] | None = None
         """Why the daemon was asked to leave, where the claim is the reason."""
-        self._store = PostgresStore(target, watcher.connection, claimed, now=now)
+        self._store = store
         self._hold = Hold(target.node, claimed.sent_at)
         self._now = now
-        self._write_tokens = settings.write_tokens
-        self._client_tls = settings.client_tls
+        self._settings = settings
         self._tokens = claimed.tokens
         self._standby_seen_at = now()
         self._standby_missed_logged = False
 
     # ── what the daemon's parts ask ─────────────────────────────────────────
 
-    def open_store(self) -> PostgresStore:
+    def open_store(self) -> ClusterStore:
         return self._store
 
     def fresh(self) -> bool:
@@ -128,7 +121,7 @@ class Holding:
             self._hold.lose("another process has claimed the cluster")
         if standing.keys is not None and standing.keys_of != self._tokens:
             self._tokens = standing.keys_of
-            self._write_tokens(standing.keys)
+            self._settings.write_tokens(standing.keys)
             log.info("cluster.tokens_changed", cluster=self.cluster)
 
     # ── watching over it ────────────────────────────────────────────────────
@@ -192,7 +185,7 @@ class Holding:
 
         async def ask(addresses: tuple[str, ...]) -> None:
             for address in addresses:
-                answer = await dial_standby(address, self._client_tls)
+                answer = await dial_standby(address, self._settings.connect)
                 if answer is not None:
                     named.append(answer.node)
                     return
@@ -204,7 +197,9 @@ class Holding:
         self._hold.answered(len(known), named)
 
 
-async def dial_standby(address: str, tls: Callable[[], ssl.SSLContext]) -> wire.Refused | None:
+async def dial_standby(
+    address: str, connect: Callable[[Address], Awaitable[trio.abc.Stream]]
+) -> wire.Refused | None:
     """Return the first message of who listens there; None where nobody answers.
 
     Whether it is who it says is not verified: an answer can only make the holder leave, as
@@ -215,10 +210,7 @@ async def dial_standby(address: str, tls: Callable[[], ssl.SSLContext]) -> wire.
         return None
     with trio.move_on_after(DIAL_WITHIN_S):
         try:
-            async with await trio.open_tcp_stream(at.host, at.port) as plain:
-                stream: trio.abc.Stream = plain
-                if at.tls:
-                    stream = TlsStream(plain, tls(), server_hostname=at.host)
+            async with await connect(at) as stream:
                 reader = FrameReader()
                 while data := await stream.receive_some(READ_BYTES):
                     reader.feed(data)
@@ -231,7 +223,25 @@ async def dial_standby(address: str, tls: Callable[[], ssl.SSLContext]) -> wire.
     return None
 
 
-def anybody(cert_file: str | None, key_file: str | None) -> ssl.SSLContext:
+async def connect_to_node(
+    certificate: tuple[str | None, str | None], at: Address
+) -> trio.abc.Stream:
+    """Connect to another node, whoever it is; *certificate* is our own and its key, or neither.
+
+    Raises:
+        OSError: nobody answers, or the certificate can't be used.
+    """
+    plain = await trio.open_tcp_stream(at.host, at.port)
+    if not at.tls:
+        return plain
+    try:
+        return TlsStream(plain, _anybody(*certificate), server_hostname=at.host)
+    except BaseException:
+        await trio.aclose_forcefully(plain)
+        raise
+
+
+def _anybody(cert_file: str | None, key_file: str | None) -> ssl.SSLContext:
     """Return a context that verifies nobody, with our own certificate where there is one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3

@@ -18,13 +18,14 @@ import trio
 
 from actors.app.adapters import Adapters, Listeners
 from actors.app.composition import App
-from actors.app.holding import Holding, HoldingSettings, anybody, boot_time
+from actors.app.database import ClusterWatcher, Database
+from actors.app.holding import Holding, HoldingSettings, connect_to_node
 from actors.app.listening import open_all
 from actors.host import state_dir
 from actors.host.exit_status import ExitStatus
 from actors.host.tokens import TokenFiles
 from actors.journal import JournalNewer, JournalUnavailable, JournalUnreachable
-from actors.journal.postgres import ClaimTaken, DatabaseError, Seen, Target, Watcher
+from actors.journal.postgres import ClaimTaken, DatabaseError, Seen, Target
 from actors.kit.listening import Borrowed, serve_borrowed
 from actors.kit.tls import shake_hands
 from protocol import __version__
@@ -41,6 +42,8 @@ LOG_AGAIN_S: Final = 30.0
 """How often it is logged why this node can't stand by or claim."""
 REFUSE_WITHIN_S: Final = 5.0
 RETRY_AFTER_MS: Final = 250
+RELEASE_WITHIN_S: Final = 5.0
+"""As the journal's own end."""
 
 Announce = Callable[[str, int], Awaitable[None]]
 
@@ -51,14 +54,21 @@ class Node:
     """This process as a node of its cluster."""
 
     def __init__(
-        self, settings: Settings, state: StateDir, tokens: TokenFiles, adapters: Adapters
+        self,
+        settings: Settings,
+        state: StateDir,
+        tokens: TokenFiles,
+        adapters: Adapters,
+        database: Database | None = None,
     ) -> None:
+        """*database* is PostgreSQL, reached by sockets, unless it is given."""
         cluster = settings.cluster
         assert cluster is not None, "a node has a cluster"
         self._settings = settings
         self._state = state
         self._tokens = tokens
         self._adapters = adapters
+        self._database = database or Database()
         self._addresses = cluster.advertise
         self._target = Target(
             database=cluster.database.reveal(),
@@ -69,6 +79,9 @@ class Node:
         self._started_at_ms = adapters.now_ms()
         self._logged_at: dict[str, float] = {}
         self._tokens_seen: int | None = None
+        self._asked_to_leave = False
+        self.app: App | None = None
+        """The daemon that serves now, or served last."""
 
     async def run(self, standing_by: Announce, ready: Announce) -> int:
         """Serve or stand by until asked to leave; return the exit status.
@@ -93,7 +106,7 @@ class Node:
                 holding = await self._stand_by(listeners, port, watcher, standing_by)
                 if holding is None:
                     return ExitStatus.ORDERLY
-                app = App(
+                self.app = app = App(
                     inner,
                     self._state,
                     self._tokens,
@@ -107,23 +120,20 @@ class Node:
             for listener in listeners:
                 await trio.aclose_forcefully(listener)
 
-    async def _open_first(self) -> Watcher | None:
+    async def _open_first(self) -> ClusterWatcher | None:
         """Connect for the first time: what a person has to put right ends the start."""
-
-        def opened() -> Watcher:
-            watcher = Watcher.open(self._target)
+        in_thread = self._adapters.in_thread
+        try:
+            watcher = await in_thread(self._database.open_watcher, self._target)
             try:
-                watcher.require_own_name()
+                await in_thread(watcher.require_own_name)
             except BaseException:
                 watcher.close()
                 raise
-            return watcher
-
-        try:
-            return await trio.to_thread.run_sync(opened)
-        except JournalUnreachable as away:
-            self._log("cluster.database_away", str(away))
+        except (JournalUnreachable, DatabaseError) as away:
+            self._log("cluster.database_away", " ".join(str(away).split()))
             return None
+        return watcher
 
     # ── standing by ─────────────────────────────────────────────────────────
 
@@ -131,14 +141,17 @@ class Node:
         self,
         listeners: Listeners,
         port: int,
-        watcher: Watcher | None,
+        watcher: ClusterWatcher | None,
         standing_by: Announce,
     ) -> Holding | None:
-        """Stand by until the cluster is claimed; None: asked to leave before."""
+        """Stand by until the cluster is claimed; None: asked to leave before.
+
+        A claim that is committed while the node is asked to leave is given back at once.
+        """
         holding: Holding | None = None
         with self._adapters.signals() as signals:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_at, signals, nursery.cancel_scope)
+                nursery.start_soon(self._leave_at, signals, nursery.cancel_scope)
                 for listener in listeners:
                     nursery.start_soon(serve_borrowed, listener, self._refuse, nursery)
                 self._write_daemon_info(port)
@@ -148,21 +161,27 @@ class Node:
                 await standing_by(self._settings.listen.host, port)
                 holding = await self._watch(watcher)
                 nursery.cancel_scope.cancel(reason="claimed")
+            if holding is not None and self._asked_to_leave:
+                with trio.move_on_after(RELEASE_WITHIN_S, shield=True):
+                    await self._adapters.in_thread(holding.open_store().close)
+                holding = None
         if holding is None:
             state_dir.remove_daemon_info(self._state)
         return holding
 
-    async def _watch(self, watcher: Watcher | None) -> Holding:
+    async def _watch(self, watcher: ClusterWatcher | None) -> Holding:
         """Look each :data:`LOOK_EVERY_S`; return once a claim was committed."""
         watch = Watch(self._target.node)
-        signed_in_at = boot_time() - SIGN_IN_EVERY_S
+        signed_in_at = self._database.now() - SIGN_IN_EVERY_S
         try:
             while True:
                 try:
                     if watcher is None:
-                        watcher = await self._adapters.in_thread(Watcher.open, self._target)
+                        watcher = await self._adapters.in_thread(
+                            self._database.open_watcher, self._target
+                        )
                     seen = await self._adapters.in_thread(watcher.look)
-                    now = boot_time()
+                    now = self._database.now()
                     self._seen = seen
                     watch.looked(now, _sight(seen))
                     if seen.term and seen.tokens != self._tokens_seen:
@@ -191,11 +210,13 @@ class Node:
             if watcher is not None:
                 watcher.close()
 
-    async def _claim(self, watcher: Watcher, seen: Seen, *, by_silence: bool) -> Holding | None:
+    async def _claim(
+        self, watcher: ClusterWatcher, seen: Seen, *, by_silence: bool
+    ) -> Holding | None:
         held = await self._adapters.in_thread(watcher.held_by_own_node)
         await trio.sleep(spread_s(held, self._adapters.below(1_000) / 1_000))
         claimed: ClaimTaken | None = await self._adapters.in_thread(
-            partial(watcher.claim, seen, self._addresses, now=boot_time)
+            partial(watcher.claim, seen, self._addresses, now=self._database.now)
         )
         if claimed is None:
             return None
@@ -212,15 +233,21 @@ class Node:
         certificate = (None, None) if tls is None else (tls.cert_file, tls.key_file)
         return Holding(
             self._target,
-            watcher,
+            watcher.open_store(claimed, now=self._database.now),
             claimed,
             HoldingSettings(
                 addresses=self._addresses,
                 write_tokens=self._write_tokens,
-                client_tls=partial(anybody, *certificate),
+                connect=self._database.connect or partial(connect_to_node, certificate),
+                now=self._database.now,
             ),
             by_silence=by_silence,
         )
+
+    async def _leave_at(self, signals: AsyncIterable[int], scope: trio.CancelScope) -> None:
+        async for _number in signals:
+            self._asked_to_leave = True
+            scope.cancel(reason="asked to leave")
 
     async def _refuse(self, stream: trio.abc.Stream) -> None:
         """Send where the holder is, and close. Nothing of the proxy is read."""
@@ -278,11 +305,6 @@ class Node:
 
 def _sight(seen: Seen) -> Sight:
     return Sight(mark=seen.mark, batch=seen.batch, node=seen.node, wanted=seen.wanted)
-
-
-async def _cancel_at(signals: AsyncIterable[int], scope: trio.CancelScope) -> None:
-    async for _number in signals:
-        scope.cancel(reason="asked to leave")
 
 
 async def _kept(listeners: Listeners, port: int, _host: str, _port: int) -> tuple[Listeners, int]:

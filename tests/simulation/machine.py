@@ -118,10 +118,9 @@ class Machine:
     async def run(self) -> None:
         """Run the daemon until it ends or dies."""
         self._task = trio.lowlevel.current_task()
-        self.app = App(self._settings, self._state, self._tokens, self._adapters())
         try:
             with self._scope:
-                self.exit_status = await self.app.run(self._announce)
+                self.exit_status = await self._serve()
         except BaseExceptionGroup as group:
             if not self.is_dead:
                 self.fell_over = group
@@ -133,6 +132,10 @@ class Machine:
             for wire in self.wires:
                 wire.cut()
             self.ended.set()
+
+    async def _serve(self) -> int:
+        self.app = App(self._settings, self._state, self._tokens, self._adapters())
+        return await self.app.run(self._announce)
 
     async def _announce(self, _host: str, _port: int) -> None:
         await trio.lowlevel.checkpoint()
@@ -211,7 +214,7 @@ class Machine:
             http=lambda: Transport(
                 outside.site,
                 outside.platform,
-                outside.http_fault,
+                self._http_fault,
                 lambda: self.is_dead,
                 outside.http_answered,
             ),
@@ -225,6 +228,9 @@ class Machine:
             random_bytes=outside.chance.randbytes,
             guard=self._guard,
         )
+
+    def _http_fault(self, path: str) -> Any:
+        return self._outside.http_fault(path)
 
     async def _listen(self, _host: str, _port: int) -> tuple[list[Listener], int]:
         await trio.lowlevel.checkpoint()

@@ -80,14 +80,18 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     violations: list[str]
 
 
-def simulate(plan: plans.Plan) -> Result:
-    """Run *plan* from its beginning to its end. The same plan gives the same result."""
+def simulate(plan: plans.Plan, make: Callable[..., Run] | None = None) -> Result:
+    """Run *plan* from its beginning to its end. The same plan gives the same result.
+
+    *make* makes the world of it, :class:`Run` unless it is given.
+    """
+    make = make or Run
     steps = Steps()
     gc.collect()
     gc.disable()  # a fifth of a run; what one leaves is collected before the next
     root = tempfile.mkdtemp(prefix="larkd-sim-", dir=_memory_disk())
     try:
-        run = Run(plan, steps, Path(root) / "state")
+        run = make(plan, steps, Path(root) / "state")
         with run.logging(), seeded_scheduler(plan.seed):
             trio.run(run.main, clock=MockClock(autojump_threshold=0), instruments=[steps])
         return Result(log=run.log, violations=run.broken)
@@ -102,6 +106,8 @@ def _memory_disk() -> str | None:
 
 class Run:
     """The world of one run; what the daemon's processes and the sessions need of it."""
+
+    may_go_on = MAY_GO_ON
 
     def __init__(self, plan: plans.Plan, steps: Steps, state_dir: Path) -> None:
         self.seed = plan.seed
@@ -203,7 +209,7 @@ class Run:
         self.note(f"  [{level}] {event}", **fields)
         self.watch.logged(event, entry)
         if event in CRASHES and isinstance(crash, BaseException):
-            for leaf in _leaves(crash):
+            for leaf in leaves_of(crash):
                 self.note(f"     {type(leaf).__name__}: {leaf}")
             if self._machine is not None and not self._machine.is_dead:
                 self._judge_crash(str(entry.get("actor", event)), crash)
@@ -214,7 +220,7 @@ class Run:
     def _judge_crash(self, actor: str, crash: BaseException) -> None:
         """A crash that is none of ours, and no consequence of one, is a finding."""
         if trio.current_time() > self._crashing_until:
-            kinds = sorted({f"{type(leaf).__name__}: {leaf}" for leaf in _leaves(crash)})
+            kinds = sorted({f"{type(leaf).__name__}: {leaf}" for leaf in leaves_of(crash)})
             self.unexpected.append(f"{actor} crashed by itself: {'; '.join(kinds)}")
 
     # ── what the daemon's processes are given ───────────────────────────────
@@ -266,7 +272,7 @@ class Run:
         try:
             await self._sandbox.accept(end)
         except* Exception as group:  # noqa: BLE001  # it was cut; the platform goes on
-            self.note("long connection over", why=type(_leaves(group)[0]).__name__)
+            self.note("long connection over", why=type(leaves_of(group)[0]).__name__)
 
     async def run_agent(self, command: list[str], take: Callable[[bytes], None]) -> int:
         """Attach what was started as a session that behaves, until the daemon ends it."""
@@ -288,13 +294,16 @@ class Run:
 
     # ── the run ─────────────────────────────────────────────────────────────
 
-    async def main(self) -> None:
-        settings = PlatformSettings(
+    def platform_settings(self) -> PlatformSettings:
+        return PlatformSettings(
             reconnect_interval_s=1,
             reconnect_nonce_s=0,
             enforce_limits=False,
             more_apps=(SECOND_APP,) if self._two_accounts else (),
         )
+
+    async def main(self) -> None:
+        settings = self.platform_settings()
         clock = Clock(wall_ns=lambda: now_ms() * 1_000_000)
         async with open_sandbox(settings, clock=clock, rng=random.Random(self.seed)) as sandbox:
             self._sandbox = sandbox
@@ -307,16 +316,18 @@ class Run:
                 async with httpx.AsyncClient(
                     transport=transport, base_url=BASE_URL, headers=token
                 ) as self._http:
-                    self._chats = {
-                        "Alice": await self._chat("p2p", "Alice"),
-                        "Bob": await self._chat(
-                            "p2p", "Bob", SECOND_APP[0] if self._two_accounts else None
-                        ),
-                        "Team": await self._chat("group", "Team"),
-                    }
+                    self._chats = await self._open_chats()
                     self._prepare()
                     await self._act()
                 platform.cancel_scope.cancel()
+
+    async def _open_chats(self) -> dict[str, Map]:
+        """Return the chats that people write in, by the names the plan has for them."""
+        return {
+            "Alice": await self._chat("p2p", "Alice"),
+            "Bob": await self._chat("p2p", "Bob", SECOND_APP[0] if self._two_accounts else None),
+            "Team": await self._chat("group", "Team"),
+        }
 
     def _prepare(self) -> None:
         host_state.create(self._state)
@@ -351,13 +362,15 @@ class Run:
             if isinstance(action, plans.Crowd)
             for number in range(action.sessions)
         ]
-        if not crowd:
-            return
+        if crowd:
+            self._bind([(f"oc_silent_{name}", name) for name in crowd])
+
+    def _bind(self, bound: list[tuple[str, str]]) -> None:
+        """Bind each chat to its session, and let the session come."""
         SqliteStore.open(self._state.database).close()
         with closing(sqlite3.connect(self._state.database)) as db, db:
-            bound = [(f"oc_silent_{name}", name) for name in crowd]
             db.executemany("INSERT OR IGNORE INTO binding VALUES (?, ?)", bound)
-        self._wanted |= {*crowd}
+        self._wanted |= {session for _chat, session in bound}
 
     async def _act(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -431,7 +444,7 @@ class Run:
             self.note("the daemon has ended", status=machine.exit_status)
             self._judge_end(machine)
             if machine.fell_over is not None:
-                leaves = _leaves(machine.fell_over)
+                leaves = leaves_of(machine.fell_over)
                 if not all(isinstance(one, SimulatedCrash) for one in leaves):
                     names = sorted({f"{type(one).__name__}: {one}" for one in leaves})
                     self.broken.append(f"the daemon fell over: {'; '.join(names)}")
@@ -688,7 +701,7 @@ class Run:
         await self._stop()
         await self._serving.wait()
         await trio.sleep(REPAIRED_WITHIN_S)
-        if more := sorted(tasks - self._machine.tasks() - MAY_GO_ON):
+        if more := sorted(tasks - self._machine.tasks() - self.may_go_on):
             self._break(f"tasks at rest that a fresh process has none of: {', '.join(more)}")
         self._down_s = NEVER_S
         await self._stop()
@@ -745,7 +758,7 @@ class Run:
                 await boss.tool("feishu_channel_reclaim")
 
 
-def _leaves(error: BaseException) -> list[BaseException]:
+def leaves_of(error: BaseException) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
-        return [leaf for one in error.exceptions for leaf in _leaves(one)]
+        return [leaf for one in error.exceptions for leaf in leaves_of(one)]
     return [error]

@@ -10,7 +10,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 import psycopg
@@ -78,7 +78,7 @@ class Watcher:
         self.connection = connection
 
     @classmethod
-    def open(cls, target: Target) -> Watcher:
+    def open(cls, target: Target) -> Self:
         """Connect, and make the tables of claims and this cluster's row where missing.
 
         Raises:

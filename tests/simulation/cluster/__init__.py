@@ -1,0 +1,1 @@
+"""Two nodes of a cluster in one simulated world, under its clock."""

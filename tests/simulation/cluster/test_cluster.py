@@ -1,0 +1,91 @@
+"""Clusters under the virtual clock: never two that write, no message lost, no card live."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from protocol.routing import claim
+from tests.kit.daemon import environment
+from tests.kit.sizes import NIGHTLY
+from tests.simulation.cluster.crowded import CrowdedRun, make_crowded_plan
+from tests.simulation.cluster.plan import make_cluster_plan
+from tests.simulation.cluster.world import ClusterRun
+from tests.simulation.machine import Steps
+from tests.simulation.plan import Attach, Die, Plan, Write
+from tests.simulation.run import Run, simulate
+
+SEEDS = 2_000 if NIGHTLY else 6
+PARTS = 20 if NIGHTLY else 1
+TURNS = 100 if NIGHTLY else 10
+
+
+def simulation(*arguments: str) -> tuple[int, str]:
+    """Run the command line in a process of its own, as a failing seed is run again."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.simulation.cluster", *arguments],
+        capture_output=True,
+        env=environment(),
+        check=False,
+    )
+    assert not done.stderr, done.stderr.decode()
+    return done.returncode, done.stdout.decode()
+
+
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_seed_breaks_a_promise(part: int) -> None:
+    count = SEEDS // PARTS
+    status, shown = simulation("--seeds", str(count), "--first", str(part * count + 1))
+    assert status == 0, shown
+
+
+def test_a_holder_that_stays_fresh_for_too_long_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its calls after another has claimed are what every run looks for."""
+    monkeypatch.setattr(claim, "FRESH_S", 6.0)
+    broken = simulate(make_cluster_plan(4), ClusterRun).violations
+    assert any("after b had claimed" in text for text in broken), broken
+
+
+class _AskedInTheMoment(ClusterRun):
+    """The second node is asked to leave in the moment its claim is committed."""
+
+    def _claimed(self, before: object) -> None:
+        super()._claimed(before)  # type: ignore[arg-type]  # it is passed on
+        if len(self.server.claims) == 2:
+            name = self.server.claims[-1][1]
+            self.note("asked to leave", node=name)
+            self._nodes[name].terminate()
+
+
+def test_a_claim_that_is_committed_while_the_node_is_asked_to_leave_is_given_back() -> None:
+    actions = (
+        Attach(at=0.0, session="boss"),
+        Write(at=1.0, chat="Alice", text="prompt"),
+        Die(at=5.0, steps=0, down_s=2.0),
+    )
+    plan = Plan(seed=1, actions=actions)
+    result = simulate(plan, _AskedInTheMoment)
+    assert result.violations == []
+    asked = next(n for n, line in enumerate(result.log) if "asked to leave" in line)
+    after = " ".join(result.log[asked:])
+    assert after.index("the node has ended") < after.index("daemon.ready"), "it did not serve"
+    assert "by_silence=False" in after, "nobody had to wait for its silence"
+
+
+@pytest.mark.timeout(3_600)
+def test_as_many_turns_as_there_are_at_the_fault_meet_no_rate_limit() -> None:
+    worlds: list[CrowdedRun] = []
+
+    def make(plan: Plan, steps: Steps, state_dir: Path) -> Run:
+        worlds.append(CrowdedRun(plan, steps, state_dir))
+        return worlds[-1]
+
+    result = simulate(make_crowded_plan(TURNS), make)
+    assert result.violations == []
+    assert worlds[0].streaming_at_death == TURNS, "turns were in flight"
