@@ -31,9 +31,8 @@ from bench.journal import (
     asked,
 )
 from tests.actors.journal.stores import on_postgres
-from tests.cluster.driver import starved_so_far_s
-from tests.cluster.promises import STARVED_MAX
 from tests.kit import postgres
+from tests.kit.starvation import STARVED_MAX, starved_so_far_s
 
 PER_SECOND: Final = 500
 PACED_S: Final = 10.0

@@ -26,12 +26,11 @@ from typing import Final, Literal
 
 import trio
 
-from tests.cluster.driver import starved_so_far_s
 from tests.cluster.machines import Machine, open_machine
 from tests.cluster.nodes import Attached, Certificates, Fleet, echoing
-from tests.cluster.promises import STARVED_MAX
 from tests.kit import postgres
 from tests.kit.daemon import Platform, open_platform
+from tests.kit.starvation import STARVED_MAX, starved_so_far_s
 
 Fault = Literal["SIGKILL", "SIGSTOP", "cut off"]
 FAULTS: Final[tuple[Fault, ...]] = ("SIGKILL", "SIGSTOP", "cut off")

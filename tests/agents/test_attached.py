@@ -185,7 +185,7 @@ async def test_stop_ends_a_long_answer_and_the_next_prompt_is_served(
         await it.chat.send("slow 300")
         await it.platform.wait_cards(1, "word-5", within_s=ANSWERED_WITHIN_S)
         await it.chat.send("stop")
-        await it.platform.wait_cards(1, "word-5", "🛑 Stopped · ", within_s=10)
+        await it.platform.wait_cards(1, "word-5", "🛑 Stopped · ", within_s=60)
         await it.chat.send("text after the stop")
         await it.answered("You wrote: after the stop", "Done · ")
 
@@ -224,7 +224,7 @@ async def test_the_conversation_goes_on_after_the_daemon_was_killed_in_a_turn(
         await it.platform.wait_cards(1, "word-40", within_s=ANSWERED_WITHIN_S)
         await kill_daemon(it.state_dir)
         async with open_daemon(it.platform, it.state_dir, **it.options):
-            await it.platform.wait_cards(1, "word-5", "Interrupted by a restart.", within_s=20)
+            await it.platform.wait_cards(1, "word-5", "Interrupted by a restart.", within_s=60)
             await it.chat.send("recall")
             cut_short = "; slow 300" if agent.keeps_unanswered else ""
             await it.answered(f"You asked: text remember me{cut_short}", "Done · ")
@@ -307,7 +307,7 @@ def processes(work: Path) -> list[int]:
 async def kill_daemon(state_dir: Path) -> None:
     pid = json.loads((state_dir / "daemon.json").read_text())["pid"]
     os.kill(pid, signal.SIGKILL)
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while Path(f"/proc/{pid}/stat").exists() and "Z" not in stat(pid):
             await trio.sleep(0.02)
 

@@ -13,7 +13,8 @@ import trio
 
 from tests.cluster.driver import Plan, Run, drive
 from tests.cluster.nodes import Certificates
-from tests.cluster.promises import STARVED_MAX, violations
+from tests.cluster.promises import violations
+from tests.kit.starvation import STARVED_MAX
 
 FAULTS = 5
 LONGEST_S = 20.0

@@ -11,7 +11,7 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ import msgspec
 import psycopg
 import trio
 
+from actors.proxies.errors import ProxyError
 from tests.cluster import audit
 from tests.cluster.machines import Machine, open_machine
 from tests.cluster.nodes import Certificates, Fleet
@@ -26,14 +27,18 @@ from tests.cluster.sessions import Given, Session, is_served
 from tests.faults.history import Accepted, Leased, Refused, Seen, Sent, Started, Stored
 from tests.kit import postgres
 from tests.kit.daemon import Platform, open_platform
+from tests.kit.starvation import starved_so_far_s
 
 Map = dict[str, Any]
 
 SESSIONS: Final = ("boss", "deputy", "mate1", "mate2", "mate3", "mate4")
 PLATFORM_SCALE: Final = 5.0
 """Platform seconds in one of ours: an event that was not acked comes again after 3.6 s."""
-SERVED_WITHIN_S: Final = 40.0
-REST_WITHIN_S: Final = 60.0
+SERVED_WITHIN_S: Final = 120.0
+"""Against hanging; what is promised is judged where the machine was not starved."""
+REST_WITHIN_S: Final = 300.0
+"""Also against hanging: a starved machine needs some seconds for each message."""
+MESSAGES_MIN: Final = 15
 DRIFT: Final = 0.01
 KINDS: Final = (
     "kill",
@@ -210,7 +215,7 @@ class Driver:
     # ── what people do ──────────────────────────────────────────────────────
 
     async def _write(self) -> None:
-        while not self.calm:
+        while not self.calm or self._numbers < MESSAGES_MIN:
             await self.send()
             if self.chance.random() < 0.3:
                 await self._note_accepted()
@@ -395,13 +400,11 @@ class Driver:
 
     async def _calm_down(self) -> None:
         over, starved_s = trio.current_time(), starved_so_far_s()
-        running = {card["card_id"] for card in await self.platform.cards() if card["streaming"]}
+        running = await self.platform.running_cards()
         self.calm = True
         while running and trio.current_time() < over + 10:
             await trio.sleep(0.1)
-            running &= {
-                card["card_id"] for card in await self.platform.cards() if card["streaming"]
-            }
+            running &= await self.platform.running_cards()
         self._still_running = sorted(running)
         took_s = max(trio.current_time() - over, 0.01)
         self._starved_at_end = (starved_so_far_s() - starved_s) / took_s
@@ -413,25 +416,32 @@ class Driver:
 
     async def _unrest(self) -> Any:
         """Return what still goes on, and nothing at rest."""
+        if self._numbers < MESSAGES_MIN:
+            return f"{self._numbers} messages were written"
         await self._note_accepted()
         status = await self.sessions[0].status()
         if status is None or not is_served(status):
             return "nobody serves"
         if unaccepted := self._unaccepted():
-            for event in unaccepted:  # the platform's own next push may be an hour away
-                await self.platform.post("push", repeat_event_id=event)
+            async with trio.open_nursery() as nursery:
+                for event in unaccepted:  # the platform's own next push may be an hour away
+                    nursery.start_soon(self._push_again, event)
             return f"{unaccepted} were not accepted"
         if status["effective_target_session_id"] is None:
             boss = self.sessions[0].proxy
             assert boss is not None
-            await boss.call_tool("feishu_channel_reclaim")
+            with suppress(ProxyError):  # the holder may just have been cut off
+                await boss.call_tool("feishu_channel_reclaim")
             return "nobody owns the channel"
         queue = status["queue"]
         if queue["pending"] != 0 or queue["in_flight"] != 0:
             return queue
         if not status["standbys"]:
             return "nobody stands by"
-        return [card["card_id"] for card in await self.platform.cards() if card["streaming"]]
+        return await self.platform.running_cards()
+
+    async def _push_again(self, event: str) -> None:
+        await self.platform.post("push", repeat_event_id=event)
 
     async def _written_down(self) -> Run:
         for message in (await self.platform.get("state"))["messages"]:
@@ -468,18 +478,6 @@ class Driver:
             starved_at_end=self._starved_at_end,
             whole={turn: text for one in self.sessions for turn, text in one.whole.items()},
         )
-
-
-def starved_so_far_s() -> float:
-    """Seconds in which some process of this machine waited for a processor, since its start.
-
-    Where the kernel does not count, as if it were always so: nothing is timed then.
-    """
-    try:
-        some = Path("/proc/pressure/cpu").read_text().splitlines()[0]
-    except OSError:
-        return trio.current_time()
-    return int(some.rpartition("=")[2]) / 1e6
 
 
 def _want(url: str, node: str) -> None:

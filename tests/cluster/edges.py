@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 import trio
@@ -13,6 +12,16 @@ READ_BYTES: Final = 65_536
 _REQUEST: Final = re.compile(rb"^(GET|POST|PUT|PATCH|DELETE) (/open-apis/\S+) HTTP/1\.1\r\n")
 
 Manner = Literal["pass", "stop", "reset"]
+
+
+class Looks(trio.abc.Instrument):
+    """When the loop looked for what had come, by its own clock."""
+
+    def __init__(self) -> None:
+        self._last = self.last_but_one = trio.current_time()
+
+    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002  # of the hook
+        self.last_but_one, self._last = self._last, trio.current_time()
 
 
 class Edge:
@@ -27,7 +36,8 @@ class Edge:
         self.delay_s = 0.0
         """How long each piece waits, in either direction."""
         self.calls: list[tuple[float, str]] = []
-        """When the client began which call of the platform."""
+        """When the client began which call of the platform, at the earliest."""
+        self._looks = Looks()
         self._rewrites = rewrites or {}
         self._answers = answers
         self._changed = trio.Event()
@@ -44,7 +54,11 @@ class Edge:
     async def run(self, *, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         self.port = listeners[0].socket.getsockname()[1]
-        await trio.serve_listeners(self._pass_on, listeners, task_status=task_status)
+        trio.lowlevel.add_instrument(self._looks)
+        try:
+            await trio.serve_listeners(self._pass_on, listeners, task_status=task_status)
+        finally:
+            trio.lowlevel.remove_instrument(self._looks)
 
     async def _pass_on(self, client: trio.SocketStream) -> None:
         with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
@@ -77,7 +91,8 @@ class Edge:
     ) -> None:
         while data := bytes(await source.receive_some(READ_BYTES)):
             if self._answers and is_request and (call := _REQUEST.match(data)):
-                self.calls.append((trio.current_time(), call[2].decode()))
+                # It was not there when the loop last looked, which may be long ago.
+                self.calls.append((self._looks.last_but_one, call[2].decode()))
             for before, after in self._rewrites.items():
                 data = data.replace(before, after)
             if self.delay_s:
@@ -97,17 +112,18 @@ def _reset(stream: trio.SocketStream) -> None:
         stream.socket.close()
 
 
-@asynccontextmanager
 async def open_edge(
-    to: int, rewrites: dict[bytes, bytes] | None = None, *, answers: bool = False
-) -> AsyncIterator[Edge]:
-    """A relay to a port of loopback while the block runs.
+    nursery: trio.Nursery,
+    to: int,
+    rewrites: dict[bytes, bytes] | None = None,
+    *,
+    answers: bool = False,
+) -> Edge:
+    """Relay to a port of loopback, in *nursery*.
 
     *rewrites* are made in both directions; *answers*: it is the platform's API, whose calls
     are noted.
     """
     edge = Edge(to, rewrites, answers=answers)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(edge.run)
-        yield edge
-        nursery.cancel_scope.cancel(reason="the edge is not needed any more")
+    await nursery.start(edge.run)
+    return edge

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 import trio
+from psycopg import sql
 
 from tests.cluster.nodes import Certificates, Fleet, Place, free_port
 from tests.cluster.sessions import Session
@@ -116,15 +117,11 @@ class Cluster:
         """The texts of turns whose ends were taken."""
         return [text for one in self.sessions for text in one.whole.values()]
 
-    async def running(self) -> set[str]:
-        """The cards that run."""
-        return {one["card_id"] for one in await self.platform.cards() if one["streaming"]}
-
     async def wait_quiet(self, within_s: float) -> None:
         """Wait until no card runs."""
         running: set[str] = set()
         with trio.move_on_after(within_s):
-            while running := await self.running():
+            while running := await self.platform.running_cards():
                 await trio.sleep(0.1)
         assert not running, f"{self.name}: {running} still run"
 
@@ -156,6 +153,22 @@ class Whole:
                 while self.holders()[cluster.name] != to:
                     self._want(cluster.name, to)
                     await trio.sleep(0.2)
+
+    async def wait_noted(self, cluster: Cluster, events: list[str]) -> None:
+        """Wait until each event's delivery is committed, and what its card shows noted."""
+        schema = sql.Identifier(f"larkd_{cluster.name}")
+        query = sql.SQL(
+            "SELECT (SELECT count(*) FROM {0}.inbound"
+            " WHERE event_id = ANY(%s) AND state = 'delivered'),"
+            " (SELECT count(*) FROM {0}.card WHERE text <> '')"
+        ).format(schema)
+        with trio.fail_after(60):
+            while True:
+                with psycopg.connect(self._server.url()) as database:
+                    noted = database.execute(query, (events,)).fetchone()
+                if noted is not None and min(noted) >= len(events):
+                    return
+                await trio.sleep(0.05)
 
     def _want(self, cluster: str, to: str) -> None:
         with psycopg.connect(self._server.url(), autocommit=True) as database:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -97,18 +97,17 @@ async def open_machine(
     """Relays around a machine; its process is started by :meth:`Machine.keep`."""
     sockets_port = int(urlsplit(platform.running.sockets.url).port or 0)
     tls_port = free_port()
-    async with AsyncExitStack() as stack:
-        databases = [await stack.enter_async_context(open_edge(one.port)) for one in servers]
-        sockets = await stack.enter_async_context(open_edge(sockets_port))
-        api = await stack.enter_async_context(
-            open_edge(
-                int(urlsplit(platform.base_url).port or 0),
-                # The address of long connections, in an answer whose length is told before.
-                {f"127.0.0.1:{sockets_port}".encode(): f"127.0.0.1:{sockets.port}".encode()},
-                answers=True,
-            )
+    async with trio.open_nursery() as nursery:
+        databases = [await open_edge(nursery, one.port) for one in servers]
+        sockets = await open_edge(nursery, sockets_port)
+        api = await open_edge(
+            nursery,
+            int(urlsplit(platform.base_url).port or 0),
+            # The address of long connections, in an answer whose length is told before.
+            {f"127.0.0.1:{sockets_port}".encode(): f"127.0.0.1:{sockets.port}".encode()},
+            answers=True,
         )
-        proxies = await stack.enter_async_context(open_edge(tls_port))
+        proxies = await open_edge(nursery, tls_port)
         place = Place(
             tls_port=tls_port,
             advertise=f"tls://localhost:{proxies.port}",
@@ -117,3 +116,4 @@ async def open_machine(
             variables=variables,
         )
         yield Machine(name, databases, (api, sockets), proxies, place)
+        nursery.cancel_scope.cancel(reason="the machine is not needed any more")

@@ -9,13 +9,14 @@ from tests.cluster import audit
 from tests.cluster.driver import Run
 from tests.faults import history
 from tests.faults.history import Delivered
+from tests.kit.starvation import STARVED_MAX
 
 BAND: Final = 1 << 24
 QUIET_AFTER_S: Final = 2.5
 """From a holder's cut on: it starts nothing after 1.5 s, and cuts what runs within 1 s."""
 SERVED_WITHIN_S: Final = 5.0
-STARVED_MAX: Final = 0.5
-"""Where processes waited for a processor for more of the time, nothing can be timed."""
+STARVED_LATE_S: Final = 1.0
+"""So long a starved process may wait for a processor between its look at the clock and a call."""
 
 
 def violations(run: Run) -> list[str]:
@@ -67,7 +68,7 @@ def _cards(run: Run) -> Iterator[str]:
     for card_id in run.running_10s_later if run.starved_at_end <= STARVED_MAX else ():
         yield f"card {card_id} ran 10 s after the last fault"
     for card in run.cards:
-        if card["streaming"]:
+        if card["streaming"] and card["message_id"] is not None:
             yield f"card {card['card_id']} runs at rest"
     for card_id, sequences in run.sequences.items():
         bands = [sequence // BAND for sequence in sequences]
@@ -80,16 +81,24 @@ def _calls(run: Run) -> Iterator[str]:
     for node, calls in run.calls.items():
         for at, call in calls:
             claimed = [(when, who) for when, who in run.claims if when <= at]
-            if claimed and claimed[-1][1] != node:
-                late_s = at - claimed[-1][0]
+            if not claimed or claimed[-1][1] == node:
+                continue
+            late_s = at - claimed[-1][0]
+            if late_s > _tolerated_s(run, claimed[-1][0]):
                 yield f"{node} began {call} {late_s:.2f} s after {claimed[-1][1]} had claimed"
     for one in run.troubles:
         if one.kind != "cut from the database":
             continue
         until = min([one.ended, *(at for at, who in run.claims if at > one.began)])
         for at, call in run.calls[one.node]:
-            if one.began + QUIET_AFTER_S < at < until:
+            if one.began + QUIET_AFTER_S + _tolerated_s(run, one.began) < at < until:
                 yield f"{one.node} began {call} {at - one.began:.2f} s after it was cut off"
+
+
+def _tolerated_s(run: Run, at: float) -> float:
+    """Return how late a call may be seen that was begun in time, in the trouble of that time."""
+    starved = [one.starved for one in run.troubles if one.began <= at]
+    return STARVED_LATE_S if starved and starved[-1] > STARVED_MAX else 0.0
 
 
 def _times(run: Run) -> Iterator[str]:

@@ -33,7 +33,7 @@ async def send_file(platform: Platform) -> None:
 
 async def wait_file(node: Node) -> Path:
     """Wait until the node has saved what the message carries."""
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while True:
             for found in (node.state_dir / "attachments").rglob("*report.pdf"):
                 return found

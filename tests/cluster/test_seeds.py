@@ -15,6 +15,7 @@ from tests.kit.sizes import NIGHTLY
 SEEDS = (1, 2)
 
 
+@pytest.mark.timeout(900)
 async def test_two_seeds_break_no_promise(root: Path, certificates: Certificates) -> None:
     """Both at once: what they wait for is time."""
     broken: dict[int, list[str]] = {}

@@ -17,6 +17,7 @@ from tests.kit.daemon import Platform, open_platform
 from tests.kit.postgres import Server, running
 from tests.kit.raw_proxy import session
 from tests.kit.sizes import NIGHTLY
+from tests.kit.starvation import Stopwatch
 
 CONNECTIONS_AFTER_SILENCE = 4
 
@@ -50,7 +51,7 @@ async def test_a_standby_serves_when_the_holder_was_killed(
                     await platform.send(await platform.chat(), "still there?")
                     assert (await boss.until("deliver"))["content"] == "still there?"
                 # The dead may live on, stopped, and get its share of the pushes.
-                with trio.fail_after(15):
+                with trio.fail_after(60):
                     while (served := await connections(platform)) != CONNECTIONS_AFTER_SILENCE:
                         assert served < CONNECTIONS_AFTER_SILENCE
                         await trio.sleep(0.1)
@@ -68,8 +69,9 @@ async def test_a_holder_that_leaves_in_order_frees_the_cluster_at_once(
                 await b.wait_standing_by()
                 a.signal(signal.SIGTERM)
                 assert await a.process.wait() == 0
-                left_at = trio.current_time()
-                assert await b.wait_ready() - left_at < 3
+                left = Stopwatch()
+                await b.wait_ready()
+                assert left.within(3)
                 assert (await b.wait_event("cluster.claimed"))["by_silence"] is False
                 await platform.wait_connected()
                 assert await connections(platform) == 1
@@ -110,14 +112,15 @@ async def test_every_proxy_follows_the_cluster_and_no_message_is_lost(
                 await platform.send(chat, "before")
                 await platform.wait_cards(1, "echo: before", "Done")
                 await a.kill()
-                killed_at = trio.current_time()
+                killed = Stopwatch()
                 await platform.send(chat, "in the gap")
-                registered_at = [await proxy.wait_registered("b") for proxy in proxies]
+                for proxy in proxies:
+                    await proxy.wait_registered("b")
+                assert killed.within(10)
                 await platform.wait_connected()
                 await platform.send(chat, "after")
                 await platform.wait_cards(1, "echo: after", "Done")
-                await platform.wait_cards(1, "echo: in the gap", "Done", within_s=40)
-                assert max(registered_at) - killed_at < 10
+                await platform.wait_cards(1, "echo: in the gap", "Done", within_s=60)
 
 
 async def test_moving_brings_the_cluster_to_the_node_that_was_named(
@@ -167,7 +170,7 @@ async def test_a_database_that_is_away_for_a_while_freezes_the_holder_and_no_mor
                 await b.wait_standing_by()
                 addresses, tokens = [a.tls_address, b.tls_address], a.state_dir / "tokens"
                 nursery.start_soon(boss.run, addresses, certificates, tokens)
-                with trio.fail_after(30):
+                with trio.fail_after(60):
                     await boss.wait_registered("a", 0.0)
                     # Until the holder knows its standby.
                     while not (await boss.status() or {}).get("standbys"):
@@ -198,7 +201,7 @@ async def test_a_node_that_its_database_refuses_ends_with_the_reason(
     async with open_platform() as platform:
         fleet = Fleet(platform, root, server.url(), cluster, certificates)
         async with fleet.node("a", database=server.url().replace("only", "wrong")) as a:
-            with trio.fail_after(30):
+            with trio.fail_after(60):
                 assert await a.process.wait() == 1
             await trio.testing.wait_all_tasks_blocked(0.1)
             assert b"correct user and password in cluster.database" in a.errors
@@ -206,7 +209,7 @@ async def test_a_node_that_its_database_refuses_ends_with_the_reason(
         async with fleet.node("b") as b:
             await b.wait_ready()
             async with fleet.node("b2", name_in_cluster="b") as same:
-                with trio.fail_after(30):
+                with trio.fail_after(60):
                     assert await same.process.wait() == 1
                 await trio.testing.wait_all_tasks_blocked(0.1)
                 assert b"another larkd already runs as node b" in same.errors

@@ -74,14 +74,14 @@ async def test_an_account_has_a_reply_mode_of_its_own(state_dir: Path) -> None:
             turn = await take(boss)
             assert turn["meta"]["account"] == "legacy"
             await end(boss, turn, text="plainly")
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 while "plainly" not in str(await platform.messages(made)):
                     await trio.sleep(0.02)
             assert await platform.cards() == []
 
 
 async def both_connected(proxy: RawProxy) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while True:
             status = (await proxy.tool("feishu_channel_status"))["result"]
             states = {name: one["state"] for name, one in status["connection"].items()}

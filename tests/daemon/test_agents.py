@@ -137,11 +137,11 @@ async def test_a_start_under_way_ends_with_the_daemon(state_dir: Path, tmp_path:
         chat,
     ):
         await chat.send("/new fake")
-        with trio.fail_after(15):
+        with trio.fail_after(60):
             while not (started := running(tmp_path)):
                 await trio.sleep(0.05)
         daemon.signal(signal.SIGTERM)
-        await daemon.wait(within_s=15)
+        await daemon.wait(within_s=60)
         assert not any(alive(pid) for pid in started)
 
 
@@ -166,14 +166,14 @@ async def test_an_agent_comes_back_with_the_daemon_and_its_conversation(
             await chat.send("hello")
             await platform.wait_cards(1, "Hello there.", "Done · ")
             daemon.signal(number)
-            await daemon.wait(within_s=15)
+            await daemon.wait(within_s=60)
         log.unlink()
         async with open_daemon(platform, state_dir, **given):
             assert await chat.next_text() == "robot was started again; the conversation goes on."
             await chat.send("blocks")
             await platform.wait_cards(1, "blocks ['text'] run ", "Done · ")
             assert log.read_text() == "session/load\n"
-            with trio.fail_after(15):  # one that was killed with the daemon is a moment in ending
+            with trio.fail_after(60):  # one that was killed with the daemon is a moment in ending
                 while not (await line_of(chat, "left")).endswith("(offline)"):
                     await trio.sleep(0.1)
             listed = await chat.ask_skipping_notices("/sessions")
@@ -201,8 +201,8 @@ async def test_agents_end_with_the_daemon_however_it_ends(
         pid = int("".join(filter(str.isdigit, words[0])))
         assert alive(pid)
         daemon.signal(number)
-        await daemon.wait(within_s=15)
-        with trio.fail_after(15):
+        await daemon.wait(within_s=60)
+        with trio.fail_after(60):
             while alive(pid):
                 await trio.sleep(0.05)
 

@@ -43,7 +43,7 @@ async def submit(platform: Platform, card: Map, **more: Any) -> Map:
 
 
 async def wait_closed(platform: Platform, chat: Map, card: Map, *needles: str) -> None:
-    with trio.fail_after(15):
+    with trio.fail_after(60):
         while True:
             shown = {one["message_id"]: one for one in await bots(platform, chat)}
             text = shown[card["message_id"]]["content"]

@@ -141,7 +141,7 @@ async def test_a_quote_nobody_hands_out_does_not_keep_the_message_back(state_dir
         message = {"method": "GET", "template": "/open-apis/im/v1/messages/:message_id"}
         await platform.post("faults", kind="hang", match=message, times=None)
         await platform.send(chat, "what is that?", parent_id=first["message_id"])
-        deliver = await proxy.until("deliver", within_s=8)
+        deliver = await proxy.until("deliver", within_s=60)
         assert deliver["content"] == "what is that?"
 
 

@@ -18,7 +18,7 @@ OTHER = "cli_0000000000000000"
 async def channel_add(
     home: Path, app_id: str, secret: str, *more: str
 ) -> subprocess.CompletedProcess[bytes]:
-    with trio.fail_after(40):
+    with trio.fail_after(60):
         return await preloaded.run(
             "actors.cli",
             ["channel", "add", "feishu", "--app-id", app_id, "--app-secret-stdin", *more],

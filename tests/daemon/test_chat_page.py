@@ -22,6 +22,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tests.kit.browser import open_browser
 from tests.kit.daemon import environment
 from tests.kit.sandbox_process import free_port
+from tests.kit.starvation import Stopwatch
 
 ANSWER = '[data-element-id="answer"]'
 FOOTER = '[data-element-id="footer"]'
@@ -38,7 +39,7 @@ def chat_page(state_dir: Path) -> Iterator[str]:
 
 @contextmanager
 def open_sandbox_daemon(state_dir: Path, *options: str) -> Iterator[str]:
-    started = time.monotonic()
+    watch = Stopwatch()
     command = [sys.executable, "-m", "actors.daemon", "--sandbox", "--state-dir", str(state_dir)]
     process = subprocess.Popen(
         [*command, *options],
@@ -53,7 +54,7 @@ def open_sandbox_daemon(state_dir: Path, *options: str) -> Iterator[str]:
             if found := re.match(
                 r"chat page: (http://127\.0\.0\.1:\d+/sandbox/\?token=\w+)$", line.strip()
             ):
-                assert time.monotonic() - started < PROMISED_S
+                assert watch.within(PROMISED_S)
                 yield found[1]
                 break
         else:
@@ -112,7 +113,7 @@ def type_message(page: WebDriver, text: str) -> None:
     composer.send_keys(Keys.ENTER)
 
 
-def card(page: WebDriver, state: str, within_s: float = 15) -> None:
+def card(page: WebDriver, state: str, within_s: float = 60) -> None:
     """Wait until the last card is in this state."""
     WebDriverWait(page, within_s, poll_frequency=0.05).until(
         lambda page: page.find_elements(By.CSS_SELECTOR, f'.card[data-state="{state}"]')
@@ -127,7 +128,7 @@ def text_of(page: WebDriver, selector: str) -> str:
     )
 
 
-def wait_text(page: WebDriver, selector: str, needle: str, within_s: float = 20) -> None:
+def wait_text(page: WebDriver, selector: str, needle: str, within_s: float = 60) -> None:
     WebDriverWait(page, within_s, poll_frequency=0.05).until(
         lambda page: needle in text_of(page, selector)
     )
@@ -164,7 +165,7 @@ def test_stop_stops_the_answer(chat_page: str) -> None:
         type_message(page, "a long and slow answer please")
         wait_text(page, ANSWER, "You said")
         page.find_element(By.CSS_SELECTOR, '[data-element-id="stop"]').click()
-        wait_text(page, FOOTER, "🛑 Stopped · ", within_s=5)
+        wait_text(page, FOOTER, "🛑 Stopped · ", within_s=60)
         card(page, "final")
         assert not page.find_elements(By.CSS_SELECTOR, '[data-element-id="stop"]')
         stopped = text_of(page, ANSWER)

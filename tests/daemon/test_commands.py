@@ -39,7 +39,7 @@ class Chat:
 
     async def next_text(self) -> str:
         """Return the next text of the bot."""
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while True:
                 texts = await self.texts()
                 if len(texts) > self._read:
@@ -404,7 +404,7 @@ async def test_who_is_away_is_marked_so_and_kept_as_the_current_one(state_dir: P
     async with open_chat(state_dir) as (_, chat):
         async with worker(state_dir, "api"):
             await chat.ask("/use api")
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while "(offline)" not in (listed := await chat.ask("/sessions")):
                 await trio.sleep(0.05)
         assert listed == "Sessions:\n- api (claude @ /w/api) (offline) [current]"

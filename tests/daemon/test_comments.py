@@ -17,7 +17,7 @@ Map = dict[str, Any]
 
 async def thread(platform: Platform, comment: Map, count: int) -> list[str]:
     """Wait until a comment's thread has so many entries; return their texts."""
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while True:
             entries = await platform.get(f"documents/doxcnSandbox/comments/{comment['comment_id']}")
             if len(entries) >= count:

@@ -292,5 +292,5 @@ def look_only(browser: Browser) -> None:
 async def answer_cancel(mate: RawProxy) -> None:
     cancel = await mate.until("cancel", within_s=90)
     await mate.send(t="turn_end", turn_id=cancel["turn_id"], status="aborted")
-    await mate.until("deliver", within_s=30)
+    await mate.until("deliver", within_s=60)
     await trio.sleep_forever()

@@ -17,14 +17,14 @@ async def pending(proxy: RawProxy) -> int:
 
 
 async def wait_pending(proxy: RawProxy, count: int) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while await pending(proxy) != count:
             await trio.sleep(0.02)
 
 
 async def wait_acked(platform: Platform, event_id: str, pushes: int) -> list[dict[str, Any]]:
     """Return the pushes of an event once each of them was acked with 200."""
-    with trio.fail_after(15):
+    with trio.fail_after(60):
         while True:
             for event in await platform.get("events"):
                 if event["event_id"] == event_id:

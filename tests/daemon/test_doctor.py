@@ -104,7 +104,7 @@ async def answer_to(platform: Platform, chat: dict[str, Any], text: str, **more:
     if chat["type"] == "group":
         more["mention_bot"] = True
     sent = await platform.send(chat, text, **more)
-    with trio.fail_after(15):
+    with trio.fail_after(60):
         while True:
             for message in await platform.messages(chat):
                 if message.get("parent_id") == sent["message_id"]:

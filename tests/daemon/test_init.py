@@ -10,7 +10,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from actors.host import config_file
 from tests.kit import preloaded
 from tests.kit.browser import open_browser
 from tests.kit.daemon import Platform, environment, open_platform
+from tests.kit.starvation import Stopwatch
 from tests.kit.tmux import Pane, open_pane
 
 LARKD = [sys.executable, "-m", "actors.cli"]
@@ -134,7 +134,7 @@ def with_service_manager(tmp_path: Path) -> dict[str, str]:
 
 
 async def test_from_an_empty_home_to_a_streaming_card(tmp_path: Path) -> None:
-    began = time.monotonic()
+    watch = Stopwatch()
     env = with_service_manager(tmp_path)
     async with open_platform() as platform:
         async with open_pane(tmp_path, env) as pane:
@@ -167,7 +167,7 @@ async def test_from_an_empty_home_to_a_streaming_card(tmp_path: Path) -> None:
                 await platform.wait_cards(1, "hello")
         finally:
             os.kill(int((tmp_path / "service.pid").read_text()), signal.SIGKILL)
-    assert time.monotonic() - began < 60
+    assert watch.within(60)
 
 
 def assert_all_is_shown(shown: str, scanned_by: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import trio
 from tests.kit.daemon import Platform, environment, open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy, session
 from tests.kit.sizes import NIGHTLY
+from tests.kit.starvation import Stopwatch
 
 CARDS = 50 if NIGHTLY else 15
 
@@ -46,12 +46,11 @@ async def test_sigterm_brings_every_card_to_stopped_and_exits_0(state_dir: Path)
         AsyncExitStack() as stack,
     ):
         mates = await stream_cards(platform, state_dir, stack, CARDS)
-        started = time.monotonic()
+        watch = Stopwatch()
         daemon.signal(signal.SIGTERM)
-        assert await daemon.wait(within_s=12) == 0
-        took_s = time.monotonic() - started
-        assert took_s < 5 + 3, "the cards' deadline and the goodbyes around it"
-        cards = await platform.wait_cards(CARDS, "🛑 Stopped · ", "so far", within_s=1)
+        assert await daemon.wait(within_s=60) == 0
+        assert watch.within(5 + 3), "the cards' deadline and the goodbyes around it"
+        cards = await platform.wait_cards(CARDS, "🛑 Stopped · ", "so far", within_s=60)
         assert not any(card["streaming"] for card in cards)
         assert not (state_dir / "daemon.json").exists()
         for mate in mates:
@@ -76,9 +75,9 @@ async def test_sigterm_stops_every_card_of_a_slow_platform(
                 nursery.start_soon(stream_words, mate)
             await trio.sleep(3)
             daemon.signal(signal.SIGTERM)
-            assert await daemon.wait(within_s=20) == 0
+            assert await daemon.wait(within_s=60) == 0
             nursery.cancel_scope.cancel()
-        cards = await platform.wait_cards(CARDS, "🛑 Stopped · ", "so far", within_s=3)
+        cards = await platform.wait_cards(CARDS, "🛑 Stopped · ", "so far", within_s=60)
         assert not any(card["streaming"] for card in cards)
 
 
@@ -101,7 +100,7 @@ async def test_after_sigkill_the_next_start_repairs_every_card(state_dir: Path) 
         assert sum(card["streaming"] for card in cards) == CARDS
         async with open_daemon(platform, state_dir):
             repaired = await platform.wait_cards(
-                CARDS, "🛑 Stopped · ", "Interrupted by a restart.", within_s=30
+                CARDS, "🛑 Stopped · ", "Interrupted by a restart.", within_s=60
             )
             assert not any(card["streaming"] for card in repaired)
 
@@ -145,7 +144,7 @@ async def test_after_sigkill_text_panels_and_typing_mark_are_as_people_expect(
                 "hm",
                 within_s=30,
             )
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 while marks_of(await platform.get("state")):
                     await trio.sleep(0.1)
 
@@ -166,7 +165,7 @@ async def test_after_sigkill_text_that_stood_on_no_card_yet_is_there(state_dir: 
             await daemon.kill()
         await platform.http.delete(f"{platform.base_url}/sandbox/faults")
         async with open_daemon(platform, state_dir):
-            with trio.fail_after(30):
+            with trio.fail_after(60):
                 while "Interrupted by a restart." not in str(await platform.get("state")):
                     await trio.sleep(0.2)
         state = await platform.get("state")
@@ -190,13 +189,13 @@ async def test_a_stop_word_is_answered_where_no_card_could_be_shown(state_dir: P
         await platform.send(chat, "question")
         deliver = await boss.until("deliver")
         await boss.send(t="delta", turn_id=deliver["turn_id"], text="said\n\nrest")
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while "said" not in str(await platform.messages(chat)):
                 await trio.sleep(0.1)
         await platform.send(chat, "stop")
         assert (await boss.until("cancel"))["turn_id"] == deliver["turn_id"]
         await boss.send(t="turn_end", turn_id=deliver["turn_id"], status="aborted")
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while "Stopped current task." not in str(await platform.messages(chat)):
                 await trio.sleep(0.1)
         await trio.sleep(1)
@@ -224,12 +223,13 @@ async def test_a_platform_that_hangs_does_not_keep_the_daemon(state_dir: Path) -
             daemon = await stack.enter_async_context(open_daemon(platform, state_dir))
             await stream_cards(platform, state_dir, stack, 3)
             await platform.post("faults", kind="hang", times=None)
-            started = time.monotonic()
+            watch = Stopwatch()
             daemon.signal(signal.SIGTERM)
-            assert await daemon.wait(within_s=15) == 1, (
+            assert await daemon.wait(within_s=60) == 1, (
                 "cards were left open: the exit status shows it"
             )
-            assert 4 < time.monotonic() - started < 12
+            assert watch.seconds > 4
+            assert watch.within(12)
         await platform.http.delete(f"{platform.base_url}/sandbox/faults")
         async with open_daemon(platform, state_dir):
             await platform.wait_cards(3, "🛑 Stopped · ", "Interrupted by a restart.")
@@ -240,12 +240,12 @@ async def test_a_second_signal_shortens_the_wait(state_dir: Path) -> None:
         daemon = await stack.enter_async_context(open_daemon(platform, state_dir))
         await stream_cards(platform, state_dir, stack, 1)
         await platform.post("faults", kind="hang", times=None)
-        started = time.monotonic()
+        watch = Stopwatch()
         daemon.signal(signal.SIGTERM)
         await trio.sleep(0.3)
         daemon.signal(signal.SIGTERM)
-        assert await daemon.wait(within_s=15) == 1
-        assert time.monotonic() - started < 4
+        assert await daemon.wait(within_s=60) == 1
+        assert watch.within(4)
 
 
 async def test_an_answer_that_gets_lost_on_the_way_out_is_no_loss(state_dir: Path) -> None:
@@ -256,8 +256,8 @@ async def test_an_answer_that_gets_lost_on_the_way_out_is_no_loss(state_dir: Pat
         match = {"method": "PUT", "template": template}
         await platform.post("faults", match=match, kind="drop", times=2)
         daemon.signal(signal.SIGTERM)
-        assert await daemon.wait(within_s=15) == 0
-        await platform.wait_cards(2, "🛑 Stopped · ", within_s=1)
+        assert await daemon.wait(within_s=60) == 0
+        await platform.wait_cards(2, "🛑 Stopped · ", within_s=60)
 
 
 async def test_a_cancel_is_answered_once_while_the_card_is_being_refused(state_dir: Path) -> None:
@@ -276,11 +276,11 @@ async def test_a_cancel_is_answered_once_while_the_card_is_being_refused(state_d
         await platform.send(chat, "/cancel")
         await boss.until("cancel")
         await boss.send(t="turn_end", turn_id=deliver["turn_id"], status="aborted")
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while "rest" not in str(await platform.messages(chat)):
                 await trio.sleep(0.1)
         await platform.send(chat, "/cancel")
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while "Nothing is running." not in str(await platform.messages(chat)):
                 await trio.sleep(0.1)
         assert str(await platform.messages(chat)).count("Stopped current task.") == 1

@@ -14,7 +14,7 @@ from tests.kit.raw_proxy import Map, RawProxy, connect, registration, session
 
 
 async def larkd(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         return await preloaded.run(
             "actors.cli", [*arguments, "--state-dir", str(state_dir)], environment()
         )

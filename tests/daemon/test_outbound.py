@@ -46,7 +46,7 @@ async def inbox(boss: RawProxy, **args: Any) -> list[str]:
 
 
 async def wait_inbox(boss: RawProxy, *contents: str) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while await inbox(boss) != list(contents):
             await trio.sleep(0.02)
 

@@ -18,7 +18,7 @@ CODE = re.compile(r"larkd pair approve ([A-HJ-NP-Z2-9]{6})")
 
 async def bot_wrote(platform: Platform, chat: dict[str, Any], needle: str, times: int = 1) -> str:
     """Wait until the bot has written *needle* that often in the chat; return the last."""
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while True:
             texts = [
                 json.dumps(message, ensure_ascii=False)
@@ -40,7 +40,7 @@ async def code_in(platform: Platform, chat: dict[str, Any], times: int = 1) -> s
 
 async def listed_by_name(state_dir: Path, name: str) -> str:
     """What ``pair list`` shows, once the platform stated who it is."""
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while f"{name} (" not in (shown := await output_of(state_dir, "pair", "list")):
             await trio.sleep(0.05)
     return shown
@@ -188,6 +188,6 @@ async def test_a_group_waits_until_the_bot_knows_its_own_name(state_dir: Path) -
             await platform.send(direct, "meanwhile")
             assert (await boss.until("deliver"))["content"] == "meanwhile"
             await platform.http.delete(f"{platform.base_url}/sandbox/faults")
-            assert "hello bot" in (await boss.until("deliver", within_s=15))["content"]
+            assert "hello bot" in (await boss.until("deliver", within_s=60))["content"]
             status = (await boss.tool("feishu_channel_status"))["result"]
             assert status["connection"]["default"]["refused"] == {"bot not mentioned": 1}

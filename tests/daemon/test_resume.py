@@ -53,7 +53,7 @@ class Robot:
         """Send a prompt; wait until it is answered so, and by nothing else."""
         before = len(await self.platform.cards())
         await self.chat.send(text)
-        with trio.fail_after(15):
+        with trio.fail_after(60):
             while True:
                 cards = (await self.platform.cards())[before:]
                 if len(cards) == 1 and "Done · " in json.dumps(cards, ensure_ascii=False):
@@ -134,7 +134,7 @@ async def test_a_conversation_goes_on_after_the_agent_its_proxy_or_the_daemon_di
         await chat.send("/mode")
         await choices(robot.platform, chat.chat, "Mode: Plan", "● Plan")
         daemon.signal(signal.SIGKILL)
-        await daemon.wait(within_s=15)
+        await daemon.wait(within_s=60)
     async with robot.daemon(state_dir):
         assert await chat.next_text() == AGAIN, "said once of the two ends before"
         await robot.says("four", "conv-1: one, two, three, four.")

@@ -19,7 +19,7 @@ from tests.kit.raw_proxy import session
 
 async def run(*arguments: str, **env: str) -> tuple[int, str, str]:
     """Run the daemon's command line to its end; return status, stdout and stderr."""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         done = await trio.run_process(
             [sys.executable, "-m", "actors.daemon", *arguments],
             check=False,

@@ -53,7 +53,7 @@ async def test_it_starts_and_delivers_what_was_left(
             assert "owner       s_owner" in shown
         finally:
             process.terminate()
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 assert await process.wait() == 0
     assert (state_dir / f"larkd.db.schema-{schema}").exists(), "the way back"
 
@@ -73,7 +73,7 @@ async def started(platform: Platform, state_dir: Path, configuration: str) -> tr
     )
     assert process.stdout is not None
     output = b""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         async for data in process.stdout:
             output += data
             if b"larkd ready on " in output:

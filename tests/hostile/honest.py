@@ -12,7 +12,7 @@ from tests.kit import preloaded
 from tests.kit.daemon import Platform, environment
 from tests.kit.raw_proxy import Map, RawProxy
 
-ANSWER_WITHIN_S = 10.0
+ANSWER_WITHIN_S = 60.0
 """Of a machine that runs other tests beside; how long it takes is measured in bench."""
 DELTAS = 12
 

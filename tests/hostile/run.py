@@ -162,7 +162,7 @@ async def _drive_agent(platform: Platform, alice: Map, lab: Map, report: Report)
 
 
 async def _bot_wrote(platform: Platform, chat: Map, needle: str) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while not any(needle in one["content"] for one in await platform.messages(chat)):
             await trio.sleep(0.02)
 

@@ -97,8 +97,8 @@ async def test_a_flood_of_text_holds_up_nobody(state_dir: Path) -> None:
                 output="y" * MIB,
             )
             await hostile.send(t="turn_end", turn_id=turn_id, status="complete", text="z " * 50_000)
-            with trio.fail_after(30):
-                await platform.wait_cards(1, "z z", within_s=30)
+            with trio.fail_after(60):
+                await platform.wait_cards(1, "z z", within_s=60)
         assert max(waits) < SLOWEST_S
 
 

@@ -27,7 +27,7 @@ SETTINGS: Final = {
     "logging_collector": "off",
     "log_min_messages": "fatal",
 }
-READY_WITHIN_S: Final = 20.0
+READY_WITHIN_S: Final = 60.0
 
 
 def programs() -> Path | None:

@@ -67,7 +67,7 @@ class RawProxy:
                 raise Closed
             self._buffer += data
 
-    async def expect(self, kind: str, *, within_s: float = 10) -> Map:
+    async def expect(self, kind: str, *, within_s: float = 60) -> Map:
         """Return the next message, which must be of this type."""
         with trio.fail_after(within_s):
             message = await self.receive()
@@ -79,7 +79,7 @@ class RawProxy:
         kind: str,
         where: Callable[[Map], bool] = lambda _message: True,
         *,
-        within_s: float = 10,
+        within_s: float = 60,
     ) -> Map:
         """Skip messages up to the first of this type that fits."""
         with trio.fail_after(within_s):
@@ -94,7 +94,7 @@ class RawProxy:
             message = await self.receive()
             raise AssertionError(f"unexpected {message}")
 
-    async def wait_closed(self, *, within_s: float = 10) -> list[Map]:
+    async def wait_closed(self, *, within_s: float = 60) -> list[Map]:
         """Return what still came before the daemon closed the connection."""
         rest: list[Map] = []
         with trio.fail_after(within_s):
@@ -117,7 +117,7 @@ class RawProxy:
         """Register with a proper proof; return the daemon's answer."""
         hello = await self.expect("hello")
         await self.send(**registration(hello, state_dir, session_id, role, token_role, fields))
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             return await self.receive()
 
     async def tool(self, name: str, number: int = 1, **args: Any) -> Map:

@@ -195,7 +195,7 @@ class ScriptedPlatform:
         await trio.serve_listeners(self._serve_link, listeners)
 
     async def next_link(self) -> Link:
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             return await self._links.receive()
 
     async def _serve_link(self, stream: trio.SocketStream) -> None:

@@ -48,14 +48,14 @@ class StdioProcess:
         self.seen.append(message)
         return message
 
-    async def until(self, where: Callable[[Map], bool], *, within_s: float = 15) -> Map:
+    async def until(self, where: Callable[[Map], bool], *, within_s: float = 60) -> Map:
         with trio.fail_after(within_s):
             while True:
                 message = await self.receive()
                 if where(message):
                     return message
 
-    async def notified(self, method: str, *, within_s: float = 15) -> Map:
+    async def notified(self, method: str, *, within_s: float = 60) -> Map:
         found = await self.until(lambda one: one.get("method") == method, within_s=within_s)
         params: Map = found["params"]
         return params
@@ -78,7 +78,7 @@ class StdioProcess:
         assert self.process.stdin is not None
         await self.process.stdin.aclose()
 
-    async def wait(self, *, within_s: float = 5) -> int:
+    async def wait(self, *, within_s: float = 60) -> int:
         with trio.fail_after(within_s):
             return await self.process.wait()
 

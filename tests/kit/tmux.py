@@ -39,7 +39,7 @@ class Pane:
         """Return what it shows, line by line, with the codes of its colours."""
         return await self.tmux("capture-pane", "-p", "-e", "-t", "0")
 
-    async def shows(self, pattern: str, *, within_s: float = 40) -> re.Match[str]:
+    async def shows(self, pattern: str, *, within_s: float = 90) -> re.Match[str]:
         found: re.Match[str] | None = None
         shown = ""
         with trio.move_on_after(within_s):

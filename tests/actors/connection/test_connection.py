@@ -44,6 +44,7 @@ from tests.kit.scripted_platform import (
     message_event,
     press_event,
 )
+from tests.kit.starvation import Stopwatch
 
 ACCOUNT = AccountId("main")
 QUICK_CONFIG = ClientConfig(reconnect_interval_s=0, reconnect_nonce_s=0, ping_interval_s=1)
@@ -59,7 +60,7 @@ SETTINGS = ConnectionSettings(
     report_every_s=0.02,
 )
 MAILBOX = 64
-WITHIN_S = 5.0
+WITHIN_S = 60.0
 NOW_MS = 1_700_000_000_000
 
 
@@ -417,11 +418,11 @@ async def test_a_press_is_journaled_first(setup: Setup) -> None:
 
 async def test_a_press_waits_for_nobody_too_long(setup: Setup) -> None:
     link = await setup.platform.next_link()
-    since = trio.current_time()
+    watch = Stopwatch()
     await link.push_event(press_event())
     message = await setup.pressed()
     assert (await next_ack(link))[1] == {"code": 200}
-    assert trio.current_time() - since < SETTINGS.press_within_s + 0.3
+    assert watch.within(SETTINGS.press_within_s + 0.3)
     message.reply.send(intake.Toast(kind="info", en="late", zh="迟"))
 
 
@@ -466,14 +467,14 @@ async def test_a_presss_time_counts_from_its_receipt(setup: Setup) -> None:
     """The platform counts from its push, so a slow commit leaves less for the toast."""
     setup.journal.answer = setup.journal.hold
     link = await setup.platform.next_link()
-    since = trio.current_time()
+    watch = Stopwatch()
     await link.push_event(press_event())
     await setup.journal.wait_appends(1)
     await trio.sleep(0.75 * SETTINGS.press_within_s)
     setup.journal.commit(setup.journal.appends[0])
     message = await setup.pressed()
     assert (await next_ack(link))[1] == {"code": 200}
-    assert trio.current_time() - since < 1.5 * SETTINGS.press_within_s
+    assert watch.within(1.5 * SETTINGS.press_within_s)
     message.reply.send(None)
 
 
@@ -655,7 +656,7 @@ async def test_leaving_closes_the_socket_and_stays_away(setup: Setup) -> None:
     link = await setup.platform.next_link()
     await link.pings.receive()
     setup.inbox_tx.send_nowait(connection.Disconnect())
-    with trio.fail_after(1):
+    with trio.fail_after(60):
         await link.over.wait()
     assert link.connection.closed is not None
     assert link.connection.closed.code == 1000
@@ -675,7 +676,7 @@ async def test_leaving_acks_what_is_committed_and_nothing_else(setup: Setup) -> 
     await link.push_event(message_event(9), message_id="too late")
     setup.journal.commit(setup.journal.appends[0])
     assert (await next_ack(link))[0] == "push-0"
-    with trio.fail_after(1):
+    with trio.fail_after(60):
         await link.over.wait()
     assert link.acks.statistics().current_buffer_used == 0
     assert len(setup.journal.appends) == 2
@@ -686,7 +687,7 @@ async def test_leaving_does_not_wait_for_a_dead_peer(setup: Setup) -> None:
     await link.pings.receive()
     await link.freeze()
     setup.inbox_tx.send_nowait(connection.Disconnect())
-    with trio.fail_after(1):
+    with trio.fail_after(60):
         while await link.stream.receive_some():
             pass
 
@@ -706,7 +707,7 @@ async def test_leaving_while_there_is_no_link(platform: ScriptedPlatform) -> Non
 
 async def test_leaving_twice_is_leaving(setup: Setup) -> None:
     await setup.platform.next_link()
-    with trio.fail_after(1):
+    with trio.fail_after(60):
         for _ in range(3):
             await setup.inbox_tx.send(connection.Disconnect())
     await setup.reported("closed")
@@ -731,7 +732,7 @@ async def test_a_claim_that_is_not_fresh_closes_the_link_and_acks_nothing(
         await setup.journal.wait_appends(1)
         fresh = False
         setup.journal.commit(setup.journal.appends[0])
-        with trio.fail_after(1):
+        with trio.fail_after(60):
             await link.over.wait()
         assert link.acks.statistics().current_buffer_used == 0
         state = await setup.reported("frozen")
@@ -764,6 +765,6 @@ async def test_after_a_claim_by_silence_more_links_are_kept_for_a_while(
         await last.push_event(message_event(9), message_id="push-9")
         assert (await next_ack(last))[0] == "push-9"
         setup.inbox_tx.send_nowait(connection.Disconnect())
-        with trio.fail_after(2):
+        with trio.fail_after(60):
             await last.over.wait()
         nursery.cancel_scope.cancel()

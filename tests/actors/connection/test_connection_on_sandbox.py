@@ -29,7 +29,7 @@ from protocol.routing.delivery import StoredEvent
 
 ACCOUNT = AccountId("main")
 MAILBOX = 256
-WITHIN_S = 10.0
+WITHIN_S = 60.0
 
 
 class Setup:

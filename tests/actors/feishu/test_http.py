@@ -31,6 +31,7 @@ from protocol.platform.outcomes import (
     TokenRefused,
 )
 from tests.kit.gateway_client import BOT_INFO, ELEMENT, TOKEN, content, loopback_clock, open_gateway
+from tests.kit.starvation import Stopwatch
 
 WHO = gateway.GetBotInfo()
 DAY_OF_A_TOKEN_S = 7200
@@ -148,7 +149,7 @@ async def test_when_the_call_that_fetches_is_cut_off_another_fetches() -> None:
     async def get() -> None:
         got.append(await tokens.get())
 
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             leader = trio.CancelScope()
 
@@ -309,9 +310,10 @@ async def test_what_is_not_an_answer_of_the_platform_is_no_answer(
         await stream.receive_some()
         await stream.send_all(answer)
 
-    outcome, took_s = await ask_a(nursery, trickle)
+    watch = Stopwatch()
+    outcome, _ = await ask_a(nursery, trickle)
     assert isinstance(outcome, NoAnswer)
-    assert took_s < 5
+    assert watch.within(5)
 
 
 async def test_a_platform_that_is_not_there_is_no_answer() -> None:

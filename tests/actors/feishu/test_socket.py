@@ -27,6 +27,7 @@ from tests.kit.scripted_platform import (
     frames_of,
     message_event,
 )
+from tests.kit.starvation import Stopwatch
 
 CONFIG = ClientConfig(ping_interval_s=120)
 QUICK = SocketLimits(connect_within_s=0.5, send_within_s=0.3, close_within_s=0.2, pong_grace_s=0.1)
@@ -52,7 +53,7 @@ class Run:
         self.leave = trio.CancelScope()
 
     async def run(self) -> None:
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             self.end = await run_socket(self.url, self.config, self.serve, limits=QUICK)
 
     async def serve(self, socket: Socket) -> None:
@@ -99,7 +100,7 @@ async def test_a_pong_changes_the_ping_interval_at_once(platform: ScriptedPlatfo
 
     async def script(link: Link, run: Run) -> None:
         await link.pings.receive()
-        with trio.fail_after(2):  # and not after the 120 s the endpoint named
+        with trio.fail_after(60):  # and not after the 120 s the endpoint named
             await link.pings.receive()
         assert run.socket is not None
         assert run.socket.client_config.ping_interval_s == 1
@@ -113,12 +114,12 @@ async def test_a_link_without_pongs_is_given_up(platform: ScriptedPlatform) -> N
         link.answers_pings = False
         await link.freeze()
 
-    since = trio.current_time()
+    watch = Stopwatch()
     run = await serve(platform, script, ClientConfig(ping_interval_s=1))
-    took = trio.current_time() - since
     assert end_of(run) == SocketEnd(kind="half_open", reason="no pong for 1.1 s")
     # Neither a close handshake nor the network is waited for.
-    assert 1.1 <= took < 1.6
+    assert watch.seconds >= 1.1
+    assert watch.within(1.6)
 
 
 async def test_a_link_with_events_but_without_pongs_is_given_up(
@@ -265,7 +266,7 @@ async def test_a_peer_that_stops_reading_is_given_up(platform: ScriptedPlatform)
         ends: list[SocketEnd] = []
 
         async def run() -> None:
-            with trio.fail_after(2):
+            with trio.fail_after(60):
                 ends.append(await run_socket(platform.url, CONFIG, serve, limits=QUICK))
 
         nursery.start_soon(run)
@@ -301,9 +302,9 @@ async def test_leaving_does_not_wait_for_a_dead_peer(platform: ScriptedPlatform)
         await link.freeze()
         run.leave.cancel()
 
-    since = trio.current_time()
+    watch = Stopwatch()
     assert end_of(await serve(platform, script)).kind == "left"
-    assert trio.current_time() - since < QUICK.close_within_s + 0.5
+    assert watch.within(QUICK.close_within_s + 0.5)
 
 
 async def test_a_ping_into_our_close_is_no_crash(platform: ScriptedPlatform) -> None:

@@ -20,6 +20,7 @@ from tests.actors.journal.stores import on_postgres
 from tests.kit import postgres
 from tests.kit.postgres import Server
 from tests.kit.relay import Relay, relaying
+from tests.kit.starvation import Stopwatch
 
 
 @pytest.fixture
@@ -153,11 +154,11 @@ def test_a_connection_that_hangs_is_shut_down_from_outside(
         thread.start()
         time.sleep(0.3)
         assert thread.is_alive()
-        began = time.monotonic()
+        watch = Stopwatch()
         store.hang_up()
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()
-        assert time.monotonic() - began < 1
+        assert watch.within(1)
         assert isinstance(answers[0], journal.Failed)
         relay.holding.clear()
         assert not JournalClient(store).append("e1").duplicate

@@ -70,7 +70,7 @@ class World:
         session_id: SessionId,
         connection: int,
         role: Role = "session",
-        within_s: float = 5.0,
+        within_s: float = 60.0,
         capabilities: frozenset[str] = frozenset({"turns"}),
     ) -> ownership.Admitted | ownership.NotAdmitted:
         link_tx, self.links[connection] = trio.open_memory_channel[link.LinkMessage](256)
@@ -102,7 +102,7 @@ class World:
         return stored.done
 
     async def next(
-        self, session_id: SessionId, connection: int, within_s: float = 5.0
+        self, session_id: SessionId, connection: int, within_s: float = 60.0
     ) -> Offer | None:
         def build(reply: Reply[Offer | None]) -> ownership.Next:
             return ownership.Next(

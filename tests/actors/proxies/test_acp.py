@@ -111,7 +111,7 @@ async def test_an_agent_that_is_deaf_is_ended_with_all_its_children(
         pids = [int("".join(filter(str.isdigit, word))) for word in found[:2]]
         await home.say("stop")
         await home.card("🛑 Stopped")
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while any(map(alive, pids)):
                 await trio.sleep(0.05)
         await home.say("blocks")
@@ -187,7 +187,7 @@ async def test_a_silent_agent_is_ended(state_dir: Path, tmp_path: Path) -> None:
 async def test_a_question_is_decided_by_a_button(state_dir: Path, tmp_path: Path) -> None:
     async with setup(state_dir, tmp_path) as home:
         await home.say("question")
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while True:
                 asked = [
                     message
@@ -204,7 +204,7 @@ async def test_a_question_is_decided_by_a_button(state_dir: Path, tmp_path: Path
 async def test_stop_answers_an_open_question(state_dir: Path, tmp_path: Path) -> None:
     async with setup(state_dir, tmp_path) as home:
         await home.say("question")
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while "rm -rf build" not in str(await home.platform.messages(home.chat)):
                 await trio.sleep(0.02)
         await home.say("stop")
@@ -270,7 +270,7 @@ async def test_it_ends_with_its_agent_by_a_signal(state_dir: Path, tmp_path: Pat
         word = json.dumps(card).partition("pids ")[2].split()[0]
         pid = int("".join(filter(str.isdigit, word)))
         home.process.terminate()
-        with trio.fail_after(15):
+        with trio.fail_after(60):
             assert await home.process.wait() == 0
     assert not alive(pid)
 

@@ -48,7 +48,7 @@ async def call(client: StdioProcess, name: str, **args: Any) -> Map:
 
 
 async def attached(client: StdioProcess) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while (await call(client, "feishu_channel_status"))["error"]:
             await trio.sleep(0.05)
 
@@ -60,7 +60,7 @@ async def drive(state_dir: Path, command: Sequence[str], *, takes_channels: bool
         "LARKD_AUTOSTART": "0",
     }
     async with open_platform() as platform, open_stdio([*command, *larkd("mcp")], env) as client:
-        first = await client.until(lambda one: "tools" in one, within_s=30)
+        first = await client.until(lambda one: "tools" in one, within_s=60)
         assert first["server"] == "feishu"
         assert "reply" in first["tools"]
         chat = await platform.chat()
@@ -90,7 +90,7 @@ async def drive(state_dir: Path, command: Sequence[str], *, takes_channels: bool
 
 
 async def inbox_holds(client: StdioProcess, content: str) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while content not in (await call(client, "inbox"))["text"]:
             await trio.sleep(0.05)
 
@@ -164,11 +164,11 @@ async def test_the_example_agents_of_the_python_acp_sdk(
     ):
         chat = await platform.chat()
         await platform.send(chat, "say this again")
-        await platform.wait_cards(1, "say this again", "Done · ", within_s=20)
+        await platform.wait_cards(1, "say this again", "Done · ", within_s=60)
 
 
 async def permission_card(platform: Platform, chat: Map) -> Map:
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         while True:
             for message in await platform.messages(chat):
                 if "option_0" in message["content"]:
@@ -194,7 +194,7 @@ async def test_the_mcp_conformance_suite(state_dir: Path, node_modules: Path) ->
         env=env,
     )
     try:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while not await listens(port):
                 await trio.sleep(0.1)
         for scenario in ("server-initialize", "ping", "tools-list"):

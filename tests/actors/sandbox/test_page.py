@@ -137,7 +137,7 @@ def phone(sandbox: SandboxProcess, narrow_browser: Browser) -> Browser:
     return narrow_browser
 
 
-def wait(page: Browser, until: Callable[[], Any], within_s: float = 10) -> Any:
+def wait(page: Browser, until: Callable[[], Any], within_s: float = 60) -> Any:
     return WebDriverWait(page, within_s, poll_frequency=0.05).until(lambda _: until())
 
 
