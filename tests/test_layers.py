@@ -7,11 +7,10 @@ A folder without a rule fails: a new one gets its place here before it gets any 
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "protocol").rglob("*.py")) + sorted((ROOT / "actors").rglob("*.py"))
@@ -70,9 +69,15 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
+@functools.cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """Every node of a module; each is read by several rules."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
 def imports_of(path: Path) -> Iterator[str]:
     """Every imported module, also those imported inside functions, as full names."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name
@@ -87,14 +92,14 @@ def folder_of(module: str) -> str:
     return [*module.split("."), ""][1]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_imports_follow_the_layers(path: Path) -> None:
-    here = name_of(path)
-    for imported in imports_of(path):
-        if here.startswith("protocol"):
-            check_protocol(here, imported)
-        else:
-            check_actors(here, imported)
+def test_imports_follow_the_layers() -> None:
+    for path in SOURCES:
+        here = name_of(path)
+        for imported in imports_of(path):
+            if here.startswith("protocol"):
+                check_protocol(here, imported)
+            else:
+                check_actors(here, imported)
 
 
 def check_protocol(here: str, imported: str) -> None:
@@ -147,29 +152,32 @@ def test_no_module_imports_in_a_circle() -> None:
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, naming the circle
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_a_module_is_small_enough_to_read(path: Path) -> None:
-    text = path.read_text()
-    assert text.count("\n") <= LINES_MAX, "split it"
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            size = (node.end_lineno or node.lineno) - node.lineno + 1
-            assert size <= FUNCTION_LINES_MAX, f"{node.name} has {size} lines"
+def test_a_module_is_small_enough_to_read() -> None:
+    for path in SOURCES:
+        assert path.read_text().count("\n") <= LINES_MAX, f"split {path}"
+        for node in nodes_of(path):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                size = (node.end_lineno or node.lineno) - node.lineno + 1
+                assert size <= FUNCTION_LINES_MAX, f"{path}: {node.name} has {size} lines"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_what_is_banned_is_absent(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Attribute):
-            spelled = ast.unparse(node)
-            assert spelled != "math.inf", "give every buffer and every wait a number"
-            assert spelled != "trio.lowlevel.spawn_system_task", "every task has a nursery"
-            if not name_of(path).startswith("actors.kit"):
-                assert spelled != "trio.Lock", "state has an owner, not a lock"
-        if isinstance(node, ast.ExceptHandler) and node.type is None:
-            raise AssertionError(f"line {node.lineno}: bare except")
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("open_memory_channel"):
-            size = node.args[0]
-            assert not isinstance(size, ast.Constant) or size.value in (0, 1), (
-                f"line {node.lineno}: name the size and give its reason"
-            )
+def test_what_is_banned_is_absent() -> None:
+    for path in SOURCES:
+        for node in nodes_of(path):
+            check_banned(path, node)
+
+
+def check_banned(path: Path, node: ast.AST) -> None:
+    if isinstance(node, ast.Attribute):
+        spelled = ast.unparse(node)
+        assert spelled != "math.inf", f"{path}: give every buffer and every wait a number"
+        assert spelled != "trio.lowlevel.spawn_system_task", f"{path}: every task has a nursery"
+        if not name_of(path).startswith("actors.kit"):
+            assert spelled != "trio.Lock", f"{path}: state has an owner, not a lock"
+    if isinstance(node, ast.ExceptHandler) and node.type is None:
+        raise AssertionError(f"{path}:{node.lineno}: bare except")
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("open_memory_channel"):
+        size = node.args[0]
+        assert not isinstance(size, ast.Constant) or size.value in (0, 1), (
+            f"{path}:{node.lineno}: name the size and give its reason"
+        )

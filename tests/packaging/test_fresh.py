@@ -52,7 +52,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.mark.parametrize("version", [*interpreters(), "uv tool"])
+@pytest.mark.parametrize("version", [*interpreters(), "uv tool"] if NIGHTLY else ["every"])
 def test_it_installs_answers_and_sets_up(version: str, wheel: Path, tmp_path: Path) -> None:
     larkd = installed(version, wheel, tmp_path)
     home = environment() | {

@@ -6,7 +6,6 @@ import re
 import string
 import unicodedata
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,13 +50,13 @@ def check(shown: str, form: str) -> None:
     assert not any(unicodedata.bidirectional(one) in ("RLO", "LRO", "RLI", "LRI") for one in shown)
 
 
-@pytest.mark.parametrize("name", sorted(QUOTING))
 @given(value=HOSTILE)
-def test_every_string_quotes_what_it_is_given(name: str, value: str) -> None:
-    text = ALL[name]
-    shown = text.format(**dict.fromkeys(QUOTING[name], value))
-    check(shown.en, text.en)
-    check(shown.zh, text.zh)
+def test_every_string_quotes_what_it_is_given(value: str) -> None:
+    for name, fields in QUOTING.items():
+        text = ALL[name]
+        shown = text.format(**dict.fromkeys(fields, value))
+        check(shown.en, text.en)
+        check(shown.zh, text.zh)
 
 
 @given(HOSTILE)
