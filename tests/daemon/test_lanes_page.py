@@ -1,0 +1,269 @@
+"""The page of lanes, read as a stranger does: a daemon on the sandbox, proxies of the wire alone.
+
+What a sentence promises over several features at once is here; each feature's own tests are
+beside this file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from tests.daemon.test_attachments import upload
+from tests.daemon.test_commands import Chat, end, take, worker
+from tests.kit.daemon import Platform, open_daemon, open_platform
+from tests.kit.raw_proxy import RawProxy, session
+
+Map = dict[str, Any]
+
+
+class Team(Chat):
+    """A group in which two may write; who sends a message mentions the bot."""
+
+    def __init__(self, platform: Platform, chat: Map, bob: str) -> None:
+        super().__init__(platform, chat)
+        self.bob = bob
+
+    async def says(self, text: str, **more: Any) -> Map:
+        return await self.send(text, mention_bot=True, **more)
+
+    async def shows(self, key: str, **more: Any) -> Map:
+        """Send a picture, which carries no mention."""
+        content = json.dumps({"image_key": key})
+        return await self.send("", message_type="image", content=content, **more)
+
+
+@asynccontextmanager
+async def open_team(
+    state_dir: Path, **options: Any
+) -> AsyncIterator[tuple[Platform, Team, RawProxy]]:
+    async with open_platform() as platform:
+        group = await platform.chat("group", "Team")
+        bob = (await platform.chat(name="Bob"))["members"][0]
+        given: Map = {"groupReplyMode": "streaming", "requireMention": False, **options}
+        async with (
+            open_daemon(platform, state_dir, **given),
+            worker(state_dir, "boss", "dispatcher") as boss,
+        ):
+            yield platform, Team(platform, group, bob), boss
+
+
+def delivered(proxy: RawProxy) -> list[str]:
+    return [one["content"] for one in proxy.seen if one["t"] == "deliver"]
+
+
+# ── several messages at once ────────────────────────────────────────────────
+
+
+async def test_other_people_queue_behind_a_batch_which_goes_on(state_dir: Path) -> None:
+    async with open_team(state_dir) as (platform, team, boss):
+        key = await upload(platform, "image", b"png")
+        first = await team.shows(key)
+        bobs = await team.says("what I wanted to say", sender=team.bob)
+        second = await team.says("look at that")
+        batch = await take(boss)
+        assert batch["content"].endswith("look at that")
+        assert batch["meta"]["message_id"] == first["message_id"]
+        assert batch["meta"]["message_ids"] == f"{first['message_id']},{second['message_id']}"
+        await end(boss, batch)
+        behind = await take(boss)
+        assert behind["content"].endswith("what I wanted to say")
+        assert behind["meta"]["message_id"] == bobs["message_id"]
+        assert behind["meta"]["sender_id"] == team.bob
+        await end(boss, behind)
+
+
+async def test_the_messages_of_a_batch_share_its_state(state_dir: Path) -> None:
+    async with open_team(state_dir) as (platform, team, boss):
+        key = await upload(platform, "image", b"png")
+        picture = await team.shows(key)
+        words = await team.says("look at that")
+        batch = await take(boss)
+        await boss.barrier()
+        for one in (picture, words):
+            assert (
+                (await team.ask("/why", parent_id=one["message_id"]))
+                .splitlines()[-1]
+                .endswith("seen by boss; not answered yet")
+            )
+        await end(boss, batch, text="seen")
+        await platform.wait_cards(1, "seen", "Done · ")
+        for one in (picture, words):
+            why = await team.ask("/why", parent_id=one["message_id"])
+            assert why.endswith("answered by boss"), why
+
+
+# ── who may stop what ───────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("language", "refused", "nothing"),
+    [
+        (
+            "en",
+            "Only who started it, or an admin, can stop this.",
+            "Nothing is running.",
+        ),
+        ("zh", "只有发起者或管理员可以停止。", "当前没有正在执行的任务。"),
+    ],
+)
+async def test_a_quoted_card_is_stopped_by_who_may_and_while_it_runs(
+    state_dir: Path, language: str, refused: str, nothing: str
+) -> None:
+    async with open_team(state_dir, language=language) as (platform, team, boss):
+        await team.says("work")
+        turn = await take(boss)
+        await boss.send(t="delta", turn_id=turn["turn_id"], text="going")
+        await platform.wait_cards(1, "going")
+        (card,) = [one for one in await platform.messages(team.chat) if one["card_id"]]
+        quoted = {"parent_id": card["message_id"]}
+        for word in ("停止！", "/stop", "please stop..."):
+            assert await team.ask(word, sender=team.bob, **quoted) == refused
+        await team.says("stop", **quoted)
+        assert (await boss.until("cancel"))["reason"] == "user"
+        await platform.wait_cards(1, "🛑 Stopped · ")
+        await end(boss, turn, "aborted")
+        assert await team.ask("stop", **quoted) == nothing
+        assert await team.ask("/cancel", **quoted) == nothing
+        # Its card showed Stopped: the stop word got no message of its own.
+        assert len(await team.texts()) == 5
+        assert delivered(boss) == [turn["content"]], "nothing was sent to the agent"
+
+
+async def test_where_no_card_shows_it_a_stop_word_is_answered_once(state_dir: Path) -> None:
+    async with open_team(state_dir, groupReplyMode="static", language="zh") as (_, team, boss):
+        await team.says("work")
+        turn = await take(boss)
+        assert await team.ask("停一下。") == "已停止当前任务。"
+        await boss.until("cancel")
+        await end(boss, turn, "aborted")
+        await team.says("more")
+        await end(boss, await take(boss), text="fine")
+        with trio.fail_after(10):
+            while not any(
+                "fine" in one["content"] for one in await team.platform.messages(team.chat)
+            ):
+                await trio.sleep(0.02)
+        assert (await team.texts()).count("已停止当前任务。") == 1
+
+
+# ── how much is shown ───────────────────────────────────────────────────────
+
+
+async def test_stream_shows_text_without_the_tool_panel(state_dir: Path) -> None:
+    async with open_team(state_dir) as (platform, team, boss):
+        for mode, panels in (("stream", 0), ("verbose", 1)):
+            assert await team.ask(f"/replymode {mode}") == f"Reply mode set to: {mode}"
+            await team.says(f"work in {mode}")
+            turn = await take(boss)
+            turn_id = turn["turn_id"]
+            step = {"call_id": "1", "name": "look", "kind": "read", "status": "success"}
+            await boss.send(t="tool_event", turn_id=turn_id, **step)
+            await boss.send(t="delta", turn_id=turn_id, text=f"text of {mode}")
+            (card,) = await platform.wait_cards(1, f"text of {mode}")
+            assert json.dumps(card["card"]).count("Tool calls (1)") <= panels * 9
+            await end(boss, turn)
+            (card,) = await platform.wait_cards(1, f"text of {mode}", "Done · ")
+            assert ("Tool calls (1)" in json.dumps(card["card"])) is bool(panels)
+
+
+# ── nobody is there, and too many are ───────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("language", "kept", "full", "dropped"),
+    [
+        (
+            "en",
+            "No session is connected. Your message is kept and will be delivered.",
+            "Session boss already has 20 messages waiting.",
+            "Dropped 20 from the queue.",
+        ),
+        (
+            "zh",
+            "当前没有已连接的会话，消息已保留，连接后会送达。",
+            "会话 boss 已有 20 条消息在等待。",
+            "已移出 20 条。",
+        ),
+    ],
+)
+async def test_what_is_kept_is_said_once_and_the_twenty_first_is_answered(
+    state_dir: Path, language: str, kept: str, full: str, dropped: str
+) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir, language=language):
+        chat = Chat(platform, await platform.chat())
+        assert await chat.ask("one") == kept
+        await chat.send("two")
+        async with session(state_dir, "s-boss", "dispatcher", metadata={"alias": "Boss"}) as boss:
+            for text in ("one", "two"):
+                turn = await take(boss)
+                assert turn["content"] == text
+                if text == "one":
+                    await end(boss, turn)
+            for number in range(20):
+                await chat.send(f"prompt {number}")
+            over = await chat.send("one too many")
+            assert await chat.next_text() == full
+            why = await chat.ask("/why", parent_id=over["message_id"])
+            assert why.count("\n") == 1, "received, and answered by the notice"
+            assert await chat.ask("/queue clear") == dropped
+            assert await chat.ask("/status") != ""
+            await end(boss, turn)
+            await chat.send("after all that")
+            assert (await take(boss))["content"] == "after all that"
+        assert (await chat.texts()).count(kept) == 1
+
+
+# ── what is for the session ─────────────────────────────────────────────────
+
+
+async def test_what_is_no_command_of_ours_is_the_sessions(state_dir: Path) -> None:
+    async with open_team(state_dir) as (_, team, boss):
+        for said, given in (
+            ("/deploy now", "/deploy now"),
+            ("//STATUS", "/STATUS"),
+            ("//cancel", "/cancel"),
+            ("/usefor x", "/usefor x"),
+            ("stop that test", "stop that test"),
+            ("don't stop", "don't stop"),
+            ("please /stop", "please /stop"),
+            ("see /status", "see /status"),
+        ):
+            await team.says(said)
+            turn = await take(boss)
+            assert turn["content"].endswith(given), (said, turn["content"])
+            await end(boss, turn)
+        assert await team.texts() == []
+
+
+async def test_a_prompt_stays_where_it_was_dispatched_and_a_recalled_one_is_never_given(
+    state_dir: Path,
+) -> None:
+    async with open_team(state_dir) as (platform, team, boss), worker(state_dir, "api") as api:
+        await team.says("first")
+        first = await take(boss)
+        waiting = [await team.says(text) for text in ("second", "third")]
+        await team.ask("/use api")
+        await platform.post("recall", message_id=waiting[0]["message_id"])
+        await team.says("fourth")
+        fourth = await take(api)
+        assert fourth["content"].endswith("fourth")
+        assert await team.ask("/use boss") == (
+            "Switched to boss (previous: api)\n⏳ boss is still running…"
+        )
+        await end(boss, first)
+        third = await take(boss)
+        assert third["content"].endswith("third")
+        await end(boss, third)
+        # api's turn ends in the background; an aborted one would send nothing.
+        await end(api, fourth, "aborted")
+        assert (await team.ask("/ss")).splitlines()[1:] == [
+            "- boss (claude @ /w/boss) [current]",
+            "- api (claude @ /w/api)",
+        ]
