@@ -75,6 +75,21 @@ def test_both_readmes_name_the_same_commands_of_the_chat() -> None:
     assert english == chinese
 
 
+@pytest.mark.parametrize(
+    "chinese", sorted((ROOT / "docs").rglob("*.zh-CN.md")), ids=lambda page: page.name
+)
+def test_a_page_in_chinese_has_the_commands_and_settings_of_the_english_one(chinese: Path) -> None:
+    english = chinese.with_name(chinese.name.replace(".zh-CN", ""))
+    pages = [page.read_text() for page in (english, chinese)]
+    blocks = [re.findall(r"```\w+\n(.*?)```", page, re.DOTALL) for page in pages]
+    uncommented = [[re.sub(r" *#.*", "", block) for block in page] for page in blocks]
+    assert uncommented[0] == uncommented[1]
+    inline = [set(re.findall(r"`([^`\n]+)`", page)) for page in pages]
+    plain = [{one for one in page if one.isascii() and "NAME" not in one} for page in inline]
+    assert plain[0] == plain[1]
+    assert all(chinese.name in text or english.name in text for text in pages)
+
+
 def commands() -> Iterator[str]:
     for page in PAGES:
         if page.name == "CHANGELOG.md":
