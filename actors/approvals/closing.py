@@ -15,7 +15,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.approvals.peers import Peers
-from actors.kit.mailbox import ask_or
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, journal
 from protocol.ids import AccountId, MessageId, idempotency_key
@@ -196,11 +195,6 @@ async def call(peers: Peers, account: AccountId, operation: gateway.Operation) -
 
 
 async def _call_once(peers: Peers, account: AccountId, operation: gateway.Operation) -> Outcome:
-    return await ask_or(
-        peers.gateways[account],
-        lambda reply: gateway.Call(
-            operation=operation, priority=gateway.Priority.FINAL, reply=reply
-        ),
-        within_s=CALL_WITHIN_S,
-        otherwise=lambda reason: NoAnswer(reason=reason),
+    return await gateway.call(
+        peers.gateways[account], operation, gateway.Priority.FINAL, within_s=CALL_WITHIN_S
     )

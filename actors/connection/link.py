@@ -20,7 +20,6 @@ import trio
 from actors.connection.pipeline import Pipeline
 from actors.connection.settings import FRESH_EVERY_S, ConnectionSettings, Peers
 from actors.feishu.socket import Socket, run_socket
-from actors.kit.mailbox import ActorGone, ask
 from actors.messages import gateway
 from protocol.platform import longconn
 from protocol.platform.outcomes import (
@@ -129,18 +128,12 @@ class FeishuLink:
 
     async def _discover(self) -> Outcome:
         """Ask for a fresh address: the ticket in it is good for one try."""
-        operation = gateway.DiscoverEndpoint()
-        try:
-            outcome: Outcome = await ask(
-                self._peers.gateway,
-                lambda reply: gateway.Call(
-                    operation=operation, priority=gateway.Priority.CREATE, reply=reply
-                ),
-                within_s=self._settings.discover_within_s,
-            )
-        except (trio.TooSlowError, ActorGone) as error:
-            return NoAnswer(reason=f"{type(error).__name__} from the gateway")
-        return outcome
+        return await gateway.call(
+            self._peers.gateway,
+            gateway.DiscoverEndpoint(),
+            gateway.Priority.CREATE,
+            within_s=self._settings.discover_within_s,
+        )
 
     async def _pause(self, reason: str, refusal: str | None) -> None:
         """Wait before the next try: as the platform asks, or long after a refusal."""

@@ -23,10 +23,9 @@ import structlog
 import trio
 
 from actors.feishu.tls import tls_context
-from actors.kit.mailbox import ask_or
 from actors.messages import gateway, pictures
 from protocol.ids import AccountId
-from protocol.platform.outcomes import ImageUploaded, NoAnswer, Outcome
+from protocol.platform.outcomes import ImageUploaded
 from protocol.platform.picture_kinds import HEAD_BYTES, picture_kind
 from protocol.platform.public_address import PublicTarget, is_public, read_target
 
@@ -115,15 +114,11 @@ class _Pictures:
         content = (account, hashlib.sha256(data).digest())
         if content in self._by_content:
             return self._by_content[content]
-        outcome: Outcome = await ask_or(
+        outcome = await gateway.call(
             self._settings.gateways[account],
-            lambda reply: gateway.Call(
-                operation=gateway.UploadImage(image=data),
-                priority=gateway.Priority.STRUCTURE,
-                reply=reply,
-            ),
+            gateway.UploadImage(image=data),
+            gateway.Priority.STRUCTURE,
             within_s=UPLOAD_WITHIN_S,
-            otherwise=lambda reason: NoAnswer(reason=reason),
         )
         if not isinstance(outcome, ImageUploaded):
             log.info("feishu.picture_not_taken", account=account, outcome=type(outcome).__name__)

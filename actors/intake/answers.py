@@ -8,7 +8,7 @@ import msgspec
 import structlog
 import trio
 
-from actors.intake.peers import call
+from actors.intake.peers import CALL_WITHIN_S
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway
 from protocol.ids import ChatId, MessageId, idempotency_key
@@ -111,7 +111,10 @@ class Answers:
     async def _until_answered(self, operation: gateway.Operation) -> Outcome:
         """Make the call again while there is a chance; its uuid makes that harmless."""
         return await while_it_helps(
-            lambda: call(self._gateway_tx, operation, gateway.Priority.FINAL), _ANSWER_TRIES
+            lambda: gateway.call(
+                self._gateway_tx, operation, gateway.Priority.FINAL, within_s=CALL_WITHIN_S
+            ),
+            _ANSWER_TRIES,
         )
 
     async def _send(self, operation: gateway.Operation) -> None:

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 import trio
 
-from actors.intake.peers import Peers, call
+from actors.intake.peers import Peers
 from actors.intake.voice import Transcriber
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway
@@ -173,7 +173,7 @@ class Fetcher:
 
     async def _call(self, operation: gateway.Operation) -> Outcome:
         return await while_it_helps(
-            lambda: call(self._to.gateway_tx, operation, gateway.Priority.CREATE), _FETCH_TRIES
+            lambda: self._to.call(operation, gateway.Priority.CREATE), _FETCH_TRIES
         )
 
 

@@ -9,7 +9,7 @@ import msgspec
 import trio
 
 from actors.intake.answers import Answer, CardAnswer
-from actors.intake.peers import ASK_WITHIN_S, COMMAND_WITHIN_S, Peers, call
+from actors.intake.peers import ASK_WITHIN_S, COMMAND_WITHIN_S, Peers
 from actors.intake.stop import Stopper, toast
 from actors.kit.mailbox import Reply, ask_or
 from actors.messages import gateway, intake, ownership
@@ -101,7 +101,7 @@ class Choosing:
             patch = gateway.PatchMessage(
                 message_id=message_id, content_json=choice_card(chosen, asked)
             )
-            await call(self._to.gateway_tx, patch, gateway.Priority.FINAL)
+            await self._to.call(patch, gateway.Priority.FINAL)
 
     def _may(self, choice: wire.Choice, by: OpenId, chat_type: str) -> bool:
         restricted = chat_type != "p2p" or choosing.skips_approvals(choice)

@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from actors.intake.peers import Peers, call
+from actors.intake.peers import Peers
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, intake
 from protocol.platform.outcomes import BotInfo, Outcome
@@ -27,7 +27,7 @@ async def learn_bot(peers: Peers, rng: random.Random) -> None:
         return pause_s * (1 + rng.random() / 4)
 
     found = await while_it_helps(
-        lambda: call(peers.gateway_tx, gateway.GetBotInfo(), gateway.Priority.CREATE),
+        lambda: peers.call(gateway.GetBotInfo(), gateway.Priority.CREATE),
         Tries(again_after_s=again_after_s, pauses=PAUSES, within_s=None),
     )
     assert isinstance(found, BotInfo)

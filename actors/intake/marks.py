@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from actors.intake.answers import Answers
-from actors.intake.peers import Peers, call
+from actors.intake.peers import Peers
 from actors.messages import gateway, intake
 from protocol.ids import MessageId
 from protocol.platform.outcomes import NoAnswer, ReactionAdded, ReactionsFound
@@ -41,8 +41,7 @@ class WaitingMarks:
         self._nursery.start_soon(self._put, message_id)
 
     async def _put(self, message_id: MessageId) -> None:
-        outcome = await call(
-            self._to.gateway_tx,
+        outcome = await self._to.call(
             gateway.AddReaction(message_id=message_id, emoji_type=EMOJI),
             gateway.Priority.CREATE,
         )
@@ -59,8 +58,7 @@ class WaitingMarks:
         """Look for a mark whose call was not answered; what another bot put is found too."""
         for pause_s in LOOK_AGAIN_S:
             await trio.sleep(pause_s)
-            found = await call(
-                self._to.gateway_tx,
+            found = await self._to.call(
                 gateway.ListReactions(message_id=message_id, emoji_type=EMOJI),
                 gateway.Priority.CREATE,
             )

@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from actors.intake.answers import Answers
-from actors.intake.peers import Peers, call
+from actors.intake.peers import Peers
 from actors.intake.rows import store
 from actors.messages import approvals, gateway, intake, journal
 from protocol.ids import AccountId, idempotency_key
@@ -83,7 +83,7 @@ class Pairing:
     async def _send_code(self, message: MessageReceived, request: pairing.Request) -> None:
         text = in_chat.PAIRING_GROUP if request.kind == "group" else in_chat.PAIRING_DIRECT
         operation = self._answers.reply(message, text.format(code=request.code), "pairing")
-        outcome = await call(self._to.gateway_tx, operation, gateway.Priority.CREATE)
+        outcome = await self._to.call(operation, gateway.Priority.CREATE)
         sent = isinstance(outcome, MessageSent)
         if not sent:
             log.warning(
@@ -107,7 +107,7 @@ class Pairing:
             await self._to.intake_tx.send(named)
 
     async def _read(self, operation: gateway.Operation) -> Outcome:
-        return await call(self._to.gateway_tx, operation, gateway.Priority.TICK)
+        return await self._to.call(operation, gateway.Priority.TICK)
 
     async def code_sent(self, message: intake.CodeSent | intake.CodeNamed) -> None:
         """Store a code once its message is out; one that nobody saw is forgotten."""

@@ -1,4 +1,4 @@
-"""The intake's peers, and the two questions it asks of many places."""
+"""The intake's peers, and the question it asks in many places."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Final
 import msgspec
 import trio
 
-from actors.kit.mailbox import ActorGone, ask, ask_or
+from actors.kit.mailbox import ActorGone, ask
 from actors.messages import agents, approvals, gateway, intake, journal, lane, ownership
 from protocol.ids import AccountId, PlaceKey, place_key
 from protocol.platform.events import MessageReceived
-from protocol.platform.outcomes import NoAnswer, Outcome
+from protocol.platform.outcomes import Outcome
 from protocol.routing.delivery import Prompt
 
 ASK_WITHIN_S: Final = 1.2
@@ -38,6 +38,9 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True):
         """Return the chat or topic of a message as this account sees it."""
         return place_key(self.account, of.chat_id, of.topic)
 
+    async def call(self, operation: gateway.Operation, priority: gateway.Priority) -> Outcome:
+        return await gateway.call(self.gateway_tx, operation, priority, within_s=CALL_WITHIN_S)
+
 
 async def find_target(peers: Peers, place: PlaceKey) -> ownership.ChatTarget | None:
     """Ask which session a place is routed to; None where ownership does not answer in time."""
@@ -50,16 +53,3 @@ async def find_target(peers: Peers, place: PlaceKey) -> ownership.ChatTarget | N
     except (trio.TooSlowError, ActorGone):
         return None
     return target
-
-
-async def call(
-    gateway_tx: trio.MemorySendChannel[gateway.GatewayMessage],
-    operation: gateway.Operation,
-    priority: gateway.Priority,
-) -> Outcome:
-    return await ask_or(
-        gateway_tx,
-        lambda reply: gateway.Call(operation=operation, priority=priority, reply=reply),
-        within_s=CALL_WITHIN_S,
-        otherwise=lambda reason: NoAnswer(reason=reason),
-    )

@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from actors.intake.choosing import Choosing
-from actors.intake.peers import ASK_WITHIN_S, Peers, call
+from actors.intake.peers import ASK_WITHIN_S, Peers
 from actors.intake.rows import close_row
 from actors.intake.stop import Stopper, toast
 from actors.kit.mailbox import Reply
@@ -185,7 +185,7 @@ class Presses:
         """Show what was chosen, and take the card out of the ledger once that is there."""
         operation = gateway.PatchMessage(message_id=card_id, content_json=last_card)
         outcome = await while_it_helps(
-            lambda: call(self._to.gateway_tx, operation, gateway.Priority.FINAL), _CLOSE_TRIES
+            lambda: self._to.call(operation, gateway.Priority.FINAL), _CLOSE_TRIES
         )
         if isinstance(outcome, NoAnswer | RateLimited):
             log.warning("question.card_left_open", message=card_id)

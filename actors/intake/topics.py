@@ -15,7 +15,7 @@ import msgspec
 import structlog
 import trio
 
-from actors.intake.peers import Peers, call
+from actors.intake.peers import Peers
 from actors.messages import gateway, intake
 from protocol.ids import ChatId
 from protocol.platform.events import MessageReceived
@@ -82,9 +82,7 @@ class Topics:
     async def _ask(self, chat_id: ChatId) -> None:
         topics: bool | None = None
         with trio.move_on_after(ASK_KIND_WITHIN_S):
-            outcome = await call(
-                self._to.gateway_tx, gateway.GetChat(chat_id=chat_id), gateway.Priority.CREATE
-            )
+            outcome = await self._to.call(gateway.GetChat(chat_id=chat_id), gateway.Priority.CREATE)
             if isinstance(outcome, ChatFound):
                 topics = outcome.has_topics_only
         if topics is None:

@@ -19,17 +19,35 @@ Value = str | bytes | int | None
 Row = tuple[Any, ...]
 
 
-class ResultRows(Protocol):
+class Cursor(Protocol):
+    """What of a driver's cursor is used."""
+
+    @property
+    def rowcount(self) -> int: ...
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+
+
+class ResultRows:
     """The answer of one statement. Reading it may wait for the server."""
+
+    __slots__ = ("_cursor",)
+
+    def __init__(self, cursor: Cursor) -> None:
+        self._cursor = cursor
 
     def one(self) -> Row | None:
         """Return the first row; None where there is none. Asked once."""
+        row: Row | None = self._cursor.fetchone()
+        return row
 
     def all(self) -> list[Row]:
         """Return all rows. Asked once, and not after :meth:`one`."""
+        return self._cursor.fetchall()
 
     def count(self) -> int:
         """Return how many rows the statement changed or returned."""
+        return self._cursor.rowcount
 
 
 class Db(Protocol):

@@ -11,12 +11,13 @@ from enum import IntEnum, StrEnum
 from typing import Final, Literal
 
 import msgspec
+import trio
 
-from actors.kit.mailbox import Reply
+from actors.kit.mailbox import Reply, ask_or
 from actors.messages.base import Message
 from protocol.ids import CardId, ChatId, MessageId
 from protocol.platform.comments import CommentPlace
-from protocol.platform.outcomes import Outcome
+from protocol.platform.outcomes import NoAnswer, Outcome
 
 API_LIMIT_CODE: Final = 99991400
 """The code of a limit that counts one API of the app, not one card or chat."""
@@ -337,3 +338,23 @@ class Statistics(Message, frozen=True, kw_only=True):
 
 
 GatewayMessage = Permit | Call | Statistics
+
+
+async def call(
+    gateway_tx: trio.MemorySendChannel[GatewayMessage],
+    operation: Operation,
+    priority: Priority,
+    *,
+    within_s: float,
+    permit: int | None = None,
+) -> Outcome:
+    """Ask for one call; a gateway that is late or gone is no answer of the platform.
+
+    After such an outcome the call may still take effect.
+    """
+    return await ask_or(
+        gateway_tx,
+        lambda reply: Call(operation=operation, priority=priority, permit=permit, reply=reply),
+        within_s=within_s,
+        otherwise=lambda reason: NoAnswer(reason=reason),
+    )

@@ -13,7 +13,6 @@ from typing import Final
 import msgspec
 import trio
 
-from actors.kit.mailbox import ask_or
 from actors.messages import gateway
 from actors.monitoring.peers import Peers
 from protocol.ids import AccountId, ChatId
@@ -120,11 +119,6 @@ class Names:
         peers = self._peers()
         if peers is None or account not in peers.gateways:
             return NoAnswer(reason="the account is not served now")
-        return await ask_or(
-            peers.gateways[account],
-            lambda reply: gateway.Call(
-                operation=operation, priority=gateway.Priority.TICK, reply=reply
-            ),
-            within_s=ANSWER_WITHIN_S,
-            otherwise=lambda reason: NoAnswer(reason=reason),
+        return await gateway.call(
+            peers.gateways[account], operation, gateway.Priority.TICK, within_s=ANSWER_WITHIN_S
         )

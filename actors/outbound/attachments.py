@@ -15,13 +15,12 @@ import msgspec
 import structlog
 import trio
 
-from actors.kit.mailbox import ask_or
 from actors.messages import gateway, journal
 from actors.messages.outbound import Caller
 from actors.outbound.peers import Peers, text_argument
 from protocol.ids import AccountId, EventId, MessageId
 from protocol.platform.content import ATTACHMENT_BYTES_MAX
-from protocol.platform.outcomes import Downloaded, NoAnswer
+from protocol.platform.outcomes import Downloaded
 from protocol.routing.channel_tools import ToolError
 from protocol.routing.delivery import Offer
 from protocol.wire.messages import Attachment
@@ -134,21 +133,15 @@ class Attachments:
         except OSError as failed:
             log.warning("feishu.attachment_not_saved", reason=str(failed))
             return False
-        outcome = await ask_or(
-            self._to.gateways[account],
-            lambda reply: gateway.Call(
-                operation=gateway.DownloadResource(
-                    message_id=message_id,
-                    file_key=attachment.file_key,
-                    resource="image" if attachment.kind == "image" else "file",
-                    path=os.fspath(path),
-                    bytes_max=ATTACHMENT_BYTES_MAX,
-                ),
-                priority=gateway.Priority.CREATE,
-                reply=reply,
-            ),
-            within_s=FETCH_WITHIN_S,
-            otherwise=lambda reason: NoAnswer(reason=reason),
+        download = gateway.DownloadResource(
+            message_id=message_id,
+            file_key=attachment.file_key,
+            resource="image" if attachment.kind == "image" else "file",
+            path=os.fspath(path),
+            bytes_max=ATTACHMENT_BYTES_MAX,
+        )
+        outcome = await gateway.call(
+            self._to.gateways[account], download, gateway.Priority.CREATE, within_s=FETCH_WITHIN_S
         )
         log.info(
             "feishu.attachment_fetched_again",

@@ -17,7 +17,7 @@ from actors.kit.mailbox import Reply, ask_or
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, journal, ownership
 from protocol.ids import AccountId, ChatId, MessageId, PlaceKey, SessionId, place_key
-from protocol.platform.outcomes import NoAnswer, Outcome, again_after_s
+from protocol.platform.outcomes import Outcome, again_after_s
 from protocol.routing.access import Policy
 from protocol.routing.channel_tools import ToolError
 
@@ -64,13 +64,11 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         Cancelled by the tool's own deadline.
         """
         return await while_it_helps(
-            lambda: ask_or(
+            lambda: gateway.call(
                 self.gateways[account],
-                lambda reply: gateway.Call(
-                    operation=operation, priority=gateway.Priority.CREATE, reply=reply
-                ),
+                operation,
+                gateway.Priority.CREATE,
                 within_s=CALL_WITHIN_S,
-                otherwise=lambda reason: NoAnswer(reason=reason),
             ),
             _TRIES,
         )

@@ -15,7 +15,7 @@ from actors.messages.turn import TurnOpening
 from actors.turns.peers import Peers
 from protocol.cards.card import Style
 from protocol.ids import CardId, idempotency_key
-from protocol.platform.outcomes import Gone, MissingScope, NoAnswer, Outcome
+from protocol.platform.outcomes import Gone, MissingScope, Outcome
 from protocol.strings import Text, in_chat
 
 PERMIT_WITHIN_S: Final = 300.0
@@ -65,13 +65,9 @@ class TurnClient:
     async def call(
         self, operation: gateway.Operation, priority: gateway.Priority, permit: int | None = None
     ) -> Outcome:
-        return await ask_or(
-            self.gateway_tx,
-            lambda reply: gateway.Call(
-                operation=operation, priority=priority, permit=permit, reply=reply
-            ),
-            within_s=CALL_WITHIN_S if permit is not None else CALL_WITHIN_S + PERMIT_WITHIN_S,
-            otherwise=lambda reason: NoAnswer(reason=reason),
+        waits_s = 0.0 if permit is not None else PERMIT_WITHIN_S
+        return await gateway.call(
+            self.gateway_tx, operation, priority, permit=permit, within_s=CALL_WITHIN_S + waits_s
         )
 
     async def permit(

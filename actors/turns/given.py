@@ -8,13 +8,12 @@ import msgspec
 import trio
 
 from actors.kit.cleanup import CleanupBudget
-from actors.kit.mailbox import ask_or
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, lane
 from actors.turns.peers import Peers
 from actors.turns.typing_mark import TypingMark, mark_until
 from protocol.ids import idempotency_key
-from protocol.platform.outcomes import NoAnswer, Outcome, again_after_s
+from protocol.platform.outcomes import Outcome, again_after_s
 from protocol.strings import on_card
 
 UNREAD_S: Final = 120.0
@@ -52,13 +51,11 @@ async def _notify_if_unread(given: lane.Given, peers: Peers) -> None:
     )
 
     async def send() -> Outcome:
-        return await ask_or(
+        return await gateway.call(
             peers.gateways[given.offer.account],
-            lambda reply: gateway.Call(
-                operation=notice, priority=gateway.Priority.FINAL, reply=reply
-            ),
+            notice,
+            gateway.Priority.FINAL,
             within_s=CALL_WITHIN_S,
-            otherwise=lambda reason: NoAnswer(reason=reason),
         )
 
     await while_it_helps(send, _TRIES)

@@ -8,7 +8,6 @@ import structlog
 import trio
 from msgspec.structs import replace
 
-from actors.kit.mailbox import ask_or
 from actors.messages import gateway, journal
 from actors.messages.turn import TurnOpening
 from actors.turns.client import CALL_WITHIN_S, LEDGER_WITHIN_S, PERMIT_WITHIN_S, TurnClient
@@ -23,7 +22,6 @@ from protocol.ids import OpenId, SessionId, idempotency_key
 from protocol.platform.outcomes import (
     Accepted,
     Gone,
-    NoAnswer,
     Outcome,
     RateLimited,
     SequenceRefused,
@@ -220,11 +218,9 @@ class _Repair:
             sequence=sequence,
             uuid=idempotency_key(card_id, sequence),
         )
-        return await ask_or(
+        return await gateway.call(
             self._gateway_tx,
-            lambda reply: gateway.Call(
-                operation=operation, priority=gateway.Priority.FINAL, reply=reply
-            ),
+            operation,
+            gateway.Priority.FINAL,
             within_s=CALL_WITHIN_S + PERMIT_WITHIN_S,
-            otherwise=lambda reason: NoAnswer(reason=reason),
         )

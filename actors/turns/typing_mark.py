@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from actors.kit.cleanup import CleanupBudget
-from actors.kit.mailbox import ask_or, offer
+from actors.kit.mailbox import offer
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, intake, journal
 from actors.turns.peers import Peers
@@ -144,12 +144,7 @@ class TypingMark:
             self._may_be_there = False
 
     async def _call(self, operation: gateway.Operation, priority: gateway.Priority) -> Outcome:
-        return await ask_or(
-            self._gateway_tx,
-            lambda reply: gateway.Call(operation=operation, priority=priority, reply=reply),
-            within_s=CALL_WITHIN_S,
-            otherwise=lambda reason: NoAnswer(reason=reason),
-        )
+        return await gateway.call(self._gateway_tx, operation, priority, within_s=CALL_WITHIN_S)
 
     @classmethod
     def of_earlier_run(cls, entry: journal.TypingEntry, peers: Peers) -> TypingMark:

@@ -6,30 +6,24 @@ from typing import Any
 
 import psycopg
 
-from actors.journal.db import Row, Value
+from actors.journal.db import ResultRows, Value
 from actors.journal.postgres.connecting import Connection
 
 
-class PipelineRows:
-    """The answer of a statement that was sent; see :class:`actors.journal.db.Rows`."""
+class PipelineRows(ResultRows):
+    """The answer of a statement that was sent, and may not have been carried out yet."""
 
-    __slots__ = ("_cursor", "_pipeline")
+    __slots__ = ("_pipeline", "_sent")
 
     def __init__(self, cursor: psycopg.RawCursor[Any], pipeline: psycopg.Pipeline) -> None:
-        self._cursor = cursor
+        super().__init__(cursor)
+        self._sent = cursor
         self._pipeline = pipeline
 
-    def one(self) -> Row | None:
-        row: Row | None = self._cursor.fetchone()
-        return row
-
-    def all(self) -> list[Row]:
-        return self._cursor.fetchall()
-
     def count(self) -> int:
-        if self._cursor.pgresult is None:
+        if self._sent.pgresult is None:
             self._pipeline.sync()
-        return self._cursor.rowcount
+        return super().count()
 
 
 class PipelineDb:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import structlog
 
 from actors.journal import schema
-from actors.journal.db import Row, Value, read
+from actors.journal.db import ResultRows, Value, read
 from actors.journal.errors import JournalError
 from actors.journal.handlers import HANDLERS
 from actors.journal.sqlite.errors import explained, result_code
@@ -29,25 +29,6 @@ _PASSING: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3
 log = structlog.get_logger()
 
 
-class SqliteRows:
-    """The answer of a statement that has run; see :class:`actors.journal.db.Rows`."""
-
-    __slots__ = ("_cursor",)
-
-    def __init__(self, cursor: sqlite3.Cursor) -> None:
-        self._cursor = cursor
-
-    def one(self) -> Row | None:
-        row: Row | None = self._cursor.fetchone()
-        return row
-
-    def all(self) -> list[Row]:
-        return self._cursor.fetchall()
-
-    def count(self) -> int:
-        return self._cursor.rowcount
-
-
 class SqliteDb:
     """A connection, for the handlers; a statement has run when ``execute`` returns."""
 
@@ -56,8 +37,8 @@ class SqliteDb:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def execute(self, sql: str, *values: Value) -> SqliteRows:
-        return SqliteRows(self._connection.execute(sql, values))
+    def execute(self, sql: str, *values: Value) -> ResultRows:
+        return ResultRows(self._connection.execute(sql, values))
 
 
 class SqliteStore:

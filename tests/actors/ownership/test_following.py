@@ -68,8 +68,7 @@ async def test_a_row_that_was_on_its_way_as_the_channel_moved_goes_to_the_new_ow
             assert await world.next(A, 1) is None, "the lease was being stored as it asked"
         world.disk.commit_s = 0.01
         assert revoked(world) == []
-        row = await world.next(B, 2)
-        assert row is not None
+        row = await world.offered(B, 2)
         assert row.lease_epoch == 2
 
 
@@ -97,16 +96,14 @@ async def test_an_unacked_row_is_taken_back_where_the_channel_moved(
         await world.register(A, 1, "dispatcher")
         await world.register(B, 2)
         await world.row()
-        row = await world.next(A, 1)
-        assert row is not None
+        row = await world.offered(A, 1)
         await trio.sleep(1)
         world.notices.clear()
         await world.call(1, "feishu_channel_acquire", session_id="b")
         await trio.sleep(1)
         assert revoked(world) == [(A, row.row_id)]
         assert B in world.woken()
-        again = await world.next(B, 2)
-        assert again is not None
+        again = await world.offered(B, 2)
         assert (again.row_id, again.attempt) == (row.row_id, 2)
 
 
@@ -115,8 +112,7 @@ async def test_an_acked_row_stays_where_it_is(autojump_clock: MockClock) -> None
         await world.register(A, 1, "dispatcher")
         await world.register(B, 2)
         await world.row()
-        row = await world.next(A, 1)
-        assert row is not None
+        row = await world.offered(A, 1)
         await ack(world, 1, row)
         await world.call(1, "feishu_channel_acquire", session_id="b")
         await trio.sleep(1)
@@ -149,14 +145,12 @@ async def test_an_ack_of_another_attempt_changes_nothing(autojump_clock: MockClo
     async with open_world() as world:
         await world.register(A, 1, "dispatcher")
         await world.row()
-        row = await world.next(A, 1)
-        assert row is not None
+        row = await world.offered(A, 1)
         await ack(world, 1, row, attempt=row.attempt + 1)
         await trio.sleep(1)
         await world.tx.send(ownership.ConnectionEnded(connection_id=ConnectionId(1)))
         await world.register(A, 2, "dispatcher")
-        again = await world.next(A, 2)
-        assert again is not None
+        again = await world.offered(A, 2)
         assert again.attempt == 2
 
 

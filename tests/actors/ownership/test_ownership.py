@@ -25,8 +25,7 @@ async def test_a_row_that_was_offered_too_late_is_found_while_running(
         world.notices.clear()
         await trio.sleep(10)
         assert A in world.woken()
-        row = await world.next(A, 1)
-        assert row is not None
+        row = await world.offered(A, 1)
         assert row.prompt.content == "prompt 1"
 
 
@@ -54,8 +53,7 @@ async def test_a_row_whose_lane_has_given_up_asking_is_given_at_the_next_questio
             await world.next(A, 1, within_s=2.0)
         world.disk.commit_s = 0.01
         await trio.sleep(5)
-        first = await world.next(A, 1)
-        assert first is not None
+        first = await world.offered(A, 1)
         assert first.prompt.content == "prompt 1", "the next one has overtaken it"
 
 
@@ -116,8 +114,7 @@ async def test_the_end_of_a_turn_that_could_not_be_stored_is_stored_later(
     async with open_world() as world:
         await world.register(A, 1, "dispatcher")
         await world.row()
-        row = await world.next(A, 1)
-        assert row is not None
+        row = await world.offered(A, 1)
         world.disk.commit_s = 30.0
         await world.tx.send(ownership.RowAnswered(row_id=row.row_id))
         await world.tx.send(ownership.ConnectionEnded(connection_id=ConnectionId(1)))
@@ -134,8 +131,7 @@ async def test_a_slow_journal_keeps_nobody_from_asking_where_a_chat_is_routed(
     async with open_world() as world:
         await world.register(A, 1, "dispatcher")
         await world.row()
-        row = await world.next(A, 1)
-        assert row is not None
+        row = await world.offered(A, 1)
         world.disk.commit_s = 3.0
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.call, 1, "feishu_channel_status")
@@ -228,6 +224,5 @@ async def test_two_bots_in_one_group_share_no_binding(autojump_clock: MockClock)
         await world.tx.send(ownership.ConnectionEnded(connection_id=ConnectionId(2)))
         await world.bind(place_key(other, CHAT), None)
         for _ in range(2):
-            row = await world.next(A, 1)
-            assert row is not None
+            row = await world.offered(A, 1)
             assert row.account == other, "it follows the binding of its own account"

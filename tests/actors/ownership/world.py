@@ -111,6 +111,12 @@ class World:
 
         return await ask(self.tx, build, within_s=within_s)
 
+    async def offered(self, session_id: SessionId, connection: int, within_s: float = 5.0) -> Offer:
+        """Take the next row, which is there."""
+        row = await self.next(session_id, connection, within_s)
+        assert row is not None, f"nothing waits for {session_id}"
+        return row
+
     async def call(self, connection: int, name: str, **args: Any) -> Any:
         answer: ownership.ToolDone | ownership.ToolFailed = await ask(
             self.tx,
