@@ -21,7 +21,7 @@ from actors.messages import gateway
 from protocol.ids import MessageId
 from protocol.platform import quoting
 from protocol.platform.comments import CommentPlace
-from protocol.platform.content import ATTACHMENT_BYTES_MAX, Content
+from protocol.platform.content import ATTACHMENT_BYTES_MAX
 from protocol.platform.events import CommentAdded, MessageReceived
 from protocol.platform.outcomes import (
     CommentFound,
@@ -34,6 +34,7 @@ from protocol.platform.outcomes import (
     Rejected,
     again_after_s,
 )
+from protocol.routing.delivery import Prompt
 from protocol.wire.messages import Attachment
 
 FETCH_WITHIN_S: Final = 90.0
@@ -49,9 +50,9 @@ PRIVATE_DIR: Final = 0o700
 log = structlog.get_logger()
 
 
-def needs_fetching(message: MessageReceived, content: Content) -> bool:
+def needs_fetching(message: MessageReceived, prompt: Prompt) -> bool:
     return (
-        bool(content.attachments)
+        bool(prompt.attachments)
         or quoting.forwards(message)
         or quoting.quoted_id(message) is not None
     )
@@ -66,21 +67,21 @@ class Fetcher:
         self._at_once = trio.CapacityLimiter(AT_ONCE_MAX)
         self._transcriber = Transcriber(self._call)
 
-    async def complete(self, message: MessageReceived, content: Content) -> Content:
-        """Return *content* with all that could be fetched, within a deadline."""
+    async def complete(self, message: MessageReceived, prompt: Prompt) -> Prompt:
+        """Return *prompt* with all of its message that could be fetched, within a deadline."""
         fetched: dict[int, Attachment] = {}
         spoken: dict[int, str] = {}
-        markdown = content.markdown
+        content = prompt.content
         with trio.move_on_after(FETCH_WITHIN_S):
             async with trio.open_nursery() as nursery:
-                for at, attachment in enumerate(content.attachments):
+                for at, attachment in enumerate(prompt.attachments):
                     nursery.start_soon(
                         self._fetch, message.message_id, at, attachment, fetched, spoken
                     )
-                markdown = await self._with_messages(message, markdown)
+                content = await self._with_messages(message, content)
         attachments = tuple(
             fetched.get(at) or _failed(attachment, "it took too long")
-            for at, attachment in enumerate(content.attachments)
+            for at, attachment in enumerate(prompt.attachments)
         )
         notes = [
             f"[{one.kind} {one.name} could not be downloaded: {one.note}]"
@@ -88,8 +89,8 @@ class Fetcher:
             if one.note is not None
         ]
         return msgspec.structs.replace(
-            content,
-            markdown="\n\n".join((markdown, *spoken.values(), *notes)),
+            prompt,
+            content="\n\n".join((content, *spoken.values(), *notes)),
             attachments=attachments,
         )
 

@@ -81,7 +81,6 @@ def parts_of(
             fetcher=Fetcher(peers, settings.attachments),
             nursery=nursery,
             now_ms=now_ms,
-            is_admin=stopper.is_admin,
         ),
         topics=Topics(peers, nursery, everywhere=settings.topic_sessions, now_ms=now_ms),
         topic_agents=TopicAgents(peers, answers, starter, nursery, agent=settings.topic_agent),

@@ -23,10 +23,9 @@ from actors.intake.marks import WaitingMarks
 from actors.intake.peers import Peers, find_target
 from actors.intake.rows import close_row, prepare_rows, store
 from actors.messages import intake, journal, ownership
-from protocol.ids import MessageId, OpenId, PlaceKey, RowId
-from protocol.platform.content import Content
+from protocol.ids import MessageId, PlaceKey, RowId
 from protocol.platform.events import CommentAdded, MessageReceived
-from protocol.platform.prompts import of_comment, of_message
+from protocol.platform.prompts import of_comment
 from protocol.routing import history, joining
 from protocol.routing.delivery import Prompt, RowState, StoredEvent
 from protocol.strings import in_chat
@@ -52,9 +51,7 @@ class Prompts:
         fetcher: Fetcher,
         nursery: trio.Nursery,
         now_ms: Callable[[], int],
-        is_admin: Callable[[OpenId], bool],
     ) -> None:
-        self._is_admin = is_admin
         self._to = peers
         self._answers = answers
         self._marks = marks
@@ -67,10 +64,10 @@ class Prompts:
         self._refused: dict[RowId, HeldPrompt] = {}
         self._noticed: dict[PlaceKey, int] = {}
 
-    async def take(self, event: StoredEvent, message: MessageReceived, content: Content) -> None:
+    async def take(self, event: StoredEvent, message: MessageReceived, prompt: Prompt) -> None:
         """Take one more; it becomes ready with a batch, in its turn, alone or with others."""
-        place, fetches = self._to.place(message), needs_fetching(message, content)
-        part = Part(event.row_id, self._prompt(message, content), complete=not fetches)
+        place, fetches = self._to.place(prompt), needs_fetching(message, prompt)
+        part = Part(event.row_id, prompt, complete=not fetches)
         opens = joining.opens(message.message_type)
         if not fetches and not opens and self._held.is_free(place):
             self._taken.append(HeldPrompt([part], event.row_id))
@@ -86,7 +83,7 @@ class Prompts:
             held.closes_at_s = trio.current_time() + max(0, left_ms) / 1_000
         await self._advance(place)
         if fetches:
-            self._nursery.start_soon(self._fetch, event.row_id, message, content)
+            self._nursery.start_soon(self._fetch, event.row_id, message, prompt)
 
     def has(self, row_id: RowId) -> bool:
         """Whether the row is on its way here."""
@@ -176,8 +173,8 @@ class Prompts:
         whole = msgspec.structs.replace(prompt, content=content)
         await self._to.intake_tx.send(intake.ContentFetched(row_id=row_id, prompt=whole))
 
-    async def _fetch(self, row_id: RowId, message: MessageReceived, content: Content) -> None:
-        whole = self._prompt(message, await self._fetcher.complete(message, content))
+    async def _fetch(self, row_id: RowId, message: MessageReceived, prompt: Prompt) -> None:
+        whole = await self._fetcher.complete(message, prompt)
         await self._to.intake_tx.send(intake.ContentFetched(row_id=row_id, prompt=whole))
 
     async def completed(self, message: intake.ContentFetched) -> None:
@@ -252,9 +249,6 @@ class Prompts:
             )
         self._refused.pop(message.row_id, None)
         return not message.delivered
-
-    def _prompt(self, message: MessageReceived, content: Content) -> Prompt:
-        return of_message(message, content, by_admin=self._is_admin(message.sender_id))
 
     def _notify_if_nobody_is_there(
         self, message: Prompt, target: ownership.ChatTarget | None

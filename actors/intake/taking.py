@@ -29,6 +29,7 @@ from protocol.platform.events import (
     decode_message,
     decode_recalled,
 )
+from protocol.platform.prompts import of_message
 from protocol.routing import access, command, history, joining
 from protocol.routing.delivery import RowState, StoredEvent
 
@@ -136,7 +137,9 @@ class Taking:
                 place = self._to.place(message)
                 self._parts.prompts.add_barrier(place, event.row_id, moves=True)
                 self._parts.topic_agents.start(event.row_id, message)
-            await self._parts.prompts.take(event, message, gate.prompted(content, wanted))
+            by_admin = self._parts.stopper.is_admin(message.sender_id)
+            prompt = of_message(message, gate.prompted(content, wanted), by_admin=by_admin)
+            await self._parts.prompts.take(event, message, prompt)
             return
         await self._parts.prompts.make_ready()  # what came before it stays before it
         if isinstance(wanted, command.StopWord):
