@@ -215,7 +215,9 @@ def _host_port(value: Any, path: str, _problems: Problems) -> dict[str, Any]:
     return {"host": host, "port": int(port)}
 
 
-def _table(readers: Mapping[str, Reader[Any]]) -> Reader[dict[str, Any]]:
+def _table(
+    readers: Mapping[str, Reader[Any]],
+) -> Reader[dict[str, Any]]:  # pragma: no mutate block  # runs at import only
     def read(value: Any, path: str, problems: Problems) -> dict[str, Any]:
         return read_map(value, path, readers, problems)
 

@@ -21,7 +21,7 @@ SLICE_VALUES: Final = 4_096
 """Counted in half a millisecond."""
 
 
-def _plain() -> list[int]:
+def _plain() -> list[int]:  # pragma: no mutate block  # runs at import only
     """By first byte: the bytes of a value whose size it states; 0 where a length follows."""
     sizes = [1] * 256
     for byte in range(0xA0, 0xC0):

@@ -6,6 +6,7 @@ import base64
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -221,7 +222,12 @@ def control(kind: str, payload: bytes | None) -> Frame:
 
 class TestAnswers:
     def test_an_ack_is_the_frame_with_two_things_changed(self) -> None:
-        frame = push(b'{"an":"event"}', sum="3", seq="2")
+        frame = msgspec.structs.replace(
+            push(b'{"an":"event"}', sum="3", seq="2"),
+            payload_encoding="e",
+            payload_type="t",
+            log_id_new="l",
+        )
         answer = longconn.ack(frame, took_ms=3)
         assert (answer.seq_id, answer.log_id, answer.service, answer.method) == (
             frame.seq_id,
@@ -231,6 +237,11 @@ class TestAnswers:
         )
         assert answer.headers == (*frame.headers, ("biz_rt", "3"))
         assert answer.payload == b'{"code":200}'
+        assert (answer.payload_encoding, answer.payload_type, answer.log_id_new) == (
+            frame.payload_encoding,
+            frame.payload_type,
+            frame.log_id_new,
+        )
 
     def test_a_callback_is_answered_in_base64(self) -> None:
         answer = longconn.ack(push(b"{}"), took_ms=3, data=b'{"toast":{}}')

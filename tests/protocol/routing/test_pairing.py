@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from itertools import count
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -217,3 +218,26 @@ def test_the_operator_reads_who_became_admin_and_names_have_an_end() -> None:
     _, approved = approve(book, request.code)
     assert approved is not None
     assert pairing.approved_text(approved, 0).endswith("just now, and is now an admin")
+
+
+def test_revoking_one_leaves_the_others() -> None:
+    book = AccessBook(
+        users=frozenset({ANN, BOB}),
+        groups=frozenset({GROUP, CHAT}),
+        admins=frozenset({ANN, BOB}),
+        names={ANN: "Ann", BOB: "Bob", GROUP: "All"},
+    )
+    book, request = shown(book, who=OpenId("ou_new"))
+    left, _ = pairing.revoke(book, ANN)
+    without_ann = AccessBook(
+        users=frozenset({BOB}),
+        groups=frozenset({GROUP, CHAT}),
+        admins=frozenset({BOB}),
+        requests=(request,),
+        names={BOB: "Bob", GROUP: "All"},
+    )
+    assert left == without_ann
+    left, _ = pairing.revoke(left, GROUP)
+    assert left == msgspec.structs.replace(
+        without_ann, groups=frozenset({CHAT}), names={BOB: "Bob"}
+    )

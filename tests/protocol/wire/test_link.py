@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from protocol.errors import LocalProtocolError
 from protocol.ids import TurnId
+from protocol.wire import codec
 from protocol.wire import messages as wire
 from protocol.wire.auth import Verified
 from protocol.wire.link import (
+    REPORTED_TURNS_MAX,
     Admit,
     CloseLink,
     LinkMachine,
@@ -196,3 +198,104 @@ def test_joining_keeps_every_character_in_order(steps: list[wire.TurnMessage]) -
     joined = join_deltas(steps)
     assert characters(joined) == characters(steps)
     assert joined.count(END) == steps.count(END)
+
+
+def test_what_comes_before_registering_is_named_with_its_turn() -> None:
+    link = machine()
+    early = error_of(link.receive(body(t="delta", turn_id="t" * 300, text="x")))
+    assert early == wire.Error(
+        code="not_registered",
+        message="delta before register; send register first",
+        fatal=False,
+        turn_id="t" * 256,
+    )
+    assert error_of(link.receive(body(t="ack", event_id="e", attempt=1))).turn_id is None
+
+
+def test_who_registers_nothing_in_time_is_refused() -> None:
+    link = machine()
+    step = link.register_timeout()
+    assert step.message == wire.Refused(
+        code="register_timeout",
+        message="no register within 10 s of connecting; connect again and send it first",
+    )
+    assert link.state is LinkState.OVER
+
+
+def test_a_turn_that_is_over_is_named_once(registered: LinkMachine) -> None:
+    late = error_of(registered.receive(body(t="delta", turn_id="t" * 300, text="x")))
+    assert late == wire.Error(
+        code="unknown_turn",
+        message="this turn has ended, or was never given to this session",
+        fatal=False,
+        turn_id="t" * 256,
+    )
+    for number in range(REPORTED_TURNS_MAX):
+        assert registered.receive(body(t="delta", turn_id=f"t{number}", text="x")) is not None
+    assert registered.receive(body(t="delta", turn_id="t0", text="x")) is None
+    assert registered.receive(body(t="delta", turn_id="t" * 300, text="x")) is not None
+
+
+def test_a_session_opens_turns_of_its_own_once(registered: LinkMachine) -> None:
+    wish = body(t="turn_open", turn_id="own-1", chat_id="oc_1")
+    assert isinstance(registered.receive(wish), wire.TurnOpen)
+    registered.open_turn(TurnId("own-1"))
+    assert registered.receive(wish) is None
+    end = body(t="turn_end", turn_id="own-1", status="complete")
+    assert isinstance(registered.receive(end), wire.TurnEnd)
+    assert registered.receive(end) is None
+    assert registered.receive(wish) is None, "an id that was used is used up"
+
+
+def test_a_turn_of_its_own_that_can_t_be_opened_is_refused_and_then_dropped(
+    registered: LinkMachine,
+) -> None:
+    wrong = error_of(registered.receive(body(t="turn_open", turn_id="x" * 300, chat_id="oc_1")))
+    assert wrong == wire.Error(
+        code="turn_refused",
+        message="turn_id must be own- and 1 to 64 of A-Z a-z 0-9 . _ -",
+        fatal=False,
+        turn_id="x" * 256,
+    )
+    assert registered.receive(body(t="delta", turn_id="x" * 300, text="x")) is None
+    refusal = registered.refuse_turn("own-2", "no chat")
+    assert error_of(refusal).message == "no chat"
+    assert registered.receive(body(t="delta", turn_id="own-2", text="x")) is None
+
+
+def test_a_turn_that_the_lane_has_closed_is_unknown(registered: LinkMachine) -> None:
+    registered.open_turn(TurnId("t1"))
+    registered.close_turn(TurnId("t1"))
+    registered.close_turn(TurnId("t1"))
+    late = registered.receive(body(t="delta", turn_id="t1", text="x"))
+    assert error_of(late).code == "unknown_turn"
+
+
+def test_who_is_no_session_opens_no_turns_and_asks_no_permission() -> None:
+    link = LinkMachine(lambda _register: Verified("observer", None))
+    assert isinstance(link.receive(body(**REGISTER | {"role": "observer"})), Admit)
+    link.admitted(has_session=False)
+    wish = body(t="turn_open", turn_id="own-1", chat_id="oc_1")
+    assert error_of(link.receive(wish)) == wire.Error(
+        code="turn_refused",
+        message="an observer or operator opens no turns",
+        fatal=False,
+        turn_id="own-1",
+    )
+    assert link.receive(wish) is None
+    assert link.receive(body(t="delta", turn_id="own-1", text="x")) is None
+    assert error_of(link.receive(body(t="delta", turn_id="t1", text="x"))).code == "unknown_turn"
+    asked = link.receive(body(t="permission_request", request_id="r", title="rm", options=[]))
+    assert asked == Send(message=wire.PermissionVerdict(request_id="r", outcome="cancelled"))
+    assert link.receive(body(t="ack", event_id="e", attempt=1)) is None
+    assert isinstance(link.receive(body(t="tool", id=1, name="x")), wire.Tool)
+
+
+def test_what_holds_too_much_is_an_error_and_a_torn_stream_is_the_end(
+    registered: LinkMachine,
+) -> None:
+    wrong = error_of(registered.refused(codec.InvalidMessage("too many values")))
+    assert (wrong.code, wrong.message, wrong.fatal) == ("invalid_message", "too many values", False)
+    torn = error_of(registered.torn(codec.BadFrame("too long")))
+    assert (torn.code, torn.message, torn.fatal) == ("bad_frame", "too long", True)
+    assert registered.state is LinkState.OVER
