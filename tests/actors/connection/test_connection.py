@@ -642,7 +642,7 @@ async def test_a_gateway_that_does_not_answer_is_asked_again(
     setup.outcomes.extend([NoAnswer(reason="never used")] * 9)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(setup.run)
-        assert "TooSlowError" in ((await setup.reported("reconnecting")).last_error or "")
+        assert "no answer in" in ((await setup.reported("reconnecting")).last_error or "")
         nursery.start_soon(setup.run_gateway)
         await trio.sleep(200)
         assert setup.discoveries
