@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import itertools
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,32 @@ async def test_before_registration_each_type_is_refused_and_the_17th_error_close
             await proxy.send(t="dance")
             await proxy.expect("error")
             assert await proxy.wait_closed() == []
+
+
+async def test_of_64_that_wait_the_oldest_gives_way_and_who_registers_is_none_of_them(
+    state_dir: Path,
+) -> None:
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir),
+        AsyncExitStack() as stack,
+    ):
+        waiting = [await stack.enter_async_context(connect(state_dir)) for _ in range(64)]
+        nonces = {(await one.expect("hello"))["nonce"] for one in waiting}
+        assert len(nonces) == 64
+        for one in waiting:
+            await one.barrier()
+        newer = await stack.enter_async_context(connect(state_dir))
+        hello = await newer.expect("hello")
+        assert await waiting[0].wait_closed() == []
+        for one in waiting[1:]:
+            await one.barrier()
+        await newer.send(**registration(hello, state_dir, "s", "session", None, {}))
+        await newer.expect("registered")
+        newest = await stack.enter_async_context(connect(state_dir))
+        await newest.expect("hello")
+        for one in (*waiting[1:], newer, newest):
+            await one.barrier()
 
 
 async def test_a_registration_is_judged_as_the_page_says(state_dir: Path) -> None:
