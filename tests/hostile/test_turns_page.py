@@ -153,8 +153,8 @@ async def test_tools_are_answered_by_their_ids_and_leaving_says_so(state_dir: Pa
             await stack.enter_async_context(session(state_dir, f"s{number}")) for number in range(3)
         ]
         ids = (0, -1, 2**53, 7, 7)
-        for one in ids:
-            await links[0].send(t="tool", id=one, name="feishu_channel_status", args={})
+        for number in ids:
+            await links[0].send(t="tool", id=number, name="feishu_channel_status", args={})
         await links[0].send(t="tool", id=9, name="no such\n", args={})
         answers = [await links[0].expect("tool_result") for _ in range(len(ids) + 1)]
         assert sorted(one["id"] for one in answers) == sorted((*ids, 9))
