@@ -29,8 +29,9 @@ from protocol.config import places
 from protocol.config.places import StateDir
 from protocol.config.settings import ConfigurationError, Settings
 
-COLLECT_EVERY: Final = (10_000, 20, 20)
-"""Objects more than before, some MB of them; and collections of the next younger ones."""
+COLLECT_EVERY: Final = (5_000, 4, 200)
+"""Objects more than before, and collections of the next younger ones. Connections that come and
+go leave cycles: freeing 20,000 objects at once takes 20 ms of the loop, ten times as many 200."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
