@@ -14,11 +14,16 @@ from typing import Final
 
 QUOTED_CHARACTERS_MAX: Final = 1_000
 """Of one quoted value; what is longer ends with an ellipsis."""
+LOOKED_AT: Final = 8
+"""Times as many characters as are shown."""
 CHARACTERS_KNOWN_MAX: Final = 20_000
 AT_TAG: Final = re.compile(r"<(?=\s*+/?\s*+at\b)", re.IGNORECASE)
 """Where a tag begins that may mention somebody, in any case."""
-_MARKS: Final = frozenset("\\`*_~[]()<>#!|&")
-"""Characters that Markdown, or the platform's tags in it, may take for marks."""
+_ENTITIES: Final = str.maketrans(
+    {mark: f"&#{ord(mark)};" for mark in "\\`*_[]()<>#!|&"} | {"~": "&sim;"}
+)
+"""Of characters that Markdown, or the platform's tags in it, may take for marks. The platform
+names its entities; it has none by number for the tilde."""
 _BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
     chr(code) for code in (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
 )
@@ -33,18 +38,22 @@ def quoted(text: str, characters_max: int = QUOTED_CHARACTERS_MAX) -> str:
     Runs of white space become one space, characters that can't be seen or turn the
     direction become their code, and no ``<at>`` of it is a tag.
     """
-    shown = AT_TAG.sub("\uff1c", visible(" ".join(text.split()), keep=_JOINERS))
-    if len(shown) > characters_max:
-        shown = shown[: characters_max - 1] + "…"
-    return shown
+    return _cut(AT_TAG.sub("\uff1c", _one_line(text, characters_max)), characters_max)
 
 
 def in_card(text: str, characters_max: int = QUOTED_CHARACTERS_MAX) -> str:
     """Return *text* as one line in the Markdown of a card: nothing in it is a mark."""
-    return "".join(
-        f"&#{ord(character)};" if character in _MARKS else character
-        for character in quoted(text, characters_max)
-    )
+    return _cut(_one_line(text, characters_max), characters_max).translate(_ENTITIES)
+
+
+def _one_line(text: str, characters_max: int) -> str:
+    # Of very long texts no more is looked at than can be shown, blanks between words included.
+    near = text[: characters_max * LOOKED_AT]
+    return visible(" ".join(near.split()), keep=_JOINERS) + "…" * (len(near) < len(text))
+
+
+def _cut(shown: str, characters_max: int) -> str:
+    return shown if len(shown) <= characters_max else shown[: characters_max - 1] + "…"
 
 
 def visible(text: str, keep: frozenset[str] = frozenset()) -> str:

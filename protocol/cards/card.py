@@ -14,10 +14,11 @@ from msgspec.structs import replace
 
 from protocol.cards.answer import json_bytes
 from protocol.cards.changes import element
-from protocol.cards.elements import Element, both, inline, notation
+from protocol.cards.elements import Element, both, notation
 from protocol.cards.panels import LEVEL_MAX, panels
 from protocol.cards.turn import Turn, TurnState
 from protocol.ids import SessionId, TurnId
+from protocol.quoted import in_card
 from protocol.strings import Language, Text, amounts, on_card
 
 ANSWER: Final = "answer"
@@ -156,7 +157,7 @@ def _view(
     language = style.language
     elements: list[Element] = []
     if style.title:
-        title = f"**{inline(style.title, TITLE_CHARACTERS_MAX)}**"
+        title = f"**{in_card(style.title, TITLE_CHARACTERS_MAX)}**"
         elements.append({"tag": "markdown", "element_id": "title", "content": title})
     if with_panels:
         elements += panels(turn, language, tools=style.tools, level=style.level)
@@ -269,10 +270,10 @@ def _notes(turn: Turn, language: Language) -> list[Element]:
     """Why it ended, below what was streamed and in a block of its own."""
     if turn.error:
         characters = ERROR_BYTES_MAX
-        shown = inline(turn.error, characters)
+        shown = in_card(turn.error, characters)
         while json_bytes(shown) > ERROR_BYTES_MAX:
             characters //= 2
-            shown = inline(turn.error, characters)
+            shown = in_card(turn.error, characters)
         return [
             {
                 "tag": "markdown",

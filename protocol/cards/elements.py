@@ -1,4 +1,4 @@
-"""Elements of cards: texts in both languages, panels, and untrusted text made harmless."""
+"""Elements of cards: texts in both languages, panels, and blocks of text that is not ours."""
 
 from __future__ import annotations
 
@@ -43,25 +43,6 @@ def panel(element_id: str, title: Element, elements: list[Element], *, expanded:
         "border": {"color": "grey", "corner_radius": "5px"},
         "elements": elements,
     }
-
-
-def inline(text: str, characters: int) -> str:
-    """Return one line of untrusted text for a line of ours: its Markdown does nothing."""
-    flat = " ".join(storable(text[: characters * 4]).split())
-    if len(flat) > characters:
-        flat = flat[: characters - 1] + "…"
-    for character, entity in (
-        ("<", "&#60;"),
-        (">", "&#62;"),
-        ("*", "&#42;"),
-        ("`", "&#96;"),
-        ("_", "&#95;"),
-        ("~", "&sim;"),
-        ("[", "&#91;"),
-        ("!", "&#33;"),
-    ):
-        flat = flat.replace(character, entity)
-    return flat
 
 
 def fenced(text: str, info: str = "") -> str:

@@ -15,12 +15,12 @@ from protocol.cards.elements import (
     both,
     fenced,
     harmless,
-    inline,
     latest,
     notation,
     panel,
 )
 from protocol.cards.turn import ToolStep, Turn
+from protocol.quoted import in_card
 from protocol.strings import Language, Text, amounts, on_card
 
 PLAN_ENTRIES_MAX: Final = 30
@@ -66,7 +66,7 @@ def _plan(turn: Turn, language: Language, bytes_max: int) -> Element:
     content, characters = "", PLAN_ENTRY_CHARACTERS_MAX
     while characters > 1:
         content = "\n".join(
-            _PLAN[entry.status].format(inline(entry.content, characters)) for entry in shown
+            _PLAN[entry.status].format(in_card(entry.content, characters)) for entry in shown
         )
         if json_bytes(content) <= bytes_max:
             break
@@ -110,9 +110,9 @@ def _tools(turn: Turn, language: Language, bytes_max: int) -> Element:
 
 def _tool_line(step: ToolStep, *, nested: bool) -> Text:
     """One step: ``✅ 📖 **Read**: a.py _(1.5s)_``, indented under its parent."""
-    line = f"{_STATUS[step.status]} {_ICONS.get(step.kind, '🔧')} **{inline(step.name, 60)}**"
+    line = f"{_STATUS[step.status]} {_ICONS.get(step.kind, '🔧')} **{in_card(step.name, 60)}**"
     if step.summary:
-        line += f": {inline(step.summary, 120)}"
+        line += f": {in_card(step.summary, 120)}"
     if step.duration_ms is not None:
         line += f" _({amounts.duration(step.duration_ms / 1000)})_"
     line = f"&emsp;{line}" if nested else line

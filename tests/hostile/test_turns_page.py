@@ -126,15 +126,14 @@ async def test_a_request_that_can_not_be_decided_is_cancelled_and_never_ends_the
         session(state_dir, "boss", "dispatcher", capabilities=ABLE) as boss,
     ):
         row = await given(platform, await platform.chat(), boss, "one")
-        for number, fields in enumerate(
-            (
-                {"options": twice},
-                {"options": []},
-                {"turn_id": "turn_nobody"},
-                {"turn_id": None},  # there is no admin
-                {"title": "x" * 4_000_000},
-            )
-        ):
+        undecidable: list[Map] = [
+            {"options": twice},
+            {"options": []},
+            {"turn_id": "turn_nobody"},
+            {"turn_id": None},  # there is no admin
+            {"title": "x" * 4_000_000},
+        ]
+        for number, fields in enumerate(undecidable):
             request = {"turn_id": row["turn_id"], "title": "t", "options": YES} | fields
             await boss.send(t="permission_request", request_id=f"r{number}", **request)
             verdict = await boss.expect("permission_verdict")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import string
 import unicodedata
@@ -9,8 +10,13 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.sandbox.cardschema import check_card
+from protocol.cards.card import Style, view_of
+from protocol.cards.turn import Turn
+from protocol.ids import SessionId, TurnId
 from protocol.quoted import in_card, quoted, visible
 from protocol.strings import Text, about_agents, in_chat, on_card
+from protocol.wire.messages import Plan, PlanEntry, ToolEvent, TurnEnd
 
 ALL = {
     name: text
@@ -41,6 +47,7 @@ HOSTILE = st.text(
         "\u202egnp.exe",
     ]
 )
+MARKS = "*`[]()<>#\\~!|&"
 AT = re.compile(r"<\s*/?\s*at\b", re.IGNORECASE)
 
 
@@ -63,7 +70,36 @@ def test_every_string_quotes_what_it_is_given(value: str) -> None:
 def test_in_a_card_nothing_of_it_is_markdown(value: str) -> None:
     shown = in_card(value)
     check(f".{shown}", "one line")
-    assert not set(re.sub(r"&#\d+;", "", shown)) & set("*`[]()<>#\\_~!|&")
+    assert not set(re.sub(r"&(#\d+|sim);", "", shown)) & set("*`[]()<>#\\_~!|&")
+    assert len(in_card(value, 20)) <= 20 * len("&#128;")
+
+
+@given(HOSTILE)
+def test_on_a_card_it_is_text_of_one_line_wherever_it_stands(value: str) -> None:
+    """Of a title, a step, a plan and an error: the same lines, and nothing of it is a mark."""
+
+    def shown(quoting: str) -> list[str]:
+        turn = Turn(0.0)
+        entries = [PlanEntry(content=quoting, status="completed")] * 2
+        step = ToolEvent(turn_id="t", call_id="c", name=quoting, summary=quoting, status="error")
+        for message in (
+            Plan(turn_id="t", entries=entries),
+            step,
+            TurnEnd(turn_id="t", status="error", error=quoting),
+        ):
+            turn.apply(message, 1.0)
+        style = Style(session_id=SessionId("s"), turn_id=TurnId("t"), title=quoting)
+        card = json.loads(view_of(turn, style, 0, 2.0).card_json)
+        return [str(one["content"]) for one in check_card(card).values() if "content" in one]
+
+    plain, hostile = shown("x"), shown(f"x{value}x")
+    assert [len(one.splitlines()) for one in plain] == [len(one.splitlines()) for one in hostile]
+    for was, now in zip(plain, hostile, strict=True):
+        assert not AT.search(now)
+        entities = re.sub(r"&(#\d+|sim|emsp);", "", now)
+        assert {mark: entities.count(mark) for mark in MARKS} == {
+            mark: was.count(mark) for mark in MARKS
+        }
 
 
 def test_ordinary_text_stays_as_it_is() -> None:
