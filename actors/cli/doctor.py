@@ -20,6 +20,7 @@ import msgspec
 import trio
 
 from actors.cli import status
+from actors.cli.doctor_certificates import examine_certificates
 from actors.cli.operator import StandsBy, Unavailable
 from actors.cli.output import Output
 from actors.cli.output import as_json as to_json
@@ -86,6 +87,7 @@ def examine(
         return findings + [fail("configuration", problem, remedy) for problem in wrong.problems]
     findings.append(ok("configuration", f"{path or 'the environment'} is well formed"))
     findings += _agents(settings)
+    findings += examine_certificates(settings, now_ms)
     if settings.cluster is not None:
         from actors.cli.doctor_cluster import examine_cluster  # noqa: PLC0415  # needs larkd[postgres]
 

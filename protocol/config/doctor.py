@@ -13,6 +13,8 @@ State = Literal["ok", "warn", "fail"]
 
 EVENT_EXPECTED_MS: Final = 24 * 3_600 * 1_000
 OLDEST_EXPECTED_MS: Final = 10 * 60 * 1_000
+CERTIFICATE_DAYS_WANTED: Final = 21
+"""Who renews by hand needs some weeks; who lets a program do it renews a month before."""
 CLOCK_SKEW_S_MAX: Final = 60.0
 FREE_BYTES_MIN: Final = 100 * 1024 * 1024
 DESCRIPTORS_WANTED: Final = 4_096
@@ -212,6 +214,17 @@ def examine_clock(check: str, skew_s: float | None) -> Finding:
             "set the clock, with NTP for example",
         )
     return ok(check, f"within {max(1, round(abs(skew_s)))} s of the platform's")
+
+
+def examine_certificate(key: str, file: str, until: str, left_days: float) -> Finding:
+    """*until* is the day, as ``2026-12-31``, on which the certificate of *file* ends."""
+    check, remedy = f"certificate {key}", "renew it; the new files are read without a restart"
+    if left_days <= 0:
+        return fail(check, f"{file} expired on {until}: clients refuse it", remedy)
+    if left_days < CERTIFICATE_DAYS_WANTED:
+        left = f"in {days} days" if (days := int(left_days)) > 1 else "within two days"
+        return warn(check, f"{file} expires on {until}, {left}", remedy)
+    return ok(check, f"{file} is valid until {until}")
 
 
 # ── printing ────────────────────────────────────────────────────────────────

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from protocol.config.doctor import (
     as_text,
+    examine_certificate,
     examine_clock,
     examine_descriptors,
     examine_disk,
@@ -212,3 +213,18 @@ def test_how_many_files_may_be_open(limit: int, enough: bool) -> None:
 )
 def test_the_clock(skew_s: float | None, line: str) -> None:
     assert as_text([examine_clock("clock", skew_s)], verbose=True).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("left_days", "line"),
+    [
+        (-0.1, "❌ certificate listen.tls: a.pem expired on 2026-12-31: clients refuse it"),
+        (1.9, "⚠️  certificate listen.tls: a.pem expires on 2026-12-31, within two days"),
+        (20.9, "⚠️  certificate listen.tls: a.pem expires on 2026-12-31, in 20 days"),
+        (21.0, "✅ certificate listen.tls: a.pem is valid until 2026-12-31"),
+    ],
+)
+def test_a_certificate(left_days: float, line: str) -> None:
+    finding = examine_certificate("listen.tls", "a.pem", "2026-12-31", left_days)
+    remedy = "\n     → renew it; the new files are read without a restart"
+    assert as_text([finding], verbose=True).startswith(line + (remedy if left_days < 21 else ""))
