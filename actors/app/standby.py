@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar, TypeVarTuple
 
 import msgspec
 import structlog
@@ -24,7 +24,7 @@ from actors.app.listening import open_all
 from actors.host import state_dir
 from actors.host.exit_status import ExitStatus
 from actors.host.tokens import TokenFiles
-from actors.journal import JournalNewer, JournalUnavailable, JournalUnreachable
+from actors.journal import JournalError, JournalNewer, JournalUnavailable, JournalUnreachable
 from actors.journal.postgres import ClaimTaken, DatabaseError, Seen, Target
 from actors.kit.listening import Borrowed, serve_borrowed
 from actors.kit.tls import shake_hands
@@ -42,9 +42,13 @@ LOG_AGAIN_S: Final = 30.0
 """How often it is logged why this node can't stand by or claim."""
 REFUSE_WITHIN_S: Final = 5.0
 RETRY_AFTER_MS: Final = 250
+ANSWER_WITHIN_S: Final = 3.0
+"""What a standby asks waits for a lock 1 s at most; its server's kernel, 2 s for an answer."""
 RELEASE_WITHIN_S: Final = 5.0
 """As the journal's own end."""
 
+ArgumentTs = TypeVarTuple("ArgumentTs")
+ResultT = TypeVar("ResultT")
 Announce = Callable[[str, int], Awaitable[None]]
 
 log = structlog.get_logger()
@@ -180,12 +184,12 @@ class Node:
                         watcher = await self._adapters.in_thread(
                             self._database.open_watcher, self._target
                         )
-                    seen = await self._adapters.in_thread(watcher.look)
+                    seen = await self._ask(watcher, watcher.look)
                     now = self._database.now()
                     self._seen = seen
                     watch.looked(now, _sight(seen))
                     if seen.term and seen.tokens != self._tokens_seen:
-                        self._write_tokens(await self._adapters.in_thread(watcher.keys))
+                        self._write_tokens(await self._ask(watcher, watcher.keys))
                         self._tokens_seen = seen.tokens
                     if watch.may_claim(now):
                         holding = await self._claim(watcher, seen, by_silence=watch.by_silence)
@@ -193,9 +197,7 @@ class Node:
                             watcher = None
                             return holding
                     if now - signed_in_at >= SIGN_IN_EVERY_S:
-                        await self._adapters.in_thread(
-                            watcher.sign_in, self._addresses, __version__
-                        )
+                        await self._ask(watcher, watcher.sign_in, self._addresses, __version__)
                         signed_in_at = now
                 except JournalNewer as newer:
                     self._log("cluster.schema_newer", str(newer))
@@ -208,15 +210,59 @@ class Node:
                 await trio.sleep(LOOK_EVERY_S)
         finally:
             if watcher is not None:
+                with trio.CancelScope(shield=True):  # _ask has a deadline
+                    await self._sign_out(watcher)
                 watcher.close()
+
+    async def _ask(
+        self,
+        watcher: ClusterWatcher,
+        function: Callable[[*ArgumentTs], ResultT],
+        *args: *ArgumentTs,
+    ) -> ResultT:
+        """Call a method of the watcher, in a thread: to its end, or until it hangs.
+
+        Cancelled, it is waited for all the same: what it did is known then.
+
+        Raises:
+            DatabaseError, JournalUnavailable: as the method; also after
+                :data:`ANSWER_WITHIN_S` without an answer.
+        """
+        answered = trio.Event()
+
+        async def hang_up_late() -> None:
+            with trio.move_on_after(ANSWER_WITHIN_S, shield=True):
+                await answered.wait()
+                return
+            watcher.hang_up()
+
+        found: ResultT | DatabaseError | JournalError
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hang_up_late)
+            try:
+                found = await self._adapters.in_thread(function, *args)
+            except (DatabaseError, JournalError) as failed:
+                found = failed  # raised below, and in no group
+            finally:
+                answered.set()
+        if isinstance(found, DatabaseError | JournalError):
+            raise found
+        return found
+
+    async def _sign_out(self, watcher: ClusterWatcher) -> None:
+        """Who leaves in order is no standby any more; a dead one is seen no more."""
+        try:
+            await self._ask(watcher, watcher.sign_out)
+        except (DatabaseError, JournalUnavailable) as lost:
+            log.debug("cluster.not_signed_out", reason=" ".join(str(lost).split()))
 
     async def _claim(
         self, watcher: ClusterWatcher, seen: Seen, *, by_silence: bool
     ) -> Holding | None:
-        held = await self._adapters.in_thread(watcher.held_by_own_node)
+        held = await self._ask(watcher, watcher.held_by_own_node)
         await trio.sleep(spread_s(held, self._adapters.below(1_000) / 1_000))
-        claimed: ClaimTaken | None = await self._adapters.in_thread(
-            partial(watcher.claim, seen, self._addresses, now=self._database.now)
+        claimed: ClaimTaken | None = await self._ask(
+            watcher, partial(watcher.claim, seen, self._addresses, now=self._database.now)
         )
         if claimed is None:
             return None

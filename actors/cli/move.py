@@ -7,9 +7,8 @@ import time
 from typing import Final
 
 from actors.cli.claims import asking
-from actors.cli.clusters import GONE_MS
 from actors.cli.output import CommandFailed, Output
-from actors.journal.postgres import standbys, want
+from actors.journal.postgres import STANDBY_SEEN_MS, standbys, want
 from protocol.config.places import StateDir
 
 TAKEN_WITHIN_S: Final = 30.0
@@ -28,7 +27,7 @@ def run(_state: StateDir, parsed: argparse.Namespace) -> Output:
         there = [
             one.node
             for one in standbys(watcher.connection, cluster.name)
-            if one.seen_ms <= GONE_MS and one.node != seen.node
+            if one.seen_ms <= STANDBY_SEEN_MS and one.node != seen.node
         ]
         if parsed.to is not None and parsed.to == seen.node:
             return Output(f"node {parsed.to} holds {cluster.name} already")
@@ -41,7 +40,12 @@ def run(_state: StateDir, parsed: argparse.Namespace) -> Output:
         until = time.monotonic() + TAKEN_WITHIN_S
         while time.monotonic() < until:
             now = watcher.look()
-            if now.term > seen.term and now.node is not None:
+            if now.term > seen.term and now.node not in (None, to):
+                raise CommandFailed(
+                    f"node {to} did not take {cluster.name}, node {now.node} holds it now, term"
+                    f" {now.term}; look into the log of {to}"
+                )
+            if now.term > seen.term and now.node == to:
                 return Output(f"node {now.node} holds {cluster.name} now, term {now.term}")
             time.sleep(LOOK_EVERY_S)
     raise CommandFailed(

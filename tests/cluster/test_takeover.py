@@ -11,6 +11,7 @@ from pathlib import Path
 import trio
 import trio.testing
 
+from tests.cluster.edges import open_edge
 from tests.cluster.nodes import Certificates, Fleet, echoing
 from tests.cluster.sessions import Session
 from tests.kit.daemon import Platform, open_platform
@@ -193,6 +194,22 @@ async def test_a_database_that_is_away_for_a_while_freezes_the_holder_and_no_mor
                 assert len(boss.registered) == 1, "the proxy stayed"
                 assert (await b.log()).count("cluster.claimed") == 0
                 nursery.cancel_scope.cancel()
+
+
+async def test_a_standby_whose_database_answers_nothing_any_more_ends_when_it_is_asked_to(
+    server: Server, certificates: Certificates, cluster: str, root: Path
+) -> None:
+    async with open_platform() as platform, open_edge(server.port) as edge:
+        fleet = Fleet(platform, root, server.url(), cluster, certificates)
+        through = server.url().replace(str(server.port), str(edge.port))
+        async with fleet.node("a") as a:
+            await a.wait_ready()
+            async with fleet.node("b", database=through) as b:
+                await b.wait_standing_by()
+                edge.let("stop")
+                b.signal(signal.SIGTERM)
+                with trio.fail_after(30):
+                    assert await b.process.wait() == 0
 
 
 async def test_a_node_that_its_database_refuses_ends_with_the_reason(

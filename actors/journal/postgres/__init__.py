@@ -18,9 +18,10 @@ from actors.journal.postgres.claim import (
 )
 from actors.journal.postgres.connecting import Target, is_replicated
 from actors.journal.postgres.moving import NotEmpty, NotFree, move_into, move_out_of
-from actors.journal.postgres.store import PostgresStore, Standing
+from actors.journal.postgres.store import STANDBY_SEEN_MS, PostgresStore, Standing
 
 __all__ = [
+    "STANDBY_SEEN_MS",
     "ClaimTaken",
     "DatabaseError",
     "NotEmpty",

@@ -7,7 +7,9 @@ what was seen is in ``protocol/routing/claim.py``.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
@@ -106,6 +108,17 @@ class Watcher:
         with contextlib.suppress(psycopg.Error):
             self.connection.close()
 
+    def hang_up(self) -> None:
+        """Shut the connection down: a call that waits on it goes on with an error.
+
+        From any thread; it does not wait.
+        """
+        with (
+            contextlib.suppress(OSError, psycopg.Error),
+            socket.socket(fileno=os.dup(self.connection.fileno())) as line,
+        ):
+            line.shutdown(socket.SHUT_RDWR)
+
     def _make_claims(self) -> None:
         for attempt in range(CREATE_TRIES):
             try:
@@ -180,6 +193,13 @@ class Watcher:
             " SET addresses = excluded.addresses, version = excluded.version,"
             " seen_at = excluded.seen_at",
             (self.target.cluster, self.target.node, Jsonb(list(addresses)), version),
+        )
+
+    def sign_out(self) -> None:
+        """Note that this node leaves: nobody moves the cluster to it any more."""
+        self.connection.execute(
+            "DELETE FROM larkd.standby WHERE cluster = %s AND node = %s",
+            (self.target.cluster, self.target.node),
         )
 
     # ── claiming ────────────────────────────────────────────────────────────

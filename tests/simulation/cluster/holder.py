@@ -41,6 +41,9 @@ class Watcher:
     def close(self) -> None:
         self._connection.close()
 
+    def hang_up(self) -> None:
+        self._connection.close()
+
     def require_own_name(self) -> None:
         pass
 
@@ -61,6 +64,11 @@ class Watcher:
     async def sign_in(self, addresses: Sequence[str], version: str) -> None:
         await self._connection.carry()
         self._server.sign_in(self._target.node, addresses, version)
+        await self._connection.carry()
+
+    async def sign_out(self) -> None:
+        await self._connection.carry()
+        self._server.sign_out(self._target.node)
         await self._connection.carry()
 
     async def claim(

@@ -221,6 +221,9 @@ class Server:
     def sign_in(self, node: str, addresses: Sequence[str], version: str) -> None:
         self._standbys[node] = (trio.current_time(), tuple(addresses), version)
 
+    def sign_out(self, node: str) -> None:
+        self._standbys.pop(node, None)
+
     def standbys(self, within_s: float) -> tuple[Standby, ...]:
         now = trio.current_time()
         return tuple(

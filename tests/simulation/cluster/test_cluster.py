@@ -78,6 +78,26 @@ def test_a_claim_that_is_committed_while_the_node_is_asked_to_leave_is_given_bac
     assert "by_silence=False" in after, "nobody had to wait for its silence"
 
 
+class _NoStandby(ClusterRun):
+    """There is one node."""
+
+    async def _keep_node(self, name: str) -> None:
+        if name == "a":
+            await super()._keep_node(name)
+
+
+def test_a_holder_without_a_standby_says_so_after_half_a_minute() -> None:
+    plan = Plan(seed=1, actions=(Write(at=32.0, chat="Alice", text="prompt"),))
+    result = simulate(plan, _NoStandby)
+    assert result.violations == []
+    claimed, said = (
+        [float(line.split()[0]) for line in result.log if event in line]
+        for event in ("cluster.claimed", "cluster.no_standby")
+    )
+    assert abs(said[0] - claimed[0] - 30.0) < 0.5, "its clock drifts"
+    assert len(said) == len(claimed), "once"
+
+
 @pytest.mark.timeout(3_600)
 def test_as_many_turns_as_there_are_at_the_fault_meet_no_rate_limit() -> None:
     worlds: list[CrowdedRun] = []
