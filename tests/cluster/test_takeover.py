@@ -199,7 +199,8 @@ async def test_a_database_that_is_away_for_a_while_freezes_the_holder_and_no_mor
 async def test_a_standby_whose_database_answers_nothing_any_more_ends_when_it_is_asked_to(
     server: Server, certificates: Certificates, cluster: str, root: Path
 ) -> None:
-    async with open_platform() as platform, open_edge(server.port) as edge:
+    async with open_platform() as platform, trio.open_nursery() as nursery:
+        edge = await open_edge(nursery, server.port)
         fleet = Fleet(platform, root, server.url(), cluster, certificates)
         through = server.url().replace(str(server.port), str(edge.port))
         async with fleet.node("a") as a:
@@ -210,6 +211,7 @@ async def test_a_standby_whose_database_answers_nothing_any_more_ends_when_it_is
                 b.signal(signal.SIGTERM)
                 with trio.fail_after(30):
                     assert await b.process.wait() == 0
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_node_that_its_database_refuses_ends_with_the_reason(
