@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterable, Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import structlog
 import trio
@@ -115,8 +115,8 @@ async def _relay(
 async def cards_left_open(journal_tx: trio.MemorySendChannel[journal.JournalMessage]) -> int:
     """Count the cards still in the ledger; what this leaves the next start repairs."""
     with trio.move_on_after(LEDGER_WITHIN_S + 1, shield=True):
-        answer: tuple[Any, ...] | journal.Failed = await journal.ask_journal(
+        answer: tuple[journal.LedgerEntry, ...] | journal.Failed = await journal.ask_journal(
             journal_tx, lambda reply: journal.OpenCards(reply=reply), within_s=LEDGER_WITHIN_S
         )
-        return 0 if isinstance(answer, journal.Failed) else len(answer)
+        return 0 if isinstance(answer, journal.Failed) else sum(one.is_card for one in answer)
     return 0

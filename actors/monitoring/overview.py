@@ -88,9 +88,10 @@ async def look(peers: Peers, *, rows: int = 0) -> Overview:
         name: None if isinstance(answer, journal.Failed) else answer
         for name, answer in found.items()
     }
+    entries = answers["cards"]
     return Overview(
         status=answers["status"],
-        cards=answers["cards"],
+        cards=None if entries is None else tuple(one for one in entries if one.is_card),
         gateways=gateways,
         rows=answers["rows"],
         approvals=answers["approvals"],

@@ -23,7 +23,7 @@ from actors.turns.client import TurnClient
 from actors.turns.ends import CardEnds
 from actors.turns.peers import Peers
 from actors.turns.pictures import TurnPictures
-from actors.turns.static import StaticPresenter
+from actors.turns.static import StaticTurn
 from actors.turns.typing_mark import TypingMark
 from protocol.cards.turn import Turn
 from protocol.strings import amounts, on_card
@@ -32,6 +32,8 @@ from protocol.wire import vocabulary
 from protocol.wire.pieces import is_large, texts
 
 LATE_PICTURES_S: Final = 45.0
+NOTE_EVERY_S: Final = 1.5
+"""Of what is shown, into the ledger: with the commit, every 2 s (``cards.md``)."""
 
 ENDED: Final = metrics.counter("larkd_turns", "Turns that ended, by how.", "outcome")
 IN_FLIGHT: Final = metrics.gauge(
@@ -47,8 +49,8 @@ class Presenter(Protocol):
     def notify(self) -> None:
         """The turn has changed: what is waiting to be shown may be out of date."""
 
-    async def keep_ledger(self) -> None:
-        """Note in the ledger what is shown, until cancelled."""
+    async def note(self) -> None:
+        """Note in the ledger what a repair would need, where it has changed."""
 
     async def show(self) -> None:
         """Show the turn as it goes; return when its final state was accepted.
@@ -102,7 +104,7 @@ class _TurnActor:
         self._presenter: Presenter = (
             CardPresenter(self._turn, self._client, self._ends)
             if opening.mode == "streaming"
-            else StaticPresenter(self._turn, self._client)
+            else StaticTurn(self._turn, self._client)
         )
         self._shown = False
 
@@ -119,7 +121,7 @@ class _TurnActor:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._listen, inbox, nursery)
                     nursery.start_soon(self._mark)
-                    nursery.start_soon(self._presenter.keep_ledger)
+                    nursery.start_soon(self._keep_ledger)
                     nursery.start_soon(self._watch_for_stall)
                     nursery.start_soon(self._ends.run)
                     await self._show()
@@ -153,6 +155,11 @@ class _TurnActor:
             await self._typing.run(self._ended)
         self._typing_over.set()
 
+    async def _keep_ledger(self) -> None:
+        while True:
+            await trio.sleep(NOTE_EVERY_S)
+            await self._presenter.note()
+
     async def _watch_for_stall(self) -> None:
         """Notify the person once that nothing new has come for long."""
         stall_s = self._peers.stall_notice_s.get(self._opening.account, 0.0)
@@ -179,7 +186,7 @@ class _TurnActor:
             await self._presenter.show()
         except CardRefused as refused:
             log.warning("feishu.streaming.fallback", **self._client.ids(), reason=str(refused))
-            self._presenter = StaticPresenter(self._turn, self._client, sure=refused.sure)
+            self._presenter = StaticTurn(self._turn, self._client, sure=refused.sure)
             self._card_lost()
             if refused.missing is not None:
                 await self._client.send_grant_notice(refused.missing)

@@ -19,17 +19,17 @@ from actors.turns.ends import CardEnds
 from actors.turns.entity import (
     APIS,
     CALLS,
-    LAST_CLOSE_WITHIN_S,
     CardEntity,
     operation_of,
     retried,
 )
+from actors.turns.entry import LAST_CLOSE_WITHIN_S, outcome_of
 from actors.turns.static import StaticPresenter
 from protocol.cards.answer import json_bytes
 from protocol.cards.card import View, view_of, view_sealed
 from protocol.cards.cardplan import Kind, Lost, Shrink, Step
 from protocol.cards.kept import Rest, keep
-from protocol.cards.turn import Turn, TurnState
+from protocol.cards.turn import Turn
 from protocol.platform.outcomes import (
     CardCreated,
     MessageSent,
@@ -43,8 +43,6 @@ from protocol.platform.outcomes import (
 FINAL_RETRY_S: Final = 300.0
 END_FIRST_S: Final = 10.0
 """So long the messages that replace a card wait for its end; it is tried beside them then."""
-NOTE_EVERY_S: Final = 1.5
-"""Of what a card shows, into the ledger: with the commit, every 2 s (``cards.md``)."""
 PACE_S: Final = {Kind.STRUCTURE: 0.4, Kind.TEXT: 0.2}
 """Between two calls on one card; the platform's typewriter fills the time between."""
 OVERTAKEN_AFTER_S: Final = 0.5
@@ -138,7 +136,7 @@ class CardPresenter:
                 self._entity = None
                 self._number += 1
             elif self._turn.state.final:
-                outcome = _outcome(self._turn.state)
+                outcome = outcome_of(self._turn.state)
                 await entity.close(outcome, within_s=LAST_CLOSE_WITHIN_S)
                 return
             else:
@@ -147,13 +145,8 @@ class CardPresenter:
         await self._rest.show()
         await self._release()
 
-    async def keep_ledger(self) -> None:
-        """Note what the card shows, or is about to, while it changes; for ever."""
-        while True:
-            await trio.sleep(NOTE_EVERY_S)
-            await self._note()
-
-    async def _note(self) -> None:
+    async def note(self) -> None:
+        """Note what the card shows, or is about to, where it has changed."""
         entity = self._held[0] if self._held is not None else self._entity
         if entity is not None:
             await self._note_on(entity)
@@ -162,17 +155,11 @@ class CardPresenter:
         """Note the card's text, and what of the turn stands on no card."""
         answer = self._turn.answer
         if self._rest is not None:
-            text, texts = entity.plan.read[0], self._rest.unsent()
+            text, rest = entity.plan.read[0], self._rest.unsent()
         else:
             text, *texts = [*answer.sealed, answer.current][entity.number :]
-        opening = self._client.opening
-        rest = Rest(
-            texts=tuple(one for one in texts if one),
-            sure=self._rest is None,
-            message_id=opening.message_id,
-            topic=opening.topic,
-            title=self._style.title,
-        )
+            rest = Rest(texts=tuple(one for one in texts if one))
+        rest = self._client.addressed(rest, self._style)
         await entity.note(text, keep(self._turn, rest, tools=self._style.tools))
 
     async def _release(self) -> None:
@@ -229,7 +216,8 @@ class CardPresenter:
         if entity.may_be_sent or again_after_s(sent, 0.0) is not None:
             # One of the calls may have sent it: it ends without text, which all follows.
             view = view_sealed(self._turn, self._style, "")
-            ended = await entity.end_as(view, within_s=END_FIRST_S)
+            end = await entity.end_as(view, within_s=END_FIRST_S, gone_again_s=())
+            ended = end == "final"
             sure = entity.plan.read == ("", True)
             if not ended:
                 self._ends.add(entity, view, "lost")
@@ -355,18 +343,8 @@ class CardPresenter:
         log.warning("feishu.streaming.fallback", **self._client.ids(), reason=reason[:300])
         read, sure = self._entity.plan.read if self._entity is not None else ("", sure)
         self._rest = StaticPresenter(
-            self._turn, self._client, segment=self._number, read=read, sure=sure
+            self._turn, self._client, segment=self._number, read=read, sure=sure, note=self.note
         )
         self._client.shows_no_card()
         if missing is not None:
             await self._client.send_grant_notice(missing)
-
-
-def _outcome(state: TurnState) -> journal.CardOutcome:
-    match state:
-        case TurnState.COMPLETE:
-            return "complete"
-        case TurnState.ERROR:
-            return "error"
-        case _:
-            return "aborted"

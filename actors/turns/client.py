@@ -14,6 +14,7 @@ from actors.messages import gateway, journal
 from actors.messages.turn import TurnOpening
 from actors.turns.peers import Peers
 from protocol.cards.card import Style
+from protocol.cards.kept import Rest
 from protocol.ids import CardId, idempotency_key
 from protocol.platform.outcomes import Gone, MissingScope, Outcome
 from protocol.strings import Text, in_chat
@@ -60,6 +61,16 @@ class TurnClient:
             live=self.opening.reply_mode != "final",
             title=self.opening.title or "",
             stall_s=self.peers.stall_notice_s.get(self.opening.account, 0.0),
+        )
+
+    def addressed(self, rest: Rest, style: Style) -> Rest:
+        """Return *rest* with where it goes, under which title."""
+        return msgspec.structs.replace(
+            rest,
+            message_id=self.opening.message_id,
+            topic=self.opening.topic,
+            nonce=self.opening.nonce,
+            title=style.title,
         )
 
     async def call(

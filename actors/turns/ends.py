@@ -13,7 +13,8 @@ import trio
 from msgspec import Struct
 
 from actors.messages import journal
-from actors.turns.entity import LAST_CLOSE_WITHIN_S, CardEntity
+from actors.turns.entity import GONE_AGAIN_S, CardEntity
+from actors.turns.entry import LAST_CLOSE_WITHIN_S
 from protocol.cards.card import View
 
 END_WITHIN_S: Final = 300.0
@@ -82,17 +83,21 @@ class CardEnds:
             await self._settled.wait()
 
     async def finish(self) -> None:
-        """Try with all that are left, side by side; the caller sets the deadline."""
+        """Try with all that are left, side by side; the caller sets the deadline, 5 s or less."""
         async with trio.open_nursery() as nursery:
             for end in self._open:
-                nursery.start_soon(self._end, end)
+                nursery.start_soon(self._end, end, GONE_AGAIN_S[:2])
 
-    async def _end(self, end: _End) -> None:
+    async def _end(self, end: _End, gone_again_s: tuple[float, ...] = GONE_AGAIN_S) -> None:
         entity = end.entity
-        if end.view is not None and not await entity.end_as(end.view, within_s=END_WITHIN_S):
+        if end.view is not None and not await self._ended(entity, end.view, gone_again_s):
             self._left.append(entity)
             log.warning("feishu.card.left_for_repair", **entity.ids())
         elif end.close_as is not None:
             await entity.close(end.close_as, within_s=LAST_CLOSE_WITHIN_S)
         self._open.remove(end)
         self._settled.set()
+
+    async def _ended(self, entity: CardEntity, view: View, gone_again_s: tuple[float, ...]) -> bool:
+        ended = await entity.end_as(view, within_s=END_WITHIN_S, gone_again_s=gone_again_s)
+        return ended != "live"

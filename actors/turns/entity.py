@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import structlog
@@ -13,7 +13,7 @@ from actors.kit import metrics
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, journal
 from actors.turns.client import TurnClient
-from actors.turns.closing import close_entry
+from actors.turns.entry import LedgerNotes
 from protocol.cards.card import View
 from protocol.cards.cardplan import CallName, CardPlan, Kind, Step, Wait
 from protocol.ids import CardId, MessageId, idempotency_key
@@ -31,7 +31,6 @@ _OPEN_TRIES: Final = Tries(
     again_after_s=again_after_s, pauses=Pauses(first_s=0.25, max_s=10.0), within_s=60.0
 )
 CLOSE_WITHIN_S: Final = 4.0
-LAST_CLOSE_WITHIN_S: Final = 300.0
 APIS: Final[dict[CallName, gateway.Api]] = {
     "update": gateway.Api.UPDATE_CARD,
     "content": gateway.Api.ELEMENT_CONTENT,
@@ -42,6 +41,10 @@ APIS: Final[dict[CallName, gateway.Api]] = {
 CALLS: Final = {api: call for call, api in APIS.items()}
 SCOPE_AGAIN_S: Final = 10.0
 """An admin who was sent the page may have granted what was missing."""
+GONE_AGAIN_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Pauses between tries with a card that is answered to be gone: it may be there all the same."""
+
+Ended = Literal["final", "gone", "live"]
 
 STALENESS: Final = metrics.histogram(
     "larkd_card_staleness_seconds",
@@ -64,12 +67,9 @@ class CardEntity:
         self.message_id: MessageId | None = None
         self.may_be_sent = False
         """Whether a call that was to send it was not answered: a later refusal says nothing."""
-        self._may_be_entered = False
-        self._entered = False
-        self._over = False
+        self._entry = LedgerNotes(client, card_id)
         self._closed = False
         self._shown_at = trio.current_time()
-        self._noted: tuple[str, bytes] = ("", b"")
 
     def accepted(self, step: Step) -> None:
         """The platform shows *step* now."""
@@ -80,25 +80,8 @@ class CardEntity:
         self._shown_at = now
 
     async def enter(self) -> None:
-        """Enter the card into the ledger, once; where the journal fails, :meth:`note` does it."""
-        if self._entered:
-            return
-        self._may_be_entered = True
-        opening = self._client.opening
-        entry = journal.LedgerEntry(
-            card_id=self.card_id,
-            account=opening.account,
-            chat_id=opening.chat_id,
-            turn_id=opening.turn_id,
-            session_id=opening.session_id,
-            session_alias=opening.alias,
-            opened_at_ms=self._client.peers.now_ms(),
-            message_id=self.message_id,
-            term=self._client.peers.term,
-        )
-        self._entered = await self._client.ledger(
-            lambda reply: journal.OpenCard(entry=entry, reply=reply)
-        )
+        """Enter the card into the ledger; once."""
+        await self._entry.enter()
 
     async def send(self) -> Outcome:
         """Send the card, which is in the ledger; may be called again if it was cut."""
@@ -111,23 +94,27 @@ class CardEntity:
         assert outcome is not None
         if isinstance(outcome, MessageSent):
             self.message_id = outcome.message_id
-            await self._note(message_id=outcome.message_id)
+            await self._entry.sent_as(outcome.message_id)
             log.info("feishu.card.opened", **self.ids(), message=outcome.message_id)
         return outcome
 
     def _note_unanswered(self) -> None:
         self.may_be_sent = True
 
-    async def end_as(self, view: View, *, within_s: float) -> bool:
-        """Bring a card to its last view that may not be seen; return whether it ended, or is gone.
+    async def end_as(
+        self, view: View, *, within_s: float, gone_again_s: tuple[float, ...] = GONE_AGAIN_S
+    ) -> Ended:
+        """Bring a card to its last view that may not be seen; "live": it could not be.
 
-        What it shows then, as far as that is known: ``plan.read``.
+        That it is gone is believed when it is answered once more after each of the pauses
+        *gone_again_s*. What the card shows then, as far as that is known: ``plan.read``.
         """
         until = trio.current_time() + within_s
+        gone_again = iter(gone_again_s)
         while trio.current_time() < until:
             step = self.plan.next(view, trio.current_time())
             if step is None:
-                return True
+                return "final"
             self.plan.begin(step, trio.current_time())
             outcome = await self._client.call(
                 operation_of(self.card_id, step), gateway.Priority.FINAL
@@ -140,48 +127,26 @@ class CardEntity:
                 await trio.sleep(verdict.seconds)
             elif isinstance(outcome, MissingScope):
                 await trio.sleep(SCOPE_AGAIN_S)
+            elif not isinstance(outcome, Gone):
+                return "live"
+            elif (pause_s := next(gone_again, None)) is not None:
+                await trio.sleep(pause_s)
             else:
-                return isinstance(outcome, Gone)
-        return False
+                return "gone"
+        return "live"
 
     async def note(self, text: str, panels: bytes) -> None:
         """Keep in the ledger what a repair is to show, where it has changed."""
-        if self._over or not self._may_be_entered or self._noted == (text, panels):
-            return
-        await self.enter()
-        noted_text, noted_panels = self._noted
-        if await self._note(
-            text=text if text != noted_text else None,
-            panels=panels if panels != noted_panels else None,
-        ):
-            self._noted = (text, panels)
-
-    async def _note(
-        self,
-        *,
-        message_id: MessageId | None = None,
-        text: str | None = None,
-        panels: bytes | None = None,
-    ) -> bool:
-        return await self._client.ledger(
-            lambda reply: journal.NoteCard(
-                card_id=self.card_id, message_id=message_id, text=text, panels=panels, reply=reply
-            )
-        )
+        await self._entry.note(text, panels)
 
     async def close(
         self, outcome: journal.CardOutcome, *, within_s: float = CLOSE_WITHIN_S
     ) -> bool:
         """Close the entry; once, also where a picture changes the card later.
 
-        Tried for *within_s*, which is long where nothing waits for it: the next start would
-        show a card left open as interrupted, and an orderly end would count it. Return
-        whether it is closed; nothing more is noted in one that is not.
+        Return whether it is closed; nothing more is noted in one that is not.
         """
-        self._over = True
-        if not self._closed and await close_entry(
-            self._client.peers, self.card_id, outcome, within_s=within_s
-        ):
+        if not self._closed and await self._entry.close(outcome, within_s=within_s):
             self._closed = True
             CLOSED.labels(outcome=outcome).inc()
             log.info("feishu.card.closed", **self.ids(), outcome=outcome)

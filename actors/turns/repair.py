@@ -12,6 +12,7 @@ from actors.messages import gateway, journal
 from actors.messages.turn import TurnOpening
 from actors.turns.client import CALL_WITHIN_S, LEDGER_WITHIN_S, PERMIT_WITHIN_S, TurnClient
 from actors.turns.closing import close_entry
+from actors.turns.entity import GONE_AGAIN_S
 from actors.turns.peers import Peers
 from actors.turns.static import StaticPresenter
 from actors.turns.typing_mark import clear_typing
@@ -142,10 +143,14 @@ class _Repair:
 
     async def bring_to_end(self) -> journal.CardOutcome | None:
         """Return how it ended; None: it was given up."""
-        outcome = await self._update()
-        if outcome is not None and self._rest.texts:
+        outcome = await self._update() if self._entry.is_card else "aborted"
+        if outcome is not None and (self._goes_on or not self._entry.is_card):
             await self._send_rest()
         return outcome
+
+    @property
+    def _goes_on(self) -> bool:
+        return bool(self._rest.waiting or self._rest.texts)
 
     async def _update(self) -> journal.CardOutcome | None:
         entry, peers = self._entry, self._peers
@@ -153,6 +158,7 @@ class _Repair:
         if sequence is None:
             return "lost"
         pause_s = RETRY_FIRST_S
+        gone_again = iter(GONE_AGAIN_S)
         until = trio.current_time() + GIVE_UP_AFTER_S
         while trio.current_time() < until:
             async with self._at_once:
@@ -161,7 +167,10 @@ class _Repair:
                 case Accepted():
                     return "aborted"
                 case Gone():
-                    return "lost"
+                    if (again_s := next(gone_again, None)) is None:
+                        self._read_nowhere()
+                        return "lost"
+                    await trio.sleep(again_s)
                 case SequenceRefused():
                     sequence += SEQUENCE_JUMP
                 case TooLarge() if self._shrink():
@@ -188,6 +197,12 @@ class _Repair:
             self._rest = replace(self._rest, texts=(more, *self._rest.texts))
         return bool(more)
 
+    def _read_nowhere(self) -> None:
+        """The card is gone; nobody knows how much of its text people have read on it."""
+        if self._text and not self._rest.waiting and not self._rest.sent:
+            texts = (self._text, *self._rest.texts)
+            self._rest = replace(self._rest, texts=texts, sure=False)
+
     async def _send_rest(self) -> None:
         """Send what stands on no card as replies to the message the card replied to."""
         entry, rest = self._entry, self._rest
@@ -202,15 +217,18 @@ class _Repair:
             chat_type="p2p",
             mode="static",
             topic=rest.topic,
+            nonce=rest.nonce,
         )
         client = TurnClient(opening, self._peers)
-        name = f"repaired {entry.card_id}"
-        turn = turn_of(rest, self._seconds)
-        await StaticPresenter(turn, client, sure=rest.sure, name=name).show()
+        messages = StaticPresenter(turn_of(rest, self._seconds), client, sure=rest.sure)
+        # Numbered on, where a presenter has numbered its messages; else this entry's own.
+        numbered = rest.waiting or rest.sent or not entry.is_card
+        messages.resume(rest, "static" if numbered else f"repaired {entry.card_id}")
+        await messages.show()
 
     async def _call(self, sequence: int) -> Outcome:
-        turn, rest = restored(self._entry.panels)[0], self._rest
-        view = view_repaired(self._style, turn, self._text, self._seconds, goes_on=bool(rest.texts))
+        turn = restored(self._entry.panels)[0]
+        view = view_repaired(self._style, turn, self._text, self._seconds, goes_on=self._goes_on)
         card_id = self._entry.card_id
         operation = gateway.UpdateCard(
             card_id=card_id,

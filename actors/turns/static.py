@@ -1,8 +1,12 @@
-"""A turn as plain replies: finished paragraphs as they come, the rest at the end."""
+"""A turn as plain replies: finished paragraphs as they come, the rest at the end.
+
+What is still to be sent is in the ledger: before each message, and while text comes. A
+message has its number there, and with that its uuid: a repair sends it once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Final
 
@@ -11,9 +15,11 @@ import structlog
 import trio
 
 from actors.kit.retry import Pauses, Tries, while_it_helps
-from actors.messages import gateway
+from actors.messages import gateway, journal
 from actors.turns.client import TurnClient
+from actors.turns.entry import LAST_CLOSE_WITHIN_S, LedgerNotes, outcome_of
 from protocol.cards.fences import Lines
+from protocol.cards.kept import Rest, Waiting, keep
 from protocol.cards.panels import tool_line
 from protocol.cards.reply import message_card
 from protocol.cards.turn import Turn, TurnState
@@ -37,12 +43,46 @@ class _Reply(msgspec.Struct):
     """It may be there as it is: its uuid stands for this content."""
 
 
+class StaticTurn:
+    """Shows one turn as messages, with an entry in the ledger that a repair goes on from."""
+
+    def __init__(self, turn: Turn, client: TurnClient, *, sure: bool = True) -> None:
+        """*sure*: whether nothing of the turn can be read on a card."""
+        self._turn = turn
+        self._client = client
+        self._style = client.style()
+        self._entry = LedgerNotes(client, journal.text_entry_id(client.opening.key))
+        self._messages = StaticPresenter(turn, client, sure=sure, note=self._note_if_open)
+
+    def notify(self) -> None:
+        """Something changed."""
+        self._messages.notify()
+
+    async def note(self) -> None:
+        """Note what is still to be sent, where it has changed."""
+        await self._entry.enter(panels=self._kept())
+        await self._note_if_open()
+
+    async def _note_if_open(self) -> None:
+        """A turn that is over before its first note costs no commit."""
+        await self._entry.note("", self._kept())
+
+    def _kept(self) -> bytes:
+        rest = self._client.addressed(self._messages.unsent(), self._style)
+        return keep(self._turn, rest, tools=self._style.tools)
+
+    async def show(self) -> None:
+        """Send until the turn has ended and all of it was sent."""
+        await self._messages.show()
+        await self._entry.close(outcome_of(self._turn.state), within_s=LAST_CLOSE_WITHIN_S)
+
+
 class StaticPresenter:
     """Replies to the user's message. A message that was sent is not sent again.
 
     For what a card did not show: it begins with *segment*, after the text that could be
-    *read* there; where it is not *sure* that this is all that was shown, it says so. The
-    *name* distinguishes its messages from others of the turn.
+    *read* there; where it is not *sure* that this is all that was shown, it says so.
+    Before each message *note* writes into the ledger what is :meth:`unsent`.
     """
 
     def __init__(
@@ -53,9 +93,10 @@ class StaticPresenter:
         segment: int = 0,
         read: str = "",
         sure: bool = True,
-        name: str = "static",
+        note: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
     ) -> None:
-        self._name = name
+        self._note = note
+        self._name = "static"
         self._turn = turn
         self._client = client
         self._changed = trio.Event()
@@ -73,9 +114,13 @@ class StaticPresenter:
         """Something changed."""
         self._changed.set()
 
-    async def keep_ledger(self) -> None:
-        """Messages need no repair."""
-        await trio.sleep_forever()
+    def resume(self, rest: Rest, name: str) -> None:
+        """Go on behind what an earlier run has sent, as it was noted.
+
+        The *name* distinguishes its messages from others of the turn.
+        """
+        self._outbox = [_Reply(text=one.text, footer=one.footer) for one in rest.waiting]
+        self._sent, self._ended, self._name = rest.sent, rest.ended, name
 
     async def show(self) -> None:
         """Send until the turn has ended and all of it was sent."""
@@ -90,17 +135,24 @@ class StaticPresenter:
                 continue
             while self._outbox:
                 await self._send(self._outbox[0])
+                self._sent += 1
                 self._outbox.pop(0)
             if not self._turn.state.final:
                 await trio.sleep(MESSAGE_EVERY_S)
 
-    def unsent(self) -> list[str]:
-        """Return what is still to be sent of the answer; the first of it may be sent already."""
+    def unsent(self) -> Rest:
+        """Return what is still to be sent; the first message of it may be sent already."""
+        self._skip_what_was_read()
         answer = self._turn.answer
-        waiting = [one.text for one in self._outbox if not one.footer or one.text]
-        _, *later = [*answer.sealed, answer.current][self._segment :]
-        text = [*answer.sealed, answer.current][self._segment]
-        return [*waiting, text[self._offset :], *later]
+        text, *later = [*answer.sealed, answer.current][self._segment :]
+        texts = (self._opening + text[self._offset :], *later)
+        return Rest(
+            waiting=tuple(Waiting(one.text, one.footer) for one in self._outbox),
+            texts=tuple(one for one in texts if one.strip()),
+            sent=self._sent,
+            ended=self._ended,
+            sure=self._sure,
+        )
 
     def _collect(self) -> None:
         """Put what can no longer change, and was not sent, into the outbox."""
@@ -193,6 +245,7 @@ class StaticPresenter:
         they look.
         """
         message.tried = True
+        await self._note()
         until = trio.current_time() + GIVE_UP_AFTER_S
         for way in self._ways(message):
             tries = Tries(
@@ -206,7 +259,6 @@ class StaticPresenter:
                 break
         else:
             log.error("feishu.text_not_taken", turn=self._client.opening.turn_id)
-        self._sent += 1
 
     def _ways(self, message: _Reply) -> Iterator[gateway.Operation]:
         """Return the ways to send a message, the best first, each under a uuid of its own."""

@@ -15,15 +15,31 @@ DETAIL_CHARACTERS_MAX = 1_200
 """Of what one step gave, the latest: a card shows no more."""
 
 
+class Waiting(Struct, frozen=True, omit_defaults=True):
+    """A message that is to be sent as it is; the footer is no part of the answer."""
+
+    text: str
+    footer: str = ""
+
+
 class Rest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What of a turn stands on no card yet, and where it goes."""
 
+    waiting: tuple[Waiting, ...] = ()
+    """Messages; the first may be sent already, under the same number."""
     texts: tuple[str, ...] = ()
+    """Of the answer, after those messages."""
+    sent: int = 0
+    """How many messages were sent before: their numbers make the uuids of the next ones."""
+    ended: bool = False
+    """Whether the turn was over, and these messages are all that was left of it."""
     sure: bool = True
-    """Whether nothing of it was sent."""
+    """Whether nothing of it stands on a card."""
     message_id: MessageId | None = None
     """The user's message; None: the chat."""
     topic: str | None = None
+    nonce: str = ""
+    """Of a turn of the session's own: in the uuids of its messages."""
     title: str = ""
 
 
@@ -76,7 +92,8 @@ def restored(kept: bytes) -> tuple[Turn, Rest]:
 def turn_of(rest: Rest, seconds: float) -> Turn:
     """Return a turn, interrupted after so long, whose answer is what stands on no card."""
     turn = Turn(0.0)
-    turn.answer.sealed += rest.texts[:-1]
-    turn.answer.feed(rest.texts[-1])
+    if rest.texts:
+        turn.answer.sealed += rest.texts[:-1]
+        turn.answer.feed(rest.texts[-1])
     turn.stop(seconds, on_card.INTERRUPTED)
     return turn

@@ -63,6 +63,7 @@ from actors.messages.journal.records import (
     UnansweredRow,
     WhereIs,
     WhoseCard,
+    text_entry_id,
 )
 from actors.messages.journal.rows import (
     Acked,
@@ -245,4 +246,5 @@ __all__ = [
     "WhoseCard",
     "ask_journal",
     "ask_journal_until_stored",
+    "text_entry_id",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -28,10 +28,19 @@ from protocol.wire.messages import Attachment
 # ── card ledger ─────────────────────────────────────────────────────────────
 
 
+_TEXT_ENTRY: Final = "text:"
+
+
+def text_entry_id(turn_key: str) -> CardId:
+    """Return the id of the entry that stands for a turn's messages, not for a card."""
+    return CardId(f"{_TEXT_ENTRY}{turn_key}")
+
+
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One card entity that was not yet brought to a final state."""
+    """One card entity that was not yet brought to a final state, or a turn without a card."""
 
     card_id: CardId
+    """Of a turn without a card: :func:`text_entry_id`."""
     account: AccountId
     chat_id: ChatId
     turn_id: TurnId
@@ -45,7 +54,12 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     """Answer text on this card when it was last noted, so that a repair keeps it."""
     panels: bytes = b""
-    """Plan, tools and reasoning as last noted, in the form of the turn's actor."""
+    """Plan, tools, reasoning and what goes as messages, as last noted, in the form of the
+    turn's actor."""
+
+    @property
+    def is_card(self) -> bool:
+        return not self.card_id.startswith(_TEXT_ENTRY)
 
 
 class OpenCard(Message, frozen=True, kw_only=True):
