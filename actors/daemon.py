@@ -36,12 +36,11 @@ go leave cycles: freeing 20,000 objects at once takes 20 ms of the loop, ten tim
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon; return its exit status."""
-    given = list(sys.argv[1:] if argv is None else argv)
-    arguments = parse_daemon_arguments(given)
+    arguments = parse_daemon_arguments(list(sys.argv[1:] if argv is None else argv))
     if arguments.stop:
-        from actors.cli.main import main as larkd  # noqa: PLC0415  # not for a running daemon
+        from actors.cli.answering import stop_daemon  # noqa: PLC0415  # not for a running daemon
 
-        return larkd(["daemon", *given])
+        return stop_daemon(arguments)
     try:
         return _main(arguments, os.environ)
     except ConfigurationError as wrong:

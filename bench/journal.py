@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -25,82 +24,27 @@ from typing import Any
 import trio
 
 from actors.journal import JournalOpened, SqliteStore, problems_of, run, sqlite_store
-from actors.kit.mailbox import Reply, ask
 from actors.messages import journal
-from protocol.ids import (
-    AccountId,
-    ChatId,
-    ConnectionId,
-    EventId,
-    MessageId,
-    OpenId,
-    RowId,
-    SessionId,
+from bench.events import (
+    MAILBOX_MESSAGES,
+    MS,
+    NOBODY,
+    PAYLOAD_BYTES,
+    ROUNDS,
+    Build,
+    Tx,
+    append,
+    asked,
+    close,
+    offer_next,
+    prepare,
 )
-from protocol.routing.delivery import Prompt, RowState
+from bench.stores import compare
+from protocol.routing.delivery import RowState
 
-MAILBOX_MESSAGES = 256
-ANSWER_WITHIN_S = 30.0
 FILL_BATCH = 2_000
-PAYLOAD_BYTES = 900
-"""A text message of some 100 characters, as the platform sends it."""
-MS = 1_000.0
 FLAT_WITHIN = 1.3
 FIRST_OFFER_WITHIN_MS = 3_000.0
-ROUNDS = 5
-"""Stores are measured in turns, so that the machine's moods meet all of them alike."""
-
-Tx = trio.MemorySendChannel[journal.JournalMessage]
-Build = Callable[[Reply[Any]], journal.JournalMessage]
-
-NOBODY: Reply[Any] = Reply(trio.open_memory_channel[Any](1)[0])
-CHANCE = random.Random(7)
-
-
-def append(number: int | str, reply: Reply[Any]) -> journal.Append:
-    return journal.Append(
-        account=AccountId("default"),
-        event_id=EventId(f"5e3702a84e847582be8db7fb73283c{number:>08}"),
-        message_key=f"om_dc13264520392913993dd051dba2{number:>08}",
-        kind="message",
-        payload=CHANCE.randbytes(PAYLOAD_BYTES),
-        received_at_ms=1_700_000_000_000,
-        reply=reply,
-    )
-
-
-def prepare(row_id: RowId, reply: Reply[Any]) -> journal.Prepare:
-    prompt = Prompt(
-        kind="message",
-        chat_id=ChatId(f"oc_{row_id % 50:032}"),
-        message_id=MessageId(f"om_{row_id:032}"),
-        sender_id=OpenId(f"ou_{row_id % 20:032}"),
-        chat_type="group",
-        content="A question of about a hundred characters, which is what people tend to ask. " * 2,
-        create_time_ms=1_700_000_000_000,
-    )
-    return journal.Prepare(row_id=row_id, prompt=prompt, reply=reply)
-
-
-def offer_next(reply: Reply[Any]) -> journal.OfferNext:
-    return journal.OfferNext(
-        session_id=SessionId("s"),
-        takes_unbound=True,
-        connection_id=ConnectionId(1),
-        lease_epoch=1,
-        at_ms=1_700_000_000_001,
-        reply=reply,
-    )
-
-
-def close(row_id: RowId, reply: Reply[Any]) -> journal.Close:
-    return journal.Close(
-        row_id=row_id,
-        state=RowState.ANSWERED,
-        note=None,
-        at_ms=1_700_000_000_002,
-        reply=reply,
-    )
 
 
 @asynccontextmanager
@@ -111,12 +55,6 @@ async def serving(path: Path) -> AsyncIterator[tuple[Tx, JournalOpened]]:
             opened: JournalOpened = await nursery.start(run, sqlite_store(path), rx.clone())
             yield tx, opened
             nursery.cancel_scope.cancel()
-
-
-async def asked(tx: Tx, build: Build) -> Any:
-    answer: Any = await ask(tx, build, within_s=ANSWER_WITHIN_S)
-    assert not isinstance(answer, journal.Failed), answer
-    return answer
 
 
 def fill(path: Path, rows: int, state: RowState) -> None:
@@ -242,8 +180,6 @@ def main() -> None:
 def measure(options: argparse.Namespace, directory: Path) -> int:
     def row(question: str, answer: str) -> None:
         print(f"{question:<32} {answer}", flush=True)
-
-    from bench.stores import compare  # noqa: PLC0415  # it is made of what is here
 
     compare(options, directory)
     if options.compare:

@@ -20,7 +20,7 @@ import trio
 from actors.journal import OpenStore, SqliteStore, Store, run, sqlite_store
 from actors.journal.postgres import PostgresStore
 from actors.messages import journal
-from bench.journal import (
+from bench.events import (
     CHANCE,
     MAILBOX_MESSAGES,
     MS,

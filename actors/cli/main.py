@@ -12,12 +12,9 @@ from typing import Final
 
 from actors.cli.arguments import parse_daemon_arguments
 from actors.cli.parser import build_parser, command_list
+from actors.host.exit_status import ExitStatus
 from actors.proxies.acp_arguments import acp_settings
 
-DONE: Final = 0
-FAILED: Final = 1
-BAD_CONFIGURATION: Final = 2
-ALREADY_RUNNING: Final = 3
 _COMPLETING: Final = "_ARGCOMPLETE"
 """What a shell sets when it asks for completions."""
 
@@ -31,11 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        return FAILED
+        return ExitStatus.FAILED
     except BrokenPipeError:
         # Whoever read our output has gone; the interpreter must not flush into it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return ExitStatus.FAILED
 
 
 def _run(arguments: list[str]) -> int:
@@ -46,28 +43,35 @@ def _run(arguments: list[str]) -> int:
         argcomplete.autocomplete(parser)
     if not arguments:
         print(command_list(parser))  # noqa: T201  # the command's output
-        return DONE
+        return ExitStatus.ORDERLY
     # These two read their own arguments, also --help.
     if arguments[0] == "daemon":
         return _daemon(arguments[1:])
     if arguments[0] == "--sandbox":  # as `python -m actors.daemon` takes it
         return _daemon(arguments)
     if arguments[0] == "sandbox":
-        return int(importlib.import_module("actors.sandbox.__main__").main(arguments[1:]) or DONE)
+        return int(
+            importlib.import_module("actors.sandbox.__main__").main(arguments[1:])
+            or ExitStatus.ORDERLY
+        )
     parsed = parser.parse_args(arguments)
     match parsed.command:
         case "mcp":
             return _mcp(parsed)
         case "acp":
             return _acp(parsed)
-    return _answer(parsed)
+    from actors.cli.answering import answer  # noqa: PLC0415  # --help can do without
+
+    return answer(parsed)
 
 
 def _daemon(argv: list[str]) -> int:
     # Bad usage and --help are answered before the slow imports.
     arguments = parse_daemon_arguments(argv)
     if arguments.stop:
-        return _answer(argparse.Namespace(command="daemon stop", state_dir=arguments.state_dir))
+        from actors.cli.answering import stop_daemon  # noqa: PLC0415  # likewise
+
+        return stop_daemon(arguments)
     return int(importlib.import_module("actors.daemon").main(argv))
 
 
@@ -80,7 +84,7 @@ def _mcp(parsed: argparse.Namespace) -> int:
         return mcp.main(state, os.environ)
     except ValueError as wrong:
         print(f"larkd mcp: {wrong}", file=sys.stderr)  # noqa: T201  # the command's output
-        return BAD_CONFIGURATION
+        return ExitStatus.USAGE
 
 
 def _acp(parsed: argparse.Namespace) -> int:
@@ -92,33 +96,5 @@ def _acp(parsed: argparse.Namespace) -> int:
         settings = acp_settings(parsed, os.environ)
     except ValueError as wrong:
         print(f"larkd acp: {wrong}", file=sys.stderr)  # noqa: T201  # the command's output
-        return BAD_CONFIGURATION
+        return ExitStatus.USAGE
     return trio.run(acp.run, settings)
-
-
-def _answer(parsed: argparse.Namespace) -> int:
-    """Run the command's module, ``actors.cli.NAME``; print its outcome."""
-    from actors.cli.output import CommandFailed  # noqa: PLC0415  # --help can do without
-    from actors.host.state_dir import AlreadyRunning  # noqa: PLC0415  # likewise
-    from protocol.config import places  # noqa: PLC0415  # likewise
-    from protocol.config.settings import ConfigurationError  # noqa: PLC0415  # likewise
-
-    state = places.state_dir(getattr(parsed, "state_dir", None), os.environ, Path.home())
-    name = getattr(parsed, "module", parsed.command.split()[-1])
-    try:
-        module = importlib.import_module(f"actors.cli.{name}")
-        output = module.run(state, parsed)
-    except ConfigurationError as wrong:
-        for problem in wrong.problems:
-            print(f"larkd {parsed.command}: {problem}", file=sys.stderr)  # noqa: T201  # likewise
-        return BAD_CONFIGURATION
-    except CommandFailed as failed:
-        print(f"larkd {parsed.command}: {failed}", file=sys.stderr)  # noqa: T201  # likewise
-        return int(failed.status)
-    except AlreadyRunning as running:
-        text = f"larkd {parsed.command}: {running}; stop it first: larkd daemon stop"
-        print(text, file=sys.stderr)  # noqa: T201  # likewise
-        return ALREADY_RUNNING
-    if output.text:
-        print(output.text)  # noqa: T201  # the command's output
-    return int(output.status)
