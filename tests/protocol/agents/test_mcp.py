@@ -106,6 +106,7 @@ def test_a_result_is_text_or_json_one_can_read() -> None:
         "isError": False,
     }
     shown = mcp.tool_result({"a": 1}, is_error=True)
+    assert shown["content"][0]["text"] == '{\n  "a": 1\n}'
     assert shown["isError"] is True
     assert shown["content"][0]["text"] == '{\n  "a": 1\n}'
 

@@ -20,10 +20,9 @@ from protocol.cards.card import (
     view_sealed,
 )
 from protocol.cards.elements import harmless
-from protocol.cards.panels import PLAN_BYTES_MAX
-from protocol.cards.turn import Turn, TurnState
+from protocol.cards.panels import PLAN_BYTES_MAX, tool_line
+from protocol.cards.turn import ToolStep, Turn, TurnState
 from protocol.ids import SessionId, TurnId
-from protocol.strings import amounts
 from protocol.wire.messages import Delta, FileDiff, Plan, PlanEntry, ToolEvent, TurnEnd, Usage
 
 STYLE = Style(session_id=SessionId("s"), turn_id=TurnId("t"))
@@ -48,40 +47,6 @@ def elements(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def text(node: dict[str, Any], language: str = "en_us") -> str:
     return str(node.get("i18n_content", {}).get(language, node["content"]))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (0, "0.0s"),
-        (8.24, "8.2s"),
-        (59.94, "59.9s"),
-        (59.96, "1m 0s"),
-        (125, "2m 5s"),
-        (3_599.4, "59m 59s"),
-        (3_600, "1h 0m"),
-        (3_860, "1h 4m"),
-        (-1, "0.0s"),
-    ],
-)
-def test_durations(seconds: float, shown: str) -> None:
-    assert amounts.duration(seconds) == shown
-
-
-@pytest.mark.parametrize(
-    ("count", "shown"),
-    [
-        (0, "0"),
-        (800, "800"),
-        (1_000, "1k"),
-        (1_200, "1.2k"),
-        (12_000, "12k"),
-        (200_000, "200k"),
-        (1_500_000, "1.5M"),
-    ],
-)
-def test_amounts(count: int, shown: str) -> None:
-    assert amounts.amount(count) == shown
 
 
 def test_a_thinking_card_has_a_footer_and_a_stop_button() -> None:
@@ -403,3 +368,19 @@ def test_typing_is_slower_where_updates_are_far_apart() -> None:
 @pytest.mark.parametrize("tag", ["<at", "<AT", "</aT", "< at"])
 def test_reasoning_mentions_nobody_in_any_case(tag: str) -> None:
     assert harmless(f"so {tag} id=all> ![x](y)") == f"so &#60;{tag[1:]} id=all> [x](y)"
+
+
+def test_panels_are_made_smaller_a_few_times_and_no_more() -> None:
+    styles = [STYLE]
+    while (smaller := styles[-1].smaller()) is not None:
+        styles.append(smaller)
+    assert [style.level for style in styles] == [0, 1, 2, 3]
+    assert styles[-1].session_id == STYLE.session_id
+
+
+def test_a_step_is_one_line_also_where_there_is_no_card() -> None:
+    step = ToolStep(call_id="1", name="Read*", kind="read", summary="a.py", status="success")
+    assert tool_line(step).en == "✅ 📖 **Read&#42;**: a.py"
+    rejected = ToolStep(call_id="1", name="Run", status="error", duration_ms=1_500, rejected=True)
+    assert tool_line(rejected).en == "❌ 🔧 **Run** _(1.5s)_ _(rejected)_"
+    assert tool_line(rejected).zh == "❌ 🔧 **Run** _(1.5s)_ _(已拒绝)_"

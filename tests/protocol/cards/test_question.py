@@ -14,6 +14,7 @@ from protocol.cards.question import (
     answered_card,
     content,
     open_card,
+    question_of,
     read_answers,
     read_questions,
 )
@@ -120,3 +121,17 @@ def test_questions_too_long_for_a_card_are_refused() -> None:
     }
     with pytest.raises(BadQuestions, match="too long for one card"):
         open_card("q_1", read_questions([longest] * 4))
+
+
+@pytest.mark.parametrize(
+    ("value", "question"),
+    [
+        ({"larkd": "answer", "question": "q-1"}, "q-1"),
+        ({"larkd": "answer"}, None),
+        ({"larkd": "answer", "question": 3}, None),
+        ({"larkd": "stop", "question": "q-1"}, None),
+        ({}, None),
+    ],
+)
+def test_a_press_names_the_question_it_answers(value: dict[str, Any], question: str | None) -> None:
+    assert question_of(value) == question

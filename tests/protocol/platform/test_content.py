@@ -221,6 +221,13 @@ def test_images_and_videos_of_a_post_are_listed_in_order() -> None:
             None,
         ),
         (
+            "todo",
+            {"summary": post([{"tag": "text", "text": "ship it"}]) | {"title": "Soon"}},
+            "[task: Soon ship it]",
+            None,
+        ),
+        ("todo", {"summary": "odd"}, "[task]", None),
+        (
             "vote",
             {"topic": "Lunch?", "options": ["rice", "面"]},
             "[vote: Lunch?]\n- rice\n- 面",

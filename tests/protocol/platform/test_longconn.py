@@ -328,6 +328,10 @@ class TestRefusals:
         refusal = longconn.close_refused(3001, "backbone registered too many conns")
         assert refusal is not None
         assert refusal.kind == "connection_limit"
+        assert refusal.reason == "closed with 3001: backbone registered too many conns"
+        long = longconn.close_refused(3001, "x" * 300)
+        assert long is not None
+        assert len(long.reason) == len("closed with 3001: ") + 200
         assert longconn.close_refused(1001, "going away") is None
 
 

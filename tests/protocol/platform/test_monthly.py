@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from protocol.platform.budget import Budget, Want
@@ -47,3 +49,13 @@ def test_who_may_not_go_waits_and_goes_when_the_month_is_new() -> None:
     budget.allow_up_to(4)
     gone = [budget.next_ready(at)[0] for at in (3.0, 4.0)]
     assert {ready.waiter for ready in gone if ready is not None} == {"create", "tick"}
+
+
+def test_months_are_those_of_utc_wherever_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Etc/GMT-14")
+    time.tzset()
+    try:
+        assert month_of(2_678_399_999) == "1970-01"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

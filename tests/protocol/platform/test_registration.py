@@ -149,3 +149,17 @@ def test_the_links_that_people_open() -> None:
     assert grant_link("https://open.feishu.cn", "cli_1", ["a:b", "c"]) == (
         "https://open.feishu.cn/app/cli_1/auth?q=a:b,c&op_from=openapi&token_type=tenant"
     )
+
+
+@pytest.mark.parametrize(("given", "read"), [(0, 5.0), (0.5, 0.5), (1, 1.0), (True, 5.0)])
+def test_an_interval_is_some_time(given: object, read: float) -> None:
+    begun = read_begun(
+        {
+            "device_code": "d",
+            "user_code": "u",
+            "verification_uri_complete": LINK,
+            "interval": given,
+        }
+    )
+    assert begun is not None
+    assert begun.interval_s == read

@@ -100,6 +100,7 @@ def test_a_role_without_a_token_is_not_proven_by_an_empty_one() -> None:
 
 def test_the_text_form_shows_no_token() -> None:
     assert "token" not in repr(RING)
+    assert repr(RING) == "Keyring(dispatcher, observer, session)"
 
 
 def test_each_wrong_proof_waits_twice_as_long_up_to_a_limit() -> None:
