@@ -12,10 +12,10 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 MUTANTS := .venv-mutants
 
-.PHONY: help setup run test faults simulate mutants nightly lint types bench check lock agents clean
+.PHONY: help setup run test faults simulate mutants nightly lint types bench check lock keep-release agents clean
 
 help:  ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP)  ## the virtual environment, with the locked dependencies
 
@@ -80,6 +80,9 @@ lock:  ## pin the dependencies anew from pyproject.toml, with hashes (needs uv)
 	$(COMPILE) --extra dev -o requirements.lock
 	$(COMPILE) --constraint requirements.lock -o runtime.lock
 	$(COMPILE) --extra dev --extra mutants --constraint requirements.lock -o mutants.lock
+
+keep-release: $(STAMP)  ## at a release: keep its journal and configuration, to upgrade from
+	$(BIN)/python -m tests.kit.keep_release
 
 agents: $(STAMP)  ## real coding agents from npm, each driven from the chat on stand-in models
 	@command -v npm >/dev/null || { echo "npm is missing: install it (Debian: apt-get install npm)" >&2; exit 2; }

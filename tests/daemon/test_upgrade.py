@@ -14,6 +14,7 @@ import trio
 
 from actors.host import state_dir as host
 from actors.host.tokens import open_tokens
+from actors.journal.schema import MIGRATIONS
 from protocol.config.places import StateDir
 from tests.actors.journal.test_upgrade import RELEASED
 from tests.daemon.test_operator import output_of
@@ -21,10 +22,6 @@ from tests.kit.daemon import Platform, environment, open_platform
 from tests.kit.raw_proxy import session
 
 CONFIGURATIONS = sorted(Path(__file__).with_name("released").glob("*.toml"))
-
-
-def test_every_released_version_has_its_configuration() -> None:
-    assert [file.stem for file in CONFIGURATIONS] == ["0.1.0"]
 
 
 @pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda file: file.stem)
@@ -55,7 +52,8 @@ async def test_it_starts_and_delivers_what_was_left(
             process.terminate()
             with trio.fail_after(60):
                 assert await process.wait() == 0
-    assert (state_dir / f"larkd.db.schema-{schema}").exists(), "the way back"
+    copied = (state_dir / f"larkd.db.schema-{schema}").exists()
+    assert copied is (schema < len(MIGRATIONS)), "the way back"
 
 
 async def started(platform: Platform, state_dir: Path, configuration: str) -> trio.Process:
