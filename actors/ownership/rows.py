@@ -18,7 +18,16 @@ import trio
 
 from actors.messages import journal
 from actors.ownership.journal_client import JournalClient
-from protocol.ids import ConnectionId, EventId, PlaceKey, RowId, SessionId, chat_of, place_key
+from protocol.ids import (
+    ConnectionId,
+    EventId,
+    PlaceKey,
+    RowId,
+    SessionId,
+    chat_of,
+    place_key,
+    split_place,
+)
 from protocol.routing.delivery import Offer, RowState
 from protocol.routing.lease import Session
 from protocol.routing.targets import bound
@@ -127,10 +136,13 @@ class Rows:
                 reply=reply,
             ),
         )
+        account, chat_id, _ = split_place(row.place)
         log.info(
             "row.delivered",
             event_id=event_id,
-            chat=row.place,
+            account=account,
+            chat=chat_id,
+            session=connection.session_id,
             connection=connection_id,
             attempt=ack.attempt,
         )
