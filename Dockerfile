@@ -4,8 +4,8 @@
 #   docker run -it -v larkd:/data larkd init
 #   docker run -d --name larkd -v larkd:/data larkd
 #
-# /data holds config.toml, journal, tokens and log. The health check asks /livez, so the
-# configuration needs: [metrics] host = "127.0.0.1", port = 9465
+# /data holds config.toml, journal, tokens and log. The health check asks /livez, which needs
+# [metrics] host = "127.0.0.1", port = 9465 in the configuration; without it, `larkd status`.
 FROM python:3.12-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE runtime.lock ./
@@ -25,6 +25,6 @@ ENV PATH=/opt/larkd/bin:$PATH \
 USER larkd
 VOLUME /data
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:9465/livez', timeout=4)"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD python -c "import urllib.request as r; r.urlopen('http://127.0.0.1:9465/livez', timeout=4)" 2>/dev/null || larkd status >/dev/null
 ENTRYPOINT ["larkd"]
 CMD ["daemon"]
