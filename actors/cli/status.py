@@ -20,6 +20,8 @@ from protocol.wire import operating, vocabulary
 _MS: Final = 1000
 BUDGETS_MAX: Final = 3
 """Lines: the fullest endpoints."""
+ID: Final = 2
+"""The column with the id of a chat that has a name: it gives way first."""
 
 
 def fetch(state: StateDir) -> dict[str, Any]:
@@ -133,7 +135,7 @@ def _lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iterator[str
     waiting = [_map(chat) for chat in status.get("waiting_chats") or ()]
     if waiting:
         rows = [_waiting(_Names(status), chat, now_ms) for chat in waiting]
-        yield from terminal.table(rows, columns, indent=" " * 4)
+        yield from terminal.table(rows, columns, indent=" " * 4, first=ID)
     yield from _work_lines(status)
     yield from _session_lines(status, now_ms, columns)
 
@@ -245,7 +247,7 @@ def _session_lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iter
     if bindings:
         yield "chats bound to a session"
         bound = [_bound(names, str(place), str(to)) for place, to in bindings.items()]
-        yield from terminal.table(bound, columns)
+        yield from terminal.table(bound, columns, first=ID)
 
 
 def _does(session: Mapping[str, Any], names: _Names, now_ms: int) -> str:

@@ -52,11 +52,15 @@ def pad(text: str, wanted: int) -> str:
     return text + " " * (wanted - width(text))
 
 
-def table(rows: Sequence[Sequence[str]], limit: int, *, indent: str = "  ") -> list[str]:
-    """Lay *rows* out in columns; the widest columns give way first where *limit* is small."""
+def table(
+    rows: Sequence[Sequence[str]], limit: int, *, indent: str = "  ", first: int | None = None
+) -> list[str]:
+    """Lay *rows* out in columns where *limit* is small: *first* gives way, then the widest."""
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(width(row[at]) for row in cells) for at in range(len(cells[0]))]
     left = limit - width(indent) - len(_GAP) * (len(widths) - 1)
+    if first is not None and sum(widths) > left:
+        widths[first] = max(min(widths[first], _COLUMN_MIN), widths[first] - (sum(widths) - left))
     while sum(widths) > left and max(widths) > _COLUMN_MIN:
         widest = max(range(len(widths)), key=lambda at: widths[at])
         others = max((w for at, w in enumerate(widths) if at != widest), default=0)

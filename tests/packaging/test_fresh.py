@@ -80,7 +80,15 @@ def test_it_installs_answers_and_sets_up(version: str, wheel: Path, tmp_path: Pa
         done = json.loads(run("init", "--json", "--domain", domain, *code))
         assert (done["connected"], done["missing"]) == (True, [])
         assert run("daemon", "--check").startswith("ok: account default")
-    assert "actors.cli daemon" in run("service", "install", "--dry-run")
+        assert "actors.cli daemon" in run("service", "install", "--dry-run")
+        with running([larkd, "daemon", "--listen", "127.0.0.1:0"], home) as lines:
+            assert next(lines).startswith("larkd ready on 127.0.0.1:")
+            status = json.loads(run("status", "--json"))
+            assert (status["version"], status["sessions"]) == (1, [])
+            assert "default: connect" in run("status")
+            findings = json.loads(run("doctor", "--json"))["findings"]
+            assert [one for one in findings if one["state"] == "fail"] == []
+            assert "stopped larkd" in run("daemon", "stop")
 
 
 def installed(version: str, wheel: Path, folder: Path) -> str:
@@ -117,21 +125,24 @@ def answered(http: httpx.Client, chat_id: str) -> None:
 @contextmanager
 def in_sandbox(larkd: str, home: dict[str, str]) -> Iterator[httpx.Client]:
     """Run it in the sandbox until it has answered; give its control API."""
-    process = subprocess.Popen(
-        [larkd, "daemon", "--sandbox"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=home,
-    )
-    try:
-        assert process.stdout is not None
-        page = next(line.split()[-1] for line in process.stdout if line.startswith("chat page: "))
+    with running([larkd, "daemon", "--sandbox"], home) as lines:
+        page = next(line.split()[-1] for line in lines if line.startswith("chat page: "))
         match = re.fullmatch(r"(http://[^/]+)/.*token=(\S+)", page)
         assert match is not None, page
         headers = {TOKEN_HEADER: match[2]}
         with httpx.Client(base_url=match[1], headers=headers, trust_env=False, timeout=20) as http:
             yield http
+
+
+@contextmanager
+def running(command: list[str], home: dict[str, str]) -> Iterator[Iterator[str]]:
+    """Run it while the block does; give the lines it prints."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=home
+    )
+    try:
+        assert process.stdout is not None
+        yield iter(process.stdout)
     finally:
         process.terminate()
         process.wait(timeout=30)

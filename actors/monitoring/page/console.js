@@ -65,7 +65,7 @@ function draw(view) {
   setText("cards-count", String(view.cards_in_flight ?? "–"));
   setText("cards-more", queue.in_flight ? t.offered(queue.in_flight) : "");
   setText("approvals-count", view.approvals == null ? "–" : String(view.approvals.length), view.approvals?.length ? "bad" : "");
-  setText("approvals-more", t.askedInChat);
+  setText("approvals-more", view.approvals?.length ? t.askedInChat : "");
   const fullest = view.budgets[0];
   setText("budget", fullest ? percent(fullest.in_minute / Math.max(1, fullest.minute_max)) : "–");
   setText("budget-more", fullest ? t.fullest(endpoint(fullest)) : "");
