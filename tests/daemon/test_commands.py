@@ -41,11 +41,12 @@ class Chat:
         """Return the next text of the bot."""
         with trio.fail_after(60):
             while True:
+                seq = self.platform.seq
                 texts = await self.texts()
                 if len(texts) > self._read:
                     self._read += 1
                     return texts[self._read - 1]
-                await trio.sleep(0.01)
+                await self.platform.wait_change(seq)
 
     async def ask_skipping_notices(self, text: str) -> str:
         """Send a command; return its answer, whatever the bot has written meanwhile."""

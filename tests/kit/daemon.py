@@ -21,6 +21,9 @@ from tests.kit.preloaded import ForkedProcess
 READY_WITHIN_S = 60.0
 """Generous for a machine that runs other tests beside; the promise is held in bench."""
 
+CHANGED_WITHIN_S = 0.5
+"""Then one looks again, whatever the feed says."""
+
 
 class Platform:
     """The sandbox, spoken to over its control API as a person and an operator would."""
@@ -78,6 +81,27 @@ class Platform:
         state = await self.get("state")
         return [m for m in state["messages"] if m["chat_id"] == chat["chat_id"]]
 
+    @property
+    def seq(self) -> int:
+        """How many changes the page would have been shown so far."""
+        return self.running.world.feed.seq
+
+    async def wait_change(self, seq: int) -> None:
+        """Wait until something of the page changed after *seq*; half a second at most.
+
+        In place of a short pause before one looks again: looking costs the processor that what
+        is waited for needs.
+        """
+        feed = self.running.world.feed
+        subscriber = feed.subscribe()
+        try:
+            # No checkpoint from the subscription to the look at the number.
+            if feed.seq == seq:
+                with trio.move_on_after(CHANGED_WITHIN_S):
+                    await subscriber.wait_changes()
+        finally:
+            feed.unsubscribe(subscriber)
+
     async def wait_connected(self) -> None:
         """Wait until a bot listens: what is pushed before counts as not delivered."""
         with trio.fail_after(60):
@@ -91,6 +115,7 @@ class Platform:
         found: list[dict[str, Any]] = []
         with trio.move_on_after(within_s):
             while True:
+                seq = self.seq
                 found = [
                     card
                     for card in await self.cards()
@@ -98,7 +123,7 @@ class Platform:
                 ]
                 if len(found) >= count:
                     return found
-                await trio.sleep(0.05)
+                await self.wait_change(seq)
         raise AssertionError(
             f"{len(found)} of {count} cards hold {needles}; there are: "
             + json.dumps(await self.cards(), ensure_ascii=False)[:3000]
