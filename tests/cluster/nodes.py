@@ -7,7 +7,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -20,7 +19,9 @@ import trio
 from actors.proxies.client import ProxyError, ProxySettings, open_proxy
 from protocol.wire import messages as wire
 from protocol.wire.addresses import parse_address
+from tests.kit import preloaded
 from tests.kit.daemon import Platform, configuration, environment
+from tests.kit.preloaded import ForkedProcess
 
 WITHIN_S = 120.0
 """For a machine that runs other tests beside; what is promised is measured where it counts."""
@@ -70,20 +71,14 @@ def free_port() -> int:
 
 async def larkd(*arguments: str, **variables: str) -> tuple[int, str, str]:
     """Run ``larkd …``; return status, output and errors."""
-    done = await trio.run_process(
-        [sys.executable, "-m", "actors.cli", *arguments],
-        check=False,
-        capture_stdout=True,
-        capture_stderr=True,
-        env=environment() | variables,
-    )
+    done = await preloaded.run("actors.cli", arguments, environment() | variables)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 class Node:
     """One process that serves the cluster or stands by for it."""
 
-    def __init__(self, name: str, state_dir: Path, process: trio.Process, address: str) -> None:
+    def __init__(self, name: str, state_dir: Path, process: ForkedProcess, address: str) -> None:
         self.name = name
         self.state_dir = state_dir
         self.process = process
@@ -244,13 +239,8 @@ async def started(
     name: str, command: list[str], env: dict[str, str], state_dir: Path, *, address: str = ""
 ) -> AsyncIterator[Node]:
     """Run ``python -m …`` as a node; kill it at the end. It is not waited for."""
-    process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", *command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=env,
-    )
+    module, *arguments = command
+    process = await preloaded.start(module, arguments, env, stderr=True)
     node = Node(name, state_dir, process, address)
     try:
         async with trio.open_nursery() as nursery:
@@ -264,6 +254,7 @@ async def started(
             process.kill()
         with trio.move_on_after(5, shield=True):
             await process.wait()
+            process.close()
 
 
 @asynccontextmanager

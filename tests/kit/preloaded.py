@@ -32,7 +32,10 @@ _CONTEXT.set_forkserver_preload(
         "actors.proxies.acp",
         "actors.proxies.mcp",
         "actors.proxies.echo",
+        "httpcore",
+        "psycopg",
         "tests.kit.preloaded",
+        "tests.kit.warm",
     ]
 )
 
