@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import trio
 
+from tests.kit import preloaded
 from tests.kit.daemon import Daemon, Platform, environment, open_daemon, open_platform
 from tests.kit.raw_proxy import Map, RawProxy, session
 
@@ -295,8 +295,9 @@ async def code_in(platform: Platform, chat: Map) -> str:
 
 
 async def larkd(state_dir: Path, *arguments: str) -> None:
-    command = [sys.executable, "-m", "actors.cli", *arguments, "--state-dir", str(state_dir)]
-    await trio.run_process(command, capture_stdout=True, env=environment())
+    command = [*arguments, "--state-dir", str(state_dir)]
+    done = await preloaded.run("actors.cli", command, environment())
+    assert done.returncode == 0, done.stderr.decode()
 
 
 async def in_the_ledger(state_dir: Path) -> None:

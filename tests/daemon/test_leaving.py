@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from tests.kit.daemon import Platform, environment, open_daemon, open_platform
+from tests.kit.ledger import wait_noted
 from tests.kit.raw_proxy import RawProxy, session
 from tests.kit.sizes import NIGHTLY
 from tests.kit.starvation import Stopwatch
@@ -130,7 +131,7 @@ async def test_after_sigkill_text_panels_and_typing_mark_are_as_people_expect(
             await mate.send(t="delta", turn_id=turn_id, text="hm", channel="reasoning")
             await mate.send(t="delta", turn_id=turn_id, text=", and more")
             await platform.wait_cards(1, "so far, and more", "hm")
-            await trio.sleep(2)
+            await wait_noted(state_dir, "so far, and more", "hm", "look", "all of it")
             await daemon.kill()
         assert marks_of(await platform.get("state")) == 1
         async with open_daemon(platform, state_dir):
@@ -142,7 +143,7 @@ async def test_after_sigkill_text_panels_and_typing_mark_are_as_people_expect(
                 "all of it",
                 "⏳ look",
                 "hm",
-                within_s=30,
+                within_s=60,
             )
             with trio.fail_after(60):
                 while marks_of(await platform.get("state")):
@@ -161,7 +162,7 @@ async def test_after_sigkill_text_that_stood_on_no_card_yet_is_there(state_dir: 
             turn_id = next(one["turn_id"] for one in mate.seen if one["t"] == "deliver")
             await mate.send(t="delta", turn_id=turn_id, text=text)
             await platform.wait_cards(1, "Continued below")
-            await trio.sleep(2)
+            await wait_noted(state_dir, "Paragraph 499. ")
             await daemon.kill()
         await platform.http.delete(f"{platform.base_url}/sandbox/faults")
         async with open_daemon(platform, state_dir):

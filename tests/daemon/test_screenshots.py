@@ -16,6 +16,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tests.daemon.test_commands import Chat, end, take, worker
 from tests.kit.browser import Browser, open_browser
 from tests.kit.daemon import open_daemon, open_platform
+from tests.kit.ledger import wait_noted
 from tests.kit.raw_proxy import RawProxy
 
 LONG = "".join(
@@ -89,7 +90,7 @@ async def test_each_state_in_both_languages(state_dir: Path, tmp_path: Path) -> 
                 await boss.send(t="tool_event", turn_id=turn["turn_id"], call_id="w", **tool)
                 await boss.send(t="delta", turn_id=turn["turn_id"], text="It was going well")
                 await camera.shoot("13-before-a-kill", "It was going well")
-                await trio.sleep(2)  # until the ledger has it
+                await wait_noted(state_dir, "It was going well")
                 await daemon.kill()
             async with open_daemon(platform, state_dir, admins=chat.chat["members"]):
                 await camera.shoot("14-repaired", "Interrupted by a restart.")

@@ -19,6 +19,7 @@ from actors.ownership import admission
 from protocol.ids import ConnectionId, SessionId
 from protocol.routing import lease
 from protocol.wire.vocabulary import Role
+from tests.kit import preloaded
 from tests.kit.daemon import environment, open_daemon, open_platform
 from tests.kit.raw_proxy import Closed, Map, connect, session
 from tests.kit.sizes import NIGHTLY
@@ -30,8 +31,9 @@ OBSERVERS = 64
 
 
 async def larkd(state_dir: Path, *arguments: str) -> bytes:
-    command = [sys.executable, "-m", "actors.cli", *arguments, "--state-dir", str(state_dir)]
-    done = await trio.run_process(command, capture_stdout=True, env=environment())
+    command = [*arguments, "--state-dir", str(state_dir)]
+    done = await preloaded.run("actors.cli", command, environment())
+    assert done.returncode == 0, done.stderr.decode()
     return done.stdout
 
 

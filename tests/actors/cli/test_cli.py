@@ -27,7 +27,7 @@ from protocol.config.places import DaemonInfo, StateDir
 from protocol.ids import ConnectionId
 
 LARKD = [sys.executable, "-m", "actors.cli"]
-WITHIN_S = 30
+WITHIN_S = 60
 
 
 def larkd(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,15 +16,15 @@ import trio
 from tests.daemon.test_approvals import approval_card, press
 from tests.daemon.test_choosing import choices
 from tests.daemon.test_commands import Chat
+from tests.kit import preloaded
 from tests.kit.daemon import Platform, environment, open_daemon, open_platform
-from tests.kit.stdio_process import larkd
 
 Map = dict[str, Any]
 AGENT = Path(__file__).parents[2] / "fakes" / "acp_agent.py"
 
 
 class Setup:
-    def __init__(self, platform: Platform, chat: Map, process: trio.Process) -> None:
+    def __init__(self, platform: Platform, chat: Map, process: preloaded.ForkedProcess) -> None:
         self.platform = platform
         self.chat = chat
         self.process = process
@@ -48,8 +47,9 @@ async def setup(
         daemon = open_daemon(platform, state_dir, allowFrom=chat["members"])
         await stack.enter_async_context(daemon)
         command = agent or (sys.executable, str(AGENT))
-        process = await trio.lowlevel.open_process(
-            larkd(
+        process = await preloaded.start(
+            "actors.cli",
+            [
                 "acp",
                 "--state-dir",
                 str(state_dir),
@@ -62,17 +62,17 @@ async def setup(
                 *options,
                 "--",
                 *command,
-            ),
-            stdin=subprocess.DEVNULL,
-            env=environment() | env,
+            ],
+            environment() | env,
         )
         try:
             yield Setup(platform, chat, process)
         finally:
             if process.returncode is None:
                 process.terminate()
-            with trio.move_on_after(10, shield=True) as scope:
+            with trio.move_on_after(60, shield=True) as scope:
                 await process.wait()
+                process.close()
             if scope.cancelled_caught:
                 process.kill()
                 raise AssertionError("larkd acp did not end by SIGTERM")
