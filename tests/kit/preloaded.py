@@ -75,7 +75,11 @@ class ForkedProcess:
     async def wait(self) -> int:
         """Wait until it has ended; return its exit status, or minus its signal."""
         while self._process.exitcode is None:
-            await trio.lowlevel.wait_readable(self._process.sentinel)
+            own = os.dup(self._process.sentinel)  # two tasks may wait, each by its own
+            try:
+                await trio.lowlevel.wait_readable(own)
+            finally:
+                os.close(own)
         await trio.lowlevel.checkpoint()
         return self._process.exitcode
 
