@@ -6,7 +6,6 @@ many attacks it made. TURNS is a file with the ids of honest turns, a line each.
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 from pathlib import Path
@@ -18,7 +17,6 @@ from tests.hostile.machine import LocalProcess
 from tests.hostile.proxy import HostileProxy
 
 PROXIES = 4
-NICE = 10
 
 
 async def attack(seed: int, state_dir: Path, turns: Path, ports: tuple[int, ...]) -> int:
@@ -40,9 +38,6 @@ async def attack(seed: int, state_dir: Path, turns: Path, ports: tuple[int, ...]
 def main() -> None:
     seed, state_dir, turns, *ports = sys.argv[1:]
     raise_limit()
-    # Any program can use up the processor, whatever a daemon does: this one leaves it to the
-    # others, so that what they notice is what the daemon gave it.
-    os.nice(NICE)
     made = trio.run(attack, int(seed), Path(state_dir), Path(turns), tuple(map(int, ports)))
     sys.stdout.write(f"{made}\n")
     sys.stdout.flush()

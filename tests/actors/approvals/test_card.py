@@ -9,15 +9,18 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from actors.approvals.actor import run
 from actors.approvals.card import ApprovalCard
 from actors.approvals.closing import close_what_was_left
 from actors.approvals.peers import Peers
 from actors.kit.cleanup import CleanupBudget
-from actors.messages import approvals, gateway, intake, journal
+from actors.messages import approvals, gateway, intake, journal, link
 from protocol.cards import approval
 from protocol.cards.approval import Approval, Origin
-from protocol.ids import AccountId, ChatId, MessageId, OpenId, SessionId
+from protocol.ids import AccountId, ChatId, ConnectionId, MessageId, OpenId, SessionId, TurnId
 from protocol.platform.outcomes import Accepted, MessageSent, Outcome
+from protocol.routing.access import Policy
+from protocol.strings import on_card
 from protocol.wire import messages as wire
 
 ACCOUNT = AccountId("default")
@@ -39,7 +42,7 @@ class World:
         """From then on nothing that the first process does has an effect."""
         self.gateway_tx, self._gateway_rx = trio.open_memory_channel[gateway.GatewayMessage](10)
         self.journal_tx, self._journal_rx = trio.open_memory_channel[journal.JournalMessage](10)
-        own_tx, _ = trio.open_memory_channel[approvals.ApprovalsMessage](10)
+        own_tx, self.own_rx = trio.open_memory_channel[approvals.ApprovalsMessage](10)
         intake_tx, _ = trio.open_memory_channel[intake.IntakeMessage](1)
         self.peers = Peers(
             gateways={ACCOUNT: self.gateway_tx},
@@ -90,27 +93,29 @@ class World:
                     message.reply.send(tuple(self.left.values()))
 
 
+REQUEST = wire.PermissionRequest(
+    request_id="q",
+    title="Run",
+    detail="make",
+    options=[wire.PermissionOption(id="a", label="Allow", kind="allow_once")],
+)
+PLACE = Origin(
+    account=ACCOUNT,
+    chat_id=ChatId("oc"),
+    message_id=MessageId("om"),
+    sender_id=OpenId("ou"),
+    chat_type="p2p",
+    lease_epoch=1,
+)
+
+
 def card_of(world: World) -> ApprovalCard:
-    request = wire.PermissionRequest(
-        request_id="q",
-        title="Run",
-        detail="make",
-        options=[wire.PermissionOption(id="a", label="Allow", kind="allow_once")],
-    )
-    place = Origin(
-        account=ACCOUNT,
-        chat_id=ChatId("oc"),
-        message_id=MessageId("om"),
-        sender_id=OpenId("ou"),
-        chat_type="p2p",
-        lease_epoch=1,
-    )
     asked = Approval(
         key="k",
         session_id=SessionId("s"),
         alias="api",
-        place=place,
-        request=request,
+        place=PLACE,
+        request=REQUEST,
         shown=approval.Shown(start="make"),
         expires_at_ms=3_600_000,
         of_admins=False,
@@ -201,3 +206,35 @@ async def test_a_card_nobody_can_find_any_more_is_not_sent_again(
     async with serving(world):
         await close_what_was_left(world.peers)
     assert (world.calls, world.left) == ([], {})
+
+
+async def test_after_an_hour_the_agent_is_answered_and_the_card_says_so(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    link_tx, link_rx = trio.open_memory_channel[link.LinkMessage](10)
+    ask = approvals.Ask(
+        connection_id=ConnectionId(1),
+        session_id=SessionId("s"),
+        alias="api",
+        turn_id=TurnId("turn_1"),
+        account=ACCOUNT,
+        place=PLACE,
+        request=REQUEST,
+        shown=approval.Shown(start="make"),
+        file=None,
+        link=link_tx,
+    )
+    policy = Policy(allow_from=frozenset({OpenId("ou")}))
+    async with serving(world), trio.open_nursery() as nursery:
+        await nursery.start(run, world.peers, world.own_rx)
+        await world.peers.own_tx.send(approvals.AccessIs(account=ACCOUNT, policy=policy))
+        began_at = trio.current_time()
+        await world.peers.own_tx.send(ask)
+        verdict = await link_rx.receive()
+        assert 3_600 <= trio.current_time() - began_at < 3_660
+        assert verdict == wire.PermissionVerdict(request_id="q", outcome="cancelled")
+        await trio.testing.wait_all_tasks_blocked()
+        assert on_card.APPROVAL_EXPIRED.en in world.shown[MESSAGE]
+        assert '"button"' not in world.shown[MESSAGE]
+        nursery.cancel_scope.cancel()
