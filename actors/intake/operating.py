@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import trio
 
-from actors.kit.mailbox import ask_or
+from actors.kit.mailbox import Reply, ask_or
 from actors.messages import intake, ownership
 from protocol.ids import AccountId
 from protocol.wire import operating
@@ -29,35 +29,42 @@ def operator_tools(intakes: IntakeSenders) -> dict[str, OperatorTool]:
     async def list_pairings(_args: Mapping[str, Any]) -> ToolAnswer:
         return await _list(intakes)
 
-    async def approve(args: Mapping[str, Any]) -> ToolAnswer:
-        code = args.get("code")
-        if not isinstance(code, str) or not code.strip():
-            return ownership.ToolFailed(error="code must be a non-empty string")
-        return await _first(
-            intakes,
-            lambda intake_tx: _ask(
-                intake_tx, lambda reply: intake.ApprovePairing(code=code, reply=reply)
-            ),
-            f"no pairing code {code} is waiting; codes are valid for an hour: larkd pair list",
-        )
-
-    async def revoke(args: Mapping[str, Any]) -> ToolAnswer:
-        subject = args.get("subject")
-        if not isinstance(subject, str) or not subject.strip():
-            return ownership.ToolFailed(error="subject must be a non-empty string")
-        return await _first(
-            intakes,
-            lambda intake_tx: _ask(
-                intake_tx, lambda reply: intake.RevokePairing(subject=subject, reply=reply)
-            ),
-            f"{subject} is not paired, and no code: larkd pair list",
-        )
-
     return {
         operating.PAIR_LIST: list_pairings,
-        operating.PAIR_APPROVE: approve,
-        operating.PAIR_REVOKE: revoke,
+        operating.PAIR_APPROVE: _of_one(
+            intakes,
+            "code",
+            lambda code, reply: intake.ApprovePairing(code=code, reply=reply),
+            "no pairing code {} is waiting; codes are valid for an hour: larkd pair list",
+        ),
+        operating.PAIR_REVOKE: _of_one(
+            intakes,
+            "subject",
+            lambda subject, reply: intake.RevokePairing(subject=subject, reply=reply),
+            "{} is not paired, and no code: larkd pair list",
+        ),
     }
+
+
+def _of_one(
+    intakes: IntakeSenders,
+    argument: str,
+    build: Callable[[str, Reply[intake.PairingResult]], intake.IntakeMessage],
+    otherwise: str,
+) -> OperatorTool:
+    """Return the tool that asks each account about one argument until it is the one meant."""
+
+    async def run(args: Mapping[str, Any]) -> ToolAnswer:
+        value = args.get(argument)
+        if not isinstance(value, str) or not value.strip():
+            return ownership.ToolFailed(error=f"{argument} must be a non-empty string")
+        return await _first(
+            intakes,
+            lambda intake_tx: _ask(intake_tx, lambda reply: build(value, reply)),
+            otherwise.format(value),
+        )
+
+    return run
 
 
 async def _list(intakes: IntakeSenders) -> ToolAnswer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 import ssl
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from actors.feishu.socket import Socket, SocketEnd, SocketLimits, run_socket
 from actors.feishu.tls import tls_context
 from actors.messages import gateway
 from protocol.platform.outcomes import ClientConfig, EndpointFound, NoAnswer
+from tests.kit.certificates import self_signed
 from tests.kit.daemon import open_platform
 from tests.kit.scripted_platform import ScriptedPlatform
 
@@ -180,20 +180,7 @@ async def test_the_long_connection_goes_through_the_proxy(
 @pytest.fixture
 def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A certificate for feishu.test that this process trusts."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl command to make a certificate")
-    path = tmp_path / "server.pem"
-    request = (
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-        "-subj /CN=feishu.test -addext subjectAltName=DNS:feishu.test"
-    )
-    subprocess.run(
-        [openssl, *request.split(), "-keyout", path, "-out", f"{path}.crt"],
-        check=True,
-        capture_output=True,
-    )
-    path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
+    path = self_signed(tmp_path, "DNS:feishu.test")
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     tls_context.cache_clear()
     yield path

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from actors.feishu.tls import tls_context
 from protocol.platform import longconn
 from protocol.platform.longconn import Complete, Frame
 from protocol.platform.outcomes import ClientConfig
+from tests.kit.certificates import self_signed
 from tests.kit.scripted_platform import (
     SERVICE,
     Link,
@@ -395,20 +394,7 @@ class TestTls:
     @pytest.fixture
     def certificate(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         """A self-signed certificate for 127.0.0.1, and whom to trust still open."""
-        openssl = shutil.which("openssl")
-        if openssl is None:
-            pytest.skip("needs the openssl command to make a certificate")
-        path = tmp_path / "server.pem"
-        request = (
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-            "-subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-        )
-        subprocess.run(
-            [openssl, *request.split(), "-keyout", path, "-out", f"{path}.crt"],
-            check=True,
-            capture_output=True,
-        )
-        path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
+        path = self_signed(tmp_path, "IP:127.0.0.1")
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
         tls_context.cache_clear()
         yield path

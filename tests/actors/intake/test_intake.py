@@ -12,14 +12,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.kit.mailbox import ask
 from actors.messages import intake, journal
 from protocol.ids import ChatId, MessageId, RowId, SessionId
-from tests.actors.intake.world import SESSION, open_world
+from tests.actors.intake.world import SESSION, open_intake, open_world
 
 
 async def test_a_command_that_is_read_twice_acts_once(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
-    async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
-        await nursery.start(world.run_intake)
+    async with open_intake(tmp_path) as world:
         await trio.sleep(1)  # the bot is known: the start's own passes are over
         world.start_agent_s = 2.0
         await world.send("/new codex")
@@ -30,14 +29,12 @@ async def test_a_command_that_is_read_twice_acts_once(
         assert world.started == ["codex"]
         assert len(world.answers()) == 1
         assert await world.received() == []
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_start_that_takes_long_shows_how_far_it_is(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
-    async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
-        await nursery.start(world.run_intake)
+    async with open_intake(tmp_path) as world:
         await trio.sleep(1)
         world.start_agent_s = 30.0
         await world.send("/new codex robot")
@@ -50,7 +47,6 @@ async def test_a_start_that_takes_long_shows_how_far_it_is(
             "Started codex.",
         ]
         assert world.marks == []
-        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("comes_s", [0.0, 8.0, 60.0])
@@ -115,8 +111,7 @@ async def test_an_answer_in_flight_when_everything_dies_is_sent_by_the_next_run(
 async def test_an_answer_waits_for_a_platform_that_is_down_for_long(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
-    async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
-        await nursery.start(world.run_intake)
+    async with open_intake(tmp_path) as world:
         world.platform_down = True
         await world.send("/help")
         await trio.sleep(300)
@@ -124,7 +119,6 @@ async def test_an_answer_waits_for_a_platform_that_is_down_for_long(
         await trio.sleep(120)
         assert len(world.answers()) == 1
         assert await world.received() == []
-        nursery.cancel_scope.cancel()
 
 
 async def test_what_is_recalled_in_the_batch_it_came_in_is_given_to_nobody(
@@ -150,8 +144,7 @@ async def test_what_is_recalled_in_the_batch_it_came_in_is_given_to_nobody(
 async def test_a_prompt_after_a_command_follows_what_the_command_changed(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
-    async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
-        await nursery.start(world.run_intake)
+    async with open_intake(tmp_path) as world:
         await trio.sleep(1)
         world.start_agent_s = 5.0
         await world.send("/new codex")
@@ -163,7 +156,6 @@ async def test_a_prompt_after_a_command_follows_what_the_command_changed(
         await trio.sleep(10)
         assert len(world.ready) == 1
         assert world.dispatched == [SessionId("agent-1")]
-        nursery.cancel_scope.cancel()
 
 
 async def test_what_came_before_a_command_is_ready_before_the_command_acts(
@@ -185,15 +177,13 @@ async def test_what_came_before_a_command_is_ready_before_the_command_acts(
 async def test_a_message_that_was_recalled_at_once_reaches_nobody(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
-    async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
-        await nursery.start(world.run_intake)
+    async with open_intake(tmp_path) as world:
         await trio.sleep(1)
         for event in (await world.append("hello"), await world.append("", recalls=1)):
             world.tx.send_nowait(event)
         await trio.sleep(10)
         assert await world.prompts() == []
         assert await world.received() == []
-        nursery.cancel_scope.cancel()
 
 
 async def test_the_start_serves_while_it_catches_up_and_the_backlog_goes_in_order(
@@ -233,15 +223,13 @@ async def test_the_start_serves_while_it_catches_up_and_the_backlog_goes_in_orde
 async def test_nothing_is_left_to_read_when_nothing_happens(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
-    async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
-        await nursery.start(world.run_intake)
+    async with open_intake(tmp_path) as world:
         for number in range(20):
             await world.send(f"prompt {number}")
         await trio.sleep(5)
         with trio.fail_after(5):
             await wait_all_tasks_blocked()
         assert await world.received() == []
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_message_to_a_group_waits_for_the_name_of_the_bot_however_old_it_is(

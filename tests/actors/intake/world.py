@@ -362,3 +362,12 @@ async def open_world(attachments: Path) -> AsyncIterator[World]:
             nursery.start_soon(peer)
         yield world
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_intake(attachments: Path) -> AsyncIterator[World]:
+    """A world in which the intake runs."""
+    async with open_world(attachments) as world, trio.open_nursery() as nursery:
+        await nursery.start(world.run_intake)
+        yield world
+        nursery.cancel_scope.cancel()

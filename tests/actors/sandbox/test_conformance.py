@@ -13,6 +13,7 @@ import trio
 import trio_websocket as ws
 
 from actors.sandbox import frames
+from tests.actors.sandbox.by_hand import handshake
 from tests.kit.daemon import Platform, open_platform
 
 CARDS = "/open-apis/cardkit/v1/cards"
@@ -318,19 +319,6 @@ async def test_a_ticket_opens_one_connection_and_refusals_carry_their_reason() -
         refused = await handshake(platform, await address_of(platform))
         assert refused.status_code == 403
         assert refused.headers["handshake-status"] == "403"
-
-
-async def handshake(platform: Platform, url: str) -> httpx.Response:
-    """Ask for a WebSocket by hand, to read the headers of the refusal."""
-    headers = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-    }
-    address = url.replace("ws://", "http://")
-    async with platform.http.stream("GET", address, headers=headers) as answer:
-        return answer
 
 
 # ── faults ──────────────────────────────────────────────────────────────────

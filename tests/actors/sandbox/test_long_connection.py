@@ -14,6 +14,7 @@ import trio
 import trio_websocket as ws
 
 from actors.sandbox import frames
+from tests.actors.sandbox.by_hand import handshake
 from tests.kit.daemon import Platform, open_platform
 
 WITHIN_S = 60.0
@@ -327,19 +328,6 @@ async def test_the_51st_connection_is_refused_at_discovery_and_at_the_handshake(
             nursery.cancel_scope.cancel()
         assert (refused["code"], refused["data"]) == (1000040350, {})
         assert late.headers["handshake-autherrcode"] == "1000040350"
-
-
-async def handshake(platform: Platform, url: str) -> httpx.Response:
-    """Ask for a WebSocket by hand, to read the headers of the refusal."""
-    headers = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-    }
-    address = url.replace("ws://", "http://")
-    async with platform.http.stream("GET", address, headers=headers) as answer:
-        return answer
 
 
 # ── discovery, tokens and faults ────────────────────────────────────────────
