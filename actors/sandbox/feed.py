@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import trio
-
-TOASTS_MAX: Final = 32
 
 
 class Subscriber:

@@ -16,7 +16,6 @@ from actors.sandbox.world import Message, World
 
 CALLBACK_OK: Final = 0
 CALLBACK_TIMEOUT: Final = 200341
-FORM_WITHOUT_NAMES: Final = 200530
 CALLBACK_REFUSED: Final = 200671
 CALLBACK_BAD_SHAPE: Final = 200672
 CALLBACK_BAD_CARD: Final = 200673

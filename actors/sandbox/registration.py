@@ -65,7 +65,6 @@ class Registration(msgspec.Struct, kw_only=True):
     state: State = "pending"
     polled_at: float | None = None
     slow_downs: int = 0
-    polls: int = 0
     app_id: str = ""
     open_id: str = ""
     tenant_brand: Literal["feishu", "lark"] = "feishu"
@@ -206,7 +205,6 @@ class Registrations:
             return _failed("invalid_grant", "The device code is invalid.")
         now, before = self._world.clock.now(), found.polled_at
         found.polled_at = now
-        found.polls += 1
         match self._expire(found).state:
             case "denied":
                 return _failed("access_denied", "The user denied the request.")
