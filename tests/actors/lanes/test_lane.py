@@ -33,6 +33,7 @@ from protocol.ids import (
 from protocol.routing.delivery import Offer, Prompt
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
+from tests.kit.asking import gone_asker
 
 SESSION = SessionId("s")
 CONNECTION = ConnectionId(1)
@@ -445,6 +446,59 @@ async def test_the_end_of_an_older_connection_is_no_loss(autojump_clock: MockClo
         await world.lanes_tx.send(lane.Detached(session_id=SESSION, connection_id=CONNECTION))
         await world.give(row(1))
         assert world.offered() == ["prompt 1"]
+
+
+async def test_a_stop_whose_asker_has_gone_stops_nothing(autojump_clock: MockClock) -> None:
+    """Its person was told that nothing runs; what runs by now may be what they wrote since."""
+    async with open_world() as world:
+        await world.attach()
+        await world.give(row(1))
+        await world.lanes_tx.send(
+            lane.StopTurn(
+                session_id=SESSION,
+                turn_id=None,
+                chat_id=ChatId("oc_1"),
+                by=OpenId("ou_1"),
+                by_admin=True,
+                reason="user",
+                reply=gone_asker(),
+            )
+        )
+        await wait_all_tasks_blocked()
+        assert world.cancels() == []
+        assert isinstance(await world.stop(), lane.Stopped)
+
+
+async def test_a_turn_of_its_own_whose_asker_has_gone_is_not_opened(
+    autojump_clock: MockClock,
+) -> None:
+    """Nobody would end it."""
+    place = journal.TurnPlace(
+        account=AccountId("default"),
+        chat_id=ChatId("oc_1"),
+        thread_id=None,
+        chat_type="p2p",
+        message_id=MessageId("om_1"),
+        sender_id=OpenId("ou_1"),
+    )
+
+    def build(reply: Reply[Any]) -> lane.OpenOwnTurn:
+        return lane.OpenOwnTurn(
+            session_id=SESSION,
+            connection_id=ConnectionId(1),
+            turn_id=TurnId("own-1"),
+            place=place,
+            title=None,
+            reply=reply,
+        )
+
+    async with open_world() as world:
+        await world.attach()
+        await world.lanes_tx.send(build(gone_asker()))
+        await wait_all_tasks_blocked()
+        assert world.openings == []
+        opened = await ask(world.lanes_tx, build, within_s=1)
+        assert isinstance(opened, lane.OwnTurnOpened)
 
 
 async def test_a_row_that_went_to_another_session_stops_its_turn_here(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -9,8 +11,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.kit.mailbox import ask
 from actors.messages import lane, ownership
 from actors.ownership.lanes import Lanes
-from protocol.ids import AccountId, ConnectionId, PlaceKey, SessionId, place_key
+from protocol.ids import AccountId, ConnectionId, OpenId, PlaceKey, SessionId, place_key
+from protocol.routing.roster import StartedAgent
 from tests.actors.ownership.world import ACCOUNT, CHAT, A, B, open_world
+from tests.kit.asking import gone_asker
 
 
 async def test_a_row_that_was_offered_too_late_is_found_while_running(
@@ -89,6 +93,47 @@ async def test_a_link_that_gave_up_registering_leaves_no_session(
         world.disk.commit_s = 0.01
         status = await world.call(1, "feishu_channel_status")
         assert [one["sessionId"] for one in status["sessions"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        lambda: ownership.CallTool(
+            connection_id=ConnectionId(1),
+            name="feishu_channel_acquire",
+            args={"session_id": "b"},
+            reply=gone_asker(),
+        ),
+        lambda: ownership.Bind(
+            place=place_key(ACCOUNT, CHAT, None), session_id=B, reply=gone_asker()
+        ),
+        lambda: ownership.SetReplyMode(session_id=B, mode="final", reply=gone_asker()),
+        lambda: ownership.Expect(
+            session_id=SessionId("c"),
+            started=StartedAgent(agent="x", alias="c", cwd="/", by=OpenId("ou_1")),
+            reply=gone_asker(),
+        ),
+        lambda: ownership.Remove(session_id=B, reply=gone_asker()),
+        lambda: ownership.PassChoice(
+            session_id=B, option="mode", choice="plan", reply=gone_asker()
+        ),
+        lambda: ownership.PassResume(session_id=B, conversation="old", reply=gone_asker()),
+    ],
+    ids=["CallTool", "Bind", "SetReplyMode", "Expect", "Remove", "PassChoice", "PassResume"],
+)
+async def test_what_is_asked_by_one_who_has_gone_is_not_begun(
+    autojump_clock: MockClock, message: Callable[[], ownership.OwnershipMessage]
+) -> None:
+    """Whoever asked was answered that nothing has changed."""
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.register(B, 2)
+        before = await world.stored_lease(), await world.roster()
+        await world.tx.send(message())
+        await world.call(1, "feishu_channel_status")  # comes after it
+        assert (await world.stored_lease(), await world.roster()) == before
+        with pytest.raises(trio.WouldBlock):
+            world.links[2].receive_nowait()
 
 
 async def test_a_lease_that_could_not_be_stored_in_time_does_not_stand_later(

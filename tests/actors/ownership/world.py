@@ -24,6 +24,7 @@ from protocol.ids import (
 )
 from protocol.routing.delivery import Offer, Prompt
 from protocol.routing.lease import LeaseState
+from protocol.routing.roster import Roster
 from protocol.wire.vocabulary import Role
 
 ArgumentTs = TypeVarTuple("ArgumentTs")
@@ -158,6 +159,11 @@ class World:
                 row_id=appended.row_id, prompt=prompt, capacity=None, reply=reply
             ),
             within_s=60,
+        )
+
+    async def roster(self) -> Roster | journal.Failed:
+        return await ask(
+            self.journal_tx, lambda reply: journal.LoadRoster(reply=reply), within_s=60
         )
 
     async def stored_lease(self) -> LeaseState | journal.Failed:
