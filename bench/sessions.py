@@ -11,9 +11,12 @@ were none, while they are worked off in order.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import secrets
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -33,6 +36,8 @@ from tests.kit.raw_proxy import Closed, RawProxy, connect
 
 STATUS_MS_MAX = 200.0
 STATUS_EVERY_S = 0.05
+STATUS_FIRST = 20
+"""Before all are cut."""
 MEMORY_TIMES_MAX = 1.1
 LISTENING_S_MAX = 1.0
 REGISTERED_S_MAX = 1.0
@@ -50,7 +55,10 @@ async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sessions", type=int, default=1_000)
     parser.add_argument("--rows", type=int, default=100_000, help="unread at the start")
+    parser.add_argument("--ask", type=Path, metavar="STATE_DIR", help="only time the status")
     parsed = parser.parse_args()
+    if parsed.ask is not None:
+        await ask_status(parsed.ask)
     good = await all_back_at_once(parsed.sessions)
     return 0 if await start_with_backlog(parsed.rows) and good else 1
 
@@ -111,8 +119,9 @@ async def all_back_at_once(sessions: int) -> bool:
                 first_s = await come(crowd, nursery, attempt=1)
                 await trio.sleep(2)
                 before_mb = loopback.daemon.rss_mb()
-                nursery.start_soon(ask_status, loopback, times)
-                await trio.sleep(1)
+                nursery.start_soon(read_times, loopback, times)
+                while len(times) < STATUS_FIRST:
+                    await trio.sleep(0.05)
                 crowd.cut.set()
                 await trio.lowlevel.checkpoint()
                 cpu_s = loopback.daemon.cpu_s()
@@ -135,6 +144,7 @@ async def all_back_at_once(sessions: int) -> bool:
                 "status meanwhile",
                 f"p50 {percentile(during, 0.5):.0f} ms, p95 {p95:.0f} ms, max {max(during):.0f} ms",
             ),
+            ("answers to it", str(len(during))),
             ("CPU of the daemon for it", f"{cpu_s:.1f} s"),
             ("memory before, after", f"{before_mb:.1f} MB, {after_mb:.1f} MB"),
             ("listed after all were cut for good", f"{left}, after {gone_s:.1f} s"),
@@ -158,14 +168,32 @@ async def come(crowd: Crowd, nursery: trio.Nursery, *, attempt: int) -> float:
     return time.perf_counter() - began
 
 
-async def ask_status(loopback: Loopback, times: list[float]) -> None:
-    async with connect(loopback.state_dir) as proxy:
-        await proxy.register(loopback.state_dir, "watch", "observer")
-        for number in range(1, 100_000):
+async def read_times(loopback: Loopback, times: list[float]) -> None:
+    """Collect what a process of its own measures: this one is busy with the sessions."""
+    command = [sys.executable, "-m", "bench.sessions", "--ask", str(loopback.state_dir)]
+    process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        pending = b""
+        async for chunk in process.stdout:
+            *lines, pending = (pending + chunk).split(b"\n")
+            times.extend(float(line) for line in lines)
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
+async def ask_status(state_dir: Path) -> None:
+    """Ask until killed; print how long each answer took, in milliseconds."""
+    async with connect(state_dir) as proxy:
+        await proxy.register(state_dir, "watch", "observer")
+        for number in itertools.count(1):
             began = time.perf_counter()
             await proxy.send(t="tool", id=number, name="feishu_channel_status", args={})
             await proxy.until("tool_result", within_s=60)
-            times.append((time.perf_counter() - began) * 1000)
+            proxy.seen.clear()
+            print((time.perf_counter() - began) * 1000, flush=True)
             await trio.sleep(STATUS_EVERY_S)
 
 

@@ -136,6 +136,14 @@ def drain(inbox: trio.MemoryReceiveChannel[MessageT]) -> int:
             reply.close()
 
 
+def taken(inbox: trio.MemoryReceiveChannel[MessageT]) -> MessageT | None:
+    """Return the next message without waiting; None: there is none now, or no more."""
+    try:
+        return inbox.receive_nowait()
+    except (trio.WouldBlock, trio.EndOfChannel):
+        return None
+
+
 def is_empty(inbox: trio.MemoryReceiveChannel[MessageT]) -> bool:
     """Whether nothing is in the mailbox, and nobody waits to put something there.
 

@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 import trio
 
-from actors.kit.mailbox import offer
+from actors.kit.mailbox import offer, taken
 from actors.messages import journal, lane, link, ownership
 from actors.ownership import admission
 from actors.ownership.choices import Choices
@@ -37,6 +37,8 @@ from protocol.wire.vocabulary import NOT_REGISTERED
 RETRY_AFTER_MS: Final = 1_000
 
 LOAD_AGAIN_S: Final = 1.0
+
+STEP_S: Final = 0.01
 
 log = structlog.get_logger()
 
@@ -108,8 +110,14 @@ class _Ownership:
     async def serve(self, inbox: trio.MemoryReceiveChannel[ownership.OwnershipMessage]) -> None:
         self._nursery.start_soon(self._lanes.run)
         self._nursery.start_soon(self._offers.sweep)
-        async for message in inbox:
-            await self._handle(message)
+        async for first in inbox:
+            # Several in one step of the loop: when a thousand sessions come back at once, each
+            # step has much else to do, and who asks for status waits for all that came before.
+            until = trio.current_time() + STEP_S
+            message: ownership.OwnershipMessage | None = first
+            while message is not None:
+                await self._handle(message)
+                message = taken(inbox) if trio.current_time() < until else None
 
     async def _handle(self, message: ownership.OwnershipMessage) -> None:
         match message:

@@ -55,7 +55,7 @@ def admitted(known: KnownSession, held: lease.LeaseState) -> ownership.Admitted:
 
 def alias(message: ownership.RegisterSession, state: lease.State) -> str:
     """Choose the name people use for it, unique among the live sessions."""
-    taken = [one.alias for one in state.sessions.values() if one.session_id != message.session_id]
+    taken = (one.alias for one in state.sessions.values() if one.session_id != message.session_id)
     return lease.choose_alias(message.session_id, message.metadata, taken)
 
 

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import structlog
 import trio
 
-from actors.kit.mailbox import Reply
+from actors.kit.mailbox import Reply, offer
 from actors.messages import journal
 from protocol.ids import PlaceKey, RowId
 from protocol.routing import lease
@@ -51,7 +51,9 @@ class JournalClient:
         """Send what needs no answer; its order among the questions is kept."""
         tx, rx = trio.open_memory_channel[Outcome](1)
         rx.close()
-        await self._journal_tx.send(build(Reply(tx)))
+        message = build(Reply(tx))
+        if not offer(self._journal_tx, message):  # as a rule there is capacity: no turn of the loop
+            await self._journal_tx.send(message)
 
     async def write(self, row_id: RowId, build: BuildWrite) -> None:
         """Change the state of a row: sent in order, and again until it is committed.

@@ -196,6 +196,8 @@ class Rows:
 
     def move(self, chats: frozenset[PlaceKey], bindings: Mapping[PlaceKey, SessionId]) -> None:
         """Let rows of these places follow the new binding, as they do in the journal."""
+        if not chats:
+            return
         for connection in self._connections.values():
             for event_id, row in connection.held.items():
                 follows = chat_of(row.place) in chats and row.place not in bindings

@@ -7,6 +7,7 @@ restart; which turns are in flight does not, and neither do the turns.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 import structlog
@@ -19,6 +20,8 @@ from protocol.routing.delivery import Offer
 from protocol.routing.roster import KnownSession, ReplyMode, SessionView, StartedAgent
 from protocol.wire import vocabulary
 from protocol.wire.vocabulary import Role
+
+FORGET_EVERY_MS: Final = 1_000
 
 log = structlog.get_logger()
 
@@ -35,6 +38,7 @@ class Sessions:
         self._journal = journal_client
         self._now_ms = now_ms
         self._known: dict[SessionId, KnownSession] = {}
+        self._forget_from_ms = 0
         self._unread: set[tuple[SessionId, PlaceKey]] = set()
         self._in_flight: dict[SessionId, _InFlight] = {}
         self._asking: set[SessionId] = set()  # for their next row, which may leave the queue now
@@ -83,10 +87,14 @@ class Sessions:
         """Remember a session that registered, and forget who was away too long."""
         await self._save(known)
         self._in_flight.pop(session.session_id, None)
+        now_ms = self._now_ms()
+        if now_ms < self._forget_from_ms:
+            return  # a thousand that come at once look through a thousand once
+        self._forget_from_ms = now_ms + FORGET_EVERY_MS
         held = live.lease
         named = (held.owner, held.dispatcher, held.granted, *held.bindings.values())
         kept = {*live.sessions, *filter(None, named)}
-        for gone in roster.forgotten(self._known.values(), kept, self._now_ms()):
+        for gone in roster.forgotten(self._known.values(), kept, now_ms):
             await self._forget(gone)
 
     async def expect(self, session_id: SessionId, started: StartedAgent) -> bool:

@@ -68,8 +68,8 @@ def register(state: State, session: Session) -> tuple[State, Session | None]:
     or the dispatcher before it does. A plain session changes nothing of the lease;
     only if it was the current dispatcher until now, that place goes to another one.
     """
-    replaced = state.sessions.get(session.session_id)
-    sessions = {key: value for key, value in state.sessions.items() if key != session.session_id}
+    sessions = dict(state.sessions)
+    replaced = sessions.pop(session.session_id, None)  # a new connection is the last in order
     sessions[session.session_id] = session
     lease = state.lease
     if session.role == "dispatcher":
@@ -91,7 +91,8 @@ def disconnect(state: State, connection_id: ConnectionId) -> tuple[State, Sessio
     gone = by_connection(state, connection_id)
     if gone is None:
         return state, None
-    sessions = {key: value for key, value in state.sessions.items() if value is not gone}
+    sessions = dict(state.sessions)
+    del sessions[gone.session_id]
     lease = state.lease
     if gone.session_id == lease.dispatcher:
         lease = _succeed(lease, sessions)
