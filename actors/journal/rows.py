@@ -211,15 +211,16 @@ def offer_next(db: Db, message: journal.OfferNext) -> Offer | None:
         offers = [offer for row_id in row_ids if (offer := _offer(db, row_id, message)) is not None]
         if offers:
             whole = joining.prompt_of([one.prompt for one in offers])
-            offer = msgspec.structs.replace(offers[0], prompt=whole)
+            more = _oldest_ready(db, message) is not None
+            offer = msgspec.structs.replace(offers[0], prompt=whole, more=more)
             note_given(db, message.session_id, offer)
             return offer
 
 
-def _oldest_for(db: Db, message: journal.OfferNext) -> list[RowId]:
-    """One step into the index for each of the one or two queues routed to this session.
+def _oldest_ready(db: Db, message: journal.OfferNext) -> tuple[int, int | None] | None:
+    """Return the row and what it is joined to.
 
-    Return the row and those joined to it, in order.
+    One step into the index for each of the one or two queues routed to this session.
     """
     queues = queues_of(message.session_id, takes_unbound=message.takes_unbound)
     heads = [
@@ -230,7 +231,12 @@ def _oldest_for(db: Db, message: journal.OfferNext) -> list[RowId]:
         )
         for queue in queues
     ]
-    first = min((row for head in heads for row in head.all()), default=None)
+    return min((row for head in heads for row in head.all()), default=None)
+
+
+def _oldest_for(db: Db, message: journal.OfferNext) -> list[RowId]:
+    """Return the row that was ready first and those joined to it, in order."""
+    first = _oldest_ready(db, message)
     if first is None:
         return []
     row_id, joined_to = first

@@ -121,8 +121,9 @@ class Outbox:
         try:
             while True:
                 while self._frames:
-                    with trio.move_on_at(self._due_at):
-                        await self._at_once.wait()
+                    if not self._at_once.is_set():
+                        with trio.move_on_at(self._due_at):
+                            await self._at_once.wait()
                     batch = self._take()
                     if not self._frames and not self._closing:
                         self._at_once = trio.Event()

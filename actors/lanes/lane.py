@@ -164,7 +164,8 @@ class Lane:
 
     def _fetched(self, fetched: lane.Fetched) -> None:
         self._fetching = False
-        self._more = self._more or fetched.failed or fetched.offer is not None
+        more = fetched.offer is not None and fetched.offer.more
+        self._more = self._more or fetched.failed or more
         if fetched.offer is None:
             return
         if self._peer is None or self._peer.connection_id != fetched.connection_id:

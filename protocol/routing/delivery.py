@@ -92,6 +92,8 @@ class Offer(Struct, frozen=True, kw_only=True):
     prompt: Prompt
     reply_mode: ReplyMode | None = None
     """Of the session, as ownership knows it; None: as configured for all."""
+    more: bool = True
+    """Whether another row may be ready for the session; what becomes ready later wakes it."""
 
 
 def deliver(offer: Offer, turn_id: TurnId) -> Deliver:

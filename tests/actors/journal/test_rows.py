@@ -127,6 +127,15 @@ def test_rows_are_offered_in_order_of_receipt_whatever_the_order_of_preparing(
     assert client.offered_rows() == [1, 2, 3]
 
 
+def test_an_offer_names_whether_another_row_is_ready_for_its_session(
+    client: JournalClient,
+) -> None:
+    for number in (1, 2):
+        client.ready(f"e{number}")
+    more = [offer.more for offer in (client.offer(), client.offer()) if offer is not None]
+    assert more == [True, False]
+
+
 def test_a_row_is_offered_to_one_connection_at_a_time(client: JournalClient) -> None:
     client.ready("e1")
     assert client.offer("s", 1) is not None

@@ -606,3 +606,30 @@ async def test_a_lane_that_crashes_with_a_full_mailbox_takes_no_other_with_it(
             )
             await attached.wait()
         nursery.cancel_scope.cancel()
+
+
+async def test_a_lane_does_not_ask_again_where_no_more_rows_were_ready(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        asked = []
+
+        async def next_row(row: Offer | None) -> None:
+            with trio.fail_after(30):
+                while not world.unanswered:
+                    await trio.sleep(0.01)
+            question = world.unanswered.pop()
+            asked.append(question)
+            with question.reply:
+                question.reply.send(row)
+            await wait_all_tasks_blocked()
+
+        world.silent = True
+        await world.attach("tools")
+        await next_row(msgspec.structs.replace(row(1), more=True))
+        await next_row(msgspec.structs.replace(row(2), more=False))
+        await trio.sleep(60)
+        assert (world.offered(), world.unanswered) == (["prompt 1", "prompt 2"], [])
+        await world.lanes_tx.send(lane.Wake(session_id=SESSION))
+        await next_row(None)
+        assert len(asked) == 3
