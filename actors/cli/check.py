@@ -1,19 +1,29 @@
-"""``--check``: does the platform take the credentials of every account?"""
+"""``--check``: does the platform take the credentials, and does the long connection open?"""
 
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 from actors.feishu.gateway import describe
 from actors.feishu.http import Platform
+from actors.feishu.inspection import connect_once
 from actors.host.exit_status import ExitStatus
 from actors.messages import gateway
 from protocol.config.settings import AccountSettings, Settings
 from protocol.platform.outcomes import BotInfo, CredentialsRefused
 
+LOOK_AT: Final = (
+    "look at the network, and at HTTPS_PROXY and NO_PROXY: a proxy has to let CONNECT through"
+)
+
 
 async def check_accounts(settings: Settings) -> int:
-    """Ask the platform who each bot is; print a line an account, and what to do."""
+    """Ask the platform who each bot is, and connect once; print a line an account.
+
+    Calls and the long connection go different ways: through a proxy, one may do and the other
+    not.
+    """
     statuses = [await _check(account) for account in settings.accounts]
     return max(statuses)
 
@@ -21,10 +31,16 @@ async def check_accounts(settings: Settings) -> int:
 async def _check(account: AccountSettings) -> int:
     async with Platform(account.base_url, account.app_id, account.app_secret.reveal()) as platform:
         outcome = await platform.perform(gateway.GetBotInfo())
+        problem = await connect_once(platform) if isinstance(outcome, BotInfo) else None
     about = f"account {account.account_id} ({account.app_id} at {account.base_url})"
     match outcome:
+        case BotInfo() if problem is not None:
+            sys.stderr.write(
+                f"larkd: {about}: the long connection does not open: {problem}; {LOOK_AT}\n"
+            )
+            return ExitStatus.FAILED
         case BotInfo(name=name, open_id=open_id):
-            sys.stdout.write(f"ok: {about}: bot {name} ({open_id})\n")
+            sys.stdout.write(f"ok: {about}: bot {name} ({open_id}), the long connection opens\n")
             return ExitStatus.ORDERLY
         case CredentialsRefused():
             sys.stderr.write(

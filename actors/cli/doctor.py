@@ -20,6 +20,7 @@ import msgspec
 import trio
 
 from actors.cli import status
+from actors.cli.check import LOOK_AT
 from actors.cli.doctor_certificates import examine_certificates
 from actors.cli.operator import StandsBy, Unavailable
 from actors.cli.output import Output
@@ -27,7 +28,7 @@ from actors.cli.output import as_json as to_json
 from actors.feishu.clock import clock_skew_s
 from actors.feishu.gateway import describe
 from actors.feishu.http import Platform
-from actors.feishu.inspection import Inspection, inspect
+from actors.feishu.inspection import Inspection, connect_once, inspect
 from actors.host import config_file, state_dir
 from actors.host.advice import command_for
 from actors.host.tokens import read_token
@@ -179,11 +180,15 @@ async def _account(
     seen = Inspection(bot=NoAnswer(reason=f"no answer in {ONLINE_WITHIN_S:g} s"))
     skew_s: float | None = None
     other: str | None = None
+    link: Finding | None = None
     with trio.move_on_after(ONLINE_WITHIN_S):
         async with Platform(
             account.base_url, account.app_id, account.app_secret.reveal()
         ) as platform:
             seen = await inspect(platform)
+            if isinstance(seen.bot, BotInfo) and not serving:
+                # The connection of a daemon that runs is in its status.
+                link = _long_connection(f"connection {name}", await connect_once(platform))
         skew_s = await clock_skew_s(account.base_url)
         if isinstance(seen.bot, CredentialsRefused):
             other = await _other_domain(account)
@@ -191,6 +196,8 @@ async def _account(
     if isinstance(seen.bot, BotInfo):
         findings += _scopes(f"scopes {name}", account, seen)
         findings += _connections(f"connections {name}", seen.connections, serving)
+    if link is not None:
+        findings.append(link)
     found[at] = [*findings, examine_clock(f"clock {name}", skew_s)]
 
 
@@ -247,6 +254,12 @@ def _scopes(check: str, account: AccountSettings, seen: Inspection) -> Iterator[
         )
     if not (seen.missing or seen.unknown):
         yield ok(check, "every scope larkd needs is granted")
+
+
+def _long_connection(check: str, problem: str | None) -> Finding:
+    if problem is None:
+        return ok(check, "the long connection opens")
+    return fail(check, f"the long connection does not open: {problem}", LOOK_AT)
 
 
 def _connections(check: str, count: int | None, serving: bool) -> Iterator[Finding]:

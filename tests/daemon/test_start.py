@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.daemon.test_operator import larkd
 from tests.kit.daemon import Platform, configuration, environment, open_daemon, open_platform
 from tests.kit.raw_proxy import session
 
@@ -79,6 +80,25 @@ async def test_check_says_who_the_bot_is(tmp_path: Path) -> None:
         assert status == 0
         assert output.startswith("ok: account default (")
         assert "bot larkd (ou_" in output
+        assert output.endswith("the long connection opens\n")
+
+
+async def test_check_and_doctor_open_the_long_connection_too(tmp_path: Path) -> None:
+    async with open_platform() as platform:
+        config = config_file(platform, tmp_path)
+        place = ("--config", str(config), "--state-dir", str(tmp_path / "s"))
+        found = json.loads((await larkd(tmp_path / "s", "doctor", "--json", *place[:2])).stdout)
+        (link,) = (one for one in found["findings"] if one["check"] == "connection default")
+        assert (link["state"], link["found"]) == ("ok", "the long connection opens")
+        await platform.post("connections", action="refuse", status=403, times=2)
+        status, _, errors = await run(*place, "--check")
+        assert status == 1
+        assert "the long connection does not open: " in errors
+        assert "HTTPS_PROXY" in errors
+        found = json.loads((await larkd(tmp_path / "s", "doctor", "--json", *place[:2])).stdout)
+        (link,) = (one for one in found["findings"] if one["check"] == "connection default")
+        assert link["state"] == "fail"
+        assert "HTTPS_PROXY" in link["remedy"]
 
 
 async def test_a_port_in_use_is_named_with_the_remedy(tmp_path: Path) -> None:
