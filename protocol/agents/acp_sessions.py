@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from protocol.agents.acp_steps import text_of
 
-CANNOT_RESUME: Final = "it can't take up earlier conversations"
+CANNOT_RESUME: Final = "it can't resume earlier conversations"
 """Why nothing is listed, nor brought back; daemon and proxy both know it."""
 LISTED_MAX: Final = 20
 PAGES_MAX: Final = 10

@@ -96,14 +96,14 @@ NO_CONVERSATION: Final = Text(
     "没有第 {number} 个对话。发 /resume 查看全部。",
 )
 CONVERSATIONS_NOT_KEPT: Final = Text(
-    "{alias} can't take up earlier conversations.", "{alias} 不支持恢复历史对话。"
+    "{alias} can't resume earlier conversations.", "{alias} 不支持恢复历史对话。"
 )
 SESSION_AWAY: Final = Text("{alias} is offline; start it first.", "{alias} 已离线，请先启动它。")
 RESUMED: Final = Text("Resumed: {title}", "已恢复：{title}")
 RESUME_FAILED: Final = Text("That was not resumed: {reason}", "未能恢复：{reason}")
 RESUME_USAGE: Final = Text("Usage: /resume, or /resume <n>", "用法：/resume 或 /resume <序号>")
 RESUME_NOT_ALLOWED: Final = Text(
-    "Only who started it, or an admin, can take up its conversations.",
+    "Only who started it, or an admin, can resume its conversations.",
     "只有启动者或管理员可以恢复其对话。",
 )
 NEW_USAGE: Final = Text(

@@ -56,7 +56,7 @@ def bounded_step(event: ToolEvent) -> ToolEvent:
 
 
 def summarise(value: Any) -> str:
-    """Describe a tool's input in one line: its first telling field, or all of it."""
+    """Describe a tool's input in one line: its first field that names something, or all of it."""
     if isinstance(value, dict):
         for key in ("command", "file_path", "path", "pattern", "query", "url", "description"):
             if isinstance(value.get(key), str) and value[key]:

@@ -212,7 +212,7 @@ async def a_stranger(platform: Platform, state_dir: Path, bob: Chat, web: RawPro
 
 
 async def the_group(platform: Platform, group: Chat, boss: RawProxy) -> None:
-    """Only whom the policy lets in is heard, and only when the bot is mentioned."""
+    """Only whom the policy lets in is answered, and only when the bot is mentioned."""
     await group.send("nobody is meant")
     await group.send("do it", mention_bot=True)
     task = await take(boss)

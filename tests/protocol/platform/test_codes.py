@@ -17,6 +17,7 @@ from protocol.platform.codes import (
     classify,
 )
 from protocol.platform.outcomes import (
+    Accepted,
     Busy,
     ConnectionLimit,
     CredentialsRefused,
@@ -30,6 +31,7 @@ from protocol.platform.outcomes import (
     StreamingClosed,
     TokenRefused,
     TooLarge,
+    again_after_s,
 )
 
 MEANINGS: Mapping[type[Outcome], tuple[int, ...]] = {
@@ -233,3 +235,20 @@ def test_no_answer_of_any_shape_is_too_strange_to_classify(
 ) -> None:
     for strange in ({**body, "code": code}, {"error": error, "code": code}, body):
         assert isinstance(classify(status, {}, strange), Rejected | NoAnswer)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "after_s"),
+    [
+        (RateLimited(code=1, message="", retry_after_s=7.0), 7.0),
+        (Busy(code=1, message=""), 0.5),
+        (TokenRefused(code=1, message=""), 0.5),
+        (NoAnswer(reason="cut"), 0.5),
+        (Gone(code=1, message=""), None),
+        (Accepted(), None),
+    ],
+)
+def test_a_call_is_made_again_only_where_that_may_help(
+    outcome: Outcome, after_s: float | None
+) -> None:
+    assert again_after_s(outcome, 0.5) == after_s

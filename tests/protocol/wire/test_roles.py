@@ -12,6 +12,7 @@ from protocol.wire.vocabulary import (
     ROLES,
     Role,
     is_operator,
+    is_sessionless,
 )
 
 KEYS: dict[Role, bytes] = {role: role.encode() * 4 for role in ROLES}
@@ -59,3 +60,19 @@ def test_an_operator_is_a_dispatcher_that_is_no_session(
     role: Role, capabilities: tuple[str, ...], operator: bool
 ) -> None:
     assert is_operator(role, capabilities) is operator
+
+
+@pytest.mark.parametrize(
+    ("role", "capabilities", "sessionless"),
+    [
+        ("observer", (), True),
+        ("observer", (CAPABILITY_OPERATOR,), True),
+        ("dispatcher", (CAPABILITY_OPERATOR,), True),
+        ("dispatcher", (), False),
+        ("session", (CAPABILITY_OPERATOR,), False),
+    ],
+)
+def test_who_looks_or_operates_is_no_session(
+    role: Role, capabilities: tuple[str, ...], sessionless: bool
+) -> None:
+    assert is_sessionless(role, capabilities) is sessionless
