@@ -117,7 +117,7 @@ def compare(options: argparse.Namespace, directory: Path) -> None:
         print("PostgreSQL is not installed (Debian: apt-get install postgresql): not compared")
         return
     with postgres.running() as server:
-        for stored in (min(options.stored), max(options.stored)):
+        for stored in sorted({min(options.stored), max(options.stored)}):
             path = directory / f"compared{stored}.db"
             theirs = on_postgres(server, f"bench_{stored}")()
             with closing(SqliteStore.open(path)) as ours, closing(theirs) as theirs:

@@ -70,7 +70,11 @@ class Runs:
             resources.cleanup,
             resources.adapters,
         )
-        self._turns = msgspec.structs.replace(turns_peers, term=resources.generation)
+        self._turns = msgspec.structs.replace(
+            turns_peers,
+            term=resources.generation,
+            may_be_followed=resources.claim.freshness is not None,
+        )
         self._outbound = outbound_peers(
             resources.accounts,
             resources.boxes,

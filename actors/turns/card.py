@@ -205,7 +205,7 @@ class CardPresenter:
         entity = self._entity
         if entity is None:
             return
-        await entity.enter()
+        await entity.enter_before_sent()
         if self._held is not None:
             await self._note_on(entity)
             await self._release()

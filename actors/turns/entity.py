@@ -79,9 +79,9 @@ class CardEntity:
             STALENESS.observe(now - self._shown_at)
         self._shown_at = now
 
-    async def enter(self) -> None:
+    async def enter_before_sent(self) -> None:
         """Enter the card into the ledger; once."""
-        await self._entry.enter()
+        await self._entry.enter_before_sent()
 
     async def send(self) -> Outcome:
         """Send the card, which is in the ledger; may be called again if it was cut."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import trio
+
 from actors.messages import journal
 from actors.turns.client import TurnClient
 from actors.turns.closing import close_entry
@@ -12,6 +14,7 @@ from protocol.ids import CardId, MessageId
 
 LAST_CLOSE_WITHIN_S: Final = 300.0
 """So long an entry is closed where nothing waits for it."""
+ENTER_AGAIN_S: Final = 0.5
 
 
 class LedgerNotes:
@@ -53,6 +56,16 @@ class LedgerNotes:
         if await self._client.ledger(lambda reply: journal.OpenCard(entry=entry, reply=reply)):
             self._entered = True
             self._noted = (text, panels)
+
+    async def enter_before_sent(self) -> None:
+        """Open the entry; in a cluster until it is open, for who follows must know of the card.
+
+        Cancelled with its turn, which then has shown nothing.
+        """
+        await self.enter()
+        while self._client.peers.may_be_followed and not (self._entered or self._over):
+            await trio.sleep(ENTER_AGAIN_S)
+            await self.enter()
 
     async def sent_as(self, message_id: MessageId) -> None:
         self._message_id = message_id

@@ -57,3 +57,6 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     touches their cards. Each adds itself before its first card and leaves at its end."""
     term: int = 0
     """Of this daemon: its generation on SQLite (``scale.md``)."""
+    may_be_followed: bool = False
+    """Whether another process may serve before this one can write again: it finishes the
+    cards that the journal knows of, so none is shown before."""

@@ -285,12 +285,16 @@ class Run:
             take(starting.encode(starting.ReportReady(name)))
         self._wanted.add(name)
         self.running_agents.append(name)
-        self._agents_at_most = max(self._agents_at_most, len(self.running_agents))
+        self._agents_at_most = max(self._agents_at_most, self._agents())
         try:
             await trio.sleep_forever()
         finally:
             self.running_agents.remove(name)
         return 0
+
+    def _agents(self) -> int:
+        """Count those that run now."""
+        return len(self.running_agents)
 
     # ── the run ─────────────────────────────────────────────────────────────
 

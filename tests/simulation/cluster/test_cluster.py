@@ -12,7 +12,7 @@ from protocol.routing import claim
 from tests.kit.daemon import environment
 from tests.kit.sizes import NIGHTLY
 from tests.simulation.cluster.crowded import CrowdedRun, make_crowded_plan
-from tests.simulation.cluster.plan import make_cluster_plan
+from tests.simulation.cluster.plan import DatabaseAway, make_cluster_plan
 from tests.simulation.cluster.world import ClusterRun
 from tests.simulation.machine import Steps
 from tests.simulation.plan import Attach, Die, Plan, Write
@@ -76,6 +76,17 @@ def test_a_claim_that_is_committed_while_the_node_is_asked_to_leave_is_given_bac
     after = " ".join(result.log[asked:])
     assert after.index("the node has ended") < after.index("daemon.ready"), "it did not serve"
     assert "by_silence=False" in after, "nobody had to wait for its silence"
+
+
+def test_no_card_is_shown_that_a_successor_would_not_know_of() -> None:
+    """The database goes as the first text comes, and is away for longer than a holder holds."""
+    for at in (2.09, 2.1, 2.11):
+        actions = (
+            Attach(at=0.0, session="boss"),
+            Write(at=2.0, chat="Alice", text="long"),
+            DatabaseAway(at=at, seconds=70.0),
+        )
+        assert simulate(Plan(seed=1, actions=actions), ClusterRun).violations == []
 
 
 class _NoStandby(ClusterRun):

@@ -106,6 +106,10 @@ class ClusterRun(Run):
         )
         return msgspec.structs.replace(self._settings, cluster=cluster)
 
+    def _agents(self) -> int:
+        """Count one once, that a frozen holder still runs and its successor does already."""
+        return len({*self.running_agents})
+
     async def _keep_running(self) -> None:
         self._down_s = 0.0
         async with trio.open_nursery() as nursery:
