@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import trio
 
 from actors.kit.descriptors import raise_limit
 from actors.kit.mailbox import Reply
+from actors.links.capacity import UNREGISTERED_MAX, ConnectionLimits, Places
 from actors.messages import link, ownership
 from actors.ownership import admission
 from protocol.ids import ConnectionId, SessionId
@@ -119,6 +121,19 @@ def test_as_many_sessions_as_there_may_be_keep_no_observer_out() -> None:
         )
         refused = admission.refusal(register, lease.State(sessions=live), None, leaving=False)
         assert (refused is None) is admitted, refused
+
+
+def test_whoever_connects_of_other_users_takes_no_place_of_the_daemons_own() -> None:
+    places = Places(ConnectionLimits())
+    dropped: list[int] = []
+    for number in range(UNREGISTERED_MAX):
+        places.enter(ConnectionId(number), partial(dropped.append, number), own=True)
+    for number in range(1_000, 2_000):
+        places.enter(ConnectionId(number), partial(dropped.append, number), own=False)
+    assert dropped == [*range(1_000, 2_000 - UNREGISTERED_MAX)]
+    places.registers(ConnectionId(0))
+    places.enter(ConnectionId(5_000), partial(dropped.append, 5_000), own=True)
+    assert dropped[-1] != 1, "who has registered waits no more"
 
 
 def connect_without_end(port: int) -> None:

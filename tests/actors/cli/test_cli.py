@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from actors.host.arguments import DaemonArguments
 from actors.messages import ownership
 from protocol.config.places import DaemonInfo, StateDir
 from protocol.ids import ConnectionId
+from protocol.wire import codec
+from protocol.wire import messages as wire
+from protocol.wire.framing import FrameReader, frame
 
 LARKD = [sys.executable, "-m", "actors.cli"]
 WITHIN_S = 60
@@ -373,6 +377,43 @@ async def test_status_where_something_else_listens(
     done = await larkd_while(serve, state, "status")
     assert done.returncode == 1
     assert wanted in done.stderr.decode()
+
+
+@pytest.mark.parametrize("command", [("status",), ("handoff", "reclaim")])
+async def test_no_command_believes_who_has_no_proof_of_being_the_daemon(
+    state: StateDir, command: tuple[str, ...]
+) -> None:
+    """Somebody took the port: he lets everybody in, and has an answer to everything."""
+    tokens.open_tokens(state, secrets.token_urlsafe)
+    asked: list[object] = []
+
+    async def impostor(stream: trio.SocketStream) -> None:
+        reader = FrameReader()
+        await stream.send_all(frame(wire.Hello(nonce=bytes(32))))
+        with suppress(trio.BrokenResourceError):
+            while data := await stream.receive_some(4096):
+                reader.feed(data)
+                for body in reader:
+                    asked.append(codec.decode_from_proxy(body))
+                    for message in (
+                        wire.Registered(
+                            session_id="s",
+                            alias="s",
+                            role="observer",
+                            lease_epoch=1,
+                            proof="0" * 64,
+                        ),
+                        wire.ToolResult(id=1, ok=True, result={"sessions": [], "accounts": {}}),
+                    ):
+                        await stream.send_all(frame(message))
+
+    async def serve(listeners: list[trio.SocketListener]) -> None:
+        await trio.serve_listeners(impostor, listeners)
+
+    done = await larkd_while(serve, state, *command)
+    assert done.returncode == 1
+    assert b"it does not know this state directory's token" in done.stderr
+    assert [type(one) for one in asked] == [wire.Register], "nothing else is told"
 
 
 async def test_status_of_a_daemon_that_hangs_gives_up(
