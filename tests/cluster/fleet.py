@@ -17,9 +17,10 @@ import psycopg
 import trio
 from psycopg import sql
 
-from tests.cluster.nodes import Certificates, Fleet, Place, free_port
+from tests.cluster.nodes import Certificates, Fleet, Place
 from tests.cluster.sessions import Session
 from tests.kit.daemon import Platform, environment, open_platform
+from tests.kit.ports import free_port
 from tests.kit.postgres import Server
 
 Map = dict[str, Any]

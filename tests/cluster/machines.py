@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import trio
 
 from tests.cluster.edges import Edge, open_edge
-from tests.cluster.nodes import Fleet, Node, Place, free_port
+from tests.cluster.nodes import Fleet, Node, Place
 from tests.kit.daemon import Platform
+from tests.kit.ports import free_port
 from tests.kit.postgres import PASSWORD, USER, Server
 
 

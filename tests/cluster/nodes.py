@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import random
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +19,7 @@ from protocol.wire import messages as wire
 from protocol.wire.addresses import parse_address
 from tests.kit import preloaded
 from tests.kit.daemon import Platform, configuration, environment
+from tests.kit.ports import free_port
 from tests.kit.preloaded import ForkedProcess
 
 WITHIN_S = 120.0
@@ -58,15 +57,6 @@ class Certificates(msgspec.Struct, frozen=True, kw_only=True):
             *("-CAcreateserial", "-out", "node.pem", "-days", str(days), "-extfile", "names"),
         )
         return cls(ca=folder / "ca.pem", cert=folder / "node.pem", key=folder / "node.key")
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on, below those that connections are given."""
-    while True:
-        port = random.randrange(10_000, 32_768)
-        with socket.socket() as one, suppress(OSError):
-            one.bind(("127.0.0.1", port))
-            return port
 
 
 async def larkd(*arguments: str, **variables: str) -> tuple[int, str, str]:

@@ -11,8 +11,9 @@ import pytest
 
 from actors.proxies.client import DaemonNotRunning, ProxySettings, open_proxy
 from protocol.wire.addresses import parse_address, parse_addresses
-from tests.cluster.nodes import Certificates, Fleet, Place, echoing, free_port
+from tests.cluster.nodes import Certificates, Fleet, Place, echoing
 from tests.kit.daemon import open_platform
+from tests.kit.ports import free_port
 from tests.kit.postgres import Server
 
 

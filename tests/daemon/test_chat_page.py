@@ -21,7 +21,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.kit.browser import open_browser
 from tests.kit.daemon import environment
-from tests.kit.sandbox_process import free_port
+from tests.kit.ports import free_port
 from tests.kit.starvation import Stopwatch
 
 ANSWER = '[data-element-id="answer"]'

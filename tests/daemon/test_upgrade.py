@@ -19,6 +19,7 @@ from protocol.config.places import StateDir
 from tests.actors.journal.test_upgrade import RELEASED
 from tests.daemon.test_operator import output_of
 from tests.kit.daemon import Platform, environment, open_platform
+from tests.kit.ledger import wait_closed
 from tests.kit.raw_proxy import session
 
 CONFIGURATIONS = sorted(Path(__file__).with_name("released").glob("*.toml"))
@@ -29,6 +30,7 @@ CONFIGURATIONS = sorted(Path(__file__).with_name("released").glob("*.toml"))
 async def test_it_starts_and_delivers_what_was_left(
     state_dir: Path, schema: int, configuration: Path
 ) -> None:
+    is_oldest = schema == min(RELEASED)
     state = StateDir(state_dir)
     host.create(state)
     open_tokens(state, secrets.token_urlsafe)
@@ -48,10 +50,13 @@ async def test_it_starts_and_delivers_what_was_left(
                 assert (again["event_id"], again["attempt"]) == ("e_delivered", 2)
             shown = await output_of(state_dir, "status")
             assert "owner       s_owner" in shown
+            if is_oldest:  # the platform never had the cards of then, which takes half a minute
+                await wait_closed(state_dir)
         finally:
             process.terminate()
             with trio.fail_after(60):
-                assert await process.wait() == 0
+                status = await process.wait()
+            assert status == 0 or (status == 1 and not is_oldest), "1: cards are left open"
     copied = (state_dir / f"larkd.db.schema-{schema}").exists()
     assert copied is (schema < len(MIGRATIONS)), "the way back"
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 import trio
 
-from tests.cluster.nodes import free_port
 from tests.daemon.test_wire import resident_bytes
 from tests.hostile.chat import HostileUser
 from tests.hostile.honest import HonestProxy, answer_to, ask_status, write_and_wait
 from tests.kit import preloaded
 from tests.kit.daemon import Daemon, Platform, environment, open_daemon, open_platform
+from tests.kit.ports import free_port
 from tests.kit.raw_proxy import Map, RawProxy, session
 
 AGENT = Path(__file__).parent / "agent.py"

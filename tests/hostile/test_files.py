@@ -13,9 +13,10 @@ import pytest
 import trio
 
 from actors.kit.real_files import NotAFile, read_real
-from tests.cluster.nodes import Certificates, free_port
+from tests.cluster.nodes import Certificates
 from tests.daemon.test_outbound import bots, given
 from tests.kit.daemon import environment, open_daemon, open_platform
+from tests.kit.ports import free_port
 from tests.kit.raw_proxy import Map, RawProxy, session
 from tests.kit.stdio_process import larkd, open_stdio
 

@@ -11,9 +11,9 @@ import httpx
 import pytest
 import trio
 
-from tests.cluster.nodes import free_port
 from tests.hostile.machine import REQUESTS
 from tests.kit.daemon import open_daemon, open_platform
+from tests.kit.ports import free_port
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors with /proc")

@@ -22,3 +22,11 @@ async def wait_noted(state_dir: Path, *needles: str) -> None:
             if all(needle.encode() in noted for needle in needles):
                 return
             await trio.sleep(0.05)
+
+
+async def wait_closed(state_dir: Path) -> None:
+    """Wait until no card is open in the ledger."""
+    query = "SELECT count(*) FROM card WHERE closed_at IS NULL"
+    with trio.fail_after(60), closing(sqlite3.connect(state_dir / "larkd.db")) as journal:
+        while journal.execute(query).fetchone() != (0,):
+            await trio.sleep(0.05)

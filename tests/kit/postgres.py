@@ -7,7 +7,6 @@ import functools
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 import pytest
+
+from tests.kit.ports import free_port
 
 USER: Final = "larkd"
 PASSWORD: Final = "only for tests"
@@ -70,9 +71,7 @@ class Server:
         self._settings = SETTINGS | settings
         self._user = unprivileged()
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
 
     def make(self) -> None:
         """Lay out the data of a new server."""

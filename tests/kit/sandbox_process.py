@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import httpx
 
 from actors.sandbox.access import TOKEN_HEADER
 from tests.kit.daemon import environment
+from tests.kit.ports import free_port
 
 CARDS = "/open-apis/cardkit/v1/cards"
 
@@ -105,9 +105,3 @@ def open_sandbox_process(folder: Path) -> Iterator[SandboxProcess]:
     finally:
         sandbox.stop()
         sandbox.http.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

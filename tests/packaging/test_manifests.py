@@ -19,9 +19,10 @@ import trio
 import yaml
 
 from actors.host import config_file
-from tests.cluster.nodes import Node, free_port, larkd, started
+from tests.cluster.nodes import Node, larkd, started
 from tests.kit import postgres
 from tests.kit.daemon import Platform, environment, open_platform
+from tests.kit.ports import free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 Map = dict[str, Any]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import pytest
 import trio
 
 from tests.kit.daemon import Platform, environment, open_daemon, open_platform
+from tests.kit.ports import free_port
 from tests.kit.stdio_process import StdioProcess, larkd, open_stdio
 
 Map = dict[str, Any]
@@ -179,9 +179,7 @@ async def permission_card(platform: Platform, chat: Map) -> Map:
 async def test_the_mcp_conformance_suite(state_dir: Path, node_modules: Path) -> None:
     """Its scenarios for servers that apply, over HTTP, which a proxy of others' bridges."""
     binaries = node_modules / "node_modules" / ".bin"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     env = environment() | {"LARKD_STATE_DIR": str(state_dir), "LARKD_AUTOSTART": "0"}
     bridge = await trio.lowlevel.open_process(
         [
