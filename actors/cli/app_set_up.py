@@ -64,6 +64,12 @@ def as_map(
     }
 
 
+def open_elsewhere(count: int) -> str:
+    if count == 1:
+        return "1 other connection of this app is open"
+    return f"{count} other connections of this app are open"
+
+
 def summary(
     app: FeishuApp,
     found: Inspection,
@@ -89,8 +95,8 @@ def summary(
         lines.append("✅ every scope larkd needs is granted")
     if found.connections:
         lines.append(
-            f"⚠️  {found.connections} other connections of this app are open; each event goes to"
-            " one of them only. Stop the other programs"
+            f"⚠️  {open_elsewhere(found.connections)}; each event goes to one of them only."
+            " Stop the other programs"
         )
     lines.append("✅ the long connection opens" if problem is None else f"❌ {problem}")
     return lines

@@ -20,6 +20,7 @@ import msgspec
 import trio
 
 from actors.cli import status
+from actors.cli.app_set_up import open_elsewhere
 from actors.cli.check import LOOK_AT
 from actors.cli.doctor_certificates import examine_certificates
 from actors.cli.operator import StandsBy, Unavailable
@@ -270,7 +271,7 @@ def _connections(check: str, count: int | None, serving: bool) -> Iterator[Findi
     if others > 0:
         yield warn(
             check,
-            f"{others} other connections of this app are open; each event goes to one of them",
+            f"{open_elsewhere(others)}; each event goes to one of them",
             "stop the other programs that use this app, or make an app of its own: larkd init",
         )
     else:

@@ -190,3 +190,19 @@ async def test_status_shows_what_sessions_do_and_which_chats_wait(state_dir: Pat
             {"account": "default", "chat_id": chat["chat_id"]},
         )
         assert re.search(r"a turn, \d+s: Alice ", shown)
+
+
+async def test_where_the_platform_names_nothing_the_status_shows_ids(state_dir: Path) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        chat = await platform.chat()
+        template = "/open-apis/im/v1/chats/:chat_id"
+        await platform.post("faults", kind="hang", match={"template": template}, times=None)
+        await platform.send(chat, "to nobody yet")
+        with trio.fail_after(30):
+            while True:
+                found = json.loads(await output_of(state_dir, "status", "--json"))
+                if found["waiting_chats"]:
+                    break
+        (waiting,) = found["waiting_chats"]
+        assert (waiting["chat_id"], waiting["name"]) == (chat["chat_id"], None)
+        assert f"{chat['chat_id']}:  1 waiting, " in await output_of(state_dir, "status")

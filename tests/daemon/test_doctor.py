@@ -53,7 +53,7 @@ async def test_another_program_on_the_same_app_is_found(state_dir: Path, tmp_pat
     ):
         found = await findings(state_dir)
         assert found["connections default"]["state"] == "warn"
-        assert found["connections default"]["found"].startswith("1 other connections")
+        assert found["connections default"]["found"].startswith("1 other connection of")
 
 
 async def test_a_platform_that_is_not_there_is_named_in_plain_words(
