@@ -25,7 +25,8 @@ from protocol.cards.reply import message_card
 from protocol.cards.turn import Turn, TurnState
 from protocol.platform.comments import place_of
 from protocol.platform.outcomes import MessageSent, again_after_s
-from protocol.strings import amounts, in_chat, on_card
+from protocol.quoted import quoted
+from protocol.strings import Text, amounts, in_chat, on_card
 
 MESSAGE_EVERY_S: Final = 1.0
 PAUSES: Final = Pauses(first_s=0.5, max_s=15.0)
@@ -37,8 +38,8 @@ log = structlog.get_logger()
 class _Reply(msgspec.Struct):
     """One message to send; the footer is no part of the answer."""
 
-    text: str
-    footer: str = ""
+    text: Text
+    footer: Text | None = None
     tried: bool = False
     """It may be there as it is: its uuid stands for this content."""
 
@@ -167,11 +168,13 @@ class StaticPresenter:
         parts.append(text[self._offset :])
         self._offset = max(self._offset, len(text))
         parts = [part for part in parts if part.strip()]
-        if parts:
-            parts[0] = self._beginning() + parts[0]
+        texts = [Text(part, part) for part in parts]
+        if texts:
+            texts[0] = self._beginning().joined(texts[0])
         if lines:
-            parts[:1] = ["\n\n".join(["\n".join(lines), *parts[:1]])]
-        self._outbox += [_Reply(text=part) for part in parts]
+            above = Text("\n".join(one.en for one in lines), "\n".join(one.zh for one in lines))
+            texts[:1] = [above.plus("\n\n").joined(texts[0]) if texts else above]
+        self._outbox += [_Reply(text=text) for text in texts]
         if final and not self._ended:
             self._ended = True
             self._mark_the_end()
@@ -195,33 +198,31 @@ class StaticPresenter:
             else:
                 self._sure, self._read = False, ""
 
-    def _beginning(self) -> str:
+    def _beginning(self) -> Text:
         beginning, self._opening, self._read = self._opening, "", ""
-        if not self._sure:
-            self._sure = True
-            note = on_card.MAY_REPEAT.speak(self._client.peers.language)
-            beginning = f"{note}\n\n{beginning}"
-        return beginning
+        if self._sure:
+            return Text(beginning, beginning)
+        self._sure = True
+        return on_card.MAY_REPEAT.plus(f"\n\n{beginning}")
 
-    def _finished_steps(self) -> list[str]:
+    def _finished_steps(self) -> list[Text]:
         if not self._client.style().tools:
             return []
         lines = []
         for call_id, step in self._turn.steps.items():
             if step.status != "running" and call_id not in self._sent_steps:
                 self._sent_steps.add(call_id)
-                lines.append(tool_line(step).speak(self._client.peers.language))
+                lines.append(tool_line(step))
         return lines
 
     def _mark_the_end(self) -> None:
-        language = self._client.peers.language
         turn = self._turn
         if turn.note is not None:
-            self._outbox.append(_Reply(text=turn.note.speak(language)))
+            self._outbox.append(_Reply(text=turn.note))
         time = amounts.duration(turn.elapsed_s(0))
         match turn.state:
             case TurnState.COMPLETE:
-                footer = on_card.FOOTER_COMPLETE.format(time=time).speak(language)
+                footer = on_card.FOOTER_COMPLETE.format(time=time)
                 if place_of(self._client.opening.chat_id) is not None:
                     return  # a comment's replies stand in a document, where no mark is wanted
                 if self._outbox and not self._outbox[-1].tried:
@@ -229,14 +230,13 @@ class StaticPresenter:
                 else:
                     self._outbox.append(_Reply(text=footer))
             case TurnState.ERROR:
-                footer = on_card.FOOTER_ERROR.format(time=time).speak(language)
-                text = f"{footer}\n{turn.error}" if turn.error else footer
-                self._outbox.append(_Reply(text=text))
+                # An agent's words: they mention nobody.
+                error = f"\n{quoted(turn.error)}" if turn.error else ""
+                self._outbox.append(_Reply(text=on_card.FOOTER_ERROR.format(time=time).plus(error)))
             case _ if turn.note == on_card.INTERRUPTED:
-                footer = on_card.FOOTER_ABORTED.format(time=time).speak(language)
-                self._outbox[-1].footer = footer
+                self._outbox[-1].footer = on_card.FOOTER_ABORTED.format(time=time)
             case _ if not self._client.stop_is_answered:
-                self._outbox.append(_Reply(text=in_chat.STOPPED_TASK.speak(language)))
+                self._outbox.append(_Reply(text=in_chat.STOPPED_TASK))
 
     async def _send(self, message: _Reply) -> None:
         """Send one message; the same uuid makes a repetition harmless.
@@ -262,9 +262,12 @@ class StaticPresenter:
 
     def _ways(self, message: _Reply) -> Iterator[gateway.Operation]:
         """Return the ways to send a message, the best first, each under a uuid of its own."""
-        plain = f"{message.text.rstrip()}\n\n{message.footer}" if message.footer else message.text
-        card = message_card(message.text, message.footer)
+        language = self._client.peers.language
+        card = message_card(message.text, message.footer, language)
         yield from self._client.reply("interactive", card, self._name, self._sent)
+        plain = message.text.speak(language)
+        if message.footer is not None:
+            plain = f"{plain.rstrip()}\n\n{message.footer.speak(language)}"
         text = msgspec.json.encode({"text": plain}).decode()
         yield from self._client.reply("text", text, f"{self._name}-text", self._sent)
 

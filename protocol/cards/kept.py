@@ -8,7 +8,7 @@ from msgspec import Struct
 from protocol.cards.panels import REASONING_BYTES_MAX
 from protocol.cards.turn import ToolStep, Turn
 from protocol.ids import MessageId
-from protocol.strings import on_card
+from protocol.strings import Text, on_card
 from protocol.wire.messages import PlanEntry, Usage
 
 DETAIL_CHARACTERS_MAX = 1_200
@@ -18,8 +18,8 @@ DETAIL_CHARACTERS_MAX = 1_200
 class Waiting(Struct, frozen=True, omit_defaults=True):
     """A message that is to be sent as it is; the footer is no part of the answer."""
 
-    text: str
-    footer: str = ""
+    text: Text
+    footer: Text | None = None
 
 
 class Rest(Struct, frozen=True, kw_only=True, omit_defaults=True):

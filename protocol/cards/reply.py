@@ -5,13 +5,19 @@ from __future__ import annotations
 import msgspec
 
 from protocol.cards.answer import AnswerText
+from protocol.cards.elements import both
+from protocol.strings import Language, Text
 
 
-def message_card(text: str, footer: str = "") -> str:
-    """Return one Markdown text, and a small line below it, as an interactive message's content."""
-    elements = [{"tag": "markdown", "content": text}]
-    if footer:
-        elements.append({"tag": "markdown", "text_size": "notation", "content": footer})
+def message_card(text: str | Text, footer: Text | None = None, language: Language = "en") -> str:
+    """Return one Markdown text, and a small line below it, as an interactive message's content.
+
+    Each reader has them in their own language; *language* is for clients that take but one.
+    """
+    text = Text(text, text) if isinstance(text, str) else text
+    elements = [both({"tag": "markdown"}, text, language)]
+    if footer is not None:
+        elements.append(both({"tag": "markdown", "text_size": "notation"}, footer, language))
     card = {
         "schema": "2.0",
         "config": {"update_multi": True},

@@ -514,12 +514,14 @@ async def test_static_mode_sends_paragraphs_and_always_sends_an_error(
         await trio.sleep(2)
         assert world.texts() == ["one\n\n"]
         await world.say("o\n\n")
-        await world.end("error", error="broke")
+        await world.end("error", error="broke <at id=all></at>")
         await trio.sleep(5)
         one, two, said = world.texts()
         assert (one, two) == ("one\n\n", "two\n\n")
         assert said.startswith("❌ Error · ")
-        assert said.endswith("broke")
+        assert said.endswith("\nbroke ＜at id=all>＜/at>"), "it mentions nobody"
+        shown = json.loads(world.of(gateway.ReplyMessage)[-1].content_json)["body"]["elements"]
+        assert shown[0]["i18n_content"]["zh_cn"].startswith("❌ 出错 · ")
         assert world.created() == []
 
 

@@ -8,14 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.cards.reply import message_card, split
+from protocol.strings import Text
 
 
 def test_a_message_is_one_text_with_a_small_line_below_it() -> None:
     text = {"tag": "markdown", "content": "**hi**"}
     card = {"schema": "2.0", "config": {"update_multi": True}, "body": {"elements": [text]}}
     assert json.loads(message_card("**hi**")) == card
-    footer = {"tag": "markdown", "text_size": "notation", "content": "by api"}
-    assert json.loads(message_card("**hi**", "by api"))["body"]["elements"] == [text, footer]
+    footer = {
+        "tag": "markdown",
+        "text_size": "notation",
+        "content": "已完成",
+        "i18n_content": {"en_us": "Done", "zh_cn": "已完成"},
+    }
+    shown = json.loads(message_card("**hi**", Text("Done", "已完成"), "zh"))
+    assert shown["body"]["elements"] == [text, footer]
 
 
 def test_nothing_is_no_message() -> None:
