@@ -1,4 +1,4 @@
-"""``python -m actors.daemon``: from the command line to a running daemon, and its exit status.
+"""``python -m actors.daemon``: the same as ``larkd daemon``.
 
 Exit status: 0 orderly, 1 failed while running, 2 bad usage or configuration, 3 already
 running, 4 credentials refused.
@@ -6,137 +6,9 @@ running, 4 credentials refused.
 
 from __future__ import annotations
 
-import gc
-import os
-import secrets
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Final
 
-import trio
-
-from actors.app.listening import CannotListen
-from actors.app.running import run_daemon
-from actors.cli.arguments import parse_daemon_arguments
-from actors.host import config_file, state_dir
-from actors.host.arguments import DaemonArguments
-from actors.host.exit_status import ExitStatus
-from actors.host.tokens import TokenFiles, open_tokens
-from actors.journal import JournalError
-from protocol.config import places
-from protocol.config.places import StateDir
-from protocol.config.settings import ConfigurationError, Settings
-
-COLLECT_EVERY: Final = (2_500, 4, 400)
-"""Objects more than before, and collections of the next younger ones. Connections that come and
-go leave cycles: freeing 10,000 objects at once takes some 10 ms of the loop, 140,000 took 200."""
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the daemon; return its exit status."""
-    arguments = parse_daemon_arguments(list(sys.argv[1:] if argv is None else argv))
-    if arguments.stop:
-        from actors.cli.answering import stop_daemon  # noqa: PLC0415  # not for a running daemon
-
-        return stop_daemon(arguments)
-    try:
-        return _main(arguments, os.environ)
-    except ConfigurationError as wrong:
-        _print_errors(*wrong.problems)
-        return ExitStatus.USAGE
-    except state_dir.AlreadyRunning as running:
-        _print_errors(str(running))
-        return ExitStatus.RUNNING
-    except JournalError as refused:
-        _print_errors(str(refused))
-        return ExitStatus.FAILED
-    except BaseExceptionGroup as group:
-        return _unopened(group)
-
-
-def _unopened(group: BaseExceptionGroup[BaseException]) -> int:
-    """Name what kept the daemon from opening; anything else is a bug and keeps its trace."""
-    expected, bugs = group.split((JournalError, CannotListen, ConfigurationError, OSError))
-    if bugs is not None or expected is None:
-        raise group
-    failures = _leaves(expected)
-    _print_errors(*(line for one in failures for line in str(one).splitlines()))
-    usage = any(isinstance(one, ConfigurationError) for one in failures)
-    return ExitStatus.USAGE if usage else ExitStatus.FAILED
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    return [
-        leaf
-        for one in group.exceptions
-        for leaf in (_leaves(one) if isinstance(one, BaseExceptionGroup) else [one])
-    ]
-
-
-def _print_errors(*lines: str) -> None:
-    for line in lines:
-        sys.stderr.write(f"larkd: {line}\n")
-
-
-def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
-    env = dict(environ)
-    home = Path.home()
-    path = config_file.find(arguments.config, env, home)
-    raw = config_file.load(path) if path is not None else {}
-    if arguments.sandbox:
-        from actors.app import sandbox_mode  # noqa: PLC0415  # heavy; a demo's need
-
-        if arguments.check:
-            return trio.run(sandbox_mode.check_in_sandbox, arguments, raw, env, _check)
-        state = _sandbox_state(arguments, env, home)
-        with opened(state) as tokens:
-            return trio.run(sandbox_mode.run_in_sandbox, arguments, raw, env, state, tokens)
-    settings = config_file.settings(raw, env, path, listen=arguments.listen)
-    _print_errors(*settings.notices)
-    if arguments.check:
-        return trio.run(_check, settings)
-    state = places.state_dir(arguments.state_dir, env, home)
-    with opened(state) as tokens:
-        if path is not None:
-            state_dir.write_private(state.config_in_use, f"{path.absolute()}\n".encode())
-        collect_less_often()
-        return trio.run(run_daemon, settings, state, tokens)
-
-
-async def _check(settings: Settings) -> int:
-    from actors.cli.check import check_accounts  # noqa: PLC0415  # not for a running daemon
-
-    return await check_accounts(settings)
-
-
-def collect_less_often() -> None:
-    """Let the garbage collector leave alone what stays, and look for cycles less often.
-
-    Tasks and messages make many objects that live for milliseconds, and few that make cycles.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_EVERY)
-
-
-def _sandbox_state(arguments: DaemonArguments, env: Mapping[str, str], home: Path) -> StateDir:
-    """A demo keeps out of the real daemon's directory, unless it is given one."""
-    state = places.state_dir(arguments.state_dir, env, home)
-    if arguments.state_dir is None and not env.get("LARKD_STATE_DIR"):
-        return places.sandbox_of(state)
-    return state
-
-
-@contextmanager
-def opened(state: StateDir) -> Iterator[TokenFiles]:
-    """Make and lock the state directory while the block runs; give its tokens."""
-    state_dir.create(state)
-    with state_dir.locked(state):
-        state.stopped.unlink(missing_ok=True)
-        yield open_tokens(state, secrets.token_urlsafe)
-
+from actors.cli.daemon import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sandbox": set(),
     "app": {"kit", "messages", "journal", "feishu", "host", "sandbox", *ACTORS},
     "cli": {"kit", "messages", "feishu", "host", "proxies", "sandbox", "journal", "app"},
-    "daemon": {"app", "cli", "host", "journal"},
+    "daemon": {"cli"},
 }
 """Folder of ``actors/`` → the folders it may import beside itself."""
 

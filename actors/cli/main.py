@@ -72,7 +72,7 @@ def _daemon(argv: list[str]) -> int:
         from actors.cli.answering import stop_daemon  # noqa: PLC0415  # likewise
 
         return stop_daemon(arguments)
-    return int(importlib.import_module("actors.daemon").main(argv))
+    return int(importlib.import_module("actors.cli.daemon").main(argv))
 
 
 def _mcp(parsed: argparse.Namespace) -> int:

@@ -30,6 +30,6 @@ if __name__ == "__main__":
         float(os.environ.pop("LARKD_TEST_CLOCK_RATE")),
         float(os.environ.pop("LARKD_TEST_CLOCK_WALL_S")),
     )
-    from actors.daemon import main
+    from actors.cli.daemon import main
 
     sys.exit(main())
