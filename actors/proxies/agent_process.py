@@ -152,7 +152,10 @@ async def start_agent(
             start_new_session=True,
         )
     except OSError as failed:
+        # Else it names the directory.
+        absent = isinstance(failed, FileNotFoundError) and failed.filename == command[0]
+        remedy = "; install it, or name it by its whole path" if absent else ""
         raise AgentNotStarted(
-            f"{command[0]} can't be started in {cwd}: {failed.strerror or failed}"
+            f"{command[0]} can't be started in {cwd}: {failed.strerror or failed}{remedy}"
         ) from failed
     return AgentProcess(process, redaction)

@@ -165,7 +165,7 @@ async def test_a_limit_of_the_agent_is_shown(state_dir: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (("/nowhere/agent",), "/nowhere/agent can't be started in"),
+        (("/nowhere/agent",), "No such file or directory; install it, or name it by its whole"),
         ((sys.executable, str(AGENT), "--needs-login"), "wants you to log in"),
         (("/bin/false",), "the agent ended with status 1"),
     ],
