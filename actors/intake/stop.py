@@ -56,14 +56,7 @@ class Stopper:
                 answered=always_answer,
             )
         else:
-            answer = await self._ask_to_stop(
-                await self._running(place),
-                None,
-                message.chat_id,
-                message.sender_id,
-                place=place,
-                answered=always_answer,
-            )
+            answer = await self._stop_in(place, message, answered=always_answer)
         match answer:
             case lane.Stopped(mode=mode) if mode == "streaming" and not always_answer:
                 return None
@@ -72,6 +65,33 @@ class Stopper:
             case lane.NotAllowed():
                 return in_chat.NOT_ALLOWED_TO_STOP
         return in_chat.NOTHING_RUNNING
+
+    async def _stop_in(
+        self, place: PlaceKey, message: MessageReceived, *, answered: bool
+    ) -> lane.StopAnswer:
+        """Stop one turn that is shown there: of its session, else one of another's own."""
+        answer: lane.StopAnswer = lane.NothingRunning()
+        nobody: tuple[SessionId, ...] = ()
+        for session_id in (
+            await self._running(place),
+            *await ask_or(
+                self._to.lanes_tx,
+                lambda reply: lane.FindOwnTurns(place=place, reply=reply),
+                within_s=ASK_WITHIN_S,
+                otherwise=lambda _reason: nobody,
+            ),
+        ):
+            answer = await self._ask_to_stop(
+                session_id,
+                None,
+                message.chat_id,
+                message.sender_id,
+                place=place,
+                answered=answered,
+            )
+            if not isinstance(answer, lane.NothingRunning):
+                break
+        return answer
 
     async def _running(self, place: PlaceKey) -> SessionId | None:
         """Return the session with a turn in flight that was started from this place."""

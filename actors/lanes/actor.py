@@ -15,7 +15,7 @@ import trio
 from actors.kit.keyed import KeyedChildren
 from actors.kit.mailbox import ActorGone, ask, offer
 from actors.messages import lane, link
-from protocol.ids import SessionId
+from protocol.ids import PlaceKey, SessionId, place_key
 
 LANE_MAILBOX_MESSAGES_MAX: Final = 256
 """A lane handles its messages without waiting, so this is one scheduling round of it."""
@@ -55,6 +55,8 @@ class _Host:
     def __init__(self, nursery: trio.Nursery, run_lane: RunLane) -> None:
         self._run_lane = run_lane
         self._links: dict[SessionId, trio.MemorySendChannel[link.LinkMessage]] = {}
+        self._own_turns: dict[SessionId, PlaceKey] = {}
+        """Where each session opened its last turn of its own; the latest last."""
         self._lanes: KeyedChildren[SessionId, lane.LaneMessage] = KeyedChildren(
             nursery,
             self._run,
@@ -71,7 +73,17 @@ class _Host:
             case lane.OpenOwnTurn(session_id=session_id):
                 if self._lanes.get(session_id) is None:
                     message.reply.send(lane.OwnTurnRefused(why="the session is not attached"))
+                else:
+                    self._own_turns.pop(session_id, None)
+                    where = message.place
+                    self._own_turns[session_id] = place_key(
+                        where.account, where.chat_id, where.topic
+                    )
                 await self._send(session_id, message)
+            case lane.FindOwnTurns(place=place):
+                with message.reply:
+                    latest_first = reversed(self._own_turns.items())
+                    message.reply.send(tuple(one for one, at in latest_first if at == place))
             case lane.StopTurn(session_id=session_id):
                 if self._lanes.get(session_id) is None:
                     message.reply.send(lane.NothingRunning())
@@ -101,6 +113,7 @@ class _Host:
         await self._run_lane(session_id, inbox, own, lambda: self._lanes.forget(session_id, own))
         if self._lanes.get(session_id) is None:
             self._links.pop(session_id, None)
+            self._own_turns.pop(session_id, None)
 
     def _crashed(self, session_id: SessionId, crash: ExceptionGroup[Exception]) -> None:
         log.error("lane.crashed", session=session_id, exc_info=crash)

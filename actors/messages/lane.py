@@ -114,6 +114,13 @@ class StopTurn(Message, frozen=True, kw_only=True):
     reply: Reply[StopAnswer]
 
 
+class FindOwnTurns(Message, frozen=True, kw_only=True):
+    """Which sessions opened their last own turn in a place, the latest first; it may be over."""
+
+    place: PlaceKey
+    reply: Reply[tuple[SessionId, ...]]
+
+
 class OwnTurnOpened(msgspec.Struct, frozen=True, kw_only=True):
     turn: trio.MemorySendChannel[TurnInput]
     """Takes what the proxy sends of it."""
@@ -199,6 +206,7 @@ LaneMessage = (
     | ToolCalled
     | StopTurn
     | OpenOwnTurn
+    | FindOwnTurns
     | RowRevoked
     | StopRecalled
     | StopAll

@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from tests.daemon.test_approvals import approval_card, ask, press
+from tests.daemon.test_commands import Chat, worker
 from tests.kit.daemon import Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import Map, RawProxy, session
 
@@ -88,6 +89,14 @@ async def test_a_stop_word_stops_it_and_ten_seconds_end_it(state_dir: Path) -> N
                 if boss.seen[-2].get("code") != "turn_refused":
                     break
         await platform.wait_cards(1, "once more")
+        # It is shown here, so it is stopped from here, also where the chat is on another session.
+        person = Chat(platform, chat)
+        async with worker(state_dir, "api"):
+            assert await person.ask("/use api") == "Switched to api (previous: boss)"
+            await person.send("stop")
+            assert (await boss.until("cancel"))["turn_id"] == "own-3"
+            await platform.wait_cards(1, "once more", "🛑 Stopped")
+            assert await person.ask("stop") == "Nothing is running."
 
 
 async def test_what_may_not_be_opened_is_refused_and_then_ignored(state_dir: Path) -> None:

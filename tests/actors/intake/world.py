@@ -251,6 +251,8 @@ class World:
             match one:
                 case lane.StopTurn():
                     one.reply.send(lane.NothingRunning())
+                case lane.FindOwnTurns():
+                    one.reply.send(())
                 case lane.StopRecalled(message_id=message_id):
                     self.recalled.append(message_id)
 
