@@ -271,3 +271,20 @@ async def test_two_bots_in_one_group_share_no_binding(autojump_clock: MockClock)
         for _ in range(2):
             row = await world.offered(A, 1)
             assert row.account == other, "it follows the binding of its own account"
+
+
+async def test_a_new_session_is_admitted_when_its_role_is_stored_and_not_before(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await trio.sleep(1)
+        world.disk.commit_s = 2.0
+        began_at = trio.current_time()
+        assert isinstance(await world.register(B, 2), ownership.Admitted)
+        assert trio.current_time() - began_at >= 2.0
+        world.disk.commit_s = 600.0
+        refused = await world.register(SessionId("c"), 3)
+        assert isinstance(refused, ownership.NotAdmitted)
+        assert "could not be stored" in refused.message
+        world.disk.commit_s = 0.0
