@@ -128,6 +128,12 @@ class Store:
         self._standing = msgspec.structs.replace(self._standing, lost=True)
         self.hang_up()
 
+    async def pass_time(self, seconds: float) -> None:
+        """Wait as a thread does for a server that takes its time."""
+        connection = self._connection
+        if not connection.closed:
+            await self._way.wait(lambda: connection.closed, seconds)
+
     def statistics(self) -> JournalStatistics:
         return self._tally.statistics()
 

@@ -130,7 +130,10 @@ class NodeMachine(Machine):
         if getattr(function, "__name__", "") != "apply":
             return await self._in_thread(function, *args)
         seconds, fails = self._outside.journal_fault()
-        await self._pass(seconds)
+        if self.stores:
+            await self.stores[-1].pass_time(seconds)  # which hanging up cuts short
+        if self.is_dead:
+            raise Dead("the process is gone")
         if fails:
             return [journal.Failed(reason="disk I/O error") for _ in args[0]]
         answers: Sequence[Any] = await self._in_thread(function, *args)

@@ -69,8 +69,13 @@ class ClusterRun(Run):
 
     server: Server
     peer: type[ClusterPeer] = ClusterPeer
-    may_go_on = MAY_GO_ON | {"actors.connection.actor._Connection._run_for_a_while"}
-    """After a claim by silence there are more connections for 10 minutes."""
+    may_go_on = MAY_GO_ON | {
+        "actors.connection.actor._Connection._run_for_a_while",
+        "actors.turns.typing_mark.clear_typing",
+        "repair",
+    }
+    """After a claim by silence there are more connections for 10 minutes; and a claim may be
+    so late, as the database was away, that marks in doubt are still looked for."""
 
     def __init__(self, plan: plans.Plan, steps: Steps, state_dir: Path) -> None:
         super().__init__(plan, steps, state_dir)
