@@ -138,8 +138,8 @@ class StaticPresenter:
                 await self._send(self._outbox[0])
                 self._sent += 1
                 self._outbox.pop(0)
-            if not self._turn.state.final:
-                await trio.sleep(MESSAGE_EVERY_S)
+                if not self._turn.state.final:
+                    await trio.sleep(MESSAGE_EVERY_S)
 
     def unsent(self) -> Rest:
         """Return what is still to be sent; the first message of it may be sent already."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.kit.daemon import open_daemon, open_platform
+import trio
+
+from tests.kit.daemon import Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import session
 
 
@@ -225,3 +229,47 @@ async def test_a_group_gets_static_replies_by_default(state_dir: Path) -> None:
             ]
         assert replies[0]["parent_id"] == sent["message_id"]
         assert await platform.cards() == []
+
+
+async def test_a_kill_loses_no_plain_text_and_repeats_none(state_dir: Path) -> None:
+    async with open_platform() as platform:
+        chat = await platform.chat()
+        async with (
+            open_daemon(platform, state_dir, replyMode="static") as daemon,
+            session(state_dir, "boss", "dispatcher") as proxy,
+        ):
+            await platform.send(chat, "hello")
+            deliver = await proxy.until("deliver")
+            await proxy.send(t="ack", event_id=deliver["event_id"], attempt=1)
+            await proxy.send(
+                t="delta", turn_id=deliver["turn_id"], text="a paragraph\n\nand half of "
+            )
+            await noted(state_dir, "and half of ")
+            await daemon.kill()
+        async with open_daemon(platform, state_dir, replyMode="static"):
+            with trio.fail_after(60):
+                while not (texts := await replies(platform, chat)) or "restart" not in texts[-1]:
+                    await trio.sleep(0.05)
+        assert [" ".join(text.split()) for text in texts] == [
+            "a paragraph",
+            "and half of",
+            "Interrupted by a restart. 🛑 Stopped · " + texts[-1].rpartition(" ")[2],
+        ]
+
+
+async def noted(state_dir: Path, text: str) -> None:
+    """Wait until the daemon has written down that this is still to be sent, and nothing else."""
+    with trio.fail_after(60), closing(sqlite3.connect(state_dir / "larkd.db")) as journal:
+        while True:
+            kept = journal.execute("SELECT panels FROM card WHERE closed_at IS NULL").fetchall()
+            rests = [json.loads(panels)["rest"] for (panels,) in kept]
+            if any(rest.get("texts") == [text] and "waiting" not in rest for rest in rests):
+                return
+            await trio.sleep(0.02)
+
+
+async def replies(platform: Platform, chat: dict[str, Any]) -> list[str]:
+    """Return what the bot has replied with in a chat, in order, each with its footer."""
+    sent = [one for one in await platform.messages(chat) if one.get("parent_id")]
+    bodies = [json.loads(one["content"])["body"] for one in sent]
+    return ["\n".join(one["content"] for one in body["elements"]) for body in bodies]

@@ -525,6 +525,22 @@ async def test_static_mode_sends_paragraphs_and_always_sends_an_error(
         assert world.created() == []
 
 
+async def test_plain_replies_come_a_second_apart_until_the_turn_ends(
+    autojump_clock: MockClock,
+) -> None:
+    paragraph = "words of a long answer " * 40 + "\n\n"
+    async with open_world() as world, trio.open_nursery() as nursery:
+        nursery.start_soon(world.show, "static")
+        for _ in range(100):
+            await world.say(paragraph)
+        for seconds in (1, 2, 3):
+            await trio.sleep(1)
+            assert len(world.texts()) == seconds
+        await world.end()
+        await trio.sleep(3)
+        assert "".join(world.texts()).count("words of a long answer") == 4_000
+
+
 def test_cancelled_at_any_step_the_card_is_final_and_the_ledger_closed() -> None:
     async def scenario(
         victim: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]],
