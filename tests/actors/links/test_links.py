@@ -75,7 +75,7 @@ class Peer:
                 return None
             self._buffer += data
 
-    async def register(self) -> None:
+    async def register(self, *capabilities: str) -> None:
         hello = await self.receive()
         assert hello is not None
         assert hello["t"] == "hello"
@@ -87,6 +87,7 @@ class Peer:
             proof="x",
             pid=1,
             proxy_version="1",
+            capabilities=list(capabilities),
         )
         registered = await self.receive()
         assert registered is not None
@@ -101,6 +102,8 @@ class World:
         """Unset while ownership is busy with something else."""
         self.free.set()
         self.links: dict[ConnectionId, trio.MemorySendChannel[link.LinkMessage]] = {}
+        self.choices: dict[str, str] = {}
+        """What people chose of the session's agent before."""
         self.tx, self._rx = trio.open_memory_channel[ownership.OwnershipMessage](10)
 
     async def own(self) -> None:
@@ -111,7 +114,9 @@ class World:
                 case ownership.RegisterSession():
                     self.links[message.connection_id] = message.link
                     with message.reply:
-                        message.reply.send(ownership.Admitted(alias="s", lease_epoch=3))
+                        message.reply.send(
+                            ownership.Admitted(alias="s", lease_epoch=3, choices=self.choices)
+                        )
                 case ownership.CallTool():
                     result: Any = message.args
                     if message.name == "crash":
@@ -249,6 +254,57 @@ async def test_one_torn_link_leaves_the_others_alone(autojump_clock: MockClock) 
         assert (answer["t"], answer["result"]) == ("tool_result", {"k": "v"})
 
 
+ROW = Offer(
+    row_id=RowId(1),
+    account=AccountId("default"),
+    event_id=EventId("e"),
+    attempt=1,
+    lease_epoch=3,
+    prompt=Prompt(
+        kind="message",
+        chat_id=ChatId("c"),
+        message_id=MessageId("om_1"),
+        sender_id=OpenId("ou_1"),
+        chat_type="p2p",
+        content="hi",
+    ),
+)
+OFFERED: Map = {
+    "id": "model",
+    "name": "Model",
+    "kind": "model",
+    "value": "small",
+    "choices": [{"id": one, "name": one} for one in ("small", "large")],
+}
+
+
+@pytest.mark.parametrize("answers_after_s", [None, 4.0, 60.0])
+async def test_a_row_waits_until_what_was_chosen_is_chosen_again_ten_seconds_at_most(
+    autojump_clock: MockClock, answers_after_s: float | None
+) -> None:
+    async with open_world() as world:
+        world.choices = {"model": "large"}
+        peer = await world.listener.connect()
+        await peer.register("turns", "options")
+        began_at = trio.current_time()
+        (mailbox,) = world.links.values()
+        await mailbox.send(link.Give(offer=ROW, turn_id=TurnId("t1"), turn=None))
+        waits_s = 10.0
+        if answers_after_s is not None:
+            await peer.send(t="offer", options=[OFFERED], commands=[])
+            asked = await peer.receive()
+            assert asked is not None
+            assert (asked["t"], asked["option"], asked["choice"]) == ("choose", "model", "large")
+            if answers_after_s < waits_s:
+                waits_s = answers_after_s
+                await trio.sleep(answers_after_s)
+                await peer.send(t="chosen", n=asked["n"], ok=True)
+        delivered = await peer.receive()
+        assert delivered is not None
+        assert delivered["t"] == "deliver"
+        assert trio.current_time() - began_at == pytest.approx(waits_s)
+
+
 async def test_a_turn_is_routed_to_its_actor_and_deltas_are_joined(
     autojump_clock: MockClock,
 ) -> None:
@@ -256,23 +312,8 @@ async def test_a_turn_is_routed_to_its_actor_and_deltas_are_joined(
         peer = await world.listener.connect()
         await peer.register()
         inputs, outlet = trio.open_memory_channel[turn.TurnInput](64)
-        row = Offer(
-            row_id=RowId(1),
-            account=AccountId("default"),
-            event_id=EventId("e"),
-            attempt=1,
-            lease_epoch=3,
-            prompt=Prompt(
-                kind="message",
-                chat_id=ChatId("c"),
-                message_id=MessageId("om_1"),
-                sender_id=OpenId("ou_1"),
-                chat_type="p2p",
-                content="hi",
-            ),
-        )
         (mailbox,) = world.links.values()
-        await mailbox.send(link.Give(offer=row, turn_id=TurnId("t1"), turn=inputs))
+        await mailbox.send(link.Give(offer=ROW, turn_id=TurnId("t1"), turn=inputs))
         delivered = await peer.receive()
         assert delivered is not None
         assert (delivered["t"], delivered["content"]) == ("deliver", "hi")
