@@ -179,6 +179,7 @@ async def clear_typing(peers: Peers) -> None:
     A mark whose call was not answered to that run may come later than this one started: it
     is looked for once more when no such call can be under way.
     """
+    began = trio.current_time()
     left: tuple[journal.TypingEntry, ...] | journal.Failed
     left = await journal.ask_journal_until_stored(
         peers.journal_tx,
@@ -192,7 +193,7 @@ async def clear_typing(peers: Peers) -> None:
     await _clear_all(marks)
     in_doubt = [mark for mark in marks if mark.is_in_doubt]
     if in_doubt:
-        await trio.sleep(LOOK_AGAIN_S)
+        await trio.sleep_until(began + LOOK_AGAIN_S)
     for mark in in_doubt:
         mark.settle()
     await _clear_all(in_doubt)

@@ -55,6 +55,7 @@ def violations(ending: Ending) -> list[str]:
         *_text(ending),
         *_marks(ending),
         *_sessions(ending),
+        *_files(ending),
     ]
 
 
@@ -229,3 +230,14 @@ def _sessions(ending: Ending) -> Iterator[str]:
     there = {name for name in ending.attached if name != "watch"}
     if known != there:
         yield f"status lists {sorted(known)}, connected are {sorted(there)}"
+
+
+def _files(ending: Ending) -> Iterator[str]:
+    """Of what was written to disk there is the journal, the tokens, and what messages carried."""
+    root = ending.database.parent
+    messages = {sent["message_id"] for sent in ending.sent}
+    for path in sorted(one for one in root.rglob("*") if one.is_file()):
+        folder, *more = path.relative_to(root).parts
+        is_carried = folder == "attachments" and more[0] in messages and more[1][0].isdigit()
+        if path != ending.database and folder != "tokens" and not is_carried:
+            yield f"the file {path.relative_to(root)} is left over"
