@@ -107,3 +107,7 @@ def test_ordinary_text_stays_as_it_is() -> None:
         assert quoted(text) == text
     assert visible("def f():\n\treturn 1\n") == "def f():\n\treturn 1\n"
     assert quoted("x" * 2_000) == "x" * 999 + "…"
+
+
+def test_line_ends_and_tabs_are_seen_and_other_controls_are_named() -> None:
+    assert visible("a\n\tb\x1b\u202e") == "a\n\tb⟨U+001B⟩⟨U+202E⟩"

@@ -81,24 +81,25 @@ def judged(
     return approval.judge(this or asked(), pressed, policy, SECRET, now_ms)
 
 
-CARD = approval_card.open_card(asked(), SECRET)
+def open_card() -> str:
+    return approval_card.open_card(asked(), SECRET)
 
 
 def test_who_started_the_task_decides() -> None:
-    assert judged(press(CARD, 0)) == Decided(option=ALLOW)
-    assert judged(press(CARD, 1)) == Decided(option=REJECT)
+    assert judged(press(open_card(), 0)) == Decided(option=ALLOW)
+    assert judged(press(open_card(), 1)) == Decided(option=REJECT)
 
 
 def test_an_admin_decides_and_nobody_else() -> None:
-    assert judged(press(CARD, by=BOB)) == NotTaken(toast=on_card.TOAST_NOT_YOURS)
+    assert judged(press(open_card(), by=BOB)) == NotTaken(toast=on_card.TOAST_NOT_YOURS)
     with_admin = msgspec.structs.replace(POLICY, admins=frozenset({BOB}))
-    assert judged(press(CARD, by=BOB), policy=with_admin) == Decided(option=ALLOW)
+    assert judged(press(open_card(), by=BOB), policy=with_admin) == Decided(option=ALLOW)
 
 
 def test_who_was_let_out_decides_nothing_any_more() -> None:
-    assert judged(press(CARD), policy=Policy()) == NotTaken(toast=on_card.TOAST_NOT_YOURS)
+    assert judged(press(open_card()), policy=Policy()) == NotTaken(toast=on_card.TOAST_NOT_YOURS)
     disabled = msgspec.structs.replace(POLICY, dm_policy="disabled")
-    assert judged(press(CARD), policy=disabled) == NotTaken(toast=on_card.TOAST_NOT_YOURS)
+    assert judged(press(open_card()), policy=disabled) == NotTaken(toast=on_card.TOAST_NOT_YOURS)
 
 
 def test_what_only_admins_decide_is_decided_by_nobody_else() -> None:
@@ -153,8 +154,8 @@ def test_what_nobody_could_be_shown_is_not_asked(fields: dict[str, Any]) -> None
 
 
 def test_after_its_time_a_press_is_too_late() -> None:
-    assert judged(press(CARD), now_ms=EXPIRES_MS - 1) == Decided(option=ALLOW)
-    assert judged(press(CARD), now_ms=EXPIRES_MS) == NotTaken(toast=on_card.TOAST_TOO_LATE)
+    assert judged(press(open_card()), now_ms=EXPIRES_MS - 1) == Decided(option=ALLOW)
+    assert judged(press(open_card()), now_ms=EXPIRES_MS) == NotTaken(toast=on_card.TOAST_TOO_LATE)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_after_its_time_a_press_is_too_late() -> None:
 )
 def test_a_signature_is_bound_to_request_person_chat_and_epoch(other: Approval) -> None:
     signature = approval.signature(other, "allow", SECRET)
-    assert judged(press(CARD, signature=signature)) == NotTaken(toast=on_card.TOAST_UNKNOWN)
+    assert judged(press(open_card(), signature=signature)) == NotTaken(toast=on_card.TOAST_UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,7 @@ def test_a_signature_is_bound_to_request_person_chat_and_epoch(other: Approval) 
     ],
 )
 def test_what_was_not_on_the_card_is_forged(forged: dict[str, str]) -> None:
-    value = buttons(CARD)[0]["behaviors"][0]["value"] | forged
+    value = buttons(open_card())[0]["behaviors"][0]["value"] | forged
     pressed = approval.read_press(value, ANN, CHAT)
     assert pressed is not None
     assert judged(pressed) == NotTaken(toast=on_card.TOAST_UNKNOWN)
@@ -190,7 +191,7 @@ def test_what_was_not_on_the_card_is_forged(forged: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("chat", [None, ChatId("oc_2")])
 def test_a_press_from_elsewhere_is_no_press(chat: ChatId | None) -> None:
-    assert judged(press(CARD, chat=chat)) == NotTaken(toast=on_card.TOAST_UNKNOWN)
+    assert judged(press(open_card(), chat=chat)) == NotTaken(toast=on_card.TOAST_UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -207,11 +208,14 @@ def test_other_buttons_are_not_read_as_approvals(value: dict[str, Any]) -> None:
 
 
 def test_the_card_asks_and_then_says_who_decided() -> None:
-    shown = msgspec.json.decode(CARD)["body"]["elements"]
+    shown = msgspec.json.decode(open_card())["body"]["elements"]
     assert shown[0]["content"] == "🔐 **api** asks: Run a command"
     assert shown[0]["i18n_content"]["zh_cn"] == "🔐 **api** 请求授权：Run a command"
     assert shown[1]["content"] == "```\nrm -rf build\n```"
-    assert [one["text"]["content"] for one in buttons(CARD)] == ["Allow once · Allow", "Reject"]
+    assert [one["text"]["content"] for one in buttons(open_card())] == [
+        "Allow once · Allow",
+        "Reject",
+    ]
     decided = approval_card.chosen_card(asked(), ALLOW, ANN)
     assert buttons(decided) == []
     assert "✅ Allow once · Allow <at id=ou_ann></at>" in decided

@@ -384,3 +384,11 @@ def test_a_step_is_one_line_also_where_there_is_no_card() -> None:
     rejected = ToolStep(call_id="1", name="Run", status="error", duration_ms=1_500, rejected=True)
     assert tool_line(rejected).en == "❌ 🔧 **Run** _(1.5s)_ _(rejected)_"
     assert tool_line(rejected).zh == "❌ 🔧 **Run** _(1.5s)_ _(已拒绝)_"
+
+
+def test_a_turn_that_is_stopped_ends_at_that_moment() -> None:
+    turn = Turn(1.0)
+    turn.stop(6.5)
+    assert (turn.state, turn.ended_at) == (TurnState.ABORTED, 6.5)
+    turn.stop(9.0)
+    assert turn.ended_at == 6.5, "the first end stands"

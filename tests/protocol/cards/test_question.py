@@ -135,3 +135,19 @@ def test_questions_too_long_for_a_card_are_refused() -> None:
 )
 def test_a_press_names_the_question_it_answers(value: dict[str, Any], question: str | None) -> None:
     assert question_of(value) == question
+
+
+def test_the_form_offers_each_choice_by_its_number() -> None:
+    card = json.loads(open_card("q-1", read_questions([COLOUR, PARTS])))
+    (form,) = card["body"]["elements"]
+    choices = [one for one in form["elements"] if "options" in one]
+    assert [(one["tag"], one["name"], one["width"]) for one in choices] == [
+        ("select_static", "choice_0", "fill"),
+        ("multi_select_static", "choice_1", "fill"),
+    ]
+    assert choices[0]["options"] == [
+        {"text": {"tag": "plain_text", "content": "Red"}, "value": "0"},
+        {"text": {"tag": "plain_text", "content": "Blue"}, "value": "1"},
+    ]
+    assert choices[0]["placeholder"]["content"] == "Choose one"
+    assert choices[1]["placeholder"]["content"] == "Choose any"

@@ -479,13 +479,16 @@ def test_a_key_that_is_no_string_is_unknown() -> None:
 
 def test_the_sandbox_replaces_credentials_and_nothing_else() -> None:
     raw, env = sandbox_configuration(
-        {"language": "zh", **with_options(accounts={"a": {}, "b": {}})},
-        ENVIRONMENT | {"LARKD_LANGUAGE": ""},
+        {"language": "zh", "cluster": {"x": 1}, **with_options(accounts={"a": {}, "b": {}})},
+        ENVIRONMENT | {"LARKD_LANGUAGE": "", "LARKD_APP_SECRET": "real"},
         base_url="http://127.0.0.1:9",
         app_id="cli_5a00000000000000",
         app_secret="s",
         people=("ou_alice", "ou_bob"),
     )
+    assert set(raw) == {"language", "channels"}
+    assert [(one["id"], one["type"]) for one in raw["channels"]] == [("sandbox", "feishu")]
+    assert "LARKD_APP_SECRET" not in env
     settings = read(raw, env)
     account = the_account(settings)
     assert (account.policy.allow_from, account.policy.admins) == (

@@ -163,3 +163,12 @@ def test_an_interval_is_some_time(given: object, read: float) -> None:
     )
     assert begun is not None
     assert begun.interval_s == read
+
+
+def test_what_the_platform_put_into_its_link_stays_there() -> None:
+    begun = Begun(
+        device_code="d", user_code="u", link=f"{LINK}&empty=", interval_s=5, expires_s=600
+    )
+    query = parse_qs(urlsplit(link_to_show(begun, name=None)).query, keep_blank_values=True)
+    assert (query["empty"], query["user_code"]) == ([""], ["AB-CD"])
+    assert "name" not in query

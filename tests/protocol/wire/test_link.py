@@ -15,6 +15,7 @@ from protocol.wire import codec
 from protocol.wire import messages as wire
 from protocol.wire.auth import Verified
 from protocol.wire.link import (
+    EARLY_ERRORS_MAX,
     REPORTED_TURNS_MAX,
     Admit,
     CloseLink,
@@ -299,3 +300,11 @@ def test_what_holds_too_much_is_an_error_and_a_torn_stream_is_the_end(
     torn = error_of(registered.torn(codec.BadFrame("too long")))
     assert (torn.code, torn.message, torn.fatal) == ("bad_frame", "too long", True)
     assert registered.state is LinkState.OVER
+
+
+def test_who_never_registers_may_be_wrong_a_few_times() -> None:
+    link = machine()
+    for _ in range(EARLY_ERRORS_MAX):
+        assert isinstance(link.receive(body(t="ack", event_id="e", attempt=1)), Send)
+    assert isinstance(link.receive(body(t="ack", event_id="e", attempt=1)), CloseLink)
+    assert link.state is LinkState.OVER
