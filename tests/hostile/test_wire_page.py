@@ -91,9 +91,9 @@ async def test_frames_are_taken_up_to_their_limit_however_they_come(state_dir: P
             for byte in framed(msgspec.msgpack.encode({"t": "ping", "n": 2**64 - 1})):
                 await proxy.send_bytes(bytes((byte,)))
             assert (await proxy.expect("pong"))["n"] == 2**64 - 1
-            pings = [framed(msgspec.msgpack.encode({"t": "ping", "n": n})) for n in range(500)]
+            pings = [framed(msgspec.msgpack.encode({"t": "ping", "n": n})) for n in range(100)]
             await proxy.send_bytes(b"".join(pings))
-            assert [(await proxy.expect("pong"))["n"] for _ in range(500)] == [*range(500)]
+            assert [(await proxy.expect("pong"))["n"] for _ in range(100)] == [*range(100)]
             await proxy.send_bytes(padded(EARLY_MAX + 1, t="ping", n=1))
             await fatal(proxy, "bad_frame")
         async with session(state_dir, "s") as proxy:
@@ -206,7 +206,7 @@ async def test_before_registration_each_type_is_refused_and_the_17th_error_close
             for _ in range(16 - len(early)):
                 await proxy.send(t="ping", n=None)
                 await not_fatal(proxy, "invalid_message")
-            for _ in range(40):
+            for _ in range(20):
                 await proxy.barrier()
             await proxy.send(t="dance")
             await proxy.expect("error")
@@ -224,18 +224,15 @@ async def test_of_64_that_wait_the_oldest_gives_way_and_who_registers_is_none_of
         waiting = [await stack.enter_async_context(connect(state_dir)) for _ in range(64)]
         nonces = {(await one.expect("hello"))["nonce"] for one in waiting}
         assert len(nonces) == 64
-        for one in waiting:
-            await one.barrier()
         newer = await stack.enter_async_context(connect(state_dir))
         hello = await newer.expect("hello")
         assert await waiting[0].wait_closed() == []
-        for one in waiting[1:]:
-            await one.barrier()
+        await waiting[1].barrier()
         await newer.send(**registration(hello, state_dir, "s", "session", None, {}))
         await newer.expect("registered")
         newest = await stack.enter_async_context(connect(state_dir))
         await newest.expect("hello")
-        for one in (*waiting[1:], newer, newest):
+        for one in (waiting[1], waiting[-1], newer, newest):
             await one.barrier()
 
 
