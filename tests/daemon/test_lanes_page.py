@@ -267,3 +267,23 @@ async def test_a_prompt_stays_where_it_was_dispatched_and_a_recalled_one_is_neve
             "- boss (claude @ /w/boss) [current]",
             "- api (claude @ /w/api)",
         ]
+
+
+# ── somebody still waits ────────────────────────────────────────────────────
+
+
+async def test_a_turn_that_shows_nothing_new_says_so_once_until_something_comes(
+    state_dir: Path,
+) -> None:
+    tuning = {"stallNoticeMs": 1_000}
+    async with open_team(state_dir, language="zh", tuning=tuning) as (platform, team, boss):
+        await team.says("work")
+        turn = await take(boss)
+        await boss.send(t="delta", turn_id=turn["turn_id"], text="going")
+        # What is set below a minute is said as one.
+        assert await team.next_text() == "boss 已 1 分钟没有新内容，可发送 stop 停止。"
+        await platform.wait_cards(1, "going", " · 1 分钟没有新内容", " · nothing new for 1 min")
+        await end(boss, turn, text=" and done")
+        (card,) = await platform.wait_cards(1, "going and done", "已完成 · ")
+        assert "没有新内容" not in json.dumps(card["card"], ensure_ascii=False)
+        assert len(await team.texts()) == 1
