@@ -83,6 +83,7 @@ async def test_a_link_that_gave_up_registering_leaves_no_session(
 ) -> None:
     async with open_world() as world:
         await world.register(A, 1, "dispatcher")
+        await wait_all_tasks_blocked()  # what is remembered of it is stored as well
         world.disk.commit_s = 3.0
         async with trio.open_nursery() as nursery:
             # A dispatcher's registration is stored, which keeps the loop for 3 s.
