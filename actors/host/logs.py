@@ -2,7 +2,7 @@
 
 Text on a terminal, JSON lines otherwise; the file always has JSON lines. Two things
 hold whatever happens: a log call never waits (each sink writes in a thread of its own,
-behind a bounded queue), and never raises (a closed terminal or a full disk loses
+through a bounded queue), and never raises (a closed terminal or a full disk loses
 lines, which are counted).
 """
 

@@ -116,7 +116,7 @@ class StaticPresenter:
         self._changed.set()
 
     def resume(self, rest: Rest, name: str) -> None:
-        """Go on behind what an earlier run has sent, as it was noted.
+        """Go on after what an earlier run has sent, as it was noted.
 
         The *name* distinguishes its messages from others of the turn.
         """
