@@ -51,15 +51,20 @@ QUICK_CONFIG = ClientConfig(reconnect_interval_s=0, reconnect_nonce_s=0, ping_in
 SETTINGS = ConnectionSettings(
     account=ACCOUNT,
     socket=SocketLimits(
-        connect_within_s=1.0, send_within_s=1.0, close_within_s=0.2, pong_grace_s=0.2
+        connect_within_s=30.0, send_within_s=30.0, close_within_s=0.2, pong_grace_s=0.2
     ),
-    discover_within_s=0.3,
-    append_within_s=0.4,
-    press_within_s=0.4,
+    discover_within_s=30.0,
+    append_within_s=30.0,
+    press_within_s=30.0,
     slow_retry_s=0.6,  # above the half second of any other second try
     report_every_s=0.02,
 )
 MAILBOX = 64
+HASTY = msgspec.structs.replace(
+    SETTINGS, discover_within_s=0.3, append_within_s=0.4, press_within_s=0.4
+)
+"""For what happens when a limit is over; elsewhere none ends because a machine is slow."""
+hasty = pytest.mark.parametrize("settings", [HASTY], ids=["hasty"])
 WITHIN_S = 60.0
 NOW_MS = 1_700_000_000_000
 
@@ -185,8 +190,14 @@ async def platform() -> AsyncIterator[ScriptedPlatform]:
 
 
 @pytest.fixture
-async def setup(platform: ScriptedPlatform) -> AsyncIterator[Setup]:
+def settings() -> ConnectionSettings:
+    return SETTINGS
+
+
+@pytest.fixture
+async def setup(platform: ScriptedPlatform, settings: ConnectionSettings) -> AsyncIterator[Setup]:
     setup = Setup(platform)
+    setup.settings = settings
     async with trio.open_nursery() as nursery:
         nursery.start_soon(setup.journal.run)
         nursery.start_soon(setup.run_gateway)
@@ -321,6 +332,7 @@ async def test_a_failed_commit_is_not_acked_and_the_next_push_is_new(setup: Setu
     assert (await setup.arrived()).event_id == "evt-1"
 
 
+@hasty
 @pytest.mark.parametrize("trouble", ["hold", "drop", "commit_unanswered"])
 async def test_an_unconfirmed_commit_is_not_acked_and_not_forgotten(
     setup: Setup, trouble: str
@@ -352,13 +364,14 @@ async def test_a_journal_that_takes_nothing_is_not_waited_for(
     platform: ScriptedPlatform,
 ) -> None:
     setup = Setup(platform)
+    setup.settings = HASTY
     setup.journal.tx, setup.journal.rx = trio.open_memory_channel[journal.JournalMessage](0)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(setup.run_gateway)
         nursery.start_soon(setup.run)
         link = await platform.next_link()
         await link.push_event(message_event(1), message_id="first")
-        await trio.sleep(SETTINGS.append_within_s)
+        await trio.sleep(HASTY.append_within_s)
         nursery.start_soon(setup.journal.run)
         await link.push_event(message_event(2), message_id="other")
         assert (await next_ack(link))[0] == "other"
@@ -416,13 +429,14 @@ async def test_a_press_is_journaled_first(setup: Setup) -> None:
     await setup.pressed()
 
 
+@hasty
 async def test_a_press_waits_for_nobody_too_long(setup: Setup) -> None:
     link = await setup.platform.next_link()
     watch = Stopwatch()
     await link.push_event(press_event())
     message = await setup.pressed()
     assert (await next_ack(link))[1] == {"code": 200}
-    assert watch.within(SETTINGS.press_within_s + 0.3)
+    assert watch.within(HASTY.press_within_s + 0.3)
     message.reply.send(intake.Toast(kind="info", en="late", zh="迟"))
 
 
@@ -443,6 +457,7 @@ async def test_a_press_that_waits_holds_up_nothing(setup: Setup) -> None:
     assert (await next_ack(link))[0] == "press"
 
 
+@hasty
 async def test_a_press_is_not_lost_when_intakes_mailbox_is_full(setup: Setup) -> None:
     link = await setup.platform.next_link()
     for number in range(MAILBOX):
@@ -463,6 +478,7 @@ async def test_presses_that_are_answered_make_way_for_more(setup: Setup) -> None
         assert (await next_ack(link))[0] == f"press-{number}"
 
 
+@hasty
 async def test_a_presss_time_counts_from_its_receipt(setup: Setup) -> None:
     """The platform counts from its push, so a slow commit leaves less for the toast."""
     setup.journal.answer = setup.journal.hold
@@ -470,11 +486,11 @@ async def test_a_presss_time_counts_from_its_receipt(setup: Setup) -> None:
     watch = Stopwatch()
     await link.push_event(press_event())
     await setup.journal.wait_appends(1)
-    await trio.sleep(0.75 * SETTINGS.press_within_s)
+    await trio.sleep(0.75 * HASTY.press_within_s)
     setup.journal.commit(setup.journal.appends[0])
     message = await setup.pressed()
     assert (await next_ack(link))[1] == {"code": 200}
-    assert watch.within(1.5 * SETTINGS.press_within_s)
+    assert watch.within(1.5 * HASTY.press_within_s)
     message.reply.send(None)
 
 
@@ -750,7 +766,7 @@ async def test_after_a_claim_by_silence_more_links_are_kept_for_a_while(
     platform: ScriptedPlatform,
 ) -> None:
     setup = Setup(platform)
-    setup.settings = msgspec.structs.replace(SETTINGS, more_links=3, more_links_for_s=0.8)
+    setup.settings = msgspec.structs.replace(SETTINGS, more_links=3, more_links_for_s=2.0)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(setup.journal.run)
         nursery.start_soon(setup.run_gateway)
@@ -759,8 +775,9 @@ async def test_after_a_claim_by_silence_more_links_are_kept_for_a_while(
         for number, link in enumerate(links):
             await link.push_event(message_event(number), message_id=f"push-{number}")
             assert (await next_ack(link))[0] == f"push-{number}"
-        await trio.sleep(1.2)
-        assert sum(link.over.is_set() for link in links) == 3
+        with trio.fail_after(WITHIN_S):
+            while sum(link.over.is_set() for link in links) < 3:
+                await trio.sleep(0.02)
         (last,) = (link for link in links if not link.over.is_set())
         await last.push_event(message_event(9), message_id="push-9")
         assert (await next_ack(last))[0] == "push-9"
