@@ -65,7 +65,7 @@ def proxy_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 async def _wait_for(port_file: Path) -> None:
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while not port_file.exists() or not port_file.read_text().strip():  # in a loop of its own
             await trio.sleep(0.05)
 
@@ -158,7 +158,7 @@ async def open_link(url: str) -> SocketEnd:
                 nursery.start_soon(read)
                 nursery.start_soon(look)
 
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         return await run_socket(url, ClientConfig(), serve, limits=LIMITS)
 
 
