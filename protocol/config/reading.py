@@ -183,7 +183,7 @@ def sandbox_configuration(
     }
     channel = {"id": "sandbox", "type": "feishu", "options": options}
     ours = {"LARKD_APP_ID", "LARKD_APP_SECRET", "LARKD_DOMAIN"}
-    rest = {key: value for key, value in raw.items() if key not in {"channels", "cluster"}}
+    rest = {key: value for key, value in raw.items() if key != "cluster"}
     return {**rest, "channels": [channel]}, {n: v for n, v in env.items() if n not in ours}
 
 
