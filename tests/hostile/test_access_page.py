@@ -9,6 +9,7 @@ from typing import Any
 
 import trio
 
+from protocol.strings import about_agents
 from tests.kit.daemon import Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import Map, RawProxy, session
 
@@ -101,3 +102,34 @@ async def test_another_bot_passes_by_name_alone(state_dir: Path) -> None:
         row = await boss.until("deliver", within_s=30)
         assert row["content"] == f"beep of {FRIEND}"
         assert sum((await refusals(boss, {"sender is a bot": 1})).values()) == 1
+
+
+async def test_who_is_let_in_and_no_admin_starts_and_closes_no_agent(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    started = tmp_path / "started"
+    commands = ("/new robot", f"/new robot x {tmp_path}", "/close boss")
+    agents = {"robot": {"command": ["touch", str(started)], "cwd": str(tmp_path)}}
+    async with open_platform() as platform:
+        alice, team = await platform.chat(), await platform.chat("group", "Team")
+        let_in = {"allowFrom": alice["members"], "admins": ["ou_admin"], "groupPolicy": "open"}
+        async with (
+            open_daemon(platform, state_dir, agents=agents, **let_in),
+            session(state_dir, "boss", "dispatcher") as boss,
+        ):
+            for chat in (alice, team):
+                for command in commands:
+                    await platform.send(
+                        chat, command, sender=alice["members"][0], mention_bot=chat is team
+                    )
+                with trio.fail_after(30):
+                    while await refused_in(platform, chat) < len(commands):
+                        await trio.sleep(0.02)
+            await boss.barrier()
+            assert not started.exists()
+
+
+async def refused_in(platform: Platform, chat: Map) -> int:
+    """Count the answers that say whose the command is."""
+    messages = await platform.messages(chat)
+    return sum(about_agents.AGENT_NOT_ALLOWED.en in one["content"] for one in messages)
