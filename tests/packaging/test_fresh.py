@@ -63,7 +63,7 @@ def test_it_installs_answers_and_sets_up(version: str, wheel: Path, tmp_path: Pa
 
     def run(*arguments: str) -> str:
         done = subprocess.run(
-            [larkd, *arguments], env=home, capture_output=True, text=True, check=False, timeout=60
+            [larkd, *arguments], env=home, capture_output=True, text=True, check=False, timeout=300
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
