@@ -13,6 +13,7 @@ import pytest
 
 from actors.cli.arguments import parse_daemon_arguments
 from actors.cli.parser import build_parser
+from protocol.config import keys
 from protocol.config.reading import read_settings
 
 ROOT = Path(__file__).parents[1]
@@ -117,6 +118,15 @@ def test_every_command_is_one(command: str, capsys: pytest.CaptureFixture[str]) 
         # A command without its action or arguments is named, not written out.
         error = capsys.readouterr().err
         assert "the following arguments are required" in error, error
+
+
+@pytest.mark.parametrize("table", ["TOP", "OPTIONS", "TUNING", "AGENT", "LISTEN", "CLUSTER", "ENV"])
+def test_every_key_is_documented(table: str) -> None:
+    text = "".join(
+        (ROOT / "docs" / name).read_text() for name in ("configuration.md", "machines.md")
+    )
+    known = set(getattr(keys, table)) - set(keys.IGNORED)
+    assert {key for key in known if not re.search(rf"\b{key}\b", text)} == set()
 
 
 def test_the_documented_configuration_is_one() -> None:
