@@ -239,7 +239,7 @@ class _Agents:
         self, session_id: SessionId, running: _RunningAgent, command: AgentCommand
     ) -> list[str]:
         return [
-            *(sys.executable, "-m", "actors.cli", "acp", "--exit-with-parent"),
+            *(sys.executable, "-m", "actors.cli", "acp", f"--exit-with-parent={os.getpid()}"),
             # Each in one word: what people wrote is never read as an option.
             f"--state-dir={os.fspath(self._settings.state_dir)}",
             f"--session-id={session_id}",

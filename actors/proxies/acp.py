@@ -33,7 +33,9 @@ PROGRESS_EVERY_S: Final = 1.0
 class AcpSettings(msgspec.Struct, frozen=True, kw_only=True):
     proxy: ProxySettings
     agent: AgentSettings
-    ends_with_parent: bool = False
+    parent: int | None = None
+    """The process to end with. It says itself who that is: when this one gets to ask for its
+    parent, that may have been killed already."""
     reports_start: bool = False
     """Whether who started it waits for its report: the agent is started before the session
     registers, so that no prompt is taken that is not served. Without it, a start that fails is
@@ -114,7 +116,6 @@ def _report(report: starting.Report) -> None:
 async def run(settings: AcpSettings) -> int:
     """Serve until a signal, the parent's end, or the session's; return the exit status."""
     failure: ProxyError | None = None
-    parent = os.getppid()
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
 
@@ -124,12 +125,12 @@ async def run(settings: AcpSettings) -> int:
                     return
 
             async def leave_with_parent() -> None:
-                while os.getppid() == parent:  # noqa: ASYNC110  # nothing notifies of it
+                while os.getppid() == settings.parent:  # noqa: ASYNC110  # nothing notifies of it
                     await trio.sleep(PARENT_EVERY_S)
                 nursery.cancel_scope.cancel(reason="the parent is dead")
 
             nursery.start_soon(leave_on_signal)
-            if settings.ends_with_parent:
+            if settings.parent is not None:
                 nursery.start_soon(leave_with_parent)
             try:
                 await serve(settings)

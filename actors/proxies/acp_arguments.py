@@ -71,7 +71,7 @@ def add_acp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         metavar="SECONDS",
         help="end an agent that says nothing for so long while it works (default: 900)",
     )
-    acp.add_argument("--exit-with-parent", action="store_true", help=argparse.SUPPRESS)
+    acp.add_argument("--exit-with-parent", type=int, metavar="PID", help=argparse.SUPPRESS)
     acp.add_argument("--report-start", action="store_true", help=argparse.SUPPRESS)
     acp.add_argument(
         "agent", nargs=argparse.REMAINDER, metavar="-- COMMAND…", help="the agent, after --"
@@ -132,7 +132,7 @@ def acp_settings(parsed: argparse.Namespace, environment: Mapping[str, str]) -> 
             writes_files=parsed.fs == "write",
             idle_within_s=parsed.idle_timeout,
         ),
-        ends_with_parent=parsed.exit_with_parent,
+        parent=parsed.exit_with_parent,
         reports_start=parsed.report_start,
     )
 

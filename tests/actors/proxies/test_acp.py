@@ -18,6 +18,7 @@ from tests.daemon.test_choosing import choices
 from tests.daemon.test_commands import Chat
 from tests.kit import preloaded
 from tests.kit.daemon import Platform, environment, open_daemon, open_platform
+from tests.kit.stdio_process import larkd
 
 Map = dict[str, Any]
 AGENT = Path(__file__).parents[2] / "fakes" / "acp_agent.py"
@@ -344,3 +345,14 @@ async def test_a_conversation_goes_on_after_a_crash_of_the_proxy(
         card = await home.card("Hello there.", "Done · ")
         assert "not to be shown" not in json.dumps(card)
     assert log.read_text().split() == ["session/new", "session/load"]
+
+
+async def test_it_ends_where_its_parent_was_killed_before_it_could_look(state_dir: Path) -> None:
+    gone = await trio.lowlevel.open_process([sys.executable, "-c", ""])
+    await gone.wait()
+    command = larkd(
+        "acp", f"--exit-with-parent={gone.pid}", f"--state-dir={state_dir}", "--", "cat"
+    )
+    with trio.fail_after(60):
+        ended = await trio.run_process(command, capture_stderr=True)
+    assert b"Traceback" not in ended.stderr
