@@ -231,7 +231,8 @@ async def test_after_an_hour_the_agent_is_answered_and_the_card_says_so(
         await world.peers.own_tx.send(approvals.AccessIs(account=ACCOUNT, policy=policy))
         began_at = trio.current_time()
         await world.peers.own_tx.send(ask)
-        verdict = await link_rx.receive()
+        with trio.fail_after(2 * 3_600):
+            verdict = await link_rx.receive()
         assert 3_600 <= trio.current_time() - began_at < 3_660
         assert verdict == wire.PermissionVerdict(request_id="q", outcome="cancelled")
         await trio.testing.wait_all_tasks_blocked()
