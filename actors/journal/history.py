@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from actors.journal.db import Db, the_one
-from actors.journal.joined import PROMPTS
+from actors.journal.joined import PROMPT, PROMPTS
 from actors.messages import journal
 from protocol.ids import AccountId, ChatId, EventId, MessageId, RowId, SessionId
 from protocol.routing.delivery import RowState
 from protocol.routing.history import MessageHistory
 
 _ROW: Final = (
-    "SELECT row_id, message_key, state, note, received_at, offered_at, seen_at,"
-    " changed_at, attempt, session_id, routed_to, coalesce(joined_to, row_id) FROM inbound"
+    "SELECT row_id, message_key, state, note, received_at, offered_at, seen_at,"  # noqa: S608 -- our own constants
+    f" changed_at, attempt, session_id, routed_to, {PROMPT} FROM inbound"
 )
 _COUNTED_MAX: Final = 1_000
 """Of what is before a row no more are counted: a session that is away may have many."""
@@ -89,7 +89,7 @@ def _history(db: Db, where: str, *values: str | int) -> MessageHistory | None:
         ahead = _count(
             db,
             f"{PROMPTS} WHERE state = 'ready' AND routed_to = ?1 AND row_id < ?2"
-            " AND coalesce(joined_to, row_id) <> ?3",
+            f" AND {PROMPT} <> ?3",
             routed_to,
             found[0],
             found[11],

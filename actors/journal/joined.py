@@ -17,8 +17,14 @@ TOGETHER: Final = (
 )
 """The row *row*, and those joined to it that are in its state."""
 
-PROMPTS: Final = "SELECT DISTINCT coalesce(joined_to, row_id) FROM inbound"
-"""One number for each prompt, however many rows it is of."""
+PROMPT: Final = "coalesce(-joined_to, row_id)"
+"""One number for each prompt, however many rows it is of.
+
+A row that left those joined to it, as its session takes one message at a time, has another
+one than they have.
+"""
+
+PROMPTS: Final = f"SELECT DISTINCT {PROMPT} FROM inbound"  # noqa: S608 -- our own constant
 
 
 def together(row: str) -> str:

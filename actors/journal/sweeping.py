@@ -9,6 +9,7 @@ from __future__ import annotations
 import structlog
 
 from actors.journal.db import Db
+from actors.journal.joined import PROMPT
 from actors.messages import journal
 
 log = structlog.get_logger()
@@ -17,8 +18,7 @@ log = structlog.get_logger()
 def release_unknown(db: Db, message: journal.ReleaseUnknown) -> journal.Released:
     """What is offered at one moment is little: it is read whole."""
     offered = db.execute(
-        "SELECT row_id, connection_id, coalesce(joined_to, row_id) FROM inbound"
-        " WHERE state = 'offered'"
+        f"SELECT row_id, connection_id, {PROMPT} FROM inbound WHERE state = 'offered'"  # noqa: S608 -- our own constant
     ).all()
     # Who holds the row that leads holds what is joined to it.
     held = {prompt for row_id, _, prompt in offered if row_id in message.held}

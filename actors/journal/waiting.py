@@ -13,7 +13,7 @@ import structlog
 
 from actors.journal.commands import COUNT_CLAIMED
 from actors.journal.db import Db, Later, change, the_one
-from actors.journal.joined import PROMPTS, together
+from actors.journal.joined import PROMPT, PROMPTS, together
 from actors.journal.prompts import decode_prompt
 from actors.messages import journal
 from protocol.ids import RowId, SessionId
@@ -47,7 +47,7 @@ def waiting(db: Db, message: journal.Waiting) -> tuple[journal.WaitingRow, ...]:
     first, second = (*queues_of(message.session_id, takes_unbound=message.takes_unbound), None)[:2]
     prompts: dict[int, list[journal.WaitingRow]] = {}
     for row_id, received_at, leader, blob in db.execute(
-        "SELECT row_id, received_at, coalesce(joined_to, row_id), prepared"
+        f"SELECT row_id, received_at, {PROMPT}, prepared"  # noqa: S608 -- our own constants
         " FROM inbound JOIN content USING (row_id)"
         " WHERE state = 'ready' AND routed_to IN (?1, ?2) ORDER BY row_id LIMIT ?3",
         first,

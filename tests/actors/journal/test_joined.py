@@ -69,6 +69,20 @@ def test_the_sweep_leaves_alone_what_is_joined_to_a_row_that_is_held(client: Jou
     assert states(client) == ["ready"] * 2
 
 
+def test_a_row_that_was_given_alone_is_another_prompt_than_those_it_was_joined_to(
+    client: JournalClient,
+) -> None:
+    first, *_ = join(client, "e1", "e2", "e3")
+    client.offer("s", 1, joins=False)
+    client.offer("s", 2)
+    client.ask(
+        journal.ReleaseUnknown(held=frozenset({first}), connections=frozenset(), reply=NOBODY)
+    )
+    assert states(client) == ["offered", "ready", "ready"]
+    assert client.release(1)
+    assert client.waiting("s", unbound=True, limit=3) == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("recalled", "left"), [("om_e1", "om_2,om_3"), ("om_e2", "om_1,om_3"), ("om_e3", "om_1,om_2")]
 )

@@ -65,7 +65,7 @@ class ModelRow(msgspec.Struct):
     @property
     def prompt(self) -> int:
         """The same for all rows of one prompt."""
-        return self.joined_to or self.row_id
+        return self.row_id if self.joined_to is None else -self.joined_to
 
     @property
     def place(self) -> PlaceKey:
