@@ -19,11 +19,9 @@ LOOKED_AT: Final = 8
 CHARACTERS_KNOWN_MAX: Final = 20_000
 AT_TAG: Final = re.compile(r"<(?=\s*+/?\s*+at\b)", re.IGNORECASE)
 """Where a tag begins that may mention somebody, in any case."""
-_ENTITIES: Final = str.maketrans(
-    {mark: f"&#{ord(mark)};" for mark in "\\`*_[]()<>#!|&"} | {"~": "&sim;"}
-)
-"""Of characters that Markdown, or the platform's tags in it, may take for marks. The platform
-names its entities; it has none by number for the tilde."""
+_MARK: Final = re.compile(r"[\\`*_\[\]<>#!~]|&(?=#?\w+;)")
+"""What Markdown, the platform's tags in it or its entities may be made of within one line. A
+command such as ``a (b) && c | d`` has none of it, and stays as it is."""
 _BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
     chr(code) for code in (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
 )
@@ -43,7 +41,12 @@ def quoted(text: str, characters_max: int = QUOTED_CHARACTERS_MAX) -> str:
 
 def in_card(text: str, characters_max: int = QUOTED_CHARACTERS_MAX) -> str:
     """Return *text* as one line in the Markdown of a card: nothing in it is a mark."""
-    return _cut(_one_line(text, characters_max), characters_max).translate(_ENTITIES)
+    return _MARK.sub(_entity, _cut(_one_line(text, characters_max), characters_max))
+
+
+def _entity(mark: re.Match[str]) -> str:
+    # The platform names its entities; it has none by number for the tilde.
+    return "&sim;" if mark[0] == "~" else f"&#{ord(mark[0])};"
 
 
 def _one_line(text: str, characters_max: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import string
@@ -47,7 +48,8 @@ HOSTILE = st.text(
         "\u202egnp.exe",
     ]
 )
-MARKS = "*`[]()<>#\\~!|&"
+MARKS = "*`[]<>#\\~!"
+ENTITY = re.compile(r"&(#\d+|sim|emsp);")
 AT = re.compile(r"<\s*/?\s*at\b", re.IGNORECASE)
 
 
@@ -70,7 +72,7 @@ def test_every_string_quotes_what_it_is_given(value: str) -> None:
 def test_in_a_card_nothing_of_it_is_markdown(value: str) -> None:
     shown = in_card(value)
     check(f".{shown}", "one line")
-    assert not set(re.sub(r"&(#\d+|sim);", "", shown)) & set("*`[]()<>#\\_~!|&")
+    assert not set(ENTITY.sub("", shown)) & {*MARKS, "_"}
     assert len(in_card(value, 20)) <= 20 * len("&#128;")
 
 
@@ -96,10 +98,16 @@ def test_on_a_card_it_is_text_of_one_line_wherever_it_stands(value: str) -> None
     assert [len(one.splitlines()) for one in plain] == [len(one.splitlines()) for one in hostile]
     for was, now in zip(plain, hostile, strict=True):
         assert not AT.search(now)
-        entities = re.sub(r"&(#\d+|sim|emsp);", "", now)
-        assert {mark: entities.count(mark) for mark in MARKS} == {
+        left = ENTITY.sub("", now)
+        assert {mark: left.count(mark) for mark in MARKS} == {
             mark: was.count(mark) for mark in MARKS
         }
+
+
+def test_a_command_stays_readable_in_a_card_and_an_entity_of_others_is_none() -> None:
+    assert in_card("cd /tmp && grep -c (a|b) x.py | wc") == "cd /tmp && grep -c (a|b) x.py | wc"
+    for entity in ("&#60;", "&lt;", "&sim;", "&#x3c;"):
+        assert html.unescape(in_card(entity)) == entity
 
 
 def test_ordinary_text_stays_as_it_is() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -133,7 +134,7 @@ async def test_a_crash_is_reported_without_secrets_and_the_agent_is_started_agai
     async with setup(state_dir, tmp_path, options=options) as home:
         await home.say("crash")
         card = await home.card("half", "❌ Error", "the agent ended with status 3")
-        assert "redacted] is wrong" in json.dumps(card)
+        assert "[redacted] is wrong" in html.unescape(json.dumps(card))
         assert "sk-abcdef" not in json.dumps(card)
         await home.say("blocks")
         await home.card("blocks ['text'] run 1", "Done · ")
