@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ class Ending(Struct, frozen=True, kw_only=True):
     repaired: Map
     """The same after one more start: a mark in doubt may wait for it."""
     database: Path
+    stay: Sequence[str]
+    """What else may be in its directory, as :mod:`fnmatch` reads it."""
     status: Map
     attached: list[str]
     expected: list[str]
@@ -233,11 +236,13 @@ def _sessions(ending: Ending) -> Iterator[str]:
 
 
 def _files(ending: Ending) -> Iterator[str]:
-    """Of what was written to disk there is the journal, the tokens, and what messages carried."""
+    """Nothing else was left on disk."""
     root = ending.database.parent
     messages = {sent["message_id"] for sent in ending.sent}
     for path in sorted(one for one in root.rglob("*") if one.is_file()):
-        folder, *more = path.relative_to(root).parts
+        name = path.relative_to(root)
+        folder, *more = name.parts
         is_carried = folder == "attachments" and more[0] in messages and more[1][0].isdigit()
-        if path != ending.database and folder != "tokens" and not is_carried:
-            yield f"the file {path.relative_to(root)} is left over"
+        stays = path == ending.database or any(fnmatch(str(name), one) for one in ending.stay)
+        if not stays and not is_carried:
+            yield f"the file {name} is left over"

@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -108,6 +108,7 @@ class Run:
     """The world of one run; what the daemon's processes and the sessions need of it."""
 
     may_go_on = MAY_GO_ON
+    files_stay: Sequence[str] = ("tokens/*",)
 
     def __init__(self, plan: plans.Plan, steps: Steps, state_dir: Path) -> None:
         self.seed = plan.seed
@@ -395,6 +396,7 @@ class Run:
             state=self._at_rest,
             repaired=await self._get("state"),
             database=self._state.database,
+            stay=self.files_stay,
             status=status,
             attached=attached,
             expected=[text for began, text in self.expected.values() if began > self.disturbed_at],

@@ -10,6 +10,7 @@ statements in PostgreSQL. ``tests/cluster`` has these.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,6 +78,8 @@ class ClusterRun(Run):
     }
     """After a claim by silence there are more connections for 10 minutes; and a claim may be
     so late, as the database was away, that marks in doubt are still looked for."""
+    files_stay: Sequence[str] = ("tokens/*", "*/tokens/*", "*/daemon.json", "larkd.db-*")
+    """The holder still runs, and its journal is open."""
 
     def __init__(self, plan: plans.Plan, steps: Steps, state_dir: Path) -> None:
         super().__init__(plan, steps, state_dir)
