@@ -122,9 +122,9 @@ def chosen_card(approval: Approval, option: PermissionOption, by: OpenId) -> str
     """Return the card that shows who decided what."""
     form = on_card.APPROVAL_ALLOWED if allows(option) else on_card.APPROVAL_REJECTED
     words = _WORDS[option.kind]
-    label = in_card(option.label, LABEL_CHARACTERS_MAX)
-    verdict = form.format(label=words if _restates(option) else words.plus(f" · {label}"))
-    return _card(approval, [_note(verdict.plus(f" <at id={by}></at>"))], verdict)
+    beside = "" if _restates(option) else f" · {in_card(option.label, LABEL_CHARACTERS_MAX)}"
+    verdict = form.format(label=words.plus(beside)).plus(f" <at id={by}></at>")
+    return _card(approval, [_note(verdict)], form.format(label=_label(option)))
 
 
 def closed_card(approval: Approval, why: Text) -> str:

@@ -325,3 +325,10 @@ def test_a_title_of_an_agent_is_no_markdown() -> None:
     assert "<at" not in shown
     assert "\n" not in shown
     assert "](" not in shown
+
+
+def test_the_summary_is_plain_text_and_needs_no_entities() -> None:
+    option = PermissionOption(id="allow", label="run_tests *", kind="allow_once")
+    decided = msgspec.json.decode(approval_card.chosen_card(asked(), option, ANN))
+    assert decided["config"]["summary"]["content"] == "✅ Allow once · run_tests *"
+    assert "run&#95;tests &#42;" in decided["body"]["elements"][-1]["content"]
