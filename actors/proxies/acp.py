@@ -124,14 +124,13 @@ async def run(settings: AcpSettings) -> int:
                     nursery.cancel_scope.cancel(reason="signal")
                     return
 
-            async def leave_with_parent() -> None:
-                while os.getppid() == settings.parent:  # noqa: ASYNC110  # nothing notifies of it
-                    await trio.sleep(PARENT_EVERY_S)
+            async def leave_with_parent(pid: int) -> None:
+                await _ended(pid)
                 nursery.cancel_scope.cancel(reason="the parent is dead")
 
             nursery.start_soon(leave_on_signal)
             if settings.parent is not None:
-                nursery.start_soon(leave_with_parent)
+                nursery.start_soon(leave_with_parent, settings.parent)
             try:
                 await serve(settings)
             except* ProxyError as group:
@@ -141,6 +140,24 @@ async def run(settings: AcpSettings) -> int:
         return 0
     sys.stderr.write(f"larkd acp: {failure}\n")
     return 1
+
+
+async def _ended(parent: int) -> None:
+    """Wait for the end of the process that started this one.
+
+    At once where the system notifies of it: the next daemon may be there a moment later, and
+    would give its rows to a session that is about to leave.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):  # it has ended already
+            descriptor = os.pidfd_open(parent)
+            try:
+                if os.getppid() == parent:
+                    await trio.lowlevel.wait_readable(descriptor)
+            finally:
+                os.close(descriptor)
+    while os.getppid() == parent:  # noqa: ASYNC110  # nothing notifies of it
+        await trio.sleep(PARENT_EVERY_S)
 
 
 def _first(group: BaseExceptionGroup[ProxyError]) -> ProxyError:

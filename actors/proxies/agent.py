@@ -174,6 +174,8 @@ class Agent:
             AgentUnheard: it ended without a word, as one does that was dead already.
             AgentFailed: it failed, ended, or said nothing for too long.
         """
+        if self.over.is_set():  # it ended while the prompt was made ready
+            raise AgentUnheard(await self._process.how_it_ended())
         prompt = self._prompt = _Prompt()
         self._listener = listener
         self._nursery.start_soon(self._ask_prompt, blocks, prompt)
