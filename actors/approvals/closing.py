@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.approvals.peers import Peers
-from actors.kit.retry import Pauses, Tries, while_it_helps
+from actors.kit.retry import Pauses, Tries, until_done, while_it_helps
 from actors.messages import gateway, journal
 from protocol.ids import AccountId, MessageId, idempotency_key
 from protocol.platform.outcomes import (
@@ -37,11 +37,7 @@ SAME_MESSAGE_FOR_MS: Final = 55 * 60 * 1000
 _TRIES: Final = Tries(
     again_after_s=again_after_s, pauses=Pauses(first_s=0.5, max_s=15.0), within_s=300.0
 )
-_CLOSE_TRIES: Final = Tries[bool](
-    again_after_s=lambda closed, pause_s: None if closed else pause_s,
-    pauses=Pauses(first_s=1.0, max_s=60.0),
-    within_s=GIVE_UP_AFTER_S,
-)
+_CLOSE_TRIES: Final = until_done(Pauses(first_s=1.0, max_s=60.0), GIVE_UP_AFTER_S)
 
 log = structlog.get_logger()
 

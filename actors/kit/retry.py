@@ -28,6 +28,15 @@ class Tries(msgspec.Struct, Generic[OutcomeT], frozen=True, kw_only=True):
     """No try begins later than this after the first one; None: until cancelled."""
 
 
+def until_done(pauses: Pauses, within_s: float) -> Tries[bool]:
+    """Try what returns whether it is done until it is, for *within_s* seconds."""
+    return Tries[bool](
+        again_after_s=lambda done, pause_s: None if done else pause_s,
+        pauses=pauses,
+        within_s=within_s,
+    )
+
+
 async def while_it_helps(
     attempt: Callable[[], Awaitable[OutcomeT]], tries: Tries[OutcomeT]
 ) -> OutcomeT:

@@ -6,12 +6,13 @@ from typing import Final
 
 import structlog
 
-from actors.kit.retry import Pauses, Tries, while_it_helps
+from actors.kit.retry import Pauses, until_done, while_it_helps
 from actors.messages import journal
 from actors.turns.peers import Peers
 from protocol.ids import CardId
 
 CLOSE_TRY_WITHIN_S: Final = 4.0
+_PAUSES: Final = Pauses(first_s=0.5, max_s=10.0)
 
 log = structlog.get_logger()
 
@@ -33,12 +34,7 @@ async def close_entry(
             log.error("feishu.card.ledger_failed", card=card_id, reason=answer.reason)
         return isinstance(answer, journal.Done)
 
-    tries = Tries[bool](
-        again_after_s=lambda closed, pause_s: None if closed else pause_s,
-        pauses=Pauses(first_s=0.5, max_s=10.0),
-        within_s=within_s,
-    )
-    closed = await while_it_helps(attempt, tries)
+    closed = await while_it_helps(attempt, until_done(_PAUSES, within_s))
     if not closed:
         log.warning("feishu.card.not_closed", card=card_id, outcome=outcome)
     return closed

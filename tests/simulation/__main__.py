@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import gc
-import os
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 
+from tests.simulation.command import begin_alike
 from tests.simulation.run import simulate
 from tests.simulation.schedules import make_plan
 from tests.simulation.shrink import kind_of, shrink
 from tests.simulation.teeth import TEETH, undone
-
-HASH_SEED = "0"
 
 
 def main() -> int:
@@ -33,11 +30,7 @@ def main() -> int:
     )
     parser.add_argument("--no-shrink", action="store_true", help="print a failing plan as it is")
     options = parser.parse_args()
-    if os.environ.get("PYTHONHASHSEED") != HASH_SEED:  # the order of sets comes from it
-        os.environ["PYTHONHASHSEED"] = HASH_SEED
-        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
-    gc.collect()
-    gc.freeze()  # what is imported need not be looked at before each seed
+    begin_alike("tests.simulation")
     with undone(options.undo) if options.undo else nullcontext():
         return run(options)
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
-from tests.kit.daemon import environment
 from tests.kit.sizes import NIGHTLY
+from tests.simulation.command import simulation
 
 SEEDS = 20_000 if NIGHTLY else 300
 PARTS = 40 if NIGHTLY else 2
@@ -22,26 +19,16 @@ REGRESSIONS = {
 """Seeds over the first 300 that broke something once; they hold for the plans of today."""
 
 
-def simulation(*arguments: str) -> tuple[int, str]:
-    """Run the command line in a process of its own, as a failing seed is run again."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.simulation", *arguments],
-        capture_output=True,
-        env=environment(),
-        check=False,
-    )
-    assert not done.stderr, done.stderr.decode()
-    return done.returncode, done.stdout.decode()
-
-
 def test_the_same_seed_gives_the_same_log() -> None:
-    first, second = (simulation("--seed", "11", "--no-shrink") for _ in range(2))
+    first, second = (
+        simulation("tests.simulation", "--seed", "11", "--no-shrink") for _ in range(2)
+    )
     assert len(first[1].splitlines()) > 50
     assert first == second
 
 
 def test_what_broke_once_does_not_break_again() -> None:
-    status, shown = simulation("--no-shrink", "--these", *map(str, REGRESSIONS))
+    status, shown = simulation("tests.simulation", "--no-shrink", "--these", *map(str, REGRESSIONS))
     assert status == 0, shown
 
 
@@ -50,5 +37,5 @@ def test_what_broke_once_does_not_break_again() -> None:
 def test_no_seed_breaks_a_promise(part: int) -> None:
     count = SEEDS // PARTS
     first = str(part * count + 1)
-    status, shown = simulation("--seeds", str(count), "--first", first)
+    status, shown = simulation("tests.simulation", "--seeds", str(count), "--first", first)
     assert status == 0, shown

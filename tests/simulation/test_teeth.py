@@ -8,9 +8,9 @@ from tests.actors.kit.test_supervisor import (
     test_what_becomes_of_a_child_is_what_becomes_of_it_alone as side_by_side,
 )
 from tests.kit.sizes import NIGHTLY
+from tests.simulation.command import simulation
 from tests.simulation.teeth import TEETH, undone
 from tests.simulation.teeth.supervision import one_keeper
-from tests.simulation.test_simulation import simulation
 
 SEEDS = 1_000 if NIGHTLY else 5
 FOUND_AT_ONCE = {"lost-answer", "sequence-reused", "typing-stays"}
@@ -22,7 +22,9 @@ FOUND_AT_ONCE = {"lost-answer", "sequence-reused", "typing-stays"}
     "name", [tooth.name for tooth in TEETH if NIGHTLY or tooth.name in FOUND_AT_ONCE]
 )
 def test_a_seed_finds_what_is_undone(name: str) -> None:
-    status, shown = simulation("--undo", name, "--seeds", str(SEEDS), "--no-shrink")
+    status, shown = simulation(
+        "tests.simulation", "--undo", name, "--seeds", str(SEEDS), "--no-shrink"
+    )
     assert status == 1, shown
 
 

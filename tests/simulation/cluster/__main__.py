@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import gc
-import os
 import sys
 import time
 
-from tests.simulation.__main__ import HASH_SEED
 from tests.simulation.cluster.plan import make_cluster_plan
 from tests.simulation.cluster.world import ClusterRun
+from tests.simulation.command import begin_alike
 from tests.simulation.run import simulate
 
 
@@ -21,11 +19,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="the first of them (1)")
     parser.add_argument("--survey", action="store_true", help="run all, whatever breaks")
     options = parser.parse_args()
-    if os.environ.get("PYTHONHASHSEED") != HASH_SEED:  # the order of sets comes from it
-        os.environ["PYTHONHASHSEED"] = HASH_SEED
-        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation.cluster", *sys.argv[1:]])
-    gc.collect()
-    gc.freeze()  # what is imported need not be looked at before each seed
+    begin_alike("tests.simulation.cluster")
     if options.seed is not None:
         result = simulate(make_cluster_plan(options.seed), ClusterRun)
         print("\n".join(result.log))

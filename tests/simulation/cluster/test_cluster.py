@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from protocol.routing import claim
-from tests.kit.daemon import environment
 from tests.kit.sizes import NIGHTLY
 from tests.simulation.cluster.crowded import CrowdedRun, make_crowded_plan
 from tests.simulation.cluster.plan import DatabaseAway, make_cluster_plan
 from tests.simulation.cluster.world import ClusterRun
+from tests.simulation.command import simulation
 from tests.simulation.machine import Steps
 from tests.simulation.plan import Attach, Die, Plan, Write
 from tests.simulation.run import Run, simulate
@@ -23,23 +21,13 @@ PARTS = 20 if NIGHTLY else 1
 TURNS = 100 if NIGHTLY else 10
 
 
-def simulation(*arguments: str) -> tuple[int, str]:
-    """Run the command line in a process of its own, as a failing seed is run again."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.simulation.cluster", *arguments],
-        capture_output=True,
-        env=environment(),
-        check=False,
-    )
-    assert not done.stderr, done.stderr.decode()
-    return done.returncode, done.stdout.decode()
-
-
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_seed_breaks_a_promise(part: int) -> None:
     count = SEEDS // PARTS
-    status, shown = simulation("--seeds", str(count), "--first", str(part * count + 1))
+    status, shown = simulation(
+        "tests.simulation.cluster", "--seeds", str(count), "--first", str(part * count + 1)
+    )
     assert status == 0, shown
 
 
