@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from actors.kit.mailbox import Reply, ask
+from actors.kit.mailbox import Answer, Reply, ask
 from actors.messages import journal
 from protocol.ids import (
     AccountId,
@@ -33,7 +33,7 @@ ROUNDS = 5
 Tx = trio.MemorySendChannel[journal.JournalMessage]
 Build = Callable[[Reply[Any]], journal.JournalMessage]
 
-NOBODY: Reply[Any] = Reply(trio.open_memory_channel[Any](1)[0])
+NOBODY: Reply[Any] = Reply(Answer())
 CHANCE = random.Random(7)
 
 

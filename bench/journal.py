@@ -120,7 +120,7 @@ async def everyday(path: Path, events: int, name: str = "") -> dict[str, list[fl
             event = f"{name}{number}"
             stored = await timed("append", tx, lambda r, n=event: append(n, r))  # type: ignore[misc]  # as above
             await timed("prepare", tx, lambda r, i=stored.row_id: prepare(i, r))  # type: ignore[misc]  # as above
-            offered = await timed("offer", tx, offer_next)
+            (offered,) = await timed("offer", tx, offer_next)
             await timed("close", tx, lambda r, i=offered.row_id: close(i, r))  # type: ignore[misc]  # as above
             await timed("queue", tx, lambda r: journal.Queue(reply=r))
     return waits

@@ -27,7 +27,7 @@ from actors.connection.settings import (
 )
 from actors.feishu.socket import Socket
 from actors.kit import metrics
-from actors.kit.mailbox import Reply, offer
+from actors.kit.mailbox import ActorGone, Answer, Reply, offer, put, taken
 from actors.messages import intake, journal
 from protocol.errors import RemoteProtocolError
 from protocol.platform import events, longconn
@@ -83,7 +83,7 @@ class Pipeline:
         """Send one event to the journal. The answer is taken in :meth:`_settle`."""
         received_at, received_at_ms = trio.current_time(), self._now_ms()
         envelope = self._read(event.payload)
-        answer_tx, answer_rx = trio.open_memory_channel[journal.Appended | journal.Failed](1)
+        answer: Answer[journal.Appended | journal.Failed] = Answer()
         append = journal.Append(
             account=self._settings.account,
             event_id=envelope.event_id,
@@ -91,16 +91,9 @@ class Pipeline:
             kind=envelope.kind,
             payload=event.payload,
             received_at_ms=received_at_ms,
-            reply=Reply(answer_tx),
+            reply=Reply(answer),
         )
-        sent = False
-        try:
-            with trio.move_on_at(received_at + self._settings.append_within_s):
-                await self._peers.journal.send(append)
-                sent = True
-        except trio.BrokenResourceError:
-            pass
-        if not sent:
+        if not await self._sent(append, received_at):
             self._not_journaled(envelope, "the journal's mailbox is full or closed")
             return
         self.last_event_at_ms = received_at_ms
@@ -111,9 +104,20 @@ class Pipeline:
             append=append,
             socket=socket,
             received_at=received_at,
-            answer=answer_rx,
+            answer=answer,
         )
-        await self._pending_tx.send(pending)
+        await put(self._pending_tx, pending)
+
+    async def _sent(self, append: journal.Append, received_at: float) -> bool:
+        if offer(self._peers.journal, append):
+            return True
+        with trio.move_on_at(received_at + self._settings.append_within_s):
+            try:
+                await self._peers.journal.send(append)
+            except trio.BrokenResourceError:
+                return False
+            return True
+        return False
 
     async def drain(self) -> None:
         """Let commits under way be acked: a mark that has passed the queue shows it."""
@@ -139,7 +143,8 @@ class Pipeline:
 
     async def _settle(self, nursery: trio.Nursery) -> None:
         """Take the journal's answers in order of receipt: ack what is committed."""
-        async for pending in self._pending_rx:
+        while True:
+            pending = taken(self._pending_rx) or await self._pending_rx.receive()
             if isinstance(pending, trio.Event):
                 pending.set()
                 continue
@@ -185,7 +190,7 @@ class Pipeline:
             except trio.WouldBlock:
                 with trio.move_on_at(pending.received_at + self._settings.append_within_s):
                     answer = await pending.answer.receive()
-        except trio.EndOfChannel:
+        except ActorGone:
             pass
         pending.answer.close()
         match answer:
@@ -229,16 +234,16 @@ class Pipeline:
         delivered however long intake's mailbox is full.
         """
         try:
-            toast_tx, toast_rx = trio.open_memory_channel[intake.Toast | None](1)
-            message = intake.PressArrived(event=stored, reply=Reply(toast_tx))
+            answer: Answer[intake.Toast | None] = Answer()
+            message = intake.PressArrived(event=stored, reply=Reply(answer))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._peers.intake.send, message)
                 toast: intake.Toast | None = None
                 answered = False
-                with toast_rx, trio.move_on_at(pending.received_at + self._settings.press_within_s):
+                with answer, trio.move_on_at(pending.received_at + self._settings.press_within_s):
                     try:
-                        toast = await toast_rx.receive()
-                    except trio.EndOfChannel:
+                        toast = await answer.receive()
+                    except ActorGone:
                         self._log.warning("feishu.press.dropped", event_id=stored.event_id)
                     answered = True
                 if not answered:
@@ -257,7 +262,7 @@ class _Pending(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     append: journal.Append
     socket: Socket
     received_at: float
-    answer: trio.MemoryReceiveChannel[journal.Appended | journal.Failed]
+    answer: Answer[journal.Appended | journal.Failed]
 
     def ack(self, data: bytes | None = None) -> longconn.Frame:
         took_ms = int((trio.current_time() - self.received_at) * 1_000)

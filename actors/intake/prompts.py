@@ -22,6 +22,7 @@ from actors.intake.holding import HeldPrompt, HeldPrompts, Part
 from actors.intake.marks import WaitingMarks
 from actors.intake.peers import Peers, find_target
 from actors.intake.rows import close_row, prepare_rows, store
+from actors.kit.mailbox import put
 from actors.messages import intake, journal, ownership
 from protocol.ids import MessageId, PlaceKey, RowId
 from protocol.platform.events import CommentAdded, MessageReceived
@@ -201,12 +202,13 @@ class Prompts:
             self._nursery.start_soon(self._refuse, one, targets[self._to.place(one.prompt)])
         last = {(self._to.place(one.prompt), one.dispatched_to): one for one in ready}
         for (place, _), one in last.items():
-            await self._to.ownership_tx.send(
+            await put(
+                self._to.ownership_tx,
                 ownership.RowReady(
                     row_id=one.row_ids[0],
                     place=place,
                     dispatched_to=one.dispatched_to,
-                )
+                ),
             )
             self._notify_if_nobody_is_there(one.prompt, targets[place])
 

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 import trio
 
 from actors.intake.holding import HeldPrompt
-from actors.kit.mailbox import Reply
+from actors.kit.mailbox import ActorGone, Answer, Reply, put
 from actors.messages import journal
 from protocol.ids import ChatId, RowId
 from protocol.routing.delivery import RowState
@@ -41,19 +41,19 @@ async def prepare_rows(
 
     Return those the lane had no capacity for; nothing has become of them.
     """
-    waiting: list[tuple[trio.MemoryReceiveChannel[PrepareAnswer], HeldPrompt]] = []
+    waiting: list[tuple[Answer[PrepareAnswer], HeldPrompt]] = []
     failed: list[HeldPrompt] = []
     full: list[HeldPrompt] = []
     with trio.move_on_after(JOURNAL_WITHIN_S):
         for prompt in prompts:
-            tx, rx = trio.open_memory_channel[PrepareAnswer](1)
-            waiting.append((rx, prompt))
-            await journal_tx.send(_prepare(prompt, Reply(tx)))
-    for rx, prompt in waiting:
-        answer: PrepareAnswer | None = None
-        with rx, trio.move_on_after(JOURNAL_WITHIN_S), contextlib.suppress(trio.EndOfChannel):
-            answer = await rx.receive()
-        match answer:
+            answer: Answer[PrepareAnswer] = Answer()
+            waiting.append((answer, prompt))
+            await put(journal_tx, _prepare(prompt, Reply(answer)))
+    for answer, prompt in waiting:
+        stored: PrepareAnswer | None = None
+        with answer, trio.move_on_after(JOURNAL_WITHIN_S), contextlib.suppress(ActorGone):
+            stored = await answer.receive()
+        match stored:
             case journal.Done():
                 continue
             case journal.LaneFull():
@@ -62,8 +62,8 @@ async def prepare_rows(
                 failed.append(prompt)
     # Again, one by one, until they are: an order that holds is worth a wait.
     for prompt in (*failed, *prompts[len(waiting) :]):
-        stored = await _prepare_until_stored(journal_tx, prompt)
-        full += [prompt] if isinstance(stored, journal.LaneFull) else []
+        again = await _prepare_until_stored(journal_tx, prompt)
+        full += [prompt] if isinstance(again, journal.LaneFull) else []
     return full
 
 

@@ -203,22 +203,41 @@ def close(db: Db, message: journal.Close) -> Later[journal.Done] | journal.Faile
     )
 
 
-def offer_next(db: Db, message: journal.OfferNext) -> Offer | None:
-    while True:
-        row_ids = _oldest_for(db, message)
-        if not row_ids:
-            return None
+def offer_next(db: Db, message: journal.OfferNext) -> tuple[Offer, ...]:
+    return _next_prompt(db, message) if message.joins else _next_rows(db, message)
+
+
+def _next_prompt(db: Db, message: journal.OfferNext) -> tuple[Offer, ...]:
+    """Offer the row that was ready first, with those joined to it."""
+    while row_ids := _oldest_for(db, message):
         offers = [offer for row_id in row_ids if (offer := _offer(db, row_id, message)) is not None]
         if offers:
             whole = joining.prompt_of([one.prompt for one in offers])
-            more = _oldest_ready(db, message) is not None
+            more = bool(_oldest_ready(db, message, 1))
             offer = msgspec.structs.replace(offers[0], prompt=whole, more=more)
             note_given(db, message.session_id, offer)
-            return offer
+            return (offer,)
+    return ()
 
 
-def _oldest_ready(db: Db, message: journal.OfferNext) -> tuple[int, int | None] | None:
-    """Return the row and what it is joined to.
+def _next_rows(db: Db, message: journal.OfferNext) -> tuple[Offer, ...]:
+    """Offer as many rows as are asked for, each alone."""
+    while ready := _oldest_ready(db, message, message.rows_max + 1):
+        taken, rest = ready[: message.rows_max], ready[message.rows_max :]
+        found = [offer for row_id, _ in taken if (offer := _offer(db, row_id, message)) is not None]
+        if found:
+            places = {(one.account, one.prompt.chat_id, one.prompt.thread_id): one for one in found}
+            for last in places.values():
+                note_given(db, message.session_id, last)
+            found[-1] = msgspec.structs.replace(found[-1], more=bool(rest))
+            return tuple(found)
+    return ()
+
+
+def _oldest_ready(
+    db: Db, message: journal.OfferNext, limit: int
+) -> list[tuple[RowId, RowId | None]]:
+    """Return the rows that were ready first, each with what it is joined to.
 
     One step into the index for each of the one or two queues routed to this session.
     """
@@ -226,22 +245,23 @@ def _oldest_ready(db: Db, message: journal.OfferNext) -> tuple[int, int | None] 
     heads = [
         db.execute(
             "SELECT row_id, joined_to FROM inbound WHERE state = 'ready' AND routed_to = ?1"
-            " ORDER BY row_id LIMIT 1",
+            " ORDER BY row_id LIMIT ?2",
             queue,
+            limit,
         )
         for queue in queues
     ]
-    return min((row for head in heads for row in head.all()), default=None)
+    return sorted(row for head in heads for row in head.all())[:limit]
 
 
 def _oldest_for(db: Db, message: journal.OfferNext) -> list[RowId]:
     """Return the row that was ready first and those joined to it, in order."""
-    first = _oldest_ready(db, message)
-    if first is None:
+    ready = _oldest_ready(db, message, 1)
+    if not ready:
         return []
-    row_id, joined_to = first
-    if joined_to is None or not message.joins:
-        return [RowId(row_id)]
+    row_id, joined_to = ready[0]
+    if joined_to is None:
+        return [row_id]
     rows = db.execute(
         "SELECT other.row_id FROM inbound AS one JOIN inbound AS other"
         " ON other.joined_to = one.joined_to AND other.state = one.state"

@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 import trio
 
-from actors.kit.mailbox import ActorGone, ask, is_empty, offer
+from actors.kit.mailbox import ActorGone, ask, is_empty, offer, put
 from actors.lanes.marks import Marks
 from actors.lanes.opening import own_turn_opening, turn_opening
 from actors.lanes.peers import Peers
@@ -143,29 +143,35 @@ class Lane:
         self._nursery.start_soon(self._fetch, self._peer)
 
     async def _fetch(self, peer: lane.Attached) -> None:
-        row: Offer | None = None
+        rows: tuple[Offer, ...] = ()
         failed = False
         try:
-            row = await ask(
+            rows = await ask(
                 self._to.ownership_tx,
                 lambda reply: ownership.Next(
                     session_id=self._session_id, connection_id=peer.connection_id, reply=reply
                 ),
                 within_s=ASK_WITHIN_S,
             )
-            if row is not None:
-                row = await self._to.complete(row)
         except (trio.TooSlowError, ActorGone):
             failed = True
             await trio.sleep(ASK_AGAIN_S)
-        await self._own.send(
-            lane.Fetched(connection_id=peer.connection_id, offer=row, failed=failed)
+        for row in rows[:-1]:
+            whole = await self._to.complete(row)
+            await put(
+                self._own,
+                lane.Fetched(connection_id=peer.connection_id, offer=whole, last=False),
+            )
+        last = await self._to.complete(rows[-1]) if rows else None
+        await put(
+            self._own, lane.Fetched(connection_id=peer.connection_id, offer=last, failed=failed)
         )
 
     def _fetched(self, fetched: lane.Fetched) -> None:
-        self._fetching = False
-        more = fetched.offer is not None and fetched.offer.more
-        self._more = self._more or fetched.failed or more
+        if fetched.last:
+            self._fetching = False
+            more = fetched.offer is not None and fetched.offer.more
+            self._more = self._more or fetched.failed or more
         if fetched.offer is None:
             return
         if self._peer is None or self._peer.connection_id != fetched.connection_id:

@@ -13,6 +13,7 @@ import structlog
 import trio
 from tricycle import open_service_nursery
 
+from actors.kit.mailbox import put
 from actors.kit.outbox import Outbox, OutboxFull
 from actors.links.admission import ask_in, place_of, registered
 from actors.links.capacity import NO_PLACE, Places
@@ -212,7 +213,7 @@ class ProxyLink:
             case Admit(register=register, verified=verified):
                 await self._admit(register, verified)
             case wire.Ack() as ack:
-                await self._ownership_tx.send(ownership.RowAcked(connection_id=self._id, ack=ack))
+                await put(self._ownership_tx, ownership.RowAcked(connection_id=self._id, ack=ack))
             case wire.Tool() as tool:
                 await self._calls.use(tool, self._nursery)
             case wire.TurnOpen() as wish:

@@ -6,6 +6,7 @@ import itertools
 
 import trio
 
+from actors.kit.mailbox import put
 from actors.links.own_turns import OwnTurnPeers, open_own_turn
 from actors.links.permissions import Permissions
 from actors.messages import link, turn
@@ -59,7 +60,7 @@ class LinkTurns:
             if turn_tx is None:
                 continue
             try:
-                await turn_tx.send(message)
+                await put(turn_tx, message)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self._close(turn_id)
             if isinstance(message, wire.TurnEnd):

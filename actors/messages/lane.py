@@ -178,10 +178,11 @@ class CardLost(Message, frozen=True, kw_only=True):
 
 
 class Fetched(Message, frozen=True, kw_only=True):
-    """From the lane's own child: the row it asked for, or None and how it was."""
+    """From the lane's own child: one of the rows it asked for, or none and how it was."""
 
     connection_id: ConnectionId
     offer: Offer | None
+    last: bool = True
     failed: bool = False
 
 

@@ -169,11 +169,11 @@ class IntakeStarted(Message, frozen=True, kw_only=True):
 
 
 class Next(Message, frozen=True, kw_only=True):
-    """A lane that is free asks for its session's next row; None: nothing for it now."""
+    """A lane that is free asks for its session's next rows: one where it runs turns."""
 
     session_id: SessionId
     connection_id: ConnectionId
-    reply: Reply[Offer | None]
+    reply: Reply[tuple[Offer, ...]]
 
 
 class RowAcked(Message, frozen=True, kw_only=True):

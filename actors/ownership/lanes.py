@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import trio
 
+from actors.kit.mailbox import put
 from actors.messages import lane
 from protocol.ids import RowId, SessionId
 
@@ -61,7 +62,7 @@ class Lanes:
                 session_id = next(iter(self._unsent))
                 # Taken out before the first wait: what comes meanwhile is sent after it.
                 for message in _messages(session_id, self._unsent.pop(session_id)):
-                    await self._lanes_tx.send(message)
+                    await put(self._lanes_tx, message)
             self._work = trio.Event()
             await self._work.wait()
 

@@ -16,7 +16,7 @@ from actors.messages import ownership
 from actors.ownership.lanes import Lanes
 from actors.ownership.rows import Rows
 from actors.ownership.sessions import Sessions
-from protocol.ids import ConnectionId, RowId, SessionId
+from protocol.ids import ConnectionId, SessionId
 from protocol.routing import lease, targets
 from protocol.routing.delivery import Offer
 from protocol.wire import vocabulary
@@ -39,65 +39,69 @@ class Offers:
         """No row is offered any more."""
 
     async def offer_next(self, message: ownership.Next) -> None:
-        """Offer a lane its next row. What changed meanwhile takes the row back."""
+        """Offer a lane its next rows. What changed meanwhile takes them back."""
         with message.reply:
             session = self._state().sessions.get(message.session_id)
             if session is None or session.connection_id != message.connection_id or self.leaving:
-                message.reply.send(None)
+                message.reply.send(())
                 return
             if message.reply.abandoned:
                 return
             self._sessions.asks(session.session_id)
             try:
-                row = await self._next_row(session)
+                rows = await self._next_rows(session)
             finally:
                 self._sessions.answered(session.session_id)
-            if not message.reply.send(row) and row is not None:
-                # Nobody is there to be given it; the lane asks again.
-                self._sessions.ended(row.row_id)
-                await self._take_back(session.connection_id, row)
+            if not message.reply.send(rows):
+                # Nobody is there to be given them; the lane asks again.
+                for row in rows:
+                    self._sessions.ended(row.row_id)
+                await self._take_back(session.connection_id, rows)
 
-    async def _next_row(self, session: lease.Session) -> Offer | None:
+    async def _next_rows(self, session: lease.Session) -> tuple[Offer, ...]:
         epoch = self._state().lease.epoch
-        row = await self._rows.next(
+        rows = await self._rows.next(
             session,
             epoch,
             takes_unbound=targets.effective_target(self._state()) == session.session_id,
         )
-        if row is None:
-            return None
-        if not self._still_routed(session, epoch, row.row_id):
-            await self._take_back(session.connection_id, row)
-            return None
-        log.info(
-            "row.offered",
-            event_id=row.event_id,
-            account=row.account,
-            chat=row.prompt.chat_id,
-            message=row.prompt.message_id,
-            session=session.session_id,
-            attempt=row.attempt,
-            epoch=row.lease_epoch,
-        )
-        if vocabulary.CAPABILITY_TURNS in session.capabilities:
-            self._sessions.began(session.session_id, row)
+        moved = tuple(row for row in rows if not self._still_routed(session, epoch, row))
+        if moved:
+            await self._take_back(session.connection_id, moved)
         mode = self._sessions.reply_mode(session.session_id)
-        return msgspec.structs.replace(row, reply_mode=mode)
+        offered: list[Offer] = []
+        for row in rows:
+            if row in moved:
+                continue
+            log.info(
+                "row.offered",
+                event_id=row.event_id,
+                account=row.account,
+                chat=row.prompt.chat_id,
+                message=row.prompt.message_id,
+                session=session.session_id,
+                attempt=row.attempt,
+                epoch=row.lease_epoch,
+            )
+            if vocabulary.CAPABILITY_TURNS in session.capabilities:
+                self._sessions.began(session.session_id, row)
+            offered.append(row if mode is None else msgspec.structs.replace(row, reply_mode=mode))
+        return tuple(offered)
 
-    async def _take_back(self, connection_id: ConnectionId, row: Offer) -> None:
-        """The row waits again, for whoever it is routed to now."""
-        held = tuple(one for one in self._rows.held(connection_id) if one.row_id == row.row_id)
+    async def _take_back(self, connection_id: ConnectionId, rows: tuple[Offer, ...]) -> None:
+        """The rows wait again, for whoever each is routed to now."""
+        found = (self._rows.holds(connection_id, row.event_id) for row in rows)
+        held = tuple(one for one in found if one is not None)
         await self._rows.give_back(connection_id, held)
         for one in held:
             self._wake(targets.row_target(self._state(), one.dispatched_to))
 
-    def _still_routed(self, session: lease.Session, epoch: int, row_id: RowId) -> bool:
+    def _still_routed(self, session: lease.Session, epoch: int, row: Offer) -> bool:
         current = self._state().sessions.get(session.session_id)
         same = current is not None and current.connection_id == session.connection_id
-        routed = any(
-            targets.row_target(self._state(), row.dispatched_to) == session.session_id
-            for row in self._rows.held(session.connection_id)
-            if row.row_id == row_id
+        held = self._rows.holds(session.connection_id, row.event_id)
+        routed = held is not None and (
+            targets.row_target(self._state(), held.dispatched_to) == session.session_id
         )
         return same and routed and self._state().lease.epoch == epoch and not self.leaving
 

@@ -36,6 +36,8 @@ from protocol.wire.vocabulary import CAPABILITY_TURNS
 
 UNACKED_ROWS_MAX: Final = 64
 """Rows one connection may hold unacked; the rest waits in the journal."""
+OFFERED_ROWS_MAX: Final = 16
+"""Rows a channel session is offered in one commit."""
 
 log = structlog.get_logger()
 
@@ -75,21 +77,23 @@ class Rows:
         """This connection speaks for a session from now on, and may hold rows."""
         self._connections[connection_id] = _Holdings(session_id)
 
-    async def next(self, session: Session, epoch: int, *, takes_unbound: bool) -> Offer | None:
-        """Offer the session its next row, committed as offered; None: nothing for it now."""
+    async def next(self, session: Session, epoch: int, *, takes_unbound: bool) -> tuple[Offer, ...]:
+        """Offer the session its next rows, committed as offered: one where it runs turns."""
         connection = self._connections.get(session.connection_id)
         if connection is None or connection.offering or connection.unsure:
-            return None  # the sweep, or its newer connection, wakes the lane
-        if len(connection.held) >= UNACKED_ROWS_MAX:
-            return None  # an ack wakes the lane again
+            return ()  # the sweep, or its newer connection, wakes the lane
+        free = UNACKED_ROWS_MAX - len(connection.held)
+        if free <= 0:
+            return ()  # an ack wakes the lane again
         connection.offering = True
-        answer: Offer | journal.Failed | None
+        answer: tuple[Offer, ...] | journal.Failed
         try:
             answer = await self._journal.ask(
                 lambda reply: journal.OfferNext(
                     session_id=session.session_id,
                     takes_unbound=takes_unbound,
                     joins=CAPABILITY_TURNS in session.capabilities,
+                    rows_max=min(free, OFFERED_ROWS_MAX),
                     connection_id=session.connection_id,
                     lease_epoch=epoch,
                     at_ms=self._now_ms(),
@@ -102,15 +106,16 @@ class Rows:
             log.error("row.not_offered", session=session.session_id, reason=answer.reason)
             connection.unsure = True
             self._doubt.set()
-            return None
-        if answer is None or self._connections.get(session.connection_id) is not connection:
-            return None  # the end of the connection released what it was offered
-        connection.held[answer.event_id] = OfferedRow(
-            row_id=answer.row_id,
-            place=place_key(answer.account, answer.prompt.chat_id, answer.prompt.topic),
-            dispatched_to=answer.dispatched_to,
-            attempt=answer.attempt,
-        )
+            return ()
+        if self._connections.get(session.connection_id) is not connection:
+            return ()  # the end of the connection released what it was offered
+        for offer in answer:
+            connection.held[offer.event_id] = OfferedRow(
+                row_id=offer.row_id,
+                place=place_key(offer.account, offer.prompt.chat_id, offer.prompt.topic),
+                dispatched_to=offer.dispatched_to,
+                attempt=offer.attempt,
+            )
         return answer
 
     async def acked(self, connection_id: ConnectionId, ack: wire.Ack) -> bool:
@@ -188,6 +193,11 @@ class Rows:
         await self._journal.send(
             lambda reply: journal.Release(connection_id=connection_id, row_ids=row_ids, reply=reply)
         )
+
+    def holds(self, connection_id: ConnectionId, event_id: EventId) -> OfferedRow | None:
+        """Return this row if the connection holds it unacked."""
+        connection = self._connections.get(connection_id)
+        return None if connection is None else connection.held.get(event_id)
 
     def held(self, connection_id: ConnectionId) -> tuple[OfferedRow, ...]:
         """Return the rows this connection holds unacked."""

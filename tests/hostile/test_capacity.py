@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from actors.kit.descriptors import raise_limit
-from actors.kit.mailbox import Reply
+from actors.kit.mailbox import Answer, Reply
 from actors.links.capacity import UNREGISTERED_MAX, ConnectionLimits, Places
 from actors.messages import link, ownership
 from actors.ownership import admission
@@ -104,7 +104,6 @@ def test_as_many_sessions_as_there_may_be_keep_no_observer_out() -> None:
         for number in range(lease.SESSIONS_MAX)
     }
     mailbox, _ = trio.open_memory_channel[link.LinkMessage](1)
-    answer, _ = trio.open_memory_channel[ownership.Admitted | ownership.NotAdmitted](1)
     cases: tuple[tuple[Role, bool], ...] = (("session", False), ("observer", True))
     for role, admitted in cases:
         register = ownership.RegisterSession(
@@ -117,7 +116,7 @@ def test_as_many_sessions_as_there_may_be_keep_no_observer_out() -> None:
             metadata={},
             capabilities=frozenset(),
             link=mailbox,
-            reply=Reply(answer),
+            reply=Reply(Answer()),
         )
         refused = admission.refusal(register, lease.State(sessions=live), None, leaving=False)
         assert (refused is None) is admitted, refused

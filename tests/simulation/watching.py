@@ -74,7 +74,7 @@ class Watch:
     def committed(self, batch: list[Any], answers: list[Any]) -> None:
         """Look at a batch of the journal, and at its answers."""
         for message, answer in zip(batch, answers, strict=True):
-            if isinstance(message, journal.OfferNext) and answer is None:
+            if isinstance(message, journal.OfferNext) and answer == ():
                 self._asked_in_vain(message.session_id)
 
     def _asked_in_vain(self, session: str) -> None:

@@ -222,20 +222,22 @@ class NoteAnswer(Message, frozen=True, kw_only=True):
 
 
 class OfferNext(Message, frozen=True, kw_only=True):
-    """Take the oldest ready row that is routed to this session, and commit it as offered.
+    """Take the oldest ready rows that are routed to this session, and commit them as offered.
 
     A chat with a binding is routed to its bound session only; any other to the
-    session that *takes_unbound*. Answers None when there is no such row.
+    session that *takes_unbound*. Answers nothing when there is no such row.
     """
 
     session_id: SessionId
     takes_unbound: bool
     joins: bool = True
-    """Take what is joined to the row with it, as one prompt; else the row is alone from now on."""
+    """Take one row, and what is joined to it, as one prompt; else each is alone from now on."""
+    rows_max: int = 1
+    """Of rows that are alone."""
     connection_id: ConnectionId
     lease_epoch: int
     at_ms: int
-    reply: Reply[Offer | Failed | None]
+    reply: Reply[tuple[Offer, ...] | Failed]
 
 
 class Acked(Message, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from trio.testing import MockClock
 from actors.feishu import calls, tokens
 from actors.feishu import gateway as gateway_actor
 from actors.feishu.monthly import MonthlyCount
-from actors.kit.mailbox import ActorGone, Reply, ask
+from actors.kit.mailbox import ActorGone, ask
 from actors.messages import gateway
 from actors.messages.gateway import Api, Priority
 from actors.sandbox.server import RunningSandbox
@@ -37,6 +37,7 @@ from protocol.platform.outcomes import (
     Rejected,
     SequenceRefused,
 )
+from tests.kit.asking import gone_asker
 from tests.kit.gateway_client import (
     BOT_INFO,
     CARD_JSON,
@@ -440,14 +441,12 @@ async def test_final_states_get_their_permits_first(clock: MockClock) -> None:
 async def test_a_permit_nobody_waits_for_costs_nothing(clock: MockClock) -> None:
     async with open_gateway() as client:
         for _ in range(40):
-            tx, rx = trio.open_memory_channel[gateway.Granted](1)
-            rx.close()
             await client.mailbox.send(
                 gateway.Permit(
                     apis=(Api.ELEMENT_CONTENT,),
                     priority=Priority.TEXT,
                     card_id=CardId("7"),
-                    reply=Reply(tx),
+                    reply=gone_asker(),
                 )
             )
         asked_at = trio.current_time()

@@ -175,7 +175,7 @@ class World:
 
     async def next_prompt(self, session: SessionId = SESSION) -> Offer | None:
         """Take the next prompt as a session that runs turns does."""
-        found: Offer | journal.Failed | None = await ask(
+        found: tuple[Offer, ...] | journal.Failed = await ask(
             self.journal_tx,
             lambda reply: journal.OfferNext(
                 session_id=session,
@@ -188,7 +188,7 @@ class World:
             within_s=60,
         )
         assert not isinstance(found, journal.Failed)
-        return found
+        return found[0] if found else None
 
     async def prompts(self) -> list[tuple[str, ...]]:
         """Take all there are; return the messages of each."""

@@ -6,11 +6,9 @@ import sqlite3
 from collections.abc import Collection
 from typing import Any, Literal
 
-import trio
-
 from actors.journal import SqliteStore, Store
 from actors.journal.postgres import PostgresStore
-from actors.kit.mailbox import Reply
+from actors.kit.mailbox import Answer, Reply
 from actors.messages import journal
 from protocol.ids import (
     AccountId,
@@ -32,7 +30,7 @@ from protocol.routing.lease import LeaseState
 ACCOUNT = AccountId("default")
 GROWING_TABLES = frozenset({"inbound", "content", "card", "sent"})
 """Tables whose size grows with the age of the installation."""
-NOBODY: Reply[Any] = Reply(trio.open_memory_channel[Any](1)[0])
+NOBODY: Reply[Any] = Reply(Answer())
 """For messages whose answer is what ``Store.apply`` returns."""
 
 
@@ -225,7 +223,21 @@ class JournalClient:
         epoch: int = 1,
         joins: bool = True,
     ) -> Offer | None:
-        answer: Offer | None = self.ask(
+        offers = self.offers(session, connection, unbound=unbound, epoch=epoch, joins=joins)
+        assert len(offers) < 2, offers
+        return offers[0] if offers else None
+
+    def offers(
+        self,
+        session: str = "s",
+        connection: int = 1,
+        *,
+        unbound: bool = True,
+        epoch: int = 1,
+        joins: bool = True,
+        rows_max: int = 1,
+    ) -> tuple[Offer, ...]:
+        answer: tuple[Offer, ...] = self.ask(
             journal.OfferNext(
                 session_id=SessionId(session),
                 takes_unbound=unbound,
@@ -233,10 +245,11 @@ class JournalClient:
                 connection_id=ConnectionId(connection),
                 lease_epoch=epoch,
                 at_ms=2_000,
+                rows_max=rows_max,
                 reply=NOBODY,
             )
         )
-        assert answer is None or isinstance(answer, Offer), answer
+        assert isinstance(answer, tuple), answer
         return answer
 
     def offered_rows(self, session: str = "s", connection: int = 1) -> list[int]:

@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import journal as journal_actor
-from actors.kit.mailbox import ActorGone, Reply, ask
+from actors.kit.mailbox import ActorGone, Answer, Reply, ask
 from actors.messages import journal
 from protocol.ids import RowId
 from tests.actors.journal.client import append_message
@@ -109,11 +109,10 @@ async def test_a_batch_has_a_limit() -> None:
 
 async def test_it_ends_when_nobody_can_ask_and_answers_all_before(path: Path) -> None:
     tx, rx = trio.open_memory_channel[journal.JournalMessage](MAILBOX_MESSAGES)
-    waiting: list[trio.MemoryReceiveChannel[journal.Appended]] = []
+    waiting: list[Answer[journal.Appended]] = []
     for number in range(10):
-        answer_tx, answer_rx = trio.open_memory_channel[journal.Appended](1)
-        tx.send_nowait(append_message(f"e{number}", reply=Reply(answer_tx)))
-        waiting.append(answer_rx)
+        waiting.append(Answer())
+        tx.send_nowait(append_message(f"e{number}", reply=Reply(waiting[-1])))
     tx.close()
     await journal_actor.run(journal_actor.sqlite_store(path), rx)
     assert [answer.receive_nowait().row_id for answer in waiting] == list(range(1, 11))

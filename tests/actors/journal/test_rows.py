@@ -136,6 +136,18 @@ def test_an_offer_names_whether_another_row_is_ready_for_its_session(
     assert more == [True, False]
 
 
+def test_a_session_without_turns_is_offered_several_rows_in_one_commit(
+    client: JournalClient,
+) -> None:
+    for number in range(1, 6):
+        client.ready(f"e{number}", f"oc_{number % 2}")
+    first = client.offers(joins=False, rows_max=3)
+    second = client.offers(joins=False, rows_max=3)
+    assert [[one.row_id for one in offers] for offers in (first, second)] == [[1, 2, 3], [4, 5]]
+    assert (first[-1].more, second[-1].more) == (True, False)
+    assert client.offers(joins=False, rows_max=3) == ()
+
+
 def test_a_row_is_offered_to_one_connection_at_a_time(client: JournalClient) -> None:
     client.ready("e1")
     assert client.offer("s", 1) is not None

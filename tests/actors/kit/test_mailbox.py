@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 import trio
+import trio.testing
 
-from actors.kit.mailbox import ActorGone, Reply, ask, offer
+from actors.kit.mailbox import ActorGone, Answer, Reply, ask, offer, put
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,9 +55,9 @@ async def test_a_mailbox_nobody_reads_is_gone() -> None:
 
 
 async def test_answering_an_asker_that_gave_up_is_no_error() -> None:
-    tx, rx = trio.open_memory_channel[int](1)
-    rx.close()
-    Reply(tx).send(1)
+    answer: Answer[int] = Answer()
+    answer.close()
+    assert not Reply(answer).send(1)
 
 
 async def test_an_offer_never_waits() -> None:
@@ -65,3 +66,51 @@ async def test_an_offer_never_waits() -> None:
     assert not offer(tx, 2)
     rx.close()
     assert not offer(tx, 3)
+
+
+async def test_the_first_answer_stands() -> None:
+    answer: Answer[int] = Answer()
+    assert Reply(answer).send(1)
+    assert not Reply(answer).send(2)
+    Reply(answer).close()
+    assert await answer.receive() == 1
+
+
+async def test_an_answer_of_the_step_in_which_time_is_up_is_taken(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    tx, rx = trio.open_memory_channel[Question](1)
+    taken: list[bool] = []
+
+    async def actor() -> None:
+        question = await rx.receive()
+        await trio.sleep(5)
+        taken.append(question.reply.send(42))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(actor)
+        try:
+            await ask(tx, lambda reply: Question(reply=reply), within_s=5)
+            answered = True
+        except trio.TooSlowError:
+            answered = False
+    assert taken == [answered], "who answered counts it as taken, or not, as the asker does"
+
+
+async def test_an_asker_that_is_cancelled_can_ask_again(autojump_clock: trio.abc.Clock) -> None:
+    answer: Answer[int] = Answer()
+    with trio.move_on_after(1):
+        await answer.receive()
+    Reply(answer).send(3)
+    assert await answer.receive() == 3
+
+
+async def test_what_is_put_waits_for_capacity_in_order(autojump_clock: trio.abc.Clock) -> None:
+    tx, rx = trio.open_memory_channel[int](1)
+    async with trio.open_nursery() as nursery:
+        await put(tx, 1)
+        nursery.start_soon(put, tx, 2)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(put, tx, 3)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [await rx.receive() for _ in range(3)] == [1, 2, 3]

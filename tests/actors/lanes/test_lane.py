@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import lanes
-from actors.kit.mailbox import Reply, ask
+from actors.kit.mailbox import ActorGone, Answer, Reply, ask
 from actors.lanes.actor import LANE_MAILBOX_MESSAGES_MAX
 from actors.lanes.lane import Lane
 from actors.lanes.peers import Peers
@@ -93,8 +93,7 @@ class World:
                     self.unanswered.append(message)
                 case ownership.Next():
                     with message.reply:
-                        row = self.rows.pop(0) if self.rows else None
-                        message.reply.send(row)
+                        message.reply.send((self.rows.pop(0),) if self.rows else ())
                 case ownership.RowAnswered(row_id=row_id):
                     self.answered.append(row_id)
                 case ownership.Unresponsive(unresponsive=unresponsive):
@@ -573,7 +572,7 @@ async def test_a_lane_that_crashes_with_a_full_mailbox_takes_no_other_with_it(
         await lanes_tx.send(world.attached())
         for _ in range(LANE_MAILBOX_MESSAGES_MAX - 2):
             await lanes_tx.send(lane.Wake(session_id=SESSION))
-        asked_tx, asked_rx = trio.open_memory_channel[lane.OwnTurnOpened | lane.OwnTurnRefused](1)
+        asked: Answer[lane.OwnTurnOpened | lane.OwnTurnRefused] = Answer()
         await lanes_tx.send(
             lane.OpenOwnTurn(
                 session_id=SESSION,
@@ -588,7 +587,7 @@ async def test_a_lane_that_crashes_with_a_full_mailbox_takes_no_other_with_it(
                     thread_id=None,
                 ),
                 title=None,
-                reply=Reply(asked_tx),
+                reply=Reply(asked),
             )
         )
         newer_tx, newer_rx = trio.open_memory_channel[link.LinkMessage](1)
@@ -598,8 +597,8 @@ async def test_a_lane_that_crashes_with_a_full_mailbox_takes_no_other_with_it(
         crash.set()
         left = await newer_rx.receive()
         assert isinstance(left, link.LeaveLink), "its proxy connects again, which opens a new lane"
-        with pytest.raises(trio.EndOfChannel):
-            await asked_rx.receive()
+        with pytest.raises(ActorGone):
+            await asked.receive()
         with trio.fail_after(1):
             await lanes_tx.send(
                 msgspec.structs.replace(world.attached(), session_id=SessionId("other"))
@@ -621,7 +620,7 @@ async def test_a_lane_does_not_ask_again_where_no_more_rows_were_ready(
             question = world.unanswered.pop()
             asked.append(question)
             with question.reply:
-                question.reply.send(row)
+                question.reply.send(() if row is None else (row,))
             await wait_all_tasks_blocked()
 
         world.silent = True

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from actors.kit.mailbox import ask
 from actors.messages import lane, link, ownership
-from actors.ownership.rows import UNACKED_ROWS_MAX
+from actors.ownership.rows import OFFERED_ROWS_MAX, UNACKED_ROWS_MAX
 from protocol.ids import ConnectionId, RowId, SessionId, place_key
 from protocol.routing.delivery import Offer
 from protocol.routing.lease import LeaseState
@@ -128,8 +128,9 @@ async def test_an_ack_wakes_a_channel_session_that_held_all_it_may(
         held: list[Offer] = []
         for _ in range(UNACKED_ROWS_MAX + 1):
             await world.row()
-        while (row := await world.next(A, 1)) is not None:
-            held.append(row)
+        while rows := await world.next_rows(A, 1):
+            assert len(rows) <= OFFERED_ROWS_MAX
+            held += rows
         assert len(held) == UNACKED_ROWS_MAX
         await trio.sleep(1)
         world.notices.clear()
@@ -139,6 +140,21 @@ async def test_an_ack_wakes_a_channel_session_that_held_all_it_may(
         assert await world.next(A, 1) is not None
         await ack(world, 1, held[1], attempt=7)
         assert await world.next(A, 1) is None
+
+
+async def test_rows_offered_together_are_given_back_as_one_each(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher", capabilities=frozenset())
+        for _ in range(3):
+            await world.row()
+        first = await world.next_rows(A, 1)
+        assert [one.attempt for one in first] == [1, 1, 1]
+        await ack(world, 1, first[1])
+        await world.tx.send(ownership.ConnectionEnded(connection_id=ConnectionId(1)))
+        await world.register(A, 2, "dispatcher", capabilities=frozenset())
+        again = await world.next_rows(A, 2)
+        assert [one.event_id for one in again] == [first[0].event_id, first[2].event_id]
+        assert [one.attempt for one in again] == [2, 2]
 
 
 async def test_an_ack_of_another_attempt_changes_nothing(autojump_clock: MockClock) -> None:

@@ -105,7 +105,14 @@ class World:
     async def next(
         self, session_id: SessionId, connection: int, within_s: float = 60.0
     ) -> Offer | None:
-        def build(reply: Reply[Offer | None]) -> ownership.Next:
+        rows = await self.next_rows(session_id, connection, within_s)
+        assert len(rows) < 2
+        return rows[0] if rows else None
+
+    async def next_rows(
+        self, session_id: SessionId, connection: int, within_s: float = 60.0
+    ) -> tuple[Offer, ...]:
+        def build(reply: Reply[tuple[Offer, ...]]) -> ownership.Next:
             return ownership.Next(
                 session_id=session_id, connection_id=ConnectionId(connection), reply=reply
             )

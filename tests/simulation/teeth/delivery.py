@@ -88,9 +88,9 @@ def dead_asker() -> Iterator[None]:
         with message.reply:
             session = self._state().sessions.get(message.session_id)
             if session is None or session.connection_id != message.connection_id or self.leaving:
-                message.reply.send(None)
+                message.reply.send(())
                 return
-            message.reply.send(await self._next_row(session))
+            message.reply.send(await self._next_rows(session))
 
     with replaced(Rows, answered=answered), replaced(Offers, offer_next=offer_next):
         yield
