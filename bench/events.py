@@ -59,7 +59,7 @@ def prepare(row_id: RowId, reply: Reply[Any]) -> journal.Prepare:
         content="A question of about a hundred characters, which is what people tend to ask. " * 2,
         create_time_ms=1_700_000_000_000,
     )
-    return journal.Prepare(row_id=row_id, prompt=prompt, reply=reply)
+    return journal.Prepare(rows=(journal.PreparedRow(row_id=row_id, prompt=prompt),), reply=reply)
 
 
 def offer_next(reply: Reply[Any]) -> journal.OfferNext:

@@ -16,7 +16,7 @@ from typing import Any
 
 import trio
 
-from actors.proxies.client import Proxy, ProxySettings, Turn, open_proxy
+from actors.proxies.client import Proxy, ProxySettings, ProxyTurn, open_proxy
 from bench.loopback import Loopback, open_loopback, percentile, table
 
 TOKEN = "token "
@@ -72,7 +72,7 @@ class Load:
         intended = self.rate * self.seconds * max(1, len(self.sent))
         return validity(self.lag_s(), self.deltas / intended)
 
-    async def _stream(self, turn: Turn) -> None:
+    async def _stream(self, turn: ProxyTurn) -> None:
         until = trio.current_time() + self.seconds
         next_at = trio.current_time()
         chat_id = turn.deliver.chat_id

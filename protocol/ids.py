@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Final, NewType
+from typing import Final, Literal, NewType
 
 AccountId = NewType("AccountId", str)
 """Name of one Feishu app in the configuration, ``default`` when there is one."""
@@ -27,6 +27,9 @@ ConnectionId = NewType("ConnectionId", int)
 """One TCP connection of a proxy, counted from 1 in one run of a daemon."""
 RowId = NewType("RowId", int)
 """One inbound row of the journal; rising in order of receipt."""
+
+ChatType = Literal["p2p", "group"]
+"""A person's chat with the bot, or one of several people."""
 
 TURN_ID_BYTES: Final = 8
 

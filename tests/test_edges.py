@@ -16,7 +16,9 @@ NO_MESSAGES: Final = {
     "DownloadResource",
     "GetChat",
     "GetChatMembers",
+    "Offer",
     "PermissionVerdict",
+    "PreparedRow",
     "Resume",
     "StoredEvent",
 }

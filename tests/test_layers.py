@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import graphlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,17 @@ ONLY_IMPORTER: dict[str, set[str]] = {
     "psycopg": {"journal"},
 }
 """Library → the folders of ``actors/`` that may import it."""
+
+
+SHARED_NAMES = {
+    "Peers",  # of every actor: its outgoing mailboxes
+    # The stand-in platform shares no code with the daemon; these mean the same there.
+    "ClosingStream",
+    "Frame",
+    "Mention",
+    "Sender",
+}
+"""Classes that may be defined in more than one module."""
 
 
 def name_of(path: Path) -> str:
@@ -150,6 +162,16 @@ def test_no_module_imports_in_a_circle() -> None:
         for name, path in modules.items()
     }
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, naming the circle
+
+
+def test_one_name_means_one_thing() -> None:
+    defined = Counter(
+        node.name
+        for path in SOURCES
+        for node in nodes_of(path)
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert {name for name, times in defined.items() if times > 1} == SHARED_NAMES
 
 
 def test_a_module_is_small_enough_to_read() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, TypeVar, TypeVarTuple
 
@@ -19,7 +19,7 @@ import trio
 
 from actors import monitoring
 from actors.agents import RunAgent, run_process
-from actors.app.listening import open_listeners
+from actors.app.listening import Listeners, open_listeners
 from actors.feishu.dial import Dial, dial_tcp
 from actors.feishu.http import Transport
 from actors.journal import RunSync, own_thread
@@ -30,7 +30,6 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 ArgumentTs = TypeVarTuple("ArgumentTs")
 ResultT = TypeVar("ResultT")
-Listeners = Sequence[trio.abc.Listener[trio.abc.Stream]]
 
 
 async def listen_on_tcp(host: str, port: int) -> tuple[Listeners, int]:

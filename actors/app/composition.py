@@ -19,9 +19,9 @@ from tricycle import open_service_nursery
 
 from actors import agents, journal
 from actors.app import limits, shutdown
-from actors.app.adapters import Adapters, Listeners
+from actors.app.adapters import Adapters
 from actors.app.claims import Alone, Claim
-from actors.app.listening import open_all
+from actors.app.listening import Listeners, open_all
 from actors.app.mailboxes import Account, Mailboxes, accounts_of
 from actors.app.peers import (
     daemon_info,

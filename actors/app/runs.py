@@ -11,8 +11,9 @@ import trio
 
 from actors import agents, approvals, connection, intake, lanes, links, outbound, ownership, turns
 from actors.app import limits
-from actors.app.adapters import Adapters, Listeners
+from actors.app.adapters import Adapters
 from actors.app.claims import Claim
+from actors.app.listening import Listeners
 from actors.app.mailboxes import Account, Mailboxes
 from actors.app.peers import (
     agents_settings,

@@ -16,11 +16,11 @@ import msgspec
 import structlog
 import trio
 
-from actors.app.adapters import Adapters, Listeners
+from actors.app.adapters import Adapters
 from actors.app.composition import App
 from actors.app.database import ClusterWatcher, Database
 from actors.app.holding import Holding, HoldingSettings, connect_to_node
-from actors.app.listening import open_all
+from actors.app.listening import Listeners, open_all
 from actors.host import state_dir
 from actors.host.exit_status import ExitStatus
 from actors.host.tokens import TokenFiles

@@ -125,8 +125,8 @@ class _Intake:
                 self._reading.start_pass()
             case intake.Recover():
                 self._reading.start_pass()
-            case intake.ContentFetched():
-                await self._prompts.completed(message)
+            case journal.PreparedRow():
+                await self._prompts.fetched(message)
             case intake.RefusalSent():
                 if await self._prompts.refused(message):
                     self._reading.start_pass()

@@ -241,7 +241,7 @@ class Commands:
             return ()
         answer: tuple[journal.WaitingRow, ...] | journal.Failed = await journal.ask_journal(
             self._to.journal_tx,
-            lambda reply: journal.Waiting(
+            lambda reply: journal.FindWaiting(
                 session_id=current,
                 takes_unbound=current == state.owner,
                 limit=QUEUE_LISTED_MAX,

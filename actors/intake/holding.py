@@ -13,26 +13,20 @@ from collections.abc import Iterator
 import msgspec
 
 from actors.messages import journal
+from actors.messages.journal import PreparedRow
 from protocol.ids import MessageId, OpenId, PlaceKey, RowId, SessionId
 from protocol.routing import joining
 from protocol.routing.delivery import Prompt
 
 
-class Part(msgspec.Struct):
-    """One message of a prompt."""
-
-    row_id: RowId
-    prompt: Prompt
-    complete: bool = True
-    """Whether all it carries is here."""
-
-
 class HeldPrompt(msgspec.Struct, eq=False):
     """A prompt on its way to ``ready``."""
 
-    parts: list[Part]
+    rows: list[PreparedRow]
     first_row: RowId
     """Of the first message, also when that was recalled."""
+    fetching: set[RowId] = msgspec.field(default_factory=set)
+    """Those of which not all they carry is here."""
     window: joining.Window | None = None
     """While it is there more messages may join."""
     closes_at_s: float = 0.0
@@ -46,24 +40,30 @@ class HeldPrompt(msgspec.Struct, eq=False):
 
     @property
     def row_ids(self) -> tuple[RowId, ...]:
-        return tuple(part.row_id for part in self.parts)
+        return tuple(row.row_id for row in self.rows)
 
     @property
     def prompt(self) -> Prompt:
         """What its first message says, and where it came from."""
-        return self.parts[0].prompt
+        return self.rows[0].prompt
+
+    def fetched(self, fetched: PreparedRow) -> None:
+        """All that a row carries is here."""
+        self.fetching.discard(fetched.row_id)
+        self.rows = [fetched if row.row_id == fetched.row_id else row for row in self.rows]
 
     def leave_out(self, message_id: MessageId) -> RowId | None:
-        """Take out the part that this message is, if it is one; the next one leads then."""
-        for part in self.parts:
-            if part.prompt.message_id == message_id:
-                self.parts.remove(part)
-                return part.row_id
+        """Take out the row of this message, if it has one here; the next one leads then."""
+        for row in self.rows:
+            if row.prompt.message_id == message_id:
+                self.rows.remove(row)
+                self.fetching.discard(row.row_id)
+                return row.row_id
         return None
 
     @property
     def complete(self) -> bool:
-        return self.window is None and all(part.complete for part in self.parts)
+        return self.window is None and not self.fetching
 
 
 class _Barrier(msgspec.Struct):
@@ -99,7 +99,9 @@ class HeldPrompts:
         self._queues.setdefault(place, deque()).append(prompt)
         self._rows.update(prompt.row_ids)
 
-    def join(self, place: PlaceKey, sender_id: OpenId, part: Part, at_ms: int) -> HeldPrompt | None:
+    def join(
+        self, place: PlaceKey, sender_id: OpenId, row: PreparedRow, at_ms: int
+    ) -> HeldPrompt | None:
         """Let a message join the prompt whose window is open for it; None: it is one alone."""
         for prompt in self._prompts(place):
             if prompt.window is None:
@@ -107,8 +109,8 @@ class HeldPrompts:
             longer = joining.joined(prompt.window, sender_id, at_ms)
             if longer is not None:
                 prompt.window = longer
-                prompt.parts.append(part)
-                self._rows.add(part.row_id)
+                prompt.rows.append(row)
+                self._rows.add(row.row_id)
                 return prompt
         return None
 
@@ -120,12 +122,10 @@ class HeldPrompts:
             if isinstance(one, _Barrier) and one.row_id == row_id:
                 one.done = True
 
-    def complete(self, place: PlaceKey, row_id: RowId, prompt: Prompt) -> None:
+    def fetched(self, place: PlaceKey, row: PreparedRow) -> None:
         """What this message carries is here."""
-        for held in self._prompts(place):
-            for part in held.parts:
-                if part.row_id == row_id:
-                    part.prompt, part.complete = prompt, True
+        for prompt in self._prompts(place):
+            prompt.fetched(row)
 
     def leave_out(self, message_id: MessageId) -> PlaceKey | None:
         """A message was recalled: the next one of its prompt leads. Return where it was."""
@@ -134,7 +134,7 @@ class HeldPrompts:
                 row_id = prompt.leave_out(message_id)
                 if row_id is not None:
                     self._rows.discard(row_id)
-                    if not prompt.parts:
+                    if not prompt.rows:
                         queue.remove(prompt)
                     return place
         return None

@@ -19,14 +19,12 @@ ASK_WITHIN_S: Final = 4.0
 """Of each account; an intake that waits for its journal answers late."""
 
 IntakeSenders = Mapping[AccountId, trio.MemorySendChannel[intake.IntakeMessage]]
-ToolAnswer = ownership.ToolDone | ownership.ToolFailed
-OperatorTool = Callable[[Mapping[str, Any]], Awaitable[ToolAnswer]]
 
 
-def operator_tools(intakes: IntakeSenders) -> dict[str, OperatorTool]:
+def operator_tools(intakes: IntakeSenders) -> dict[str, ownership.OperatorTool]:
     """Return the tools by name."""
 
-    async def list_pairings(_args: Mapping[str, Any]) -> ToolAnswer:
+    async def list_pairings(_args: Mapping[str, Any]) -> ownership.ToolAnswer:
         return await _list(intakes)
 
     return {
@@ -51,10 +49,10 @@ def _of_one(
     argument: str,
     build: Callable[[str, Reply[intake.PairingResult]], intake.IntakeMessage],
     otherwise: str,
-) -> OperatorTool:
+) -> ownership.OperatorTool:
     """Return the tool that asks each account about one argument until it is the one meant."""
 
-    async def run(args: Mapping[str, Any]) -> ToolAnswer:
+    async def run(args: Mapping[str, Any]) -> ownership.ToolAnswer:
         value = args.get(argument)
         if not isinstance(value, str) or not value.strip():
             return ownership.ToolFailed(error=f"{argument} must be a non-empty string")
@@ -67,7 +65,7 @@ def _of_one(
     return run
 
 
-async def _list(intakes: IntakeSenders) -> ToolAnswer:
+async def _list(intakes: IntakeSenders) -> ownership.ToolAnswer:
     found: dict[str, Any] = {}
     for account, intake_tx in intakes.items():
         answer: intake.Pairings | str = await ask_or(
@@ -117,7 +115,7 @@ async def _first(
     intakes: IntakeSenders,
     put: Callable[[IntakeSender], Awaitable[intake.PairingResult | str]],
     otherwise: str,
-) -> ToolAnswer:
+) -> ownership.ToolAnswer:
     """Ask one account after the other until one knows what is meant."""
     silent: list[str] = []
     for account, intake_tx in intakes.items():

@@ -18,12 +18,13 @@ import trio
 
 from actors.intake.answers import Answers
 from actors.intake.attachments import Fetcher, needs_fetching
-from actors.intake.holding import HeldPrompt, HeldPrompts, Part
+from actors.intake.holding import HeldPrompt, HeldPrompts
 from actors.intake.marks import WaitingMarks
 from actors.intake.peers import Peers, find_target
 from actors.intake.rows import close_row, prepare_rows, store
 from actors.kit.mailbox import put
 from actors.messages import intake, journal, ownership
+from actors.messages.journal import PreparedRow
 from protocol.ids import MessageId, PlaceKey, RowId
 from protocol.platform.events import CommentAdded, MessageReceived
 from protocol.platform.prompts import of_comment
@@ -68,23 +69,24 @@ class Prompts:
     async def take(self, event: StoredEvent, message: MessageReceived, prompt: Prompt) -> None:
         """Take one more; it becomes ready with a batch, in its turn, alone or with others."""
         place, fetches = self._to.place(prompt), needs_fetching(message, prompt)
-        part = Part(event.row_id, prompt, complete=not fetches)
+        row = PreparedRow(row_id=event.row_id, prompt=prompt)
         opens = joining.opens(message.message_type)
         if not fetches and not opens and self._held.is_free(place):
-            self._taken.append(HeldPrompt([part], event.row_id))
+            self._taken.append(HeldPrompt([row], event.row_id))
             return
-        held = self._held.join(place, message.sender_id, part, event.received_at_ms)
+        held = self._held.join(place, message.sender_id, row, event.received_at_ms)
         if held is None:
-            held = HeldPrompt([part], event.row_id)
+            held = HeldPrompt([row], event.row_id)
             if opens:
                 held.window = joining.opened(message.sender_id, event.received_at_ms)
             self._held.add(place, held)
         if held.window is not None:
             left_ms = min(held.window.closes_at_ms - self._now_ms(), joining.WINDOW_MS)
             held.closes_at_s = trio.current_time() + max(0, left_ms) / 1_000
-        await self._advance(place)
         if fetches:
-            self._nursery.start_soon(self._fetch, event.row_id, message, prompt)
+            held.fetching.add(event.row_id)
+            self._nursery.start_soon(self._fetch, row, message)
+        await self._advance(place)
 
     def has(self, row_id: RowId) -> bool:
         """Whether the row is on its way here."""
@@ -128,7 +130,7 @@ class Prompts:
         """A message was recalled: its prompt goes on without it."""
         for taken in self._taken:
             taken.leave_out(message_id)
-        self._taken = [one for one in self._taken if one.parts]
+        self._taken = [one for one in self._taken if one.rows]
         place = self._held.leave_out(message_id)
         if place is not None:
             await self._advance(place)
@@ -163,25 +165,25 @@ class Prompts:
         """Take a comment of a document; its text is fetched first."""
         prompt = of_comment(comment)
         place = self._to.place(prompt)
-        part = Part(event.row_id, prompt, complete=False)
-        self._held.add(place, HeldPrompt([part], event.row_id))
+        row = PreparedRow(row_id=event.row_id, prompt=prompt)
+        self._held.add(place, HeldPrompt([row], event.row_id, fetching={event.row_id}))
+        self._nursery.start_soon(self._fetch_comment, row, comment)
         await self._advance(place)
-        self._nursery.start_soon(self._fetch_comment, event.row_id, comment, prompt)
 
-    async def _fetch_comment(self, row_id: RowId, comment: CommentAdded, prompt: Prompt) -> None:
+    async def _fetch_comment(self, row: PreparedRow, comment: CommentAdded) -> None:
         text = await self._fetcher.comment(comment)
         content = "[comment that could not be read]" if text is None else text
-        whole = msgspec.structs.replace(prompt, content=content)
-        await self._to.intake_tx.send(intake.ContentFetched(row_id=row_id, prompt=whole))
+        whole = msgspec.structs.replace(row.prompt, content=content)
+        await self._to.intake_tx.send(msgspec.structs.replace(row, prompt=whole))
 
-    async def _fetch(self, row_id: RowId, message: MessageReceived, prompt: Prompt) -> None:
-        whole = await self._fetcher.complete(message, prompt)
-        await self._to.intake_tx.send(intake.ContentFetched(row_id=row_id, prompt=whole))
+    async def _fetch(self, row: PreparedRow, message: MessageReceived) -> None:
+        whole = await self._fetcher.complete(message, row.prompt)
+        await self._to.intake_tx.send(msgspec.structs.replace(row, prompt=whole))
 
-    async def completed(self, message: intake.ContentFetched) -> None:
+    async def fetched(self, row: PreparedRow) -> None:
         """What a message carries is here: let go what can go, in order."""
-        place = self._to.place(message.prompt)
-        self._held.complete(place, message.row_id, message.prompt)
+        place = self._to.place(row.prompt)
+        self._held.fetched(place, row)
         await self._advance(place)
 
     async def make_ready(self) -> None:

@@ -91,7 +91,7 @@ class Resuming:
         assert current is not None
         waiting: tuple[journal.WaitingRow, ...] | journal.Failed = await journal.ask_journal(
             self._to.journal_tx,
-            lambda reply: journal.Waiting(
+            lambda reply: journal.FindWaiting(
                 session_id=current, takes_unbound=current == state.owner, limit=1, reply=reply
             ),
             within_s=COMMAND_WITHIN_S,

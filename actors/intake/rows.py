@@ -68,15 +68,9 @@ async def prepare_rows(
 
 
 def _prepare(held: HeldPrompt, reply: Reply[PrepareAnswer]) -> journal.Prepare:
-    first, *others = held.parts
-    joined = journal.Joined(
-        to=held.first_row,
-        others=tuple(journal.PreparedRow(row_id=one.row_id, prompt=one.prompt) for one in others),
-    )
     return journal.Prepare(
-        row_id=first.row_id,
-        prompt=first.prompt,
-        joined=joined if others else None,
+        rows=tuple(held.rows),
+        joined_to=held.first_row if len(held.rows) > 1 else None,
         capacity=held.capacity,
         reply=reply,
     )

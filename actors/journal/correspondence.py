@@ -6,8 +6,6 @@ Each function runs inside a transaction of its caller; what a message means is i
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 import structlog
 
@@ -15,7 +13,7 @@ from actors.journal.db import Db, Later, Value, change
 from actors.journal.joined import together
 from actors.journal.prompts import decode_prompt
 from actors.messages import journal
-from protocol.ids import AccountId, ChatId, EventId, MessageId, OpenId, RowId, SessionId
+from protocol.ids import AccountId, ChatId, ChatType, EventId, MessageId, OpenId, RowId, SessionId
 from protocol.routing.delivery import Offer
 from protocol.routing.receivers import ChatKnown
 
@@ -60,7 +58,7 @@ def find_chat(db: Db, message: journal.FindChat) -> journal.ChatKnownAs | None:
     if found is None:
         return None
     account, chat_type, sender_id = found
-    kind: Literal["p2p", "group"] = "p2p" if chat_type == "p2p" else "group"
+    kind: ChatType = "p2p" if chat_type == "p2p" else "group"
     return journal.ChatKnownAs(
         account=AccountId(account),
         chat=ChatKnown(chat_type=kind, sender_id=OpenId(sender_id)),

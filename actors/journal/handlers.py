@@ -30,7 +30,7 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     journal.Unprepared: rows.unprepared,
     journal.Dispatch: rows.dispatch,
     journal.Prepare: rows.prepare,
-    journal.Waiting: waiting.waiting,
+    journal.FindWaiting: waiting.waiting,
     journal.DropWaiting: waiting.drop_waiting,
     journal.DropMessage: waiting.drop_message,
     journal.FindHistory: history.find_history,

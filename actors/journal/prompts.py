@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
-from protocol.ids import ChatId, MessageId, OpenId
+from protocol.ids import ChatId, ChatType, MessageId, OpenId
 from protocol.routing.delivery import Prompt
 from protocol.wire.messages import Attachment
 
@@ -17,7 +17,7 @@ class _Older(msgspec.Struct, frozen=True, kw_only=True):
     chat_id: ChatId
     message_id: MessageId
     sender_id: OpenId
-    chat_type: Literal["p2p", "group"]
+    chat_type: ChatType
     content: str
     meta: dict[str, str]
     attachments: tuple[Attachment, ...] = ()

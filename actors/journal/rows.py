@@ -131,21 +131,16 @@ def dispatch(db: Db, message: journal.Dispatch) -> Later[journal.Done]:
 def prepare(
     db: Db, message: journal.Prepare
 ) -> Later[journal.Done] | journal.Done | journal.LaneFull:
-    """Make the row ready, with those joined to it."""
-    joined = message.joined
-    rows = (
-        journal.PreparedRow(row_id=message.row_id, prompt=message.prompt),
-        *(() if joined is None else joined.others),
-    )
+    """Make the rows of one prompt ready."""
     capacity = message.capacity
     if capacity is not None and count_waiting(db, capacity) >= capacity.waiting_max:
         received = (
             db.execute("SELECT 1 FROM inbound WHERE row_id = ?1 AND state = 'received'", one.row_id)
-            for one in rows
+            for one in message.rows
         )
         waits = any(row.one() is not None for row in received)
         return journal.LaneFull() if waits else journal.Done(changed=False)
-    changed = [_make_ready(db, one, joined.to if joined else None) for one in rows]
+    changed = [_make_ready(db, one, message.joined_to) for one in message.rows]
     return Later(
         lambda: journal.Done(changed=any(row is not None and row.count() for row in changed))
     )

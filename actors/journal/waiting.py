@@ -43,7 +43,7 @@ def count_waiting(db: Db, capacity: journal.Capacity) -> int:
     return sum(the_one(count)[0] for count in counts)
 
 
-def waiting(db: Db, message: journal.Waiting) -> tuple[journal.WaitingRow, ...]:
+def waiting(db: Db, message: journal.FindWaiting) -> tuple[journal.WaitingRow, ...]:
     first, second = (*queues_of(message.session_id, takes_unbound=message.takes_unbound), None)[:2]
     prompts: dict[int, list[journal.WaitingRow]] = {}
     for row_id, received_at, leader, blob in db.execute(

@@ -57,7 +57,7 @@ class Lane:
         self._turn: RunningTurn | None = None
         self._own_turn: RunningTurn | None = None  # one that nobody asked for; beside the lane's
         self._showing = 0
-        self._fetching = False
+        self._asked_for: lane.Attached | None = None  # a row is being asked for, for this peer
         self._more = False
         self._draining = False
         self._unresponsive: TurnId | None = None
@@ -71,7 +71,7 @@ class Lane:
                 self._handle(await inbox.receive())
                 self._fetch_if_free()
                 turns = self._turn or self._own_turn
-                if self._peer is not None or turns or self._showing or self._fetching:
+                if self._peer is not None or turns or self._showing or self._asked_for:
                     continue
                 if is_empty(inbox):  # else a connection that has just come would be lost
                     # No checkpoint from this check to the retirement.
@@ -94,8 +94,11 @@ class Lane:
                 self._marks.end(row_id)
             case lane.ToolCalled():
                 self._marks.read()
-            case lane.Fetched():
-                self._fetched(message)
+            case Offer():
+                self._offered(message)
+            case lane.Fetched(more=more):
+                self._asked_for = None
+                self._more = self._more or more
             case lane.StopTurn():
                 with message.reply:
                     message.reply.send(self._stop(message))
@@ -125,20 +128,18 @@ class Lane:
                 self._cancel_expired(turn_id)
             case lane.TurnActorEnded(turn_id=turn_id, crashed=crashed):
                 self._showing -= 1
-                own = self._own_turn
-                if crashed and own is not None and own.opening.turn_id == turn_id:
-                    self._cancel(own, "timeout")
-                if crashed and self._turn is not None and self._turn.opening.turn_id == turn_id:
-                    self._cancel(self._turn, "timeout")
+                for running in filter(None, (self._turn, self._own_turn)):
+                    if crashed and running.opening.turn_id == turn_id:
+                        self._cancel(running, "timeout")
 
     # ── rows become turns ───────────────────────────────────────────────────
 
     def _fetch_if_free(self) -> None:
-        if self._peer is None or self._draining or self._fetching or not self._more:
+        if self._peer is None or self._draining or self._asked_for or not self._more:
             return
         if self._turn is not None and vocabulary.CAPABILITY_TURNS in self._peer.capabilities:
             return
-        self._fetching = True
+        self._asked_for = self._peer
         self._more = False
         self._nursery.start_soon(self._fetch, self._peer)
 
@@ -156,27 +157,14 @@ class Lane:
         except (trio.TooSlowError, ActorGone):
             failed = True
             await trio.sleep(ASK_AGAIN_S)
-        for row in rows[:-1]:
-            whole = await self._to.complete(row)
-            await put(
-                self._own,
-                lane.Fetched(connection_id=peer.connection_id, offer=whole, last=False),
-            )
-        last = await self._to.complete(rows[-1]) if rows else None
-        await put(
-            self._own, lane.Fetched(connection_id=peer.connection_id, offer=last, failed=failed)
-        )
+        for row in rows:
+            await put(self._own, await self._to.complete(row))
+        await put(self._own, lane.Fetched(more=failed or (bool(rows) and rows[-1].more)))
 
-    def _fetched(self, fetched: lane.Fetched) -> None:
-        if fetched.last:
-            self._fetching = False
-            more = fetched.offer is not None and fetched.offer.more
-            self._more = self._more or fetched.failed or more
-        if fetched.offer is None:
-            return
-        if self._peer is None or self._peer.connection_id != fetched.connection_id:
-            return  # the older connection's end has released this row
-        self._begin(self._peer, fetched.offer)
+    def _offered(self, row: Offer) -> None:
+        if self._peer is not None and self._peer is self._asked_for:
+            self._begin(self._peer, row)
+        # else the older connection's end has released this row
 
     def _begin(self, peer: lane.Attached, row: Offer) -> None:
         turn_id = ids.turn_id(self._settings.random_bytes(ids.TURN_ID_BYTES))
@@ -185,7 +173,7 @@ class Lane:
             self._turn = self._show(turn_opening(peer, row, turn_id, self._settings), row)
             inputs = self._turn.inputs.clone()
         else:
-            self._marks.add(lane.Given(row, turn_id, peer.alias), self._nursery)
+            self._marks.add(lane.Given(offer=row, turn_id=turn_id, alias=peer.alias), self._nursery)
         offer(peer.link, link.Give(offer=row, turn_id=turn_id, turn=inputs))
 
     def _open_own_turn(self, wish: lane.OpenOwnTurn) -> lane.OwnTurnOpened | lane.OwnTurnRefused:

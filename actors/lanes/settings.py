@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import msgspec
 
+from protocol.config.keys import FeishuReplyMode
 from protocol.ids import AccountId, ChatId
 from protocol.platform.comments import place_of
 from protocol.routing.roster import ReplyMode
-
-FeishuReplyMode = Literal["auto", "streaming", "static"]
 
 
 class LaneSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,6 @@
 from actors.links.listener import serve
 from actors.links.own_turns import OwnTurnPeers
 from actors.links.settings import LinkSettings
-from actors.links.tools import OperatorTool, SessionTool, Tools
+from actors.links.tools import Tools
 
-__all__ = ["LinkSettings", "OperatorTool", "OwnTurnPeers", "SessionTool", "Tools", "serve"]
+__all__ = ["LinkSettings", "OwnTurnPeers", "Tools", "serve"]

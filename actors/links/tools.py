@@ -8,15 +8,14 @@ platform), so each has a task of its own, a bounded number at once.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import trio
 
 from actors.kit.mailbox import ask_or, offer
 from actors.links.own_turns import OwnTurnPeers
-from actors.messages import lane, ownership
-from actors.messages.outbound import Caller
+from actors.messages import lane, outbound, ownership
 from protocol.ids import ConnectionId, SessionId
 from protocol.routing import channel_tools
 from protocol.wire import messages as wire
@@ -27,21 +26,15 @@ ASK_WITHIN_S: Final = 5.0
 CALLS_AT_ONCE_MAX: Final = 16
 """Of one link, beside the channel's own tools; one more is refused with a reason."""
 
-ToolAnswer = ownership.ToolDone | ownership.ToolFailed
-OperatorTool = Callable[[Mapping[str, Any]], Awaitable[ToolAnswer]]
-"""``tool(args)``; it answers within a deadline of its own."""
-SessionTool = Callable[[Caller, Mapping[str, Any]], Awaitable[ToolAnswer]]
-"""``tool(caller, args)``, likewise."""
-
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
     """The tools beside the channel's own, by name."""
 
-    of_operators: Mapping[str, OperatorTool] = {}
+    of_operators: Mapping[str, ownership.OperatorTool] = {}
     """To everybody else there are none such."""
-    of_onlookers: Mapping[str, OperatorTool] = {}
+    of_onlookers: Mapping[str, ownership.OperatorTool] = {}
     """Of operators that proved any role, an observer's too: they change nothing."""
-    of_sessions: Mapping[str, SessionTool] = {}
+    of_sessions: Mapping[str, outbound.SessionTool] = {}
     own_turns: OwnTurnPeers | None = None
     """None where a session may open no turns by itself."""
 
@@ -90,7 +83,7 @@ class ToolCalls:
         self._under_way += 1
         nursery.start_soon(self._beside, tool, slow)
 
-    def _slow(self, tool: wire.Tool) -> Callable[[], Awaitable[ToolAnswer]] | None:
+    def _slow(self, tool: wire.Tool) -> Callable[[], Awaitable[ownership.ToolAnswer]] | None:
         """Return what answers the call beside the reader, if it is no tool of the channel."""
         register = self._registered
         if register is None:
@@ -110,20 +103,22 @@ class ToolCalls:
             if not self._has_session:
                 return _observer
             of_sessions = self._tools.of_sessions[tool.name]
-            caller = Caller(session_id=SessionId(register.session_id), cwd=self._cwd)
+            caller = outbound.Caller(session_id=SessionId(register.session_id), cwd=self._cwd)
             if self._tools.own_turns is not None:
                 called = lane.ToolCalled(session_id=caller.session_id)
                 offer(self._tools.own_turns.lanes_tx, called)
             return lambda: of_sessions(caller, tool.args)
         return None
 
-    async def _beside(self, tool: wire.Tool, answer: Callable[[], Awaitable[ToolAnswer]]) -> None:
+    async def _beside(
+        self, tool: wire.Tool, answer: Callable[[], Awaitable[ownership.ToolAnswer]]
+    ) -> None:
         try:
             self._answer(tool, await answer())
         finally:
             self._under_way -= 1
 
-    async def _ask_ownership(self, tool: wire.Tool) -> ToolAnswer:
+    async def _ask_ownership(self, tool: wire.Tool) -> ownership.ToolAnswer:
         return await ask_or(
             self._ownership_tx,
             lambda reply: ownership.CallTool(
@@ -136,7 +131,7 @@ class ToolCalls:
             ),
         )
 
-    def _answer(self, tool: wire.Tool, answer: ToolAnswer) -> None:
+    def _answer(self, tool: wire.Tool, answer: ownership.ToolAnswer) -> None:
         match answer:
             case ownership.ToolDone(result=result):
                 self._send(wire.ToolResult(id=tool.id, ok=True, result=result))
@@ -144,6 +139,6 @@ class ToolCalls:
                 self._send(wire.ToolResult(id=tool.id, ok=False, error=error))
 
 
-async def _observer() -> ToolAnswer:
+async def _observer() -> ownership.ToolAnswer:
     await trio.lowlevel.checkpoint()
     return ownership.ToolFailed(error=channel_tools.OBSERVER_ONLY_STATUS)

@@ -6,8 +6,9 @@ import msgspec
 
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
+from actors.messages.journal import PreparedRow
 from protocol.ids import ChatId, MessageId, OpenId, PlaceKey, RowId
-from protocol.routing.delivery import Prompt, StoredEvent
+from protocol.routing.delivery import StoredEvent
 from protocol.routing.pairing import AccessBook, Request
 
 
@@ -47,13 +48,6 @@ class KindLearned(Message, frozen=True, kw_only=True):
 
 class Recover(Message, frozen=True, kw_only=True):
     """There may be committed events nobody has forwarded: look into the journal."""
-
-
-class ContentFetched(Message, frozen=True, kw_only=True):
-    """From the intake's own child: what a message carries was fetched, or was not."""
-
-    row_id: RowId
-    prompt: Prompt
 
 
 class RefusalSent(Message, frozen=True, kw_only=True):
@@ -145,7 +139,7 @@ IntakeMessage = (
     | BotKnown
     | KindLearned
     | Recover
-    | ContentFetched
+    | PreparedRow  # from the intake's own child: what it carries was fetched, or was not
     | RefusalSent
     | CommandDone
     | CommandClosed

@@ -60,17 +60,16 @@ class ToolCalled(Message, frozen=True, kw_only=True):
     session_id: SessionId
 
 
-class Given:
+class Given(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A row that a channel session was given, and what has become of it since."""
 
-    def __init__(self, offer: Offer, turn_id: TurnId, alias: str) -> None:
-        self.offer = offer
-        self.turn_id = turn_id
-        self.alias = alias
-        self.read = trio.Event()
-        """The session called a tool, or :attr:`over`."""
-        self.over = trio.Event()
-        """It was answered, or its session is gone."""
+    offer: Offer
+    turn_id: TurnId
+    alias: str
+    read: trio.Event = msgspec.field(default_factory=trio.Event)
+    """The session called a tool, or :attr:`over`."""
+    over: trio.Event = msgspec.field(default_factory=trio.Event)
+    """It was answered, or its session is gone."""
 
     def end(self) -> None:
         self.read.set()
@@ -178,12 +177,10 @@ class CardLost(Message, frozen=True, kw_only=True):
 
 
 class Fetched(Message, frozen=True, kw_only=True):
-    """From the lane's own child: one of the rows it asked for, or none and how it was."""
+    """From the lane's own child: the rows it asked for were sent before this."""
 
-    connection_id: ConnectionId
-    offer: Offer | None
-    last: bool = True
-    failed: bool = False
+    more: bool
+    """Whether to ask again: there may be more, or nobody answered in time."""
 
 
 class TurnActorEnded(Message, frozen=True, kw_only=True):
@@ -213,6 +210,7 @@ LaneMessage = (
     | StopAll
     | TurnEnded
     | CardLost
+    | Offer  # from the lane's own child: a row it asked for
     | Fetched
     | TurnActorEnded
     | CancelExpired

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -70,13 +70,18 @@ class ToolFailed(msgspec.Struct, frozen=True, kw_only=True):
     error: str
 
 
+ToolAnswer = ToolDone | ToolFailed
+OperatorTool = Callable[[Mapping[str, Any]], Awaitable[ToolAnswer]]
+"""``tool(args)`` of a connection without a session; it answers within a deadline of its own."""
+
+
 class CallTool(Message, frozen=True, kw_only=True):
     """A ``feishu_channel_*`` tool, called over this connection."""
 
     connection_id: ConnectionId
     name: str
     args: dict[str, Any]
-    reply: Reply[ToolDone | ToolFailed]
+    reply: Reply[ToolAnswer]
 
 
 class ChatState(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from actors.messages.base import Message
 from protocol.ids import (
     AccountId,
     ChatId,
+    ChatType,
     MessageId,
     OpenId,
     PlaceKey,
@@ -23,12 +24,13 @@ from protocol.ids import (
 )
 from protocol.routing.roster import ReplyMode
 from protocol.wire.messages import TurnMessage
+from protocol.wire.vocabulary import CancelReason
 
 
 class Stop(Message, frozen=True, kw_only=True):
     """Bring the turn to aborted now. The first final state wins."""
 
-    reason: Literal["user", "shutdown", "timeout", "recalled"]
+    reason: CancelReason
     answered: bool = False
     """Whether a message about it is sent in any case: static replies then add none."""
 
@@ -54,7 +56,7 @@ class TurnOpening(msgspec.Struct, frozen=True, kw_only=True):
     """The user's message: what the card replies to. None: a turn of the session's own, whose
     card is sent to the chat."""
     sender_id: OpenId
-    chat_type: Literal["p2p", "group"]
+    chat_type: ChatType
     mode: Mode
     reply_mode: ReplyMode = "verbose"
     title: str | None = None

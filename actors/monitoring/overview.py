@@ -98,9 +98,7 @@ async def look(peers: Peers, *, rows: int = 0) -> Overview:
     )
 
 
-async def call_tool(
-    peers: Peers, name: str, args: dict[str, Any]
-) -> ownership.ToolDone | ownership.ToolFailed:
+async def call_tool(peers: Peers, name: str, args: dict[str, Any]) -> ownership.ToolAnswer:
     """Call a tool of the channel as an operator does, without a session."""
     connection_id = peers.next_connection_id()
     link_tx, link_rx = trio.open_memory_channel[Any](LINK_MESSAGES_MAX)
@@ -124,7 +122,7 @@ async def call_tool(
             )
             if isinstance(admitted, ownership.NotAdmitted):
                 return ownership.ToolFailed(error=admitted.message)
-            answer: ownership.ToolDone | ownership.ToolFailed = await ask(
+            answer: ownership.ToolAnswer = await ask(
                 peers.ownership_tx,
                 lambda reply: ownership.CallTool(
                     connection_id=connection_id, name=name, args=args, reply=reply

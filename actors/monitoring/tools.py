@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -20,14 +20,12 @@ LISTED_MAX: Final = 20
 NAMED_WITHIN_S: Final = 1.0
 """Whoever looks waits so long for names, once; a slow platform leaves the ids."""
 
-Tool = Callable[[Mapping[str, Any]], Awaitable[ownership.ToolDone | ownership.ToolFailed]]
 
-
-def onlookers_tools(peers: Peers) -> dict[str, Tool]:
+def onlookers_tools(peers: Peers) -> dict[str, ownership.OperatorTool]:
     """Return the tools by name."""
     known = Names(lambda: peers)
 
-    async def overview(_args: Mapping[str, Any]) -> ownership.ToolDone | ownership.ToolFailed:
+    async def overview(_args: Mapping[str, Any]) -> ownership.ToolAnswer:
         seen = await look(peers, rows=LISTED_MAX)
         names = await known.within(islice(chats_of(seen), LISTED_MAX), NAMED_WITHIN_S)
         return ownership.ToolDone(result=as_map(seen, names))

@@ -9,7 +9,7 @@ import msgspec
 import trio
 
 from actors.messages import gateway, journal, ownership
-from actors.messages.outbound import Caller
+from actors.messages.outbound import Caller, SessionTool
 from actors.outbound.ask import ask
 from actors.outbound.attachments import Attachments
 from actors.outbound.peers import Peers, text_argument
@@ -29,17 +29,14 @@ INBOX_BYTES_MAX: Final = 2 * 1024 * 1024
 INBOX_CONTENT_BYTES_MAX: Final = 256 * 1024
 """Of one message's text; a frame of the answer holds 8 MiB."""
 
-ToolAnswer = ownership.ToolDone | ownership.ToolFailed
 Act = Callable[[Peers, Caller, Mapping[str, Any]], Awaitable[Any]]
 
 
-def session_tools(
-    peers: Peers, attachments: Attachments
-) -> dict[str, Callable[[Caller, Mapping[str, Any]], Awaitable[ToolAnswer]]]:
+def session_tools(peers: Peers, attachments: Attachments) -> dict[str, SessionTool]:
     """Return the tools, each answering with its result or its refusal."""
 
-    def guarded(act: Act) -> Callable[[Caller, Mapping[str, Any]], Awaitable[ToolAnswer]]:
-        async def tool(caller: Caller, args: Mapping[str, Any]) -> ToolAnswer:
+    def guarded(act: Act) -> SessionTool:
+        async def tool(caller: Caller, args: Mapping[str, Any]) -> ownership.ToolAnswer:
             try:
                 return ownership.ToolDone(result=await act(peers, caller, args))
             except ToolError as refused:

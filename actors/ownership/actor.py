@@ -276,9 +276,7 @@ class _Ownership:
 
     # ── tools ───────────────────────────────────────────────────────────────
 
-    async def _call_tool(
-        self, call: ownership.CallTool
-    ) -> ownership.ToolDone | ownership.ToolFailed:
+    async def _call_tool(self, call: ownership.CallTool) -> ownership.ToolAnswer:
         caller = self._caller(call)
         if caller is None:
             return ownership.ToolFailed(error=NOT_REGISTERED)

@@ -19,7 +19,7 @@ import trio
 from actors.proxies.agent import AgentSettings
 from actors.proxies.client import LinkChanged, open_proxy
 from actors.proxies.conversations import Conversations, OldRecord
-from actors.proxies.errors import ProxyError, Refused, StandingBy
+from actors.proxies.errors import ProxyError, SessionRefused, StandingBy
 from actors.proxies.reporting import LinkReporter
 from actors.proxies.runner import Runner
 from actors.proxies.settings import ProxySettings, inside_environment
@@ -90,7 +90,7 @@ class StartReporter:
         if registered is not None:
             self._reported = True
             _report(starting.ReportReady(registered.alias))
-        elif isinstance(why, Refused) and not isinstance(why, StandingBy):
+        elif isinstance(why, SessionRefused) and not isinstance(why, StandingBy):
             self._reported = True
             _report(starting.ReportFailed(str(why)))
 

@@ -34,14 +34,14 @@ from actors.proxies.errors import (
     Disconnected,
     NotTheDaemon,
     ProxyError,
-    Refused,
     Replaced,
+    SessionRefused,
     StandingBy,
-    ToolFailed,
+    ToolCallFailed,
 )
 from actors.proxies.link import ANSWER_WITHIN_S, DaemonLink
 from actors.proxies.settings import ProxySettings
-from actors.proxies.turn import Turn
+from actors.proxies.turn import ProxyTurn
 from protocol.wire import messages as wire
 
 __all__ = [
@@ -51,10 +51,10 @@ __all__ = [
     "Proxy",
     "ProxyError",
     "ProxySettings",
-    "Refused",
+    "ProxyTurn",
     "Replaced",
-    "ToolFailed",
-    "Turn",
+    "SessionRefused",
+    "ToolCallFailed",
     "open_proxy",
 ]
 
@@ -88,7 +88,7 @@ async def open_proxy(
 
     Raises:
         DaemonNotRunning: nobody serves the state directory.
-        Refused: the session is refused.
+        SessionRefused: the session is refused.
         NotTheDaemon: something else answers at the daemon's address.
     """
     proxy = Proxy(settings, rng or random.Random(os.urandom(8)), link_changed)  # noqa: S311  # jitter
@@ -111,13 +111,13 @@ async def open_proxy(
 class Turns:
     """The turns as they come, but for those whose link is over: they come again."""
 
-    def __init__(self, turns: trio.MemoryReceiveChannel[Turn]) -> None:
+    def __init__(self, turns: trio.MemoryReceiveChannel[ProxyTurn]) -> None:
         self._turns = turns
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Turn:
+    async def __anext__(self) -> ProxyTurn:
         while True:
             try:
                 turn = await self._turns.receive()
@@ -147,7 +147,7 @@ class Proxy:
         self._rng = rng
         self._link_changed = link_changed
         self._link: DaemonLink | None = None
-        self._turns_tx, self._turns_rx = trio.open_memory_channel[Turn](TURNS_MAX)
+        self._turns_tx, self._turns_rx = trio.open_memory_channel[ProxyTurn](TURNS_MAX)
         self._numbers = 0
         self._offer: wire.OptionsOffer | None = None
         self._requests_tx, self.requests = trio.open_memory_channel[wire.Choose | wire.Resume](
@@ -192,7 +192,7 @@ class Proxy:
             wire.Tool(id=self._numbers, name=name, args=args or {}), within_s=within_s
         )
         if not answer.ok:
-            raise ToolFailed(answer.error or f"{name} failed")
+            raise ToolCallFailed(answer.error or f"{name} failed")
         return answer.result
 
     async def ask_permission(self, request: wire.PermissionRequest) -> wire.PermissionVerdict:
@@ -205,7 +205,7 @@ class Proxy:
         """
         return await self._reachable().ask_permission(request)
 
-    async def open_turn(self, title: str | None = None) -> Turn:
+    async def open_turn(self, title: str | None = None) -> ProxyTurn:
         """Open a turn that nobody asked for, in the chat of the session's last one.
 
         Use it as ``with turn.interruption():``, and end it. Refused, it is cancelled.
@@ -281,7 +281,11 @@ class Proxy:
                     pause_s = min(pause_s, STANDBY_MAX_S)
                 await trio.sleep((attempt.after_s or pause_s) * (1 + self._rng.random() / 4))
                 # What somebody has to put right first is looked at less often.
-                most_s = REFUSED_MAX_S if isinstance(why, Refused | NotTheDaemon) else BACKOFF_MAX_S
+                most_s = (
+                    REFUSED_MAX_S
+                    if isinstance(why, SessionRefused | NotTheDaemon)
+                    else BACKOFF_MAX_S
+                )
                 pause_s = min(most_s, pause_s * 2)
 
     async def _try_round(self, start: Callable[[], None]) -> _Round:
@@ -340,7 +344,7 @@ class Proxy:
                 self._link = None
                 link.lose()
 
-    async def _take(self, turn: Turn) -> None:
+    async def _take(self, turn: ProxyTurn) -> None:
         await self._turns_tx.send(turn)
 
     async def _leave(self) -> None:

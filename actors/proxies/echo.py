@@ -21,7 +21,7 @@ import trio
 from actors.proxies.client import (
     ProxyError,
     ProxySettings,
-    Turn,
+    ProxyTurn,
     open_proxy,
 )
 from actors.proxies.settings import of_environment
@@ -107,7 +107,7 @@ class Script:
         )
 
 
-async def answer(turn: Turn, tokens_per_s: float) -> None:
+async def answer(turn: ProxyTurn, tokens_per_s: float) -> None:
     """Answer one turn. The pauses are the same for the same turn."""
     script = Script(turn.text)
     rng = random.Random(turn.deliver.turn_id)  # noqa: S311  # pauses of a demo
@@ -130,7 +130,7 @@ async def answer(turn: Turn, tokens_per_s: float) -> None:
         await turn.end("error", error="the message asked for an error")
 
 
-async def _work(turn: Turn, script: Script, rng: random.Random, pace_s: float) -> None:
+async def _work(turn: ProxyTurn, script: Script, rng: random.Random, pace_s: float) -> None:
     """Think, plan, and use three tools."""
     steps = script.steps()
     await turn.plan([(steps[0], "in_progress"), (steps[1], "pending"), (steps[2], "pending")])
@@ -145,7 +145,7 @@ async def _work(turn: Turn, script: Script, rng: random.Random, pace_s: float) -
 
 
 async def _use(
-    turn: Turn, rng: random.Random, call_id: str, name: str, kind: str, summary: str
+    turn: ProxyTurn, rng: random.Random, call_id: str, name: str, kind: str, summary: str
 ) -> None:
     await turn.tool(call_id, name=name, kind=kind, status="running", summary=summary)  # type: ignore[arg-type]  # one of the contract's kinds
     await trio.sleep(rng.uniform(0.2, 0.7))

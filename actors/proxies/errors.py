@@ -25,7 +25,7 @@ class DaemonNotRunning(ProxyError):
     """There is no daemon to attach to; the text says where it was looked for."""
 
 
-class Refused(ProxyError):
+class SessionRefused(ProxyError):
     """The daemon does not let this session in; the text says what to change.
 
     It never ends a proxy that has been attached, or that waits for its daemon: who refuses
@@ -38,7 +38,7 @@ class Refused(ProxyError):
         self.code = code
 
 
-class StandingBy(Refused):
+class StandingBy(SessionRefused):
     """A node of the cluster answers that another one serves it. It is never final."""
 
     def __init__(self, message: str, at: tuple[str, ...], retry_after_ms: int | None) -> None:
@@ -81,5 +81,5 @@ class Disconnected(ProxyError):
     """
 
 
-class ToolFailed(ProxyError):
+class ToolCallFailed(ProxyError):
     """The daemon answered a tool call with an error."""

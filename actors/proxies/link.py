@@ -18,13 +18,13 @@ from actors.proxies.errors import (
     Disconnected,
     NotTheDaemon,
     ProxyError,
-    Refused,
     Replaced,
+    SessionRefused,
     StandingBy,
 )
 from actors.proxies.outgoing import Outgoing
 from actors.proxies.settings import ProxySettings
-from actors.proxies.turn import Turn
+from actors.proxies.turn import ProxyTurn
 from protocol.errors import RemoteProtocolError
 from protocol.wire import codec, vocabulary
 from protocol.wire import messages as wire
@@ -51,14 +51,14 @@ class DaemonLink:
         stream: trio.abc.Stream,
         settings: ProxySettings,
         endpoint: Endpoint,
-        take: Callable[[Turn], Awaitable[None]],
+        take: Callable[[ProxyTurn], Awaitable[None]],
     ) -> None:
         self._stream = stream
         self._settings = settings
         self._endpoint = endpoint
         self._take = take
         self._outgoing = Outgoing(stream)
-        self._turns: dict[str, Turn] = {}
+        self._turns: dict[str, ProxyTurn] = {}
         self._asked: dict[int, trio.MemorySendChannel[wire.ToolResult]] = {}
         self._permissions: dict[str, trio.MemorySendChannel[wire.PermissionVerdict]] = {}
         self._received_at = trio.current_time()
@@ -178,7 +178,7 @@ class DaemonLink:
                     )
         return verdict
 
-    async def open_turn(self, title: str | None) -> Turn:
+    async def open_turn(self, title: str | None) -> ProxyTurn:
         """Open a turn that nobody asked for. Refused, it is cancelled.
 
         Raises:
@@ -188,7 +188,7 @@ class DaemonLink:
         nobody = wire.Deliver(
             event_id="", turn_id=turn_id, attempt=0, lease_epoch=0, chat_id="", content="", meta={}
         )
-        turn = self._turns[turn_id] = Turn(nobody, self, ends=True)
+        turn = self._turns[turn_id] = ProxyTurn(nobody, self, ends=True)
         await self.send(wire.TurnOpen(turn_id=turn_id, title=title))
         return turn
 
@@ -331,14 +331,16 @@ class DaemonLink:
             case wire.Refused(code="standby", message=why, at=at, retry_after_ms=after_ms):
                 raise StandingBy(why, tuple(at), after_ms)
             case wire.Refused(code=code, message=why):
-                raise Refused(code, why)
+                raise SessionRefused(code, why)
 
     def _not_the_daemon(self) -> NotTheDaemon:
         return NotTheDaemon(self._endpoint.address.host, self._endpoint.address.port)
 
-    def _opened(self, deliver: wire.Deliver) -> Turn:
+    def _opened(self, deliver: wire.Deliver) -> ProxyTurn:
         """A channel session's messages have no end: nothing waits for theirs."""
-        turn = Turn(deliver, self, ends=vocabulary.CAPABILITY_TURNS in self._settings.capabilities)
+        turn = ProxyTurn(
+            deliver, self, ends=vocabulary.CAPABILITY_TURNS in self._settings.capabilities
+        )
         if vocabulary.CAPABILITY_TURNS in self._settings.capabilities:
             self._turns = {key: one for key, one in self._turns.items() if not one.ended}
             self._turns[deliver.turn_id] = turn

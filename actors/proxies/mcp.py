@@ -26,7 +26,7 @@ from actors.proxies.attachments import FETCHED, fetched
 from actors.proxies.autostart import Autostart
 from actors.proxies.client import Proxy, open_proxy
 from actors.proxies.doctor import ask_doctor
-from actors.proxies.errors import DaemonNotRunning, Disconnected, ProxyError, ToolFailed
+from actors.proxies.errors import DaemonNotRunning, Disconnected, ProxyError, ToolCallFailed
 from actors.proxies.placing import placed
 from actors.proxies.reply_files import with_files
 from actors.proxies.reporting import LinkReporter
@@ -228,7 +228,7 @@ class _McpServer:
             if name in ("reply", "send"):
                 args = await with_files(self._settings, args)
             return mcp.tool_result(await self._proxy.call_tool(name, args))
-        except (ToolFailed, Disconnected) as refused:
+        except (ToolCallFailed, Disconnected) as refused:
             return mcp.tool_result(str(refused), is_error=True)
 
     # ── the daemon ──────────────────────────────────────────────────────────
@@ -305,7 +305,7 @@ class _McpServer:
         }
         try:
             await proxy.call_tool("reply", args)
-        except (ToolFailed, Disconnected):
+        except (ToolCallFailed, Disconnected):
             return
 
 

@@ -15,7 +15,7 @@ import trio
 
 from actors.host.state_dir import configuration_in_use
 from actors.kit.real_files import read_real
-from actors.proxies.errors import ToolFailed
+from actors.proxies.errors import ToolCallFailed
 from actors.proxies.settings import ProxySettings
 from protocol.config.places import StateDir
 
@@ -27,7 +27,7 @@ async def with_files(settings: ProxySettings, args: Mapping[str, Any]) -> dict[s
     """Return *args* with the content of the files that the daemon may not read itself.
 
     Raises:
-        ToolFailed: one can't or may not be read, or they are too large together.
+        ToolCallFailed: one can't or may not be read, or they are too large together.
     """
     files = args.get("files")
     if not isinstance(files, list) or not all(isinstance(one, str) for one in files):
@@ -49,18 +49,18 @@ def _read_all(settings: ProxySettings, files: list[str]) -> list[object]:
         try:
             real = Path(given).resolve(strict=True)
             if any(real.is_relative_to(one) for one in private):
-                raise ToolFailed(f"{given}: is of larkd itself; it is not sent")
+                raise ToolCallFailed(f"{given}: is of larkd itself; it is not sent")
             if real.is_relative_to(cwd) and not elsewhere:
                 sent.append(given)
                 continue
             content = read_real(real, left + 1)
         except (OSError, ValueError, RuntimeError) as failed:
             reason = failed.strerror if isinstance(failed, OSError) else str(failed)
-            raise ToolFailed(f"{given}: can't be read: {reason}") from failed
+            raise ToolCallFailed(f"{given}: can't be read: {reason}") from failed
         if len(content) > left:
             mib = SENT_BYTES_MAX // 1024 // 1024
             remedy = "send fewer" if elsewhere else f"copy it into {cwd}"
-            raise ToolFailed(f"{given}: over {mib} MB to be sent along; {remedy}")
+            raise ToolCallFailed(f"{given}: over {mib} MB to be sent along; {remedy}")
         left -= len(content)
         sent.append({"name": Path(given).name, "content": content})
     return sent

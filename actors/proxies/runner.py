@@ -15,7 +15,7 @@ from actors.proxies.agent import CANCEL_WITHIN_S, Agent, AgentSettings, Listener
 from actors.proxies.agent_process import AgentNotStarted, start_agent
 from actors.proxies.agent_session import EndedResuming, SessionBegun
 from actors.proxies.attachments import FETCHED, fetched
-from actors.proxies.client import Proxy, Turn
+from actors.proxies.client import Proxy, ProxyTurn
 from actors.proxies.conversations import Conversations
 from actors.proxies.errors import AgentFailed, AgentUnheard, Disconnected, StartFailed
 from actors.proxies.prompt_blocks import prompt_blocks
@@ -46,7 +46,7 @@ class Runner:
         self._agent: Agent | None = None
         self._starting: trio.Event | None = None
         self._proxy: Proxy | None = None
-        self._own: Turn | None = None
+        self._own: ProxyTurn | None = None
         self._at_work = False
         self._resuming: trio.Event | None = None
         """While another conversation is resumed: no prompt is given meanwhile."""
@@ -149,7 +149,7 @@ class Runner:
         self._nursery.start_soon(self._watch_own_turn, turn, agent)
         return _listener(turn)
 
-    async def _watch_own_turn(self, turn: Turn, agent: Agent) -> None:
+    async def _watch_own_turn(self, turn: ProxyTurn, agent: Agent) -> None:
         """End it once the agent is quiet, or when it is cancelled."""
         with turn.interruption():
             while (quiet_at := agent.quiet_since + OWN_QUIET_S) > trio.current_time():  # noqa: ASYNC110  # until it is quiet
@@ -158,7 +158,7 @@ class Runner:
             await agent.interrupt()
         await self._end_own_turn(turn, agent)
 
-    async def _end_own_turn(self, turn: Turn, agent: Agent) -> None:
+    async def _end_own_turn(self, turn: ProxyTurn, agent: Agent) -> None:
         if self._own is turn:
             self._own = None
             agent.end_own_turn()
@@ -166,7 +166,7 @@ class Runner:
         with suppress(Disconnected):
             await turn.end("aborted" if aborted else "complete")
 
-    async def answer(self, turn: Turn) -> None:
+    async def answer(self, turn: ProxyTurn) -> None:
         if self._own is not None and self._agent is not None:
             # What it reports from now on is of the prompt.
             await self._end_own_turn(self._own, self._agent)
@@ -174,7 +174,7 @@ class Runner:
             ending = await self._answer(turn)
             await self._end(turn, ending)
 
-    async def _answer(self, turn: Turn) -> acp.Ending:
+    async def _answer(self, turn: ProxyTurn) -> acp.Ending:
         deliver = turn.deliver
         if self._proxy is not None:
             deliver = await fetched(self._proxy, deliver, Path(self._settings.cwd) / FETCHED)
@@ -188,7 +188,7 @@ class Runner:
         except (AgentFailed, AgentNotStarted) as failed:
             return acp.Ending(status="error", error=str(failed))
 
-    async def _prompt(self, turn: Turn, deliver: wire.Deliver) -> acp.Ending:
+    async def _prompt(self, turn: ProxyTurn, deliver: wire.Deliver) -> acp.Ending:
         agent = await self._running_agent()
         blocks = await prompt_blocks(deliver, self._settings.cwd, agent.session.abilities)
         if self._resuming is not None:
@@ -205,7 +205,7 @@ class Runner:
         finally:
             self._at_work = False
 
-    async def _end(self, turn: Turn, ending: acp.Ending) -> None:
+    async def _end(self, turn: ProxyTurn, ending: acp.Ending) -> None:
         try:
             await turn.end(ending.status, error=ending.error)
         except Disconnected:
@@ -289,7 +289,7 @@ def listed(n: int, found: list[acp_sessions.Listed] | None) -> wire.Resumed:
     return wire.Resumed(n=n, ok=True, conversations=earlier)
 
 
-def _listener(turn: Turn) -> Listener:
+def _listener(turn: ProxyTurn) -> Listener:
     return Listener(
         turn_id=turn.deliver.turn_id,
         update=turn.send_message,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, Literal, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 import trio
 
@@ -30,7 +30,7 @@ class TurnLink(Protocol):
         """Ask the people of the chat, and wait. Raises Disconnected."""
 
 
-class Turn:
+class ProxyTurn:
     """One message given to the session, and the way to answer it.
 
     As ``async with turn:`` it acks at the start, runs the block in a scope that the
@@ -111,9 +111,7 @@ class Turn:
             )
         )
 
-    async def plan(
-        self, entries: list[tuple[str, Literal["pending", "in_progress", "completed"]]]
-    ) -> None:
+    async def plan(self, entries: list[tuple[str, vocabulary.PlanStatus]]) -> None:
         """Replace the plan."""
         listed = [wire.PlanEntry(content=content, status=status) for content, status in entries]
         await self._link.send(wire.Plan(turn_id=self.deliver.turn_id, entries=listed))

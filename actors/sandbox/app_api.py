@@ -10,8 +10,8 @@ from starlette.routing import Route
 
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.longconn import EXCEED_CONNECTIONS, LongConnections
-from actors.sandbox.rest import Api, Call, Handler
-from actors.sandbox.tokens import Tokens
+from actors.sandbox.rest import ApiCall, Handler, OpenApi
+from actors.sandbox.tokens import IssuedTokens
 from actors.sandbox.world import World
 
 SPEECH_BYTES_MAX: Final = 60 * 16_000 * 2
@@ -21,7 +21,7 @@ _FILE_ID: Final = re.compile(r"[A-Za-z0-9_]{16}", re.ASCII)
 
 
 class AppApi:
-    def __init__(self, world: World, tokens: Tokens, sockets: LongConnections) -> None:
+    def __init__(self, world: World, tokens: IssuedTokens, sockets: LongConnections) -> None:
         self._world = world
         self._tokens = tokens
         self._sockets = sockets
@@ -30,8 +30,8 @@ class AppApi:
         self.recognised = "recognised speech"
         """What any speech is taken for; the sandbox understands none."""
 
-    def routes(self, api: Api) -> list[Route]:
-        async def scopes(call: Call) -> Any:
+    def routes(self, api: OpenApi) -> list[Route]:
+        async def scopes(call: ApiCall) -> Any:
             names = sorted(api.granted(call.app_id)) if self.lists_scopes else []
             return {
                 "scopes": [
@@ -53,16 +53,16 @@ class AppApi:
         ]
         return [*api.routes(table), *api.routes(open_table, needs_token=False)]
 
-    async def _tenant_token(self, call: Call) -> Any:
+    async def _tenant_token(self, call: ApiCall) -> Any:
         app = self._tokens.app(call.body.get("app_id"), call.body.get("app_secret"))
         token, expire = self._tokens.issue(app)
         return {"code": 0, "msg": "ok", "tenant_access_token": token, "expire": expire}
 
-    async def _app_token(self, call: Call) -> Any:
+    async def _app_token(self, call: ApiCall) -> Any:
         answer = await self._tenant_token(call)
         return {**answer, "app_access_token": answer["tenant_access_token"]}
 
-    async def _endpoint(self, call: Call) -> Any:
+    async def _endpoint(self, call: ApiCall) -> Any:
         app_id, secret = call.body.get("AppID"), call.body.get("AppSecret")
         app = self._world.apps.get(app_id) if isinstance(app_id, str) else None
         if app is None or app.secret != secret:
@@ -83,7 +83,7 @@ class AppApi:
             },
         }
 
-    async def _bot_info(self, call: Call) -> Any:
+    async def _bot_info(self, call: ApiCall) -> Any:
         app = self._world.apps[call.app_id]
         bot = {
             "activate_status": 2,
@@ -94,12 +94,12 @@ class AppApi:
         }
         return {"code": 0, "msg": "ok", "bot": bot}
 
-    async def _connection(self, call: Call) -> Any:
+    async def _connection(self, call: ApiCall) -> Any:
         """How many long connections the app has at this moment."""
         online = sum(one.app_id == call.app_id for one in self._sockets.connections.values())
         return {"online_instance_cnt": online}
 
-    async def _recognise(self, call: Call) -> Any:
+    async def _recognise(self, call: ApiCall) -> Any:
         speech, config = call.body.get("speech"), call.body.get("config")
         if not isinstance(speech, dict) or not isinstance(config, dict):
             raise PlatformError(99992402, "field validation failed: speech, config")

@@ -28,7 +28,7 @@ SETTINGS_CHARS_MAX: Final = 100_000
 _TYPED_TAGS: Final = ("markdown", "plain_text")
 
 
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
+class CardOperation(msgspec.Struct, frozen=True, kw_only=True):
     """One call on a card: who makes it, its place in the order, and what it carries."""
 
     name: str
@@ -88,7 +88,7 @@ class Entity:
 
     # ── operations ──────────────────────────────────────────────────────────
 
-    def begin(self, operation: Operation) -> bool:
+    def begin(self, operation: CardOperation) -> bool:
         """Check what every operation checks; False: done before under this uuid.
 
         Raises:
@@ -117,7 +117,7 @@ class Entity:
             raise card_error(300317, "sequence number compare failed", sequence)
         return True
 
-    def _done(self, operation: Operation, **what: Any) -> None:
+    def _done(self, operation: CardOperation, **what: Any) -> None:
         self.sequence = operation.sequence
         self.updated_at = self._clock.wall_ms()
         if operation.uuid is not None:
@@ -135,14 +135,14 @@ class Entity:
             }
         )
 
-    def update(self, operation: Operation) -> None:
+    def update(self, operation: CardOperation) -> None:
         """Replace the card by the JSON in the operation's content."""
         if not self.begin(operation):
             return
         self._replace(parse_card(operation.content))
         self._done(operation, card=_copy(self.card))
 
-    def set_config(self, operation: Operation) -> None:
+    def set_config(self, operation: CardOperation) -> None:
         """Merge the settings in the operation's content, JSON, into the card."""
         if not self.begin(operation):
             return
@@ -157,7 +157,7 @@ class Entity:
         self._replace(card, opens=config.get("streaming_mode") is True)
         self._done(operation, card=config)
 
-    def stream(self, operation: Operation) -> None:
+    def stream(self, operation: CardOperation) -> None:
         """Set the whole text of one element while streaming; clients type what is new of it.
 
         Raises:
@@ -191,7 +191,7 @@ class Entity:
         self._typed = {**self._typed, element_id: operation.sequence}
         self._done(operation, content=content)
 
-    def change_elements(self, operation: Operation, actions: list[Any]) -> None:
+    def change_elements(self, operation: CardOperation, actions: list[Any]) -> None:
         """Apply element actions (as of ``batch_update``), all or none."""
         if not self.begin(operation):
             return

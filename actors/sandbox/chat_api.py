@@ -7,7 +7,7 @@ from typing import Any, Final
 from starlette.routing import Route
 
 from actors.sandbox.errors import PlatformError
-from actors.sandbox.rest import Api, Call, Handler
+from actors.sandbox.rest import ApiCall, Handler, OpenApi
 from actors.sandbox.world import Chat, World
 
 _CHATS: Final = "/open-apis/im/v1/chats"
@@ -17,7 +17,7 @@ class ChatApi:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def routes(self, api: Api) -> list[Route]:
+    def routes(self, api: OpenApi) -> list[Route]:
         table: list[tuple[str, str, Handler]] = [
             ("POST", "/open-apis/contact/v3/users/batch_get_id", self._ids_of),
             ("GET", f"{_CHATS}/:chat_id", self._get),
@@ -26,13 +26,13 @@ class ChatApi:
         ]
         return api.routes(table)
 
-    def _chat(self, call: Call) -> Chat:
+    def _chat(self, call: ApiCall) -> Chat:
         chat = self._world.chats.get(call.path["chat_id"])
         if chat is None:
             raise PlatformError(232006, "invalid chat_id")
         return chat
 
-    async def _ids_of(self, call: Call) -> Any:
+    async def _ids_of(self, call: ApiCall) -> Any:
         """Whose addresses these are; of one that is nobody's there is no ``user_id``."""
         emails = call.body.get("emails")
         if call.query.get("user_id_type") != "open_id" or not isinstance(emails, list):
@@ -43,7 +43,7 @@ class ChatApi:
             found.append({"email": email} | ({"user_id": open_id} if open_id else {}))
         return {"user_list": found}
 
-    async def _get(self, call: Call) -> Any:
+    async def _get(self, call: ApiCall) -> Any:
         chat = self._chat(call)
         mode = "topic" if chat.topics == "topic_mode" else "group"
         return {
@@ -57,7 +57,7 @@ class ChatApi:
             "bot_count": "1",
         }
 
-    async def _members(self, call: Call) -> Any:
+    async def _members(self, call: ApiCall) -> Any:
         chat = self._chat(call)
         items = [
             {"member_id_type": "open_id", "member_id": member, "name": self._world.name_of(member)}
@@ -65,5 +65,5 @@ class ChatApi:
         ]
         return {"items": items, "has_more": False, "page_token": "", "member_total": len(items)}
 
-    async def _is_in_chat(self, call: Call) -> Any:
+    async def _is_in_chat(self, call: ApiCall) -> Any:
         return {"is_in_chat": self._chat(call).app_id == call.app_id}

@@ -21,12 +21,12 @@ from actors.sandbox.documents import Documents
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.faults import FaultRule
 from actors.sandbox.limits import LimitSettings
-from actors.sandbox.longconn import Event, LongConnections, Refusal
-from actors.sandbox.people import People
-from actors.sandbox.presses import Presses
+from actors.sandbox.longconn import Event, HandshakeRefusal, LongConnections
+from actors.sandbox.people import PeopleApi
+from actors.sandbox.presses import CardPresses
 from actors.sandbox.registration import Registrations, RegistrationSettings
-from actors.sandbox.rest import Api
-from actors.sandbox.world import App, World
+from actors.sandbox.rest import OpenApi
+from actors.sandbox.world import RegisteredApp, World
 
 PAGE: Final = Path(__file__).parent / "page"
 HEARTBEAT_S: Final = 15.0
@@ -48,15 +48,15 @@ class ClosingStream(StreamingResponse):
 class ControlParts(msgspec.Struct, frozen=True, kw_only=True):
     """What the control API acts on beside the world and its API."""
 
-    people: People
+    people: PeopleApi
     sockets: LongConnections
     documents: Documents
     registrations: Registrations
     app_api: AppApi
 
 
-class Control:
-    def __init__(self, world: World, api: Api, parts: ControlParts, app: App) -> None:
+class ControlApi:
+    def __init__(self, world: World, api: OpenApi, parts: ControlParts, app: RegisteredApp) -> None:
         self._world = world
         self._api = api
         self._parts = parts
@@ -74,7 +74,7 @@ class Control:
             "recall": people.recall,
             "comment": people.comment,
             "react": people.react,
-            "click": Presses(self._world, self._sockets).click,
+            "click": CardPresses(self._world, self._sockets).click,
             "push": self._push,
             "faults": self._add_fault,
             "connections": self._act_on_connections,
@@ -234,7 +234,7 @@ class Control:
                     self._sockets.freeze(one)
             case "refuse":
                 body.pop("action")
-                self._sockets.refusals.append(_convert(body, Refusal))
+                self._sockets.refusals.append(_convert(body, HandshakeRefusal))
             case "ping_interval":
                 self._sockets.client_config["PingInterval"] = int(body["seconds"])
             case other:

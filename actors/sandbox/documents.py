@@ -7,8 +7,8 @@ from typing import Any, Final
 from actors.sandbox import events
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.longconn import LongConnections
-from actors.sandbox.rest import Call, Handler
-from actors.sandbox.world import App, World
+from actors.sandbox.rest import ApiCall, Handler
+from actors.sandbox.world import RegisteredApp, World
 
 _REPLIES: Final = "/open-apis/drive/v1/files/:file_token/comments/:comment_id/replies"
 COMMENTS_MAX: Final = 1_000
@@ -25,7 +25,7 @@ class Documents:
     def routes(self) -> list[tuple[str, str, Handler]]:
         return [("GET", _REPLIES, self._list), ("POST", _REPLIES, self._reply)]
 
-    async def comment(self, body: dict[str, Any], app: App) -> Any:
+    async def comment(self, body: dict[str, Any], app: RegisteredApp) -> Any:
         """Comment as a user: on a document, or, with ``comment_id``, in a thread there is."""
         file_token = str(body.get("file_token") or "doxcnSandbox")
         comment_id = str(body.get("comment_id") or self._number())
@@ -58,11 +58,11 @@ class Documents:
             raise PlatformError(1069307, "not exist")
         return found
 
-    async def _list(self, call: Call) -> Any:
+    async def _list(self, call: ApiCall) -> Any:
         items = self.thread(call.path["file_token"], call.path["comment_id"])
         return {"items": items, "has_more": False, "page_token": ""}
 
-    async def _reply(self, call: Call) -> Any:
+    async def _reply(self, call: ApiCall) -> Any:
         file_token, comment_id = call.path["file_token"], call.path["comment_id"]
         self.thread(file_token, comment_id)
         content = call.body.get("content")

@@ -6,12 +6,14 @@ from typing import Any
 
 import msgspec
 
-from actors.sandbox.world import App, Chat, Message, Reaction, World
+from actors.sandbox.world import Chat, ChatMessage, Reaction, RegisteredApp, World
 
 TENANT_KEY = "736588c9260f175e"
 
 
-def envelope(world: World, app: App, event_type: str, event: dict[str, Any]) -> dict[str, Any]:
+def envelope(
+    world: World, app: RegisteredApp, event_type: str, event: dict[str, Any]
+) -> dict[str, Any]:
     """Wrap an event. Callbacks count their time in microseconds, events in milliseconds."""
     now = world.clock.wall_ms()
     stamp = now * 1000 if event_type == "card.action.trigger" else now
@@ -33,7 +35,9 @@ def user_id(open_id: str) -> dict[str, str]:
     return {"union_id": f"on_{open_id.removeprefix('ou_')}", "open_id": open_id}
 
 
-def message_received(world: World, app: App, chat: Chat, message: Message) -> dict[str, Any]:
+def message_received(
+    world: World, app: RegisteredApp, chat: Chat, message: ChatMessage
+) -> dict[str, Any]:
     body: dict[str, Any] = {
         "message_id": message.message_id,
         "create_time": str(message.create_time),
@@ -66,7 +70,7 @@ def message_received(world: World, app: App, chat: Chat, message: Message) -> di
 
 
 def reacted(
-    world: World, app: App, message: Message, reaction: Reaction, *, created: bool
+    world: World, app: RegisteredApp, message: ChatMessage, reaction: Reaction, *, created: bool
 ) -> dict[str, Any]:
     by_user = reaction.operator_type == "user"
     who = {"user_id": user_id(reaction.operator_id)} if by_user else {"app_id": app.app_id}
@@ -84,7 +88,7 @@ def reacted(
     )
 
 
-def message_recalled(world: World, app: App, message: Message) -> dict[str, Any]:
+def message_recalled(world: World, app: RegisteredApp, message: ChatMessage) -> dict[str, Any]:
     return envelope(
         world,
         app,
@@ -99,7 +103,7 @@ def message_recalled(world: World, app: App, message: Message) -> dict[str, Any]
 
 
 def card_action(
-    world: World, app: App, message: Message, operator: str, action: dict[str, Any]
+    world: World, app: RegisteredApp, message: ChatMessage, operator: str, action: dict[str, Any]
 ) -> dict[str, Any]:
     return envelope(
         world,

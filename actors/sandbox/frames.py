@@ -28,7 +28,7 @@ class Frame(msgspec.Struct, kw_only=True):
     payload: bytes = b""
 
 
-class BadFrame(Exception):
+class NotAFrame(Exception):
     """The bytes are no frame."""
 
 
@@ -48,15 +48,15 @@ def decode(data: bytes) -> Frame:
     """Read one frame.
 
     Raises:
-        BadFrame: not a frame, or without a required field.
+        NotAFrame: not a frame, or without a required field.
     """
     message = _pb.Frame()
     try:
         message.ParseFromString(data)
     except Exception as wrong:  # the generated module raises whatever it trips over
-        raise BadFrame(str(wrong)) from wrong
+        raise NotAFrame(str(wrong)) from wrong
     if not message.IsInitialized():
-        raise BadFrame("a required field is missing")
+        raise NotAFrame("a required field is missing")
     return Frame(
         seq_id=message.SeqID,
         log_id=message.LogID,

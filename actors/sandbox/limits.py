@@ -43,7 +43,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     per_card_second: int = 10
 
 
-class Limits:
+class CallLimits:
     """Counts the calls of all apps, each API by itself. Refused calls do not count."""
 
     def __init__(self, settings: LimitSettings) -> None:

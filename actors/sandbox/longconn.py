@@ -60,7 +60,7 @@ class Event(msgspec.Struct, kw_only=True):
         return dict(known)
 
 
-class Refusal(msgspec.Struct, kw_only=True):
+class HandshakeRefusal(msgspec.Struct, kw_only=True):
     """How the next handshakes are refused."""
 
     status: int = 403
@@ -70,7 +70,7 @@ class Refusal(msgspec.Struct, kw_only=True):
     times: int = 1
 
 
-class Waiting:
+class SentEvent:
     """A push that was sent, and the ack it waits for."""
 
     def __init__(self) -> None:
@@ -149,10 +149,10 @@ class LongConnections:
         self._tickets: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self._numbers = itertools.count(1)
         self._seq_ids = itertools.count(1)
-        self._waiting: dict[str, Waiting] = {}
+        self._waiting: dict[str, SentEvent] = {}
         self.connections: dict[int, Connection] = {}
         self.events: OrderedDict[str, Event] = OrderedDict()
-        self.refusals: list[Refusal] = []
+        self.refusals: list[HandshakeRefusal] = []
         self.url = ""
 
     # ── opening ─────────────────────────────────────────────────────────────
@@ -186,12 +186,12 @@ class LongConnections:
         parameters = dict(pair.partition("=")[::2] for pair in query.split("&"))
         app_id, until = self._tickets.pop(parameters.get("ticket", ""), ("", 0.0))
         if not app_id or trio.current_time() > until:
-            await _reject(request, Refusal(autherrcode=1, message="invalid ticket"))
+            await _reject(request, HandshakeRefusal(autherrcode=1, message="invalid ticket"))
             return
         if self.full(app_id):
             await _reject(
                 request,
-                Refusal(
+                HandshakeRefusal(
                     autherrcode=EXCEED_CONNECTIONS,
                     message="the number of connections exceeded the limit",
                 ),
@@ -223,7 +223,7 @@ class LongConnections:
                 continue
             try:
                 frame = frames.decode(data)
-            except frames.BadFrame as wrong:
+            except frames.NotAFrame as wrong:
                 log.info("sandbox.bad_frame", reason=str(wrong))
                 continue
             if frame.method == frames.CONTROL and frame.headers.get("type") == "ping":
@@ -289,9 +289,9 @@ class LongConnections:
                 return
         event.state = "lost"
 
-    async def push_once(self, event: Event, *, frames_as: str = "normal") -> Waiting:
+    async def push_once(self, event: Event, *, frames_as: str = "normal") -> SentEvent:
         """Push to one random listening connection and wait for its ack, 3 s at most."""
-        waiting = Waiting()
+        waiting = SentEvent()
         listening = [
             one for one in self.connections.values() if one.listening and one.app_id == event.app_id
         ]
@@ -363,7 +363,7 @@ class LongConnections:
         waiting.answered.set()
 
 
-async def _reject(request: ws.WebSocketRequest, refusal: Refusal) -> None:
+async def _reject(request: ws.WebSocketRequest, refusal: HandshakeRefusal) -> None:
     headers = [
         (b"Handshake-Status", str(refusal.handshake_status).encode()),
         (b"Handshake-Msg", refusal.message.encode()),

@@ -10,10 +10,10 @@ from starlette.routing import Route
 from actors.sandbox.cardschema import CARD_BYTES_MAX, check_card
 from actors.sandbox.emoji import EMOJI_TYPES
 from actors.sandbox.errors import PlatformError
-from actors.sandbox.limits import Limits
-from actors.sandbox.rest import Api, Call, Handler
+from actors.sandbox.limits import CallLimits
+from actors.sandbox.rest import ApiCall, Handler, OpenApi
 from actors.sandbox.simplified import simplified
-from actors.sandbox.world import Chat, Message, Sender, World
+from actors.sandbox.world import Chat, ChatMessage, Sender, World
 
 TEXT_BYTES_MAX: Final = 150 * 1024
 PAGE_DEFAULT: Final = 20
@@ -40,11 +40,11 @@ _MESSAGES: Final = "/open-apis/im/v1/messages"
 
 
 class MessageApi:
-    def __init__(self, world: World, limits: Limits) -> None:
+    def __init__(self, world: World, limits: CallLimits) -> None:
         self._world = world
         self._limits = limits
 
-    def routes(self, api: Api) -> list[Route]:
+    def routes(self, api: OpenApi) -> list[Route]:
         table: list[tuple[str, str, Handler]] = [
             ("POST", _MESSAGES, self._create_message),
             ("POST", f"{_MESSAGES}/:message_id/reply", self._reply),
@@ -72,7 +72,7 @@ class MessageApi:
     def _sender(self, app_id: str) -> Sender:
         return Sender(id=app_id, type="app", name=self._world.apps[app_id].name)
 
-    def _checked_content(self, call: Call) -> tuple[str, str]:
+    def _checked_content(self, call: ApiCall) -> tuple[str, str]:
         msg_type, content = call.body.get("msg_type"), call.body.get("content")
         if msg_type not in _MSG_TYPES or not isinstance(content, str):
             raise PlatformError(
@@ -94,7 +94,7 @@ class MessageApi:
             _check_card(body)
         return str(msg_type), content
 
-    async def _create_message(self, call: Call) -> Any:
+    async def _create_message(self, call: ApiCall) -> Any:
         receive_id = str(call.body.get("receive_id"))
         by = call.query.get("receive_id_type", "open_id")
         if by == "chat_id":
@@ -114,13 +114,13 @@ class MessageApi:
             chat = direct[0]
         return self._send(call, chat, None)
 
-    async def _reply(self, call: Call) -> Any:
+    async def _reply(self, call: ApiCall) -> Any:
         parent = self._world.message(call.path["message_id"])
         if parent.recalled:
             raise PlatformError(230011, "The message is recalled.")
         return self._send(call, self._chat(parent.chat_id, call.app_id), parent)
 
-    def _send(self, call: Call, chat: Chat, parent: Message | None) -> Any:
+    def _send(self, call: ApiCall, chat: Chat, parent: ChatMessage | None) -> Any:
         msg_type, content = self._checked_content(call)
         uuid = call.body.get("uuid")
         before = self._world.sent_before(call.app_id, uuid)
@@ -156,7 +156,7 @@ class MessageApi:
                     "The type of file upload does not match the type of message being sent.",
                 )
 
-    def _describe(self, message: Message, *, raw_card: bool = True) -> dict[str, Any]:
+    def _describe(self, message: ChatMessage, *, raw_card: bool = True) -> dict[str, Any]:
         shown: dict[str, Any] = {
             "message_id": message.message_id,
             "msg_type": message.msg_type,
@@ -183,7 +183,7 @@ class MessageApi:
                 shown[key] = value
         return shown
 
-    def _content(self, message: Message, raw_card: bool) -> str:
+    def _content(self, message: ChatMessage, raw_card: bool) -> str:
         """A card as it is at this moment, whole, or in the short form that events have."""
         if message.msg_type != "interactive":
             return message.content
@@ -191,7 +191,7 @@ class MessageApi:
         card = msgspec.json.decode(message.content) if entity is None else entity.card
         return msgspec.json.encode(card if raw_card else simplified(card)).decode()
 
-    def _own(self, call: Call) -> Message:
+    def _own(self, call: ApiCall) -> ChatMessage:
         message = self._world.message(call.path["message_id"])
         if message.sender.id != call.app_id:
             raise PlatformError(230071, "The operator is not the sender of the message.")
@@ -199,7 +199,7 @@ class MessageApi:
             raise PlatformError(230011, "The message is recalled.")
         return message
 
-    async def _edit(self, call: Call) -> Any:
+    async def _edit(self, call: ApiCall) -> Any:
         message = self._own(call)
         msg_type, content = self._checked_content(call)
         if message.msg_type not in ("text", "post") or msg_type not in ("text", "post"):
@@ -214,7 +214,7 @@ class MessageApi:
         self._world.message_changed(message)
         return self._describe(message)
 
-    async def _patch(self, call: Call) -> Any:
+    async def _patch(self, call: ApiCall) -> Any:
         message = self._own(call)
         if message.msg_type != "interactive":
             raise PlatformError(
@@ -239,12 +239,12 @@ class MessageApi:
         self._world.message_changed(message)
         return {}
 
-    async def _get_message(self, call: Call) -> Any:
+    async def _get_message(self, call: ApiCall) -> Any:
         message = self._world.message(call.path["message_id"])
         raw_card = call.query.get("card_msg_content_type") == "user_card_content"
         return {"items": [self._describe(message, raw_card=raw_card)]}
 
-    async def _list_messages(self, call: Call) -> Any:
+    async def _list_messages(self, call: ApiCall) -> Any:
         """A page of a chat's messages, or of a topic's."""
         of, kind = call.query.get("container_id", ""), call.query.get("container_id_type")
         if kind == "thread":
@@ -269,11 +269,11 @@ class MessageApi:
             "page_token": str(at + size) if more else "",
         }
 
-    async def _recall(self, call: Call) -> Any:
+    async def _recall(self, call: ApiCall) -> Any:
         self._world.recall(self._own(call))
         return {}
 
-    async def _react(self, call: Call) -> Any:
+    async def _react(self, call: ApiCall) -> Any:
         message = self._world.messages.get(call.path["message_id"])
         if message is None or message.recalled:
             raise PlatformError(231003, "The message is not found, maybe not exist or deleted.")
@@ -289,7 +289,7 @@ class MessageApi:
             "reaction_type": {"emoji_type": emoji},
         }
 
-    async def _list_reactions(self, call: Call) -> Any:
+    async def _list_reactions(self, call: ApiCall) -> Any:
         message = self._world.message(call.path["message_id"])
         wanted = call.query.get("reaction_type")
         items = [
@@ -303,7 +303,7 @@ class MessageApi:
         ]
         return {"items": items, "has_more": False, "page_token": ""}
 
-    async def _unreact(self, call: Call) -> Any:
+    async def _unreact(self, call: ApiCall) -> Any:
         message = self._world.message(call.path["message_id"])
         for reaction in message.reactions:
             if reaction.reaction_id == call.path["reaction_id"]:
@@ -326,7 +326,7 @@ def _check_card(body: Any) -> None:
         ) from wrong
 
 
-def _page(call: Call) -> tuple[int, int]:
+def _page(call: ApiCall) -> tuple[int, int]:
     """Return where a page begins and how long it is."""
     try:
         at = int(call.query.get("page_token") or 0)

@@ -12,9 +12,17 @@ from actors.sandbox import events, scopes
 from actors.sandbox.documents import Documents
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.longconn import ACK_WITHIN_S, LongConnections
-from actors.sandbox.rest import Api
+from actors.sandbox.rest import OpenApi
 from actors.sandbox.uploads import FILE_BYTES_MAX
-from actors.sandbox.world import App, Chat, Mention, Message, Sender, StoredFile, World
+from actors.sandbox.world import (
+    Chat,
+    ChatMessage,
+    Mention,
+    RegisteredApp,
+    Sender,
+    StoredFile,
+    World,
+)
 
 ACK_POLL_S: Final = 0.002
 FLOOD_MAX: Final = 100_000
@@ -22,9 +30,14 @@ FLOOD_AT_ONCE_MAX: Final = 1_000
 TOPICS: Final = ("allowed", "forbidden", "every_message", "topic_mode")
 
 
-class People:
+class PeopleApi:
     def __init__(
-        self, world: World, api: Api, sockets: LongConnections, documents: Documents, app: App
+        self,
+        world: World,
+        api: OpenApi,
+        sockets: LongConnections,
+        documents: Documents,
+        app: RegisteredApp,
     ) -> None:
         self._world = world
         self._api = api
@@ -89,7 +102,7 @@ class People:
                     await trio.sleep(ACK_POLL_S)
         return {"message_id": message.message_id, "event_id": pushed.event_id}
 
-    def _parent(self, body: dict[str, Any]) -> Message | None:
+    def _parent(self, body: dict[str, Any]) -> ChatMessage | None:
         """The message replied to; in a topic named by its id, the topic's first one."""
         if parent_id := body.get("parent_id"):
             return self._world.message(str(parent_id))
@@ -97,13 +110,13 @@ class People:
             return self._world.topic(str(thread_id))
         return None
 
-    def _is_sent(self, app: App, event: dict[str, Any], needed: tuple[str, ...]) -> bool:
+    def _is_sent(self, app: RegisteredApp, event: dict[str, Any], needed: tuple[str, ...]) -> bool:
         """Whether the app subscribed to the event and has one of the scopes for it."""
         if not app.subscribes(event["header"]["event_type"]):
             return False
         return not needed or bool(self._api.granted(app.app_id) & set(needed))
 
-    def _publish(self, app: App, event: dict[str, Any]) -> Any:
+    def _publish(self, app: RegisteredApp, event: dict[str, Any]) -> Any:
         needed = scopes.EVENTS.get(event["header"]["event_type"], ())
         if not self._is_sent(app, event, needed):
             return {"event_id": None}
@@ -137,7 +150,7 @@ class People:
                 nursery.start_soon(send_some)
         return {"sent": count}
 
-    def _app_of(self, message: Message) -> App:
+    def _app_of(self, message: ChatMessage) -> RegisteredApp:
         return self._world.apps[self._world.chats[message.chat_id].app_id]
 
     async def recall(self, body: dict[str, Any]) -> Any:

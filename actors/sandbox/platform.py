@@ -25,19 +25,19 @@ from actors.sandbox.app_api import AppApi
 from actors.sandbox.card_api import CardApi
 from actors.sandbox.chat_api import ChatApi
 from actors.sandbox.clock import Clock
-from actors.sandbox.control import Control, ControlParts
+from actors.sandbox.control import ControlApi, ControlParts
 from actors.sandbox.documents import Documents
 from actors.sandbox.faults import Faults
 from actors.sandbox.feed import Feed
-from actors.sandbox.limits import MINUTE_S, Limits, LimitSettings
+from actors.sandbox.limits import MINUTE_S, CallLimits, LimitSettings
 from actors.sandbox.longconn import FRAGMENT_BYTES, LongConnections
 from actors.sandbox.message_api import MessageApi
-from actors.sandbox.people import People
+from actors.sandbox.people import PeopleApi
 from actors.sandbox.registration import Registrations
-from actors.sandbox.rest import JSON, Api
-from actors.sandbox.tokens import Tokens
+from actors.sandbox.rest import JSON, OpenApi
+from actors.sandbox.tokens import IssuedTokens
 from actors.sandbox.uploads import uploads
-from actors.sandbox.world import App, World
+from actors.sandbox.world import RegisteredApp, World
 
 HANDSHAKE_S: Final = 10.0
 WEBSOCKET_MESSAGE_BYTES_MAX: Final = 2 * 1024 * 1024
@@ -72,7 +72,7 @@ class Sandbox:
         feed = Feed()
         self.world = World(clock, feed, rng)
         app = self._populate()
-        self.limits = Limits(LimitSettings(enforce=settings.enforce_limits))
+        self.limits = CallLimits(LimitSettings(enforce=settings.enforce_limits))
         config = {
             "ReconnectCount": -1,
             "ReconnectInterval": settings.reconnect_interval_s,
@@ -118,7 +118,7 @@ class Sandbox:
             await trio.sleep(MINUTE_S)
             self.limits.forget_idle()
 
-    def _populate(self) -> App:
+    def _populate(self) -> RegisteredApp:
         world, settings = self.world, self.settings
         app = world.add_app(settings.app_id, settings.app_secret, "larkd")
         for number, (app_id, secret) in enumerate(settings.more_apps, 2):
@@ -128,17 +128,17 @@ class Sandbox:
         world.add_chat("group", "Team", [alice.open_id, bob.open_id], app.app_id)
         return app
 
-    def _routes(self, app: App) -> list[Route | Mount]:
+    def _routes(self, app: RegisteredApp) -> list[Route | Mount]:
         world, sockets = self.world, self.sockets
-        tokens = Tokens(world, world.clock, world.rng)
-        api = Api(world, tokens, self.limits, Faults())
+        tokens = IssuedTokens(world, world.clock, world.rng)
+        api = OpenApi(world, tokens, self.limits, Faults())
         cards, app_api = CardApi(world, self.limits), AppApi(world, tokens, sockets)
         api.is_exempt = lambda template, path: (
             self.limits.settings.streaming_exempt and cards.is_exempt(template, path)
         )
         documents = Documents(world, sockets)
         parts = ControlParts(
-            people=People(world, api, sockets, documents, app),
+            people=PeopleApi(world, api, sockets, documents, app),
             sockets=sockets,
             documents=documents,
             registrations=self.registrations,
@@ -151,7 +151,7 @@ class Sandbox:
             *cards.routes(api),
             *api.routes([*uploads(world), *documents.routes()]),
             *self.registrations.routes(api),
-            *Control(world, api, parts, app).routes(),
+            *ControlApi(world, api, parts, app).routes(),
         ]
 
 

@@ -12,7 +12,7 @@ from actors.sandbox.cards import Entity
 from actors.sandbox.cardschema import check_card
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.longconn import ACK_OK, Event, LongConnections
-from actors.sandbox.world import Message, World
+from actors.sandbox.world import ChatMessage, World
 
 CALLBACK_OK: Final = 0
 CALLBACK_TIMEOUT: Final = 200341
@@ -44,7 +44,7 @@ class Click(msgspec.Struct, frozen=True, kw_only=True):
     checked: bool | None = None
 
 
-class Presses:
+class CardPresses:
     def __init__(self, world: World, sockets: LongConnections) -> None:
         self._world = world
         self._sockets = sockets
@@ -87,14 +87,14 @@ class Presses:
             self._world.feed.changed("toast", event.event_id, lambda: toast)
         return {"code": code, "toast": toast, "event_id": event.event_id}
 
-    def _clicked(self, click: Click) -> Message:
+    def _clicked(self, click: Click) -> ChatMessage:
         if click.card_id is not None:
             message_id = self._world.card(click.card_id).message_id
             return self._world.message(message_id or "")
         return self._world.message(str(click.message_id))
 
     def _shown(
-        self, code: int | None, data: Any, message: Message, entity: Entity | None
+        self, code: int | None, data: Any, message: ChatMessage, entity: Entity | None
     ) -> tuple[int, dict[str, Any] | None]:
         """The client's own code, and the toast; the answer's card takes its place."""
         if code is None:
@@ -110,7 +110,7 @@ class Presses:
             return CALLBACK_BAD_SHAPE, None
         return self._replace(data.get("card"), message, entity), toast
 
-    def _replace(self, card: Any, message: Message, entity: Entity | None) -> int:
+    def _replace(self, card: Any, message: ChatMessage, entity: Entity | None) -> int:
         if card is None:
             return CALLBACK_OK
         data = card.get("data") if isinstance(card, dict) else None

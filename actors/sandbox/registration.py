@@ -20,8 +20,8 @@ from starlette.routing import Route
 
 from actors.sandbox import scopes
 from actors.sandbox.errors import PlatformError
-from actors.sandbox.rest import JSON, Api, Call, Raw
-from actors.sandbox.world import App, World
+from actors.sandbox.rest import JSON, ApiCall, OpenApi, Raw
+from actors.sandbox.world import RegisteredApp, World
 
 PATH: Final = "/oauth/v1/app/registration"
 LAUNCHERS: Final = ("/page/launcher", "/page/cli")
@@ -90,7 +90,7 @@ class Registrations:
         self._world = world
         self._by_device: OrderedDict[str, Registration] = OrderedDict()
 
-    def routes(self, api: Api) -> list[Route]:
+    def routes(self, api: OpenApi) -> list[Route]:
         return [
             *api.routes([("POST", PATH, self._serve)], needs_token=False),
             *(Route(path, _launch) for path in LAUNCHERS),
@@ -143,7 +143,7 @@ class Registrations:
         found.state, found.app_id, found.open_id = "approved", app.app_id, operator
         found.tenant_brand = scan.tenant_brand
 
-    def _make(self, name: str, addons: Addons | None, operator: str) -> App:
+    def _make(self, name: str, addons: Addons | None, operator: str) -> RegisteredApp:
         rng = self._world.rng
         name = name.replace("{user}", self._world.name_of(operator))
         app = self._world.add_app(
@@ -156,7 +156,7 @@ class Registrations:
 
     # ── the endpoint ────────────────────────────────────────────────────────
 
-    async def _serve(self, call: Call) -> Any:
+    async def _serve(self, call: ApiCall) -> Any:
         match call.body.get("action"):
             case "init":
                 raise _bare({"supported_auth_methods": ["client_secret"]})

@@ -22,8 +22,8 @@ from starlette.types import Receive, Scope, Send
 from actors.sandbox import scopes
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.faults import HANG_S, FaultRule, Faults
-from actors.sandbox.limits import Limits
-from actors.sandbox.tokens import Tokens
+from actors.sandbox.limits import CallLimits
+from actors.sandbox.tokens import IssuedTokens
 from actors.sandbox.world import World
 
 CALLS_MAX: Final = 20_000
@@ -31,10 +31,10 @@ RECORDED_BYTES_MAX: Final = 64 * 1024
 JSON: Final = "application/json; charset=utf-8"
 PERMISSIONS_URL: Final = "https://open.feishu.cn/app"
 
-Handler = Callable[["Call"], Awaitable[Any]]
+Handler = Callable[["ApiCall"], Awaitable[Any]]
 
 
-class Dropped(Exception):
+class ConnectionCut(Exception):
     """The connection is to be cut without an answer."""
 
 
@@ -65,7 +65,7 @@ class Record(msgspec.Struct, kw_only=True):
     response: Any = None
 
 
-class Call:
+class ApiCall:
     """What a handler is given: the request, its JSON body, and who calls."""
 
     def __init__(self, request: Request, body: dict[str, Any], app_id: str) -> None:
@@ -84,10 +84,12 @@ class Raw(Exception):
         self.response = response
 
 
-class Api:
+class OpenApi:
     """Wraps handlers into what the platform does around each of them."""
 
-    def __init__(self, world: World, tokens: Tokens, limits: Limits, faults: Faults) -> None:
+    def __init__(
+        self, world: World, tokens: IssuedTokens, limits: CallLimits, faults: Faults
+    ) -> None:
         self._world = world
         self.tokens = tokens
         self.limits = limits
@@ -132,11 +134,11 @@ class Api:
             try:
                 response = await self._answer(request, record, handler, fault, needs_token)
                 if fault is not None and fault.kind == "apply_then_drop":
-                    raise Dropped
+                    raise ConnectionCut
                 if fault is not None and fault.kind == "apply_then_hang":
                     await trio.sleep(HANG_S)
                 return response
-            except Dropped:
+            except ConnectionCut:
                 return _Cut()
             finally:
                 record.ms = round((trio.current_time() - started) * 1000, 3)
@@ -165,7 +167,7 @@ class Api:
                 self._check_scope(record.method, record.template, app_id)
                 if not self.is_exempt(record.template, request.path_params):
                     self.limits.check_api(app_id, f"{record.method} {record.template}")
-            answer = await handler(Call(request, body, app_id))
+            answer = await handler(ApiCall(request, body, app_id))
         except PlatformError as refused:
             record.status, record.code = refused.status, refused.code
             return self._refuse(refused, record)
@@ -184,9 +186,9 @@ class Api:
                 await trio.sleep(fault.seconds)
             case "hang":
                 await trio.sleep(HANG_S)
-                raise Dropped
+                raise ConnectionCut
             case "drop":
-                raise Dropped
+                raise ConnectionCut
             case "garbage":
                 return Response(b"<html>\x00 upstream error", status_code=fault.status)
             case "code":

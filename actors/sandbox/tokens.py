@@ -7,21 +7,21 @@ from typing import Final
 
 from actors.sandbox.clock import Clock
 from actors.sandbox.errors import PlatformError
-from actors.sandbox.world import App, World
+from actors.sandbox.world import RegisteredApp, World
 
 VALID_S: Final = 7_200.0
 RENEWABLE_S: Final = 1_800.0
 TOKENS_MAX: Final = 1_000
 
 
-class Tokens:
+class IssuedTokens:
     def __init__(self, world: World, clock: Clock, rng: random.Random) -> None:
         self._world = world
         self._clock = clock
         self._rng = rng
         self._tokens: dict[str, tuple[str, float]] = {}
 
-    def app(self, app_id: object, secret: object) -> App:
+    def app(self, app_id: object, secret: object) -> RegisteredApp:
         """Return the app these credentials are for.
 
         Raises:
@@ -34,7 +34,7 @@ class Tokens:
             raise PlatformError(10014, "app secret invalid")
         return app
 
-    def issue(self, app: App) -> tuple[str, int]:
+    def issue(self, app: RegisteredApp) -> tuple[str, int]:
         """Return a token and the seconds it is still valid."""
         now = self._clock.now()
         self._tokens = {token: held for token, held in self._tokens.items() if held[1] > now}

@@ -9,7 +9,7 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from actors.sandbox.errors import PlatformError
-from actors.sandbox.rest import Call, Handler, Raw
+from actors.sandbox.rest import ApiCall, Handler, Raw
 from actors.sandbox.world import StoredFile, World
 
 IMAGE_BYTES_MAX: Final = 10 * 1024 * 1024
@@ -20,7 +20,7 @@ _TYPES: Final = frozenset({"opus", "mp4", "pdf", "doc", "xls", "ppt", "stream"})
 def uploads(world: World) -> list[tuple[str, str, Handler]]:
     """Return the routes."""
 
-    async def upload_image(call: Call) -> Any:
+    async def upload_image(call: ApiCall) -> Any:
         async with call.request.form(max_part_size=IMAGE_BYTES_MAX + 1) as form:
             if form.get("image_type") not in ("message", "avatar"):
                 raise PlatformError(234001, "Invalid request param.")
@@ -28,7 +28,7 @@ def uploads(world: World) -> list[tuple[str, str, Handler]]:
         kept = StoredFile(data=data, name="image", kind="image", owner=call.app_id)
         return {"image_key": world.keep_file(kept)}
 
-    async def upload_file(call: Call) -> Any:
+    async def upload_file(call: ApiCall) -> Any:
         async with call.request.form(max_part_size=FILE_BYTES_MAX + 1) as form:
             name, kind = form.get("file_name"), form.get("file_type")
             if kind not in _TYPES or not name:
@@ -37,7 +37,7 @@ def uploads(world: World) -> list[tuple[str, str, Handler]]:
         kept = StoredFile(data=data, name=str(name), kind=str(kind), owner=call.app_id)
         return {"file_key": world.keep_file(kept)}
 
-    async def download_own(call: Call) -> Any:
+    async def download_own(call: ApiCall) -> Any:
         file = world.files.get(call.path["key"])
         if file is None:
             raise PlatformError(234005, "The resource is deleted.")
@@ -45,7 +45,7 @@ def uploads(world: World) -> list[tuple[str, str, Handler]]:
             raise PlatformError(234008, "The app is not the resource sender.")
         raise _download(file)
 
-    async def resource(call: Call) -> Any:
+    async def resource(call: ApiCall) -> Any:
         message = world.message(call.path["message_id"])
         key, kind = call.path["file_key"], call.query.get("type")
         if kind not in ("image", "file"):

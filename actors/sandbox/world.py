@@ -69,7 +69,7 @@ class Reaction(msgspec.Struct, kw_only=True):
     operator_id: str
 
 
-class Message(msgspec.Struct, kw_only=True):
+class ChatMessage(msgspec.Struct, kw_only=True):
     message_id: str
     chat_id: str
     sender: Sender
@@ -87,7 +87,7 @@ class Message(msgspec.Struct, kw_only=True):
     edits: int = 0
 
 
-class App(msgspec.Struct, kw_only=True):
+class RegisteredApp(msgspec.Struct, kw_only=True):
     app_id: str
     secret: str
     name: str
@@ -107,10 +107,10 @@ class World:
         self.clock = clock
         self.feed = feed
         self.rng = rng
-        self.apps: dict[str, App] = {}
+        self.apps: dict[str, RegisteredApp] = {}
         self.users: dict[str, User] = {}
         self.chats: dict[str, Chat] = {}
-        self.messages: OrderedDict[str, Message] = OrderedDict()
+        self.messages: OrderedDict[str, ChatMessage] = OrderedDict()
         self.cards: OrderedDict[str, Entity] = OrderedDict()
         self.files: OrderedDict[str, StoredFile] = OrderedDict()
         self._topics: OrderedDict[str, str] = OrderedDict()
@@ -121,8 +121,8 @@ class World:
 
     # ── people and chats ────────────────────────────────────────────────────
 
-    def add_app(self, app_id: str, secret: str, name: str) -> App:
-        app = App(app_id=app_id, secret=secret, name=name, bot_open_id=self.new_id("ou_"))
+    def add_app(self, app_id: str, secret: str, name: str) -> RegisteredApp:
+        app = RegisteredApp(app_id=app_id, secret=secret, name=name, bot_open_id=self.new_id("ou_"))
         self.apps[app_id] = app
         return app
 
@@ -174,13 +174,13 @@ class World:
 
     # ── messages ────────────────────────────────────────────────────────────
 
-    def message(self, message_id: str) -> Message:
+    def message(self, message_id: str) -> ChatMessage:
         found = self.messages.get(message_id)
         if found is None:
             raise PlatformError(230001, f"invalid message_id {message_id}, ext=not found")
         return found
 
-    def sent_before(self, app_id: str, uuid: str | None) -> Message | None:
+    def sent_before(self, app_id: str, uuid: str | None) -> ChatMessage | None:
         """Return the message this uuid sent within the last hour."""
         if not uuid:
             return None
@@ -196,11 +196,11 @@ class World:
         msg_type: str,
         content: str,
         *,
-        parent: Message | None = None,
+        parent: ChatMessage | None = None,
         opens_topic: bool = False,
         uuid: str | None = None,
         mentions: list[Mention] | None = None,
-    ) -> Message:
+    ) -> ChatMessage:
         card_id = None
         if msg_type == "interactive":
             card_id = self._card_of(content, sender.id)
@@ -208,7 +208,7 @@ class World:
         message_id = self.new_id("om_")
         thread_id = self._topic_of(chat, message_id, parent, opens_topic=opens_topic)
         root_id = (parent.root_id or parent.message_id) if parent else None
-        message = Message(
+        message = ChatMessage(
             message_id=message_id,
             chat_id=chat.chat_id,
             sender=sender,
@@ -237,7 +237,7 @@ class World:
         return message
 
     def _topic_of(
-        self, chat: Chat, message_id: str, parent: Message | None, *, opens_topic: bool
+        self, chat: Chat, message_id: str, parent: ChatMessage | None, *, opens_topic: bool
     ) -> str | None:
         """Return the topic a new message belongs to; opens one where it must.
 
@@ -262,7 +262,7 @@ class World:
             self._topics.popitem(last=False)
         return thread_id
 
-    def topic(self, thread_id: str) -> Message:
+    def topic(self, thread_id: str) -> ChatMessage:
         """Return the first message of a topic.
 
         Raises:
@@ -298,13 +298,13 @@ class World:
             )
         return entity.card_id
 
-    def recall(self, message: Message) -> None:
+    def recall(self, message: ChatMessage) -> None:
         message.recalled = True
         message.update_time = self.clock.wall_ms()
         self.message_changed(message)
 
     def react(
-        self, message: Message, emoji_type: str, kind: Literal["user", "app"], operator: str
+        self, message: ChatMessage, emoji_type: str, kind: Literal["user", "app"], operator: str
     ) -> Reaction:
         reaction = Reaction(
             reaction_id=f"re_{self.rng.getrandbits(96):024x}",
@@ -316,11 +316,11 @@ class World:
         self.message_changed(message)
         return reaction
 
-    def unreact(self, message: Message, reaction: Reaction) -> None:
+    def unreact(self, message: ChatMessage, reaction: Reaction) -> None:
         message.reactions = [one for one in message.reactions if one is not reaction]
         self.message_changed(message)
 
-    def message_changed(self, message: Message) -> None:
+    def message_changed(self, message: ChatMessage) -> None:
         self.feed.changed("message", message.message_id, lambda: message)
 
     # ── cards ───────────────────────────────────────────────────────────────

@@ -19,7 +19,7 @@ from actors.messages import gateway, journal
 from actors.turns.client import TurnClient
 from actors.turns.entry import LAST_CLOSE_WITHIN_S, LedgerNotes, outcome_of
 from protocol.cards.fences import Lines
-from protocol.cards.kept import Rest, Waiting, keep
+from protocol.cards.kept import Rest, UnsentReply, keep
 from protocol.cards.panels import tool_line
 from protocol.cards.reply import message_card
 from protocol.cards.turn import Turn, TurnState
@@ -33,15 +33,6 @@ PAUSES: Final = Pauses(first_s=0.5, max_s=15.0)
 GIVE_UP_AFTER_S: Final = 300.0
 
 log = structlog.get_logger()
-
-
-class _Reply(msgspec.Struct):
-    """One message to send; the footer is no part of the answer."""
-
-    text: Text
-    footer: Text | None = None
-    tried: bool = False
-    """It may be there as it is: its uuid stands for this content."""
 
 
 class StaticTurn:
@@ -107,7 +98,9 @@ class StaticPresenter:
         self._offset = 0
         self._opening = ""  # of a code block that goes on in the first message
         self._sent_steps: set[str] = set()
-        self._outbox: list[_Reply] = []
+        self._outbox: list[UnsentReply] = []
+        self._first_was_tried = False
+        """The first of the outbox may be there as it is: its uuid stands for this content."""
         self._sent = 0
         self._ended = False
 
@@ -120,7 +113,7 @@ class StaticPresenter:
 
         The *name* distinguishes its messages from others of the turn.
         """
-        self._outbox = [_Reply(text=one.text, footer=one.footer) for one in rest.waiting]
+        self._outbox = list(rest.waiting)
         self._sent, self._ended, self._name = rest.sent, rest.ended, name
 
     async def show(self) -> None:
@@ -138,6 +131,7 @@ class StaticPresenter:
                 await self._send(self._outbox[0])
                 self._sent += 1
                 self._outbox.pop(0)
+                self._first_was_tried = False
                 if not self._turn.state.final:
                     await trio.sleep(MESSAGE_EVERY_S)
 
@@ -148,7 +142,7 @@ class StaticPresenter:
         text, *later = [*answer.sealed, answer.current][self._segment :]
         texts = (self._opening + text[self._offset :], *later)
         return Rest(
-            waiting=tuple(Waiting(one.text, one.footer) for one in self._outbox),
+            waiting=tuple(self._outbox),
             texts=tuple(one for one in texts if one.strip()),
             sent=self._sent,
             ended=self._ended,
@@ -174,7 +168,7 @@ class StaticPresenter:
         if lines:
             above = Text("\n".join(one.en for one in lines), "\n".join(one.zh for one in lines))
             texts[:1] = [above.plus("\n\n").joined(texts[0]) if texts else above]
-        self._outbox += [_Reply(text=text) for text in texts]
+        self._outbox += map(UnsentReply, texts)
         if final and not self._ended:
             self._ended = True
             self._mark_the_end()
@@ -218,33 +212,36 @@ class StaticPresenter:
     def _mark_the_end(self) -> None:
         turn = self._turn
         if turn.note is not None:
-            self._outbox.append(_Reply(text=turn.note))
+            self._outbox.append(UnsentReply(turn.note))
         time = amounts.duration(turn.elapsed_s(0))
         match turn.state:
             case TurnState.COMPLETE:
                 footer = on_card.FOOTER_COMPLETE.format(time=time)
                 if place_of(self._client.opening.chat_id) is not None:
                     return  # a comment's replies stand in a document, where no mark is wanted
-                if self._outbox and not self._outbox[-1].tried:
-                    self._outbox[-1].footer = footer
+                if len(self._outbox) > self._first_was_tried:
+                    self._add_footer(footer)
                 else:
-                    self._outbox.append(_Reply(text=footer))
+                    self._outbox.append(UnsentReply(footer))
             case TurnState.ERROR:
                 # An agent's words: they mention nobody.
                 error = f"\n{quoted(turn.error)}" if turn.error else ""
-                self._outbox.append(_Reply(text=on_card.FOOTER_ERROR.format(time=time).plus(error)))
+                self._outbox.append(UnsentReply(on_card.FOOTER_ERROR.format(time=time).plus(error)))
             case _ if turn.note == on_card.INTERRUPTED:
-                self._outbox[-1].footer = on_card.FOOTER_ABORTED.format(time=time)
+                self._add_footer(on_card.FOOTER_ABORTED.format(time=time))
             case _ if not self._client.stop_is_answered:
-                self._outbox.append(_Reply(text=in_chat.STOPPED_TASK))
+                self._outbox.append(UnsentReply(in_chat.STOPPED_TASK))
 
-    async def _send(self, message: _Reply) -> None:
+    def _add_footer(self, footer: Text) -> None:
+        self._outbox[-1] = UnsentReply(self._outbox[-1].text, footer)
+
+    async def _send(self, message: UnsentReply) -> None:
         """Send one message; the same uuid makes a repetition harmless.
 
         Markdown goes as plain text where it is not taken: the words matter more than how
         they look.
         """
-        message.tried = True
+        self._first_was_tried = True
         await self._note()
         until = trio.current_time() + GIVE_UP_AFTER_S
         for way in self._ways(message):
@@ -260,7 +257,7 @@ class StaticPresenter:
         else:
             log.error("feishu.text_not_taken", turn=self._client.opening.turn_id)
 
-    def _ways(self, message: _Reply) -> Iterator[gateway.Operation]:
+    def _ways(self, message: UnsentReply) -> Iterator[gateway.Operation]:
         """Return the ways to send a message, the best first, each under a uuid of its own."""
         language = self._client.peers.language
         card = message_card(message.text, message.footer, language)

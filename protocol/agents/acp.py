@@ -7,7 +7,7 @@ a prompt. Unknown updates are ignored, and odd ones never raise: agents differ.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -17,6 +17,7 @@ from protocol.cards.turn import REJECTED
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 from protocol.wire.steps import bounded_step
+from protocol.wire.vocabulary import PermissionKind
 
 PROTOCOL_VERSION: Final = 1
 AUTH_REQUIRED: Final = -32000
@@ -25,9 +26,8 @@ DETAIL_CHARACTERS_MAX: Final = 256 * 1024
 OPTIONS_MAX: Final = 8
 PLAN_ENTRIES_MAX: Final = 1_000
 
-_OptionKind = Literal["allow_once", "allow_always", "reject_once", "reject_always"]
 _PLAN_STATUSES: Final = ("pending", "in_progress", "completed")
-_OPTION_KINDS: Final[tuple[_OptionKind, ...]] = (
+_OPTION_KINDS: Final[tuple[PermissionKind, ...]] = (
     "allow_once",
     "allow_always",
     "reject_once",

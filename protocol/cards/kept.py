@@ -15,7 +15,7 @@ DETAIL_CHARACTERS_MAX = 1_200
 """Of what one step gave, the latest: a card shows no more."""
 
 
-class Waiting(Struct, frozen=True, omit_defaults=True):
+class UnsentReply(Struct, frozen=True, omit_defaults=True):
     """A message that is to be sent as it is; the footer is no part of the answer."""
 
     text: Text
@@ -25,7 +25,7 @@ class Waiting(Struct, frozen=True, omit_defaults=True):
 class Rest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What of a turn stands on no card yet, and where it goes."""
 
-    waiting: tuple[Waiting, ...] = ()
+    waiting: tuple[UnsentReply, ...] = ()
     """Messages; the first may be sent already, under the same number."""
     texts: tuple[str, ...] = ()
     """Of the answer, after those messages."""

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from enum import Enum, auto
-from typing import Final, Literal
+from typing import Final
 
-Channel = Literal["answer", "reasoning"]
-Piece = tuple[Channel, str]
+from protocol.wire.vocabulary import DeltaChannel
+
+Piece = tuple[DeltaChannel, str]
 
 _NAMES: Final = ("think", "thinking", "thought", "antthinking")
 _OPEN: Final = {f"<{name}>": name for name in _NAMES}

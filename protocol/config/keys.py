@@ -27,10 +27,10 @@ from protocol.config.checks import (
     wrong_kind,
 )
 from protocol.routing.access import DM_POLICIES, GROUP_POLICIES
+from protocol.routing.roster import REPLY_MODES
+from protocol.strings import Language
 
-Language = Literal["en", "zh"]
 FeishuReplyMode = Literal["auto", "streaming", "static"]
-SessionReplyMode = Literal["stream", "final", "verbose"]
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -325,7 +325,7 @@ IGNORED: Final = ("plugins",)
 TOP: Final[Mapping[str, Reader[Any]]] = {
     "language": one_of(*get_args(Language)),
     "listen": _table(LISTEN),
-    "channel": _table({"replyMode": one_of(*get_args(SessionReplyMode))}),
+    "channel": _table({"replyMode": one_of(*REPLY_MODES)}),
     "channels": _channels,
     "agents": map_of(_NAME, _NAME_ALLOWED, _table(AGENT)),
     "agentsPerPerson": integer(0, 1_000),

@@ -12,13 +12,13 @@ from msgspec import Struct
 
 from protocol.config.keys import (
     FeishuReplyMode,
-    Language,
     LogFormat,
     LogLevel,
-    SessionReplyMode,
 )
 from protocol.ids import AccountId
 from protocol.routing.access import Policy
+from protocol.routing.roster import ReplyMode
+from protocol.strings import Language
 from protocol.wire.vocabulary import DEFAULT_HOST, DEFAULT_PORT
 
 DEFAULT_METRICS_PORT: Final = 9465
@@ -167,7 +167,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """At least one, in the order of the configuration."""
     language: Language = "en"
     listen: Listen = Listen()
-    reply_mode: SessionReplyMode = "verbose"
+    reply_mode: ReplyMode = "verbose"
     log: LogSettings = LogSettings()
     agents: Mapping[str, AgentCommand] = {}
     """By the name that ``/new`` takes."""

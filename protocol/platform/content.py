@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -28,6 +28,7 @@ from protocol.platform.rich_text import (
 )
 from protocol.routing.command import MENTION
 from protocol.wire.messages import Attachment
+from protocol.wire.vocabulary import AttachmentKind
 
 ATTACHMENTS_MAX: Final = 32
 """More resources of one message are named in the text and not downloaded."""
@@ -41,7 +42,6 @@ _KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,256}", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
 _PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
 
-Kind = Literal["image", "file", "audio", "video"]
 _SUFFIX: Final[Mapping[str, str]] = {"audio": ".opus", "video": ".mp4"}
 
 
@@ -134,7 +134,7 @@ class _Reader:
 
     # ── forms ───────────────────────────────────────────────────────────────
 
-    def attach(self, kind: Kind, of: Mapping[str, Any], key: str) -> str:
+    def attach(self, kind: AttachmentKind, of: Mapping[str, Any], key: str) -> str:
         """Note a resource to download; return its name in the text."""
         file_key = string(of, key)
         named = _file_name(string(of, "file_name"))

@@ -12,13 +12,13 @@ are integers in milliseconds.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from protocol.errors import RemoteProtocolError
-from protocol.ids import ChatId, EventId, MessageId, OpenId
+from protocol.ids import ChatId, ChatType, EventId, MessageId, OpenId
 from protocol.platform.comments import message_id_of
 from protocol.platform.event_shapes import (
     BODIES,
@@ -78,7 +78,7 @@ class MessageReceived(Struct, frozen=True, kw_only=True):
     event_id: EventId
     message_id: MessageId
     chat_id: ChatId
-    chat_type: Literal["p2p", "group"]
+    chat_type: ChatType
     message_type: str
     content: str
     sender_id: OpenId

@@ -13,7 +13,17 @@ from typing import Literal
 
 from msgspec import Struct
 
-from protocol.ids import AccountId, ChatId, EventId, MessageId, OpenId, RowId, SessionId, TurnId
+from protocol.ids import (
+    AccountId,
+    ChatId,
+    ChatType,
+    EventId,
+    MessageId,
+    OpenId,
+    RowId,
+    SessionId,
+    TurnId,
+)
 from protocol.routing.roster import ReplyMode
 from protocol.wire.messages import Attachment, Deliver
 
@@ -46,7 +56,7 @@ class Prompt(Struct, frozen=True, kw_only=True):
     chat_id: ChatId
     message_id: MessageId
     sender_id: OpenId
-    chat_type: Literal["p2p", "group"]
+    chat_type: ChatType
     content: str
     by_admin: bool = False
     """Proxies take a typed answer to a question without a turn from an admin alone."""

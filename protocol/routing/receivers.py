@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from protocol.ids import ChatId, OpenId
+from protocol.ids import ChatId, ChatType, OpenId
 from protocol.routing import access
 
 UNKNOWN_CHAT: Final = (
@@ -23,7 +23,7 @@ ReceiverKind = Literal["person", "address", "chat"]
 class ChatKnown(Struct, frozen=True, kw_only=True):
     """What a chat is, from the last message a session was given there."""
 
-    chat_type: Literal["p2p", "group"]
+    chat_type: ChatType
     sender_id: OpenId
 
 

@@ -16,8 +16,8 @@ from protocol.routing.command import Ambiguous, Matched, NoMatch, match_alias
 from protocol.strings import Text, in_chat
 from protocol.wire.vocabulary import Role
 
-ReplyMode = Literal["verbose", "stream", "final"]
-REPLY_MODES: Final[tuple[ReplyMode, ...]] = ("verbose", "stream", "final")
+ReplyMode = Literal["stream", "final", "verbose"]
+REPLY_MODES: Final[tuple[ReplyMode, ...]] = ("stream", "final", "verbose")
 
 REMEMBERED_MAX: Final = 100
 REMEMBERED_MS: Final = 30 * 24 * 60 * 60 * 1_000

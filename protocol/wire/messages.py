@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from protocol.wire.vocabulary import (
     PROTOCOL_VERSION,
+    AttachmentKind,
     CancelReason,
     ConversationId,
     ConversationState,
@@ -23,6 +24,8 @@ from protocol.wire.vocabulary import (
     Metadata,
     Nonce,
     OptionKind,
+    PermissionKind,
+    PlanStatus,
     Role,
     ToolKind,
     ToolStatus,
@@ -101,7 +104,7 @@ class ToolEvent(_Message, frozen=True, kw_only=True, tag="tool_event"):
 
 class PlanEntry(Struct, frozen=True, kw_only=True):
     content: str
-    status: Literal["pending", "in_progress", "completed"]
+    status: PlanStatus
 
 
 class Plan(_Message, frozen=True, kw_only=True, tag="plan"):
@@ -218,7 +221,7 @@ class Tool(_Message, frozen=True, kw_only=True, tag="tool"):
 class PermissionOption(Struct, frozen=True, kw_only=True):
     id: str
     label: str
-    kind: Literal["allow_once", "allow_always", "reject_once", "reject_always"]
+    kind: PermissionKind
 
 
 class PermissionRequest(_Message, frozen=True, kw_only=True, tag="permission_request"):
@@ -281,7 +284,7 @@ class Error(_Message, frozen=True, kw_only=True, tag="error"):
 
 
 class Attachment(Struct, frozen=True, kw_only=True):
-    kind: Literal["image", "file", "audio", "video"]
+    kind: AttachmentKind
     name: str
     file_key: str
     path: str | None = None

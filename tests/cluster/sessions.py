@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import trio
 
-from actors.proxies.client import Proxy, ProxyError, ProxySettings, Turn, open_proxy
+from actors.proxies.client import Proxy, ProxyError, ProxySettings, ProxyTurn, open_proxy
 from protocol.wire import messages as wire
 from protocol.wire.addresses import parse_address
 from protocol.wire.vocabulary import Role
@@ -88,7 +88,7 @@ class Session:
             self._changed.set()
             self._changed = trio.Event()
 
-    async def _handle(self, turn: Turn) -> None:
+    async def _handle(self, turn: ProxyTurn) -> None:
         deliver = turn.deliver
         at = self.registered[-1][1]
         self.given.append(

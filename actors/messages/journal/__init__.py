@@ -77,8 +77,8 @@ from actors.messages.journal.rows import (
     DropMessage,
     DropWaiting,
     FindHistory,
+    FindWaiting,
     ForgetSession,
-    Joined,
     LaneFull,
     LoadLease,
     LoadRoster,
@@ -97,7 +97,6 @@ from actors.messages.journal.rows import (
     SaveUnread,
     TopicHad,
     Unprepared,
-    Waiting,
     WaitingRow,
 )
 
@@ -106,7 +105,7 @@ JournalMessage = (
     | Unprepared
     | Dispatch
     | Prepare
-    | Waiting
+    | FindWaiting
     | DropWaiting
     | DropMessage
     | FindHistory
@@ -195,12 +194,12 @@ __all__ = [
     "FindHistory",
     "FindQuestion",
     "FindTurnPlace",
+    "FindWaiting",
     "ForgetApproval",
     "ForgetQuestion",
     "ForgetSession",
     "ForgetTyping",
     "GivenAttachment",
-    "Joined",
     "JournalMessage",
     "LaneFull",
     "LedgerEntry",
@@ -240,7 +239,6 @@ __all__ = [
     "Unanswered",
     "UnansweredRow",
     "Unprepared",
-    "Waiting",
     "WaitingRow",
     "WhereIs",
     "WhoseCard",

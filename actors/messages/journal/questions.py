@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.journal.answers import Done, Failed
 from protocol.cards.question import Question
-from protocol.ids import AccountId, ChatId, MessageId, RowId, SessionId
+from protocol.ids import AccountId, ChatId, ChatType, MessageId, RowId, SessionId
 from protocol.routing.delivery import Prompt
 
 
@@ -22,7 +20,7 @@ class OpenQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """Who asked, and gets the answer, whatever its chat is bound to by then."""
     account: AccountId
     chat_id: ChatId
-    chat_type: Literal["p2p", "group"]
+    chat_type: ChatType
     questions: tuple[Question, ...]
     asked_at_ms: int
     topic: str | None = None

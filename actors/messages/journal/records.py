@@ -13,6 +13,7 @@ from protocol.ids import (
     AccountId,
     CardId,
     ChatId,
+    ChatType,
     EventId,
     MessageId,
     OpenId,
@@ -145,7 +146,7 @@ class TurnPlace(msgspec.Struct, frozen=True, kw_only=True):
     account: AccountId
     chat_id: ChatId
     thread_id: str | None
-    chat_type: Literal["p2p", "group"]
+    chat_type: ChatType
     message_id: MessageId
     sender_id: OpenId
     topic: str | None = None

@@ -87,29 +87,23 @@ class Dispatch(Message, frozen=True, kw_only=True):
 
 
 class PreparedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of a prompt, and its row."""
+
     row_id: RowId
     prompt: Prompt
-
-
-class Joined(msgspec.Struct, frozen=True, kw_only=True):
-    """The rows that are one prompt with another, and share its state from then on."""
-
-    to: RowId
-    """The row of the first message; it may be closed, when that was recalled."""
-    others: tuple[PreparedRow, ...]
-    """In order, without the row that leads them now."""
 
 
 class Prepare(Message, frozen=True, kw_only=True):
-    """``received`` → ``ready``, with what a session will be given.
+    """``received`` → ``ready`` for the rows of one prompt, in one commit.
 
-    The row is bound to the session its chat is on now, unless it was dispatched. Those that
-    are *joined* with it become ready in the same commit, for the same session.
+    They are bound to the session their chat is on now, unless they were dispatched.
     """
 
-    row_id: RowId
-    prompt: Prompt
-    joined: Joined | None = None
+    rows: tuple[PreparedRow, ...]
+    """In order."""
+    joined_to: RowId | None = None
+    """Of several, which share their state from then on: the row of the first message. It may
+    be closed, when that was recalled."""
     capacity: Capacity | None = None
     """None: as many may wait as come."""
     reply: Reply[Done | LaneFull | Failed]
@@ -123,7 +117,7 @@ class WaitingRow(msgspec.Struct, frozen=True, kw_only=True):
     prompt: Prompt
 
 
-class Waiting(Message, frozen=True, kw_only=True):
+class FindWaiting(Message, frozen=True, kw_only=True):
     """Ask for the prompts that wait for a session, in the order it will be given them."""
 
     session_id: SessionId

@@ -209,7 +209,7 @@ async def test_the_start_serves_while_it_catches_up_and_the_backlog_goes_in_orde
         order: dict[ChatId, list[RowId]] = {}
         waiting: Any = await ask(
             world.journal_tx,
-            lambda reply: journal.Waiting(
+            lambda reply: journal.FindWaiting(
                 session_id=SESSION, takes_unbound=True, limit=10_000, reply=reply
             ),
             within_s=60,

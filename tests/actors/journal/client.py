@@ -133,16 +133,13 @@ class JournalClient:
         joined_to: int | None = None,
     ) -> bool | None:
         """Say whether the row, and those *joined*, became ready; None: too many wait."""
-        others = tuple(
-            journal.PreparedRow(
-                row_id=RowId(row), prompt=prompt(chat, f"{content} {row}", f"om_{row}")
-            )
-            for row in joined
-        )
+        texts = {row_id: content, **{row: f"{content} {row}" for row in joined}}
         message = journal.Prepare(
-            row_id=RowId(row_id),
-            prompt=prompt(chat, content, f"om_{row_id}"),
-            joined=journal.Joined(to=RowId(joined_to or row_id), others=others) if joined else None,
+            rows=tuple(
+                journal.PreparedRow(row_id=RowId(row), prompt=prompt(chat, text, f"om_{row}"))
+                for row, text in texts.items()
+            ),
+            joined_to=RowId(joined_to or row_id) if joined else None,
             capacity=capacity,
             reply=NOBODY,
         )
@@ -162,7 +159,7 @@ class JournalClient:
 
     def waiting(self, session: str, *, unbound: bool, limit: int = 100) -> list[int]:
         rows: tuple[journal.WaitingRow, ...] = self.ask(
-            journal.Waiting(
+            journal.FindWaiting(
                 session_id=SessionId(session), takes_unbound=unbound, limit=limit, reply=NOBODY
             )
         )

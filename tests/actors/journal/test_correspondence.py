@@ -181,8 +181,9 @@ def with_attachment(client: JournalClient, event: str, *, joined: int | None = N
     row_id = client.append(event).row_id
     carries = Attachment(kind="file", name="a.pdf", file_key=f"file_{event}")
     one = msgspec.structs.replace(prompt(message=f"om_{event}"), attachments=(carries,))
-    lead = None if joined is None else journal.Joined(to=RowId(joined), others=())
-    client.ask(journal.Prepare(row_id=row_id, prompt=one, joined=lead, reply=NOBODY))
+    rows = (journal.PreparedRow(row_id=row_id, prompt=one),)
+    lead = None if joined is None else RowId(joined)
+    client.ask(journal.Prepare(rows=rows, joined_to=lead, reply=NOBODY))
     return row_id
 
 

@@ -231,7 +231,9 @@ def test_what_cannot_be_stored_as_prepared_is_set_aside_not_tried_for_ever(
 def test_only_a_row_being_prepared_is_set_aside_for_it(in_memory: JournalClient) -> None:
     row_id = in_memory.ready("e1")
     bad = prompt(content="\ud800")
-    answer = in_memory.ask(journal.Prepare(row_id=RowId(row_id), prompt=bad, reply=NOBODY))
+    answer = in_memory.ask(
+        journal.Prepare(rows=(journal.PreparedRow(row_id=RowId(row_id), prompt=bad),), reply=NOBODY)
+    )
     assert answer == journal.Done(changed=False)
     assert in_memory.offered_rows() == [row_id]
 

@@ -132,7 +132,7 @@ def test_they_take_one_place_in_the_queue_and_leave_it_together(client: JournalC
     assert client.prepare(alone, capacity=capacity), "one of two places is taken"
     assert client.prepare(client.append("e5").row_id, capacity=capacity) is None
     rows: tuple[journal.WaitingRow, ...] = client.ask(
-        journal.Waiting(session_id=SessionId("s"), takes_unbound=True, limit=5, reply=NOBODY)
+        journal.FindWaiting(session_id=SessionId("s"), takes_unbound=True, limit=5, reply=NOBODY)
     )
     assert [(row.row_id, row.prompt.content) for row in rows] == [
         (first, "e1\n\ne1 2\n\ne1 3"),

@@ -98,7 +98,9 @@ def test_reads_of_a_batch_see_the_writes_before_them(client: JournalClient) -> N
     _, done, queue = client.store.apply(
         [
             append_message("e1"),
-            journal.Prepare(row_id=RowId(1), prompt=prompt(), reply=NOBODY),
+            journal.Prepare(
+                rows=(journal.PreparedRow(row_id=RowId(1), prompt=prompt()),), reply=NOBODY
+            ),
             journal.Queue(reply=NOBODY),
         ]
     )

@@ -126,7 +126,7 @@ class World:
         return row
 
     async def call(self, connection: int, name: str, **args: Any) -> Any:
-        answer: ownership.ToolDone | ownership.ToolFailed = await ask(
+        answer: ownership.ToolAnswer = await ask(
             self.tx,
             lambda reply: ownership.CallTool(
                 connection_id=ConnectionId(connection), name=name, args=args, reply=reply
@@ -163,7 +163,7 @@ class World:
         await ask(
             self.journal_tx,
             lambda reply: journal.Prepare(
-                row_id=appended.row_id, prompt=prompt, capacity=None, reply=reply
+                rows=(journal.PreparedRow(row_id=appended.row_id, prompt=prompt),), reply=reply
             ),
             within_s=60,
         )

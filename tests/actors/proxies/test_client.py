@@ -19,10 +19,10 @@ from actors.proxies.client import (
     NotTheDaemon,
     Proxy,
     ProxySettings,
-    Refused,
+    ProxyTurn,
     Replaced,
-    ToolFailed,
-    Turn,
+    SessionRefused,
+    ToolCallFailed,
     open_proxy,
 )
 from actors.proxies.outgoing import Outgoing
@@ -39,7 +39,7 @@ def settings(state_dir: Path, session_id: str = "boss", **more: object) -> Proxy
     return ProxySettings(session_id=session_id, state_dir=state_dir, **fields)  # type: ignore[arg-type]
 
 
-async def next_turn(proxy: Proxy) -> Turn:
+async def next_turn(proxy: Proxy) -> ProxyTurn:
     with trio.fail_after(60):
         async for turn in proxy.turns():
             return turn
@@ -109,7 +109,7 @@ async def test_tools_answer_or_say_why_not(state_dir: Path) -> None:
     ):
         status = await mate.call_tool("feishu_channel_status")
         assert status["owner_session_id"] == "boss"
-        with pytest.raises(ToolFailed, match="was not granted by the dispatcher"):
+        with pytest.raises(ToolCallFailed, match="was not granted by the dispatcher"):
             await mate.call_tool("feishu_channel_acquire")
         assert "owner is now mate" in await boss.call_tool(
             "feishu_channel_acquire", {"session_id": "mate"}
@@ -161,7 +161,7 @@ async def test_no_daemon_and_a_wrong_token_are_distinguished(state_dir: Path) ->
             raise AssertionError("attached to nothing")
     async with open_platform() as platform, open_daemon(platform, state_dir):
         with pytest.RaisesGroup(
-            pytest.RaisesExc(Refused, match="^bad_proof: "), allow_unwrapped=True
+            pytest.RaisesExc(SessionRefused, match="^bad_proof: "), allow_unwrapped=True
         ):
             async with open_proxy(settings(state_dir, token=b"x" * 43)):
                 raise AssertionError("let in with a wrong token")

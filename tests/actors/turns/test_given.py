@@ -35,7 +35,7 @@ def given_row() -> lane.Given:
         lease_epoch=1,
         prompt=prompt,
     )
-    return lane.Given(offer, TurnId("t"), "blue")
+    return lane.Given(offer=offer, turn_id=TurnId("t"), alias="blue")
 
 
 def notices(operations: list[gateway.Operation]) -> list[str]:
