@@ -64,13 +64,12 @@ class Pipeline:
         self._pending_tx, self._pending_rx = trio.open_memory_channel[_Pending | trio.Event](
             IN_FLIGHT_EVENTS_MAX
         )
-        self._forward_tx, self._forward_rx = trio.open_memory_channel[StoredEvent](
+        self._forward_tx, self._forward_rx = trio.open_memory_channel[StoredEvent | intake.Recover](
             FORWARDED_EVENTS_MAX
         )
         self._forwarding = 0  # events in that channel, or with its reader
         self._presses = trio.Semaphore(PRESSES_MAX)
         self._unsure = _Unsure()
-        self._commits_late = False
         self.last_event_at_ms: int | None = None
 
     async def run(self) -> None:
@@ -173,7 +172,6 @@ class Pipeline:
                 await pending.socket.send(pending.ack())
                 ACK_LATENCY.observe(trio.current_time() - pending.received_at)
             if fresh:
-                self._recover()
                 await self._pass_on(stored)
 
     def _may_ack(self) -> bool:
@@ -199,22 +197,17 @@ class Pipeline:
             case journal.Failed(reason=reason):
                 self._not_journaled(pending.envelope, reason)
             case None:
-                # It may be committed all the same. Then the next push of it finds a
-                # duplicate that intake has not received.
+                # It may be committed all the same, and a press is pushed once. Intake asks
+                # the journal after this, so it finds the row, before what comes now.
                 self._unsure.add(pending.envelope)
-                self._commits_late = True
                 self._not_journaled(pending.envelope, "the journal did not answer in time")
+                await self._pass_on(intake.Recover())
         return None
 
     def _not_journaled(self, envelope: events.Envelope, reason: str) -> None:
         self._log.error("feishu.event.not_journaled", event_id=envelope.event_id, reason=reason)
 
-    def _recover(self) -> None:
-        """Let intake read what was committed late: the journal has it before what comes now."""
-        if self._commits_late and offer(self._peers.intake, intake.Recover()):
-            self._commits_late = False
-
-    async def _pass_on(self, stored: StoredEvent) -> None:
+    async def _pass_on(self, stored: StoredEvent | intake.Recover) -> None:
         """Give a committed event to intake; where that has no time yet, to :meth:`_forward`."""
         if not self._forwarding and offer(self._peers.intake, stored):
             return

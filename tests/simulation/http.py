@@ -10,10 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import msgspec
 import trio
 
+from actors.sandbox.access import TOKEN_HEADER
 from tests.simulation.plan import BadHttp
 
+OK = 200
 READ_WITHIN_S = 60.0
 REFUSED = b'{"code": 99991400, "msg": "request trigger frequency limit"}'
 DENIED = (
@@ -28,6 +31,7 @@ ERROR_CODES = {230099: 11310}
 Answered = Callable[[str, int, bytes], None]
 """``answered(path, status, content)``: the platform has answered a call."""
 Site = Callable[[Any, Any, Any], Any]
+Headers = list[tuple[bytes, bytes]]
 
 
 class Answer:
@@ -121,39 +125,73 @@ def _refusal(code: int) -> httpx.Response:
     return httpx.Response(400, stream=httpx.ByteStream(json.dumps(problem).encode()))
 
 
+class Control:
+    """What people do: calls of the sandbox's own interface, which nothing goes wrong with."""
+
+    def __init__(self, site: Site, token: str) -> None:
+        self._site = site
+        self._headers = [
+            (b"host", b"localhost"),
+            (b"content-type", b"application/json"),
+            (TOKEN_HEADER.lower().encode(), token.encode()),
+        ]
+
+    async def get(self, path: str) -> Any:
+        return await self._call("GET", path, b"")
+
+    async def post(self, path: str, body: dict[str, Any]) -> Any:
+        """Return what was answered; None where that is nothing."""
+        return await self._call("POST", path, msgspec.json.encode(body))
+
+    async def _call(self, method: str, path: str, body: bytes) -> Any:
+        await trio.sleep(ROUND_TRIP_S / 2)
+        scope = _scope(method, f"/sandbox/{path}", self._headers)
+        status, _headers, content = await _run(self._site, scope, body)
+        await trio.sleep(ROUND_TRIP_S / 2)
+        if method == "GET" and status != OK:
+            raise AssertionError(f"{path} is answered with {status}: {content!r}")
+        return msgspec.json.decode(content) if content else None
+
+
 async def call(site: Site, request: httpx.Request, body: bytes) -> tuple[httpx.Response, bytes]:
     """Make one call of an ASGI application and return its whole answer, and the content of it."""
     url = request.url
-    scope = {
+    headers = [(name.lower(), value) for name, value in request.headers.raw]
+    scope = _scope(request.method, url.path, headers, url.query)
+    status, sent, content = await _run(site, scope, body)
+    return httpx.Response(status, headers=sent, stream=httpx.ByteStream(content)), content
+
+
+def _scope(method: str, path: str, headers: Headers, query: bytes = b"") -> dict[str, Any]:
+    return {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
-        "method": request.method,
-        "scheme": url.scheme,
-        "path": url.path,
-        "raw_path": url.raw_path.split(b"?")[0],
-        "query_string": url.query,
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query,
         "root_path": "",
-        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "headers": headers,
         "client": ("127.0.0.1", 1),
-        "server": (url.host, url.port or 80),
+        "server": ("127.0.0.1", 80),
     }
+
+
+async def _run(site: Site, scope: dict[str, Any], body: bytes) -> tuple[int, Headers, bytes]:
     unread = [{"type": "http.request", "body": body, "more_body": False}]
     head: dict[str, Any] = {"status": 500, "headers": []}
     content = bytearray()
 
     async def receive() -> dict[str, Any]:
-        await trio.lowlevel.checkpoint()
         return unread.pop() if unread else {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
-        await trio.lowlevel.checkpoint()
         if message["type"] == "http.response.start":
             head.update(message)
         else:
             content.extend(message.get("body", b""))
 
     await site(scope, receive, send)
-    whole = bytes(content)
-    stream = httpx.ByteStream(whole)
-    return httpx.Response(head["status"], headers=head["headers"], stream=stream), whole
+    return head["status"], head["headers"], bytes(content)

@@ -54,24 +54,42 @@ class Outside(Protocol):
 
 
 class Steps(trio.abc.Instrument):
-    """Does something when so many more steps were made: of the loop, or of one task."""
+    """Does something when so many more steps were made: of the loop, or of one task.
+
+    It looks at steps only while something is to be done at one, for that costs each step.
+    """
 
     def __init__(self) -> None:
         self._of_loop: list[tuple[int, Callable[[], None]]] = []
         self._of_task: dict[trio.lowlevel.Task, tuple[int, Callable[[], None]]] = {}
-        self.count = 0
+        self._looks = False
+        self._count = 0
 
     def after(self, steps: int, act: Callable[[], None]) -> None:
-        self._of_loop.append((self.count + steps, act))
+        self._look()
+        self._of_loop.append((self._count + steps, act))
 
     def after_steps_of(self, task: trio.lowlevel.Task, steps: int, act: Callable[[], None]) -> None:
+        self._look()
         self._of_task[task] = (steps, act)
 
+    def _look(self) -> None:
+        if not self._looks:
+            trio.lowlevel.add_instrument(self)
+            self._looks = True
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        self._of_task.pop(task, None)
+
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.count += 1
+        if not (self._of_loop or self._of_task):
+            trio.lowlevel.remove_instrument(self)
+            self._looks = False
+            return
+        self._count += 1
         if self._of_loop:
-            due = [one for one in self._of_loop if one[0] <= self.count]
-            self._of_loop = [one for one in self._of_loop if one[0] > self.count]
+            due = [one for one in self._of_loop if one[0] <= self._count]
+            self._of_loop = [one for one in self._of_loop if one[0] > self._count]
             for _, act in due:
                 act()
         if task in self._of_task:
@@ -257,18 +275,25 @@ class Machine:
             await trio.lowlevel.checkpoint()
             return function(*args)
         seconds, fails = (COMMIT_S, False) if name != "apply" else self._outside.journal_fault()
-        await self._pass(seconds / 2)
+        before_s = seconds / 2 if seconds > COMMIT_S else 0.0
+        await self._pass(before_s)
         if fails:
             return [journal.Failed(reason="disk I/O error") for _ in args[0]]
         result = function(*args)
         if name == "apply":
             self._outside.committed(args[0], result)
-        await self._pass(seconds / 2)
+        await self._pass(seconds - before_s)
         return result
 
     async def _pass(self, seconds: float) -> None:
-        with trio.move_on_after(seconds, shield=True):
-            await self.death.wait()
+        if seconds > COMMIT_S:
+            with trio.move_on_after(seconds, shield=True):
+                await self.death.wait()
+        else:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            if seconds:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(seconds)
         if self.is_dead:
             raise Dead("the process is gone")
 

@@ -80,8 +80,9 @@ class End(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        await trio.lowlevel.checkpoint()
         flow = self._into
+        if flow.data or flow.ended or self._closed or self.wire.is_cut:
+            await trio.lowlevel.checkpoint()
         while not flow.data:
             self._check()
             if flow.ended:

@@ -10,21 +10,17 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import msgspec
 import structlog
 import trio
-from trio.testing import MockClock
 
 from actors.host import state_dir as host_state
 from actors.host.tokens import TokenFiles, open_tokens
-from actors.journal import SqliteStore
-from actors.sandbox.access import TOKEN_HEADER
 from actors.sandbox.clock import Clock
 from actors.sandbox.platform import PlatformSettings, open_sandbox
 from protocol.agents import starting
@@ -34,8 +30,10 @@ from tests.faults.history import Delivered
 from tests.kit.daemon import configuration
 from tests.kit.scheduler import seeded_scheduler
 from tests.simulation import plan as plans
-from tests.simulation.http import Transport
+from tests.simulation.clock import JumpingClock
+from tests.simulation.http import Control
 from tests.simulation.invariants import Ending, violations
+from tests.simulation.journal import put_new_journal
 from tests.simulation.machine import COMMIT_S, Machine, SimulatedCrash, Steps, now_ms
 from tests.simulation.network import End
 from tests.simulation.peers import GONE, Map, Peer
@@ -59,7 +57,8 @@ TWO_ACCOUNTS_SHARE: Final = 0.25
 SECOND_APP: Final = ("cli_5ec0000123456789", "second-secret")
 GOES_ON_S: Final = 8.0
 """After the last action, at most, before all is healed."""
-STEPS_MAX: Final = 3_000_000
+JUMPS_MAX: Final = 1_000_000
+"""How often a run goes on when nothing more can at a time: some 3,000 are usual."""
 MAY_GO_ON: Final = frozenset(
     {
         "actors.intake.marks.WaitingMarks._put",
@@ -93,7 +92,7 @@ def simulate(plan: plans.Plan, make: Callable[..., Run] | None = None) -> Result
     try:
         run = make(plan, steps, Path(root) / "state")
         with run.logging(), seeded_scheduler(plan.seed):
-            trio.run(run.main, clock=MockClock(autojump_threshold=0), instruments=[steps])
+            trio.run(run.main, clock=run.clock)
         return Result(log=run.log, violations=run.broken)
     finally:
         gc.enable()
@@ -114,6 +113,7 @@ class Run:
         self.seed = plan.seed
         self.plan = plan
         self.steps = steps
+        self.clock = JumpingClock()
         self.log: list[str] = []
         self.broken: list[str] = []
         self.watch = Watch(self._break)
@@ -141,7 +141,7 @@ class Run:
         self.unexpected: list[str] = []
         self.site: Any = None
         self.platform: trio.Nursery
-        self._http: httpx.AsyncClient
+        self._control: Control
         self._state = StateDir(state_dir)
         self._tokens: TokenFiles
         self._settings: Any = None
@@ -150,6 +150,8 @@ class Run:
         self._serving = trio.Event()
         self._peers: dict[str, Peer] = {}
         self._wanted: set[str] = set()
+        self._away = trio.Event()
+        """One that is wanted is not here, or may not be."""
         self._sent: list[Map] = []
         self._events: set[str] = set()
         self._bad_http: list[plans.BadHttp] = []
@@ -284,7 +286,7 @@ class Run:
         self.note("agent runs", session=name)
         if "--report-start" in command:
             take(starting.encode(starting.ReportReady(name)))
-        self._wanted.add(name)
+        self._want([name])
         self.running_agents.append(name)
         self._agents_at_most = max(self._agents_at_most, self._agents())
         try:
@@ -316,14 +318,10 @@ class Run:
             sandbox.located(BASE_URL, "ws://127.0.0.1:9998")
             async with trio.open_nursery() as platform:
                 self.platform = platform
-                transport = Transport(sandbox.site, platform, lambda _: None, lambda: False)
-                token = {TOKEN_HEADER: sandbox.settings.token}
-                async with httpx.AsyncClient(
-                    transport=transport, base_url=BASE_URL, headers=token
-                ) as self._http:
-                    self._chats = await self._open_chats()
-                    self._prepare()
-                    await self._act()
+                self._control = Control(sandbox.site, sandbox.settings.token)
+                self._chats = await self._open_chats()
+                self._prepare()
+                await self._act()
                 platform.cancel_scope.cancel()
 
     async def _open_chats(self) -> dict[str, Map]:
@@ -357,6 +355,7 @@ class Run:
             )
         )
         self._settings = read_settings(raw, {}, lambda name: name)
+        put_new_journal(self._state.database)
         self._gather()
 
     def _gather(self) -> None:
@@ -372,10 +371,9 @@ class Run:
 
     def _bind(self, bound: list[tuple[str, str]]) -> None:
         """Bind each chat to its session, and let the session come."""
-        SqliteStore.open(self._state.database).close()
         with closing(sqlite3.connect(self._state.database)) as db, db:
             db.executemany("INSERT OR IGNORE INTO binding VALUES (?, ?)", bound)
-        self._wanted |= {session for _chat, session in bound}
+        self._want(session for _chat, session in bound)
 
     async def _act(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -419,13 +417,10 @@ class Run:
         return made
 
     async def _get(self, path: str) -> Any:
-        answer = await self._http.get(f"/sandbox/{path}")
-        answer.raise_for_status()
-        return answer.json()
+        return await self._control.get(path)
 
     async def _post(self, path: str, **body: Any) -> Any:
-        answer = await self._http.post(f"/sandbox/{path}", json=body)
-        return answer.json() if answer.content else None
+        return await self._control.post(path, body)
 
     # ── the daemon, process after process ───────────────────────────────────
 
@@ -490,10 +485,17 @@ class Run:
 
     async def _keep_attached(self, nursery: trio.Nursery) -> None:
         while True:
-            for name in sorted(self._wanted):
-                if name not in self._peers:
-                    self._attach(name, nursery)
+            for name in sorted(self._wanted - self._peers.keys()):
+                self._attach(name, nursery)
+            if self._wanted <= self._peers.keys():
+                self._away = trio.Event()
+                await self._away.wait()
             await trio.sleep(REATTACH_S)
+
+    def _want(self, names: Iterable[str]) -> None:
+        """Let these sessions come, and come again, from now on."""
+        self._wanted.update(names)
+        self._away.set()
 
     def _attach(self, name: str, nursery: trio.Nursery) -> None:
         if self._machine is None:
@@ -518,6 +520,7 @@ class Run:
         finally:
             if self._peers.get(peer.name) is peer:
                 del self._peers[peer.name]
+                self._away.set()
 
     # ── the actions ─────────────────────────────────────────────────────────
 
@@ -550,7 +553,7 @@ class Run:
                 event = self._sent[which % len(self._sent)]["event_id"]
                 await self._post("push", repeat_event_id=event, times=times)
             case plans.Attach(session=session):
-                self._wanted.add(session)
+                self._want([session])
             case plans.Detach(session=session, after_bytes=after):
                 self._wanted.discard(session)
                 self._cut(session, after)
@@ -675,7 +678,7 @@ class Run:
         self._bad_http.clear()
         self._slow, self._failing = (0.0, 0), 0
         self.calmed.set()
-        self._wanted |= {*plans.SESSIONS, *self.agents, "watch"}
+        self._want([*plans.SESSIONS, *self.agents, "watch"])
         for name in sorted(self._peers) if self._cuts_at_rest else ():
             self._cut(name, 0)
         status: Map = {}
@@ -687,8 +690,8 @@ class Run:
                 await self._push_unaccepted()
                 status = await self._status() or status
                 await self._reclaim(status)
-                if self.steps.count > STEPS_MAX:
-                    self.broken.append(f"over {STEPS_MAX} steps, and no rest")
+                if self.clock.jumps > JUMPS_MAX:
+                    self._break(f"over {JUMPS_MAX} moments, and no rest")
                     break
         if not self._is_quiet(status):
             self.broken.append(f"no rest within {REST_WITHIN_S:g} s: {self._summary(status)}")
