@@ -12,12 +12,15 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 import msgspec
 import structlog
+from structlog.processors import format_exc_info
 
 from actors.host.log_sinks import RotatingFile, Sink, StreamWriter
 from actors.kit.redaction import Redaction
@@ -32,6 +35,8 @@ LEVELS: Final[Mapping[LogLevel, int]] = {
 FILE_BYTES_MAX: Final = 8 * 1024 * 1024
 FILES_KEPT: Final = 4
 """With the one in use at most 40 MiB of disk: about 100,000 events."""
+_LEVEL_OF: Final = {"warn": "warning", "exception": "error"}
+"""Of the names that structlog has for the same level."""
 _FIRST_KEYS: Final = ("timestamp", "level", "event")
 
 EventDict = MutableMapping[str, Any]
@@ -90,13 +95,7 @@ def configure(
         sinks.append((as_json, Sink("file", RotatingFile(file, FILE_BYTES_MAX, FILES_KEPT))))
     logs = Logs(sinks)
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            logs.redaction,
-            _whole_event,
-        ],
+        processors=[_with_level_and_time, logs.redaction, _whole_event],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=lambda *_name: _Logger(logs),
         cache_logger_on_first_use=False,
@@ -120,6 +119,19 @@ def _is_discarded(stream: TextIO) -> bool:
         return os.path.samestat(os.fstat(stream.fileno()), Path(os.devnull).stat())
     except (OSError, ValueError):  # no file at all, or closed
         return False
+
+
+def _with_level_and_time(_logger: object, method: str, event: EventDict) -> EventDict:
+    """Add level, time and traceback: structlog's three processors, which cost a line twice that."""
+    event["level"] = _LEVEL_OF.get(method, method)
+    now_us = time.time_ns() // 1_000
+    event["timestamp"] = f"{_second(now_us // 1_000_000)}.{now_us % 1_000_000:06d}Z"
+    return format_exc_info(None, method, event) if "exc_info" in event else event
+
+
+@lru_cache(maxsize=2)
+def _second(unix_s: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(unix_s))
 
 
 def _whole_event(
@@ -170,14 +182,14 @@ def as_json(event: EventDict) -> str:
 
 
 def as_text(event: EventDict) -> str:
-    time, level, name = (str(event.get(key, "")) for key in _FIRST_KEYS)
+    at, level, name = (str(event.get(key, "")) for key in _FIRST_KEYS)
     traceback = event.get("exception")
     fields = " ".join(
         f"{key}={_shown(value)}"
         for key, value in event.items()
         if key not in _FIRST_KEYS and key != "exception"
     )
-    line = f"{time[11:23]} {level:<7} {_shown(name)} {fields}".rstrip()
+    line = f"{at[11:23]} {level:<7} {_shown(name)} {fields}".rstrip()
     return line if traceback is None else f"{line}\n{_printable(str(traceback))}"
 
 

@@ -26,6 +26,7 @@ _SHAPES: Final = (
         rf"(?i)((?:{_HIDDEN_WORDS}|app_?secret)[\"']?\s*[=:]\s*[\"']?)(?!bearer\b)[^\s\"'&,;}}]+"
     ),
 )
+_PLAIN: Final = re.compile(r"[\w#./-]*")
 _MAY_HOLD_ONE: Final = re.compile(r"[=:\s]")
 """Each shape has one of these; ids, most of what is logged, have none."""
 
@@ -48,23 +49,23 @@ class Redaction:
         self, _logger: object, _method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
         # Most of what is logged is ids and counts, in which there is nothing to look for.
-        return {
-            key: value if self._is_plain(key, value) else self._value(str(key), value, 0)
-            for key, value in event.items()
-        }
+        for key, value in event.items():
+            kind = type(value)
+            if kind is str:
+                plain = key == TIMESTAMP_KEY or self._is_plain(value)
+            else:
+                plain = kind is int or kind is bool or value is None
+            if not plain or _is_hidden(key):
+                event[key] = self._value(str(key), value, 0)
+        return event
 
-    def _is_plain(self, key: str, value: object) -> bool:
-        """Whether a value is shown as it is: nothing in it may be, or begin, a secret."""
-        if key == TIMESTAMP_KEY:
-            return True
-        if type(value) is not str:
-            return type(value) is int and not _is_hidden(key)
-        if not value.isprintable() or ":" in value or "=" in value or " " in value:
-            return False
-        for secret in self._known:
-            if secret in value:
-                return False
-        return len(value) <= _TEXT_CHARACTERS_MAX and not _is_hidden(key)
+    def _is_plain(self, text: str) -> bool:
+        """Whether a text is shown as it is: nothing in it may be, or begin, a secret."""
+        return (
+            _PLAIN.fullmatch(text) is not None
+            and len(text) <= _TEXT_CHARACTERS_MAX
+            and (self._secrets is None or self._secrets.search(text) is None)
+        )
 
     def text(self, text: str) -> str:
         if len(text) > _TEXT_CHARACTERS_MAX:

@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from actors.kit.keyed import KeyedChildren
-from actors.kit.mailbox import ActorGone, ask, offer
+from actors.kit.mailbox import ActorGone, ask, offer, put
 from actors.messages import lane, link
 from protocol.ids import PlaceKey, SessionId, place_key
 
@@ -131,7 +131,7 @@ class _Host:
         mailbox: trio.MemorySendChannel[lane.LaneMessage], message: lane.LaneMessage
     ) -> None:
         try:
-            await mailbox.send(message)
+            await put(mailbox, message)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # the lane has just ended, and its turns with it
 

@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 import trio
 
-from actors.kit.mailbox import ActorGone, ask, is_empty, offer, put
+from actors.kit.mailbox import ActorGone, ask, is_empty, offer, put, taken
 from actors.lanes.marks import Marks
 from actors.lanes.opening import own_turn_opening, turn_opening
 from actors.lanes.peers import Peers
@@ -68,7 +68,10 @@ class Lane:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             while True:
-                self._handle(await inbox.receive())
+                message: lane.LaneMessage | None = await inbox.receive()
+                while message is not None:
+                    self._handle(message)
+                    message = taken(inbox)
                 self._fetch_if_free()
                 turns = self._turn or self._own_turn
                 if self._peer is not None or turns or self._showing or self._asked_for:

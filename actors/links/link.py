@@ -13,7 +13,7 @@ import structlog
 import trio
 from tricycle import open_service_nursery
 
-from actors.kit.mailbox import put
+from actors.kit.mailbox import put, taken
 from actors.kit.outbox import Outbox, OutboxFull
 from actors.links.admission import ask_in, place_of, registered
 from actors.links.capacity import NO_PLACE, Places
@@ -281,24 +281,30 @@ class ProxyLink:
         # Rows may be offered in the very step that admits the session;
         # ``registered`` goes out before them.
         await self._admitted.wait()
-        async for message in self._inbox:
-            match message:
-                case link.Give() if not self._options.ready.is_set():
-                    self._nursery.start_soon(self._give_when_ready, message)
-                case link.Give():
-                    self._give(message)
-                case link.ChooseOption():
-                    self._options.choose(message)
-                case link.ResumeConversation():
-                    self._conversations.ask(message)
-                case wire.Cancel() as cancel:
-                    self._permissions.turn_over(TurnId(cancel.turn_id))
-                    self._send(cancel)
-                case wire.PermissionVerdict() as verdict:
-                    self._send(verdict)
-                case link.LeaveLink(reason=reason, retry_after_ms=retry_after_ms):
-                    at = list(self._settings.successor()) if reason == "shutdown" else []
-                    self._end(wire.Bye(reason=reason, retry_after_ms=retry_after_ms, at=at))
+        async for first in self._inbox:
+            message: link.LinkMessage | None = first
+            while message is not None:  # no wait: they leave in one write
+                self._pass_on(message)
+                message = taken(self._inbox)
+
+    def _pass_on(self, message: link.LinkMessage) -> None:
+        match message:
+            case link.Give() if not self._options.ready.is_set():
+                self._nursery.start_soon(self._give_when_ready, message)
+            case link.Give():
+                self._give(message)
+            case link.ChooseOption():
+                self._options.choose(message)
+            case link.ResumeConversation():
+                self._conversations.ask(message)
+            case wire.Cancel() as cancel:
+                self._permissions.turn_over(TurnId(cancel.turn_id))
+                self._send(cancel)
+            case wire.PermissionVerdict() as verdict:
+                self._send(verdict)
+            case link.LeaveLink(reason=reason, retry_after_ms=retry_after_ms):
+                at = list(self._settings.successor()) if reason == "shutdown" else []
+                self._end(wire.Bye(reason=reason, retry_after_ms=retry_after_ms, at=at))
 
     async def _give_when_ready(self, row: link.Give) -> None:
         with trio.move_on_after(CHOSEN_WITHIN_S):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,9 +102,19 @@ class SqliteStore:
         return self._tally.finish(answers)
 
     def _together(self, batch: Sequence[journal.JournalMessage]) -> list[Any]:
+        """Carry out a batch; where a message fails, once more with a savepoint for each."""
+        with contextlib.suppress(_HandlerFailed):
+            return self._in_one_commit(batch, self._carry_out)
+        return self._in_one_commit(batch, self._one)
+
+    def _in_one_commit(
+        self,
+        batch: Sequence[journal.JournalMessage],
+        carry_out: Callable[[journal.JournalMessage], Any],
+    ) -> list[Any]:
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            answers = [self._one(message) for message in batch]
+            answers = [carry_out(message) for message in batch]
             self._db.execute("COMMIT")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -112,6 +122,12 @@ class SqliteStore:
             raise
         self._tally.commits += 1
         return answers
+
+    def _carry_out(self, message: journal.JournalMessage) -> Any:
+        try:
+            return read(HANDLERS[type(message)](SqliteDb(self._db), message))
+        except Exception as failed:
+            raise (_HandlerFailed if self._db.in_transaction else _RolledBack) from failed
 
     def _one(self, message: journal.JournalMessage) -> Any:
         """Carry out one message; its failure undoes nothing but itself."""
@@ -160,6 +176,10 @@ class SqliteStore:
         self._sound = True
         self._tally.reopened += 1
         log.warning("journal.reopened", after=self._tally.last_error)
+
+
+class _HandlerFailed(Exception):
+    """One message failed, and all of its batch is undone."""
 
 
 class _RolledBack(Exception):
