@@ -10,11 +10,13 @@ import msgspec
 
 from actors.cli import service
 from actors.cli.output import CommandFailed
+from actors.cli.service_manager import can_be_installed
 from actors.feishu.inspection import Inspection
 from actors.host import config_edit
 from actors.host.advice import command_for
 from protocol.config.keys import FEISHU_URL, LARK_URL
 from protocol.config.places import StateDir
+from protocol.config.settings import ConfigurationError
 from protocol.platform import registration
 from protocol.platform.outcomes import BotInfo
 
@@ -105,7 +107,7 @@ def summary(
 def offered_service(state: StateDir, config: Path, *, admitted: bool) -> list[str]:
     """Offer to keep larkd running, where that can be done from here; return what comes next."""
     installed: list[str] = []
-    if sys.stdin.isatty() and sys.stdout.isatty() and service.can_be_installed():
+    if sys.stdin.isatty() and sys.stdout.isatty() and can_be_installed():
         installed = _asked(state, config)
     start = (
         []
@@ -149,6 +151,6 @@ def _asked(state: StateDir, config: Path) -> list[str]:
     try:
         done = service.install(state, config)
         return at_home(done.text).splitlines()
-    except CommandFailed as failed:
+    except (CommandFailed, ConfigurationError) as failed:
         sys.stdout.write(f"❌ {failed}\n")
         return []

@@ -3,45 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
-
-import msgspec
+from typing import Any, NamedTuple
 
 from actors.cli.output import CommandFailed, Output, as_json
-from actors.host import config_file
-from actors.host.service import (
-    LABEL,
-    UNIT,
-    Service,
-    environment_of,
-    environment_text,
-    launchd_plist,
-    systemd_unit,
-)
+from actors.cli.service_manager import Manager, call, linger, manager_of, run_command
+from actors.host import config_file, state_dir
+from actors.host.advice import command_for
+from actors.host.service import Service, environment_of, environment_text
 from actors.host.state_dir import write_private
 from protocol.config import places
 from protocol.config.places import StateDir
-
-COMMAND_WITHIN_S: Final = 120.0
-"""Starting waits for the daemon to be ready, stopping for its cards."""
-_SYSTEMCTL: Final = ("systemctl", "--user")
-
-
-class Manager(msgspec.Struct, frozen=True, kw_only=True):
-    """The commands of this system's service manager."""
-
-    file: Path
-    content: str
-    install: tuple[tuple[str, ...], ...]
-    uninstall: tuple[tuple[str, ...], ...]
-    status: tuple[str, ...]
+from protocol.config.settings import ConfigurationError
 
 
 class ServiceAnswer(NamedTuple):
@@ -52,6 +29,17 @@ class ServiceAnswer(NamedTuple):
     status: int = 0
 
 
+class Plan(NamedTuple):
+    """What is to run, with which variables, and the manager that would run it."""
+
+    manager: Manager
+    service: Service
+    environment: Mapping[str, str]
+    config: Path | None
+    content: Mapping[str, Any]
+    """The configuration as it stands in its file."""
+
+
 def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     """Do what was asked of the service.
 
@@ -59,13 +47,14 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
         CommandFailed: the service manager is missing or refuses; the text holds its words.
         ConfigurationError: the configuration can't be read.
     """
-    manager, service, environment = _planned(state, parsed.config)
+    plan = _planned(state, parsed.config)
+    manager = plan.manager
     match parsed.action:
         case "install":
             done = (
                 ServiceAnswer(manager.content.rstrip(), {"content": manager.content})
                 if parsed.dry_run
-                else _install(manager, service, environment)
+                else _install(state, plan)
             )
         case "uninstall":
             done = (
@@ -73,7 +62,7 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
                     "\n".join(map(" ".join, manager.uninstall)), {"commands": manager.uninstall}
                 )
                 if parsed.dry_run
-                else _uninstall(manager, service)
+                else _uninstall(manager, plan.service)
             )
         case _:
             done = _status(manager)
@@ -85,17 +74,6 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     return Output(done.text, done.status)
 
 
-def can_be_installed() -> bool:
-    """Whether this user's service manager answers; asked before the service is offered."""
-    command = (
-        ("launchctl", "list") if sys.platform == "darwin" else (*_SYSTEMCTL, "show-environment")
-    )
-    try:
-        return _run(command).returncode == 0
-    except CommandFailed:
-        return False
-
-
 def install(state: StateDir, config: Path) -> ServiceAnswer:
     """Install and start the service for the configuration *config*.
 
@@ -103,23 +81,23 @@ def install(state: StateDir, config: Path) -> ServiceAnswer:
         CommandFailed: the service manager is missing or refuses; the text holds its words.
         ConfigurationError: the configuration can't be read.
     """
-    return _install(*_planned(state, config))
+    return _install(state, _planned(state, config))
 
 
-def _planned(state: StateDir, config: Path | None) -> tuple[Manager, Service, Mapping[str, str]]:
-    named, config = _named_variables(config)
-    environment = environment_of(named, os.environ)
-    service = _service(state, config)
-    darwin = sys.platform == "darwin"
-    return _launchd(service, environment) if darwin else _systemd(service), service, environment
+def _planned(state: StateDir, explicit: Path | None) -> Plan:
+    path = config_file.find(explicit, os.environ, Path.home())
+    content = config_file.load(path) if path is not None else {}
+    environment = environment_of(list(_names(content)), os.environ)
+    service = _service(state, path, environment)
+    return Plan(manager_of(service, environment), service, environment, path, content)
 
 
-def _service(state: StateDir, config: Path | None) -> Service:
-    usual = places.state_dir(None, os.environ, Path.home())
+def _service(state: StateDir, config: Path | None, environment: Mapping[str, str]) -> Service:
+    """Return what is to run; places are named wherever this shell's variables chose them."""
     command = [sys.executable, "-m", "actors.cli", "daemon"]
-    if config is not None:
+    if config is not None and config not in places.config_paths(environment, Path.home()):
         command += ["--config", str(config.expanduser().absolute())]
-    if state != usual or os.environ.get("LARKD_STATE_DIR"):
+    if state != places.state_dir(None, environment, Path.home()):
         command += ["--state-dir", str(state.root.expanduser().absolute())]
     folder = places.config_paths(os.environ, Path.home())[0].parent
     return Service(
@@ -127,14 +105,6 @@ def _service(state: StateDir, config: Path | None) -> Service:
         environment_file=folder / "service.env",
         log=state.root / "launchd.log",
     )
-
-
-def _named_variables(explicit: Path | None) -> tuple[list[str], Path | None]:
-    """Return the variables the configuration names, and the file to name to the daemon."""
-    path = config_file.find(explicit, os.environ, Path.home())
-    raw = config_file.load(path) if path is not None else {}
-    usual = path in places.config_paths(os.environ, Path.home())
-    return list(_names(raw)), None if usual else path
 
 
 def _names(value: Any) -> Iterator[str]:
@@ -152,44 +122,37 @@ def _names(value: Any) -> Iterator[str]:
                 yield from _names(inner)
 
 
-def _systemd(service: Service) -> Manager:
-    base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    user = _SYSTEMCTL
-    return Manager(
-        file=base / "systemd" / "user" / UNIT,
-        content=systemd_unit(service),
-        install=((*user, "daemon-reload"), (*user, "enable", "--now", UNIT)),
-        uninstall=((*user, "disable", "--now", UNIT), (*user, "daemon-reload")),
-        status=(*user, "is-active", UNIT),
-    )
-
-
-def _launchd(service: Service, environment: Mapping[str, str]) -> Manager:
-    file = Path.home() / "Library" / "LaunchAgents" / f"{LABEL}.plist"
-    domain = f"gui/{os.getuid()}"
-    return Manager(
-        file=file,
-        content=launchd_plist(service, environment),
-        install=(("launchctl", "bootstrap", domain, str(file)),),
-        uninstall=(("launchctl", "bootout", f"{domain}/{LABEL}"),),
-        status=("launchctl", "print", f"{domain}/{LABEL}"),
-    )
-
-
-def _install(manager: Manager, service: Service, environment: Mapping[str, str]) -> ServiceAnswer:
+def _install(state: StateDir, plan: Plan) -> ServiceAnswer:
+    _check_before(state, plan)
+    manager = plan.manager
+    files = {
+        plan.service.environment_file: environment_text(plan.environment).encode(),
+        manager.file: manager.content.encode(),
+    }
+    before = {path: path.read_bytes() if path.exists() else None for path in files}
     try:
-        manager.file.parent.mkdir(parents=True, exist_ok=True)
-        service.environment_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(service.environment_file, environment_text(environment).encode())
-        write_private(manager.file, manager.content.encode())
+        for path, content in files.items():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private(path, content)
+        for command in manager.replace:
+            run_command(command)
+        for command in manager.install:
+            call(command)
     except OSError as failed:
-        raise CommandFailed(f"{manager.file} can't be written: {failed.strerror}") from None
-    for command in manager.install:
-        _call(command)
+        _put_back(manager, before)
+        where = failed.filename or manager.file
+        raise CommandFailed(f"{where} can't be written: {failed.strerror}") from None
+    except CommandFailed as failed:
+        _put_back(manager, before)
+        left = "nothing is installed" if before[manager.file] is None else "all is as before"
+        raise CommandFailed(
+            f"{failed}; {left}. Its reason: {manager.failed}, or"
+            f" {command_for(state, 'daemon')} --check"
+        ) from None
     lines = [f"installed {manager.file}, and started it"]
     facts: dict[str, Any] = {"installed": True, "state": "active"}
     if sys.platform != "darwin":
-        by_hand = _linger()
+        by_hand = linger()
         facts |= {"lingers": by_hand is None, "linger_command": by_hand}
         lines.append(
             "it runs also while you are logged out"
@@ -199,25 +162,61 @@ def _install(manager: Manager, service: Service, environment: Mapping[str, str])
     return ServiceAnswer("\n".join(lines), facts)
 
 
-def _linger() -> str | None:
-    """Let it run while nobody is logged in; return the command that does if we may not."""
-    user = getpass.getuser()
-    command = ("loginctl", "enable-linger", user)
+def _check_before(state: StateDir, plan: Plan) -> None:
+    """Refuse what could not run, before anything is written."""
     try:
-        _call(command)
-    except CommandFailed:
-        return f"sudo {' '.join(command)}"
-    return None
+        config_file.settings(plan.content, plan.environment, plan.config)
+    except ConfigurationError as wrong:
+        try:
+            config_file.settings(plan.content, os.environ, plan.config)
+        except ConfigurationError:
+            raise wrong from None
+        raise ConfigurationError(
+            *wrong.problems,
+            "a service gets the variables that the configuration names, and no LARKD_… of this"
+            " shell: write these into the configuration",
+        ) from None
+    done = run_command(plan.manager.answers)
+    if done.returncode:
+        reason = (done.stderr or done.stdout).strip().splitlines()
+        raise CommandFailed(
+            f"no service manager serves this user ({' '.join(plan.manager.answers)}:"
+            f" {reason[0] if reason else f'status {done.returncode}'});"
+            f" {plan.manager.unanswered}"
+        )
+    pid = state_dir.serving_pid(state)
+    if pid is not None and run_command(plan.manager.status).returncode:
+        raise CommandFailed(
+            f"a larkd that is no service runs already (pid {pid}); end it first:"
+            f" {command_for(state, 'daemon', 'stop')}"
+        )
+
+
+def _put_back(manager: Manager, before: Mapping[Path, bytes | None]) -> None:
+    """Leave the files, and the service, as they were before the installation."""
+    was_there = before[manager.file] is not None
+    if not was_there:
+        with suppress(CommandFailed):
+            run_command(manager.uninstall[0])
+    for path, content in before.items():
+        with suppress(OSError):
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_private(path, content)
+    with suppress(CommandFailed):
+        for command in manager.install if was_there else manager.uninstall[1:]:
+            run_command(command)
 
 
 def _uninstall(manager: Manager, service: Service) -> ServiceAnswer:
     if not manager.file.exists():
         raise CommandFailed(f"there is no {manager.file}; nothing to uninstall")
-    _call(manager.uninstall[0])
+    call(manager.uninstall[0])
     manager.file.unlink(missing_ok=True)
     service.environment_file.unlink(missing_ok=True)
     for command in manager.uninstall[1:]:
-        _call(command)
+        call(command)
     return ServiceAnswer(
         f"stopped and removed {manager.file}; journal and configuration stay",
         {"installed": False, "state": "not installed"},
@@ -229,7 +228,7 @@ def _status(manager: Manager) -> ServiceAnswer:
     state = "not installed"
     if installed:
         try:
-            done = _run(manager.status)
+            done = run_command(manager.status)
             state = (done.stdout.split("\n")[0].strip() or "unknown") if done.stdout else "unknown"
             if manager.status[0] == "launchctl":
                 state = "active" if done.returncode == 0 else "inactive"
@@ -240,37 +239,3 @@ def _status(manager: Manager) -> ServiceAnswer:
         {"installed": installed, "state": state},
         0 if state == "active" else 1,
     )
-
-
-def _call(command: tuple[str, ...]) -> None:
-    """Run a command of the service manager.
-
-    Raises:
-        CommandFailed: it is missing, hangs or fails.
-    """
-    done = _run(command)
-    if done.returncode:
-        reason = (done.stderr or done.stdout).strip().replace("\n", " ")[:500]
-        raise CommandFailed(f"{' '.join(command)}: {reason or f'status {done.returncode}'}")
-
-
-def _run(command: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    program = shutil.which(command[0])
-    if program is None:
-        raise CommandFailed(
-            f"{command[0]} is not here, so nothing can keep larkd running; run it as a"
-            " container, or under the service manager there is (--dry-run prints a file)"
-        )
-    try:
-        return subprocess.run(  # noqa: S603  # the words are ours
-            [program, *command[1:]],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=COMMAND_WITHIN_S,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired:
-        raise CommandFailed(f"{' '.join(command)}: no end in {COMMAND_WITHIN_S:g} s") from None
-    except OSError as failed:
-        raise CommandFailed(f"{program}: {failed.strerror}") from None

@@ -24,6 +24,10 @@ _PASSED: Final = (
     "HTTP_PROXY",
     "ALL_PROXY",
     "NO_PROXY",
+    "https_proxy",
+    "http_proxy",
+    "all_proxy",
+    "no_proxy",
     "SSL_CERT_FILE",
 )
 
@@ -49,11 +53,9 @@ def environment_of(named: Sequence[str], env: Mapping[str, str]) -> dict[str, st
 
 def environment_text(environment: Mapping[str, str]) -> str:
     """Return *environment* in the form of systemd's EnvironmentFile."""
-    # A value of several lines has no form in that file; it is left out.
+    # In double quotes only these two mean something; a line's end stands for itself.
     escaped = {
-        name: value.replace("\\", "\\\\").replace('"', '\\"')
-        for name, value in environment.items()
-        if "\n" not in value
+        name: value.replace("\\", "\\\\").replace('"', '\\"') for name, value in environment.items()
     }
     return "".join(f'{name}="{value}"\n' for name, value in escaped.items())
 
@@ -64,8 +66,6 @@ def systemd_unit(service: Service) -> str:
 # Written by `larkd service install`; `larkd service uninstall` removes it.
 [Unit]
 Description=larkd, Feishu/Lark for coding agents
-Wants=network-online.target
-After=network-online.target
 StartLimitIntervalSec=300
 StartLimitBurst=10
 

@@ -115,7 +115,7 @@ async def scan(platform: Platform, link: str, **more: Any) -> None:
 SYSTEMCTL = """#!/bin/sh
 # A service manager that starts what it is given.
 case "$*" in
-*enable*) command=$(sed -n 's/^ExecStart=//p' "$XDG_CONFIG_HOME/systemd/user/larkd.service")
+*restart*) command=$(sed -n 's/^ExecStart=//p' "$XDG_CONFIG_HOME/systemd/user/larkd.service")
   setsid $command >/dev/null 2>&1 </dev/null & echo $! >"$HOME/service.pid" ;;
 esac
 """

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import plistlib
 import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from actors.host import state_dir
 from actors.host.service import (
     Service,
     environment_of,
@@ -19,6 +22,7 @@ from actors.host.service import (
     launchd_plist,
     systemd_unit,
 )
+from protocol.config.places import StateDir
 from tests.kit.daemon import environment
 
 SERVICE = Service(
@@ -83,7 +87,9 @@ def test_the_service_gets_what_the_configuration_names_and_no_more() -> None:
 class TestOnLinux:
     """The command, with a systemctl that writes down its arguments."""
 
-    def larkd(self, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def larkd(
+        self, tmp_path: Path, *arguments: str, named: str = "hush", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         path = tmp_path / ".config" / "larkd" / "config.toml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(CONFIG)
@@ -94,17 +100,22 @@ class TestOnLinux:
             check=False,
             env=environment()
             | {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / ".config")}
-            | {"PATH": f"{tmp_path}/bin", "MY_SECRET": "hush", "UNRELATED": "hush-too"},
+            | {"XDG_RUNTIME_DIR": str(tmp_path), "XDG_STATE_HOME": ""}
+            | {"PATH": f"{tmp_path}/bin", "MY_SECRET": named, "UNRELATED": "hush-too"}
+            | variables,
         )
 
-    def manager(self, tmp_path: Path, status: int = 0) -> Path:
+    def manager(self, tmp_path: Path, status_of: Mapping[str, int] | None = None) -> Path:
+        """Put one there that writes down its commands, and fails those of *status_of*."""
         calls = tmp_path / "calls"
+        fails = "".join(
+            f'case "$*" in *{word}*) exit {status} ;; esac\n'
+            for word, status in (status_of or {}).items()
+        )
         for name in ("systemctl", "loginctl"):
             program = tmp_path / "bin" / name
             program.parent.mkdir(exist_ok=True)
-            program.write_text(
-                f'#!/bin/sh\necho "{name} $*" >> {calls}\necho active\nexit {status}\n'
-            )
+            program.write_text(f'#!/bin/sh\necho "{name} $*" >> {calls}\necho active\n{fails}')
             program.chmod(0o755)
         return calls
 
@@ -119,11 +130,13 @@ class TestOnLinux:
         assert stat.S_IMODE(variables.stat().st_mode) == 0o600
         assert 'MY_SECRET="hush"' in variables.read_text()
         assert "hush-too" not in variables.read_text()
-        assert calls.read_text().splitlines()[:2] == [
+        assert calls.read_text().splitlines()[:4] == [
+            "systemctl --user show-environment",
             "systemctl --user daemon-reload",
-            "systemctl --user enable --now larkd.service",
+            "systemctl --user enable larkd.service",
+            "systemctl --user restart larkd.service",
         ]
-        assert calls.read_text().splitlines()[2].startswith("loginctl enable-linger ")
+        assert calls.read_text().splitlines()[4].startswith("loginctl enable-linger ")
         assert self.larkd(tmp_path, "status").stdout == f"{unit}: active\n"
         facts = json.loads(self.larkd(tmp_path, "install", "--json").stdout)
         assert facts == {
@@ -167,6 +180,52 @@ class TestOnLinux:
         done = self.larkd(tmp_path, "install")
         assert done.returncode == 1
         assert "systemctl is not here" in done.stderr
-        self.manager(tmp_path, status=3)
+        # The real one, of a user who has no manager: as in a container, or after su.
+        real = Path(shutil.which("systemctl") or pytest.skip("needs systemctl (Debian: systemd)"))
+        (tmp_path / "bin" / "systemctl").symlink_to(real)
         done = self.larkd(tmp_path, "install")
-        assert (done.returncode, "daemon-reload: active" in done.stderr) == (1, True)
+        assert done.returncode == 1
+        assert "no service manager serves this user (systemctl --user show-env" in done.stderr
+        assert "sudo loginctl enable-linger" in done.stderr
+        assert "--dry-run prints the file" in done.stderr
+        self.nothing_is_written(tmp_path)
+
+    def nothing_is_written(self, tmp_path: Path) -> None:
+        assert not (tmp_path / ".config" / "systemd").exists()
+        assert not (tmp_path / ".config" / "larkd" / "service.env").exists()
+
+    def test_a_daemon_that_is_no_service_is_to_end_first(self, tmp_path: Path) -> None:
+        self.manager(tmp_path, status_of={"is-active": 3})
+        state = StateDir(tmp_path / ".local" / "state" / "larkd")
+        state_dir.create(state)
+        with state_dir.locked(state):
+            done = self.larkd(tmp_path, "install")
+        assert done.returncode == 1
+        assert f"runs already (pid {os.getpid()}); end it first: larkd daemon stop" in done.stderr
+        self.nothing_is_written(tmp_path)
+
+    def test_what_fails_leaves_all_as_it_was(self, tmp_path: Path) -> None:
+        calls = self.manager(tmp_path)
+        assert self.larkd(tmp_path, "install").returncode == 0
+        unit = tmp_path / ".config" / "systemd" / "user" / "larkd.service"
+        variables = tmp_path / ".config" / "larkd" / "service.env"
+        before = unit.read_text(), variables.read_text()
+        calls.unlink()
+        self.manager(tmp_path, status_of={"restart": 1})
+        done = self.larkd(tmp_path, "install", "--state-dir", str(tmp_path / "other"), named="new")
+        assert done.returncode == 1
+        assert "restart larkd.service: active; all is as before. Its reason: " in done.stderr
+        assert (unit.read_text(), variables.read_text()) == before
+        # Its files are back: it is started as it was.
+        assert calls.read_text().splitlines()[-1] == "systemctl --user restart larkd.service"
+
+    def test_what_the_service_would_not_get_is_named(self, tmp_path: Path) -> None:
+        self.manager(tmp_path)
+        done = self.larkd(tmp_path, "install", named="")
+        assert done.returncode == 2
+        assert "MY_SECRET" in done.stderr
+        assert "no LARKD_" not in done.stderr
+        done = self.larkd(tmp_path, "install", named="", LARKD_APP_SECRET="hush")
+        assert done.returncode == 2
+        assert "no LARKD_… of this shell: write these into the configuration" in done.stderr
+        self.nothing_is_written(tmp_path)
