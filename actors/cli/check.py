@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import sys
 from typing import Final
+from urllib.parse import urlsplit
 
 from actors.feishu.gateway import describe
-from actors.feishu.http import Platform
+from actors.feishu.http import Platform, proxy_of
 from actors.feishu.inspection import connect_once
 from actors.host.exit_status import ExitStatus
 from actors.messages import gateway
 from protocol.config.settings import AccountSettings, Settings
-from protocol.platform.outcomes import BotInfo, CredentialsRefused
+from protocol.platform.http_proxy import ProxyUnusableError
+from protocol.platform.outcomes import BotInfo, CredentialsRefused, NoAnswer
 
 LOOK_AT: Final = (
     "look at the network, and at HTTPS_PROXY and NO_PROXY: a proxy has to let CONNECT through"
 )
+
+
+def network_remedy(base_url: str) -> str:
+    """Return what to do where the platform at *base_url* is not reached."""
+    try:
+        proxy = proxy_of(base_url)
+    except ProxyUnusableError:
+        return "name a proxy as http://name:password@host:port"
+    return LOOK_AT if proxy is None else proxy.remedy(urlsplit(base_url).hostname or base_url)
 
 
 async def check_accounts(settings: Settings) -> int:
@@ -36,7 +47,8 @@ async def _check(account: AccountSettings) -> int:
     match outcome:
         case BotInfo() if problem is not None:
             sys.stderr.write(
-                f"larkd: {about}: the long connection does not open: {problem}; {LOOK_AT}\n"
+                f"larkd: {about}: the long connection does not open: {problem};"
+                f" {network_remedy(account.base_url)}\n"
             )
             return ExitStatus.FAILED
         case BotInfo(name=name, open_id=open_id):
@@ -48,6 +60,10 @@ async def _check(account: AccountSettings) -> int:
                 " check appId, appSecret and domain, and that the app is enabled\n"
             )
             return ExitStatus.CREDENTIALS
+        case NoAnswer():
+            remedy = network_remedy(account.base_url)
+            sys.stderr.write(f"larkd: {about}: {describe(outcome)}; {remedy}\n")
+            return ExitStatus.FAILED
         case _:
             sys.stderr.write(f"larkd: {about}: {describe(outcome)}\n")
             return ExitStatus.FAILED

@@ -21,7 +21,7 @@ import trio
 
 from actors.cli import status
 from actors.cli.app_set_up import open_elsewhere
-from actors.cli.check import LOOK_AT
+from actors.cli.check import network_remedy
 from actors.cli.doctor_certificates import examine_certificates
 from actors.cli.operator import StandsBy, Unavailable
 from actors.cli.output import Output
@@ -189,7 +189,8 @@ async def _account(
             seen = await inspect(platform)
             if isinstance(seen.bot, BotInfo) and not serving:
                 # The connection of a daemon that runs is in its status.
-                link = _long_connection(f"connection {name}", await connect_once(platform))
+                problem = await connect_once(platform)
+                link = _long_connection(f"connection {name}", account, problem)
         skew_s = await clock_skew_s(account.base_url)
         if isinstance(seen.bot, CredentialsRefused):
             other = await _other_domain(account)
@@ -231,10 +232,16 @@ def _credentials(
                 f"{account.base_url} refuses {account.app_id}: {describe(bot)}",
                 "check appId, appSecret and domain, and that the app is enabled",
             )
+        case NoAnswer():
+            return fail(
+                check,
+                f"{account.base_url}: {describe(bot)}",
+                f"{network_remedy(account.base_url)}; is domain right?",
+            )
     return fail(
         check,
         f"{account.base_url} does not name the bot of {account.app_id}: {describe(bot)}",
-        "look at the network, at domain, and at the bot ability of the app",
+        "look at domain, and at the bot ability of the app",
     )
 
 
@@ -257,10 +264,11 @@ def _scopes(check: str, account: AccountSettings, seen: Inspection) -> Iterator[
         yield ok(check, "every scope larkd needs is granted")
 
 
-def _long_connection(check: str, problem: str | None) -> Finding:
+def _long_connection(check: str, account: AccountSettings, problem: str | None) -> Finding:
     if problem is None:
         return ok(check, "the long connection opens")
-    return fail(check, f"the long connection does not open: {problem}", LOOK_AT)
+    remedy = network_remedy(account.base_url)
+    return fail(check, f"the long connection does not open: {problem}", remedy)
 
 
 def _connections(check: str, count: int | None, serving: bool) -> Iterator[Finding]:

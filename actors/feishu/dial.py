@@ -9,6 +9,7 @@ from typing import Final
 import h11
 import trio
 
+from actors.feishu.network_errors import words_of
 from actors.feishu.tls import tls_context
 from protocol.platform.http_proxy import HttpProxy, ProxyUnusableError, proxy_for
 
@@ -34,7 +35,7 @@ async def dial_tcp(host: str, port: int, tls: bool) -> trio.abc.Stream:
     try:
         proxy = proxy_for(os.environ, "https" if tls else "http", host, port)
     except ProxyUnusableError as wrong:
-        raise ProxyRefusedError(str(wrong)) from wrong
+        raise ProxyRefusedError(str(wrong)) from None
     if proxy is None:
         stream: trio.abc.Stream = await trio.open_tcp_stream(host, port)
     else:
@@ -44,7 +45,11 @@ async def dial_tcp(host: str, port: int, tls: bool) -> trio.abc.Stream:
 
 async def _tunnel(proxy: HttpProxy, host: str, port: int) -> trio.abc.Stream:
     """Return a stream that the proxy carries to *host*."""
-    stream: trio.abc.Stream = await trio.open_tcp_stream(proxy.host, proxy.port)
+    try:
+        stream: trio.abc.Stream = await trio.open_tcp_stream(proxy.host, proxy.port)
+    except OSError as failed:
+        about = f"the proxy {proxy.url}"
+        raise ProxyRefusedError(words_of(failed, about) or f"{about}: {failed}") from None
     if proxy.tls:
         stream = await _with_tls(stream, proxy.host)
     ready = False
@@ -73,8 +78,8 @@ async def _connect(stream: trio.abc.Stream, proxy: HttpProxy, host: str, port: i
             if not data:
                 raise ProxyRefusedError(f"the proxy {proxy.url} closed the connection")
             http.receive_data(data)
-    except h11.RemoteProtocolError as wrong:
-        raise ProxyRefusedError(f"the proxy {proxy.url} does not answer in HTTP") from wrong
+    except h11.RemoteProtocolError:
+        raise ProxyRefusedError(f"the proxy {proxy.url} does not answer in HTTP") from None
     if event.status_code // 100 != 2:  # any success opens the tunnel
         reason = event.reason.decode("latin-1")[:100]
         remedy = "; check its name and password" if event.status_code == 407 else ""

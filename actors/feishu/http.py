@@ -13,7 +13,6 @@ cancellation strikes between a connection's opening and its first byte.
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -24,12 +23,13 @@ import trio
 
 from actors.feishu import answers, calls
 from actors.feishu.download import InThread, is_encoded, is_file, save
+from actors.feishu.network_errors import words_of
 from actors.feishu.tls import tls_context
 from actors.feishu.tokens import Fetched, TenantToken, Tokens, tenant_token
 from actors.messages import gateway
 from protocol.platform.codes import classify
 from protocol.platform.comments import is_comment
-from protocol.platform.http_proxy import ProxyUnusableError, proxy_for
+from protocol.platform.http_proxy import HttpProxy, ProxyUnusableError, proxy_for
 from protocol.platform.outcomes import CredentialsRefused, NoAnswer, Outcome, Rejected, TokenRefused
 
 CALL_WITHIN_S: Final = 10.0
@@ -52,7 +52,6 @@ KEEP_ALIVE_S: Final = 30.0
 ANSWER_BYTES_MAX: Final = 1024 * 1024
 """The answers read here are a few KB: ids, codes and an echo of what was sent."""
 TOKEN_PATH: Final = "/open-apis/auth/v3/tenant_access_token/internal"  # noqa: S105  # an address
-_CAUSES_MAX: Final = 10
 JSON: Final = "application/json; charset=utf-8"
 
 _BROKEN: Final = (
@@ -84,15 +83,15 @@ class Platform:
         self._app_secret = app_secret
         self._tokens = Tokens(self._fetch_token)
         self._unreachable: str | None = None
-        proxy: httpx.Proxy | None = None
+        self._proxy: HttpProxy | None = None
         try:
-            proxy = None if transport is not None else proxy_to(base_url)
+            self._proxy = None if transport is not None else proxy_of(base_url)
         except ProxyUnusableError as wrong:
             self._unreachable = str(wrong)
         self._http = httpx.AsyncClient(
             base_url=base_url,
             transport=transport,
-            proxy=proxy,
+            proxy=None if self._proxy is None else _as_httpx(self._proxy),
             trust_env=False,  # the proxy is chosen here, as for the long connection
             verify=tls_context(),
             timeout=httpx.Timeout(
@@ -142,6 +141,8 @@ class Platform:
 
         For looking at an app: its scopes, its connections, whether a call is allowed.
         """
+        if self._unreachable is not None:
+            return NoAnswer(reason=self._unreachable)
         with trio.move_on_after(CALL_WITHIN_S):
             token = await self._tokens.get()
             if not isinstance(token, TenantToken):
@@ -210,7 +211,7 @@ class Platform:
                     )
                 content = await _read(answer)
         except _BROKEN as failed:
-            return NoAnswer(reason=reason_of(failed))
+            return NoAnswer(reason=reason_of(failed, self._proxy))
         return classify(answer.status_code, answer.headers, _json_object(content or b""))
 
     async def _request(self, method: str, path: str, **request: Any) -> _Answer | NoAnswer:
@@ -218,7 +219,7 @@ class Platform:
             async with self._http.stream(method, path, **request) as answer:
                 content = await _read(answer)
         except _BROKEN as failed:
-            return NoAnswer(reason=reason_of(failed))
+            return NoAnswer(reason=reason_of(failed, self._proxy))
         if content is None:
             reason = f"HTTP {answer.status_code}, encoded or over {ANSWER_BYTES_MAX} bytes"
             return NoAnswer(reason=reason)
@@ -251,26 +252,20 @@ class Platform:
         return tenant_token(value, valid_s, asked_at)
 
 
-def reason_of(failed: BaseException) -> str:
-    """Return why a call got no answer, as people search for it: the system's own words."""
-    cause: BaseException | None = failed
-    for _ in range(_CAUSES_MAX):
-        if isinstance(cause, socket.gaierror):
-            return "the platform's name can't be resolved; look at DNS and the network"
-        if isinstance(cause, OSError) and cause.strerror:
-            # Libraries put words of their own around the system's.
-            number = cause.errno or 0
-            words = os.strerror(number) if number > 0 else cause.strerror
-            return f"can't be reached: {words}"[:300]
-        following = None if cause is None else cause.__cause__ or cause.__context__
-        if isinstance(cause, BaseExceptionGroup):
-            following = cause.exceptions[0]
-        if following is None:
-            break
-        cause = following
+def reason_of(failed: BaseException, proxy: HttpProxy | None = None) -> str:
+    """Return why a call got no answer, as people search for it: the system's own words.
+
+    *proxy* is the one it was to go through: what is not reached then is that.
+    """
+    if isinstance(failed, httpx.ProxyError) and proxy is not None:
+        return f"the proxy {proxy.url} answered {failed}"[:300]
+    words = words_of(failed, "" if proxy is None else f"the proxy {proxy.url}")
+    if words is not None:
+        return words
+    through = "" if proxy is None else f" through the proxy {proxy.url}"
     if isinstance(failed, httpx.TimeoutException):
-        return "no answer in time"
-    return f"{type(failed).__name__}: {failed}".removesuffix(": ")[:300]
+        return f"no answer in time{through}"
+    return f"{type(failed).__name__}: {failed}".removesuffix(": ")[:300] + through
 
 
 def _json_object(content: bytes) -> dict[str, Any] | None:
@@ -301,7 +296,7 @@ def _is_zero(code: object) -> bool:
     return code == 0 and isinstance(code, int) and not isinstance(code, bool)
 
 
-def proxy_to(base_url: str) -> httpx.Proxy | None:
+def proxy_of(base_url: str) -> HttpProxy | None:
     """Return the proxy that the environment names for this platform; None: none.
 
     Raises:
@@ -310,8 +305,19 @@ def proxy_to(base_url: str) -> httpx.Proxy | None:
     url = httpx.URL(base_url)
     scheme: Literal["http", "https"] = "https" if url.scheme == "https" else "http"
     port = url.port or (443 if scheme == "https" else 80)
-    proxy = proxy_for(os.environ, scheme, url.host, port)
-    if proxy is None:
-        return None
+    return proxy_for(os.environ, scheme, url.host, port)
+
+
+def proxy_to(base_url: str) -> httpx.Proxy | None:
+    """Return :func:`proxy_of` as httpx takes it.
+
+    Raises:
+        ProxyUnusableError: it names one that can't be used.
+    """
+    proxy = proxy_of(base_url)
+    return None if proxy is None else _as_httpx(proxy)
+
+
+def _as_httpx(proxy: HttpProxy) -> httpx.Proxy:
     auth = None if proxy.username is None else (proxy.username, proxy.password)
     return httpx.Proxy(proxy.url, auth=auth, ssl_context=tls_context() if proxy.tls else None)

@@ -8,7 +8,7 @@ import httpx
 import msgspec
 import trio
 
-from actors.feishu.http import proxy_to, reason_of
+from actors.feishu.http import proxy_of, proxy_to, reason_of
 from actors.feishu.tls import tls_context
 from protocol.platform import registration
 from protocol.platform.http_proxy import ProxyUnusableError
@@ -85,7 +85,7 @@ class Registrar:
         except ProxyUnusableError as unusable:
             raise Unreachable(f"{url}: {unusable}") from None
         except (httpx.HTTPError, OSError) as failed:
-            raise Unreachable(f"{url}: {reason_of(failed)}") from None
+            raise Unreachable(f"{url}: {reason_of(failed, proxy_of(url))}") from None
         try:
             found: dict[str, Any] = msgspec.json.decode(content, type=dict)
         except (msgspec.DecodeError, UnicodeDecodeError):

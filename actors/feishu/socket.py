@@ -26,7 +26,8 @@ from tricycle import open_service_nursery
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from actors.feishu import frames
-from actors.feishu.dial import Dial, dial_tcp
+from actors.feishu.dial import Dial, ProxyRefusedError, dial_tcp
+from actors.feishu.network_errors import words_of
 from protocol.errors import RemoteProtocolError
 from protocol.platform import longconn
 from protocol.platform.outcomes import ClientConfig
@@ -325,6 +326,10 @@ def _end_of(reason: ws.CloseReason | None) -> SocketEnd:
 
 def _cause(error: BaseException) -> str:
     """Name what went wrong; Trio's own errors have it in their cause."""
+    if isinstance(error, ProxyRefusedError):
+        return str(error)[:300]
+    if words := words_of(error):
+        return words
     inner = error.__cause__ or error
     while isinstance(inner, BaseExceptionGroup):
         inner = inner.exceptions[0]

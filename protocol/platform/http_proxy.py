@@ -29,6 +29,8 @@ class HttpProxy(Struct, frozen=True, kw_only=True):
     port: int
     username: str | None = None
     password: str = ""
+    variable: str = "HTTPS_PROXY"
+    """The variable that names it, for who has to change it."""
 
     @property
     def url(self) -> str:
@@ -42,6 +44,13 @@ class HttpProxy(Struct, frozen=True, kw_only=True):
         if self.username is None:
             return None
         return "Basic " + b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+    def remedy(self, host: str) -> str:
+        """Return what to do where *host* is not reached through it, whatever it answers."""
+        return (
+            f"check {self.variable}: the proxy's address, its name and password, and that it lets"
+            f" CONNECT to {host} through; NO_PROXY={host} goes around it"
+        )
 
     def __repr__(self) -> str:
         """Leave out name and password."""
@@ -96,6 +105,7 @@ def _read(name: str, value: str) -> HttpProxy:
         port=port or (443 if tls else 80),
         username=None if parts.username is None else unquote(parts.username),
         password=unquote(parts.password or ""),
+        variable=name,
     )
 
 

@@ -24,6 +24,8 @@ from typing import Any, Final
 
 import trio
 
+from actors.feishu.tls import tls_context
+
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
@@ -184,8 +186,11 @@ def _run(
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115  # for the process' run
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
+    trusted = os.environ.get("SSL_CERT_FILE")
     os.environ.clear()
     os.environ.update(environment)
+    if os.environ.get("SSL_CERT_FILE") != trusted:
+        tls_context.cache_clear()  # was read before the fork
     if cwd is not None:
         os.chdir(cwd)
     sys.argv = [module, *arguments]

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import functools
 import ssl
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 import trio
@@ -24,9 +21,9 @@ from actors.messages import gateway
 from protocol.platform.outcomes import ClientConfig, EndpointFound, NoAnswer
 from tests.kit.certificates import self_signed
 from tests.kit.daemon import open_platform
+from tests.kit.proxy_names import address_of, open_http_proxy
 from tests.kit.scripted_platform import ScriptedPlatform
 
-NAME, PASSWORD = "larkd", "p@ss:w/rd"
 LIMITS = SocketLimits(connect_within_s=5, close_within_s=0.2)
 BODY = b'{"code":0,"data":{"URL":"wss://feishu.test/ws/v2","ClientConfig":{}}}'
 ANSWER = (
@@ -45,34 +42,8 @@ def no_proxy_yet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def proxy_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A proxy process that wants name and password, and knows the names below ``.test``."""
-    directory = tmp_path_factory.mktemp("proxy")
-    port_file = directory / "port"
-    command = [
-        *(sys.executable, "-m", "proxy", "--hostname", "127.0.0.1", "--port", "0"),
-        *("--port-file", str(port_file), "--num-workers", "1", "--num-acceptors", "1"),
-        *("--basic-auth", f"{NAME}:{PASSWORD}", "--plugins", "tests.kit.proxy_names.TestNames"),
-        *("--log-level", "WARNING", "--data-dir", str(directory)),
-    ]
-    with subprocess.Popen(
-        command, cwd=Path(__file__).parents[3], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            trio.run(_wait_for, port_file)
-            yield int(port_file.read_text())
-        finally:
-            process.terminate()
-
-
-async def _wait_for(port_file: Path) -> None:
-    with trio.fail_after(60):
-        while not port_file.exists() or not port_file.read_text().strip():  # in a loop of its own
-            await trio.sleep(0.05)
-
-
-def address_of(port: int, password: str = PASSWORD) -> str:
-    password = quote(password, safe="")
-    return f"http://{NAME}:{password}@127.0.0.1:{port}"
+    with open_http_proxy(tmp_path_factory.mktemp("proxy")) as port:
+        yield port
 
 
 # ── calls ───────────────────────────────────────────────────────────────────
