@@ -29,7 +29,7 @@ class ServiceAnswer(NamedTuple):
     status: int = 0
 
 
-class Plan(NamedTuple):
+class Installation(NamedTuple):
     """What is to run, with which variables, and the manager that would run it."""
 
     manager: Manager
@@ -84,12 +84,12 @@ def install(state: StateDir, config: Path) -> ServiceAnswer:
     return _install(state, _planned(state, config))
 
 
-def _planned(state: StateDir, explicit: Path | None) -> Plan:
+def _planned(state: StateDir, explicit: Path | None) -> Installation:
     path = config_file.find(explicit, os.environ, Path.home())
     content = config_file.load(path) if path is not None else {}
     environment = environment_of(list(_names(content)), os.environ)
     service = _service(state, path, environment)
-    return Plan(manager_of(service, environment), service, environment, path, content)
+    return Installation(manager_of(service, environment), service, environment, path, content)
 
 
 def _service(state: StateDir, config: Path | None, environment: Mapping[str, str]) -> Service:
@@ -122,7 +122,7 @@ def _names(value: Any) -> Iterator[str]:
                 yield from _names(inner)
 
 
-def _install(state: StateDir, plan: Plan) -> ServiceAnswer:
+def _install(state: StateDir, plan: Installation) -> ServiceAnswer:
     _check_before(state, plan)
     manager = plan.manager
     files = {
@@ -162,7 +162,7 @@ def _install(state: StateDir, plan: Plan) -> ServiceAnswer:
     return ServiceAnswer("\n".join(lines), facts)
 
 
-def _check_before(state: StateDir, plan: Plan) -> None:
+def _check_before(state: StateDir, plan: Installation) -> None:
     """Refuse what could not run, before anything is written."""
     try:
         config_file.settings(plan.content, plan.environment, plan.config)
