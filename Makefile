@@ -3,8 +3,11 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-# One process of tests per core; one test alone needs none beside it.
+# As many processes of tests as tests/conftest.py says; one test alone needs none beside it.
 PARALLEL = $(if $(findstring .py,$(ARGS)),,-n auto --dist worksteal)
+# Where an environment says otherwise: without them, each of the hundreds of processes of the
+# tests compiles what it imports anew, a third of a second each.
+export PYTHONDONTWRITEBYTECODE :=
 STAMP  := $(VENV)/.installed
 RUNTIME := $(VENV)/.installed-runtime
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check

@@ -8,7 +8,7 @@ from tests.kit.sizes import NIGHTLY
 from tests.simulation.command import simulation
 
 SEEDS = 20_000 if NIGHTLY else 300
-PARTS = 40 if NIGHTLY else 2
+PARTS = 40 if NIGHTLY else 6
 """Of the seeds, so that each core has some: a process runs one part."""
 REGRESSIONS = {
     412: "a request's card, cut off as it was sent at the end of the process",

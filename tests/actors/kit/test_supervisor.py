@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 import trio
@@ -227,7 +227,8 @@ async def test_what_is_stated_to_start_after_another_waits_for_it_once(
     ]
 
 
-@given(
+Course: TypeAlias = tuple[list[int], list[int], int, Restart]
+CHILDREN = (
     st.lists(
         st.tuples(
             st.lists(st.integers(0, 40), min_size=1, max_size=4),  # ready after, each run
@@ -241,9 +242,17 @@ async def test_what_is_stated_to_start_after_another_waits_for_it_once(
     st.integers(1, 90),
     st.random_module(),
 )
+"""What each of them does, for how long one looks, and in which order Trio runs them."""
+
+
+@given(*CHILDREN)
 def test_what_becomes_of_a_child_is_what_becomes_of_it_alone(
-    children: list[tuple[list[int], list[int], int, Restart]], until: int, schedule: Any
+    children: list[Course], until: int, schedule: Any
 ) -> None:
+    assert_each_runs_as_if_alone(children, until, schedule)
+
+
+def assert_each_runs_as_if_alone(children: list[Course], until: int, schedule: Any) -> None:
     """The model of side by side. *schedule* is the order in which Trio runs what is ready."""
 
     async def story(numbers: list[int], log: list[str]) -> None:
