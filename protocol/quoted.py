@@ -22,7 +22,7 @@ AT_TAG: Final = re.compile(r"<(?=\s*+/?\s*+at\b)", re.IGNORECASE)
 _MARK: Final = re.compile(r"[\\`*_\[\]<>#!~]|&(?=#?\w+;)")
 """What Markdown, the platform's tags in it or its entities may be made of within one line. A
 command such as ``a (b) && c | d`` has none of it, and stays as it is."""
-_BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
+BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
     chr(code) for code in (*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
 )
 """Characters that show nothing, though their category is that of a letter or a mark."""
@@ -95,4 +95,4 @@ def _is_hidden(character: str) -> bool:
         return False
     # Control, format, surrogate, private, unassigned; line and paragraph separators; blanks.
     category = unicodedata.category(character)
-    return category[0] == "C" or category in ("Zl", "Zp") or character in _BLANKS
+    return category[0] == "C" or category in ("Zl", "Zp") or character in BLANKS

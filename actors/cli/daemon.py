@@ -16,7 +16,7 @@ import trio
 from actors.app.listening import CannotListen
 from actors.app.running import run_daemon
 from actors.cli.arguments import parse_daemon_arguments
-from actors.host import config_file, state_dir
+from actors.host import config_file, runtime, state_dir
 from actors.host.arguments import DaemonArguments
 from actors.host.exit_status import ExitStatus
 from actors.host.tokens import TokenFiles, open_tokens
@@ -98,6 +98,8 @@ def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
         if path is not None:
             state_dir.write_private(state.config_in_use, f"{path.absolute()}\n".encode())
         collect_less_often()
+        runtime.switch_often()
+        runtime.give_back_what_is_large()
         return trio.run(run_daemon, settings, state, tokens)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
@@ -18,6 +20,8 @@ MANIFEST: Final = "larkd-backup.json"
 FORMAT: Final = 1
 MEMBER_BYTES_MAX: Final = 64 * 1024**3
 """Far beyond a journal of years; a bound for what an archive may make us write."""
+MEMBERS_MAX: Final = 64
+"""A backup has five."""
 _COPY_BYTES: Final = 1024 * 1024
 
 
@@ -65,7 +69,7 @@ def write(target: Path, manifest: Manifest, files: Mapping[str, Path]) -> None:
 def read_manifest(path: Path) -> Manifest | None:
     """Return what the archive is; None where it is no backup."""
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with _reading(path) as archive:
             first = archive.next()
             if first is None or first.name != MANIFEST or not first.isreg():
                 return None
@@ -86,8 +90,10 @@ def extract(path: Path, wanted: Mapping[str, Path]) -> set[str]:
     """
     found = set()
     try:
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
+        with _reading(path) as archive:
+            for number, member in enumerate(archive):
+                if number >= MEMBERS_MAX:
+                    raise tarfile.ReadError(f"over {MEMBERS_MAX} members")
                 target = wanted.get(member.name)
                 if target is None or not member.isreg() or member.size > MEMBER_BYTES_MAX:
                     continue
@@ -98,6 +104,24 @@ def extract(path: Path, wanted: Mapping[str, Path]) -> set[str]:
     except (EOFError, tarfile.TarError, OSError) as failed:
         raise ConfigurationError(f"{path} can't be read to its end: {failed}") from None
     return found
+
+
+class _Unpacked(gzip.GzipFile):
+    """What is in the archive, in pieces: a header that states a size is not read whole for it.
+
+    ``tarfile`` reads names and attributes of a member at once, as large as it says they are.
+    """
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= _COPY_BYTES:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return super().read(size)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[tarfile.TarFile]:
+    with _Unpacked(path, "rb") as unpacked, tarfile.open(fileobj=unpacked, mode="r:") as archive:
+        yield archive
 
 
 def _write_stream(target: Path, content: IO[bytes]) -> None:

@@ -137,6 +137,14 @@ class Outbox:
             self._done.set()
             self._progressed()
 
+    async def flush(self) -> None:
+        """Write what is queued now, for an owner that runs no writer yet.
+
+        Raises the same as :meth:`run`.
+        """
+        while self._frames:
+            await self._stream.send_all(self._take())
+
     async def wait_done(self) -> None:
         """Wait until the writer has ended, whichever way."""
         await self._done.wait()

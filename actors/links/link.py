@@ -23,6 +23,7 @@ from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.permissions import Permissions
 from actors.links.sending import fitting, is_here, is_remote, linger, peer_of, without_paths
 from actors.links.settings import LinkSettings
+from actors.links.share import MESSAGE_S, REQUEST_S, Share
 from actors.links.tools import ToolCalls
 from actors.links.turns import LinkTurns
 from actors.messages import link, ownership
@@ -35,6 +36,7 @@ from protocol.wire.codec import InvalidMessage
 from protocol.wire.framing import (
     BODY_BYTES_MAX,
     EARLY_BODY_BYTES_MAX,
+    Body,
     FrameReader,
     frame,
 )
@@ -53,8 +55,9 @@ from protocol.wire.weighing import EARLY_VALUES_MAX, VALUES_MAX, WEIGHED_FROM_BY
 MAILBOX_MESSAGES_MAX: Final = 256
 """A link takes its messages at once; this covers one scheduling round of a busy lane."""
 READ_BYTES: Final = 256 * 1024
-EARLY_READ_BYTES: Final = 16 * 1024
-"""Before registration: a buffer for each read is what strangers could make us hold."""
+EARLY_READ_BYTES: Final = 8 * 1024
+"""Before registration: a buffer for each read is what strangers could make us hold. The
+answers to what it holds, of 15 bytes each at least, wait together."""
 STEP_S: Final = 0.001
 """After so long at what one read brought, others have their turn."""
 UNSENT_FRAMES_MAX: Final = 1_024
@@ -95,12 +98,13 @@ class ProxyLink:
         self._mailbox, self._inbox = trio.open_memory_channel[link.LinkMessage](
             MAILBOX_MESSAGES_MAX
         )
-        self._admitted = trio.Event()
+        self._proven: Admit | None = None
         self._session_id = SessionId("")
         self.asked_in = False
         self._reading = trio.CancelScope()
         self._lingers = False
         self._yield_at = 0.0
+        self._share = Share(trio.current_time())
         self._liveness = Liveness(connection_id)
         self._permissions = Permissions(
             connection_id, settings.approvals_tx, self._mailbox, self._send, settings.heavy
@@ -114,22 +118,25 @@ class ProxyLink:
 
     async def run(self) -> None:
         """Run until either side ends it; the listener notifies ownership of the end."""
-        self._outbox.put(frame(self._hello))
         try:
             with self._mailbox, self._inbox:
+                proven = await self._open()
+                if proven is None:
+                    with trio.move_on_after(GOODBYE_WITHIN_S):
+                        await self._outbox.flush()
+                    await self._linger()
+                    return
                 async with open_service_nursery() as nursery:
                     self._nursery = nursery
                     nursery.start_soon(self._write)
-                    nursery.start_soon(self._receive_messages)
-                    nursery.start_soon(self._watch_liveness)
                     with self._reading:
+                        await self._admit(proven.register, proven.verified)
+                        await self._take()
                         await self._read()
                     self._outbox.close()
                     with trio.move_on_after(GOODBYE_WITHIN_S, shield=True):
                         await self._outbox.wait_done()
-                    if self._lingers:
-                        with trio.move_on_after(LINGER_S):
-                            await linger(self._stream)
+                    await self._linger()
                     nursery.cancel_scope.cancel(reason="link over")
         finally:
             self._reader.clear()  # now, not when this link's cycles are collected
@@ -137,6 +144,34 @@ class ProxyLink:
             self._permissions.connection_over()
             self._options.close()
             self._conversations.close()
+
+    async def _open(self) -> Admit | None:
+        """Speak with who has proved nothing yet, without a task beside: they may come in floods.
+
+        Return the registration whose proof holds; None when the link is over.
+        """
+        self._outbox.put(frame(self._hello))
+        register_by = trio.current_time() + REGISTER_WITHIN_S
+        while not self._outbox.over:
+            with trio.move_on_at(register_by) as late:
+                await self._outbox.flush()
+                data = await self._stream.receive_some(EARLY_READ_BYTES)
+            if late.cancelled_caught:
+                self._end(self._machine.register_timeout().message)
+            elif not data:
+                self._end()
+            else:
+                self._yield_at = trio.current_time() + STEP_S
+                self._reader.feed(data)
+                await self._take()
+            if self._proven is not None:
+                return self._proven
+        return None
+
+    async def _linger(self) -> None:
+        if self._lingers:
+            with trio.move_on_after(LINGER_S):
+                await linger(self._stream)
 
     def _end(self, last: wire.FromDaemon | None = None, *, drop_unsent: bool = False) -> None:
         self._outbox.close(None if last is None else frame(last), drop_unsent=drop_unsent)
@@ -159,8 +194,7 @@ class ProxyLink:
     async def _read(self) -> None:
         while True:
             self._liveness.reading()
-            registered = self._machine.state is LinkState.REGISTERED
-            data = await self._stream.receive_some(READ_BYTES if registered else EARLY_READ_BYTES)
+            data = await self._stream.receive_some(READ_BYTES)
             self._liveness.received()
             if not data:
                 return
@@ -174,20 +208,32 @@ class ProxyLink:
         try:
             for body in self._reader:
                 received = await self._decoded(body)
+                del body  # what it holds may be large, and what is done with it take long
                 if isinstance(received, wire.TurnMessage):
                     of_turns.append(received)
                 elif received is not None:
                     await self._turns.pass_on(of_turns)
                     of_turns = []
+                    if isinstance(received, Request):
+                        await self._pay(REQUEST_S)
                     await self._do(received)
+                    if isinstance(received, Admit):
+                        return  # what follows is taken once it is admitted
         except RemoteProtocolError as fault:
             await self._turns.pass_on(of_turns)
             await self._do(self._machine.torn(fault))
         else:
             await self._turns.pass_on(of_turns)
 
-    async def _decoded(self, body: bytes) -> Received | None:
+    async def _pay(self, cost_s: float) -> None:
+        """Let others go first, where this link has used more than its share."""
+        beyond_s = self._share.use(cost_s, trio.current_time())
+        if beyond_s:
+            await self._settings.heavy.settle(beyond_s)
+
+    async def _decoded(self, body: Body) -> Received | None:
         """Decode a body. What is large waits its turn, and is not begun if it holds too much."""
+        await self._pay(MESSAGE_S)
         if len(body) < WEIGHED_FROM_BYTES:
             if trio.current_time() > self._yield_at:
                 await trio.lowlevel.checkpoint()
@@ -210,8 +256,8 @@ class ProxyLink:
                     await self._slow_down()
                 self._end(message)
                 await trio.lowlevel.checkpoint()
-            case Admit(register=register, verified=verified):
-                await self._admit(register, verified)
+            case Admit():
+                self._proven = step
             case wire.Ack() as ack:
                 await put(self._ownership_tx, ownership.RowAcked(connection_id=self._id, ack=ack))
             case wire.Tool() as tool:
@@ -265,7 +311,9 @@ class ProxyLink:
                 self._calls.admitted(register, verified.by, here=is_here(self._stream))
                 self._permissions.admitted(SessionId(register.session_id), answer.alias)
                 self._send(registered(register, verified, answer, self._settings))
-                self._admitted.set()
+                # After it: rows may be offered in the very step that admits the session.
+                self._nursery.start_soon(self._receive_messages)
+                self._nursery.start_soon(self._watch_liveness)
             case ownership.NotAdmitted():
                 self._end(wire.Refused(code=answer.code, message=answer.message))
 
@@ -278,9 +326,6 @@ class ProxyLink:
             self._reading.cancel(reason="the proxy closed its end")
 
     async def _receive_messages(self) -> None:
-        # Rows may be offered in the very step that admits the session;
-        # ``registered`` goes out before them.
-        await self._admitted.wait()
         async for first in self._inbox:
             message: link.LinkMessage | None = first
             while message is not None:  # no wait: they leave in one write
@@ -316,11 +361,6 @@ class ProxyLink:
         self._send(self._turns.given(row))
 
     async def _watch_liveness(self) -> None:
-        """Time out a proxy that does not register, and give up one that is silent."""
-        with trio.move_on_after(REGISTER_WITHIN_S):
-            await self._admitted.wait()
-        if self._machine.state is LinkState.OPENING:
-            self._end(self._machine.register_timeout().message)
-            return
+        """Give up a proxy that is silent."""
         await self._liveness.watch(self._send)
         self._end()

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Container
 from typing import Final
 
+from protocol.quoted import BLANKS
+
 CHARACTERS_MAX: Final = 64
 """A suffix included."""
 _KEPT: Final = frozenset("._-")
@@ -15,13 +17,16 @@ def clean(name: str) -> str:
     """Return *name* as an alias: casefolded, NFC, and of characters that can be typed.
 
     Letters and digits of every script stay, with the marks that combine with them; a run
-    of anything else becomes one ``-``. Never longer than ``CHARACTERS_MAX``.
+    of anything else becomes one ``-``, and so does what shows nothing, though Unicode counts
+    it among letters and marks: no two names look the same for it. Never longer than
+    ``CHARACTERS_MAX``.
     """
     kept: list[str] = []
     dropping = combines = False
     for character in unicodedata.normalize("NFC", name.casefold()):
         kind = unicodedata.category(character)
         is_word = kind[0] == "L" or kind == "Nd" or (kind[0] == "M" and combines)
+        is_word = is_word and character not in BLANKS
         if is_word or character in _KEPT:
             kept.append(character)
             dropping = False

@@ -22,6 +22,11 @@ BODY_BYTES_MAX: Final = 8 * 1024 * 1024
 EARLY_BODY_BYTES_MAX: Final = 256 * 1024
 """Before registration: who has proved nothing can make us keep no more."""
 HEADER_BYTES: Final = 4
+LARGE_BODY_BYTES: Final = 64 * 1024
+"""From here on a body is handed out as it was received, and not copied."""
+
+Body = bytes | memoryview
+"""Of one frame. A view is of memory of its own, which is free when the view is."""
 
 
 def frame(message: FromProxy | FromDaemon) -> bytes:
@@ -71,7 +76,7 @@ class FrameReader:
         """Let go of what is unfinished: the stream is over."""
         self._buffer = bytearray()
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Body]:
         """Yield complete bodies.
 
         Raises:
@@ -85,12 +90,21 @@ class FrameReader:
                     raise RemoteProtocolError(
                         f"a frame of {size} bytes; the body is 1 to {self.body_bytes_max} bytes"
                     )
-                end = start + HEADER_BYTES + size
+                begin, end = start + HEADER_BYTES, start + HEADER_BYTES + size
                 if end > len(self._buffer):
                     return
-                body = bytes(self._buffer[start + HEADER_BYTES : end])
-                start = end
-                yield body
+                if size < LARGE_BODY_BYTES:
+                    start = end
+                    yield bytes(self._buffer[begin:end])
+                else:
+                    start = 0
+                    yield self._cut(begin, end)
         finally:
             # One cut for all bodies of a read keeps the cost linear.
             del self._buffer[:start]
+
+    def _cut(self, begin: int, end: int) -> memoryview:
+        """Return a body as it lies in the buffer, and go on with a buffer of what follows it."""
+        received = self._buffer
+        self._buffer = received[end:]
+        return memoryview(received)[begin:end]

@@ -20,6 +20,7 @@ from protocol.ids import TurnId
 from protocol.wire import codec, vocabulary
 from protocol.wire import messages as wire
 from protocol.wire.auth import Verified
+from protocol.wire.framing import Body
 from protocol.wire.steps import bounded
 
 EARLY_ERRORS_MAX: Final = 16
@@ -122,7 +123,7 @@ class LinkMachine:
 
     # ── what the peer sent ──────────────────────────────────────────────────
 
-    def receive(self, body: bytes) -> Received | None:
+    def receive(self, body: Body) -> Received | None:
         """Take the body of one frame; return what is to be done about it.
 
         Never raises for anything a peer can send.

@@ -296,6 +296,8 @@ ALIASES = [
     ({"alias": "हिन्दी"}, "हिन्दी"),
     ({"alias": "a//@@  b"}, "a-b"),
     ({"alias": "x" * 100}, "x" * 64),
+    ({"alias": "boss\u3164"}, "boss-"),  # a letter that shows nothing
+    ({"alias": "boss\ufe0f\u034f"}, "boss-"),  # and such marks
     ({}, "the-id"),
 ]
 

@@ -363,3 +363,36 @@ async def test_a_result_over_a_frame_is_an_error_of_that_call(autojump_clock: Mo
         assert re.fullmatch(r"result too large \(10000\d{3} bytes\); ask for less", answer["error"])
         await peer.send(t="ping", n=1)
         assert await peer.receive() == {"t": "pong", "n": 1}
+
+
+async def test_who_asks_without_end_waits_for_others_like_him_and_nobody_else(
+    autojump_clock: MockClock,
+) -> None:
+    calls = 200
+    async with open_world() as world:
+        greedy = [await world.listener.connect() for _ in range(3)]
+        honest = await world.listener.connect()
+        for peer in (*greedy, honest):
+            await peer.register()
+        answered: list[int] = []
+
+        async def ask(peer: Peer) -> None:
+            for number in range(calls):
+                await peer.send(t="tool", id=number, name="echo", args={})
+            for _ in range(calls):
+                assert (await peer.receive() or {})["t"] == "tool_result"
+                answered.append(1)
+
+        async with trio.open_nursery() as nursery:
+            for peer in greedy:
+                nursery.start_soon(ask, peer)
+            started = trio.current_time()
+            for number in range(8):
+                await trio.sleep(0.15)
+                before = trio.current_time()
+                await honest.send(t="tool", id=number, name="echo", args={})
+                assert (await honest.receive() or {})["t"] == "tool_result"
+                assert trio.current_time() == before  # no time but what others make it wait
+            assert len(answered) < 3 * calls
+        # Together they have a quarter of the loop, at a millisecond each.
+        assert trio.current_time() - started == pytest.approx(3 * calls * 0.001 * 3, rel=0.2)

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from protocol.errors import RemoteProtocolError
 from protocol.wire.codec import decode_from_proxy
-from protocol.wire.framing import BODY_BYTES_MAX, FrameReader, FrameTooLarge, frame
+from protocol.wire.framing import (
+    BODY_BYTES_MAX,
+    LARGE_BODY_BYTES,
+    Body,
+    FrameReader,
+    FrameTooLarge,
+    frame,
+)
 from protocol.wire.messages import Delta
 from tests.kit.cutting import pieces
 
@@ -29,7 +36,7 @@ def test_bodies_are_the_same_wherever_the_stream_is_cut(
     found: list[bytes] = []
     for piece in pieces(stream, cuts):
         reader.feed(piece)
-        found += reader
+        found += map(bytes, reader)
     assert found == bodies
 
 
@@ -112,3 +119,21 @@ def test_a_message_over_eight_mebibytes_is_refused_by_name() -> None:
     overhead = len(frame(Delta(turn_id="t", text="x" * 70_000))) - 4 - 70_000
     whole = frame(Delta(turn_id="t", text="x" * (BODY_BYTES_MAX - overhead)))
     assert len(whole) == BODY_BYTES_MAX + 4
+
+
+@given(
+    st.lists(st.sampled_from((1, 100, LARGE_BODY_BYTES - 1, LARGE_BODY_BYTES, 200_000))),
+    st.integers(1, 300_000),
+)
+def test_large_bodies_between_small_ones_are_whole_also_after_more_was_read(
+    sizes: list[int], piece: int
+) -> None:
+    bodies = [bytes((number % 251,)) * size for number, size in enumerate(sizes)]
+    stream = b"".join(map(framed, bodies))
+    reader = FrameReader()
+    found: list[Body] = []
+    for at in range(0, len(stream), piece):
+        reader.feed(stream[at : at + piece])
+        found += reader
+    assert found == bodies
+    assert all(isinstance(one, memoryview) == (len(one) >= LARGE_BODY_BYTES) for one in found)
