@@ -20,7 +20,8 @@ _RULE: Final = re.compile(r" {0,3}([-*_])(?: *\1){2,} *")
 _FENCE: Final = re.compile(r" {0,3}(`{3,200}+(?!`)|~{3,200}+(?!~))(.*)")
 """A longer mark would not fit twice on a card: what it opens counts as prose."""
 _CLOSING: Final = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*")
-_ITEM_START: Final = re.compile(r" {0,3}(?:[-*+]|1[.)]) ")
+_HEADING: Final = re.compile(r" {0,3}#{1,6}(?: .*|$)")
+_ITEM_START: Final = re.compile(r" {0,3}(?:[-*+]|1[.)]) +[^ ]")
 """What may stand right below a paragraph and begin a list."""
 _QUOTED: Final = 0
 """Stands for a quote among containers; a list item is its width."""
@@ -66,10 +67,12 @@ class LineKind(Enum):
     """White space, or marks of quotes, that may lead to more code or out of it."""
 
 
-class _LongLine(Struct):
-    """A line that comes in pieces."""
+class _Line(Struct):
+    """A line, of which more pieces may come."""
 
     is_code: bool
+    is_blank: bool = False
+    """Prose of which nothing but white space has come."""
     closing: str = ""
     """What is there of it, if that closes its fence; white space at its end is one blank."""
     opening: Fence | None = None
@@ -90,7 +93,9 @@ class Lines:
         """The fence that is open after the last line."""
         self._containers: tuple[int, ...] = ()
         self._in_paragraph = False
-        self._long: _LongLine | None = None
+        self._item_is_empty = False
+        """The innermost container is a list item of which only the marker has come."""
+        self._long: _Line | None = None
 
     def take(self, line: str, *, goes_on: bool = False) -> bool:
         """Take one line, with or without its end; return whether it is code or a fence's mark.
@@ -98,57 +103,39 @@ class Lines:
         With *goes_on* it is a piece of a long line, and what is taken next is more of it. The
         mark of a fence, so long, counts as prose.
         """
-        if goes_on or self._long is not None:
-            return self._take_piece(line, goes_on=goes_on)
-        line = _expanded(line)
-        if self.fence is not None:
-            matched, rest = _matched(line, self.fence.containers)
-            if matched == len(self.fence.containers):
-                if _closes(rest, self.fence):
-                    self.fence = None
-                return True
-            self.fence, self._in_paragraph = None, False  # its container has ended
-        rest = self._enter(line)
-        opened = _opening(rest, self._containers)
-        if opened is None:
-            # What is indented by four in a paragraph goes on with it, and is code elsewhere.
-            self._in_paragraph = bool(rest.strip()) and (
-                self._in_paragraph or not rest.startswith("    ")
-            )
-            return False
-        self._in_paragraph = False
-        self.fence = opened
-        return True
-
-    def _take_piece(self, piece: str, *, goes_on: bool) -> bool:
-        piece = _expanded(piece)
-        if self._long is None:
-            self._long = self._begin_long(piece)
+        piece = _expanded(line)
+        long, is_whole = self._long, self._long is None and not goes_on
+        if long is None:
+            long = self._begin(piece)
         else:
-            self._long.go_on(piece, self.fence)
-            self._in_paragraph = not self._long.is_code and (
-                self._in_paragraph or bool(piece.strip())
-            )
-        is_code = self._long.is_code
-        if not goes_on:
-            if self._long.closing:
-                self.fence = None
-            elif self._long.opening is not None:
-                self.fence, self._in_paragraph = self._long.opening, False
-            self._long = None
-        return is_code
+            long.go_on(piece, self.fence)
+            if long.is_blank and piece.strip():
+                long.is_blank, self._in_paragraph = False, True
+        self._long = long if goes_on else None
+        if goes_on:
+            return long.is_code
+        if long.closing:
+            self.fence = None
+        elif long.opening is not None:
+            self.fence, self._in_paragraph = long.opening, False
+            return is_whole
+        return long.is_code
 
-    def _begin_long(self, piece: str) -> _LongLine:
+    def _begin(self, piece: str) -> _Line:
         if self.fence is not None:
             matched, rest = _matched(piece, self.fence.containers)
             if matched == len(self.fence.containers):
-                return _LongLine(is_code=True, closing=_closing(rest, self.fence))
-            self.fence, self._in_paragraph = None, False
+                return _Line(is_code=True, closing=_closing(rest, self.fence))
+            self.fence, self._in_paragraph = None, False  # its container has ended
         rest = self._enter(piece)
+        # What is indented by four in a paragraph goes on with it, and is code elsewhere.
         self._in_paragraph = bool(rest.strip()) and (
             self._in_paragraph or not rest.startswith("    ")
         )
-        return _LongLine(is_code=False, opening=_opening(rest, self._containers))
+        if _RULE.fullmatch(rest) or _HEADING.fullmatch(rest):
+            self._in_paragraph = False
+        opening = _opening(rest, self._containers)
+        return _Line(is_code=False, is_blank=not rest.strip(), opening=opening)
 
     @property
     def in_long_line(self) -> bool:
@@ -166,16 +153,18 @@ class Lines:
                 return LineKind.CODE
             if not rest.strip():
                 return LineKind.UNKNOWN
-        known = self.fence, self._containers, self._in_paragraph
-        if self.fence is not None:
-            self.fence, self._in_paragraph = None, False
-        rest = self._enter(line)
-        self.fence, self._containers, self._in_paragraph = known
-        return LineKind.MARK if _opening(rest, ()) else LineKind.PROSE
+        known = self.fence, self._containers, self._in_paragraph, self._item_is_empty
+        opening = self._begin(line).opening
+        self.fence, self._containers, self._in_paragraph, self._item_is_empty = known
+        return LineKind.MARK if opening else LineKind.PROSE
 
     def _enter(self, line: str) -> str:
         """Follow the containers of a line; return what stands inside of them."""
         matched, rest = _matched(line, self._containers)
+        if self._item_is_empty and not rest.strip():
+            self._containers = self._containers[:-1]  # it may begin with one blank line, no more
+            matched = min(matched, len(self._containers))
+        self._item_is_empty = False
         if matched < len(self._containers):
             if self._in_paragraph and rest.strip() and not _begins(rest):
                 return rest  # a lazy line: the paragraph goes on, and so do its containers
@@ -190,10 +179,9 @@ class Lines:
                 kept.append(_QUOTED)
                 rest = rest[quote.end() :]
             elif item:
-                width = item.end()
-                inside = rest[width:]
-                kept.append(width if inside.strip() else width + 1)
-                rest = inside if inside.strip() else ""
+                rest = rest[item.end() :]
+                self._item_is_empty = not rest.strip()
+                kept.append(item.end() + self._item_is_empty)
             else:
                 break
             self._in_paragraph = False
@@ -222,11 +210,11 @@ def _matched(line: str, containers: tuple[int, ...]) -> tuple[int, str]:
 def _begins(rest: str) -> bool:
     """Whether a line begins a block of its own, and so goes on with no paragraph."""
     return bool(
-        _FENCE.fullmatch(rest)
+        _opening(rest, ())
         or _QUOTE.match(rest)
         or _RULE.fullmatch(rest)
         or _ITEM.match(rest)
-        or re.match(r" {0,3}#{1,6}(?: |$)", rest)
+        or _HEADING.fullmatch(rest)
     )
 
 
