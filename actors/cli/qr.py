@@ -11,6 +11,8 @@ _COLOURS: Final = "\x1b[97;40m"
 """White on black, whatever the terminal's own are: half of the scanners read no inverse."""
 _RESET: Final = "\x1b[0m"
 _BORDER: Final = 2
+_UPPER: Final = "▀"
+_WHOLE: Final = "█"
 
 
 def lines(link: str, columns: int) -> list[str]:
@@ -19,6 +21,9 @@ def lines(link: str, columns: int) -> list[str]:
     drawn = io.StringIO()
     code.terminal(drawn, compact=True, border=_BORDER)
     rows = drawn.getvalue().splitlines()
+    if rows and set(rows[-1]) == {_UPPER}:
+        # An odd number of rows: the last line's lower half belongs to the border too.
+        rows[-1] = rows[-1].replace(_UPPER, _WHOLE)
     if not rows or max(map(len, rows)) > columns:
         return []
     return [f"{_COLOURS}{row}{_RESET}" for row in rows]

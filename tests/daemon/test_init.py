@@ -199,9 +199,13 @@ async def photograph(pane: Pane) -> None:
     page = (
         "<style>body{margin:0}b{font-weight:400;color:#fff;background:#000}"
         "pre{margin:0;padding:16px 20px;width:max-content;color:#1f2328;background:#f6f8fa;"
-        f"font:14px/16px 'DejaVu Sans Mono','Noto Color Emoji'}}</style><pre>{shown}</pre>"
+        # A cell of 8 by 16 whole pixels, or the squares of the code are no squares.
+        "font:14px/16px 'DejaVu Sans Mono','Noto Color Emoji';letter-spacing:-.428px}"
+        f"</style><pre>{shown}</pre>"
     )
     with open_browser(900, 1400) as browser:
+        metrics = {"width": 900, "height": 1400, "deviceScaleFactor": 2, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         browser.get("data:text/html;charset=utf-8," + quote(page))
         picture = browser.find_element("tag name", "pre").screenshot_as_png
     Path(folder, "init.png").write_bytes(picture)
