@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from actors.host.arguments import DaemonArguments
+from actors.host.help_text import HelpText
 from protocol.wire.vocabulary import ROLES
 
 DESCRIPTION: Final = """\
@@ -22,9 +23,9 @@ bringing every running card to its end first; a second signal shortens the deadl
 """
 EPILOG: Final = """\
 examples:
-  larkd daemon --sandbox          try it: no Feishu app needed, prints a chat page's address
-  larkd daemon --check            is my configuration right, does Feishu take my credentials?
-  larkd daemon                    run with ~/.config/larkd/config.toml
+  larkd daemon --sandbox   try it: no Feishu app needed; prints a page's address
+  larkd daemon --check     is the configuration right, are credentials taken?
+  larkd daemon             run with ~/.config/larkd/config.toml
   LARKD_APP_ID=cli_… LARKD_APP_SECRET=… larkd daemon
 
 exit status: 0 left in order, 1 failed while running, 2 bad usage or configuration,
@@ -37,11 +38,12 @@ command is no session itself: what it does not name stays as it is.
 """
 HANDOFF_EPILOG: Final = """\
 examples:
-  larkd handoff acquire api                    give the channel to api (an alias or an id)
-  larkd handoff acquire --match cwd=/src/api   the one live session whose metadata matches
-  larkd handoff grant api                      api may take the channel itself, once
-  larkd handoff reclaim                        back to the dispatcher, also from a dead session
-  larkd handoff reclaim --chats                and every chat follows the channel again
+  larkd handoff acquire api           give the channel to api (an alias or an id)
+  larkd handoff acquire --match cwd=/src/api
+                                      to the one session whose metadata matches
+  larkd handoff grant api             api may take the channel itself, once
+  larkd handoff reclaim               to the dispatcher, also from a dead one
+  larkd handoff reclaim --chats       and every chat follows the channel again
 
 `larkd status` lists the sessions.
 """
@@ -62,7 +64,7 @@ def parse_daemon_arguments(argv: Sequence[str]) -> DaemonArguments:
         prog="larkd daemon",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpText,
         allow_abbrev=False,
     )
     add_daemon_options(parser)
@@ -145,7 +147,7 @@ def add_handoff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="choose which session receives the messages",
         description=HANDOFF_DESCRIPTION,
         epilog=HANDOFF_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpText,
         allow_abbrev=False,
     )
     add_state_dir(handoff)
@@ -209,7 +211,7 @@ def add_pair(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "pair",
         help="let people and groups in, by the code they were shown",
         description=PAIR_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpText,
         allow_abbrev=False,
     )
     add_state_dir(pair)

@@ -16,6 +16,7 @@ from actors.cli.arguments import (
     add_state_dir,
     add_tokens,
 )
+from actors.host.help_text import HelpText
 from actors.proxies.acp_arguments import add_acp
 
 DESCRIPTION: Final = """\
@@ -38,7 +39,7 @@ examples:
   larkd daemon --sandbox    try it in a minute: no Feishu app needed
   larkd init                make an app by a scan, and configure larkd with it
   larkd daemon              run with ~/.config/larkd/config.toml
-  larkd status              who receives the messages, what waits, which sessions are live
+  larkd status              who gets the messages, what waits, what runs
   larkd handoff acquire api give the channel to the session api
   larkd doctor              what is wrong, and what to do about it
   larkd acp --alias codex -- codex-acp
@@ -72,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="larkd",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpText,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"larkd {__version__}")
@@ -88,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
         "mcp",
         help="attach an MCP client, such as Claude Code, over stdio",
         description=MCP_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpText,
         allow_abbrev=False,
     )
     add_state_dir(mcp)
@@ -267,7 +268,7 @@ def _command(
         name,
         help=what,
         description=description or what.capitalize() + ".",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpText,
         allow_abbrev=False,
     )
     add_state_dir(parser)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from actors.host.help_text import HelpText
+
 if TYPE_CHECKING:
     from actors.proxies.acp import AcpSettings
 
@@ -36,7 +38,7 @@ def add_acp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         help="attach an agent that speaks the Agent Client Protocol",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpText,
         allow_abbrev=False,
     )
     acp.add_argument(

@@ -18,6 +18,7 @@ from typing import Final
 
 import trio
 
+from actors.host.help_text import HelpText
 from actors.proxies.client import (
     ProxyError,
     ProxySettings,
@@ -172,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m actors.proxies.echo",
         description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpText,
     )
     default = Path.home() / ".local" / "state" / "larkd"
     parser.add_argument("--state-dir", type=Path, default=default, help="larkd's state directory")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 from wcwidth import wcswidth
 
 from actors.cli import status, terminal
+from actors.cli.parser import build_parser
+from actors.host.help_text import HelpText
 
 CHINESE: dict[str, Any] = {
     "owner_session_id": "dispatcher:1",
@@ -67,3 +71,28 @@ def test_a_cut_text_fits_and_begins_as_it_did(text: str, limit: int) -> None:
 @given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=60)), min_size=1), st.integers(20))
 def test_a_table_never_exceeds_its_limit(rows: list[tuple[str, str]], limit: int) -> None:
     assert all(terminal.width(line) <= limit for line in terminal.table(rows, limit))
+
+
+def parsers_below(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                yield from parsers_below(one)
+
+
+def test_the_help_of_every_command_fits_a_terminal_of_80_columns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = {one.prog: one.format_help() for one in parsers_below(build_parser())}
+    assert len(shown) > 25
+    too_long = [line for text in shown.values() for line in text.splitlines() if len(line) > 80]
+    assert too_long == []
+
+
+def test_prose_of_help_is_filled_and_examples_stand_as_they_are() -> None:
+    parser = argparse.ArgumentParser(
+        prog="x", formatter_class=HelpText, epilog="one\ntwo\n\nexamples:\n  a   b\n  c\n\nthree\n"
+    )
+    assert parser.format_help().endswith("\none two\n\nexamples:\n  a   b\n  c\n\nthree\n")
