@@ -38,7 +38,7 @@ command is no session itself: what it does not name stays as it is.
 """
 HANDOFF_EPILOG: Final = """\
 examples:
-  larkd handoff acquire api           give the channel to api (an alias or an id)
+  larkd handoff acquire api           the channel to api (an alias or an id)
   larkd handoff acquire --match cwd=/src/api
                                       to the one session whose metadata matches
   larkd handoff grant api             api may take the channel itself, once
