@@ -103,6 +103,9 @@ class _Approvals:
                 for each in self._all():
                     if each.connection_id == connection_id:
                         self._close(each, on_card.APPROVAL_STOPPED)
+            case approvals.LinksStarted():
+                for each in self._all():
+                    self._close(each, on_card.APPROVAL_STOPPED)
             case approvals.Look(reply=reply):
                 with reply:
                     reply.send(tuple(self._asked_now()))

@@ -58,6 +58,7 @@ class ApprovalCard:
             else:
                 await self._report_expired(shown=False)
                 await self._ended.wait()
+            await trio.lowlevel.checkpoint_if_cancelled()  # then it is closed below, once
             await self._close()
         finally:
             if self._entry is not None:

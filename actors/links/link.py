@@ -16,11 +16,12 @@ from tricycle import open_service_nursery
 from actors.kit.mailbox import put, taken
 from actors.kit.outbox import Outbox, OutboxFull
 from actors.links.admission import ask_in, place_of, registered
-from actors.links.capacity import NO_PLACE, Places
+from actors.links.capacity import NO_PLACE
+from actors.links.common import Common
 from actors.links.conversations import LinkConversations
 from actors.links.liveness import REGISTER_WITHIN_S, Liveness
 from actors.links.options import CHOSEN_WITHIN_S, Options
-from actors.links.permissions import Permissions
+from actors.links.permissions import Asks, Permissions
 from actors.links.sending import fitting, is_here, is_remote, linger, peer_of, without_paths
 from actors.links.settings import LinkSettings
 from actors.links.share import MESSAGE_S, REQUEST_S, Share
@@ -31,7 +32,7 @@ from protocol.errors import RemoteProtocolError
 from protocol.ids import ConnectionId, SessionId, TurnId
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
-from protocol.wire.auth import Verified, WrongProofs
+from protocol.wire.auth import Verified
 from protocol.wire.codec import InvalidMessage
 from protocol.wire.framing import (
     BODY_BYTES_MAX,
@@ -80,8 +81,7 @@ class ProxyLink:
         connection_id: ConnectionId,
         settings: LinkSettings,
         ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
-        wrong_proofs: WrongProofs,
-        places: Places,
+        common: Common,
     ) -> None:
         nonce = settings.random_bytes(vocabulary.NONCE_BYTES)
         self._stream = stream
@@ -89,8 +89,8 @@ class ProxyLink:
         self._id = connection_id
         self._settings = settings
         self._ownership_tx = ownership_tx
-        self._wrong_proofs = wrong_proofs
-        self._places = places
+        self._wrong_proofs = common.wrong_proofs
+        self._places = common.places
         self._reader = FrameReader(EARLY_BODY_BYTES_MAX)
         self._hello = wire.Hello(nonce=nonce)
         self._machine = LinkMachine(lambda register: settings.verify(nonce, register))
@@ -106,9 +106,10 @@ class ProxyLink:
         self._yield_at = 0.0
         self._share = Share(trio.current_time())
         self._liveness = Liveness(connection_id)
-        self._permissions = Permissions(
-            connection_id, settings.approvals_tx, self._mailbox, self._send, settings.heavy
-        )
+        asks = None
+        if settings.approvals_tx is not None and common.over is not None:
+            asks = Asks(connection_id, settings.approvals_tx, common.over)
+        self._permissions = Permissions(asks, self._mailbox, self._send, settings.heavy)
         self._turns = LinkTurns(
             connection_id, self._machine, self._permissions, settings.tools.own_turns
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -14,11 +13,12 @@ from actors.kit.descriptors import raise_limit
 from actors.kit.listening import serve_borrowed
 from actors.kit.tls import shake_hands
 from actors.links.capacity import Places, capacity_of
+from actors.links.common import Common
 from actors.links.link import ProxyLink
+from actors.links.notices import Notices
 from actors.links.sending import close_now, is_of_this_user
 from actors.links.settings import LinkSettings
-from actors.messages import ownership
-from protocol.ids import ConnectionId
+from actors.messages import approvals, ownership
 from protocol.wire.auth import WrongProofs
 
 FOREIGN_AT_ONCE: Final = 256
@@ -40,15 +40,20 @@ async def serve(
     The listeners stay open and belong to the caller, so that a restart of the links
     does not lose the port.
     """
-    wrong_proofs = WrongProofs()
     places = Places(settings.capacity or capacity_of(raise_limit()))
+    approvals_tx = settings.approvals_tx
+    common = Common(
+        wrong_proofs=WrongProofs(),
+        places=places,
+        over=None if approvals_tx is None else Notices(approvals_tx),
+    )
 
     async def guarded(stream: trio.abc.Stream) -> None:
         connection_id = settings.next_connection_id()
         with trio.CancelScope() as scope:
             drop = partial(scope.cancel, reason="a newer connection")
             places.enter(connection_id, drop, own=is_of_this_user(stream))
-            link = ProxyLink(stream, connection_id, settings, ownership_tx, wrong_proofs, places)
+            link = ProxyLink(stream, connection_id, settings, ownership_tx, common)
             try:
                 async with stream:
                     if await shake_hands(stream):
@@ -60,12 +65,15 @@ async def serve(
             finally:
                 places.leave(connection_id)
                 if link.asked_in:
-                    ends.add(connection_id)
+                    ends.add(ownership.ConnectionEnded(connection_id=connection_id))
 
-    ends = _Ends(ownership_tx)
+    ends = Notices(ownership_tx)
     await ownership_tx.send(ownership.LinksStarted())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ends.run)
+        if common.over is not None:
+            common.over.add(approvals.LinksStarted())
+            nursery.start_soon(common.over.run)
         for listener in listeners:
             nursery.start_soon(serve_borrowed, _Turnstile(listener), guarded, nursery)
         task_status.started()
@@ -100,30 +108,3 @@ class _Turnstile(trio.abc.Listener[trio.abc.Stream]):
 
     async def aclose(self) -> None:
         await self._inner.aclose()
-
-
-class _Ends:
-    """Connections that are over: kept until ownership has taken each.
-
-    They are at most those it has admitted, or was asked to. What is left when the links end
-    altogether is covered by the notice with which they start again.
-    """
-
-    def __init__(self, ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]) -> None:
-        self._ownership_tx = ownership_tx
-        self._unsent: deque[ConnectionId] = deque()
-        self._work = trio.Event()
-
-    def add(self, connection_id: ConnectionId) -> None:
-        self._unsent.append(connection_id)
-        self._work.set()
-
-    async def run(self) -> None:
-        """Send until cancelled, in order, however long ownership takes."""
-        while True:
-            while self._unsent:
-                ended = ownership.ConnectionEnded(connection_id=self._unsent[0])
-                await self._ownership_tx.send(ended)
-                self._unsent.popleft()
-            self._work = trio.Event()
-            await self._work.wait()

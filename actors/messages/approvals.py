@@ -58,6 +58,10 @@ class ConnectionOver(Message, frozen=True, kw_only=True):
     connection_id: ConnectionId
 
 
+class LinksStarted(Message, frozen=True, kw_only=True):
+    """No connection of before is left: whoever asked then is gone."""
+
+
 class AccessIs(Message, frozen=True, kw_only=True):
     """The gate of an account is this now: who was let out has no open request any more."""
 
@@ -102,4 +106,6 @@ class Look(Message, frozen=True, kw_only=True):
     reply: Reply[tuple[AskedNow, ...]]
 
 
-ApprovalsMessage = Ask | Closed | TurnOver | ConnectionOver | AccessIs | Pressed | Expired | Look
+ApprovalsMessage = (
+    Ask | Closed | TurnOver | ConnectionOver | LinksStarted | AccessIs | Pressed | Expired | Look
+)

@@ -65,14 +65,12 @@ class Offers:
             epoch,
             takes_unbound=targets.effective_target(self._state()) == session.session_id,
         )
-        moved = tuple(row for row in rows if not self._still_routed(session, epoch, row))
-        if moved:
-            await self._take_back(session.connection_id, moved)
+        while moved := tuple(row for row in rows if not self._still_routed(session, epoch, row)):
+            rows = tuple(row for row in rows if row not in moved)
+            await self._take_back(session.connection_id, moved)  # meanwhile others may move
         mode = self._sessions.reply_mode(session.session_id)
         offered: list[Offer] = []
         for row in rows:
-            if row in moved:
-                continue
             log.info(
                 "row.offered",
                 event_id=row.event_id,

@@ -82,6 +82,9 @@ class World:
         self.approvals_tx, _ = trio.open_memory_channel[approvals.ApprovalsMessage](8)
         self.agents_tx, self.agents_rx = trio.open_memory_channel[agents.AgentsMessage](8)
         self.numbers = 0
+        self.policy = Policy(
+            dm_policy="open", group_policy="open", admins=frozenset({OpenId("ou_alice")})
+        )
         self.bound: SessionId | None = None
         self.ready: list[RowId] = []
         self.dispatched: list[SessionId | None] = []
@@ -322,9 +325,7 @@ class World:
         await run(
             intake_actor.IntakeSettings(
                 account=ACCOUNT,
-                policy=Policy(
-                    dm_policy="open", group_policy="open", admins=frozenset({OpenId("ou_alice")})
-                ),
+                policy=self.policy,
                 language="en",
                 session_reply_mode="verbose",
                 agents=("codex",),

@@ -14,7 +14,7 @@ import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from actors import links
-from actors.messages import link, ownership, turn
+from actors.messages import approvals, link, ownership, turn
 from protocol.ids import (
     AccountId,
     ChatId,
@@ -128,7 +128,9 @@ class World:
 
 
 @asynccontextmanager
-async def open_world() -> AsyncIterator[World]:
+async def open_world(
+    approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage] | None = None,
+) -> AsyncIterator[World]:
     world = World()
     numbers = itertools.count(1)
     settings = links.LinkSettings(
@@ -136,6 +138,7 @@ async def open_world() -> AsyncIterator[World]:
         generation=1,
         verify=lambda *_claim: Verified("session", None),
         next_connection_id=lambda: ConnectionId(next(numbers)),
+        approvals_tx=approvals_tx,
     )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.own)
@@ -396,3 +399,47 @@ async def test_who_asks_without_end_waits_for_others_like_him_and_nobody_else(
             assert len(answered) < 3 * calls
         # Together they have a quarter of the loop, at a millisecond each.
         assert trio.current_time() - started == pytest.approx(3 * calls * 0.001 * 3, rel=0.2)
+
+
+async def test_the_end_of_what_an_agent_asked_reaches_approvals_that_are_busy_for_long(
+    autojump_clock: MockClock,
+) -> None:
+    approvals_tx, approvals_rx = trio.open_memory_channel[approvals.ApprovalsMessage](1)
+    async with open_world(approvals_tx) as world:
+        assert isinstance(await approvals_rx.receive(), approvals.LinksStarted)
+        peer = await world.listener.connect()
+        await peer.register("turns", "permission")
+        turn_tx, turn_rx = trio.open_memory_channel[turn.TurnInput](10)
+        (mailbox,) = world.links.values()
+        with turn_rx:
+            for number in range(3):
+                turn_id = TurnId(f"t{number}")
+                await mailbox.send(link.Give(offer=ROW, turn_id=turn_id, turn=turn_tx.clone()))
+                assert (await peer.receive() or {})["t"] == "deliver"
+                await peer.send(
+                    t="permission_request",
+                    request_id=f"r{number}",
+                    turn_id=f"t{number}",
+                    title="rm",
+                    options=[
+                        {"id": "y", "label": "Allow", "kind": "allow_once"},
+                        {"id": "n", "label": "Reject", "kind": "reject_once"},
+                    ],
+                )
+            # The mailbox holds one question, and two wait; what ends meanwhile waits, too.
+            await mailbox.send(wire.Cancel(turn_id="t0", reason="user"))
+            await trio.sleep(30)
+            await mailbox.send(wire.Cancel(turn_id="t0", reason="user"))
+            first = await approvals_rx.receive()
+            await peer.stream.aclose()
+            await wait_all_tasks_blocked()
+            rest = []
+            with trio.move_on_after(5):
+                while True:
+                    rest.append(await approvals_rx.receive())
+    assert isinstance(first, approvals.Ask)
+    over = [one for one in rest if isinstance(one, approvals.TurnOver)]
+    assert [one.turn_id for one in over] == ["t0"]
+    assert isinstance(rest[-1], approvals.ConnectionOver)
+    asked = [one for one in rest if isinstance(one, approvals.Ask)]
+    assert all(rest.index(one) < rest.index(rest[-1]) for one in asked)

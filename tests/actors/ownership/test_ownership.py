@@ -61,6 +61,39 @@ async def test_a_row_whose_lane_has_given_up_asking_is_given_at_the_next_questio
         assert first.prompt.content == "prompt 1", "the next one has overtaken it"
 
 
+async def test_a_question_for_a_row_whose_asker_has_gone_offers_none(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        await world.row()
+        question = ownership.Next(session_id=A, connection_id=ConnectionId(1), reply=gone_asker())
+        await world.tx.send(question)
+        await trio.sleep(1)
+        assert (await world.offered(A, 1)).attempt == 1
+
+
+async def test_a_question_for_a_row_that_arrives_twice_offers_each_row_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        await world.register(A, 1, "dispatcher")
+        for _ in range(2):
+            await world.row()
+        world.disk.commit_s = 1.0
+        given: list[str] = []
+
+        async def take() -> None:
+            row = await world.next(A, 1)
+            given.extend([row.prompt.content] if row else [])
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(take)
+        assert sorted(given) == ["prompt 1", "prompt 2"][: len(given)]
+        assert len(set(given)) == len(given) >= 1
+
+
 async def test_a_connection_that_ends_releases_what_it_does_not_know_of(
     autojump_clock: MockClock,
 ) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import trio
 
-from actors.links.listener import _Ends
-from actors.messages import ownership
+from actors.links.notices import Notices
 from tests.simulation.teeth.tooth import replaced
 
 WITHIN_S = 1.0
@@ -18,14 +18,14 @@ WITHIN_S = 1.0
 def silent_end() -> Iterator[None]:
     """The end of a link is sent under a limit of a second, and then forgotten."""
 
-    async def run(self: _Ends) -> None:
+    async def run(self: Notices[Any]) -> None:
         while True:
             while self._unsent:
-                ended = ownership.ConnectionEnded(connection_id=self._unsent.popleft())
+                ended = self._unsent.popleft()
                 with trio.move_on_after(WITHIN_S):
-                    await self._ownership_tx.send(ended)
+                    await self._mailbox.send(ended)
             self._work = trio.Event()
             await self._work.wait()
 
-    with replaced(_Ends, run=run):
+    with replaced(Notices, run=run):
         yield

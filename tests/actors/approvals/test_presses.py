@@ -1,0 +1,134 @@
+"""A press that comes late, twice or for nobody, and requests of connections that are gone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from actors.approvals.actor import SECRET_BYTES, run
+from actors.kit.mailbox import Reply, ask
+from actors.messages import approvals, intake, link
+from protocol.cards import approval
+from protocol.cards.approval import Approval, ApprovalPress
+from protocol.ids import ChatId, ConnectionId, OpenId, SessionId, TurnId
+from protocol.routing.access import Policy
+from protocol.strings import on_card
+from protocol.wire import messages as wire
+from tests.actors.approvals.test_card import ACCOUNT, MESSAGE, PLACE, REQUEST, World, serving
+from tests.kit.asking import gone_asker
+
+POLICY = Policy(allow_from=frozenset({OpenId("ou")}))
+KEY = bytes(12).hex()
+ALLOWED = wire.PermissionVerdict(request_id="q", outcome="selected", option_id="a", by=OpenId("ou"))
+
+
+class Asked:
+    """One open request."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.tx = world.peers.own_tx
+        self.link_tx, self.verdicts = trio.open_memory_channel[link.LinkMessage](10)
+
+    def ask(self, turn_id: str = "turn_1") -> approvals.Ask:
+        return approvals.Ask(
+            connection_id=ConnectionId(1),
+            session_id=SessionId("s"),
+            alias="api",
+            turn_id=TurnId(turn_id),
+            account=ACCOUNT,
+            place=PLACE,
+            request=REQUEST,
+            shown=approval.Shown(start="make"),
+            file=None,
+            link=self.link_tx,
+        )
+
+    def pressed(self, reply: Reply[intake.Toast]) -> approvals.Pressed:
+        """Return a press on Allow, as the button that was sent has it."""
+        asked = Approval(
+            key=KEY,
+            session_id=SessionId("s"),
+            alias="api",
+            place=PLACE,
+            request=REQUEST,
+            shown=approval.Shown(start="make"),
+            expires_at_ms=3_600_000,
+            of_admins=False,
+        )
+        press = ApprovalPress(
+            key=KEY,
+            option_id="a",
+            signature=approval.signature(asked, "a", bytes(SECRET_BYTES)),
+            by=OpenId("ou"),
+            chat_id=ChatId("oc"),
+        )
+        return approvals.Pressed(press=press, policy=POLICY, reply=reply)
+
+    async def press(self) -> str:
+        """Press Allow; return the toast."""
+        toast: intake.Toast = await ask(self.tx, self.pressed, within_s=5)
+        return toast.en
+
+    def last_verdicts(self) -> list[link.LinkMessage]:
+        return [
+            self.verdicts.receive_nowait()
+            for _ in range(self.verdicts.statistics().current_buffer_used)
+        ]
+
+    async def shown(self) -> str:
+        await trio.sleep(1)
+        return self.world.shown[MESSAGE]
+
+
+@asynccontextmanager
+async def asked_once() -> AsyncIterator[Asked]:
+    world = World()
+    asked = Asked(world)
+    async with serving(world), trio.open_nursery() as nursery:
+        await nursery.start(run, world.peers, world.own_rx)
+        await asked.tx.send(approvals.AccessIs(account=ACCOUNT, policy=POLICY))
+        await asked.tx.send(asked.ask())
+        await trio.sleep(1)
+        yield asked
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_press_whose_asker_has_gone_is_not_taken(autojump_clock: MockClock) -> None:
+    """Its person was answered that it was too late: the request stays for another press."""
+    async with asked_once() as asked:
+        await asked.tx.send(asked.pressed(gone_asker()))
+        await wait_all_tasks_blocked()
+        assert asked.last_verdicts() == []
+        assert await asked.press() == on_card.TOAST_ALLOWED.en
+        assert asked.last_verdicts() == [ALLOWED]
+
+
+async def test_the_first_of_two_presses_counts(autojump_clock: MockClock) -> None:
+    async with asked_once() as asked:
+        assert await asked.press() == on_card.TOAST_ALLOWED.en
+        assert await asked.press() == on_card.TOAST_TOO_LATE.en
+        assert asked.last_verdicts() == [ALLOWED]
+
+
+async def test_a_request_that_arrives_twice_is_asked_once(autojump_clock: MockClock) -> None:
+    async with asked_once() as asked:
+        await asked.tx.send(asked.ask())
+        await trio.sleep(1)
+        assert len(asked.world.calls) == 1
+        await asked.press()
+        assert asked.last_verdicts() == [ALLOWED]
+
+
+async def test_links_that_start_again_leave_no_request_of_before(
+    autojump_clock: MockClock,
+) -> None:
+    """What ended their connections was lost with them: no press is taken for nobody."""
+    async with asked_once() as asked:
+        await asked.tx.send(approvals.LinksStarted())
+        assert on_card.APPROVAL_STOPPED.en in await asked.shown()
+        assert await asked.press() == on_card.TOAST_TOO_LATE.en
+        assert asked.last_verdicts() == []
