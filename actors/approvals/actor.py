@@ -103,7 +103,7 @@ class _Approvals:
                 for each in self._all():
                     if each.connection_id == connection_id:
                         self._close(each, on_card.APPROVAL_STOPPED)
-            case approvals.LinksStarted():
+            case approvals.AllConnectionsOver():
                 for each in self._all():
                     self._close(each, on_card.APPROVAL_STOPPED)
             case approvals.Look(reply=reply):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from actors.links.capacity import Places
-from actors.links.notices import Notices
+from actors.links.notices import EndNotices
 from actors.messages import approvals
 from protocol.wire.auth import WrongProofs
 
@@ -13,5 +13,5 @@ from protocol.wire.auth import WrongProofs
 class Common(msgspec.Struct, frozen=True, kw_only=True):
     wrong_proofs: WrongProofs
     places: Places
-    over: Notices[approvals.ApprovalsMessage] | None
+    over: EndNotices[approvals.ApprovalsMessage] | None
     """The ends of turns and connections whose agents asked for something; None: nobody is asked."""

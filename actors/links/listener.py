@@ -15,7 +15,7 @@ from actors.kit.tls import shake_hands
 from actors.links.capacity import Places, capacity_of
 from actors.links.common import Common
 from actors.links.link import ProxyLink
-from actors.links.notices import Notices
+from actors.links.notices import EndNotices
 from actors.links.sending import close_now, is_of_this_user
 from actors.links.settings import LinkSettings
 from actors.messages import approvals, ownership
@@ -45,7 +45,7 @@ async def serve(
     common = Common(
         wrong_proofs=WrongProofs(),
         places=places,
-        over=None if approvals_tx is None else Notices(approvals_tx),
+        over=None if approvals_tx is None else EndNotices(approvals_tx),
     )
 
     async def guarded(stream: trio.abc.Stream) -> None:
@@ -67,12 +67,12 @@ async def serve(
                 if link.asked_in:
                     ends.add(ownership.ConnectionEnded(connection_id=connection_id))
 
-    ends = Notices(ownership_tx)
+    ends = EndNotices(ownership_tx)
     await ownership_tx.send(ownership.LinksStarted())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ends.run)
         if common.over is not None:
-            common.over.add(approvals.LinksStarted())
+            common.over.add(approvals.AllConnectionsOver())
             nursery.start_soon(common.over.run)
         for listener in listeners:
             nursery.start_soon(serve_borrowed, _Turnstile(listener), guarded, nursery)

@@ -10,7 +10,7 @@ import trio
 MessageT = TypeVar("MessageT")
 
 
-class Notices(Generic[MessageT]):
+class EndNotices(Generic[MessageT]):
     """Messages of all links to one receiver, in order.
 
     Each is the end of something that the receiver was sent before through the same mailbox,

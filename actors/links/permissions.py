@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from actors.kit.heavy import Heavy
-from actors.links.notices import Notices
+from actors.links.notices import EndNotices
 from actors.messages import approvals, journal, link
 from protocol.cards import approval, approval_card
 from protocol.cards.approval import Origin
@@ -35,7 +35,7 @@ class Asks:
         self,
         connection_id: ConnectionId,
         approvals_tx: trio.MemorySendChannel[approvals.ApprovalsMessage],
-        over: Notices[approvals.ApprovalsMessage],
+        over: EndNotices[approvals.ApprovalsMessage],
     ) -> None:
         self.connection_id = connection_id
         self._approvals_tx = approvals_tx

@@ -58,7 +58,7 @@ class ConnectionOver(Message, frozen=True, kw_only=True):
     connection_id: ConnectionId
 
 
-class LinksStarted(Message, frozen=True, kw_only=True):
+class AllConnectionsOver(Message, frozen=True, kw_only=True):
     """No connection of before is left: whoever asked then is gone."""
 
 
@@ -107,5 +107,13 @@ class Look(Message, frozen=True, kw_only=True):
 
 
 ApprovalsMessage = (
-    Ask | Closed | TurnOver | ConnectionOver | LinksStarted | AccessIs | Pressed | Expired | Look
+    Ask
+    | Closed
+    | TurnOver
+    | ConnectionOver
+    | AllConnectionsOver
+    | AccessIs
+    | Pressed
+    | Expired
+    | Look
 )

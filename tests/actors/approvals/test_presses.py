@@ -128,7 +128,7 @@ async def test_links_that_start_again_leave_no_request_of_before(
 ) -> None:
     """What ended their connections was lost with them: no press is taken for nobody."""
     async with asked_once() as asked:
-        await asked.tx.send(approvals.LinksStarted())
+        await asked.tx.send(approvals.AllConnectionsOver())
         assert on_card.APPROVAL_STOPPED.en in await asked.shown()
         assert await asked.press() == on_card.TOAST_TOO_LATE.en
         assert asked.last_verdicts() == []

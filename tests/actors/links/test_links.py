@@ -406,7 +406,7 @@ async def test_the_end_of_what_an_agent_asked_reaches_approvals_that_are_busy_fo
 ) -> None:
     approvals_tx, approvals_rx = trio.open_memory_channel[approvals.ApprovalsMessage](1)
     async with open_world(approvals_tx) as world:
-        assert isinstance(await approvals_rx.receive(), approvals.LinksStarted)
+        assert isinstance(await approvals_rx.receive(), approvals.AllConnectionsOver)
         peer = await world.listener.connect()
         await peer.register("turns", "permission")
         turn_tx, turn_rx = trio.open_memory_channel[turn.TurnInput](10)

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from actors.links.notices import Notices
+from actors.links.notices import EndNotices
 from tests.simulation.teeth.tooth import replaced
 
 WITHIN_S = 1.0
@@ -18,7 +18,7 @@ WITHIN_S = 1.0
 def silent_end() -> Iterator[None]:
     """The end of a link is sent under a limit of a second, and then forgotten."""
 
-    async def run(self: Notices[Any]) -> None:
+    async def run(self: EndNotices[Any]) -> None:
         while True:
             while self._unsent:
                 ended = self._unsent.popleft()
@@ -27,5 +27,5 @@ def silent_end() -> Iterator[None]:
             self._work = trio.Event()
             await self._work.wait()
 
-    with replaced(Notices, run=run):
+    with replaced(EndNotices, run=run):
         yield
