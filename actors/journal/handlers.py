@@ -71,6 +71,8 @@ HANDLERS: Final[Mapping[type, Handler]] = {
     journal.ForgetQuestion: questions.forget_question,
     journal.FindQuestion: questions.find_question,
     journal.AnswerQuestion: questions.answer_question,
+    journal.NoteQuestionCard: questions.note_question_card,
+    journal.CloseQuestion: questions.close_question,
     journal.EnterApproval: ledgers.enter_approval,
     journal.ForgetApproval: ledgers.forget_approval,
     journal.ApprovalsLeft: ledgers.approvals_left,

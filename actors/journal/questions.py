@@ -12,7 +12,7 @@ import structlog
 from actors.journal.db import Db, the_one
 from actors.journal.ledgers import store_approval
 from actors.messages import journal
-from protocol.ids import AccountId
+from protocol.ids import AccountId, MessageId
 
 _DAMAGE = (msgspec.MsgspecError, UnicodeError, TypeError)
 
@@ -28,7 +28,8 @@ def enter_question(db: Db, message: journal.EnterQuestion) -> journal.Done:
     (count,) = the_one(
         db.execute("SELECT count(*) FROM question WHERE session_id = ?1", asked.session_id)
     )
-    if count >= message.open_max:
+    again = db.execute("SELECT 1 FROM question WHERE question_id = ?1", asked.question_id).one()
+    if count >= message.open_max or again is not None:
         return journal.Done(changed=False)
     db.execute(
         "INSERT INTO question (question_id, session_id, asked_at, asked) VALUES (?1, ?2, ?3, ?4)",
@@ -46,15 +47,19 @@ def forget_question(db: Db, message: journal.ForgetQuestion) -> journal.Done:
 
 
 def find_question(db: Db, message: journal.FindQuestion) -> journal.OpenQuestion | None:
+    return _find(db, message.question_id)
+
+
+def _find(db: Db, question_id: str) -> journal.OpenQuestion | None:
     """Return the question; one that can't be read any more is none, and is logged."""
-    row = db.execute("SELECT asked FROM question WHERE question_id = ?1", message.question_id).one()
+    row = db.execute("SELECT asked FROM question WHERE question_id = ?1", question_id).one()
     if row is None:
         return None
     try:
         return _decode(row[0])
     except _DAMAGE as damage:
         reason = str(damage)[:500]
-        log.error("journal.question_damaged", question=message.question_id, reason=reason)  # noqa: TRY400 -- no traceback: its frames hold text of people
+        log.error("journal.question_damaged", question=question_id, reason=reason)  # noqa: TRY400 -- no traceback: its frames hold text of people
         return None
 
 
@@ -86,11 +91,35 @@ def answer_question(db: Db, message: journal.AnswerQuestion) -> journal.Done:
         message.row_id,
         message.prompt.topic,
     )
-    card = journal.ApprovalLeft(
-        entry_id=message.card_id,
-        account=AccountId(received[0]),
-        message_id=message.card_id,
-        last_card=message.last_card,
-    )
-    store_approval(db, card)
+    _store_card(db, AccountId(received[0]), message.card_id, message.last_card)
     return journal.Done()
+
+
+def note_question_card(db: Db, message: journal.NoteQuestionCard) -> journal.Done:
+    asked = _find(db, message.question_id)
+    if asked is None:
+        return journal.Done(changed=False)
+    noted = msgspec.structs.replace(asked, card_id=message.card_id)
+    db.execute(
+        "UPDATE question SET asked = ?2 WHERE question_id = ?1", noted.question_id, _encode(noted)
+    )
+    return journal.Done()
+
+
+def close_question(db: Db, message: journal.CloseQuestion) -> journal.Done:
+    asked = _find(db, message.question_id)
+    if asked is None:
+        return journal.Done(changed=False)
+    db.execute("DELETE FROM question WHERE question_id = ?1", message.question_id)
+    card_id = message.card_id or asked.card_id
+    if card_id is not None:
+        _store_card(db, asked.account, card_id, message.last_card)
+    return journal.Done()
+
+
+def _store_card(db: Db, account: AccountId, card_id: MessageId, last_card: str) -> None:
+    """Keep what its card is to show at last, until the platform has taken that."""
+    left = journal.ApprovalLeft(
+        entry_id=card_id, account=account, message_id=card_id, last_card=last_card
+    )
+    store_approval(db, left)

@@ -16,6 +16,7 @@ from tricycle import open_service_nursery
 from actors.kit.mailbox import put, taken
 from actors.kit.outbox import Outbox, OutboxFull
 from actors.links.admission import ask_in, place_of, registered
+from actors.links.answers import PassedAnswers
 from actors.links.capacity import NO_PLACE
 from actors.links.common import Common
 from actors.links.conversations import LinkConversations
@@ -114,6 +115,7 @@ class ProxyLink:
             connection_id, self._machine, self._permissions, settings.tools.own_turns
         )
         self._calls = ToolCalls(connection_id, settings.tools, ownership_tx, self._send)
+        self._answers = PassedAnswers(self._send)
         self._options = Options(connection_id, ownership_tx, self._send)
         self._conversations = LinkConversations(ownership_tx, self._send, settings.notify)
 
@@ -144,6 +146,7 @@ class ProxyLink:
             self._turns.close_all()
             self._permissions.connection_over()
             self._options.close()
+            self._answers.close()
             self._conversations.close()
 
     async def _open(self) -> Admit | None:
@@ -277,6 +280,8 @@ class ProxyLink:
                 await self._permissions.ask(request)
             case wire.PermissionClosed() as closed:
                 await self._permissions.close(closed)
+            case wire.AnswerTaken() as taken:
+                self._answers.taken(taken)
 
     async def _slow_down(self) -> None:
         """Let a wrong proof wait for its refusal; log that somebody tries."""
@@ -341,6 +346,8 @@ class ProxyLink:
                 self._give(message)
             case link.ChooseOption():
                 self._options.choose(message)
+            case link.GiveAnswer():
+                self._answers.give(message)
             case link.ResumeConversation():
                 self._conversations.ask(message)
             case wire.Cancel() as cancel:

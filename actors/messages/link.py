@@ -6,6 +6,8 @@ bounds; past them it gives the peer up. So these can be sent without waiting.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import trio
 
 from actors.kit.mailbox import Reply
@@ -13,8 +15,8 @@ from actors.messages.base import Message
 from actors.messages.turn import TurnInput
 from protocol.ids import TurnId
 from protocol.routing.delivery import Offer
-from protocol.wire.messages import Cancel, Chosen, PermissionVerdict, Resumed
-from protocol.wire.vocabulary import ByeReason
+from protocol.wire.messages import AnswerTaken, Cancel, Chosen, PermissionVerdict, Resumed
+from protocol.wire.vocabulary import ByeReason, GivenAnswer
 
 
 class Give(Message, frozen=True, kw_only=True):
@@ -50,5 +52,16 @@ class ResumeConversation(Message, frozen=True, kw_only=True):
     reply: Reply[Resumed]
 
 
-LinkMessage = ChooseOption | ResumeConversation | Give | LeaveLink | Cancel | PermissionVerdict
+class GiveAnswer(Message, frozen=True, kw_only=True):
+    """Somebody answered what the session's agent may wait for; the proxy knows whether it does."""
+
+    question_id: str
+    action: Literal["accept", "decline"]
+    answers: tuple[GivenAnswer, ...]
+    reply: Reply[AnswerTaken]
+
+
+LinkMessage = (
+    ChooseOption | ResumeConversation | GiveAnswer | Give | LeaveLink | Cancel | PermissionVerdict
+)
 """``Cancel``: what the proxy still sends of the turn is dropped."""

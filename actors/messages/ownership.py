@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import trio
@@ -16,7 +16,7 @@ from protocol.ids import AccountId, ConnectionId, PlaceKey, RowId, SessionId
 from protocol.routing.delivery import Offer
 from protocol.routing.roster import KnownSession, ReplyMode, SessionView, StartedAgent
 from protocol.wire import messages as wire
-from protocol.wire.vocabulary import RefusedCode, Role
+from protocol.wire.vocabulary import GivenAnswer, RefusedCode, Role
 
 WAITING_ROWS_MAX: Final = 20
 """Prompts that may wait for one session beside the turn in flight."""
@@ -241,6 +241,17 @@ class PassChoice(Message, frozen=True, kw_only=True):
     reply: Reply[wire.Chosen]
 
 
+class PassAnswer(Message, frozen=True, kw_only=True):
+    """Pass an answer to a session whose agent may wait for it; dropped where it is away."""
+
+    session_id: SessionId
+    question_id: str
+    action: Literal["accept", "decline"]
+    answers: tuple[GivenAnswer, ...]
+    reply: Reply[wire.AnswerTaken]
+    """No answer: nobody knows whether it waited."""
+
+
 class ChoiceMade(Message, frozen=True, kw_only=True):
     """It holds: remember it, and choose it again when the session comes back."""
 
@@ -327,6 +338,7 @@ OwnershipMessage = (
     | OptionsOffered
     | FindOptions
     | PassChoice
+    | PassAnswer
     | ChoiceMade
     | ConversationReported
     | PassResume

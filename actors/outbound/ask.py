@@ -14,7 +14,8 @@ from actors.messages.outbound import Caller
 from actors.outbound.files import Sendable
 from actors.outbound.peers import Peers, text_argument
 from actors.outbound.reply import Messages, target
-from protocol.cards.question import BadQuestions, open_card, read_questions
+from protocol.cards.question import BadQuestions, read_questions
+from protocol.cards.question_card import open_card
 from protocol.ids import ChatId
 from protocol.platform.comments import place_of
 from protocol.routing.channel_tools import ToolError

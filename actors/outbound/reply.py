@@ -94,8 +94,8 @@ class Messages:
         if deadline.cancelled_caught:
             raise ToolError(f"not all was sent within {REPLY_WITHIN_S:g} s; {self.sent_before()}")
 
-    async def send(self, content: Sendable) -> None:
-        """Send one message.
+    async def send(self, content: Sendable) -> MessageId:
+        """Send one message; return its id.
 
         Raises:
             ToolError: the platform did not take it; the text names what it took before.
@@ -118,6 +118,7 @@ class Messages:
                 reply=reply,
             )
         )
+        return outcome.message_id
 
     async def _send(self, content: Sendable) -> Outcome:
         number = len(self._sent)

@@ -12,6 +12,7 @@ from actors.messages import gateway, journal, ownership
 from actors.messages.outbound import Caller, SessionTool
 from actors.outbound.ask import ask
 from actors.outbound.attachments import Attachments
+from actors.outbound.elicit import elicit, withdraw
 from actors.outbound.peers import Peers, text_argument
 from actors.outbound.reply import reply
 from actors.outbound.send import send
@@ -48,6 +49,8 @@ def session_tools(peers: Peers, attachments: Attachments) -> dict[str, SessionTo
         "reply": reply,
         "send": send,
         "ask": ask,
+        "elicit": elicit,
+        "withdraw": withdraw,
         "react": _react,
         "edit_message": _edit,
         "inbox": _inbox,

@@ -162,6 +162,7 @@ class _Ownership:
                 ownership.OptionsOffered()
                 | ownership.FindOptions()
                 | ownership.PassChoice()
+                | ownership.PassAnswer()
                 | ownership.ChoiceMade()
                 | ownership.ConversationReported()
                 | ownership.PassResume()

@@ -21,6 +21,7 @@ Message = (
     ownership.OptionsOffered
     | ownership.FindOptions
     | ownership.PassChoice
+    | ownership.PassAnswer
     | ownership.ChoiceMade
     | ownership.ConversationReported
     | ownership.PassResume
@@ -54,6 +55,19 @@ class Choices:
                 gone = message.reply.abandoned  # its asker has answered that nothing has changed
                 if gone or mailbox is None or not offer(mailbox, wish):
                     message.reply.close()
+            case ownership.PassAnswer(session_id=session_id):
+                session = state.sessions.get(session_id)
+                mailbox = links.get(session.connection_id) if session else None
+                answer = link.GiveAnswer(
+                    question_id=message.question_id,
+                    action=message.action,
+                    answers=message.answers,
+                    reply=message.reply,
+                )
+                if mailbox is None:
+                    message.reply.send(wire.AnswerTaken(n=0, ok=False))
+                elif message.reply.abandoned or not offer(mailbox, answer):
+                    message.reply.close()  # the person is asked to try again
             case ownership.PassResume(session_id=session_id):
                 session = state.sessions.get(session_id)
                 mailbox = links.get(session.connection_id) if session else None

@@ -16,6 +16,7 @@ import trio
 from actors.proxies.agent_files import AgentFiles
 from actors.proxies.agent_process import AgentProcess
 from actors.proxies.agent_session import AgentSession, SessionBegun
+from actors.proxies.elicitation import Ask, Elicitations
 from actors.proxies.errors import AgentFailed, AgentUnheard, Disconnected
 from actors.proxies.rpc import MethodUnknown, Peer, PeerError, PeerGone
 from protocol.agents import acp
@@ -44,11 +45,12 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listener(msgspec.Struct, frozen=True):
-    """Who is sent what the agent reports of the prompt in flight. Both may raise Disconnected."""
+    """Who is sent what the agent reports of the prompt in flight. All may raise Disconnected."""
 
     turn_id: str
     update: Callable[[acp.Update], Awaitable[None]]
     question: Callable[[acp.AcpQuestion], Awaitable[wire.PermissionVerdict]]
+    elicit: Ask
 
 
 class _Prompt:
@@ -84,6 +86,7 @@ class Agent:
         self._own_turn = own_turn
         self._calls: dict[str, dict[str, Any]] = {}
         self._asking: set[trio.CancelScope] = set()
+        self._elicitations = Elicitations(self._ask_in_chat, self._asking)
         self._prompt: _Prompt | None = None
         self.session = AgentSession(settings.cwd, self._request)
         self.options_changed: Callable[[], None] = lambda: None
@@ -236,6 +239,8 @@ class Agent:
     # ── what it reports and asks ───────────────────────────────────────────────
 
     async def _notified(self, method: str, params: Mapping[str, Any]) -> None:
+        if method == "elicitation/complete":
+            self._elicitations.complete(params)
         update = params.get("update")
         if method != "session/update" or not isinstance(update, Mapping):
             return
@@ -267,6 +272,8 @@ class Agent:
     async def _requested(self, method: str, params: Mapping[str, Any]) -> Any:
         if method == "session/request_permission":
             return acp.outcome(await self._ask_permission(params))
+        if method == "elicitation/create":
+            return await self._elicitations.create(params)
         if method == "fs/read_text_file" and self._settings.reads_files:
             return {"content": await trio.to_thread.run_sync(self._files.read, params)}
         if method == "fs/write_text_file" and self._settings.writes_files:
@@ -299,6 +306,10 @@ class Agent:
         finally:
             self._asking.discard(scope)
         return verdict
+
+    async def _ask_in_chat(self) -> Ask | None:
+        listener = await self._listening()
+        return None if listener is None else listener.elicit
 
     async def _listening(self) -> Listener | None:
         """Return who is sent what it reports now: the prompt in flight, or a turn of its own."""

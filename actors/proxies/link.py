@@ -23,6 +23,7 @@ from actors.proxies.errors import (
     StandingBy,
 )
 from actors.proxies.outgoing import Outgoing
+from actors.proxies.questions import OpenQuestions
 from actors.proxies.settings import ProxySettings
 from actors.proxies.turn import ProxyTurn
 from protocol.errors import RemoteProtocolError
@@ -61,6 +62,8 @@ class DaemonLink:
         self._turns: dict[str, ProxyTurn] = {}
         self._asked: dict[int, trio.MemorySendChannel[wire.ToolResult]] = {}
         self._permissions: dict[str, trio.MemorySendChannel[wire.PermissionVerdict]] = {}
+        self._questions = OpenQuestions(self.ask, self._send_nowait)
+        self.elicit = self._questions.ask
         self._received_at = trio.current_time()
         self._retry_after_s: float | None = None
         self._hello: wire.Hello | None = None
@@ -115,6 +118,7 @@ class DaemonLink:
             tool_tx.close()
         for verdict_tx in self._permissions.values():
             verdict_tx.close()
+        self._questions.lose()
         self._asked.clear()
         self._permissions.clear()
 
@@ -301,6 +305,8 @@ class DaemonLink:
                 tx = self._asked.get(number)
                 if tx is not None:
                     offer(tx, message)  # answered twice, the first stands
+            case wire.ElicitAnswer() as answer:
+                self._questions.take(answer)
             case wire.PermissionVerdict(request_id=request_id):
                 asker = self._permissions.get(request_id)
                 if asker is not None:

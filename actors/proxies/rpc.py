@@ -15,6 +15,8 @@ from protocol.agents.jsonrpc import Id, Message
 LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 READ_BYTES: Final = 256 * 1024
 REQUESTS_AT_ONCE_MAX: Final = 64
+CANCEL_REQUEST: Final = "$/cancel_request"
+"""Of either side, for a request of its own whose answer it does not want any more."""
 REQUESTS_WAITING_MAX: Final = 64
 """Beside those; who asks more at once is refused."""
 UNSENT_MAX: Final = 64
@@ -57,6 +59,7 @@ class Peer:
         self._on_request = on_request
         self._numbers = 0
         self._waiting: dict[Id, trio.MemorySendChannel[Message]] = {}
+        self._answering: dict[Id, trio.CancelScope] = {}
         self._unsent_tx, self._unsent_rx = trio.open_memory_channel[Message](UNSENT_MAX)
         self._requests = trio.CapacityLimiter(REQUESTS_AT_ONCE_MAX)
         self.received_at = trio.current_time()
@@ -132,7 +135,11 @@ class Peer:
                 if self._requests.statistics().tasks_waiting >= REQUESTS_WAITING_MAX:
                     self._refuse(number)
                     return
-                nursery.start_soon(self._answer, number, method, params)
+                # From now on, not from its task's first step: the cancellation may be next.
+                scope = self._answering[number] = trio.CancelScope()
+                nursery.start_soon(self._answer, scope, number, method, params)
+            elif method == CANCEL_REQUEST:
+                self._cancel(params.get("requestId"))
             else:
                 await self._on_notification(method, params)
             return
@@ -146,19 +153,32 @@ class Peer:
         with suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
             self._unsent_tx.send_nowait(jsonrpc.error(number, jsonrpc.INTERNAL_ERROR, why))
 
-    async def _answer(self, number: Id, method: str, params: Mapping[str, Any]) -> None:
-        async with self._requests:
-            try:
-                message = jsonrpc.result(number, await self._on_request(method, params))
-            except MethodUnknown:
-                unknown = f"Method not found: {method[:100]}"
-                message = jsonrpc.error(number, jsonrpc.METHOD_NOT_FOUND, unknown)
-            except ValueError as wrong:
-                message = jsonrpc.error(number, jsonrpc.INVALID_PARAMS, str(wrong)[:500])
-            except OSError as failed:
-                why = failed.strerror or str(failed)
-                message = jsonrpc.error(number, jsonrpc.INTERNAL_ERROR, why)
+    def _cancel(self, number: object) -> None:
+        scope = self._answering.get(number) if isinstance(number, int | str) else None
+        if scope is not None:
+            scope.cancel(reason="the peer does not want the answer any more")
+
+    async def _answer(
+        self, scope: trio.CancelScope, number: Id, method: str, params: Mapping[str, Any]
+    ) -> None:
+        message = jsonrpc.error(number, jsonrpc.REQUEST_CANCELLED, "Request cancelled")
+        with scope:
+            message = await self._answered(number, method, params)
+        self._answering.pop(number, None)
         try:
             await self._send(message)
         except PeerGone:
             return
+
+    async def _answered(self, number: Id, method: str, params: Mapping[str, Any]) -> Message:
+        async with self._requests:
+            try:
+                return jsonrpc.result(number, await self._on_request(method, params))
+            except MethodUnknown:
+                unknown = f"Method not found: {method[:100]}"
+                return jsonrpc.error(number, jsonrpc.METHOD_NOT_FOUND, unknown)
+            except ValueError as wrong:
+                return jsonrpc.error(number, jsonrpc.INVALID_PARAMS, str(wrong)[:500])
+            except OSError as failed:
+                why = failed.strerror or str(failed)
+                return jsonrpc.error(number, jsonrpc.INTERNAL_ERROR, why)

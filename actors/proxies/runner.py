@@ -296,4 +296,5 @@ def _listener(turn: ProxyTurn) -> Listener:
         question=lambda question: turn.ask_permission(
             question.title, question.options, detail=question.detail
         ),
+        elicit=turn.elicit,
     )

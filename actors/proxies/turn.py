@@ -10,6 +10,8 @@ from typing import Any, Final, Protocol, Self
 import trio
 
 from actors.proxies.errors import Disconnected
+from actors.proxies.questions import ElicitRequest
+from protocol.cards.question import Elicitation
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 
@@ -28,6 +30,9 @@ class TurnLink(Protocol):
 
     async def ask_permission(self, request: wire.PermissionRequest) -> wire.PermissionVerdict:
         """Ask the people of the chat, and wait. Raises Disconnected."""
+
+    async def elicit(self, asked: ElicitRequest) -> wire.ElicitAnswer:
+        """Ask on a card, and wait. Raises ToolCallFailed, Disconnected."""
 
 
 class ProxyTurn:
@@ -157,6 +162,25 @@ class ProxyTurn:
                 title=title,
                 detail=detail,
                 options=options,
+            )
+        )
+
+    async def elicit(self, elicited: Elicitation) -> wire.ElicitAnswer:
+        """Ask on a card of the chat, and wait for who answers, or declines.
+
+        Cancelled, it takes the question back, unless the daemon is leaving: an answer that
+        comes after its restart is a message to the session.
+
+        Raises:
+            ToolCallFailed: it can't be asked.
+            Disconnected: the link dropped; the question is still open there.
+        """
+        return await self._link.elicit(
+            ElicitRequest(
+                elicited=elicited,
+                chat_id=self.deliver.chat_id,
+                message_id=self.deliver.meta.get("message_id", ""),
+                is_withdrawn=lambda: self.cancel_reason not in ("shutdown", "timeout"),
             )
         )
 

@@ -56,6 +56,7 @@ def initialize_params(*, read_files: bool, write_files: bool) -> dict[str, Any]:
         "clientCapabilities": {
             "fs": {"readTextFile": read_files, "writeTextFile": write_files},
             "terminal": False,
+            "elicitation": {"form": {}, "url": {}},
         },
         "clientInfo": {"name": "larkd", "title": "larkd", "version": __version__},
     }

@@ -1,21 +1,22 @@
-"""An agent's questions on a card: read from its call, shown as a form, answered once.
+"""An agent's questions: read from its call, and from the form that a person has sent.
 
-Pure. A question is 2 to 8 options, one or several of which can be chosen, and always a free
-text beside them (the specification's page on agents, ``ask``; the form's elements are those
-of card JSON 2.0).
+Pure. A question of ``ask`` is 2 to 8 options, one or several of which can be chosen, and always
+a free text beside them (the specification's page on agents). What an agent elicits by its own
+protocol may also be a text or a number alone, be needed, and be held to limits
+(``protocol.agents.elicitation``). Their cards are in ``protocol.cards.question_card``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+import datetime as dt
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
 
-import msgspec
 from msgspec import Struct
 
 from protocol.cards.answer import storable
-from protocol.ids import OpenId
-from protocol.quoted import in_card, quoted
 from protocol.strings import Text, on_card
 
 ANSWER: Final = "answer"
@@ -25,10 +26,24 @@ OPTIONS_MIN, OPTIONS_MAX = 2, 8
 QUESTION_CHARACTERS_MAX: Final = 1_000
 LABEL_CHARACTERS_MAX: Final = 100
 DESCRIPTION_CHARACTERS_MAX: Final = 300
-CARD_BYTES_MAX: Final = 28 * 1024
-"""Of the platform's 30 KB."""
 FREE_TEXT_CHARACTERS_MAX: Final = 1_000
 """The platform's own limit of an input."""
+_EXACT_MAX: Final = 2**53
+"""Above it a float is no longer every integer."""
+
+
+class Accepts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an answer must be to be taken, and what the form holds at first."""
+
+    kind: Literal["text", "number", "integer", "boolean", "email", "uri", "date", "date-time"] = (
+        "text"
+    )
+    least: float | None = None
+    """Of a number; else of characters, or of options chosen."""
+    most: float | None = None
+    chosen: tuple[int, ...] = ()
+    """Options, by number."""
+    written: str = ""
 
 
 class AnswerOption(Struct, frozen=True, kw_only=True):
@@ -39,15 +54,28 @@ class AnswerOption(Struct, frozen=True, kw_only=True):
 class Question(Struct, frozen=True, kw_only=True):
     question: str
     header: str = ""
-    options: tuple[AnswerOption, ...]
+    options: tuple[AnswerOption, ...] = ()
+    """None: it is answered by writing alone."""
     multiple: bool = False
+    free_text: bool = True
+    """Whether something can be written, be it beside the options."""
+    required: bool = False
+    accepts: Accepts = Accepts()
+
+
+class Elicitation(Struct, frozen=True, kw_only=True):
+    """What an agent asks by its own protocol, and waits for: a form, or to open an address."""
+
+    message: str = ""
+    questions: tuple[Question, ...] = ()
+    url: str | None = None
 
 
 class Answered(Struct, frozen=True, kw_only=True):
     """What one question was answered with; both empty where it was left out."""
 
-    labels: tuple[str, ...]
-    text: str
+    labels: tuple[str, ...] = ()
+    text: str = ""
 
 
 class BadQuestions(ValueError):
@@ -126,15 +154,18 @@ def question_of(value: Mapping[str, Any]) -> str | None:
 def read_answers(
     questions: tuple[Question, ...], form_value: Mapping[str, Any]
 ) -> tuple[Answered, ...] | None:
-    """Return what each question was answered with; None: nothing was at all."""
+    """Return what each question was answered with; None: nothing was at all.
+
+    A form that asks nothing is answered by sending it.
+    """
     answers = tuple(
         Answered(
             labels=_chosen(question, form_value.get(f"choice_{number}")),
-            text=_free_text(form_value.get(f"text_{number}")),
+            text=_free_text(form_value.get(f"text_{number}")) if question.free_text else "",
         )
         for number, question in enumerate(questions)
     )
-    return answers if any(one.labels or one.text for one in answers) else None
+    return answers if not questions or any(one.labels or one.text for one in answers) else None
 
 
 def _chosen(question: Question, held: object) -> tuple[str, ...]:
@@ -149,122 +180,101 @@ def _free_text(held: object) -> str:
     return " ".join(storable(text).split())[:FREE_TEXT_CHARACTERS_MAX]
 
 
-def content(questions: tuple[Question, ...], answers: tuple[Answered, ...]) -> str:
-    """Return the message to the session: ``question: label, label; free text`` a line."""
-    return "\n".join(
-        f"{question.question}: {_answer_text(answer)}".rstrip()
-        for question, answer in zip(questions, answers, strict=True)
+def problem(question: Question, answer: Answered) -> Text | None:
+    """Return why an answer is not what was asked for, for who gave it; None: it is."""
+    accepts, name = question.accepts, question.header or question.question
+    if not answer.labels and not answer.text:
+        return on_card.QUESTION_NEEDED.format(name=name) if question.required else None
+    if question.options:
+        count = len(answer.labels)
+        if question.required and not count:
+            return on_card.QUESTION_NEEDED.format(name=name)
+        if answer.labels and not _within(accepts, count):
+            return _limits(accepts, on_card.QUESTION_OPTIONS).format(name=name)
+        return None
+    match accepts.kind:
+        case "number" | "integer" as kind:
+            number = read_number(answer.text, kind)
+            if number is None or not _within(accepts, number):
+                wanted = on_card.QUESTION_INTEGER if kind == "integer" else on_card.QUESTION_NUMBER
+                return _limits(accepts, wanted).format(name=name)
+        case "text":
+            if not _within(accepts, len(answer.text)):
+                return _limits(accepts, on_card.QUESTION_CHARACTERS).format(name=name)
+        case kind:
+            if not _FORMATS[kind](answer.text):
+                return on_card.QUESTION_FORMATS[kind].format(name=name)
+    return None
+
+
+def read_number(text: str, kind: Literal["number", "integer"]) -> int | float | None:
+    """Return what is written as a number; None: it is none, or has a fraction it may not have."""
+    try:
+        number = float(text.replace(",", "").replace("\uff0c", ""))
+    except ValueError:
+        return None
+    if not math.isfinite(number):
+        return None
+    if number.is_integer() and abs(number) <= _EXACT_MAX:
+        return int(number)
+    return None if kind == "integer" else number
+
+
+def _within(accepts: Accepts, size: float) -> bool:
+    return (accepts.least is None or size >= accepts.least) and (
+        accepts.most is None or size <= accepts.most
     )
 
 
-def _answer_text(answer: Answered) -> str:
+def _limits(accepts: Accepts, wanted: Text) -> Text:
+    """Append the limits that there are to what is wanted."""
+    least = None if accepts.least is None else f"{accepts.least:.15g}"
+    most = None if accepts.most is None else f"{accepts.most:.15g}"
+    match least, most:
+        case None, None:
+            return wanted
+        case _, None:
+            return wanted.joined(on_card.QUESTION_LEAST.format(least=least))
+        case None, _:
+            return wanted.joined(on_card.QUESTION_MOST.format(most=most))
+    return wanted.joined(on_card.QUESTION_BETWEEN.format(least=least, most=most))
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return "T" in text.upper() and bool(dt.datetime.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return len(text) == len("2026-01-31") and bool(dt.date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
+_FORMATS: Final[Mapping[str, Callable[[str], bool]]] = {
+    "email": lambda text: _EMAIL.fullmatch(text) is not None,
+    "uri": lambda text: _URI.fullmatch(text) is not None,
+    "date": _is_date,
+    "date-time": _is_moment,
+}
+
+
+def content(elicited: Elicitation, answers: tuple[Answered, ...]) -> str:
+    """Return the message to the session: ``question: label, label; free text`` a line.
+
+    Above them what they are about; where nothing was asked, that it was accepted.
+    """
+    lines = "\n".join(
+        f"{question.question}: {answer_text(answer)}".rstrip()
+        for question, answer in zip(elicited.questions, answers, strict=True)
+    )
+    return "\n".join(filter(None, (elicited.message, lines or "OK")))
+
+
+def answer_text(answer: Answered) -> str:
     return "; ".join(filter(None, (", ".join(answer.labels), answer.text)))
-
-
-# ── the card ────────────────────────────────────────────────────────────────
-
-
-def open_card(question_id: str, questions: tuple[Question, ...]) -> str:
-    """Return the card that asks: one form, submitted as a whole.
-
-    Raises:
-        BadQuestions: they are too long for one card.
-    """
-    elements: list[dict[str, Any]] = []
-    for number, question in enumerate(questions):
-        elements += _asked(number, question)
-    submit = {
-        "tag": "button",
-        "element_id": "submit",
-        "name": "submit",
-        "type": "primary_filled",
-        "form_action_type": "submit",
-        "text": _both({"tag": "plain_text"}, on_card.QUESTION_SUBMIT),
-        "behaviors": [{"type": "callback", "value": {"larkd": ANSWER, "question": question_id}}],
-    }
-    form = {"tag": "form", "name": "questions", "elements": [*elements, submit]}
-    card = _card([form], on_card.QUESTION_SUMMARY)
-    if len(card.encode()) > CARD_BYTES_MAX:
-        raise BadQuestions("the questions are too long for one card; shorten them, or ask fewer")
-    return card
-
-
-def _asked(number: int, question: Question) -> list[dict[str, Any]]:
-    described = [
-        f"- **{in_card(one.label)}** {in_card(one.description)}"
-        for one in question.options
-        if one.description
-    ]
-    options = [
-        {"text": {"tag": "plain_text", "content": quoted(one.label)}, "value": str(at)}
-        for at, one in enumerate(question.options)
-    ]
-    tag, hint = (
-        ("multi_select_static", on_card.QUESTION_CHOOSE_SOME)
-        if question.multiple
-        else ("select_static", on_card.QUESTION_CHOOSE)
-    )
-    return [
-        {"tag": "markdown", "content": "\n".join([_title(question), *described])},
-        {
-            "tag": tag,
-            "name": f"choice_{number}",
-            "width": "fill",
-            "placeholder": _both({"tag": "plain_text"}, hint),
-            "options": options,
-        },
-        {
-            "tag": "input",
-            "name": f"text_{number}",
-            "width": "fill",
-            "max_length": FREE_TEXT_CHARACTERS_MAX,
-            "placeholder": _both({"tag": "plain_text"}, on_card.QUESTION_FREE_TEXT),
-        },
-    ]
-
-
-def answered_card(
-    questions: tuple[Question, ...], answers: tuple[Answered, ...], by: OpenId
-) -> str:
-    """Return the card that shows what was chosen, and by whom; nothing in it can be pressed.
-
-    What does not fit is shown by its beginning: the session has all of it.
-    """
-    verdict = on_card.QUESTION_ANSWERED.plus(f" <at id={by}></at>")
-    note = _both({"tag": "markdown", "text_size": "notation"}, verdict)
-    characters = QUESTION_CHARACTERS_MAX
-    while True:
-        lines = [
-            {
-                "tag": "markdown",
-                "content": f"{_title(question, characters)}\n"
-                f"{in_card(_answer_text(answer), characters) or '–'}",
-            }
-            for question, answer in zip(questions, answers, strict=True)
-        ]
-        card = _card([*lines, note], on_card.QUESTION_ANSWERED)
-        if len(card.encode()) <= CARD_BYTES_MAX:
-            return card
-        characters //= 2
-
-
-def _title(question: Question, characters_max: int = QUESTION_CHARACTERS_MAX) -> str:
-    header = f"**{in_card(question.header)}**\n" if question.header else ""
-    return f"{header}{in_card(question.question, characters_max)}"
-
-
-def _card(elements: list[dict[str, Any]], summary: Text) -> str:
-    card = {
-        "schema": "2.0",
-        "config": {"update_multi": True, "summary": _both({}, summary)},
-        "body": {"elements": elements},
-    }
-    return msgspec.json.encode(card).decode()
-
-
-def _both(node: dict[str, Any], text: Text) -> dict[str, Any]:
-    return {
-        **node,
-        "content": text.en,
-        "i18n_content": {"en_us": text.en, "zh_cn": text.zh},
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from protocol.strings.text import Text
@@ -37,6 +38,43 @@ QUESTION_SUBMIT: Final = Text("Send", "提交")
 QUESTION_CHOOSE: Final = Text("Choose one", "请选择一项")
 QUESTION_CHOOSE_SOME: Final = Text("Choose any", "可选择多项")
 QUESTION_FREE_TEXT: Final = Text("Or write something", "也可以直接填写")
+QUESTION_WRITE: Final = Text("Write here", "请填写")
+QUESTION_DECLINE: Final = Text("Decline", "拒绝回答")
+QUESTION_OPEN: Final = Text("Open", "打开链接")
+YES: Final = Text("Yes", "是")
+NO: Final = Text("No", "否")
+QUESTION_HINTS: Final[Mapping[str, Text]] = {
+    "number": Text("A number", "数字"),
+    "integer": Text("A whole number", "整数"),
+    "email": Text("An e-mail address", "邮箱地址"),
+    "uri": Text("An address such as https://example.com", "网址，例如 https://example.com"),
+    "date": Text("A date such as 2026-01-31", "日期，例如 2026-01-31"),
+    "date-time": Text(
+        "A time such as 2026-01-31T09:30:00+08:00", "时间，例如 2026-01-31T09:30:00+08:00"
+    ),
+}
+QUESTION_DECLINED: Final = Text("Declined", "已拒绝回答")
+QUESTION_OPENED: Final = Text("Opened", "已打开")
+QUESTION_WITHDRAWN: Final = Text("No longer asked.", "已不再询问。")
+QUESTION_NEEDED: Final = Text("{name}: an answer is needed.", "{name}：此项必填。")
+QUESTION_NUMBER: Final = Text("{name}: a number is needed", "{name}：请填写数字")
+QUESTION_INTEGER: Final = Text("{name}: a whole number is needed", "{name}：请填写整数")
+QUESTION_CHARACTERS: Final = Text("{name}: number of characters", "{name}：字符数")
+QUESTION_OPTIONS: Final = Text("{name}: number of options", "{name}：选项数")
+QUESTION_LEAST: Final = Text(", {least} or more", "，不小于 {least}")
+QUESTION_MOST: Final = Text(", {most} or less", "，不大于 {most}")
+QUESTION_BETWEEN: Final = Text(", from {least} to {most}", "，从 {least} 到 {most}")
+QUESTION_FORMATS: Final[Mapping[str, Text]] = {
+    "email": Text("{name}: an e-mail address is needed.", "{name}：请填写邮箱地址。"),
+    "uri": Text("{name}: a web address is needed.", "{name}：请填写网址。"),
+    "date": Text(
+        "{name}: a date such as 2026-01-31 is needed.", "{name}：请填写日期，例如 2026-01-31。"
+    ),
+    "date-time": Text(
+        "{name}: a time such as 2026-01-31T09:30:00+08:00 is needed.",
+        "{name}：请填写时间，例如 2026-01-31T09:30:00+08:00。",
+    ),
+}
 QUESTION_ANSWERED: Final = Text("Answered", "已回答")
 QUESTION_EMPTY: Final = Text("Choose or write something first.", "请先选择或填写内容。")
 QUESTION_CLOSED: Final = Text("This question is no longer open.", "此问题已关闭。")

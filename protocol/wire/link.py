@@ -70,6 +70,7 @@ Request = (
     | wire.Resumed
     | wire.PermissionRequest
     | wire.PermissionClosed
+    | wire.AnswerTaken
 )
 """Messages of a registered session that are passed on as they are."""
 

@@ -21,6 +21,7 @@ from protocol.wire.vocabulary import (
     ConversationId,
     ConversationState,
     DeltaChannel,
+    GivenAnswer,
     Metadata,
     Nonce,
     OptionKind,
@@ -237,6 +238,11 @@ class PermissionClosed(_Message, frozen=True, kw_only=True, tag="permission_clos
     reason: str
 
 
+class AnswerTaken(_Message, frozen=True, kw_only=True, tag="answer_taken"):
+    n: int
+    ok: bool
+
+
 # ── daemon to proxy ─────────────────────────────────────────────────────────
 
 
@@ -337,6 +343,15 @@ class PermissionVerdict(_Message, frozen=True, kw_only=True, tag="permission_ver
     by: str | None = None
 
 
+class ElicitAnswer(_Message, frozen=True, kw_only=True, tag="answer"):
+    """Somebody answered what was asked by the tool ``elicit``; answered by ``answer_taken``."""
+
+    n: int
+    question: str
+    action: Literal["accept", "decline"]
+    answers: list[GivenAnswer] = []
+
+
 class Bye(_Message, frozen=True, kw_only=True, tag="bye"):
     reason: str
     """One of ``ByeReason``, or of a newer daemon."""
@@ -363,6 +378,7 @@ FromProxy = (
     | Tool
     | PermissionRequest
     | PermissionClosed
+    | AnswerTaken
 )
 FromDaemon = (
     Ping
@@ -377,6 +393,7 @@ FromDaemon = (
     | Resume
     | ToolResult
     | PermissionVerdict
+    | ElicitAnswer
     | Bye
 )
 TurnMessage = Delta | ToolEvent | Plan | Usage | TurnEnd

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 PROTOCOL_VERSION: Final = 1
 DEFAULT_HOST: Final = "127.0.0.1"
@@ -48,6 +48,14 @@ CAPABILITIES: Final = frozenset(
         CAPABILITY_OPERATOR,
     }
 )
+
+
+class GivenAnswer(Struct, frozen=True, kw_only=True):
+    """What one question of ``elicit`` was answered with; both empty where it was left out."""
+
+    labels: tuple[str, ...] = ()
+    text: str = ""
+
 
 RefusedCode = Literal[
     "unsupported_protocol",

@@ -23,9 +23,11 @@ from actors.messages.journal.looking import (
 )
 from actors.messages.journal.questions import (
     AnswerQuestion,
+    CloseQuestion,
     EnterQuestion,
     FindQuestion,
     ForgetQuestion,
+    NoteQuestionCard,
     OpenQuestion,
 )
 from actors.messages.journal.records import (
@@ -141,6 +143,8 @@ JournalMessage = (
     | ForgetQuestion
     | FindQuestion
     | AnswerQuestion
+    | NoteQuestionCard
+    | CloseQuestion
     | FindTurnPlace
     | NoteSent
     | WhereIs
@@ -175,6 +179,7 @@ __all__ = [
     "Claimed",
     "Close",
     "CloseCard",
+    "CloseQuestion",
     "Correspondence",
     "Correspondent",
     "CountCalls",
@@ -211,6 +216,7 @@ __all__ = [
     "NoteAnswer",
     "NoteCard",
     "NoteConversation",
+    "NoteQuestionCard",
     "NoteSent",
     "OfferNext",
     "OpenCard",

@@ -7,7 +7,7 @@ import msgspec
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.journal.answers import Done, Failed
-from protocol.cards.question import Question
+from protocol.cards.question import Elicitation, Question
 from protocol.ids import AccountId, ChatId, ChatType, MessageId, RowId, SessionId
 from protocol.routing.delivery import Prompt
 
@@ -25,12 +25,16 @@ class OpenQuestion(msgspec.Struct, frozen=True, kw_only=True):
     asked_at_ms: int
     topic: str | None = None
     """Of its card, where that is a place of its own."""
+    elicited: Elicitation | None = None
+    """What its agent waits for; None: a call of ``ask``, which waits for nothing."""
+    card_id: MessageId | None = None
+    """Of what was elicited, once its card is out."""
 
 
 class EnterQuestion(Message, frozen=True, kw_only=True):
     """Store a question before its card is sent; those asked before a moment are forgotten.
 
-    Not ``changed``: the session has *open_max* of them open.
+    Not ``changed``: the session has *open_max* of them open, or there is one of that id.
     """
 
     question: OpenQuestion
@@ -41,6 +45,27 @@ class EnterQuestion(Message, frozen=True, kw_only=True):
 
 class ForgetQuestion(Message, frozen=True, kw_only=True):
     question_id: str
+    reply: Reply[Done | Failed]
+
+
+class NoteQuestionCard(Message, frozen=True, kw_only=True):
+    """Note the card of a question. Not ``changed``: the question was withdrawn meanwhile."""
+
+    question_id: str
+    card_id: MessageId
+    reply: Reply[Done | Failed]
+
+
+class CloseQuestion(Message, frozen=True, kw_only=True):
+    """Close a question that is no message to anybody: its agent has the answer, or wants none.
+
+    The card's last state goes into the ledger of cards to close. Not ``changed``: it is open
+    no more.
+    """
+
+    question_id: str
+    card_id: MessageId | None
+    last_card: str
     reply: Reply[Done | Failed]
 
 

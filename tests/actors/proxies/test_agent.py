@@ -13,6 +13,7 @@ from actors.proxies.agent import Agent, AgentSettings, Listener
 from actors.proxies.agent_process import start_agent
 from actors.proxies.errors import AgentUnheard
 from protocol.agents import acp
+from protocol.cards.question import Elicitation
 from protocol.wire import messages as wire
 
 
@@ -22,6 +23,10 @@ async def no_update(_update: acp.Update) -> None:
 
 async def no_question(_question: acp.AcpQuestion) -> wire.PermissionVerdict:
     raise AssertionError("it asked for something")
+
+
+async def no_form(_form: Elicitation) -> wire.ElicitAnswer:
+    raise AssertionError("it elicited something")
 
 
 async def test_a_prompt_that_comes_as_the_agent_has_ended_is_for_another_one(
@@ -38,6 +43,6 @@ async def test_a_prompt_that_comes_as_the_agent_has_ended_is_for_another_one(
             nursery.start_soon(agent.read)
             await agent.over.wait()
         with trio.fail_after(60), pytest.raises(AgentUnheard, match="ended with status 3"):
-            await agent.prompt([], Listener("turn_1", no_update, no_question))
+            await agent.prompt([], Listener("turn_1", no_update, no_question, no_form))
     finally:
         await process.end()

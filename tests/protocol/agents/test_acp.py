@@ -33,6 +33,7 @@ def test_the_client_offers_the_files_it_may(read_files: bool, write_files: bool)
         "clientCapabilities": {
             "fs": {"readTextFile": read_files, "writeTextFile": write_files},
             "terminal": False,
+            "elicitation": {"form": {}, "url": {}},
         },
         "clientInfo": {"name": "larkd", "title": "larkd", "version": __version__},
     }

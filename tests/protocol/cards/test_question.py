@@ -11,14 +11,15 @@ from actors.sandbox.cardschema import check_card
 from protocol.cards.question import (
     Answered,
     BadQuestions,
-    answered_card,
+    Elicitation,
     content,
-    open_card,
     question_of,
     read_answers,
     read_questions,
 )
+from protocol.cards.question_card import closed_card, open_card
 from protocol.ids import OpenId
+from protocol.strings import on_card
 
 TWO: list[dict[str, Any]] = [{"label": "Yes"}, {"label": "No"}]
 COLOUR = {"question": "Which colour?", "options": [{"label": "Red"}, {"label": "Blue"}]}
@@ -87,7 +88,7 @@ def test_an_answer_is_one_line_a_question(form_value: dict[str, Any], lines: lis
     questions = read_questions([COLOUR, PARTS])
     answers = read_answers(questions, form_value)
     assert answers is not None
-    assert content(questions, answers).split("\n") == lines
+    assert content(Elicitation(questions=questions), answers).split("\n") == lines
 
 
 @pytest.mark.parametrize("form_value", [{}, {"choice_0": "", "choice_1": [], "text_0": " "}])
@@ -107,7 +108,12 @@ def test_every_card_is_one_the_platform_takes_and_mentions_nobody() -> None:
     answers = (Answered(labels=labels, text="#" * 1_000),) * 4
     for card in (
         open_card("q_1", questions),
-        answered_card(questions, answers, OpenId("ou_1")),
+        closed_card(
+            Elicitation(questions=questions),
+            on_card.QUESTION_ANSWERED,
+            answers,
+            OpenId("ou_1"),
+        ),
     ):
         assert len(card.encode()) <= 30 * 1024
         check_card(json.loads(card))
