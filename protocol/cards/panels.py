@@ -49,9 +49,9 @@ def panels(turn: Turn, language: Language, *, tools: bool, level: int = 0) -> li
     reasoning = turn.reasoning
     if reasoning.strip():
         kept = latest(harmless(reasoning), REASONING_BYTES_MAX >> level)
-        text = notation(kept, "reasoning")
-        title = both({"tag": "plain_text"}, on_card.REASONING, language)
-        shown.append(panel("reasoning_panel", title, [text], expanded=False))
+        title = _title(on_card.REASONING, language)
+        inner = [notation(kept, "reasoning")]
+        shown.append(panel("reasoning_panel", title, inner, expanded=False))
         shown.append({"tag": "hr"})
     return shown
 
@@ -87,11 +87,11 @@ def _tools(turn: Turn, language: Language, bytes_max: int) -> Element:
     if any(step.rejected for step in steps):
         bytes_max //= 3  # both languages, and the one for clients that take but one
     for step in reversed(steps):
-        line = _tool_line(step, nested=step.parent_id in turn.steps)
+        line = tool_line(step, nested=step.parent_id in turn.steps)
         detail = _detail(step, min(DETAIL_BYTES_MAX, bytes_max // 2))
-        line_bytes = json_bytes(line.zh)
-        if detail and size + line_bytes + json_bytes(detail) + 4 <= bytes_max:
-            line = line.plus(f"\n{detail}")
+        if detail:
+            with_detail = line.plus(f"\n{detail}")
+            line = with_detail if size + json_bytes(with_detail.zh) + 2 <= bytes_max else line
         size += json_bytes(line.zh) + 2
         if size > bytes_max and lines:
             break
@@ -108,7 +108,7 @@ def _tools(turn: Turn, language: Language, bytes_max: int) -> Element:
     return panel("tools_panel", title, inner, expanded=False)
 
 
-def _tool_line(step: ToolStep, *, nested: bool) -> Text:
+def tool_line(step: ToolStep, *, nested: bool = False) -> Text:
     """One step: ``✅ 📖 **Read**: a.py _(1.5s)_``, indented under its parent."""
     line = f"{_STATUS[step.status]} {_ICONS.get(step.kind, '🔧')} **{in_card(step.name, 60)}**"
     if step.summary:
@@ -120,11 +120,6 @@ def _tool_line(step: ToolStep, *, nested: bool) -> Text:
         return Text(line, line)
     why = on_card.STEP_REJECTED
     return Text(f"{line} _({why.en})_", f"{line} _({why.zh})_")
-
-
-def tool_line(step: ToolStep) -> Text:
-    """Return the same line, for messages without a card."""
-    return _tool_line(step, nested=False)
 
 
 def _detail(step: ToolStep, bytes_max: int) -> str:
