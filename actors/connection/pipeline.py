@@ -143,7 +143,9 @@ class Pipeline:
     async def _settle(self, nursery: trio.Nursery) -> None:
         """Take the journal's answers in order of receipt: ack what is committed."""
         while True:
-            pending = taken(self._pending_rx) or await self._pending_rx.receive()
+            pending = taken(self._pending_rx)
+            if pending is None:
+                pending = await self._pending_rx.receive()
             if isinstance(pending, trio.Event):
                 pending.set()
                 continue
