@@ -11,7 +11,7 @@ import trio
 from actors.intake.peers import CALL_WITHIN_S
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway
-from protocol.ids import ChatId, MessageId, idempotency_key
+from protocol.ids import ChatId, MessageId, SessionId, TurnId, idempotency_key
 from protocol.platform.outcomes import NoAnswer, Outcome, Rejected, again_after_s
 from protocol.strings import Language, Text
 
@@ -31,6 +31,13 @@ class CardAnswer(msgspec.Struct, frozen=True):
 
 
 Answer = Text | CardAnswer
+
+
+class ShownByCard(msgspec.Struct, frozen=True, kw_only=True):
+    """What was stopped, where its card shows it and no message is sent."""
+
+    session_id: SessionId
+    turn_id: TurnId
 
 
 class Answerable(Protocol):

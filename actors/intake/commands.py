@@ -57,14 +57,14 @@ class Commands:
 
     async def run(
         self, message: MessageReceived, command: Command, *, after_prompt: bool
-    ) -> Answer | None:
+    ) -> Answer:
         """Do it, and return the answer. ``/pair`` of an admin is carried out before the gate.
 
         *after_prompt*: a prompt that came before it is not on its way to its session yet.
         """
         match command.name:
             case Name.CANCEL if not command.args:
-                return await self._stopper.word(message, always_answer=True)
+                return await self._stopper.command(message)
             case name if name is not Name.CANCEL and self._stopper.is_stranger(message):
                 return in_chat.NOT_FOR_STRANGERS
             case Name.HELP:

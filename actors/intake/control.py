@@ -15,10 +15,12 @@ import msgspec
 import structlog
 import trio
 
-from actors.intake.answers import Answer, Answers, CardAnswer
+from actors.intake.answers import Answer, Answers, CardAnswer, ShownByCard
 from actors.intake.peers import Peers
 from actors.intake.rows import close_row, store
-from actors.messages import intake, journal
+from actors.kit.mailbox import ActorGone, ask
+from actors.kit.retry import Pauses, until_done, while_it_helps
+from actors.messages import intake, journal, lane
 from protocol.ids import ChatId, MessageId, PlaceKey, RowId
 from protocol.routing.delivery import RowState
 from protocol.strings import Text, in_chat
@@ -26,6 +28,9 @@ from protocol.strings import Text, in_chat
 COMMANDS_MAX: Final = 256
 """Commands not answered yet; past it they stay in the journal until these are."""
 ANSWER_AGAIN_S: Final = 30.0
+SHOWN_WITHIN_S: Final = 30.0
+_SHOWN_TRIES: Final = until_done(Pauses(first_s=0.5, max_s=5.0), 600.0)
+"""A turn's end is tried for five minutes, and what follows a card as long."""
 
 log = structlog.get_logger()
 
@@ -39,8 +44,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     message_id: MessageId
     what: str
     """Distinguishes its answer from others to the same message."""
-    work: Callable[[], Awaitable[Answer | None]]
-    """Does it, and returns the answer; None: what it did shows by itself."""
+    work: Callable[[], Awaitable[Answer | ShownByCard]]
+    """Does it, and returns the answer."""
     topic: str | None = None
     repeatable: bool = True
     """Whether doing it twice is the same as doing it once."""
@@ -100,13 +105,13 @@ class Control:
             lambda reply: journal.ClaimCommand(row_id=job.row_id, reply=reply),
         )
         assert not isinstance(claimed, journal.Failed)
-        text: Answer | None = None
+        text: Answer | ShownByCard | None = None
         if claimed is not None and claimed.answer is not None:
             text = _noted(claimed.answer)
         elif claimed is not None:
             interrupted = not (claimed.first or job.repeatable)
             text = in_chat.COMMAND_INTERRUPTED if interrupted else await job.work()
-            if text is not None:
+            if not isinstance(text, ShownByCard):
                 await self._note(job.row_id, text)
         await self._to.intake_tx.send(intake.CommandDone(row_id=job.row_id, place=job.place))
         self._nursery.start_soon(self._answer, job, text)
@@ -119,13 +124,38 @@ class Control:
         )
         assert isinstance(done, journal.Done)
 
-    async def _answer(self, job: Job, text: Answer | None) -> None:
-        """Send the answer until it is out, then close the row."""
+    async def _answer(self, job: Job, text: Answer | ShownByCard | None) -> None:
+        """Send the answer until it is out, then close the row.
+
+        Where a card is the answer the row stays open until the card is there: with a holder
+        that is lost before, the turn is gone, and who reads the row next answers.
+        """
+        if isinstance(text, ShownByCard):
+            await self._wait_shown(text)
+            text = None
         while text is not None and not await self._answers.deliver(job, text, job.what):
             log.warning("feishu.answer_waits", message=job.message_id, what=job.what)
             await trio.sleep(ANSWER_AGAIN_S)
         await close_row(self._to.journal_tx, job.row_id, RowState.COMMAND, job.what, self._now_ms())
         await self._to.intake_tx.send(intake.CommandClosed(row_id=job.row_id))
+
+    async def _wait_shown(self, stopped: ShownByCard) -> None:
+        """Wait until people see the stopped turn, asking again where nobody answers in time."""
+
+        async def is_shown() -> bool:
+            try:
+                await ask(
+                    self._to.lanes_tx,
+                    lambda reply: lane.StopShown(
+                        session_id=stopped.session_id, turn_id=stopped.turn_id, reply=reply
+                    ),
+                    within_s=SHOWN_WITHIN_S,
+                )
+            except (trio.TooSlowError, ActorGone):
+                return False
+            return True
+
+        await while_it_helps(is_shown, _SHOWN_TRIES)
 
 
 def _noted(answer: bytes) -> Answer:

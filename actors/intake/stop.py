@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from actors.intake.answers import Answers
+from actors.intake.answers import Answers, ShownByCard
 from actors.intake.peers import ASK_WITHIN_S, COMMAND_WITHIN_S, Peers
 from actors.kit.mailbox import ask_or
 from actors.messages import approvals, intake, journal, lane, ownership
@@ -40,31 +40,29 @@ class Stopper:
     def is_admin(self, open_id: OpenId) -> bool:
         return open_id in self._policy().admins
 
-    async def word(self, message: MessageReceived, *, always_answer: bool) -> Text | None:
-        """Stop what runs in the chat, or the turn of the card that is quoted.
+    async def word(self, message: MessageReceived) -> Text | ShownByCard:
+        """As :meth:`command`, but where a card shows Stopped that is the answer."""
+        answer = await self._stop(message, answered=False)
+        if isinstance(answer, lane.Stopped) and answer.mode == "streaming":
+            return ShownByCard(session_id=answer.session_id, turn_id=answer.turn_id)
+        return _text_of(answer)
 
-        Return the answer; None where a card shows Stopped, which only a command is answered with.
-        """
+    async def command(self, message: MessageReceived) -> Text:
+        """Stop what runs in the chat, or the turn of the card that is quoted; return the answer."""
+        return _text_of(await self._stop(message, answered=True))
+
+    async def _stop(self, message: MessageReceived, *, answered: bool) -> lane.StopAnswer:
         place = self._to.place(message)
         quoted = await self._quoted_turn(message)
-        if quoted is not None:
-            answer = await self._ask_to_stop(
-                quoted.session_id,
-                quoted.turn_id,
-                message.chat_id,
-                message.sender_id,
-                answered=always_answer,
-            )
-        else:
-            answer = await self._stop_in(place, message, answered=always_answer)
-        match answer:
-            case lane.Stopped(mode=mode) if mode == "streaming" and not always_answer:
-                return None
-            case lane.Stopped():
-                return in_chat.STOPPED_TASK
-            case lane.NotAllowed():
-                return in_chat.NOT_ALLOWED_TO_STOP
-        return in_chat.NOTHING_RUNNING
+        if quoted is None:
+            return await self._stop_in(place, message, answered=answered)
+        return await self._ask_to_stop(
+            quoted.session_id,
+            quoted.turn_id,
+            message.chat_id,
+            message.sender_id,
+            answered=answered,
+        )
 
     async def _stop_in(
         self, place: PlaceKey, message: MessageReceived, *, answered: bool
@@ -190,6 +188,15 @@ class Stopper:
             within_s=ASK_WITHIN_S,
             otherwise=lambda _reason: lane.NothingRunning(),
         )
+
+
+def _text_of(answer: lane.StopAnswer) -> Text:
+    match answer:
+        case lane.Stopped():
+            return in_chat.STOPPED_TASK
+        case lane.NotAllowed():
+            return in_chat.NOT_ALLOWED_TO_STOP
+    return in_chat.NOTHING_RUNNING
 
 
 def toast(kind: str, text: Text) -> intake.Toast:

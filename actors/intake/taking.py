@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from actors.intake import gate
-from actors.intake.answers import Answer
+from actors.intake.answers import Answer, ShownByCard
 from actors.intake.control import Job
 from actors.intake.parts import Parts
 from actors.intake.peers import Peers
@@ -143,7 +143,7 @@ class Taking:
             return
         await self._parts.prompts.make_ready()  # what came before it stays before it
         if isinstance(wanted, command.StopWord):
-            stop = partial(self._parts.stopper.word, message, always_answer=False)
+            stop = partial(self._parts.stopper.word, message)
             self._carry_out(event, message, "stop", stop)
             return
         after_prompt = self._parts.prompts.holds(self._to.place(message))
@@ -160,7 +160,7 @@ class Taking:
         event: StoredEvent,
         message: MessageReceived,
         what: str,
-        work: Callable[[], Awaitable[Answer | None]],
+        work: Callable[[], Awaitable[Answer | ShownByCard]],
         *,
         wanted: command.Command | None = None,
     ) -> None:

@@ -88,6 +88,10 @@ class _Host:
                 if self._lanes.get(session_id) is None:
                     message.reply.send(lane.NothingRunning())
                 await self._send(session_id, message)
+            case lane.StopShown(session_id=session_id):
+                if self._lanes.get(session_id) is None:
+                    message.reply.send(None)
+                await self._send(session_id, message)
             case (
                 lane.Detached(session_id=session_id)
                 | lane.Wake(session_id=session_id)

@@ -20,7 +20,7 @@ from actors.kit.mailbox import ActorGone, ask, is_empty, offer, put, taken
 from actors.lanes.marks import Marks
 from actors.lanes.opening import own_turn_opening, turn_opening
 from actors.lanes.peers import Peers
-from actors.lanes.running import RunningTurn, may_stop, turn_to_stop
+from actors.lanes.running import RunningTurn, ShownTurns, may_stop, turn_to_stop
 from actors.lanes.settings import LaneSettings
 from actors.messages import lane, link, ownership, turn
 from protocol import ids
@@ -56,7 +56,7 @@ class Lane:
         self._peer: lane.Attached | None = None
         self._turn: RunningTurn | None = None
         self._own_turn: RunningTurn | None = None  # one that nobody asked for; beside the lane's
-        self._showing = 0
+        self._showing = ShownTurns()
         self._asked_for: lane.Attached | None = None  # a row is being asked for, for this peer
         self._more = False
         self._draining = False
@@ -122,18 +122,43 @@ class Lane:
                     for running in filter(None, (self._turn, self._own_turn)):
                         self._cancel(running, "shutdown")
                     message.reply.send(None)
+            case (
+                lane.TurnEnded()
+                | lane.CardSent()
+                | lane.CardLost()
+                | lane.CancelExpired()
+                | lane.TurnActorEnded()
+                | lane.StopShown()
+            ):
+                self._handle_of_turn(message)
+
+    def _handle_of_turn(
+        self,
+        message: lane.TurnEnded
+        | lane.CardSent
+        | lane.CardLost
+        | lane.CancelExpired
+        | lane.TurnActorEnded
+        | lane.StopShown,
+    ) -> None:
+        """Handle what concerns one turn, which may be over."""
+        match message:
             case lane.TurnEnded(turn_id=turn_id):
                 self._turn_ended(turn_id)
+            case lane.CardSent(turn_id=turn_id):
+                self._showing.card_sent(turn_id)
             case lane.CardLost(turn_id=turn_id):
                 if self._turn is not None and self._turn.opening.turn_id == turn_id:
                     self._turn.mode = "static"
             case lane.CancelExpired(turn_id=turn_id):
                 self._cancel_expired(turn_id)
             case lane.TurnActorEnded(turn_id=turn_id, crashed=crashed):
-                self._showing -= 1
+                self._showing.end(turn_id)
                 for running in filter(None, (self._turn, self._own_turn)):
                     if crashed and running.opening.turn_id == turn_id:
                         self._cancel(running, "timeout")
+            case lane.StopShown():
+                self._showing.wait(message)
 
     # ── rows become turns ───────────────────────────────────────────────────
 
@@ -194,7 +219,7 @@ class Lane:
 
     def _show(self, opening: turn.TurnOpening, row: Offer | None) -> RunningTurn:
         inputs, outlet = trio.open_memory_channel[turn.TurnInput](TURN_INPUTS_MAX)
-        self._showing += 1
+        self._showing.begin(opening.turn_id)
         self._nursery.start_soon(self._run_turn, opening, outlet, name=f"turn {opening.turn_id}")
         return RunningTurn(opening, row, inputs)
 
@@ -246,7 +271,12 @@ class Lane:
             return lane.NotAllowed()
         # Who asks sends a message where there is no card, too.
         self._cancel(running, stop.reason, answered=stop.answered or running.mode == "static")
-        return lane.Stopped(alias=running.opening.alias, mode=running.mode)
+        return lane.Stopped(
+            session_id=self._session_id,
+            turn_id=running.opening.turn_id,
+            alias=running.opening.alias,
+            mode=running.mode,
+        )
 
     def _cancel(
         self, running: RunningTurn, reason: vocabulary.CancelReason, *, answered: bool = False

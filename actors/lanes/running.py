@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 import trio
 
+from actors.kit.mailbox import Reply
 from actors.messages import lane, turn
+from protocol.ids import TurnId
 from protocol.routing.delivery import Offer
 
 
@@ -39,6 +41,44 @@ async def _send(inputs: trio.MemorySendChannel[turn.TurnInput], message: turn.Tu
             await inputs.send(message)
         except trio.BrokenResourceError:
             return  # it is final already
+
+
+class ShownTurns:
+    """The turns whose actors are at work, and who waits until people see what became of one."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[TurnId, list[Reply[None]]] = {}
+        self._sent: set[TurnId] = set()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def begin(self, turn_id: TurnId) -> None:
+        self._waiting[turn_id] = []
+
+    def wait(self, question: lane.StopShown) -> None:
+        """Answer now, or when the turn's card was sent or its actor has ended."""
+        waiting = self._waiting.get(question.turn_id)
+        if waiting is None or question.turn_id in self._sent:
+            question.reply.send(None)
+            return
+        # One request stops one turn: who else is there has asked again.
+        waiting[:] = [one for one in waiting if not one.abandoned] + [question.reply]
+
+    def card_sent(self, turn_id: TurnId) -> None:
+        if turn_id in self._waiting:
+            self._sent.add(turn_id)
+            self._answer(self._waiting[turn_id])
+
+    def end(self, turn_id: TurnId) -> None:
+        self._sent.discard(turn_id)
+        self._answer(self._waiting.pop(turn_id))
+
+    @staticmethod
+    def _answer(waiting: list[Reply[None]]) -> None:
+        for reply in waiting:
+            reply.send(None)
+        waiting.clear()
 
 
 def turn_to_stop(stop: lane.StopTurn, running: Iterable[RunningTurn | None]) -> RunningTurn | None:

@@ -77,6 +77,8 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):
+    session_id: SessionId
+    turn_id: TurnId
     alias: str
     mode: Mode
     """In streaming mode the turn's card shows it; in static mode it needs an answer of its own."""
@@ -111,6 +113,18 @@ class StopTurn(Message, frozen=True, kw_only=True):
     answered: bool = False
     """Whether who asks sends a message about it in any case."""
     reply: Reply[StopAnswer]
+
+
+class StopShown(Message, frozen=True, kw_only=True):
+    """Answer once people can see what became of a turn.
+
+    That is when a card of it was sent, which the ledger knows from then on, or when its
+    actor has nothing left to do; at once for a turn that nobody shows any more.
+    """
+
+    session_id: SessionId
+    turn_id: TurnId
+    reply: Reply[None]
 
 
 class FindOwnTurns(Message, frozen=True, kw_only=True):
@@ -170,6 +184,12 @@ class TurnEnded(Message, frozen=True, kw_only=True):
     status: TurnStatus
 
 
+class CardSent(Message, frozen=True, kw_only=True):
+    """From the turn's own actor: people see a card of it, which a repair would end, too."""
+
+    turn_id: TurnId
+
+
 class CardLost(Message, frozen=True, kw_only=True):
     """From the turn's own actor: no card shows its end; a stop is answered by a message."""
 
@@ -203,12 +223,14 @@ LaneMessage = (
     | RowClosed
     | ToolCalled
     | StopTurn
+    | StopShown
     | OpenOwnTurn
     | FindOwnTurns
     | RowRevoked
     | StopRecalled
     | StopAll
     | TurnEnded
+    | CardSent
     | CardLost
     | Offer  # from the lane's own child: a row it asked for
     | Fetched

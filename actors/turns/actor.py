@@ -87,6 +87,7 @@ class _TurnActor:
         self._lane_tx = lane_tx
         self._peers = peers
         self._client = TurnClient(opening, peers)
+        self._client.shows_card = self._card_sent
         self._client.shows_no_card = self._card_lost
         self._turn = Turn(trio.current_time())
         self._ended = trio.Event()
@@ -111,6 +112,9 @@ class _TurnActor:
     def _pictured(self) -> None:
         self._pictured_late = self._shown
         self._presenter.notify()
+
+    def _card_sent(self) -> None:
+        offer(self._lane_tx, lane.CardSent(turn_id=self._opening.turn_id))
 
     def _card_lost(self) -> None:
         offer(self._lane_tx, lane.CardLost(turn_id=self._opening.turn_id))

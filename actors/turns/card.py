@@ -211,6 +211,7 @@ class CardPresenter:
             await self._release()
         sent = await entity.send()
         if isinstance(sent, MessageSent):
+            self._client.shows_card()
             return
         ended, sure = True, True
         if entity.may_be_sent or again_after_s(sent, 0.0) is not None:

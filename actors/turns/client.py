@@ -39,6 +39,8 @@ class TurnClient:
         """Waits for the pictures of what is about to be sent for good."""
         self.stop_is_answered = False
         """Whether the person who stopped the turn gets a message about it in any case."""
+        self.shows_card: Callable[[], None] = lambda: None
+        """Notifies the lane: people see a card of the turn."""
         self.shows_no_card: Callable[[], None] = lambda: None
         """Notifies the lane: a stop from now on is answered by a message."""
 

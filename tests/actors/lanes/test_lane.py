@@ -171,6 +171,18 @@ class World:
         await wait_all_tasks_blocked()
         return answer
 
+    def stopped(self, mode: turn.Mode) -> lane.Stopped:
+        """What who stopped the last turn is answered."""
+        turn_id = self.openings[-1].turn_id
+        return lane.Stopped(session_id=SESSION, turn_id=turn_id, alias="api", mode=mode)
+
+    async def wait_shown(self, turn_id: TurnId, seen: list[TurnId]) -> None:
+        build: Callable[[Reply[None]], lane.LaneMessage] = lambda reply: lane.StopShown(  # noqa: E731
+            session_id=SESSION, turn_id=turn_id, reply=reply
+        )
+        await ask(self.lanes_tx, build, within_s=60)
+        seen.append(turn_id)
+
     def offered(self) -> list[str]:
         return [m.offer.prompt.content for m in self.sent if isinstance(m, link.Give)]
 
@@ -337,10 +349,38 @@ async def test_a_stop_is_answered_where_the_card_was_lost(autojump_clock: MockCl
         assert world.own is not None
         await world.own.send(lane.CardLost(turn_id=opening.turn_id))
         await wait_all_tasks_blocked()
-        assert await world.stop() == lane.Stopped(alias="api", mode="static")
+        assert await world.stop() == world.stopped("static")
         (stop,) = world.turns[opening.turn_id]
         assert isinstance(stop, turn.Stop)
         assert stop.answered, "so the turn's own replies need not add that it stopped"
+
+
+async def test_a_stop_is_shown_once_a_card_was_sent_or_the_turn_is_over(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world, trio.open_nursery() as nursery:
+        await world.attach()
+        await world.give(row(1), row(2))
+        seen: list[TurnId] = []
+        first = world.openings[0].turn_id
+        nursery.start_soon(world.wait_shown, first, seen)
+        await wait_all_tasks_blocked()
+        assert seen == []
+        assert world.own is not None
+        await world.own.send(lane.CardSent(turn_id=first))
+        await wait_all_tasks_blocked()
+        assert seen == [first]
+        await world.wait_shown(first, seen)
+
+        await world.end(0)
+        second = world.openings[1].turn_id
+        nursery.start_soon(world.wait_shown, second, seen)
+        await wait_all_tasks_blocked()
+        assert seen == [first, first]
+        await world.end(1)
+        assert seen == [first, first, second]
+        await world.wait_shown(first, seen)
+        assert seen[-1] == first, "long over"
 
 
 async def test_groups_are_static_and_direct_chats_stream(autojump_clock: MockClock) -> None:
@@ -357,7 +397,7 @@ async def test_stop_cancels_at_once_and_the_end_frees_the_lane(
     async with open_world() as world:
         await world.attach()
         await world.give(row(1), row(2))
-        assert await world.stop() == lane.Stopped(alias="api", mode="streaming")
+        assert await world.stop() == world.stopped("streaming")
         assert world.cancels() == ["user"]
         (inputs,) = world.turns.values()
         assert [type(message) for message in inputs] == [turn.Stop]
@@ -406,7 +446,7 @@ async def test_only_those_who_may_can_stop_a_turn(autojump_clock: MockClock) -> 
         assert await world.stop(by="ou_bob", chat="oc_elsewhere") == refused
         assert world.cancels() == []
         stopped = await world.stop(by="ou_bob", chat="oc_team", by_admin=True)
-        assert stopped == lane.Stopped(alias="api", mode="static")
+        assert stopped == world.stopped("static")
         await world.end(0, "aborted")
         await world.give(row(2, chat="oc_dm", sender="ou_ann"))
         stopped = await world.stop(by="ou_bob", chat="oc_dm")

@@ -303,7 +303,9 @@ async def test_a_turn_is_opened_streamed_and_brought_to_its_end(
         assert world.answers[-1] == "Hello world"
         await world.end()
         await wait_all_tasks_blocked()
-        assert isinstance(world.lane_rx.receive_nowait(), lane.TurnEnded), "before the card"
+        sent, ended = (world.lane_rx.receive_nowait() for _ in range(2))
+        assert isinstance(sent, lane.CardSent)
+        assert isinstance(ended, lane.TurnEnded), "before the card's end"
         await trio.sleep(1)
         assert world.is_final()
         assert world.footer().startswith("Done · ")

@@ -13,7 +13,7 @@ from tests.simulation.cluster.plan import DatabaseAway, make_cluster_plan
 from tests.simulation.cluster.world import ClusterRun
 from tests.simulation.command import simulation
 from tests.simulation.machine import Steps
-from tests.simulation.plan import Attach, Die, Plan, Write
+from tests.simulation.plan import Attach, BadHttp, Die, Plan, Write
 from tests.simulation.run import Run, simulate
 
 SEEDS = 2_000 if NIGHTLY else 6
@@ -75,6 +75,20 @@ def test_no_card_is_shown_that_a_successor_would_not_know_of() -> None:
             DatabaseAway(at=at, seconds=70.0),
         )
         assert simulate(Plan(seed=1, actions=actions), ClusterRun).violations == []
+
+
+@pytest.mark.parametrize("dies_at", [3.0, 4.0])
+def test_a_stop_word_is_answered_though_its_holder_dies_before_a_card_is_there(
+    dies_at: float,
+) -> None:
+    actions = (
+        Attach(at=0.0, session="boss"),
+        BadHttp(at=1.9, kind="hangs", seconds=8.0, calls=1, part="cardkit/v1/cards$"),
+        Write(at=2.0, chat="Alice", text="long"),
+        Write(at=2.9, chat="Alice", text="stop"),
+        Die(at=dies_at, steps=0, down_s=2.0),
+    )
+    assert simulate(Plan(seed=1, actions=actions), ClusterRun).violations == []
 
 
 class _NoStandby(ClusterRun):

@@ -37,7 +37,6 @@ NAMES: Final = ("a", "b")
 DRIFT: Final = 0.01
 SERVED_WITHIN_S: Final = 5.0
 STARTS_AGAIN_S: Final = 0.5
-UNANSWERED_STOP: Final = "are answered by nothing"
 
 
 class ClusterProxy(RawProxy):
@@ -93,8 +92,6 @@ class ClusterRun(Run):
         """Nodes that the other one does not reach."""
         self._tried: dict[str, int] = {}
         self._fault_at: float | None = None
-        self._silences = 0
-        """How often the cluster was claimed from a holder that had not given it back."""
         self._healing: list[trio.CancelScope] = []
 
     # ── what there is ───────────────────────────────────────────────────────
@@ -179,7 +176,6 @@ class ClusterRun(Run):
         self._disturb(trio.current_time())
         if before.node is None:
             return  # it was given back
-        self._silences += 1
         for name, machine in self._nodes.items():
             for store in machine.stores:
                 standing = store.standing()
@@ -285,17 +281,6 @@ class ClusterRun(Run):
         with trio.move_on_after(seconds) as scope:
             self._healing.append(scope)
             await trio.sleep_forever()
-
-    async def _act(self) -> None:
-        """After a claim by silence one thing may be missing: what a turn without a card owes.
-
-        A stop word is answered by the card of its turn. Where the platform's answers were
-        lost, so that no card was shown yet, and the holder is lost in that second, nobody
-        knows of it.
-        """
-        await super()._act()
-        if self._silences:
-            self.broken = [one for one in self.broken if not one.endswith(UNANSWERED_STOP)]
 
     async def _come_to_rest(self) -> tuple[Map, list[str]]:
         for scope in self._healing:
