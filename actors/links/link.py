@@ -25,7 +25,7 @@ from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.permissions import Asks, Permissions
 from actors.links.sending import fitting, is_here, is_remote, linger, peer_of, without_paths
 from actors.links.settings import LinkSettings
-from actors.links.share import MESSAGE_S, REQUEST_S, Share
+from actors.links.share import DELTA_S, MESSAGE_S, REQUEST_S, Share
 from actors.links.tools import ToolCalls
 from actors.links.turns import LinkTurns
 from actors.messages import link, ownership
@@ -213,6 +213,7 @@ class ProxyLink:
             for body in self._reader:
                 received = await self._decoded(body)
                 del body  # what it holds may be large, and what is done with it take long
+                await self._pay(DELTA_S if isinstance(received, wire.Delta) else MESSAGE_S)
                 if isinstance(received, wire.TurnMessage):
                     of_turns.append(received)
                 elif received is not None:
@@ -237,7 +238,6 @@ class ProxyLink:
 
     async def _decoded(self, body: Body) -> Received | None:
         """Decode a body. What is large waits its turn, and is not begun if it holds too much."""
-        await self._pay(MESSAGE_S)
         if len(body) < WEIGHED_FROM_BYTES:
             if trio.current_time() > self._yield_at:
                 await trio.lowlevel.checkpoint()

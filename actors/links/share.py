@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from typing import Final
 
+DELTA_S: Final = 10e-6
+"""To decode a piece of text and to join it with those beside it."""
 MESSAGE_S: Final = 50e-6
 """To decode a message and to answer it."""
 REQUEST_S: Final = 1e-3
 """More, where other actors are asked: most of it is the journal's thread."""
 PER_S: Final = 0.01
-"""Of each second: 200 messages, or ten requests. An agent that streams sends 50."""
+"""Of each second: 1,000 pieces of text, 200 other messages, or ten requests. An agent that
+streams sends 50 pieces."""
 FIRST_S: Final = 0.01
 """What a new link may use at once: to register, and to take what has waited for it."""
 SAVED_S_MAX: Final = 0.1

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.links.share import (
+    DELTA_S,
     FIRST_S,
     MESSAGE_S,
     PER_S,
@@ -25,13 +26,18 @@ def test_an_agent_that_streams_and_asks_now_and_then_never_waits() -> None:
             assert share.use(REQUEST_S, now) == 0.0
 
 
+def test_text_that_comes_ten_times_as_fast_as_a_model_writes_never_waits() -> None:
+    share = Share(0.0)
+    assert not any(share.use(DELTA_S, number / 500) for number in range(10_000))
+
+
 def test_what_was_not_used_is_there_later_and_has_an_end() -> None:
     share = Share(0.0)
     assert share.use(SAVED_S_MAX + SETTLED_FROM_S / 2, 3_600.0) == 0.0
     assert share.use(SETTLED_FROM_S, 3_600.0) > 0
 
 
-@given(st.lists(st.tuples(st.sampled_from((MESSAGE_S, REQUEST_S)), st.floats(0, 0.1))))
+@given(st.lists(st.tuples(st.sampled_from((DELTA_S, MESSAGE_S, REQUEST_S)), st.floats(0, 0.1))))
 def test_nobody_uses_more_than_his_share_without_a_wait(asked: list[tuple[float, float]]) -> None:
     share, now, used, settled = Share(0.0), 0.0, 0.0, 0.0
     for cost_s, later_s in asked:
