@@ -129,6 +129,9 @@ model_provider = "stand-in"
 approval_policy = "on-request"
 sandbox_mode = "read-only"
 
+[features]
+default_mode_request_user_input = true
+
 [model_providers.stand-in]
 name = "stand-in"
 base_url = "{models}/v1"
@@ -147,6 +150,9 @@ env_key = "OPENAI_API_KEY"
 _STAYS_ASLEEP: Final = {
     "test_an_agent_that_wakes_up_is_shown": "it does not go on by itself after a prompt"
 }
+_ASKS_NOTHING: Final = {
+    "test_a_question_is_answered_on_a_card": "its model has no tool that asks people over ACP"
+}
 
 AGENTS: Final = (
     Agent(
@@ -164,21 +170,21 @@ AGENTS: Final = (
         model="gemini-2.5-pro",
         keeps_unanswered=False,
         by_minute=True,
-        cannot=_STAYS_ASLEEP,
+        cannot=_STAYS_ASLEEP | _ASKS_NOTHING,
     ),
     Agent(
         name="qwen",
         command=("qwen", "--acp"),
         prepare=_qwen,
         mode="plan",
-        cannot=_STAYS_ASLEEP,
+        cannot=_STAYS_ASLEEP | _ASKS_NOTHING,
     ),
     Agent(
         name="opencode",
         command=("opencode", "acp"),
         prepare=_opencode,
         mode="plan",
-        cannot=_STAYS_ASLEEP,
+        cannot=_STAYS_ASLEEP | _ASKS_NOTHING,
     ),
     Agent(
         name="codex",

@@ -10,6 +10,7 @@ back into its own stream. A word that is not listed is answered as ``text``.
 | ``write PATH`` | a call of the agent's file tool, then ``The tool gave: …`` |
 | ``later COMMAND`` | the shell tool in the background, where the agent has that |
 | ``tool NAME JSON`` | a call of the MCP tool of that name, then ``The tool gave: …`` |
+| ``ask QUESTION`` | a call of the tool that asks people, two options, then ``The tool gave: …`` |
 | ``slow N`` | N numbered words, one each 100 ms |
 | ``look`` | how many pictures the conversation holds, and of what kind |
 | ``find WORD`` | whether the conversation holds the word elsewhere than in this prompt |
@@ -27,9 +28,10 @@ from msgspec import Struct
 
 SHELL_TOOLS: Final = ("Bash", "bash", "run_shell_command", "exec_command", "shell")
 FILE_TOOLS: Final = ("Write", "write", "write_file")
+QUESTION_TOOLS: Final = ("AskUserQuestion", "request_user_input")
 WORD_PAUSE_S: Final = 0.1
 WRITTEN: Final = "written by the model\n"
-PROMPT: Final = re.compile(r"\b(text|run|write|tool|later|slow|look|find|recall|fail)\b[^\n<]*")
+PROMPT: Final = re.compile(r"\b(text|run|write|tool|ask|later|slow|look|find|recall|fail)\b[^\n<]*")
 """Agents wrap prompts in reminders and context of their own: only lines that begin with a
 word of the script count (see :func:`prompts`)."""
 
@@ -96,6 +98,8 @@ def answer(request: Request) -> Answer:
         case "tool":
             name, _, arguments = rest.partition(" ")
             return Answer(words=("Calling it. ",), call=_mcp(request, name, arguments))
+        case "ask":
+            return Answer(words=("Asking it. ",), call=_question(request, rest))
         case "write":
             return Answer(words=("Writing it. ",), call=_file(request, rest))
         case "slow":
@@ -158,6 +162,14 @@ def _file(request: Request, path: str) -> Call:
     tool = _first(request, FILE_TOOLS)
     key = next((name for name in ("file_path", "filePath", "path") if name in tool.arguments), "")
     return Call(tool.name, {key or "file_path": path, "content": WRITTEN})
+
+
+def _question(request: Request, text: str) -> Call:
+    options = [{"label": one, "description": f"it is {one}"} for one in ("Red", "Blue")]
+    question = {"question": text, "header": "Colour", "options": options}
+    tool = _first(request, QUESTION_TOOLS)
+    many = {"multiSelect": False} if tool.name == "AskUserQuestion" else {"id": "colour"}
+    return Call(tool.name, {"questions": [question | many]})
 
 
 def _mcp(request: Request, name: str, arguments: str) -> Call:

@@ -19,6 +19,7 @@ import pytest
 import trio
 from msgspec import Struct
 
+from tests.actors.proxies.test_elicitation import asked_in
 from tests.agents.installed import AGENTS, Agent, environment
 from tests.agents.models import Models, serve_models
 from tests.daemon.test_approvals import approval_card
@@ -176,6 +177,17 @@ async def test_a_file_is_written_after_its_diff_was_shown(
         await it.press(card, "Allow once")
         await it.answered("The tool gave: ", "Done · ")
         assert (it.work / "made.txt").read_text() == "written by the model\n"
+
+
+async def test_a_question_is_answered_on_a_card(
+    agent: Agent, state_dir: Path, tmp_path: Path
+) -> None:
+    async with attached(agent, state_dir, tmp_path) as it:
+        await it.chat.send("ask Which colour?")
+        needles = ("Which colour?", "Red", "it is Blue", "Decline")
+        card = await asked_in(it.platform, it.chat.chat, *needles)
+        assert await card.press("submit", {"choice_0": "1"}) == "Answered"
+        await it.answered("The tool gave: ", "Blue", "Done · ")
 
 
 async def test_stop_ends_a_long_answer_and_the_next_prompt_is_served(

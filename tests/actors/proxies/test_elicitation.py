@@ -11,6 +11,7 @@ from typing import Any
 import trio
 
 from tests.actors.proxies.test_acp import Setup, setup
+from tests.kit.daemon import Platform
 from tests.kit.raw_proxy import session
 
 Map = dict[str, Any]
@@ -21,13 +22,14 @@ FORM = {"text_0": "1.2.0", "choice_1": "1", "text_2": "3", "choice_3": "1"}
 class Asked:
     """The newest card with a question in a chat."""
 
-    def __init__(self, home: Setup, message_id: str) -> None:
-        self._home = home
+    def __init__(self, platform: Platform, chat: Map, message_id: str) -> None:
+        self._platform = platform
+        self._chat = chat
         self._message_id = message_id
 
     async def press(self, button: str, form_value: Map | None = None) -> str:
         """Press; return the text of the toast."""
-        pressed: Map = await self._home.platform.post(
+        pressed: Map = await self._platform.post(
             "click",
             message_id=self._message_id,
             element_id=button,
@@ -40,28 +42,29 @@ class Asked:
         """Return the card once it shows all of that, and no button any more."""
         with trio.fail_after(60):
             while True:
-                text = str((await cards(self._home))[self._message_id])
+                text = str((await cards(self._platform, self._chat))[self._message_id])
                 if '"button"' not in text and all(one in text for one in needles):
                     return text
                 await trio.sleep(0.02)
 
 
-async def cards(home: Setup) -> dict[str, str]:
-    return {
-        message["message_id"]: message["content"]
-        for message in await home.platform.messages(home.chat)
-    }
+async def cards(platform: Platform, chat: Map) -> dict[str, str]:
+    return {one["message_id"]: one["content"] for one in await platform.messages(chat)}
 
 
 async def asked(home: Setup, *needles: str) -> Asked:
-    """Return the open question that shows all of that."""
+    return await asked_in(home.platform, home.chat, *needles)
+
+
+async def asked_in(platform: Platform, chat: Map, *needles: str) -> Asked:
+    """Return the open question of a chat that shows all of that."""
     with trio.fail_after(60):
         while True:
-            for message_id, content in (await cards(home)).items():
+            for message_id, content in (await cards(platform, chat)).items():
                 if '"larkd":"answer"' in content.replace(" ", "") and all(
                     one in content for one in needles
                 ):
-                    return Asked(home, message_id)
+                    return Asked(platform, chat, message_id)
             await trio.sleep(0.02)
 
 
