@@ -20,7 +20,8 @@ try:
     from actors.journal.postgres import DatabaseError, Target, Watcher
 except ImportError as missing:
     raise ConfigurationError(
-        "cluster: PostgreSQL's client is not installed; pip install 'larkd[postgres]'"
+        "this is for several machines with one journal in PostgreSQL, whose client is not"
+        " installed: pip install 'larkd[postgres]'; one machine alone has no use for it"
     ) from missing
 
 

@@ -1,10 +1,12 @@
 """What each command answers, in both languages.
 
-Where nobody is, among sessions, in a group, and where those are away.
+Where nobody is, among sessions, in a group, and where those are away. The platform takes
+four messages a second for one chat, so what does not build on each other is asked in several.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tests.kit.daemon import open_daemon, open_platform
 
 Answers = Sequence[tuple[str, str, str]]
 """A command, and its answer in English and Chinese."""
+NAMES = ("Alice", "Carol", "Dave", "Erin")
 
 _NO_SESSION = (
     "This chat is on no session yet. Send /sessions to see all.",
@@ -124,7 +127,11 @@ AMONG_SESSIONS: Answers = [
         )
         for command in ("use", "cancel", "close")
     ],
-    ("/Use API-1", *switched("api-1", "boss")),
+]
+
+CHOSEN: Answers = [("/Use API-1", *switched("api-1", "boss"))]
+
+ON_THE_CHOSEN: Answers = [
     ("/mode", "api-1 offers no modes.", "api-1 没有可选的模式。"),
     ("/mode plan", "api-1 offers no modes.", "api-1 没有可选的模式。"),
     ("/model", "api-1 offers no models.", "api-1 没有可选的模型。"),
@@ -134,16 +141,19 @@ AMONG_SESSIONS: Answers = [
     ("/close", *named(_NOT_OURS, "api-1")),
     ("/close bo", *named(_NOT_OURS, "boss")),
     ("/cancel api-2", *_NOTHING),
-    ("/replymode", "Current reply mode: verbose", "当前 reply mode：verbose"),
-    ("/replymode Stream", "Reply mode set to: stream", "已设置 reply mode：stream"),
-    ("/replymode reset", "Reply mode set to: verbose", "已设置 reply mode：verbose"),
+    ("/queue drop", *_QUEUE),
+    ("/queue foo", *_QUEUE),
     (
         "/replymode a b",
         "Usage: /replymode stream, final, verbose or reset",
         "用法：/replymode stream、final、verbose 或 reset",
     ),
-    ("/queue drop", *_QUEUE),
-    ("/queue foo", *_QUEUE),
+]
+
+OF_ONE: Answers = [
+    ("/replymode", "Current reply mode: verbose", "当前 reply mode：verbose"),
+    ("/replymode Stream", "Reply mode set to: stream", "已设置 reply mode：stream"),
+    ("/replymode reset", "Reply mode set to: verbose", "已设置 reply mode：verbose"),
     (
         "/status",
         (
@@ -155,8 +165,9 @@ AMONG_SESSIONS: Answers = [
             "队列：0 条等待，0 条投递中"
         ),
     ),
-    ("/ss -", *switched("boss", "api-1")),
 ]
+
+LEFT: Answers = [("/ss -", *switched("boss", "api-1"))]
 
 OF_NO_ADMIN_IN_A_GROUP: Answers = [
     ("/new fake", *_ADMINS),
@@ -196,27 +207,60 @@ AWAY: Answers = [
 ]
 
 
+class Asking:
+    """Asks in chats, and compares with the answer in the daemon's language."""
+
+    def __init__(self, chats: Sequence[Chat], language: str) -> None:
+        self._chats = chats
+        self._language = language
+
+    @property
+    def first(self) -> Chat:
+        return self._chats[0]
+
+    async def one_after_another(self, chat: Chat, answers: Answers, **more: str | bool) -> None:
+        for command, english, chinese in answers:
+            answer = await chat.ask(command, **more)
+            wanted = english if self._language == "en" else chinese
+            assert (command, answer) == (command, wanted)
+
+    async def in_each(self, answers: Answers) -> None:
+        async with trio.open_nursery() as nursery:
+            for chat in self._chats:
+                nursery.start_soon(self.one_after_another, chat, answers)
+
+    async def spread(self, answers: Answers) -> None:
+        """Ask each once, in whichever chat."""
+        async with trio.open_nursery() as nursery:
+            for at, chat in enumerate(self._chats):
+                share = answers[at :: len(self._chats)]
+                nursery.start_soon(self.one_after_another, chat, share)
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 async def test_every_answer(state_dir: Path, language: str) -> None:
     async with open_platform() as platform:
-        direct = await platform.chat()
+        chats = [await platform.chat(name=name) for name in NAMES]
         bob = (await platform.chat(name="Bob"))["members"][0]
-        chat, group = Chat(platform, direct), Chat(platform, await platform.chat("group", "Team"))
-
-        async def check(where: Chat, answers: Answers, **more: str | bool) -> None:
-            for command, english, chinese in answers:
-                answer = await where.ask(command, **more)
-                assert (command, answer) == (command, english if language == "en" else chinese)
-
-        async with open_daemon(platform, state_dir, language=language, admins=direct["members"]):
-            await check(chat, NOBODY)
+        asking = Asking([Chat(platform, chat) for chat in chats], language)
+        group = Chat(platform, await platform.chat("group", "Team"))
+        of_bob = functools.partial(asking.one_after_another, sender=bob, mention_bot=True)
+        admins = [one for chat in chats for one in chat["members"]]
+        async with open_daemon(platform, state_dir, language=language, admins=admins):
+            await asking.spread(NOBODY)
             async with worker(state_dir, "boss", "dispatcher"):
                 async with worker(state_dir, "api-1"), worker(state_dir, "api-2"):
-                    await check(chat, AMONG_SESSIONS)
-                    await check(group, OF_NO_ADMIN_IN_A_GROUP, sender=bob, mention_bot=True)
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(of_bob, group, OF_NO_ADMIN_IN_A_GROUP)
+                        await asking.spread(AMONG_SESSIONS)
+                        await asking.in_each(CHOSEN)
+                        await asking.spread(ON_THE_CHOSEN)
+                        await asking.one_after_another(asking.first, OF_ONE)
+                        await asking.in_each(LEFT)
+                chat = asking.first
                 away = " (offline)" if language == "en" else "（离线）"
                 left = [f"- api-{number} (claude @ /w/api-{number}){away}" for number in (1, 2)]
                 with trio.fail_after(30):
                     while sorted((await chat.ask("/sessions")).splitlines()[2:]) != left:
                         await trio.lowlevel.checkpoint()
-                await check(chat, AWAY)
+                await asking.one_after_another(chat, AWAY)
