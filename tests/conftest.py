@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 import pytest_timeout
 
+from tests.kit import postgres
 from tests.kit.limits import keep_stderr, set_timer
 from tests.kit.order import longest_first
 from tests.kit.sizes import MUTATING, NIGHTLY, examples
@@ -81,3 +83,10 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: pytest_timeout.Setting
 def state_dir(tmp_path: Path) -> Path:
     """A place for a daemon's state that does not exist yet."""
     return tmp_path / "state"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[postgres.Server]:
+    """One PostgreSQL server for all tests of one process; each takes a cluster of its own."""
+    with postgres.running() as running:
+        yield running

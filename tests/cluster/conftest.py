@@ -1,22 +1,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.nodes import Certificates
-from tests.kit import postgres
 
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[postgres.Server]:
-    """One PostgreSQL server for all tests here; each takes a cluster of its own."""
-    with postgres.running() as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ def simulation(module: str, *arguments: str) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
         capture_output=True,
-        env=environment(),
+        env=environment() | {"PYTHONHASHSEED": HASH_SEED},
         check=False,
     )
     assert not done.stderr, done.stderr.decode()

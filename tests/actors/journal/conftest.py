@@ -15,13 +15,6 @@ from tests.kit import postgres
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[postgres.Server]:
-    """One PostgreSQL server for all tests here; each takes a cluster of its own."""
-    with postgres.running() as running:
-        yield running
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Where a journal will be."""
