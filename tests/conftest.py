@@ -41,7 +41,9 @@ LONGEST = (
     *(f"{SEEDS}[3]", "tests/daemon/test_upgrade.py"),
     *(f"{SEEDS}[4]", "tests/packaging/test_fresh.py"),
     *(f"{SEEDS}[5]", "tests/packaging/test_manifests.py"),
-    *("tests/simulation/test_card_faults.py", "tests/daemon/test_command_answers.py"),
+    *("tests/simulation/test_card_faults.py", "tests/packaging/test_service.py"),
+    *("tests/actors/sandbox/test_page.py", "tests/daemon/test_command_answers.py"),
+    *("tests/actors/proxies/test_official_clients.py", "tests/cluster/test_refusals.py"),
     *("tests/protocol/routing/test_lease_exhaustive.py", "tests/daemon/test_chat_page.py"),
 )
 """These begin first: at the end, one of them would keep one core and leave the others idle.

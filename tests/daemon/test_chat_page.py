@@ -60,11 +60,11 @@ def open_sandbox_daemon(state_dir: Path, *options: str) -> Iterator[str]:
         else:
             raise AssertionError("the chat page's address was never printed")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=15) == 0
+        assert process.wait(timeout=60) == 0
     finally:
         if process.poll() is None:
             process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         process.stdout.close()
 
 
@@ -97,7 +97,7 @@ def test_its_echo_session_ends_with_it_however_it_ends(
             assert any("chat page" in line for line in process.stdout)
             echo = echo_of(process.pid, state_dir)
             process.send_signal(number)
-            process.wait(timeout=15)
+            process.wait(timeout=60)
         finally:
             process.kill()
     until = time.monotonic() + 10

@@ -46,7 +46,7 @@ async def test_without_its_token_nothing_is_shown_or_done(state_dir: Path) -> No
         open_console(platform, state_dir) as (acting, looking),
         session(state_dir, "boss", "dispatcher"),
         session(state_dir, "mate"),
-        httpx.AsyncClient(trust_env=False, timeout=10) as http,
+        httpx.AsyncClient(trust_env=False, timeout=60) as http,
     ):
         base, may_act = split(acting)
         _, may_look = split(looking)
@@ -159,7 +159,7 @@ async def fetched(
     if shows is not None:
         context.load_cert_chain(shows.cert, shows.key)
     context.maximum_version = newest
-    async with httpx.AsyncClient(trust_env=False, timeout=10, verify=context) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=60, verify=context) as http:
         return (await http.get(url.replace("http://", "https://"))).status_code
 
 

@@ -57,7 +57,7 @@ async def open_monitored(
 ) -> AsyncIterator[tuple[Daemon, httpx.AsyncClient]]:
     async with open_daemon(platform, state_dir, metrics={"port": 0}, **options) as daemon:
         base_url = await address_of(daemon, "metrics")
-        async with httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=10) as http:
+        async with httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=60) as http:
             yield daemon, http
 
 

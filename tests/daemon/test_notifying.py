@@ -22,7 +22,8 @@ async def test_the_service_manager_receives_ready_and_then_beats(
         async with open_platform() as platform, open_daemon(platform, state_dir) as daemon:
             received: list[str] = []
             with trio.fail_after(60):
-                while sum(one == "WATCHDOG=1" for one in received) < 3 or len(received) < 4:
+                ready: list[str] = []
+                while not ready or received.count("WATCHDOG=1") < 3:
                     received.append((await manager.recv(4096)).decode())
-            ready = [one for one in received if one.startswith("READY=1")]
+                    ready = [one for one in received if one.startswith("READY=1")]
             assert ready == [f"READY=1\nSTATUS=serving on {daemon.address}"]

@@ -27,7 +27,7 @@ async def test_a_flood_of_half_requests_ends_nothing_and_takes_no_descriptors(
     async with (
         open_platform() as platform,
         open_daemon(platform, state_dir, metrics=metrics) as daemon,
-        httpx.AsyncClient(trust_env=False, timeout=10) as http,
+        httpx.AsyncClient(trust_env=False, timeout=60) as http,
     ):
         for _ in range(6):
             async with AsyncExitStack() as stack:

@@ -29,7 +29,7 @@ class SandboxProcess:
         self.page_url = ""
         self.base_url = ""
         self._app: dict[str, str] = {}
-        self.http = httpx.Client(trust_env=False, timeout=20)
+        self.http = httpx.Client(trust_env=False, timeout=60)
 
     def start(self) -> None:
         command = [sys.executable, "-m", "actors.sandbox", "--port", str(self._port)]
@@ -56,7 +56,7 @@ class SandboxProcess:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=60)
             assert self._process.stdout is not None
             self._process.stdout.close()
             self._process = None

@@ -130,7 +130,7 @@ def in_sandbox(larkd: str, home: dict[str, str]) -> Iterator[httpx.Client]:
         match = re.fullmatch(r"(http://[^/]+)/.*token=(\S+)", page)
         assert match is not None, page
         headers = {TOKEN_HEADER: match[2]}
-        with httpx.Client(base_url=match[1], headers=headers, trust_env=False, timeout=20) as http:
+        with httpx.Client(base_url=match[1], headers=headers, trust_env=False, timeout=60) as http:
             yield http
 
 
@@ -145,6 +145,6 @@ def running(command: list[str], home: dict[str, str]) -> Iterator[Iterator[str]]
         yield iter(process.stdout)
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
         assert process.stdout is not None
         process.stdout.close()

@@ -111,14 +111,15 @@ async def test_a_proxy_of_another_kind_is_named(monkeypatch: pytest.MonkeyPatch)
 
 
 async def open_link(url: str) -> SocketEnd:
-    """Open a link, and leave after its first ping was answered."""
+    """Open a link, and leave after its first ping was answered, or with the peer."""
 
     async def serve(socket: Socket) -> None:
-        with trio.move_on_after(5), trio.CancelScope() as answered:
+        with trio.move_on_after(60), trio.CancelScope() as answered:
 
             async def read() -> None:
                 while await socket.receive() is not None:
                     pass
+                answered.cancel()
 
             async def look() -> None:
                 while not socket.pongs:

@@ -285,10 +285,14 @@ async def test_a_permission_is_decided_by_words_and_is_no_message_then(state_dir
             await platform.send(chat, " No ABCDE ")
             params = await client.notified("notifications/claude/channel/permission")
             assert params == {"request_id": "abcde", "behavior": "deny"}
-            late = await platform.post(
-                "click", message_id=card["message_id"], element_id="option_0"
+            late = await platform.http.post(
+                f"{platform.base_url}/sandbox/click",
+                json={"message_id": card["message_id"], "element_id": "option_0"},
             )
-            assert late["code"] != 0 or "no longer" in str(late["toast"])
+            # Unless the button is gone already, which is a bad request of the test.
+            if late.status_code != 400:
+                shown = late.json()
+                assert shown["code"] != 0 or "no longer" in str(shown["toast"])
 
 
 # ── its end ─────────────────────────────────────────────────────────────────

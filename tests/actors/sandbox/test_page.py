@@ -441,11 +441,13 @@ def test_one_press_leads_to_the_latest(sandbox: SandboxProcess, phone: Browser) 
 
 
 def test_a_long_conversation_opens_at_its_end_and_goes_back_on_demand(
-    sandbox: SandboxProcess, page: Browser
+    sandbox: SandboxProcess, wide_browser: Browser
 ) -> None:
     chat = sandbox.post("chats", type="group", name="Long")
     for number in range(450):
         sandbox.post("send", chat_id=chat["chat_id"], text=f"line {number}")
+    page = wide_browser
+    page.get(sandbox.page_url)  # now: a page that is open draws each of them
     one(page, "#chats li:nth-child(3) button").click()
     count = "return document.querySelectorAll('.message').length"
     wait(page, lambda: page.execute_script(count) == 200)
