@@ -10,7 +10,7 @@ They outlive a link, so what was committed on the last one still reaches intake.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 import structlog
@@ -31,7 +31,7 @@ from actors.kit.mailbox import ActorGone, Answer, Reply, offer, put, taken
 from actors.messages import intake, journal
 from protocol.errors import RemoteProtocolError
 from protocol.platform import events, longconn
-from protocol.routing.delivery import StoredEvent
+from protocol.routing.delivery import EventKind, StoredEvent
 
 EVENTS: Final = metrics.counter(
     "larkd_events", "Events received and committed, repeats included.", "account", "kind"
@@ -69,6 +69,9 @@ class Pipeline:
         )
         self._forwarding = 0  # events in that channel, or with its reader
         self._presses = trio.Semaphore(PRESSES_MAX)
+        self._counted = {
+            kind: EVENTS.labels(account=settings.account, kind=kind) for kind in get_args(EventKind)
+        }
         self._unsure = _Unsure()
         self.last_event_at_ms: int | None = None
 
@@ -164,7 +167,7 @@ class Pipeline:
                 type=envelope.event_type,
                 duplicate=not fresh,
             )
-            EVENTS.labels(account=self._settings.account, kind=envelope.kind).inc()
+            self._counted[envelope.kind].inc()
             stored = pending.append.stored(appended.row_id)
             if fresh and envelope.kind == "card_action":
                 await self._presses.acquire()

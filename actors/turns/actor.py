@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from actors.kit import metrics
-from actors.kit.mailbox import offer
+from actors.kit.mailbox import offer, taken
 from actors.messages import lane, turn
 from actors.turns.background import is_background, send_background_notice
 from actors.turns.card import CardPresenter, CardRefused
@@ -200,12 +200,15 @@ class _TurnActor:
     async def _listen(
         self, inbox: trio.MemoryReceiveChannel[turn.TurnInput], nursery: trio.Nursery
     ) -> None:
-        async for message in inbox:
-            if is_large(message):
-                await self._receive_large(message)
-            else:
-                self._receive(message)
-            self._pictures.look(nursery)
+        async for first in inbox:
+            message: turn.TurnInput | None = first
+            while message is not None:  # all that is there, before the card is planned
+                if is_large(message):
+                    await self._receive_large(message)
+                else:
+                    self._receive(message)
+                self._pictures.look(nursery)
+                message = taken(inbox)
             await self._changed()
         self._turn.lose_session(trio.current_time())
         await self._changed()
