@@ -1,6 +1,6 @@
 """Intake: from a committed event to a row a session may be given.
 
-One per account. It owns the order of event events: they are taken one by one in
+One per account. It owns the order of stored events: they are taken one by one in
 order of receipt, so per-chat order holds by itself. The gate decides who may speak;
 a stop word or command is the daemon's own; everything else becomes ready in
 the journal, and ownership is notified.

@@ -1,4 +1,4 @@
-"""StoredEvent rows: what each message about them does to the table.
+"""The rows of stored events: what each message about them does to the table.
 
 Each function runs inside a transaction of its caller; what a message means is in
 ``actors.messages.journal``.

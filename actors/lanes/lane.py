@@ -265,7 +265,7 @@ class Lane:
 
     def _stop(self, stop: lane.StopTurn) -> lane.StopAnswer:
         running = turn_to_stop(stop, (self._turn, self._own_turn))
-        if running is None or stop.reply.abandoned:  # then its person has been told the same
+        if running is None or stop.reply.abandoned:  # then its person was answered so
             return lane.NothingRunning()
         if not may_stop(stop, running.opening):
             return lane.NotAllowed()

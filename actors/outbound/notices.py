@@ -34,8 +34,8 @@ class Notices:
     async def notify(self, session_id: SessionId, text: Text) -> None:
         """Send *text* there, into the topic if it was one; a failure is logged, and no more.
 
-        Nobody who has not written to the session is written to. An agent that keeps ending
-        is no reason to repeat oneself.
+        Nobody who has not written to the session is written to. The same text is sent again
+        after ``AGAIN_AFTER_S`` at the earliest: an agent may keep ending.
         """
         key, now = (session_id, text.en), trio.current_time()
         before = self._sent_at.pop(key, None)

@@ -204,18 +204,8 @@ def list_of(item: Reader[str], *, at_least: int = 0) -> Reader[tuple[str, ...]]:
 
 
 def set_of(item: Reader[str]) -> Reader[frozenset[str]]:
-    def read(value: Any, path: str, problems: Problems) -> frozenset[str]:
-        if not isinstance(value, list | tuple):
-            raise wrong_kind(path, value, "a list")
-        found = set()
-        for at, inner in enumerate(value):
-            try:
-                found.add(item(inner, f"{path}[{at}]", problems))
-            except CheckFailed as problem:
-                problems.add(problem)
-        return frozenset(found)
-
-    return read
+    read = list_of(item)
+    return lambda value, path, problems: frozenset(read(value, path, problems))
 
 
 def map_of(key: re.Pattern[str], keys_allowed: str, item: Reader[ValueT]) -> Reader[Any]:

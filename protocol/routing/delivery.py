@@ -1,4 +1,4 @@
-"""StoredEvent rows: what an accepted event becomes, and the states it goes through.
+"""Rows of stored events: what an accepted event becomes, and the states it goes through.
 
 ``received`` (committed; the platform may be acked) → ``ready`` (gated, normalised)
 → ``offered`` (to one live session, with its connection, epoch and attempt) →
