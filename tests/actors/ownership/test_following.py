@@ -41,8 +41,7 @@ async def target(world: World) -> ownership.ChatTarget:
 
 
 async def test_who_leaves_admits_nobody_and_offers_nothing(autojump_clock: MockClock) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
+    async with open_world(A) as world:
         await world.row()
         await ask(world.tx, lambda reply: ownership.Leaving(reply=reply), within_s=10)
         told = world.links[1].receive_nowait()
@@ -57,9 +56,7 @@ async def test_who_leaves_admits_nobody_and_offers_nothing(autojump_clock: MockC
 async def test_a_row_that_was_on_its_way_as_the_channel_moved_goes_to_the_new_owner(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
-        await world.register(B, 2)
+    async with open_world(A, B) as world:
         await world.row()
         world.disk.commit_s = 1.0
         async with trio.open_nursery() as nursery:
@@ -75,8 +72,7 @@ async def test_a_row_that_was_on_its_way_as_the_channel_moved_goes_to_the_new_ow
 async def test_a_row_that_was_on_its_way_as_the_daemon_leaves_waits(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
+    async with open_world(A) as world:
         await world.row()
         world.disk.commit_s = 1.0
         async with trio.open_nursery() as nursery:
@@ -92,9 +88,7 @@ async def test_a_row_that_was_on_its_way_as_the_daemon_leaves_waits(
 async def test_an_unacked_row_is_taken_back_where_the_channel_moved(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
-        await world.register(B, 2)
+    async with open_world(A, B) as world:
         await world.row()
         row = await world.offered(A, 1)
         await trio.sleep(1)
@@ -108,9 +102,7 @@ async def test_an_unacked_row_is_taken_back_where_the_channel_moved(
 
 
 async def test_an_acked_row_stays_where_it_is(autojump_clock: MockClock) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
-        await world.register(B, 2)
+    async with open_world(A, B) as world:
         await world.row()
         row = await world.offered(A, 1)
         await ack(world, 1, row)
@@ -158,8 +150,7 @@ async def test_rows_offered_together_are_given_back_as_one_each(autojump_clock: 
 
 
 async def test_an_ack_of_another_attempt_changes_nothing(autojump_clock: MockClock) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
+    async with open_world(A) as world:
         await world.row()
         row = await world.offered(A, 1)
         await ack(world, 1, row, attempt=row.attempt + 1)
@@ -176,9 +167,7 @@ async def test_an_ack_of_another_attempt_changes_nothing(autojump_clock: MockClo
 async def test_a_chat_stays_where_it_is_when_its_move_could_not_be_stored(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
-        await world.register(B, 2)
+    async with open_world(A, B) as world:
         world.disk.commit_s = 6.0
         assert not await world.bind(PLACE, B)
         world.disk.commit_s = 0.01
@@ -191,8 +180,7 @@ async def test_a_dispatcher_that_left_while_nothing_could_be_stored_is_still_the
     autojump_clock: MockClock,
 ) -> None:
     """What holds after a restart is what is stored, so that is what holds before it, too."""
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
+    async with open_world(A) as world:
         await world.register(SessionId("c"), 3, "dispatcher")
         await world.register(B, 2)
         world.disk.commit_s = 6.0
@@ -211,8 +199,7 @@ async def test_a_dispatcher_that_left_while_nothing_could_be_stored_is_still_the
 
 
 async def test_a_chat_is_the_owners_also_while_it_is_away(autojump_clock: MockClock) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
+    async with open_world(A) as world:
         await world.tx.send(ownership.ConnectionEnded(connection_id=ConnectionId(1)))
         await trio.sleep(1)
         found = await target(world)

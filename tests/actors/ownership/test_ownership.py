@@ -20,8 +20,7 @@ from tests.kit.asking import gone_asker
 async def test_a_row_that_was_offered_too_late_is_found_while_running(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
+    async with open_world(A) as world:
         await world.row()
         world.disk.commit_s = 6.0
         assert await world.next(A, 1) is None
@@ -35,9 +34,7 @@ async def test_a_row_that_was_offered_too_late_is_found_while_running(
 
 async def test_whoever_has_rows_waiting_is_woken_now_and_then(autojump_clock: MockClock) -> None:
     """Whatever became of the wake: nobody reported these rows to ownership."""
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
-        await world.register(B, 2)
+    async with open_world(A, B) as world:
         await trio.sleep(1)
         world.notices.clear()
         await world.row()
@@ -48,8 +45,7 @@ async def test_whoever_has_rows_waiting_is_woken_now_and_then(autojump_clock: Mo
 async def test_a_row_whose_lane_has_given_up_asking_is_given_at_the_next_question(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
+    async with open_world(A) as world:
         await world.row()
         await world.row()
         world.disk.commit_s = 3.0
@@ -64,8 +60,7 @@ async def test_a_row_whose_lane_has_given_up_asking_is_given_at_the_next_questio
 async def test_a_question_for_a_row_whose_asker_has_gone_offers_none(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
+    async with open_world(A) as world:
         await world.row()
         question = ownership.Next(session_id=A, connection_id=ConnectionId(1), reply=gone_asker())
         await world.tx.send(question)
@@ -76,8 +71,7 @@ async def test_a_question_for_a_row_whose_asker_has_gone_offers_none(
 async def test_a_question_for_a_row_that_arrives_twice_offers_each_row_once(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
+    async with open_world(A) as world:
         for _ in range(2):
             await world.row()
         world.disk.commit_s = 1.0
@@ -97,8 +91,7 @@ async def test_a_question_for_a_row_that_arrives_twice_offers_each_row_once(
 async def test_a_connection_that_ends_releases_what_it_does_not_know_of(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
+    async with open_world(A) as world:
         await world.row()
         world.disk.commit_s = 6.0
         async with trio.open_nursery() as nursery:
@@ -114,8 +107,7 @@ async def test_a_connection_that_ends_releases_what_it_does_not_know_of(
 async def test_a_link_that_gave_up_registering_leaves_no_session(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
+    async with open_world(A) as world:
         await wait_all_tasks_blocked()  # what is remembered of it is stored as well
         world.disk.commit_s = 3.0
         async with trio.open_nursery() as nursery:
@@ -159,9 +151,7 @@ async def test_what_is_asked_by_one_who_has_gone_is_not_begun(
     autojump_clock: MockClock, message: Callable[[], ownership.OwnershipMessage]
 ) -> None:
     """Whoever asked was answered that nothing has changed."""
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
-        await world.register(B, 2)
+    async with open_world(A, B) as world:
         before = await world.stored_lease(), await world.roster()
         await world.tx.send(message())
         await world.call(1, "feishu_channel_status")  # comes after it
@@ -173,9 +163,7 @@ async def test_what_is_asked_by_one_who_has_gone_is_not_begun(
 async def test_a_lease_that_could_not_be_stored_in_time_does_not_stand_later(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
-        await world.register(B, 2)
+    async with open_world(A, B) as world:
         before = await world.stored_lease()
         world.disk.commit_s = 6.0
         refusal = await world.call(1, "feishu_channel_acquire", session_id="b")
@@ -190,8 +178,7 @@ async def test_a_lease_that_could_not_be_stored_in_time_does_not_stand_later(
 async def test_the_end_of_a_turn_that_could_not_be_stored_is_stored_later(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
+    async with open_world(A) as world:
         await world.row()
         row = await world.offered(A, 1)
         world.disk.commit_s = 30.0
@@ -207,8 +194,7 @@ async def test_the_end_of_a_turn_that_could_not_be_stored_is_stored_later(
 async def test_a_slow_journal_keeps_nobody_from_asking_where_a_chat_is_routed(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
+    async with open_world(A) as world:
         await world.row()
         row = await world.offered(A, 1)
         world.disk.commit_s = 3.0
@@ -225,8 +211,7 @@ async def test_a_slow_journal_keeps_nobody_from_asking_where_a_chat_is_routed(
 
 
 async def test_only_the_session_a_chat_went_to_is_woken(autojump_clock: MockClock) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
+    async with open_world(A) as world:
         for number in range(2, 102):
             session = SessionId(f"s{number}")
             await world.register(session, number)
@@ -263,9 +248,7 @@ async def test_notices_to_a_host_that_does_not_read_are_merged(
 async def test_links_that_start_anew_end_every_session_of_before(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
-        await world.register(B, 2)
+    async with open_world(A, B) as world:
         await world.tx.send(ownership.LinksStarted())
         await world.register(A, 3, "dispatcher")
         status = await world.call(3, "feishu_channel_status")
@@ -275,8 +258,7 @@ async def test_links_that_start_anew_end_every_session_of_before(
 async def test_a_row_that_became_ready_without_a_notice_is_asked_for(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
+    async with open_world(A) as world:
         assert await world.next(A, 1) is None
         await world.row()  # and the intake has crashed before it could send its notice
         world.notices.clear()
@@ -286,9 +268,7 @@ async def test_a_row_that_became_ready_without_a_notice_is_asked_for(
 
 
 async def test_two_bots_in_one_group_share_no_binding(autojump_clock: MockClock) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
-        await world.register(B, 2)
+    async with open_world(A, B) as world:
         other = AccountId("other")
         await world.bind(place_key(other, CHAT), B)
         await world.row(CHAT)
@@ -310,8 +290,7 @@ async def test_two_bots_in_one_group_share_no_binding(autojump_clock: MockClock)
 async def test_a_new_session_is_admitted_when_its_role_is_stored_and_not_before(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_world() as world:
-        await world.register(A, 1, "dispatcher")
+    async with open_world(A) as world:
         await trio.sleep(1)
         world.disk.commit_s = 2.0
         began_at = trio.current_time()

@@ -178,7 +178,8 @@ class World:
 
 
 @asynccontextmanager
-async def open_world() -> AsyncIterator[World]:
+async def open_world(*sessions: SessionId) -> AsyncIterator[World]:
+    """Open a world with these sessions on connections 1, 2 …, the first as dispatcher."""
     world = World()
     async with trio.open_nursery() as nursery:
         await nursery.start(
@@ -203,5 +204,8 @@ async def open_world() -> AsyncIterator[World]:
                 task_status=task_status,
             )
         )
+        for connection, session_id in enumerate(sessions, start=1):
+            role: Role = "dispatcher" if connection == 1 else "session"
+            await world.register(session_id, connection, role)
         yield world
         nursery.cancel_scope.cancel()
