@@ -12,6 +12,7 @@ from protocol import __version__
 from protocol.agents import acp
 from protocol.agents.acp import Abilities
 from protocol.wire import messages as wire
+from tests.kit.json_values import json_values
 
 
 def updates(kind: str, **fields: Any) -> list[acp.Update]:
@@ -365,18 +366,7 @@ def test_an_agent_that_wants_a_login_says_how(methods: tuple[str, ...], shown: s
     assert refused == f"the agent wants you to log in on its machine first ({shown})"
 
 
-ODD = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["type", "text", "optionId", "kind", "toolCallId", "rawInput", "path"]),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=10,
-)
+ODD = json_values("type", "text", "optionId", "kind", "toolCallId", "rawInput", "path")
 KINDS = st.sampled_from(
     [
         "agent_message_chunk",

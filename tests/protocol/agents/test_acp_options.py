@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from protocol.agents.acp_options import CHOICES_MAX, COMMANDS_MAX, AgentOptions
 from protocol.wire import messages as wire
+from tests.kit.json_values import json_values
 
 MODES = {
     "currentModeId": "ask",
@@ -272,18 +273,7 @@ def test_a_refusal_of_a_choice_is_short() -> None:
     assert len(str(refused.value)) == 200
 
 
-ODD = st.recursive(
-    st.none() | st.booleans() | st.text(max_size=4),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["id", "name", "options", "value", "currentValue", "modelId", "input"]),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=10,
-)
+ODD = json_values("id", "name", "options", "value", "currentValue", "modelId", "input")
 
 
 @given(st.dictionaries(st.sampled_from(["configOptions", "modes", "models"]), ODD), ODD)

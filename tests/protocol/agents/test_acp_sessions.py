@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.agents.acp_sessions import LISTED_MAX, Listed, newest_first, read_page
+from tests.kit.json_values import json_values
 
 
 def ids(*sessions: object, cwd: str = "/w") -> list[str]:
@@ -83,14 +84,7 @@ def test_people_are_offered_a_few() -> None:
     assert offered[0].id == str(LISTED_MAX + 1)
 
 
-ODD = st.recursive(
-    st.none() | st.integers() | st.text(max_size=4),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["sessionId", "cwd", "updatedAt"]), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
+ODD = json_values("sessionId", "cwd", "updatedAt")
 
 
 @given(st.dictionaries(st.sampled_from(["sessions", "nextCursor"]), ODD))

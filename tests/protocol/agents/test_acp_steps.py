@@ -18,30 +18,10 @@ from protocol.agents.acp_steps import (
     unified,
 )
 from protocol.wire import messages as wire
+from tests.kit.json_values import json_values
 
-ODD = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                [
-                    "type",
-                    "path",
-                    "content",
-                    "text",
-                    "resource",
-                    "oldText",
-                    "newText",
-                    "line",
-                    "error",
-                ]
-            ),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=8,
+ODD = json_values(
+    "type", "path", "content", "text", "resource", "oldText", "newText", "line", "error"
 )
 
 

@@ -16,6 +16,7 @@ from protocol.config.doctor import (
     examine_disk,
     examine_status,
 )
+from tests.kit.json_values import json_values
 
 NOW_MS = 1_800_000_000_000
 DAY_MS = 24 * 3_600 * 1_000
@@ -146,18 +147,7 @@ def test_a_session_that_has_no_alias_is_named_so() -> None:
     ]
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from([*FINE, "version", "alias", "state", "last_event_at", "pending", "x"]),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
-)
+JSON = json_values(*FINE, "version", "alias", "state", "last_event_at", "pending")
 
 
 @given(st.dictionaries(st.sampled_from(list(FINE)), JSON))

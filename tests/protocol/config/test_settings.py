@@ -22,6 +22,7 @@ from protocol.config.settings import (
     Tuning,
 )
 from protocol.routing.access import GroupRule, Policy
+from tests.kit.json_values import json_values
 
 HIDDEN = "hunter2secretvalue"
 CREDENTIALS: dict[str, Any] = {"appId": "cli_a000000000000000", "appSecret": HIDDEN}
@@ -502,20 +503,14 @@ def test_the_sandbox_replaces_credentials_and_nothing_else() -> None:
 
 # ── properties ──────────────────────────────────────────────────────────────
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
-    ),
-    max_leaves=12,
-)
-odd_options = st.dictionaries(st.sampled_from([*OPTIONS, "x"]), json_values, max_size=6)
+JSON_VALUES = json_values() | st.just(float("nan"))
+odd_options = st.dictionaries(st.sampled_from([*OPTIONS, "x"]), JSON_VALUES, max_size=6)
 odd_tops = st.dictionaries(
     st.sampled_from(["language", "listen", "channel", "channels", "y"]),
-    json_values
+    JSON_VALUES
     | st.lists(
         st.dictionaries(
-            st.sampled_from(["id", "type", "enabled", "options"]), odd_options | json_values
+            st.sampled_from(["id", "type", "enabled", "options"]), odd_options | JSON_VALUES
         ),
         max_size=3,
     ),

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from protocol.platform.content import read_content
+from tests.kit.json_values import json_values
 
 TURN = {
     "schema": "2.0",
@@ -67,18 +67,7 @@ def test_the_text_of_a_card(card: dict[str, Any], markdown: str) -> None:
     assert read_content("interactive", json.dumps(card)).markdown == markdown
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["body", "header", "title", "elements", "tag", "text", "content"]),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=20,
-)
+JSON = json_values("body", "header", "title", "elements", "tag", "text", "content")
 
 
 @given(body=JSON, header=JSON)

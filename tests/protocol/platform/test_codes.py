@@ -33,6 +33,7 @@ from protocol.platform.outcomes import (
     TooLarge,
     again_after_s,
 )
+from tests.kit.json_values import json_values
 
 MEANINGS: Mapping[type[Outcome], tuple[int, ...]] = {
     RateLimited: (99991400, 230020, 11232),
@@ -210,11 +211,7 @@ def test_the_log_id_support_asks_for_is_kept(
     assert outcome.log_id == log_id
 
 
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
-    max_leaves=8,
-)
+JSON_VALUES = json_values()
 
 
 @given(

@@ -14,6 +14,7 @@ from protocol.platform.content import ATTACHMENTS_MAX, Content, read_content
 from protocol.platform.events import Mention
 from protocol.routing.command import Command, Name, StopWord, parse
 from protocol.wire.messages import Attachment
+from tests.kit.json_values import json_values
 
 
 def mention(key: str, name: str, open_id: str | None = None) -> Mention:
@@ -361,18 +362,7 @@ TYPES = [
     *("text", "post", "image", "file", "audio", "media", "folder", "sticker", "interactive"),
     *("calendar", "share_chat", "system", "location", "video_chat", "todo", "vote", "odd"),
 ]
-bodies = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | st.text(max_size=12)
-    | st.sampled_from([*TAGS, "{from_user}", "@_user_1", "bold"]),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5)
-    ),
-    max_leaves=25,
-)
+bodies = json_values(*KEYS, words=[*TAGS, "{from_user}", "@_user_1", "bold"])
 
 
 @given(message_type=st.sampled_from(TYPES) | st.text(max_size=10), body=bodies)

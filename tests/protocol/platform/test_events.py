@@ -14,6 +14,7 @@ from protocol.errors import RemoteProtocolError
 from protocol.ids import ChatId, EventId, OpenId
 from protocol.platform import events
 from protocol.routing.access import MISSING_SENDER, Approach, Dropped, Policy, decide
+from tests.kit.json_values import json_values
 
 READERS: tuple[Callable[[bytes], object], ...] = (
     events.read_envelope,
@@ -260,20 +261,8 @@ class TestCardAction:
         assert action.form_value == {"reason": "because", "days": ["1", "2"]}
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["schema", "header", "event", "event_id", "event_type", "message", "uuid", "action"]
-            )
-            | st.text(max_size=4),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
+JSON_VALUES = json_values(
+    "schema", "header", "event", "event_id", "event_type", "message", "uuid", "action"
 )
 
 
@@ -285,7 +274,7 @@ class TestJunk:
     def test_bytes(self, read: Callable[[bytes], object], junk: bytes) -> None:
         _tolerate(read, junk)
 
-    @given(junk=json_values)
+    @given(junk=JSON_VALUES)
     def test_json(self, read: Callable[[bytes], object], junk: Any) -> None:
         _tolerate(read, json.dumps(junk).encode())
 
