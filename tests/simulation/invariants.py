@@ -241,8 +241,8 @@ def _files(ending: Ending) -> Iterator[str]:
     messages = {sent["message_id"] for sent in ending.sent}
     for path in sorted(one for one in root.rglob("*") if one.is_file()):
         name = path.relative_to(root)
-        folder, *more = name.parts
-        is_carried = folder == "attachments" and more[0] in messages and more[1][0].isdigit()
+        *_node, folder, message, file = ("", "", *name.parts)
+        is_carried = folder == "attachments" and message in messages and file[0].isdigit()
         stays = path == ending.database or any(fnmatch(str(name), one) for one in ending.stay)
         if not stays and not is_carried:
             yield f"the file {name} is left over"
