@@ -93,15 +93,21 @@ async def _serve(
     in_thread: RunSync,
     after_batch: Callable[[], None],
 ) -> None:
-    """Commit what comes until nobody can send; without messages, an empty batch when due."""
+    """Commit what comes until nobody can send; without messages, an empty batch when due.
+
+    The first is due at once: what confirmed the claim was sent before the journal was
+    migrated, and who waits for another beat may be frozen by then.
+    """
     beat_every_s = store.beat_every_s or NO_BEAT_S
+    due_s = beat_every_s if store.beat_every_s is None else 0.0
     while True:
         batch: list[journal.JournalMessage] = []
-        with trio.move_on_after(beat_every_s):
+        with trio.move_on_after(due_s):
             try:
                 batch.append(await inbox.receive())
             except trio.EndOfChannel:
                 return
+        due_s = beat_every_s
         if batch or store.beat_every_s is not None:
             await _commit(batch, inbox, store, in_thread, after_batch)
 

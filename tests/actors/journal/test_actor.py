@@ -13,6 +13,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import journal as journal_actor
+from actors.journal import SqliteStore
 from actors.kit.mailbox import ActorGone, Answer, Reply, ask
 from actors.messages import journal
 from protocol.ids import RowId
@@ -240,3 +241,27 @@ async def test_the_loop_goes_on_during_a_commit(path: Path) -> None:
             await append(tx, "e1")
             nursery.cancel_scope.cancel()
     assert ticks > 10
+
+
+async def test_a_store_with_a_beat_beats_at_once_and_then_when_nothing_comes(
+    autojump_clock: MockClock,
+) -> None:
+    """What confirmed a claim is old by the time its journal is opened."""
+    began = trio.current_time()
+    beats: list[float] = []
+
+    def open_store() -> SqliteStore:
+        store = SqliteStore.open(None)
+        store.beat_every_s = 0.5
+        return store
+
+    async def noting(function: Callable[..., T], *args: object) -> T:
+        if function.__name__ == "apply":
+            assert args == ([],)
+            beats.append(trio.current_time() - began)
+        return await journal_actor.inline(function, *args)
+
+    _tx, rx = trio.open_memory_channel[journal.JournalMessage](1)
+    with trio.move_on_after(1.2):
+        await journal_actor.run(open_store, rx, run_sync=noting)
+    assert beats == pytest.approx([0.0, 0.5, 1.0])
