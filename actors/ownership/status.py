@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
+import trio
 
 from actors.messages import journal, ownership
 from actors.ownership.journal_client import JournalClient
@@ -51,12 +52,7 @@ class StatusBoard:
 
     async def describe(self, state: lease.State, now: int) -> dict[str, Any]:
         """Return the whole status; *now* is wall time in milliseconds."""
-        overdue: dict[SessionId, int] | journal.Failed = await self._journal.ask(
-            lambda reply: journal.Overdue(delivered_before_ms=now - ANSWER_EXPECTED_MS, reply=reply)
-        )
-        queue: journal.QueueState | journal.Failed = await self._journal.ask(
-            lambda reply: journal.Queue(reply=reply)
-        )
+        overdue, queue = await self._ask(now)
         found = bounded_status(channel_tools.describe(state))
         for session in found["sessions"]:
             session["unresponsive"] = session["sessionId"] in self._unresponsive
@@ -87,6 +83,25 @@ class StatusBoard:
                 },
             }
         )
+
+    async def _ask(
+        self, now: int
+    ) -> tuple[dict[SessionId, int] | journal.Failed, journal.QueueState | journal.Failed]:
+        """Return what only the journal knows; both questions are in one of its batches."""
+        overdue: dict[SessionId, int] | journal.Failed = journal.Failed(reason="not asked")
+        queue: journal.QueueState | journal.Failed = journal.Failed(reason="not asked")
+
+        async def ask_overdue() -> None:
+            nonlocal overdue
+            before_ms = now - ANSWER_EXPECTED_MS
+            overdue = await self._journal.ask(
+                lambda reply: journal.Overdue(delivered_before_ms=before_ms, reply=reply)
+            )
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask_overdue)
+            queue = await self._journal.ask(lambda reply: journal.Queue(reply=reply))
+        return overdue, queue
 
 
 def _queue(queue: journal.QueueState | journal.Failed, now: int) -> dict[str, Any]:
