@@ -23,6 +23,7 @@ from actors.links.conversations import LinkConversations
 from actors.links.liveness import REGISTER_WITHIN_S, Liveness
 from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.permissions import Asks, Permissions
+from actors.links.room import COUNTED_FROM_BYTES, Holding
 from actors.links.sending import fitting, is_here, is_remote, linger, peer_of, without_paths
 from actors.links.settings import LinkSettings
 from actors.links.share import DELTA_S, MESSAGE_S, REQUEST_S, Share
@@ -106,6 +107,7 @@ class ProxyLink:
         self._lingers = False
         self._yield_at = 0.0
         self._share = Share(trio.current_time())
+        self._holding: Holding | None = None
         self._liveness = Liveness(connection_id)
         asks = None
         if settings.approvals_tx is not None and common.over is not None:
@@ -142,6 +144,8 @@ class ProxyLink:
                     await self._linger()
                     nursery.cancel_scope.cancel(reason="link over")
         finally:
+            if self._holding is not None and not self._holding.kept:
+                self._holding.free()
             self._reader.clear()  # now, not when this link's cycles are collected
             self._turns.close_all()
             self._permissions.connection_over()
@@ -197,6 +201,7 @@ class ProxyLink:
 
     async def _read(self) -> None:
         while True:
+            await self._make_room()
             self._liveness.reading()
             data = await self._stream.receive_some(READ_BYTES)
             self._liveness.received()
@@ -206,11 +211,26 @@ class ProxyLink:
             self._reader.feed(data)
             await self._take()
 
+    async def _make_room(self) -> None:
+        """Before more of a large frame is read, wait for room for it."""
+        size = self._reader.unfinished
+        if self._holding is None and size >= COUNTED_FROM_BYTES:
+            self._holding = await self._settings.room.take(size, self._end)
+
+    def _leave_room(self) -> None:
+        """What was large has been done with, or goes on beside and frees its room itself."""
+        if self._holding is not None and self._holding.arrived:
+            if not self._holding.kept:
+                self._holding.free()
+            self._holding = None
+
     async def _take(self) -> None:
         """Do what one read brought, in order; messages of turns are joined first."""
         of_turns: list[wire.TurnMessage] = []
         try:
             for body in self._reader:
+                if self._holding is not None:
+                    self._holding.arrived = True
                 received = await self._decoded(body)
                 del body  # what it holds may be large, and what is done with it take long
                 await self._pay(DELTA_S if isinstance(received, wire.Delta) else MESSAGE_S)
@@ -222,6 +242,7 @@ class ProxyLink:
                     if isinstance(received, Request):
                         await self._pay(REQUEST_S)
                     await self._do(received)
+                    self._leave_room()
                     if isinstance(received, Admit):
                         return  # what follows is taken once it is admitted
         except RemoteProtocolError as fault:
@@ -229,6 +250,7 @@ class ProxyLink:
             await self._do(self._machine.torn(fault))
         else:
             await self._turns.pass_on(of_turns)
+        self._leave_room()
 
     async def _pay(self, cost_s: float) -> None:
         """Let others go first, where this link has used more than its share."""
@@ -265,7 +287,7 @@ class ProxyLink:
             case wire.Ack() as ack:
                 await put(self._ownership_tx, ownership.RowAcked(connection_id=self._id, ack=ack))
             case wire.Tool() as tool:
-                await self._calls.use(tool, self._nursery)
+                await self._calls.use(tool, self._nursery, self._holding)
             case wire.TurnOpen() as wish:
                 refusal = await self._turns.open_own(self._session_id, wish)
                 if refusal is not None:

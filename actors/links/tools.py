@@ -15,6 +15,7 @@ import trio
 
 from actors.kit.mailbox import ask_or, offer
 from actors.links.own_turns import OwnTurnPeers
+from actors.links.room import Holding
 from actors.messages import lane, outbound, ownership
 from protocol.ids import ConnectionId, SessionId
 from protocol.routing import channel_tools
@@ -69,8 +70,10 @@ class ToolCalls:
             register.role, register.capabilities, proven_by
         )
 
-    async def use(self, tool: wire.Tool, nursery: trio.Nursery) -> None:
-        """Answer a call, here or in *nursery*."""
+    async def use(
+        self, tool: wire.Tool, nursery: trio.Nursery, holding: Holding | None = None
+    ) -> None:
+        """Answer a call, here or in *nursery*; *holding* is of its frame, and freed after."""
         slow = self._slow(tool)
         if slow is None:
             self._answer(tool, await self._ask_ownership(tool))
@@ -81,7 +84,9 @@ class ToolCalls:
             self._answer(tool, ownership.ToolFailed(error=busy))
             return
         self._under_way += 1
-        nursery.start_soon(self._beside, tool, slow)
+        if holding is not None:
+            holding.kept = True
+        nursery.start_soon(self._beside, tool, slow, holding)
 
     def _slow(self, tool: wire.Tool) -> Callable[[], Awaitable[ownership.ToolAnswer]] | None:
         """Return what answers the call beside the reader, if it is no tool of the channel."""
@@ -111,12 +116,17 @@ class ToolCalls:
         return None
 
     async def _beside(
-        self, tool: wire.Tool, answer: Callable[[], Awaitable[ownership.ToolAnswer]]
+        self,
+        tool: wire.Tool,
+        answer: Callable[[], Awaitable[ownership.ToolAnswer]],
+        holding: Holding | None,
     ) -> None:
         try:
             self._answer(tool, await answer())
         finally:
             self._under_way -= 1
+            if holding is not None:
+                holding.free()
 
     async def _ask_ownership(self, tool: wire.Tool) -> ownership.ToolAnswer:
         return await ask_or(

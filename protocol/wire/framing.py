@@ -72,6 +72,13 @@ class FrameReader:
     def feed(self, data: bytes | bytearray) -> None:
         self._buffer += data
 
+    @property
+    def unfinished(self) -> int:
+        """How large the body will be of which the beginning is here, 0 where none is."""
+        return int.from_bytes(self._buffer[:HEADER_BYTES], "big") * (
+            len(self._buffer) >= HEADER_BYTES
+        )
+
     def clear(self) -> None:
         """Let go of what is unfinished: the stream is over."""
         self._buffer = bytearray()

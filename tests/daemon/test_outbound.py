@@ -149,6 +149,11 @@ async def test_no_file_of_larkd_and_none_from_elsewhere_is_sent(
         config = state_dir.parent / f"{state_dir.name}.json"
         copy = tmp_path / "copy-of-the-configuration"
         copy.write_bytes(config.read_bytes())
+        large = tmp_path / "large.bin"
+        with large.open("wb") as file:
+            file.truncate(30 * 1024 * 1024 + 1)
+        answer = await boss.tool("reply", chat_id=chat["chat_id"], text="t", files=[str(large)])
+        assert answer["error"] == f"{large}: over 30 MB"
         for path in (token, tmp_path / "link", tmp_path / ".." / "x", config, copy):
             answer = await boss.tool("reply", chat_id=chat["chat_id"], text="t", files=[str(path)])
             assert not answer["ok"], path

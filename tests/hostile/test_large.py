@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +166,34 @@ async def test_an_inbox_of_long_texts_says_what_it_leaves_out(state_dir: Path) -
         assert len(result["messages"]) + result["left_out"]["messages_for_size"] == 20
         assert result["left_out"]["messages_for_size"] > 0
         await boss.barrier()
+
+
+async def test_many_sessions_that_send_half_of_a_large_frame_take_little_memory(
+    state_dir: Path,
+) -> None:
+    half = (8 * MIB).to_bytes(4, "big") + bytes(7 * MIB)
+    async with (
+        open_platform() as platform,
+        open_daemon(platform, state_dir) as daemon,
+        session(state_dir, "honest") as honest,
+        trio.open_nursery() as nursery,
+    ):
+        before = resident_bytes(daemon.process.pid)
+
+        async def send_half(
+            name: str, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+        ) -> None:
+            with suppress(trio.BrokenResourceError):
+                async with session(state_dir, name) as proxy:
+                    task_status.started()
+                    await proxy.send_bytes(half)
+                    await trio.sleep_forever()
+
+        for number in range(24):
+            await nursery.start(send_half, f"half-{number}")
+        most = 0
+        for _ in range(300):  # each is a turn of the daemon's loop, in which it reads what it may
+            await honest.barrier()
+            most = max(most, resident_bytes(daemon.process.pid))
+        assert most - before < 80 * MIB, (most - before) // MIB
+        nursery.cancel_scope.cancel()

@@ -241,6 +241,19 @@ async def test_a_proxy_that_reads_no_answers_is_given_up_by_their_number_too(
         assert 1_024 <= sent <= 1_030
 
 
+async def test_who_reads_again_before_it_is_closed_is_sent_why(autojump_clock: MockClock) -> None:
+    async with open_world() as world:
+        peer = await world.listener.connect(lockstep=True)
+        await peer.register()
+        for number in range(18):  # one is being written, 16 wait, and one is too many
+            await peer.send(t="tool", id=number, name="n", args={"text": "x" * 1_000_000})
+        await trio.sleep(0.5)  # of virtual time: all that is ready to run has run
+        assert (await peer.receive() or {})["t"] == "tool_result"  # what was begun is whole
+        bye = await peer.receive() or {}
+        assert (bye["t"], bye["reason"]) == ("bye", "slow_consumer")
+        assert await peer.receive() is None
+
+
 async def test_one_torn_link_leaves_the_others_alone(autojump_clock: MockClock) -> None:
     async with open_world() as world:
         steady, torn = await world.listener.connect(), await world.listener.connect()

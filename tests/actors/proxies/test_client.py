@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair
@@ -28,6 +29,7 @@ from actors.proxies.client import (
 from actors.proxies.outgoing import Outgoing
 from protocol.wire import codec
 from protocol.wire import messages as wire
+from protocol.wire.auth import daemon_proof
 from protocol.wire.framing import FrameReader, frame
 from tests.kit.daemon import Platform, environment, open_daemon, open_platform
 
@@ -395,6 +397,51 @@ async def test_who_has_no_proof_of_being_the_daemon_is_not_believed(
         nursery.cancel_scope.cancel()
     assert reasons[0] == said
     assert not [one for one in seen if isinstance(one, wire.Ack)]
+
+
+async def test_a_refusal_or_a_leaving_it_does_not_know_is_not_final(state_dir: Path) -> None:
+    """What a newer daemon may say: the session is tried again until it is served."""
+    key, attached, registrations = b"k" * 43, trio.Event(), 0
+
+    async def newer_daemon(stream: trio.SocketStream) -> None:
+        nonlocal registrations
+        reader, nonce = FrameReader(), bytes(32)
+        await stream.send_all(frame(wire.Hello(nonce=nonce)))
+        while data := await stream.receive_some(4096):
+            reader.feed(data)
+            for body in reader:
+                asked = codec.decode_from_proxy(body)
+                if not isinstance(asked, wire.Register):
+                    continue
+                assert asked.nonce is not None
+                registrations += 1
+                proven = daemon_proof(key, asked.nonce, nonce, "s")
+                registered = wire.Registered(
+                    session_id="s", alias="s", role="session", lease_epoch=1, proof=proven
+                )
+                refused = {"t": "refused", "code": "too_late_today", "message": "not now"}
+                bye = {"t": "bye", "reason": "repotting", "retry_after_ms": 1}
+                answers: list[object] = [registered]
+                if registrations < 3:
+                    answers = [refused] if registrations == 1 else [registered, bye]
+                for one in map(msgspec.msgpack.Encoder().encode, answers):
+                    await stream.send_all(len(one).to_bytes(4, "big") + one)
+
+    def changed(registered: wire.Registered | None, _why: object) -> None:
+        if registered is not None and registrations == 3:
+            attached.set()
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, newer_daemon, 0, host="127.0.0.1"))
+        address = ("127.0.0.1", listeners[0].socket.getsockname()[1])
+        waiting = settings(
+            state_dir, "s", role="session", address=address, token=key, waits_for_daemon=True
+        )
+        async with open_proxy(waiting, link_changed=changed) as proxy:
+            with trio.fail_after(60):
+                await attached.wait()
+            assert proxy.ended is None
+        nursery.cancel_scope.cancel()
 
 
 async def test_text_of_twenty_milliseconds_leaves_as_one_frame_and_all_else_at_once(

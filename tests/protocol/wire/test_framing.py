@@ -49,6 +49,14 @@ def test_an_unfinished_body_waits_and_a_finished_one_does_not() -> None:
     assert list(reader) == [b"half!"]
 
 
+def test_how_large_a_body_will_be_is_known_from_its_first_bytes() -> None:
+    reader = FrameReader()
+    for data, size in ((b"", 0), (b"\0\0\1", 0), (b"\2", 258), (b"x" * 257, 258), (b"x", 0)):
+        reader.feed(data)
+        assert [len(one) for one in reader] == [258] * (data == b"x")
+        assert reader.unfinished == size
+
+
 def test_a_reader_that_stops_early_goes_on_where_it_was() -> None:
     reader = FrameReader()
     reader.feed(framed(b"one") + framed(b"two"))
