@@ -23,7 +23,7 @@ from actors.links.conversations import LinkConversations
 from actors.links.liveness import REGISTER_WITHIN_S, Liveness
 from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.permissions import Asks, Permissions
-from actors.links.room import COUNTED_FROM_BYTES, Holding
+from actors.links.room import COUNTED_FROM_BYTES, RoomTaken
 from actors.links.sending import fitting, is_here, is_remote, linger, peer_of, without_paths
 from actors.links.settings import LinkSettings
 from actors.links.share import DELTA_S, MESSAGE_S, REQUEST_S, Share
@@ -107,7 +107,7 @@ class ProxyLink:
         self._lingers = False
         self._yield_at = 0.0
         self._share = Share(trio.current_time())
-        self._holding: Holding | None = None
+        self._holding: RoomTaken | None = None
         self._liveness = Liveness(connection_id)
         asks = None
         if settings.approvals_tx is not None and common.over is not None:

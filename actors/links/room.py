@@ -21,7 +21,7 @@ WAIT_S: Final = 10.0
 log = structlog.get_logger()
 
 
-class Holding:
+class RoomTaken:
     """The room of one frame. Let it go with :meth:`free`, in any state, once or more often."""
 
     def __init__(self, room: Room, size: int, give_up: Callable[[], None]) -> None:
@@ -48,11 +48,11 @@ class Room:
 
     def __init__(self, size: int = ROOM_BYTES) -> None:
         self._left = size
-        self._held: list[Holding] = []
+        self._held: list[RoomTaken] = []
         self._order = trio.StrictFIFOLock()
         self._freed = trio.Event()
 
-    async def take(self, size: int, give_up: Callable[[], None]) -> Holding:
+    async def take(self, size: int, give_up: Callable[[], None]) -> RoomTaken:
         """Wait for room; *give_up* ends the link that has it, if the frame does not come.
 
         Cancelled while it waits, it has none.
@@ -64,10 +64,10 @@ class Room:
                 if waiting.cancelled_caught:
                     self._give_up_the_oldest()
             self._left -= size
-            self._held.append(Holding(self, size, give_up))
+            self._held.append(RoomTaken(self, size, give_up))
             return self._held[-1]
 
-    def free(self, holding: Holding) -> None:
+    def free(self, holding: RoomTaken) -> None:
         """Take room back; a second time is nothing."""
         if holding in self._held:
             self._held.remove(holding)
