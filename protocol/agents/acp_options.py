@@ -50,12 +50,28 @@ class AgentOptions:
         match update.get("sessionUpdate"):
             case "available_commands_update":
                 self._commands = list(_commands(update.get("availableCommands")))
-            case "current_mode_update" if self._mode is not None:
-                self._mode = _with_value(self._mode, text_of(update, "currentModeId"))
+            case "current_mode_update":
+                return self._entered(text_of(update, "currentModeId"))
             case "config_option_update":
                 self.take_session(update)
             case _:
                 return False
+        return True
+
+    def _entered(self, mode: str) -> bool:
+        """The agent is in a mode now; return whether that is one it offers.
+
+        Some report that so and offer the mode among their options, which holds then.
+        """
+        options = [one for one in (self._mode, *self._config) if one is not None]
+        if not any(one.kind == "mode" and _offers(one, mode) for one in options):
+            return False
+        if self._mode is not None and _offers(self._mode, mode):
+            self._mode = _with_value(self._mode, mode)
+        self._config = [
+            _with_value(one, mode) if one.kind == "mode" and _offers(one, mode) else one
+            for one in self._config
+        ]
         return True
 
     def chose(self, option_id: str, choice: str) -> None:
@@ -96,6 +112,10 @@ class AgentOptions:
         if option_id == "mode":
             return "session/set_mode", {"sessionId": session_id, "modeId": choice}
         return "session/set_model", {"sessionId": session_id, "modelId": choice}
+
+
+def _offers(option: wire.Option, choice: str) -> bool:
+    return any(one.id == choice for one in option.choices)
 
 
 def _with_value(option: wire.Option, value: str) -> wire.Option:

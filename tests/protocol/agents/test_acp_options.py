@@ -196,6 +196,19 @@ def test_the_agent_changes_its_mode_itself() -> None:
     assert values(options) == {"mode": "code"}
 
 
+def test_a_mode_among_the_options_is_the_one_that_the_agent_is_in() -> None:
+    """Some send ``current_mode_update`` though they offer their modes as an option."""
+    options = AgentOptions()
+    modes = [{"value": "ask", "name": "Ask"}, {"value": "code", "name": "Code"}]
+    mode = {"id": "m", "name": "Mode", "category": "mode", "currentValue": "ask", "options": modes}
+    options.take_session({"modes": MODES, "configOptions": [mode]})
+    assert options.take_update({"sessionUpdate": "current_mode_update", "currentModeId": "code"})
+    assert values(options) == {"m": "code"}
+    odd = {"sessionUpdate": "current_mode_update", "currentModeId": "odd"}
+    assert not options.take_update(odd)
+    assert values(options) == {"m": "code"}
+
+
 def test_the_agent_changes_its_options_itself() -> None:
     options = AgentOptions()
     options.take_session({"configOptions": [config()]})
