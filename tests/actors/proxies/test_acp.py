@@ -103,23 +103,6 @@ async def test_stop_interrupts_the_agent_and_it_goes_on_after(
         assert "too late" not in json.dumps(await home.platform.cards())
 
 
-async def test_an_agent_that_is_deaf_is_ended_with_all_its_children(
-    state_dir: Path, tmp_path: Path
-) -> None:
-    async with setup(state_dir, tmp_path) as home:
-        await home.say("deaf")
-        card = await home.card("pids ")
-        found = json.dumps(card).partition("pids ")[2].split()
-        pids = [int("".join(filter(str.isdigit, word))) for word in found[:2]]
-        await home.say("stop")
-        await home.card("🛑 Stopped")
-        with trio.fail_after(60):
-            while any(map(alive, pids)):
-                await trio.sleep(0.05)
-        await home.say("blocks")
-        await home.card("blocks ['text'] run 1")
-
-
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

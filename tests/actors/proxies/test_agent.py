@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
-from actors.proxies.agent import Agent, AgentSettings, Listener
+from actors.proxies.agent import CANCEL_WITHIN_S, Agent, AgentSettings, Listener
 from actors.proxies.agent_process import start_agent
 from actors.proxies.errors import AgentUnheard
 from protocol.agents import acp
 from protocol.cards.question import Elicitation
 from protocol.wire import messages as wire
+from tests.actors.proxies.test_acp import alive
+
+DEAF = Path(__file__).parents[2] / "fakes" / "acp_agent.py"
 
 
 async def no_update(_update: acp.Update) -> None:
@@ -46,3 +50,48 @@ async def test_a_prompt_that_comes_as_the_agent_has_ended_is_for_another_one(
             await agent.prompt([], Listener("turn_1", no_update, no_question, no_form))
     finally:
         await process.end()
+
+
+async def test_an_agent_that_is_deaf_is_ended_with_all_its_children(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    """It has its five seconds, on a clock that runs faster once it is at work."""
+    mock_clock.rate = 1
+    command = (sys.executable, str(DEAF))
+    settings = AgentSettings(command=command, cwd=str(tmp_path))
+    process = await start_agent(command, str(tmp_path), {}, os.environ, {})
+    pids: list[int] = []
+    at_work = trio.Event()
+
+    async def update(reported: acp.Update) -> None:
+        assert isinstance(reported, wire.Delta)
+        pids.extend(map(int, reported.text.split()[1:]))
+        at_work.set()
+
+    stopped = trio.CancelScope()
+
+    async def prompt(agent: Agent) -> None:
+        with stopped:
+            blocks = [{"type": "text", "text": "deaf"}]
+            await agent.prompt(blocks, Listener("turn_1", update, no_question, no_form))
+
+    try:
+        async with trio.open_nursery() as nursery:
+            agent = Agent(settings, process, nursery)
+            nursery.start_soon(process.read_stderr)
+            nursery.start_soon(agent.read)
+            await agent.begin("")
+            nursery.start_soon(prompt, agent)
+            await at_work.wait()
+            mock_clock.rate = 100
+            stopped_at = trio.current_time()
+            stopped.cancel()
+            await agent.over.wait()
+            assert trio.current_time() - stopped_at >= CANCEL_WITHIN_S
+            nursery.cancel_scope.cancel()
+    finally:
+        await process.end()
+    assert len(pids) == 2
+    with trio.fail_after(100 * 60):
+        while any(map(alive, pids)):
+            await trio.sleep(1)
