@@ -309,6 +309,13 @@ def test_the_command_line_goes_before_the_environment() -> None:
     assert settings.listen == Listen(host="127.0.0.1", port=2)
 
 
+def test_tls_is_served_on_every_address_and_port_7346() -> None:
+    certificate = {"certFile": "/c.pem", "keyFile": "/k.pem"}
+    tls = read({**with_options(), "listen": {"tls": certificate}}).listen.tls
+    assert tls is not None
+    assert (tls.host, tls.port) == ("0.0.0.0", 7346)
+
+
 def test_an_empty_variable_is_no_variable() -> None:
     env = dict.fromkeys(ENVIRONMENT, "")
     assert read(with_options(), env) == read(with_options())

@@ -235,6 +235,13 @@ def test_no_answer_of_any_shape_is_too_strange_to_classify(
 
 
 @pytest.mark.parametrize(
+    ("body", "missing"), [(None, "a JSON object"), ({}, "a code"), ({"code": True}, "a code")]
+)
+def test_an_answer_without_a_code_is_none(body: dict[str, Any] | None, missing: str) -> None:
+    assert classify(502, {}, body) == NoAnswer(reason=f"HTTP 502 without {missing}")
+
+
+@pytest.mark.parametrize(
     ("outcome", "after_s"),
     [
         (RateLimited(code=1, message="", retry_after_s=7.0), 7.0),

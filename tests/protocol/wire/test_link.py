@@ -308,3 +308,9 @@ def test_who_never_registers_may_be_wrong_a_few_times() -> None:
         assert isinstance(link.receive(body(t="ack", event_id="e", attempt=1)), Send)
     assert isinstance(link.receive(body(t="ack", event_id="e", attempt=1)), CloseLink)
     assert link.state is LinkState.OVER
+
+
+def test_a_message_of_another_protocol_is_named_as_unknown(registered: LinkMachine) -> None:
+    error = error_of(registered.receive(body(t="of_tomorrow")))
+    assert (error.code, error.fatal) == ("unknown_message", False)
+    assert "of_tomorrow" in error.message
