@@ -31,7 +31,7 @@ from actors.feishu.gateway import describe
 from actors.feishu.http import Platform
 from actors.feishu.inspection import Inspection, connect_once, inspect
 from actors.host import config_file, state_dir
-from actors.host.advice import command_for
+from actors.host.advice import command_for, is_of_the_sandbox
 from actors.host.tokens import read_token
 from actors.messages import gateway
 from protocol import __version__
@@ -74,6 +74,8 @@ def examine(
     """
     serving = state_dir.serving_pid(state) is not None
     findings = [*_files(state), *_daemon(state, now_ms)]
+    if serving and config is None and is_of_the_sandbox(state, env):
+        return [*findings, ok("configuration", "the sandbox has its own")]
     try:
         path = config or (state_dir.configuration_in_use(state) if serving else None)
         path = path or config_file.find(None, env, Path.home())

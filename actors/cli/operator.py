@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from actors.cli.output import CommandFailed
-from actors.host.advice import command_for
+from actors.host.advice import command_for, start_of
 from actors.host.state_dir import read_daemon_info
 from actors.host.tokens import read_token
 from actors.kit.tls import OF_THEIR_AUTHORITY, CertificateUnusable
@@ -98,7 +98,7 @@ def ask(
         address=(_ANYWHERE.get(info.host, info.host), info.port),
         token=read_token(state.token(role)),
     )
-    start = command_for(state, "daemon")
+    start = start_of(state)
     where = f"larkd (pid {info.pid}) at {info.host}:{info.port}"
     try:
         return _ask_with_a_place(state, settings, call)
@@ -162,7 +162,7 @@ def _ask_cluster(settings: ProxySettings, call: wire.Tool) -> wire.ToolResult:
 
 def not_running(state: StateDir) -> str:
     """Nobody serves *state*: the error, with what to do about it."""
-    start = command_for(state, "daemon")
+    start = start_of(state)
     if other := sandbox_beside(state):
         return f"{nobody_serves(state)}; {other}, or start a daemon with: {start}"
     if not state.root.is_dir():

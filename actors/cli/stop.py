@@ -15,7 +15,7 @@ from typing import Final
 from actors.cli.operator import nobody_serves, sandbox_beside
 from actors.cli.output import CommandFailed, Output
 from actors.host import state_dir
-from actors.host.advice import command_for
+from actors.host.advice import start_of
 from protocol.config.places import StateDir
 
 LEFT_WITHIN_S: Final = 60.0
@@ -50,6 +50,4 @@ def run(state: StateDir, _parsed: argparse.Namespace) -> Output:
                 f"larkd (pid {pid}) has not left in {LEFT_WITHIN_S:g} s; look into {state.log}"
             )
         time.sleep(_LOOK_EVERY_S)
-    return Output(
-        f"stopped larkd (pid {pid}); it stays stopped until: {command_for(state, 'daemon')}"
-    )
+    return Output(f"stopped larkd (pid {pid}); it stays stopped until: {start_of(state)}")

@@ -18,3 +18,16 @@ def command_for(state: StateDir, *words: str, env: Mapping[str, str] | None = No
     if state == places.state_dir(None, environment, Path.home()):
         return line
     return f"{line} --state-dir {shlex.quote(str(state.root))}"
+
+
+def is_of_the_sandbox(state: StateDir, env: Mapping[str, str] | None = None) -> bool:
+    """Whether ``larkd daemon --sandbox`` serves *state* by itself."""
+    environment = os.environ if env is None else env
+    return state == places.sandbox_of(places.state_dir(None, environment, Path.home()))
+
+
+def start_of(state: StateDir, env: Mapping[str, str] | None = None) -> str:
+    """Return the command that serves *state* (again)."""
+    if is_of_the_sandbox(state, env):
+        return "larkd daemon --sandbox"
+    return command_for(state, "daemon", env=env)

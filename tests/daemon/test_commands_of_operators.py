@@ -20,6 +20,7 @@ import trio
 from actors.proxies.autostart import Autostart
 from protocol.config.places import StateDir
 from tests.daemon.test_operator import larkd, output_of, refused
+from tests.kit import preloaded
 from tests.kit.daemon import environment, open_daemon, open_platform
 from tests.kit.raw_proxy import session
 
@@ -40,6 +41,30 @@ async def test_stop_ends_the_daemon_and_autostart_leaves_it_ended(state_dir: Pat
 
         async with open_daemon(platform, state_dir):
             assert not (state_dir / "stopped").exists()
+
+
+async def test_the_sandbox_is_looked_at_and_started_again_as_the_sandbox(tmp_path: Path) -> None:
+    home = environment() | {"HOME": str(tmp_path), "LARKD_LISTEN": "127.0.0.1:0"}
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        home.pop(name, None)
+    state_dir = tmp_path / ".local" / "state" / "larkd-sandbox"
+    process = await preloaded.start("actors.daemon", ["--sandbox"], home)
+    try:
+        shown = b""
+        with trio.fail_after(60):
+            while b"chat page: " not in shown:
+                shown += await process.stdout.receive_some()
+            of_it = ("--state-dir", str(state_dir))
+            looked = await preloaded.run("actors.cli", ["doctor", "--json", *of_it], home)
+            stopped = await preloaded.run("actors.cli", ["daemon", "stop", *of_it], home)
+            again = await preloaded.run("actors.cli", ["status", *of_it], home)
+            assert await process.wait() == 0
+    finally:
+        process.kill()
+    findings = {one["check"]: one for one in json.loads(looked.stdout)["findings"]}
+    assert findings["configuration"]["state"] == "ok"
+    assert stopped.stdout.decode().endswith("stays stopped until: larkd daemon --sandbox\n")
+    assert "start it with: larkd daemon --sandbox" in again.stderr.decode()
 
 
 async def test_a_signal_leaves_no_mark(state_dir: Path) -> None:
