@@ -223,6 +223,15 @@ class Fleet:
         ) as node:
             yield node
 
+    @asynccontextmanager
+    async def pair(self, **options: Any) -> AsyncIterator[tuple[Node, Node]]:
+        """Start two nodes, with *options* of the first: it serves, the second stands by."""
+        async with self.node("a", **options) as a:
+            await a.wait_ready()
+            async with self.node("b") as b:
+                await b.wait_standing_by()
+                yield a, b
+
 
 @asynccontextmanager
 async def started(

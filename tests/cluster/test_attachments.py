@@ -6,7 +6,6 @@ import base64
 import json
 import shutil
 import signal
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import trio
@@ -45,11 +44,7 @@ async def test_a_file_follows_its_message_to_another_node_and_over_the_wire(
 ) -> None:
     async with open_platform() as platform:
         fleet = Fleet(platform, root, server.url(), cluster, certificates)
-        async with AsyncExitStack() as nodes:
-            a = await nodes.enter_async_context(fleet.node("a"))
-            await a.wait_ready()
-            b = await nodes.enter_async_context(fleet.node("b"))
-            await b.wait_standing_by()
+        async with fleet.pair() as (a, b):
             await platform.wait_connected()
             await send_file(platform)
             there = await wait_file(a)
