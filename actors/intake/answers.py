@@ -30,7 +30,7 @@ class CardAnswer(msgspec.Struct, frozen=True):
     card: str
 
 
-Answer = Text | CardAnswer
+ChatAnswer = Text | CardAnswer
 
 
 class ShownByCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +73,7 @@ class Answers:
             return
         self._start(self.reply(to, text, what))
 
-    async def deliver(self, to: Answerable, text: Answer, what: str) -> bool:
+    async def deliver(self, to: Answerable, text: ChatAnswer, what: str) -> bool:
         """Reply to a message, and wait; return whether there is nothing more to be done.
 
         That is when it is out, or can't be: the message is gone, for example.
@@ -92,7 +92,7 @@ class Answers:
             )
         )
 
-    def reply(self, to: Answerable, text: Answer, what: str) -> gateway.ReplyMessage:
+    def reply(self, to: Answerable, text: ChatAnswer, what: str) -> gateway.ReplyMessage:
         """Return the call that replies to a message, in its topic."""
         return gateway.ReplyMessage(
             message_id=to.message_id,

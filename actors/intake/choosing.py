@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 import trio
 
-from actors.intake.answers import Answer, CardAnswer
+from actors.intake.answers import CardAnswer, ChatAnswer
 from actors.intake.peers import ASK_WITHIN_S, COMMAND_WITHIN_S, Peers
 from actors.intake.stop import Stopper, toast
 from actors.kit.mailbox import Reply, ask_or
@@ -50,7 +50,7 @@ class Choosing:
         current: SessionView | None,
         word: str,
         message: MessageReceived,
-    ) -> Answer:
+    ) -> ChatAnswer:
         """Show a card of what there is to choose, or choose it; in a group only for admins."""
         if current is None:
             return in_chat.NO_CURRENT_SESSION

@@ -9,7 +9,7 @@ import structlog
 
 from actors.intake import doctor
 from actors.intake.agents import Agents
-from actors.intake.answers import Answer
+from actors.intake.answers import ChatAnswer
 from actors.intake.choosing import KINDS, Choosing
 from actors.intake.marks import WaitingMarks
 from actors.intake.peers import COMMAND_WITHIN_S, Peers
@@ -57,7 +57,7 @@ class Commands:
 
     async def run(
         self, message: MessageReceived, command: Command, *, after_prompt: bool
-    ) -> Answer:
+    ) -> ChatAnswer:
         """Do it, and return the answer. ``/pair`` of an admin is carried out before the gate.
 
         *after_prompt*: a prompt that came before it is not on its way to its session yet.
@@ -82,7 +82,7 @@ class Commands:
 
     async def _do(
         self, message: MessageReceived, command: Command, state: ownership.ChatState
-    ) -> Answer:
+    ) -> ChatAnswer:
         match command.name:
             case Name.SESSIONS:
                 return roster.listing(state.sessions, state.current)

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 import trio
 
-from actors.intake.answers import Answer, Answers, CardAnswer, ShownByCard
+from actors.intake.answers import Answers, CardAnswer, ChatAnswer, ShownByCard
 from actors.intake.peers import Peers
 from actors.intake.rows import close_row, store
 from actors.kit.mailbox import ActorGone, ask
@@ -44,7 +44,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     message_id: MessageId
     what: str
     """Distinguishes its answer from others to the same message."""
-    work: Callable[[], Awaitable[Answer | ShownByCard]]
+    work: Callable[[], Awaitable[ChatAnswer | ShownByCard]]
     """Does it, and returns the answer."""
     topic: str | None = None
     repeatable: bool = True
@@ -105,7 +105,7 @@ class Control:
             lambda reply: journal.ClaimCommand(row_id=job.row_id, reply=reply),
         )
         assert not isinstance(claimed, journal.Failed)
-        text: Answer | ShownByCard | None = None
+        text: ChatAnswer | ShownByCard | None = None
         if claimed is not None and claimed.answer is not None:
             text = _noted(claimed.answer)
         elif claimed is not None:
@@ -116,7 +116,7 @@ class Control:
         await self._to.intake_tx.send(intake.CommandDone(row_id=job.row_id, place=job.place))
         self._nursery.start_soon(self._answer, job, text)
 
-    async def _note(self, row_id: RowId, text: Answer) -> None:
+    async def _note(self, row_id: RowId, text: ChatAnswer) -> None:
         answer = msgspec.json.encode(text)
         done: journal.Done | journal.Failed = await store(
             self._to.journal_tx,
@@ -124,7 +124,7 @@ class Control:
         )
         assert isinstance(done, journal.Done)
 
-    async def _answer(self, job: Job, text: Answer | ShownByCard | None) -> None:
+    async def _answer(self, job: Job, text: ChatAnswer | ShownByCard | None) -> None:
         """Send the answer until it is out, then close the row.
 
         Where a card is the answer the row stays open until the card is there: with a holder
@@ -158,7 +158,7 @@ class Control:
         await while_it_helps(is_shown, _SHOWN_TRIES)
 
 
-def _noted(answer: bytes) -> Answer:
+def _noted(answer: bytes) -> ChatAnswer:
     """Read an answer as an earlier run noted it."""
     try:
         return msgspec.json.decode(answer, type=Text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 import trio
@@ -62,7 +63,7 @@ async def prepare_rows(
                 failed.append(prompt)
     # Again, one by one, until they are: an order that holds is worth a wait.
     for prompt in (*failed, *prompts[len(waiting) :]):
-        again = await _prepare_until_stored(journal_tx, prompt)
+        again: PrepareAnswer = await store(journal_tx, partial(_prepare, prompt))
         full += [prompt] if isinstance(again, journal.LaneFull) else []
     return full
 
@@ -74,13 +75,6 @@ def _prepare(held: HeldPrompt, reply: Reply[PrepareAnswer]) -> journal.Prepare:
         capacity=held.capacity,
         reply=reply,
     )
-
-
-async def _prepare_until_stored(
-    journal_tx: trio.MemorySendChannel[journal.JournalMessage], held: HeldPrompt
-) -> PrepareAnswer:
-    answer: PrepareAnswer = await store(journal_tx, lambda reply: _prepare(held, reply))
-    return answer
 
 
 async def close_row(

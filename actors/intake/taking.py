@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from actors.intake import gate
-from actors.intake.answers import Answer, ShownByCard
+from actors.intake.answers import ChatAnswer, ShownByCard
 from actors.intake.control import Job
 from actors.intake.parts import Parts
 from actors.intake.peers import Peers
@@ -160,7 +160,7 @@ class Taking:
         event: StoredEvent,
         message: MessageReceived,
         what: str,
-        work: Callable[[], Awaitable[Answer | ShownByCard]],
+        work: Callable[[], Awaitable[ChatAnswer | ShownByCard]],
         *,
         wanted: command.Command | None = None,
     ) -> None:
