@@ -35,11 +35,6 @@ SCREENS: dict[str, dict[str, Any]] = {
 }
 
 
-ALL = NIGHTLY or "LARKD_SCREENSHOTS" in os.environ
-LANGUAGES = ("en", "zh") if ALL else ("en",)
-STATES = 15
-
-
 class Camera:
     """Takes pictures of the chat page in both languages, on both screens.
 
