@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 import trio
 
-from actors.kit.mailbox import ActorGone, ask
+from actors.kit.mailbox import ActorGone, Answer, Reply, ask, put
 from actors.messages import agents, approvals, gateway, intake, journal, lane, ownership
 from protocol.ids import AccountId, PlaceKey, place_key
 from protocol.platform.events import MessageReceived
@@ -40,6 +42,24 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True):
 
     async def call(self, operation: gateway.Operation, priority: gateway.Priority) -> Outcome:
         return await gateway.call(self.gateway_tx, operation, priority, within_s=CALL_WITHIN_S)
+
+
+async def find_targets(
+    peers: Peers, places: Collection[PlaceKey]
+) -> dict[PlaceKey, ownership.ChatTarget | None]:
+    """Ask which session each place is routed to, all at once, as :func:`find_target` does."""
+    answers: dict[PlaceKey, Answer[ownership.ChatTarget]] = {place: Answer() for place in places}
+    with trio.move_on_after(ASK_WITHIN_S), suppress(trio.BrokenResourceError):
+        for place, answer in answers.items():
+            await put(peers.ownership_tx, ownership.FindTarget(place=place, reply=Reply(answer)))
+        for answer in answers.values():
+            with suppress(ActorGone):
+                await answer.receive()
+    found: dict[PlaceKey, ownership.ChatTarget | None] = dict.fromkeys(places)
+    for place, answer in answers.items():
+        with answer, suppress(ActorGone, trio.WouldBlock):
+            found[place] = answer.receive_nowait()
+    return found
 
 
 async def find_target(peers: Peers, place: PlaceKey) -> ownership.ChatTarget | None:

@@ -20,7 +20,7 @@ from actors.intake.answers import Answers
 from actors.intake.attachments import Fetcher, needs_fetching
 from actors.intake.holding import HeldPrompt, HeldPrompts
 from actors.intake.marks import WaitingMarks
-from actors.intake.peers import Peers, find_target
+from actors.intake.peers import Peers, find_target, find_targets
 from actors.intake.rows import close_row, prepare_rows, store
 from actors.kit.mailbox import put
 from actors.messages import intake, journal, ownership
@@ -192,7 +192,7 @@ class Prompts:
         if not taken:
             return
         places = {self._to.place(one.prompt) for one in taken}
-        targets = {place: await find_target(self._to, place) for place in places}
+        targets = await find_targets(self._to, places)
         for one in taken:
             target = targets[self._to.place(one.prompt)]
             one.capacity = target.capacity if target else None
