@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -48,11 +49,13 @@ async def serve(
         over=None if approvals_tx is None else EndNotices(approvals_tx),
     )
 
+    own: weakref.WeakSet[trio.abc.Stream] = weakref.WeakSet()
+
     async def guarded(stream: trio.abc.Stream) -> None:
         connection_id = settings.next_connection_id()
         with trio.CancelScope() as scope:
             drop = partial(scope.cancel, reason="a newer connection")
-            places.enter(connection_id, drop, own=is_of_this_user(stream))
+            places.enter(connection_id, drop, own=stream in own)
             link = ProxyLink(stream, connection_id, settings, ownership_tx, common)
             try:
                 async with stream:
@@ -75,7 +78,7 @@ async def serve(
             common.over.add(approvals.AllConnectionsOver())
             nursery.start_soon(common.over.run)
         for listener in listeners:
-            nursery.start_soon(serve_borrowed, _Turnstile(listener), guarded, nursery)
+            nursery.start_soon(serve_borrowed, _Turnstile(listener, own), guarded, nursery)
         task_status.started()
 
 
@@ -85,15 +88,22 @@ class _Turnstile(trio.abc.Listener[trio.abc.Stream]):
     A flood of them is closed as fast as it comes, so that nobody waits long for it.
     """
 
-    def __init__(self, inner: trio.abc.Listener[trio.abc.Stream]) -> None:
+    def __init__(
+        self, inner: trio.abc.Listener[trio.abc.Stream], own: weakref.WeakSet[trio.abc.Stream]
+    ) -> None:
         self._inner = inner
+        self._own = own
+        """Those of this user, which is asked once for each."""
         self._left = float(FOREIGN_AT_ONCE)
         self._at = trio.current_time()
 
     async def accept(self) -> trio.abc.Stream:
         while True:
             stream = await self._inner.accept()
-            if is_of_this_user(stream) or self._takes_one_more():
+            if is_of_this_user(stream):
+                self._own.add(stream)
+                return stream
+            if self._takes_one_more():
                 return stream
             close_now(stream)
 
