@@ -154,7 +154,13 @@ async def close_left(peers: Peers, entry: journal.ApprovalLeft) -> None:
 
 
 async def _find(peers: Peers, entry: journal.ApprovalLeft) -> Sent:
-    """Learn which message the card is, by sending it once more."""
+    """Learn which message the card is, by sending it once more.
+
+    After 55 minutes that would be a second card, and the one that may stand there keeps its
+    buttons: a press on it is answered that it is too late. The chat's history has it, but an
+    application reads the history of a group only with a scope that larkd does not ask for,
+    ``im:message.group_msg``: every message of the group, for one card that does nothing.
+    """
     opening = entry.opening
     if opening is None or peers.now_ms() - opening.sent_at_ms > SAME_MESSAGE_FOR_MS:
         log.warning("approval.card_not_found", entry=entry.entry_id)

@@ -315,8 +315,8 @@ class Peer:
         if manner == "twice":
             await self._ack(event, attempt)
         self._driver.point("ack")
-        status = (await self.tool("feishu_channel_status"))["result"]
-        if status["lease_epoch"] == deliver["lease_epoch"]:
+        status = (await self.tool("feishu_channel_status"))["result"]  # None: too late
+        if status is not None and status["lease_epoch"] == deliver["lease_epoch"]:
             self._driver.history.append(Settled(event))
         if "turns" in self._capabilities:
             await self._send(t="delta", turn_id=deliver["turn_id"], text="so it is")
