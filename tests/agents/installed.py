@@ -151,7 +151,7 @@ _STAYS_ASLEEP: Final = {
     "test_an_agent_that_wakes_up_is_shown": "it does not go on by itself after a prompt"
 }
 _ASKS_NOTHING: Final = {
-    "test_a_question_is_answered_on_a_card": "its model has no tool that asks people over ACP"
+    "test_a_question_is_answered_on_a_card": "it was not seen to elicit anything over ACP"
 }
 
 AGENTS: Final = (
