@@ -14,12 +14,20 @@ import pytest
 import trio
 
 from tests.daemon.test_operator import larkd
+from tests.kit import preloaded
 from tests.kit.daemon import Platform, configuration, environment, open_daemon, open_platform
 from tests.kit.raw_proxy import session
 
 
 async def run(*arguments: str, **env: str) -> tuple[int, str, str]:
     """Run the daemon's command line to its end; return status, stdout and stderr."""
+    with trio.fail_after(60):
+        done = await preloaded.run("actors.daemon", arguments, environment() | env)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+async def run_as_a_user(*arguments: str, **env: str) -> tuple[int, str, str]:
+    """The same in an interpreter of its own; some tests here, so that this start is tested."""
     with trio.fail_after(60):
         done = await trio.run_process(
             [sys.executable, "-m", "actors.daemon", *arguments],
@@ -46,7 +54,9 @@ async def test_every_mistake_of_a_configuration_is_named_at_once(tmp_path: Path)
         ' "channels": [{"id": "f", "type": "feishu", "options":'
         ' {"appId": "cli_a1b2c3d4e5f60718", "appSecret": "hush-hush", "replyMode": "loud"}}]}'
     )
-    status, _, errors = await run("--config", str(config), "--state-dir", str(tmp_path / "s"))
+    status, _, errors = await run_as_a_user(
+        "--config", str(config), "--state-dir", str(tmp_path / "s")
+    )
     assert status == 2
     assert "languge: unknown key; did you mean language?" in errors
     assert "listen.port: " in errors
@@ -56,7 +66,9 @@ async def test_every_mistake_of_a_configuration_is_named_at_once(tmp_path: Path)
 
 
 async def test_without_any_configuration_it_says_what_to_write(tmp_path: Path) -> None:
-    status, _, errors = await run("--state-dir", str(tmp_path / "s"), XDG_CONFIG_HOME=str(tmp_path))
+    status, _, errors = await run_as_a_user(
+        "--state-dir", str(tmp_path / "s"), XDG_CONFIG_HOME=str(tmp_path)
+    )
     assert status == 2
     assert "LARKD_APP_ID" in errors
     assert "--sandbox" in errors
@@ -76,7 +88,9 @@ async def test_refused_credentials_end_with_status_4(tmp_path: Path) -> None:
 
 async def test_check_says_who_the_bot_is(tmp_path: Path) -> None:
     async with open_platform() as platform:
-        status, output, _ = await run("--config", str(config_file(platform, tmp_path)), "--check")
+        status, output, _ = await run_as_a_user(
+            "--config", str(config_file(platform, tmp_path)), "--check"
+        )
         assert status == 0
         assert output.startswith("ok: account default (")
         assert "bot larkd (ou_" in output
@@ -108,7 +122,7 @@ async def test_a_port_in_use_is_named_with_the_remedy(tmp_path: Path) -> None:
             taken.listen()
             address = f"127.0.0.1:{taken.getsockname()[1]}"
             config = config_file(platform, tmp_path)
-            status, _, errors = await run(
+            status, _, errors = await run_as_a_user(
                 "--config", str(config), "--state-dir", str(tmp_path / "s"), "--listen", address
             )
         assert status == 1

@@ -20,7 +20,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import trio
 
@@ -34,6 +34,8 @@ _CONTEXT.set_forkserver_preload(
         "actors.proxies.acp",
         "actors.proxies.mcp",
         "actors.proxies.echo",
+        "actors.sandbox.kept",
+        "actors.sandbox.server",
         "httpcore",
         "psycopg",
         "tests.kit.preloaded",
@@ -126,6 +128,23 @@ async def start(  # the streams of a process
     return ForkedProcess(process, _stream(ours_in), stream, _stream(ours_err))
 
 
+def start_without_trio(
+    module: str, arguments: Sequence[str], environment: Mapping[str, str]
+) -> tuple[ForkServerProcess, TextIO]:
+    """Run it for a test that runs no Trio; return it, and its standard output to be read."""
+    ours, theirs = _CONTEXT.Pipe(duplex=False)
+    process = _CONTEXT.Process(
+        target=_run,
+        args=(module, list(arguments), dict(environment), None, (None, theirs, None), None),
+        daemon=False,
+    )
+    process.start()
+    theirs.close()
+    output = os.fdopen(os.dup(ours.fileno()), encoding="utf-8")
+    ours.close()
+    return process, output
+
+
 async def run(
     module: str, arguments: Sequence[str], environment: Mapping[str, str], *, stdin: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
@@ -195,4 +214,5 @@ def _run(
         os.chdir(cwd)
     sys.argv = [module, *arguments]
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.modules.pop(module, None)  # or runpy warns on standard error that it was read before
     runpy.run_module(module, run_name="__main__", alter_sys=True)

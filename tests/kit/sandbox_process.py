@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import httpx
 
 from actors.sandbox.access import TOKEN_HEADER
+from tests.kit import preloaded
 from tests.kit.daemon import environment
 from tests.kit.ports import free_port
 
@@ -25,22 +25,19 @@ class SandboxProcess:
     def __init__(self, folder: Path) -> None:
         self._keep = folder / "sandbox.json"
         self._port = free_port()
-        self._process: subprocess.Popen[str] | None = None
+        self._process: ForkServerProcess | None = None
+        self._output: TextIO
         self.page_url = ""
         self.base_url = ""
         self._app: dict[str, str] = {}
         self.http = httpx.Client(trust_env=False, timeout=60)
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "actors.sandbox", "--port", str(self._port)]
-        self._process = subprocess.Popen(
-            [*command, "--keep", str(self._keep), "--no-limits"],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment(),
+        place = ("--port", str(self._port), "--keep", str(self._keep))
+        self._process, self._output = preloaded.start_without_trio(
+            "actors.sandbox", [*place, "--no-limits"], environment()
         )
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._output:
             words = line.split()
             if "chat page" in line:
                 self.page_url = words[-1]
@@ -56,9 +53,10 @@ class SandboxProcess:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(timeout=60)
-            assert self._process.stdout is not None
-            self._process.stdout.close()
+            self._process.join(60)
+            assert self._process.exitcode is not None, "the sandbox does not end"
+            self._process.close()
+            self._output.close()
             self._process = None
 
     def get(self, path: str) -> Any:
