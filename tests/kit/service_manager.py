@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.kit.daemon import environment
 SYSTEMD = Path("/lib/systemd/systemd")
 GROUPS = Path("/sys/fs/cgroup")
 RUN_WITHIN_S = 120
+ENDED_WITHIN_S = 30
 IN_NAMESPACES = """\
 mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system "$XDG_RUNTIME_DIR" || exit 9
 chmod 0700 "$XDG_RUNTIME_DIR"
@@ -128,7 +130,10 @@ def _child_of(pid: int) -> int:
 
 
 def _remove(group: Path) -> None:
-    """Remove *group* and all below it; they are empty, or will be in a moment."""
-    for path, _, _ in os.walk(group, topdown=False):
-        with suppress(OSError):
-            Path(path).rmdir()
+    """Remove *group* and all below it, once the processes in it have ended."""
+    until = time.monotonic() + ENDED_WITHIN_S
+    while group.exists() and time.monotonic() < until:
+        for path, _, _ in os.walk(group, topdown=False):
+            with suppress(OSError):
+                Path(path).rmdir()
+        time.sleep(0.02)
