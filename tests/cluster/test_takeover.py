@@ -106,6 +106,8 @@ async def test_moving_brings_the_cluster_to_the_node_that_was_named(
         ):
             await a.wait_ready()
             await boss.wait_registered("a")
+            status, _, why = await fleet.command("a", "move")
+            assert (status, why) == (1, "larkd move: no standby\n")
             async with fleet.node("b") as b, fleet.node("c") as c:
                 await b.wait_standing_by()
                 await c.wait_standing_by()
@@ -123,6 +125,10 @@ async def test_moving_brings_the_cluster_to_the_node_that_was_named(
                 # Its only address is a's; it is told where c is.
                 await boss.wait_registered("c")
                 assert not [one for one in await b.events() if one["event"] == "cluster.claimed"]
+                # Without a name it is the standby seen last.
+                status, moved, _ = await fleet.command("a", "move")
+                assert status == 0
+                assert moved.removesuffix(f" holds {cluster} now, term 3\n") in ("node a", "node b")
 
 
 AWAY_S = 20.0 if NIGHTLY else 1.0
