@@ -29,6 +29,8 @@ from protocol.routing.channel_tools import ToolError
 from protocol.strings import on_card
 
 _QUESTION_ID: Final = re.compile(r"q_[0-9a-f]{24}", re.ASCII)
+ELICITATION_BYTES_MAX: Final = 64 * 1024
+"""A card holds less than half of it."""
 NOWHERE: Final = "the session was never given a message; there is nobody to ask"
 
 
@@ -122,6 +124,9 @@ def _elicited(given: object) -> Elicitation:
         raise ToolError(f"elicitation: {wrong}") from wrong
     if len(elicited.questions) > FIELDS_MAX:
         raise ToolError(f"elicitation: {FIELDS_MAX} questions at most")
+    # Looked at before a card is built of it: that takes its time over each of many options.
+    if len(msgspec.msgpack.encode(elicited)) > ELICITATION_BYTES_MAX:
+        raise ToolError("elicitation: too long for one card")
     return elicited
 
 

@@ -176,6 +176,28 @@ async def test_what_cannot_be_asked_is_an_error(state_dir: Path, args: Map, erro
         assert (answer["ok"], answer["error"]) == (False, error)
 
 
+async def test_what_cannot_be_elicited_is_an_error_and_leaves_no_card(state_dir: Path) -> None:
+    async with channel(state_dir) as (platform, boss):
+        chat = await platform.chat()
+        elicitation = {"message": "Go on?", "questions": []}
+        good: Map = {"question": "q_" + "a" * 24, "elicitation": elicitation}
+        options = [{"label": str(number), "description": "-" * 300} for number in range(300)]
+        for wrong, error in (
+            ({"question": "q_1"}, "question must be q_ and 24 hexadecimal digits"),
+            ({"elicitation": {"url": "file:///etc/passwd"}}, "must be an http or https address"),
+            ({"elicitation": {"questions": [{}] * 21}}, "missing required field `question`"),
+            ({"elicitation": {"questions": [{"question": "?"}] * 21}}, "20 questions at most"),
+            ({"elicitation": {"questions": [{"question": "?", "options": options}]}}, "too long"),
+            ({}, "the session was never given a message; there is nobody to ask"),
+            ({"chat_id": chat["chat_id"]}, "was never given a message from chat"),
+        ):
+            answer = await boss.tool("elicit", **(good | wrong))
+            assert not answer["ok"]
+            assert error in answer["error"], answer
+        assert (await boss.tool("withdraw", question=good["question"]))["ok"]
+        assert await bots(platform, chat) == []
+
+
 async def test_a_card_that_was_not_sent_leaves_no_question_open(state_dir: Path) -> None:
     async with channel(state_dir) as (platform, boss):
         chat = await platform.chat()
