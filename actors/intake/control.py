@@ -19,7 +19,7 @@ from actors.intake.answers import Answers, CardAnswer, ChatAnswer, ShownByCard
 from actors.intake.peers import Peers
 from actors.intake.rows import close_row, store
 from actors.kit.mailbox import ActorGone, ask
-from actors.kit.retry import Pauses, until_done, while_it_helps
+from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import intake, journal, lane
 from protocol.ids import ChatId, MessageId, PlaceKey, RowId
 from protocol.routing.delivery import RowState
@@ -29,7 +29,11 @@ COMMANDS_MAX: Final = 256
 """Commands not answered yet; past it they stay in the journal until these are."""
 ANSWER_AGAIN_S: Final = 30.0
 SHOWN_WITHIN_S: Final = 30.0
-_SHOWN_TRIES: Final = until_done(Pauses(first_s=0.5, max_s=5.0), 600.0)
+_SHOWN_TRIES: Final = Tries[bool | None](
+    again_after_s=lambda shown, pause_s: pause_s if shown is None else None,
+    pauses=Pauses(first_s=0.5, max_s=5.0),
+    within_s=600.0,
+)
 """A turn's end is tried for five minutes, and what follows a card as long."""
 
 log = structlog.get_logger()
@@ -128,23 +132,23 @@ class Control:
         """Send the answer until it is out, then close the row.
 
         Where a card is the answer the row stays open until the card is there: with a holder
-        that is lost before, the turn is gone, and who reads the row next answers.
+        that is lost before, the turn is gone, and who reads the row next answers. A message
+        is the answer where the turn's lane or its actor crashed, and the card may be missing.
         """
         if isinstance(text, ShownByCard):
-            await self._wait_shown(text)
-            text = None
+            text = None if await self._is_shown(text) else in_chat.STOPPED_TASK
         while text is not None and not await self._answers.deliver(job, text, job.what):
             log.warning("feishu.answer_waits", message=job.message_id, what=job.what)
             await trio.sleep(ANSWER_AGAIN_S)
         await close_row(self._to.journal_tx, job.row_id, RowState.COMMAND, job.what, self._now_ms())
         await self._to.intake_tx.send(intake.CommandClosed(row_id=job.row_id))
 
-    async def _wait_shown(self, stopped: ShownByCard) -> None:
-        """Wait until people see the stopped turn, asking again where nobody answers in time."""
+    async def _is_shown(self, stopped: ShownByCard) -> bool:
+        """Wait until people see the stopped turn; False where nobody knows whether they do."""
 
-        async def is_shown() -> bool:
+        async def is_shown() -> bool | None:
             try:
-                await ask(
+                return await ask(
                     self._to.lanes_tx,
                     lambda reply: lane.StopShown(
                         session_id=stopped.session_id, turn_id=stopped.turn_id, reply=reply
@@ -152,10 +156,9 @@ class Control:
                     within_s=SHOWN_WITHIN_S,
                 )
             except (trio.TooSlowError, ActorGone):
-                return False
-            return True
+                return None
 
-        await while_it_helps(is_shown, _SHOWN_TRIES)
+        return await while_it_helps(is_shown, _SHOWN_TRIES) or False
 
 
 def _noted(answer: bytes) -> ChatAnswer:

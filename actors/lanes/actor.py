@@ -90,7 +90,7 @@ class _Host:
                 await self._send(session_id, message)
             case lane.StopShown(session_id=session_id):
                 if self._lanes.get(session_id) is None:
-                    message.reply.send(None)
+                    message.reply.send(False)  # it crashed, or ended with its session
                 await self._send(session_id, message)
             case (
                 lane.Detached(session_id=session_id)

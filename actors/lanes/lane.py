@@ -153,7 +153,7 @@ class Lane:
             case lane.CancelExpired(turn_id=turn_id):
                 self._cancel_expired(turn_id)
             case lane.TurnActorEnded(turn_id=turn_id, crashed=crashed):
-                self._showing.end(turn_id)
+                self._showing.end(turn_id, crashed=crashed)
                 for running in filter(None, (self._turn, self._own_turn)):
                     if crashed and running.opening.turn_id == turn_id:
                         self._cancel(running, "timeout")

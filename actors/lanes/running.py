@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import trio
 
@@ -10,6 +11,9 @@ from actors.kit.mailbox import Reply
 from actors.messages import lane, turn
 from protocol.ids import TurnId
 from protocol.routing.delivery import Offer
+
+SEEN_TURNS_MAX: Final = 256
+"""Who stopped a turn asks within a minute whether it is seen; a session has few turns in that."""
 
 
 class RunningTurn:
@@ -47,8 +51,9 @@ class ShownTurns:
     """The turns whose actors are at work, and who waits until people see what became of one."""
 
     def __init__(self) -> None:
-        self._waiting: dict[TurnId, list[Reply[None]]] = {}
-        self._sent: set[TurnId] = set()
+        self._waiting: dict[TurnId, list[Reply[bool]]] = {}
+        self._seen: dict[TurnId, None] = {}
+        """Turns whose card was sent or whose actor has done all it had to, the latest last."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -58,26 +63,33 @@ class ShownTurns:
 
     def wait(self, question: lane.StopShown) -> None:
         """Answer now, or when the turn's card was sent or its actor has ended."""
+        seen = question.turn_id in self._seen
         waiting = self._waiting.get(question.turn_id)
-        if waiting is None or question.turn_id in self._sent:
-            question.reply.send(None)
+        if waiting is None or seen:
+            question.reply.send(seen)
             return
         # One request stops one turn: who else is there has asked again.
         waiting[:] = [one for one in waiting if not one.abandoned] + [question.reply]
 
     def card_sent(self, turn_id: TurnId) -> None:
         if turn_id in self._waiting:
-            self._sent.add(turn_id)
-            self._answer(self._waiting[turn_id])
+            self._see(turn_id)
+            self._answer(self._waiting[turn_id], seen=True)
 
-    def end(self, turn_id: TurnId) -> None:
-        self._sent.discard(turn_id)
-        self._answer(self._waiting.pop(turn_id))
+    def end(self, turn_id: TurnId, *, crashed: bool) -> None:
+        if not crashed:
+            self._see(turn_id)
+        self._answer(self._waiting.pop(turn_id), seen=turn_id in self._seen)
+
+    def _see(self, turn_id: TurnId) -> None:
+        self._seen[turn_id] = None
+        if len(self._seen) > SEEN_TURNS_MAX:
+            del self._seen[next(iter(self._seen))]
 
     @staticmethod
-    def _answer(waiting: list[Reply[None]]) -> None:
+    def _answer(waiting: list[Reply[bool]], *, seen: bool) -> None:
         for reply in waiting:
-            reply.send(None)
+            reply.send(seen)
         waiting.clear()
 
 

@@ -116,15 +116,15 @@ class StopTurn(Message, frozen=True, kw_only=True):
 
 
 class StopShown(Message, frozen=True, kw_only=True):
-    """Answer once people can see what became of a turn.
+    """Answer whether people see what became of a turn, once that is known.
 
-    That is when a card of it was sent, which the ledger knows from then on, or when its
-    actor has nothing left to do; at once for a turn that nobody shows any more.
+    They do when a card of it was sent, which the ledger knows from then on, or when its
+    actor has done all it had to. Nobody knows after a crash of that actor, or of the lane.
     """
 
     session_id: SessionId
     turn_id: TurnId
-    reply: Reply[None]
+    reply: Reply[bool]
 
 
 class FindOwnTurns(Message, frozen=True, kw_only=True):

@@ -176,11 +176,14 @@ class World:
         turn_id = self.openings[-1].turn_id
         return lane.Stopped(session_id=SESSION, turn_id=turn_id, alias="api", mode=mode)
 
-    async def wait_shown(self, turn_id: TurnId, seen: list[TurnId]) -> None:
-        build: Callable[[Reply[None]], lane.LaneMessage] = lambda reply: lane.StopShown(  # noqa: E731
+    async def is_shown(self, turn_id: TurnId) -> bool:
+        build: Callable[[Reply[bool]], lane.LaneMessage] = lambda reply: lane.StopShown(  # noqa: E731
             session_id=SESSION, turn_id=turn_id, reply=reply
         )
-        await ask(self.lanes_tx, build, within_s=60)
+        return await ask(self.lanes_tx, build, within_s=60)
+
+    async def wait_shown(self, turn_id: TurnId, seen: list[TurnId]) -> None:
+        assert await self.is_shown(turn_id)
         seen.append(turn_id)
 
     def offered(self) -> list[str]:
@@ -381,6 +384,20 @@ async def test_a_stop_is_shown_once_a_card_was_sent_or_the_turn_is_over(
         assert seen == [first, first, second]
         await world.wait_shown(first, seen)
         assert seen[-1] == first, "long over"
+
+
+async def test_nobody_knows_whether_a_stop_is_shown_after_a_crash(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        world.crash_turns = True
+        await world.attach()
+        await world.give(row(1))
+        turn_id = world.openings[0].turn_id
+        assert not await world.is_shown(turn_id)
+        await world.lanes_tx.send(lane.Detached(session_id=SESSION, connection_id=ConnectionId(1)))
+        await wait_all_tasks_blocked()
+        assert not await world.is_shown(turn_id), "there is no lane"
 
 
 async def test_groups_are_static_and_direct_chats_stream(autojump_clock: MockClock) -> None:
