@@ -426,6 +426,8 @@ async def test_a_refusal_or_a_leaving_it_does_not_know_is_not_final(state_dir: P
                     answers = [refused] if registrations == 1 else [registered, bye]
                 for one in map(msgspec.msgpack.Encoder().encode, answers):
                     await stream.send_all(len(one).to_bytes(4, "big") + one)
+                if registrations < 3:
+                    return
 
     def changed(registered: wire.Registered | None, _why: object) -> None:
         if registered is not None and registrations == 3:
