@@ -15,7 +15,6 @@ from functools import partial
 
 import structlog
 import trio
-from tricycle import open_service_nursery
 
 from actors import agents, journal
 from actors.app import limits, shutdown
@@ -37,6 +36,7 @@ from actors.host import state_dir
 from actors.host.exit_status import ExitStatus
 from actors.host.tokens import TokenFiles
 from actors.kit.cleanup import CleanupBudget
+from actors.kit.services import open_service_nursery
 from actors.kit.supervisor import (
     Child,
     Restart,

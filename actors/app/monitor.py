@@ -16,13 +16,13 @@ from typing import Final
 import msgspec
 import structlog
 import trio
-from tricycle import open_service_nursery
 
 from actors.app.listening import certificate_files, open_listeners
 from actors.app.reporting import report
 from actors.host import state_dir
 from actors.host.log_reading import events_about
 from actors.host.tokens import TokenFiles
+from actors.kit.services import open_service_nursery
 from actors.kit.supervisor import Child, RestartBudget, Strategy, Supervisor
 from actors.monitoring import Peers
 from actors.monitoring.peers import HttpSettings

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
-from tricycle import open_service_nursery
 
 from actors.app import notifying
 from actors.app.adapters import Adapters
@@ -15,6 +14,7 @@ from actors.app.composition import App
 from actors.app.monitor import open_monitor
 from actors.host import logs
 from actors.host.tokens import TokenFiles
+from actors.kit.services import open_service_nursery
 from protocol.config.places import StateDir
 from protocol.config.settings import ConfigurationError, Settings
 

@@ -12,7 +12,6 @@ from typing import Any, Final
 import msgspec
 import structlog
 import trio
-from tricycle import open_service_nursery
 
 from actors.app.adapters import Adapters
 from actors.app.composition import App
@@ -20,6 +19,7 @@ from actors.app.monitor import open_monitor
 from actors.app.running import LOGS_WITHIN_S, open_logs, print_ready
 from actors.host.arguments import DaemonArguments
 from actors.host.tokens import TokenFiles
+from actors.kit.services import open_service_nursery
 from actors.sandbox.kept import NotKept, read_or_make
 from actors.sandbox.server import RunningSandbox, SandboxSettings, serve_sandbox
 from protocol.config.places import StateDir

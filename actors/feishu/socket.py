@@ -22,12 +22,12 @@ import structlog
 import trio
 import trio_websocket as ws
 from msgspec import Struct
-from tricycle import open_service_nursery
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from actors.feishu import frames
 from actors.feishu.dial import Dial, ProxyRefusedError, dial_tcp
 from actors.feishu.network_errors import words_of
+from actors.kit.services import open_service_nursery
 from protocol.errors import RemoteProtocolError
 from protocol.platform import longconn
 from protocol.platform.outcomes import ClientConfig

@@ -22,7 +22,8 @@ from typing import Protocol
 
 import msgspec
 import trio
-from tricycle import open_service_nursery
+
+from actors.kit.services import open_service_nursery
 
 
 class Restart(Enum):

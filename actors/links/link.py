@@ -11,10 +11,9 @@ from typing import Final
 
 import structlog
 import trio
-from tricycle import open_service_nursery
 
 from actors.kit.mailbox import put, taken
-from actors.kit.outbox import Outbox, OutboxFull
+from actors.kit.services import open_service_nursery
 from actors.links.admission import ask_in, place_of, registered
 from actors.links.answers import PassedAnswers
 from actors.links.capacity import NO_PLACE
@@ -24,7 +23,8 @@ from actors.links.liveness import REGISTER_WITHIN_S, Liveness
 from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.permissions import Asks, Permissions
 from actors.links.room import COUNTED_FROM_BYTES, RoomTaken
-from actors.links.sending import fitting, is_here, is_remote, linger, peer_of, without_paths
+from actors.links.sender import Sender
+from actors.links.sending import is_here, linger, peer_of
 from actors.links.settings import LinkSettings
 from actors.links.share import DELTA_S, MESSAGE_S, REQUEST_S, Share
 from actors.links.tools import ToolCalls
@@ -63,13 +63,10 @@ EARLY_READ_BYTES: Final = 8 * 1024
 answers to what it holds, of 15 bytes each at least, wait together."""
 STEP_S: Final = 0.001
 """After so long at what one read brought, others have their turn."""
-UNSENT_FRAMES_MAX: Final = 1_024
-UNSENT_BYTES_MAX: Final = 16 * 1024 * 1024
 GOODBYE_WITHIN_S: Final = 1.0
 """For the last frames to leave."""
 LINGER_S: Final = 0.5
 """For the peer to read them and close; one that does not is closed all the same."""
-RETRY_AFTER_MS: Final = 1_000
 
 log = structlog.get_logger()
 
@@ -87,7 +84,6 @@ class ProxyLink:
     ) -> None:
         nonce = settings.random_bytes(vocabulary.NONCE_BYTES)
         self._stream = stream
-        self._remote = is_remote(stream)
         self._id = connection_id
         self._settings = settings
         self._ownership_tx = ownership_tx
@@ -96,15 +92,14 @@ class ProxyLink:
         self._reader = FrameReader(EARLY_BODY_BYTES_MAX)
         self._hello = wire.Hello(nonce=nonce)
         self._machine = LinkMachine(lambda register: settings.verify(nonce, register))
-        self._outbox = Outbox(stream, frames_max=UNSENT_FRAMES_MAX, bytes_max=UNSENT_BYTES_MAX)
+        self._sender = Sender(stream, connection_id)
+        self._outbox = self._sender.outbox
         self._mailbox, self._inbox = trio.open_memory_channel[link.LinkMessage](
             MAILBOX_MESSAGES_MAX
         )
         self._proven: Admit | None = None
         self._session_id = SessionId("")
         self.asked_in = False
-        self._reading = trio.CancelScope()
-        self._lingers = False
         self._yield_at = 0.0
         self._share = Share(trio.current_time())
         self._holding: RoomTaken | None = None
@@ -112,14 +107,14 @@ class ProxyLink:
         asks = None
         if settings.approvals_tx is not None and common.over is not None:
             asks = Asks(connection_id, settings.approvals_tx, common.over)
-        self._permissions = Permissions(asks, self._mailbox, self._send, settings.heavy)
+        self._permissions = Permissions(asks, self._mailbox, self._sender.send, settings.heavy)
         self._turns = LinkTurns(
             connection_id, self._machine, self._permissions, settings.tools.own_turns
         )
-        self._calls = ToolCalls(connection_id, settings.tools, ownership_tx, self._send)
-        self._answers = PassedAnswers(self._send)
-        self._options = Options(connection_id, ownership_tx, self._send)
-        self._conversations = LinkConversations(ownership_tx, self._send, settings.notify)
+        self._calls = ToolCalls(connection_id, settings.tools, ownership_tx, self._sender.send)
+        self._answers = PassedAnswers(self._sender.send)
+        self._options = Options(connection_id, ownership_tx, self._sender.send)
+        self._conversations = LinkConversations(ownership_tx, self._sender.send, settings.notify)
 
     async def run(self) -> None:
         """Run until either side ends it; the listener notifies ownership of the end."""
@@ -134,7 +129,7 @@ class ProxyLink:
                 async with open_service_nursery() as nursery:
                     self._nursery = nursery
                     nursery.start_soon(self._write)
-                    with self._reading:
+                    with self._sender.reading:
                         await self._admit(proven.register, proven.verified)
                         await self._take()
                         await self._read()
@@ -165,9 +160,9 @@ class ProxyLink:
                 await self._outbox.flush()
                 data = await self._stream.receive_some(EARLY_READ_BYTES)
             if late.cancelled_caught:
-                self._end(self._machine.register_timeout().message)
+                self._sender.end(self._machine.register_timeout().message)
             elif not data:
-                self._end()
+                self._sender.end()
             else:
                 self._yield_at = trio.current_time() + STEP_S
                 self._reader.feed(data)
@@ -177,25 +172,9 @@ class ProxyLink:
         return None
 
     async def _linger(self) -> None:
-        if self._lingers:
+        if self._sender.lingers:
             with trio.move_on_after(LINGER_S):
                 await linger(self._stream)
-
-    def _end(self, last: wire.FromDaemon | None = None, *, drop_unsent: bool = False) -> None:
-        self._outbox.close(None if last is None else frame(last), drop_unsent=drop_unsent)
-        self._lingers = last is not None and not drop_unsent
-        self._reading.cancel(reason="link ends")
-
-    def _send(self, message: wire.FromDaemon) -> None:
-        if self._remote:
-            message = without_paths(message)
-        try:
-            self._outbox.put(fitting(message))
-        except OutboxFull:
-            log.warning("link.slow_consumer", connection=self._id)
-            self._end(
-                wire.Bye(reason="slow_consumer", retry_after_ms=RETRY_AFTER_MS), drop_unsent=True
-            )
 
     # ── from the proxy ──────────────────────────────────────────────────────
 
@@ -215,7 +194,7 @@ class ProxyLink:
         """Before more of a large frame is read, wait for room for it."""
         size = self._reader.unfinished
         if self._holding is None and size >= COUNTED_FROM_BYTES:
-            self._holding = await self._settings.room.take(size, self._end)
+            self._holding = await self._settings.room.take(size, self._sender.end)
 
     def _leave_room(self) -> None:
         """What was large has been done with, or goes on beside and frees its room itself."""
@@ -276,11 +255,11 @@ class ProxyLink:
     async def _do(self, step: LinkStep | Request) -> None:
         match step:
             case Send(message=message):
-                self._send(message)
+                self._sender.send(message)
             case CloseLink(message=message):
                 if message.code == "bad_proof":
                     await self._slow_down()
-                self._end(message)
+                self._sender.end(message)
                 await trio.lowlevel.checkpoint()
             case Admit():
                 self._proven = step
@@ -291,7 +270,7 @@ class ProxyLink:
             case wire.TurnOpen() as wish:
                 refusal = await self._turns.open_own(self._session_id, wish)
                 if refusal is not None:
-                    self._send(refusal)
+                    self._sender.send(refusal)
             case wire.OptionsOffer() as offered:
                 await self._options.offer(offered)
             case wire.Chosen() as chosen:
@@ -322,7 +301,7 @@ class ProxyLink:
     async def _admit(self, register: wire.Register, verified: Verified) -> None:
         self._places.registers(self._id)
         if not self._places.admit(self._id, place_of(register, verified)):
-            self._end(wire.Refused(code="too_many_sessions", message=NO_PLACE))
+            self._sender.end(wire.Refused(code="too_many_sessions", message=NO_PLACE))
             return
         answer = await ask_in(register, verified, self._id, self._mailbox, self._ownership_tx)
         # Also if no answer came: it may have been admitted, and must learn of our end.
@@ -338,12 +317,12 @@ class ProxyLink:
                 self._reader.body_bytes_max = BODY_BYTES_MAX
                 self._calls.admitted(register, verified.by, here=is_here(self._stream))
                 self._permissions.admitted(SessionId(register.session_id), answer.alias)
-                self._send(registered(register, verified, answer, self._settings))
+                self._sender.send(registered(register, verified, answer, self._settings))
                 # After it: rows may be offered in the very step that admits the session.
                 self._nursery.start_soon(self._receive_messages)
                 self._nursery.start_soon(self._watch_liveness)
             case ownership.NotAdmitted():
-                self._end(wire.Refused(code=answer.code, message=answer.message))
+                self._sender.end(wire.Refused(code=answer.code, message=answer.message))
 
     # ── to the proxy ────────────────────────────────────────────────────────
 
@@ -351,7 +330,7 @@ class ProxyLink:
         try:
             await self._outbox.run()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._reading.cancel(reason="the proxy closed its end")
+            self._sender.reading.cancel(reason="the proxy closed its end")
 
     async def _receive_messages(self) -> None:
         async for first in self._inbox:
@@ -374,12 +353,12 @@ class ProxyLink:
                 self._conversations.ask(message)
             case wire.Cancel() as cancel:
                 self._permissions.turn_over(TurnId(cancel.turn_id))
-                self._send(cancel)
+                self._sender.send(cancel)
             case wire.PermissionVerdict() as verdict:
-                self._send(verdict)
+                self._sender.send(verdict)
             case link.LeaveLink(reason=reason, retry_after_ms=retry_after_ms):
                 at = list(self._settings.successor()) if reason == "shutdown" else []
-                self._end(wire.Bye(reason=reason, retry_after_ms=retry_after_ms, at=at))
+                self._sender.end(wire.Bye(reason=reason, retry_after_ms=retry_after_ms, at=at))
 
     async def _give_when_ready(self, row: link.Give) -> None:
         with trio.move_on_after(CHOSEN_WITHIN_S):
@@ -388,9 +367,9 @@ class ProxyLink:
         self._give(row)
 
     def _give(self, row: link.Give) -> None:
-        self._send(self._turns.given(row))
+        self._sender.send(self._turns.given(row))
 
     async def _watch_liveness(self) -> None:
         """Give up a proxy that is silent."""
-        await self._liveness.watch(self._send)
-        self._end()
+        await self._liveness.watch(self._sender.send)
+        self._sender.end()

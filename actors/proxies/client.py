@@ -25,8 +25,8 @@ from typing import Any, Final, Self
 
 import msgspec
 import trio
-from tricycle import open_service_nursery
 
+from actors.kit.services import open_service_nursery
 from actors.kit.tls import CertificateUnusable
 from actors.proxies.endpoint import Endpoint, Route, connect
 from actors.proxies.errors import (

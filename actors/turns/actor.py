@@ -69,10 +69,12 @@ async def show_turn(
     """Run one turn from its opening to its accepted end."""
     shown = (opening.session_id, opening.turn_id)
     peers.showing.add(shown)
+    actor = _TurnActor(opening, lane_tx, peers)
     try:
         with IN_FLIGHT.track_inprogress():
-            await _TurnActor(opening, lane_tx, peers).run(inbox)
+            await actor.run(inbox)
     finally:
+        actor.let_go()
         peers.showing.discard(shown)
 
 
@@ -108,6 +110,11 @@ class _TurnActor:
             else StaticTurn(self._turn, self._client)
         )
         self._shown = False
+
+    def let_go(self) -> None:
+        """Hold nothing that holds this: what a turn has kept is freed as soon as it is over."""
+        self._client.let_go()
+        self._pictures.let_go()
 
     def _pictured(self) -> None:
         self._pictured_late = self._shown

@@ -344,8 +344,9 @@ class CardPresenter:
         log.warning("feishu.streaming.fallback", **self._client.ids(), reason=reason[:300])
         read, sure = self._entity.plan.read if self._entity is not None else ("", sure)
         self._rest = StaticPresenter(
-            self._turn, self._client, segment=self._number, read=read, sure=sure, note=self.note
+            self._turn, self._client, segment=self._number, read=read, sure=sure
         )
+        self._client.note_unsent = self.note
         self._client.shows_no_card()
         if missing is not None:
             await self._client.send_grant_notice(missing)

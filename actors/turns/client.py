@@ -37,12 +37,19 @@ class TurnClient:
         self.intake_tx = peers.intakes[opening.account]
         self.settle_pictures: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
         """Waits for the pictures of what is about to be sent for good."""
+        self.note_unsent: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+        """Writes into the ledger what is still to be sent as messages, before each of them."""
         self.stop_is_answered = False
         """Whether the person who stopped the turn gets a message about it in any case."""
         self.shows_card: Callable[[], None] = lambda: None
         """Notifies the lane: people see a card of the turn."""
         self.shows_no_card: Callable[[], None] = lambda: None
         """Notifies the lane: a stop from now on is answered by a message."""
+
+    def let_go(self) -> None:
+        """Let go of who shows the turn: each holds the other, and all of the turn's text."""
+        self.settle_pictures = self.note_unsent = trio.lowlevel.checkpoint
+        self.shows_card = self.shows_no_card = lambda: None
 
     def ids(self) -> dict[str, str]:
         """Return what log lines about this turn name."""

@@ -65,6 +65,10 @@ class TurnPictures:
         self._pending.clear()
         self._settled.set()
 
+    def let_go(self) -> None:
+        """Call nothing back any more."""
+        self._changed = lambda: None
+
 
 def _stays_a_link(_reason: str) -> str | None:
     return None

@@ -6,7 +6,7 @@ message has its number there, and with that its uuid: a repair sends it once.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
@@ -44,7 +44,8 @@ class StaticTurn:
         self._client = client
         self._style = client.style()
         self._entry = LedgerNotes(client, journal.text_entry_id(client.opening.key))
-        self._messages = StaticPresenter(turn, client, sure=sure, note=self._note_if_open)
+        self._messages = StaticPresenter(turn, client, sure=sure)
+        client.note_unsent = self._note_if_open
 
     def notify(self) -> None:
         """Something changed."""
@@ -74,7 +75,7 @@ class StaticPresenter:
 
     For what a card did not show: it begins with *segment*, after the text that could be
     *read* there; where it is not *sure* that this is all that was shown, it says so.
-    Before each message *note* writes into the ledger what is :meth:`unsent`.
+    Before each message the client's ``note_unsent`` writes into the ledger what is :meth:`unsent`.
     """
 
     def __init__(
@@ -85,9 +86,7 @@ class StaticPresenter:
         segment: int = 0,
         read: str = "",
         sure: bool = True,
-        note: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
     ) -> None:
-        self._note = note
         self._name = "static"
         self._turn = turn
         self._client = client
@@ -242,7 +241,7 @@ class StaticPresenter:
         they look.
         """
         self._first_was_tried = True
-        await self._note()
+        await self._client.note_unsent()
         until = trio.current_time() + GIVE_UP_AFTER_S
         for way in self._ways(message):
             tries = Tries(

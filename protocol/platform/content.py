@@ -82,7 +82,11 @@ class _Reader:
         self._names: dict[str, str] = {m.key: _name(m.name) for m in mentions}
         self._keys: dict[str, str] = {m.open_id: m.key for m in mentions if m.open_id}
         self._attachments: list[Attachment] = []
-        self._reading = RichTextReading(self._name_of, self._resource)
+
+    @property
+    def _reading(self) -> RichTextReading:
+        """Made for each use: kept, the two would hold each other."""
+        return RichTextReading(self._name_of, self._resource)
 
     def read(self, message_type: str) -> Content | None:
         """Return the text of the body, or None where it lacks what its type must have."""

@@ -14,6 +14,7 @@ import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from actors import links
+from actors.links.link import ProxyLink
 from actors.messages import approvals, link, ownership, turn
 from protocol.ids import (
     AccountId,
@@ -28,6 +29,7 @@ from protocol.ids import (
 from protocol.routing.delivery import Offer, Prompt
 from protocol.wire import messages as wire
 from protocol.wire.auth import Verified
+from tests.kit.garbage import nothing_kept_of
 
 Map = dict[str, Any]
 
@@ -160,6 +162,18 @@ async def test_who_does_not_register_in_ten_seconds_is_refused(
         assert trio.current_time() - started == pytest.approx(10)
         assert await peer.receive() is None
         assert [type(one) for one in world.received] == [ownership.LinksStarted]
+
+
+async def test_a_link_that_is_over_is_freed_at_once(autojump_clock: MockClock) -> None:
+    """Sessions that come and go a thousand times leave nothing to collect."""
+    async with open_world() as world:
+        with nothing_kept_of(ProxyLink):
+            for registers in (True, False):
+                peer = await world.listener.connect()
+                if registers:
+                    await peer.register("turns", "options")
+                await peer.stream.aclose()
+                await wait_all_tasks_blocked()
 
 
 async def test_a_silent_proxy_is_pinged_and_given_up_after_45_seconds(

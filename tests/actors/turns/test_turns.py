@@ -17,6 +17,7 @@ from actors.messages import gateway, intake, journal, lane, ownership, pictures,
 from actors.sandbox.cardschema import check_card
 from actors.turns import Peers, show_turn
 from actors.turns.peers import GrantNotices
+from protocol.cards.turn import Turn
 from protocol.ids import AccountId, CardId, ChatId, MessageId, OpenId, SessionId, TurnId
 from protocol.platform.outcomes import (
     Accepted,
@@ -34,6 +35,7 @@ from protocol.platform.outcomes import (
 from protocol.wire.messages import Delta, TurnEnd
 from tests.actors.turns.shown import CARD_UPDATES, after, content
 from tests.kit.cancel_everywhere import cancel_everywhere
+from tests.kit.garbage import nothing_kept_of
 
 ACCOUNT = AccountId("default")
 ANSWER_S = 0.05
@@ -332,6 +334,19 @@ async def test_an_entry_that_could_not_be_closed_is_closed_when_the_journal_can(
         await trio.sleep(15)
         assert world.ledger == {"card1": "complete"}
         assert world.closes == 1
+
+
+@pytest.mark.parametrize("mode", ["streaming", "static"])
+async def test_a_turn_that_is_over_is_freed_with_its_text_at_once(
+    autojump_clock: MockClock, mode: turn.Mode
+) -> None:
+    with nothing_kept_of(Turn):
+        async with open_world() as world:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(world.show, mode)
+                await trio.sleep(1)
+                await world.say("![picture](https://example.com/1.png) Hello")
+                await world.end()
 
 
 async def test_a_turn_that_ends_before_its_card_is_open_shows_all_of_it(
