@@ -111,7 +111,10 @@ class Platform:
     async def wait_cards(
         self, count: int, *needles: str, within_s: float = 60
     ) -> list[dict[str, Any]]:
-        """Wait until *count* cards hold every one of the *needles* somewhere."""
+        """Wait until *count* cards hold every one of the *needles* somewhere.
+
+        A card is there before the message that shows it; it counts from then on.
+        """
         found: list[dict[str, Any]] = []
         with trio.move_on_after(within_s):
             while True:
@@ -119,7 +122,8 @@ class Platform:
                 found = [
                     card
                     for card in await self.cards()
-                    if all(n in json.dumps(card["card"], ensure_ascii=False) for n in needles)
+                    if card["message_id"] is not None
+                    and all(n in json.dumps(card["card"], ensure_ascii=False) for n in needles)
                 ]
                 if len(found) >= count:
                     return found
