@@ -197,7 +197,7 @@ class Questions:
     ) -> tuple[intake.Toast, bool]:
         by = given.action.operator_id
         last_card = question_card.closed_card(elicited, verdict, answers, by)
-        done: journal.Done | journal.Failed = await journal.ask_journal(
+        done: journal.QuestionClosed | journal.Failed = await journal.ask_journal(
             self._to.journal_tx,
             lambda reply: journal.CloseQuestion(
                 question_id=given.asked.question_id,

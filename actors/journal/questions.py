@@ -106,15 +106,15 @@ def note_question_card(db: Db, message: journal.NoteQuestionCard) -> journal.Don
     return journal.Done()
 
 
-def close_question(db: Db, message: journal.CloseQuestion) -> journal.Done:
+def close_question(db: Db, message: journal.CloseQuestion) -> journal.QuestionClosed:
     asked = _find(db, message.question_id)
     if asked is None:
-        return journal.Done(changed=False)
+        return journal.QuestionClosed(changed=False)
     db.execute("DELETE FROM question WHERE question_id = ?1", message.question_id)
     card_id = message.card_id or asked.card_id
     if card_id is not None:
         _store_card(db, asked.account, card_id, message.last_card)
-    return journal.Done()
+    return journal.QuestionClosed(card_id=card_id)
 
 
 def _store_card(db: Db, account: AccountId, card_id: MessageId, last_card: str) -> None:

@@ -58,7 +58,18 @@ async def elicit(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> str:
     place = await _place(peers, caller, args)
     if place_of(place.chat_id) is not None:
         raise ToolError("a document's comments show no cards")
-    await _enter(peers, caller, place, question_id, elicited)
+    peers.eliciting[question_id] = False
+    try:
+        await _enter(peers, caller, place, question_id, elicited)
+        await _send(peers, place, question_id, elicited, card_json)
+    finally:
+        peers.eliciting.pop(question_id, None)
+    return f"Asked as {question_id}."
+
+
+async def _send(
+    peers: Peers, place: _Place, question_id: str, elicited: Elicitation, card_json: str
+) -> None:
     card = Sendable(msg_type="interactive", content_json=card_json)
     messages = Messages(peers, place.account, place.chat_id, place.to)
     sent: MessageId | ToolError
@@ -77,9 +88,9 @@ async def elicit(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> str:
             question_id=question_id, card_id=card_id, reply=reply
         )
     )
-    if not noted.changed:  # it was withdrawn, or even answered, while the card was on its way
+    # It may have been answered already, too: then the card shows that.
+    if not noted.changed and peers.eliciting[question_id]:
         await _show_withdrawn(peers, place.account, card_id, elicited)
-    return f"Asked as {question_id}."
 
 
 async def withdraw(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> str:
@@ -95,7 +106,7 @@ async def withdraw(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> str
     if asked is None or asked.session_id != caller.session_id or asked.elicited is None:
         return "Nothing was open."
     elicited = asked.elicited
-    done: journal.Done = await peers.ask_journal(
+    done: journal.QuestionClosed = await peers.ask_journal(
         lambda reply: journal.CloseQuestion(
             question_id=question_id,
             card_id=None,
@@ -103,8 +114,10 @@ async def withdraw(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> str
             reply=reply,
         )
     )
-    if done.changed and asked.card_id is not None:
-        await _show_withdrawn(peers, asked.account, asked.card_id, elicited)
+    if done.card_id is not None:  # it may have been noted since it was looked for
+        await _show_withdrawn(peers, asked.account, done.card_id, elicited)
+    elif done.changed and question_id in peers.eliciting:
+        peers.eliciting[question_id] = True
     return "Withdrawn."
 
 

@@ -45,6 +45,8 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """No file that holds one of them is sent: copies of configurations and secret files do."""
     random_bytes: Callable[[int], bytes]
     now_ms: Callable[[], int]
+    eliciting: dict[str, bool] = msgspec.field(default_factory=dict)
+    """The questions whose cards are on their way, and whether each was withdrawn meanwhile."""
 
     async def ask_journal(self, build: Callable[[Reply[Any]], journal.JournalMessage]) -> Any:
         """Ask the journal; the caller names the type of the answer.

@@ -29,6 +29,7 @@ from actors.messages.journal.questions import (
     ForgetQuestion,
     NoteQuestionCard,
     OpenQuestion,
+    QuestionClosed,
 )
 from actors.messages.journal.records import (
     ApprovalLeft,
@@ -226,6 +227,7 @@ __all__ = [
     "Prepare",
     "PreparedRow",
     "Prune",
+    "QuestionClosed",
     "Queue",
     "QueueState",
     "Release",

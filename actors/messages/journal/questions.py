@@ -56,6 +56,12 @@ class NoteQuestionCard(Message, frozen=True, kw_only=True):
     reply: Reply[Done | Failed]
 
 
+class QuestionClosed(Done, frozen=True, kw_only=True):
+    """``card_id``: the card that was open, known or noted; None where none was noted yet."""
+
+    card_id: MessageId | None = None
+
+
 class CloseQuestion(Message, frozen=True, kw_only=True):
     """Close a question that is no message to anybody: its agent has the answer, or wants none.
 
@@ -66,7 +72,7 @@ class CloseQuestion(Message, frozen=True, kw_only=True):
     question_id: str
     card_id: MessageId | None
     last_card: str
-    reply: Reply[Done | Failed]
+    reply: Reply[QuestionClosed | Failed]
 
 
 class FindQuestion(Message, frozen=True, kw_only=True):

@@ -64,6 +64,16 @@ def test_a_question_is_closed_once_and_its_card_kept_until_it_shows_that(
     assert (left.message_id, left.account, left.last_card) == (CARD, ACCOUNT, "{}")
 
 
+def test_who_closes_a_question_is_given_the_card_that_was_noted_meanwhile(
+    client: JournalClient,
+) -> None:
+    assert enter(client)
+    assert note(client)
+    message = journal.CloseQuestion(question_id="q_1", card_id=None, last_card="{}", reply=NOBODY)
+    assert client.ask(message) == journal.QuestionClosed(card_id=CARD)
+    assert client.ask(message) == journal.QuestionClosed(changed=False)
+
+
 def test_one_that_is_withdrawn_before_its_card_is_out_leaves_no_card(
     client: JournalClient,
 ) -> None:
