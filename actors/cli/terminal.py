@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Final
 
-from wcwidth import wcswidth, wcwidth
+from wcwidth import wcswidth
 
 _UNLIMITED: Final = 10_000
 """Columns of what is no terminal; whoever reads a pipe wants the whole line."""
@@ -39,13 +39,12 @@ def cut(text: str, limit: int) -> str:
     """Return *text* in at most *limit* columns, with ``…`` where something is missing."""
     if width(text) <= limit:
         return text
-    kept, used = [], 0
-    for character in text:
-        used += max(0, wcwidth(character))
-        if used > limit - 1:
+    kept = ""
+    for character in text:  # measured together: a selector may widen what is before it
+        if width(kept + character) > limit - 1:
             break
-        kept.append(character)
-    return "".join(kept) + "…" * min(1, limit)
+        kept += character
+    return kept + "…" * min(1, limit)
 
 
 def pad(text: str, wanted: int) -> str:

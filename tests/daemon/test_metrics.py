@@ -104,7 +104,8 @@ async def test_what_happens_is_counted(state_dir: Path) -> None:
         with trio.fail_after(60):
             while True:
                 after = await samples(http)
-                if after.get("larkd_cards_total", {}).get((("outcome", "complete"),)):
+                ended = after.get("larkd_cards_total", {}).get((("outcome", "complete"),))
+                if ended and not after["larkd_turns_in_flight"][()]:  # its actor has ended last
                     break
                 await trio.sleep(0.1)
         kind = (("account", "default"), ("kind", "message"))
@@ -115,7 +116,6 @@ async def test_what_happens_is_counted(state_dir: Path) -> None:
         assert sum(calls.values()) >= 3
         assert after["larkd_cards_in_flight"][()] == 0
         assert after["larkd_turns_total"][("outcome", "complete"),] == 1
-        assert after["larkd_turns_in_flight"][()] == 0
         assert after["larkd_rows_closed_total"][("state", "answered"),] == 1
         assert set(after["larkd_rows"]) == {
             (("state", state),)

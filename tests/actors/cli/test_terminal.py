@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
@@ -61,6 +61,7 @@ def test_columns_line_up_under_chinese_text() -> None:
 
 
 @given(st.text(max_size=30), st.integers(1, 40))
+@example("0\ufe0f0", 2)  # a selector makes the digit before it two columns wide
 def test_a_cut_text_fits_and_begins_as_it_did(text: str, limit: int) -> None:
     text = terminal.printable(text)
     shown = terminal.cut(text, limit)
