@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import ElementClickInterceptedException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
@@ -159,12 +160,22 @@ def test_a_typed_message_streams_into_a_card_and_ends_as_done(chat_page: str) ->
         assert text_of(page, "[data-element-id=tools_panel] summary") == "🔧 工具调用 (3)"
 
 
+def press_while_it_moves(page: WebDriver, selector: str) -> None:
+    """Press; again, as a person does, where the card grew between the aim and the press."""
+
+    def pressed(browser: WebDriver) -> bool:
+        browser.find_element(By.CSS_SELECTOR, selector).click()
+        return True
+
+    WebDriverWait(page, 60, ignored_exceptions=(ElementClickInterceptedException,)).until(pressed)
+
+
 def test_stop_stops_the_answer(chat_page: str) -> None:
     with open_browser() as page:
         page.get(chat_page)
         type_message(page, "a long and slow answer please")
         wait_text(page, ANSWER, "You said")
-        page.find_element(By.CSS_SELECTOR, '[data-element-id="stop"]').click()
+        press_while_it_moves(page, '[data-element-id="stop"]')
         wait_text(page, FOOTER, "🛑 Stopped · ", within_s=60)
         card(page, "final")
         assert not page.find_elements(By.CSS_SELECTOR, '[data-element-id="stop"]')
