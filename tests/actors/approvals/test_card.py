@@ -109,9 +109,9 @@ PLACE = Origin(
 )
 
 
-def card_of(world: World) -> ApprovalCard:
-    asked = Approval(
-        key="k",
+def asked_under(key: str) -> Approval:
+    return Approval(
+        key=key,
         session_id=SessionId("s"),
         alias="api",
         place=PLACE,
@@ -120,7 +120,10 @@ def card_of(world: World) -> ApprovalCard:
         expires_at_ms=3_600_000,
         of_admins=False,
     )
-    return ApprovalCard(asked, OPENING, None, world.peers)
+
+
+def card_of(world: World) -> ApprovalCard:
+    return ApprovalCard(asked_under("k"), OPENING, None, world.peers)
 
 
 @asynccontextmanager

@@ -12,12 +12,20 @@ from actors.approvals.actor import SECRET_BYTES, run
 from actors.kit.mailbox import Reply, ask
 from actors.messages import approvals, intake, link
 from protocol.cards import approval
-from protocol.cards.approval import Approval, ApprovalPress
+from protocol.cards.approval import ApprovalPress
 from protocol.ids import ChatId, ConnectionId, OpenId, SessionId, TurnId
 from protocol.routing.access import Policy
 from protocol.strings import on_card
 from protocol.wire import messages as wire
-from tests.actors.approvals.test_card import ACCOUNT, MESSAGE, PLACE, REQUEST, World, serving
+from tests.actors.approvals.test_card import (
+    ACCOUNT,
+    MESSAGE,
+    PLACE,
+    REQUEST,
+    World,
+    asked_under,
+    serving,
+)
 from tests.kit.asking import gone_asker
 
 POLICY = Policy(allow_from=frozenset({OpenId("ou")}))
@@ -49,20 +57,10 @@ class Asked:
 
     def pressed(self, reply: Reply[intake.Toast]) -> approvals.Pressed:
         """Return a press on Allow, as the button that was sent has it."""
-        asked = Approval(
-            key=KEY,
-            session_id=SessionId("s"),
-            alias="api",
-            place=PLACE,
-            request=REQUEST,
-            shown=approval.Shown(start="make"),
-            expires_at_ms=3_600_000,
-            of_admins=False,
-        )
         press = ApprovalPress(
             key=KEY,
             option_id="a",
-            signature=approval.signature(asked, "a", bytes(SECRET_BYTES)),
+            signature=approval.signature(asked_under(KEY), "a", bytes(SECRET_BYTES)),
             by=OpenId("ou"),
             chat_id=ChatId("oc"),
         )
