@@ -31,6 +31,8 @@ from protocol.wire import vocabulary
 
 TURN_INPUTS_MAX: Final = 64
 """Joined messages a turn's actor may have unread; past it the proxy's TCP pushes back."""
+TURNS_SHOWN_MAX: Final = 8
+"""Turns of one session whose actors are at work, past which it opens none by itself."""
 ASK_WITHIN_S: Final = 5.0
 ASK_AGAIN_S: Final = 1.0
 
@@ -208,9 +210,15 @@ class Lane:
         peer = self._peer
         if peer is None or peer.connection_id != wish.connection_id or self._draining:
             return lane.OwnTurnRefused(why="the session is leaving")
+        if self._own_turn is not None and wish.earlier_ended:
+            self._turn_ended(self._own_turn.opening.turn_id)  # its actor has yet to read its end
         if self._own_turn is not None:
             return lane.OwnTurnRefused(
                 why=f"turn {self._own_turn.opening.turn_id} is open; end it first"
+            )
+        if len(self._showing) >= TURNS_SHOWN_MAX:
+            return lane.OwnTurnRefused(
+                why=f"the ends of {TURNS_SHOWN_MAX} turns are still being shown; open it later"
             )
         nonce = self._settings.random_bytes(ids.TURN_ID_BYTES).hex()
         opening = own_turn_opening(wish, peer.alias, self._settings, nonce)

@@ -32,8 +32,13 @@ async def open_own_turn(
     session_id: SessionId,
     connection_id: ConnectionId,
     wish: wire.TurnOpen,
+    *,
+    earlier_ended: bool,
 ) -> OwnTurn | str:
-    """Open the turn where the session was last given a message, or where it names; or why not."""
+    """Open the turn where the session was last given a message, or where it names; or why not.
+
+    *earlier_ended*: the session has ended every turn that it opened before.
+    """
     if peers is None:
         return "this daemon shows no turns"
     place: journal.TurnPlace | journal.Failed | None = await journal.ask_journal(
@@ -66,6 +71,7 @@ async def open_own_turn(
             turn_id=TurnId(wish.turn_id),
             place=place,
             title=wish.title,
+            earlier_ended=earlier_ended,
             reply=reply,
         ),
         within_s=ASK_WITHIN_S,

@@ -13,6 +13,7 @@ from actors.messages import link, turn
 from protocol.ids import ConnectionId, SessionId, TurnId
 from protocol.routing.delivery import deliver
 from protocol.wire import messages as wire
+from protocol.wire import vocabulary
 from protocol.wire.link import LinkMachine, join_deltas
 from protocol.wire.pieces import in_pieces
 
@@ -43,7 +44,10 @@ class LinkTurns:
 
     async def open_own(self, session_id: SessionId, wish: wire.TurnOpen) -> wire.FromDaemon | None:
         """Open a turn that nobody asked for; return the refusal if there is one."""
-        opened = await open_own_turn(self._own_turns, session_id, self._id, wish)
+        earlier_ended = not any(map(vocabulary.OWN_TURN_ID_PATTERN.fullmatch, self._turns))
+        opened = await open_own_turn(
+            self._own_turns, session_id, self._id, wish, earlier_ended=earlier_ended
+        )
         if isinstance(opened, str):
             return self._machine.refuse_turn(wish.turn_id, opened).message
         turn_id = TurnId(wish.turn_id)

@@ -151,6 +151,8 @@ class OpenOwnTurn(Message, frozen=True, kw_only=True):
     turn_id: TurnId
     place: TurnPlace
     title: str | None
+    earlier_ended: bool
+    """The session has ended every turn that it opened before; their actors may not know yet."""
     reply: Reply[OwnTurnOpened | OwnTurnRefused]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors import lanes
 from actors.kit.mailbox import ActorGone, Answer, Reply, ask
 from actors.lanes.actor import LANE_MAILBOX_MESSAGES_MAX
-from actors.lanes.lane import Lane
+from actors.lanes.lane import TURNS_SHOWN_MAX, Lane
 from actors.lanes.peers import Peers
 from actors.lanes.settings import LaneSettings
 from actors.messages import journal, lane, link, ownership, turn
@@ -56,6 +57,32 @@ def row(number: int, chat: str = "oc_1", sender: str = "ou_1", kind: Any = "p2p"
             content=f"prompt {number}",
         ),
     )
+
+
+def own_turn(
+    turn_id: str, *, earlier_ended: bool = True
+) -> Callable[[Reply[Any]], lane.OpenOwnTurn]:
+    """Return the question that opens a turn nobody asked for, but for its reply."""
+
+    def build(reply: Reply[Any]) -> lane.OpenOwnTurn:
+        return lane.OpenOwnTurn(
+            session_id=SESSION,
+            connection_id=CONNECTION,
+            turn_id=TurnId(turn_id),
+            place=journal.TurnPlace(
+                account=AccountId("default"),
+                chat_id=ChatId("oc_1"),
+                thread_id=None,
+                chat_type="p2p",
+                message_id=MessageId("om_1"),
+                sender_id=OpenId("ou_1"),
+            ),
+            title=None,
+            earlier_ended=earlier_ended,
+            reply=reply,
+        )
+
+    return build
 
 
 class World:
@@ -529,32 +556,45 @@ async def test_a_turn_of_its_own_whose_asker_has_gone_is_not_opened(
     autojump_clock: MockClock,
 ) -> None:
     """Nobody would end it."""
-    place = journal.TurnPlace(
-        account=AccountId("default"),
-        chat_id=ChatId("oc_1"),
-        thread_id=None,
-        chat_type="p2p",
-        message_id=MessageId("om_1"),
-        sender_id=OpenId("ou_1"),
-    )
-
-    def build(reply: Reply[Any]) -> lane.OpenOwnTurn:
-        return lane.OpenOwnTurn(
-            session_id=SESSION,
-            connection_id=ConnectionId(1),
-            turn_id=TurnId("own-1"),
-            place=place,
-            title=None,
-            reply=reply,
-        )
-
     async with open_world() as world:
         await world.attach()
-        await world.lanes_tx.send(build(gone_asker()))
+        await world.lanes_tx.send(own_turn("own-1")(gone_asker()))
         await wait_all_tasks_blocked()
         assert world.openings == []
-        opened = await ask(world.lanes_tx, build, within_s=1)
+        opened = await ask(world.lanes_tx, own_turn("own-1"), within_s=1)
         assert isinstance(opened, lane.OwnTurnOpened)
+
+
+async def test_a_turn_of_its_own_follows_one_whose_actor_has_yet_to_read_its_end(
+    autojump_clock: MockClock,
+) -> None:
+    """A proxy sends the end and the next opening back to back; neither may be refused or lost."""
+    async with open_world() as world:
+        await world.attach()
+        first = await ask(world.lanes_tx, own_turn("own-1"), within_s=1)
+        refused = await ask(world.lanes_tx, own_turn("own-2", earlier_ended=False), within_s=1)
+        assert refused.why == "turn own-1 is open; end it first"
+        second = await ask(world.lanes_tx, own_turn("own-3"), within_s=1)
+        with first.turn, second.turn:
+            await first.turn.send(wire.TurnEnd(turn_id=TurnId("own-1"), status="complete"))
+            await wait_all_tasks_blocked()
+            assert [type(one) for one in world.turns[TurnId("own-1")]] == [wire.TurnEnd]
+            still_open = await ask(
+                world.lanes_tx, own_turn("own-4", earlier_ended=False), within_s=1
+            )
+            assert still_open.why == "turn own-3 is open; end it first", "not ended with the first"
+
+
+async def test_turns_of_its_own_whose_ends_are_not_shown_yet_are_bounded(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world, contextlib.AsyncExitStack() as open_turns:
+        await world.attach()
+        for number in range(TURNS_SHOWN_MAX):
+            opened = await ask(world.lanes_tx, own_turn(f"own-{number}"), within_s=1)
+            open_turns.enter_context(opened.turn)
+        refused = await ask(world.lanes_tx, own_turn("own-more"), within_s=1)
+        assert refused.why == "the ends of 8 turns are still being shown; open it later"
 
 
 async def test_a_row_that_went_to_another_session_stops_its_turn_here(
@@ -630,23 +670,7 @@ async def test_a_lane_that_crashes_with_a_full_mailbox_takes_no_other_with_it(
         for _ in range(LANE_MAILBOX_MESSAGES_MAX - 2):
             await lanes_tx.send(lane.Wake(session_id=SESSION))
         asked: Answer[lane.OwnTurnOpened | lane.OwnTurnRefused] = Answer()
-        await lanes_tx.send(
-            lane.OpenOwnTurn(
-                session_id=SESSION,
-                connection_id=CONNECTION,
-                turn_id=TurnId("own-1"),
-                place=journal.TurnPlace(
-                    account=AccountId("default"),
-                    chat_id=ChatId("oc_1"),
-                    chat_type="p2p",
-                    message_id=MessageId("om_1"),
-                    sender_id=OpenId("ou_1"),
-                    thread_id=None,
-                ),
-                title=None,
-                reply=Reply(asked),
-            )
-        )
+        await lanes_tx.send(own_turn("own-1")(Reply(asked)))
         newer_tx, newer_rx = trio.open_memory_channel[link.LinkMessage](1)
         newer = msgspec.structs.replace(world.attached(connection=2), link=newer_tx)
         await lanes_tx.send(newer)  # waits in the host: the lane's mailbox is full
