@@ -11,6 +11,7 @@ import trio
 from actors.app import notifying
 from actors.app.adapters import Adapters
 from actors.app.composition import App
+from actors.app.describing import describe_on_signal
 from actors.app.monitor import open_monitor
 from actors.host import logs
 from actors.host.tokens import TokenFiles
@@ -31,6 +32,7 @@ async def run_daemon(settings: Settings, state: StateDir, tokens: TokenFiles) ->
         ):
             run = _runner(settings, state, tokens, Adapters(monitored=monitor.watching))
             beside.start_soon(notifying.beat_forever)
+            beside.start_soon(describe_on_signal, monitor)
             status = await run()
             beside.cancel_scope.cancel(reason="left")
         return status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import secrets
@@ -97,6 +98,7 @@ def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
     with opened(state) as tokens:
         if path is not None:
             state_dir.write_private(state.config_in_use, f"{path.absolute()}\n".encode())
+        faulthandler.enable()  # where a loop stood that systemd ends for standing still
         collect_less_often()
         runtime.switch_often()
         runtime.give_back_what_is_large()

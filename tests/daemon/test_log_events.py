@@ -41,6 +41,8 @@ async def test_a_day_is_in_the_log_by_ids_alone(state_dir: Path) -> None:
             async with session(state_dir, "boss", "dispatcher", capabilities=["turns"]) as boss:
                 await a_day(platform, daemon, boss)
             await written(daemon, "session.lost")
+            daemon.signal(signal.SIGUSR1)
+            await written(daemon, "daemon.described")
             daemon.signal(signal.SIGTERM)
             assert await daemon.wait(within_s=30) == 0
             found = await events(daemon)
@@ -51,6 +53,9 @@ async def test_a_day_is_in_the_log_by_ids_alone(state_dir: Path) -> None:
         for one in found[event]:
             missing = {name for name in ids if one.get(name) is None}
             assert not missing, one
+    (described,) = found["daemon.described"]
+    assert any("lane" in line for line in described["tasks"])
+    assert described["mailboxes"]["ownership"].endswith(" of 256")
     chats = {one["chat"] for one in found["row.delivered"]}
     assert chats <= {one["chat"] for one in found["feishu.message.received"]}
 
