@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
@@ -24,23 +25,38 @@ LOGS_WITHIN_S: Final = 1.0
 
 async def run_daemon(settings: Settings, state: StateDir, tokens: TokenFiles) -> int:
     """Run the daemon, with its log open around it; return the exit status."""
-    sinks = open_logs(settings, state)
+    async with open_around(settings, state, tokens) as (adapters, _):
+        return await _runner(settings, state, tokens, adapters)()
+
+
+@asynccontextmanager
+async def open_around(
+    settings: Settings, state: StateDir, tokens: TokenFiles
+) -> AsyncIterator[tuple[Adapters, trio.Nursery]]:
+    """Open what a daemon has around it, while the block runs.
+
+    That is its log, metrics and console, the heartbeat for a service manager, and the
+    description of it on a signal. Yields what it is composed with, and a nursery for what
+    is to run beside it, which is cancelled at the end of the block.
+
+    Raises:
+        CannotListen: an address of metrics or console is taken, unknown or forbidden.
+    """
+    sinks = _open_logs(settings, state)
     try:
         async with (
             open_monitor(settings, state, tokens) as monitor,
             open_service_nursery() as beside,
         ):
-            run = _runner(settings, state, tokens, Adapters(monitored=monitor.watching))
             beside.start_soon(notifying.beat_forever)
             beside.start_soon(describe_on_signal, monitor)
-            status = await run()
+            yield Adapters(monitored=monitor.watching), beside
             beside.cancel_scope.cancel(reason="left")
-        return status
     finally:
         sinks.close(within_s=LOGS_WITHIN_S)
 
 
-def open_logs(settings: Settings, state: StateDir) -> logs.Logs:
+def _open_logs(settings: Settings, state: StateDir) -> logs.Logs:
     sinks = logs.configure(
         format=settings.log.format, level=settings.log.level, file=state.log, stream=sys.stderr
     )

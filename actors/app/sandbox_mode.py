@@ -13,10 +13,8 @@ import msgspec
 import structlog
 import trio
 
-from actors.app.adapters import Adapters
 from actors.app.composition import App
-from actors.app.monitor import open_monitor
-from actors.app.running import LOGS_WITHIN_S, open_logs, print_ready
+from actors.app.running import open_around, print_ready
 from actors.host.arguments import DaemonArguments
 from actors.host.tokens import TokenFiles
 from actors.kit.services import open_service_nursery
@@ -50,24 +48,15 @@ async def run_in_sandbox(
         if running is None:
             return FAILED
         settings = _settings(arguments, raw, env, running)
-        logs = open_logs(settings, state)
-        try:
-            async with (
-                open_monitor(settings, state, tokens) as monitor,
-                open_service_nursery() as beside,
-            ):
-                adapters = Adapters(monitored=monitor.watching)
+        async with open_around(settings, state, tokens) as (adapters, beside):
 
-                async def ready(host: str, port: int) -> None:
-                    await print_ready(host, port)
-                    await beside.start(_echo, state.root)
-                    sys.stdout.write(f"chat page: {running.page_url}\n")
-                    sys.stdout.flush()
+            async def ready(host: str, port: int) -> None:
+                await print_ready(host, port)
+                await beside.start(_echo, state.root)
+                sys.stdout.write(f"chat page: {running.page_url}\n")
+                sys.stdout.flush()
 
-                status = await App(settings, state, tokens, adapters).run(ready)
-                beside.cancel_scope.cancel(reason="left")
-        finally:
-            logs.close(within_s=LOGS_WITHIN_S)
+            status = await App(settings, state, tokens, adapters).run(ready)
         platform.cancel_scope.cancel(reason="left")
     return status
 
