@@ -14,10 +14,13 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 import msgspec
+import trio
 
 from protocol.ids import ConnectionId
 
 UNREGISTERED_MAX: Final = 64
+WAITS_AT_LEAST_S: Final = 0.05
+"""The oldest gives way only after it: in a flood, who connects still has the time to register."""
 REFUSED_MAX: Final = 64
 """Connections with a wrong proof that wait for their refusal."""
 OBSERVERS_MAX: Final = 64
@@ -55,19 +58,39 @@ def capacity_of(descriptors: int) -> ConnectionLimits:
     return ConnectionLimits(sessions=max(SESSIONS_MIN, min(SESSIONS_MAX, left)))
 
 
+class _Place(msgspec.Struct, frozen=True):
+    since: float
+    drop: Callable[[], None]
+
+
+_Waiting = OrderedDict[ConnectionId, _Place]
+
+
 class Places:
     """The connections that are open, by what they have proved."""
 
     def __init__(self, capacity: ConnectionLimits) -> None:
         self.capacity = capacity
-        self._unregistered: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()
-        self._own: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()
-        self._refused: OrderedDict[ConnectionId, Callable[[], None]] = OrderedDict()
+        self._unregistered: _Waiting = OrderedDict()
+        self._own: _Waiting = OrderedDict()
+        self._refused: _Waiting = OrderedDict()
         self._proven: dict[Kind, set[ConnectionId]] = {
             "session": set(),
             "operator": set(),
             "observer": set(),
         }
+
+    async def wait_free(self, *, own: bool) -> None:
+        """Wait until one more may enter: the place of the oldest is its own for a moment.
+
+        So a flood is taken at a pace, and what exceeds it waits in the system's queue.
+        """
+        waiting = self._own if own else self._unregistered
+        while len(waiting) >= UNREGISTERED_MAX:
+            due = next(iter(waiting.values())).since + WAITS_AT_LEAST_S
+            if due <= trio.current_time():
+                return
+            await trio.sleep_until(due)
 
     def enter(self, connection_id: ConnectionId, drop: Callable[[], None], *, own: bool) -> None:
         """A connection opened; *drop* ends it at once when a newer one needs its place.
@@ -75,7 +98,8 @@ class Places:
         *own* is whether it is of the daemon's own user, for sure.
         """
         waiting = self._own if own else self._unregistered
-        _enter(waiting, UNREGISTERED_MAX, connection_id, drop)
+        place = _Place(trio.current_time(), drop)
+        _enter(waiting, UNREGISTERED_MAX, connection_id, place)
 
     def registers(self, connection_id: ConnectionId) -> None:
         """Its whole ``register`` has arrived: it is nobody's oldest any more."""
@@ -84,9 +108,9 @@ class Places:
 
     def refuse(self, connection_id: ConnectionId) -> None:
         """Its proof is wrong; it waits for its refusal."""
-        drop = self._unregistered.pop(connection_id, None) or self._own.pop(connection_id, None)
-        if drop is not None:
-            _enter(self._refused, REFUSED_MAX, connection_id, drop)
+        place = self._unregistered.pop(connection_id, None) or self._own.pop(connection_id, None)
+        if place is not None:
+            _enter(self._refused, REFUSED_MAX, connection_id, place)
 
     def admit(self, connection_id: ConnectionId, kind: Kind) -> bool:
         """Its proof holds: give it a place of its kind; False: there is none."""
@@ -108,13 +132,8 @@ class Places:
             places.discard(connection_id)
 
 
-def _enter(
-    places: OrderedDict[ConnectionId, Callable[[], None]],
-    most: int,
-    connection_id: ConnectionId,
-    drop: Callable[[], None],
-) -> None:
+def _enter(places: _Waiting, most: int, connection_id: ConnectionId, place: _Place) -> None:
     if len(places) >= most:
         _, oldest = places.popitem(last=False)
-        oldest()
-    places[connection_id] = drop
+        oldest.drop()
+    places[connection_id] = place

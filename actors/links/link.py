@@ -19,7 +19,7 @@ from actors.links.answers import PassedAnswers
 from actors.links.capacity import NO_PLACE
 from actors.links.common import Common
 from actors.links.conversations import LinkConversations
-from actors.links.liveness import REGISTER_WITHIN_S, Liveness
+from actors.links.liveness import Liveness
 from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.permissions import Asks, Permissions
 from actors.links.room import COUNTED_FROM_BYTES, RoomTaken
@@ -29,9 +29,10 @@ from actors.links.settings import LinkSettings
 from actors.links.share import DELTA_S, MESSAGE_S, REQUEST_S, Share
 from actors.links.tools import ToolCalls
 from actors.links.turns import LinkTurns
+from actors.links.unproven import EARLY_READ_BYTES, Opened
 from actors.messages import link, ownership
 from protocol.errors import RemoteProtocolError
-from protocol.ids import ConnectionId, SessionId, TurnId
+from protocol.ids import SessionId, TurnId
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 from protocol.wire.auth import Verified
@@ -58,9 +59,6 @@ from protocol.wire.weighing import EARLY_VALUES_MAX, VALUES_MAX, WEIGHED_FROM_BY
 MAILBOX_MESSAGES_MAX: Final = 256
 """A link takes its messages at once; this covers one scheduling round of a busy lane."""
 READ_BYTES: Final = 256 * 1024
-EARLY_READ_BYTES: Final = 8 * 1024
-"""Before registration: a buffer for each read is what strangers could make us hold. The
-answers to what it holds, of 15 bytes each at least, wait together."""
 STEP_S: Final = 0.001
 """After so long at what one read brought, others have their turn."""
 GOODBYE_WITHIN_S: Final = 1.0
@@ -77,20 +75,20 @@ class ProxyLink:
     def __init__(
         self,
         stream: trio.abc.Stream,
-        connection_id: ConnectionId,
+        opened: Opened,
         settings: LinkSettings,
         ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
         common: Common,
     ) -> None:
-        nonce = settings.random_bytes(vocabulary.NONCE_BYTES)
+        connection_id, nonce = opened.connection_id, opened.nonce
         self._stream = stream
         self._id = connection_id
+        self._opened = opened
         self._settings = settings
         self._ownership_tx = ownership_tx
         self._wrong_proofs = common.wrong_proofs
         self._places = common.places
         self._reader = FrameReader(EARLY_BODY_BYTES_MAX)
-        self._hello = wire.Hello(nonce=nonce)
         self._machine = LinkMachine(lambda register: settings.verify(nonce, register))
         self._sender = Sender(stream, connection_id)
         self._outbox = self._sender.outbox
@@ -153,12 +151,14 @@ class ProxyLink:
 
         Return the registration whose proof holds; None when the link is over.
         """
-        self._outbox.put(frame(self._hello))
-        register_by = trio.current_time() + REGISTER_WITHIN_S
+        opened = self._opened
+        if not opened.greeted:
+            self._outbox.put(frame(wire.Hello(nonce=opened.nonce)))
+        data: bytes | bytearray = opened.take_received()
         while not self._outbox.over:
-            with trio.move_on_at(register_by) as late:
+            with trio.move_on_at(opened.register_by) as late:
                 await self._outbox.flush()
-                data = await self._stream.receive_some(EARLY_READ_BYTES)
+                data = data or await self._stream.receive_some(EARLY_READ_BYTES)
             if late.cancelled_caught:
                 self._sender.end(self._machine.register_timeout().message)
             elif not data:
@@ -167,6 +167,7 @@ class ProxyLink:
                 self._yield_at = trio.current_time() + STEP_S
                 self._reader.feed(data)
                 await self._take()
+            data = b""
             if self._proven is not None:
                 return self._proven
         return None

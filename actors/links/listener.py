@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from typing import Final
 
@@ -12,13 +12,14 @@ import trio
 
 from actors.kit.descriptors import raise_limit
 from actors.kit.listening import serve_borrowed
-from actors.kit.tls import shake_hands
+from actors.kit.peer_user import PeerUsers
+from actors.kit.tls import TlsStream, shake_hands
 from actors.links.capacity import Places, capacity_of
 from actors.links.common import Common
 from actors.links.link import ProxyLink
 from actors.links.notices import EndNotices
-from actors.links.sending import close_now, is_of_this_user
 from actors.links.settings import LinkSettings
+from actors.links.unproven import Opened, Rate, Unproven, opened
 from actors.messages import approvals, ownership
 from protocol.wire.auth import WrongProofs
 
@@ -41,80 +42,73 @@ async def serve(
     The listeners stay open and belong to the caller, so that a restart of the links
     does not lose the port.
     """
-    places = Places(settings.capacity or capacity_of(raise_limit()))
-    approvals_tx = settings.approvals_tx
-    common = Common(
-        wrong_proofs=WrongProofs(),
-        places=places,
-        over=None if approvals_tx is None else EndNotices(approvals_tx),
-    )
+    serving = _Serving(settings, ownership_tx)
+    over = serving.common.over
+    await ownership_tx.send(ownership.LinksStarted())
+    with closing(serving.users), serving.unproven as unproven:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serving.ends.run)
+            if over is not None:
+                over.add(approvals.AllConnectionsOver())
+                nursery.start_soon(over.run)
+            nursery.start_soon(
+                unproven.run, lambda *one: nursery.start_soon(serving.run_link, *one)
+            )
+            for listener in listeners:
+                if isinstance(listener, trio.SocketListener):
+                    nursery.start_soon(unproven.accept, listener)
+                else:
+                    nursery.start_soon(serve_borrowed, listener, serving.open_link, nursery)
+            task_status.started()
 
-    own: weakref.WeakSet[trio.abc.Stream] = weakref.WeakSet()
 
-    async def guarded(stream: trio.abc.Stream) -> None:
-        connection_id = settings.next_connection_id()
-        with trio.CancelScope() as scope:
-            drop = partial(scope.cancel, reason="a newer connection")
-            places.enter(connection_id, drop, own=stream in own)
-            link = ProxyLink(stream, connection_id, settings, ownership_tx, common)
+class _Serving:
+    """The links of one run of the listener."""
+
+    def __init__(
+        self,
+        settings: LinkSettings,
+        ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
+    ) -> None:
+        self._settings = settings
+        self._ownership_tx = ownership_tx
+        approvals_tx = settings.approvals_tx
+        self.common = Common(
+            wrong_proofs=WrongProofs(),
+            places=Places(settings.capacity or capacity_of(raise_limit())),
+            over=None if approvals_tx is None else EndNotices(approvals_tx),
+        )
+        self.ends = EndNotices(ownership_tx)
+        self.users = PeerUsers()
+        self._foreign = Rate(FOREIGN_AT_ONCE, FOREIGN_PER_S)
+        self.unproven = Unproven(settings, self.common.places, self.users, self._foreign)
+
+    async def run_link(self, stream: trio.abc.Stream, one: Opened) -> None:
+        """Run the link of a connection that has its place."""
+        link = ProxyLink(stream, one, self._settings, self._ownership_tx, self.common)
+        with one.scope:
             try:
                 async with stream:
                     if await shake_hands(stream):
                         await link.run()
             except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as lost:
-                log.debug("link.broken", connection=connection_id, reason=repr(lost.exceptions[0]))
+                reason = repr(lost.exceptions[0])
+                log.debug("link.broken", connection=one.connection_id, reason=reason)
             except* Exception as crash:  # nothing one link does ends another
-                log.exception("link.crashed", connection=connection_id, exc_info=crash)
+                log.exception("link.crashed", connection=one.connection_id, exc_info=crash)
             finally:
-                places.leave(connection_id)
+                self.common.places.leave(one.connection_id)
                 if link.asked_in:
-                    ends.add(ownership.ConnectionEnded(connection_id=connection_id))
+                    self.ends.add(ownership.ConnectionEnded(connection_id=one.connection_id))
 
-    ends = EndNotices(ownership_tx)
-    await ownership_tx.send(ownership.LinksStarted())
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(ends.run)
-        if common.over is not None:
-            common.over.add(approvals.AllConnectionsOver())
-            nursery.start_soon(common.over.run)
-        for listener in listeners:
-            nursery.start_soon(serve_borrowed, _Turnstile(listener, own), guarded, nursery)
-        task_status.started()
-
-
-class _Turnstile(trio.abc.Listener[trio.abc.Stream]):
-    """Accepts everybody of this user, and of others no more than a rate.
-
-    A flood of them is closed as fast as it comes, so that nobody waits long for it.
-    """
-
-    def __init__(
-        self, inner: trio.abc.Listener[trio.abc.Stream], own: weakref.WeakSet[trio.abc.Stream]
-    ) -> None:
-        self._inner = inner
-        self._own = own
-        """Those of this user, which is asked once for each."""
-        self._left = float(FOREIGN_AT_ONCE)
-        self._at = trio.current_time()
-
-    async def accept(self) -> trio.abc.Stream:
-        while True:
-            stream = await self._inner.accept()
-            if is_of_this_user(stream):
-                self._own.add(stream)
-                return stream
-            if self._takes_one_more():
-                return stream
-            close_now(stream)
-
-    def _takes_one_more(self) -> bool:
-        now = trio.current_time()
-        more = (now - self._at) * FOREIGN_PER_S
-        self._left, self._at = min(FOREIGN_AT_ONCE, self._left + more), now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
+    async def open_link(self, stream: trio.abc.Stream) -> None:
+        """Give a connection its place that is no plain one of TCP, and run its link."""
+        transport = stream.transport if isinstance(stream, TlsStream) else stream
+        own = not isinstance(transport, trio.SocketStream) or self.users.is_own(transport.socket)
+        if not own and not self._foreign.takes_one_more():
+            await trio.aclose_forcefully(transport)
+            return
+        one = opened(self._settings)
+        drop = partial(one.scope.cancel, reason="a newer connection")
+        self.common.places.enter(one.connection_id, drop, own=own)
+        await self.run_link(stream, one)

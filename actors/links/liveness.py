@@ -11,7 +11,6 @@ import trio
 from protocol.ids import ConnectionId
 from protocol.wire import messages as wire
 
-REGISTER_WITHIN_S: Final = 10.0
 PING_AFTER_S: Final = 15.0
 GIVE_UP_AFTER_S: Final = 45.0
 BUSY_AGAIN_S: Final = 1.0

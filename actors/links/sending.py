@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 import trio
 
-from actors.kit.peer_user import is_own
 from actors.kit.tls import TlsStream
 from protocol.wire import messages as wire
 from protocol.wire.framing import BODY_BYTES_MAX, FrameTooLarge, frame
@@ -35,14 +34,6 @@ def is_here(stream: trio.abc.Stream) -> bool:
     return ipaddress.ip_address(peer_of(stream).partition("%")[0]).is_loopback
 
 
-def close_now(stream: trio.abc.Stream) -> None:
-    """Close a connection that was not begun, without waiting for anybody."""
-    if isinstance(stream, TlsStream):
-        stream = stream.transport
-    if isinstance(stream, trio.SocketStream):
-        stream.socket.close()
-
-
 async def linger(stream: trio.abc.Stream) -> None:
     """After the last frame, take what the peer still sends, so that it reads that frame.
 
@@ -59,13 +50,6 @@ async def linger(stream: trio.abc.Stream) -> None:
             if not data:
                 return
             left -= len(data)
-
-
-def is_of_this_user(stream: trio.abc.Stream) -> bool:
-    """Whether the proxy is a process of the daemon's own user, on this machine."""
-    if isinstance(stream, TlsStream):
-        stream = stream.transport
-    return not isinstance(stream, trio.SocketStream) or is_own(stream.socket)
 
 
 def is_remote(stream: trio.abc.Stream) -> bool:

@@ -122,7 +122,7 @@ def test_as_many_sessions_as_there_may_be_keep_no_observer_out() -> None:
         assert (refused is None) is admitted, refused
 
 
-def test_whoever_connects_of_other_users_takes_no_place_of_the_daemons_own() -> None:
+async def test_whoever_connects_of_other_users_takes_no_place_of_the_daemons_own() -> None:
     places = Places(ConnectionLimits())
     dropped: list[int] = []
     for number in range(UNREGISTERED_MAX):
