@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.daemon.test_approvals import approval_card, ask, press
 from tests.daemon.test_commands import Chat, worker
 from tests.kit.daemon import Platform, open_daemon, open_platform
-from tests.kit.raw_proxy import Map, RawProxy, session
+from tests.kit.raw_proxy import Map, RawProxy, frame, session
 
 
 @asynccontextmanager
@@ -79,9 +79,22 @@ async def test_a_stop_word_stops_it_and_ten_seconds_end_it(state_dir: Path) -> N
         await platform.wait_cards(1, "working", "🛑 Stopped")
         # The next may follow at once, without an answer to wait for.
         await boss.send(t="turn_end", turn_id="own-1", status="aborted")
-        await boss.send(t="turn_open", turn_id="own-3")
-        await boss.send(t="delta", turn_id="own-3", text="once more")
-        await platform.wait_cards(1, "once more", "Processing")
+        # Whoever ends a turn may open the next at once, and end it in the same packet.
+        of_turns: list[Map] = []
+        for turn_id, text in (("own-a", "first of many"), ("own-b", "second of many")):
+            of_turns += [
+                {"t": "turn_open", "turn_id": turn_id},
+                {"t": "delta", "turn_id": turn_id, "text": text},
+                {"t": "turn_end", "turn_id": turn_id, "status": "complete"},
+            ]
+        of_turns.append({"t": "turn_open", "turn_id": "own-3"})
+        of_turns.append({"t": "delta", "turn_id": "own-3", "text": "once more"})
+        await boss.send_bytes(b"".join(map(frame, of_turns)))
+        await boss.barrier()
+        assert [one["turn_id"] for one in boss.seen if one["t"] == "error"] == ["own-2"]
+        await platform.wait_cards(1, "first of many", "Done · ")
+        await platform.wait_cards(1, "second of many", "Done · ")
+        await platform.wait_cards(1, "once more")
         # It is shown here, so it is stopped from here, also where the chat is on another session.
         person = Chat(platform, chat)
         async with worker(state_dir, "api"):

@@ -24,6 +24,11 @@ class Closed(Exception):
     """The daemon closed the connection."""
 
 
+def frame(message: Map) -> bytes:
+    body = msgspec.msgpack.encode(message)
+    return len(body).to_bytes(4, "big") + body
+
+
 class RawProxy:
     """One TCP connection to the daemon. Messages are maps; ``t`` is their type."""
 
@@ -34,8 +39,7 @@ class RawProxy:
         """Every message received, in order."""
 
     async def send(self, **message: Any) -> None:
-        body = msgspec.msgpack.encode(message)
-        await self.send_bytes(len(body).to_bytes(4, "big") + body)
+        await self.send_bytes(frame(message))
 
     async def send_bytes(self, data: bytes) -> None:
         await self._stream.send_all(data)
