@@ -3,9 +3,9 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-# As many processes of tests as tests/conftest.py says; one test alone needs none beside it.
+# As many processes of tests as tests/conftest.py sets; one test alone needs none beside it.
 PARALLEL = $(if $(findstring .py,$(ARGS)),,-n auto --dist worksteal)
-# Where an environment says otherwise: without them, each of the hundreds of processes of the
+# Where an environment sets it otherwise: without them, each of the hundreds of processes of the
 # tests compiles what it imports anew, a third of a second each.
 export PYTHONDONTWRITEBYTECODE :=
 STAMP  := $(VENV)/.installed

@@ -165,7 +165,7 @@ async def main() -> int:
 
 
 def _rows(figures: Figures, turns: int) -> list[tuple[str, str]]:
-    """Return what is shown of one contestant; where its generator fell behind, only that."""
+    """Return what is shown of one contestant; where its generator lagged, only that."""
     lag, valid = figures.validity
     rows = [
         ("calls a turn", f"{figures.calls / turns:,.1f}"),

@@ -54,7 +54,7 @@ async def main() -> int:
 
 def verdict(*, good: bool, lag_s: float) -> str:
     if lag_s > LAG_S_MAX:
-        return "NOT VALID: the generator fell behind"
+        return "NOT VALID: the generator lagged"
     return "as promised" if good else "TOO SLOW"
 
 

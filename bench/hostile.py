@@ -2,7 +2,7 @@
 
 The platform, the daemon and the hostile peers (``tests.hostile``: proxies with a session's
 token, and a program without one) are processes of their own; this one is the honest people
-and their agents, and its lag is printed: a run in which it falls behind does not count.
+and their agents, and its lag is printed: a run in which it lags does not count.
 
 Any program can use up a processor, whatever a daemon does, and that is not what is measured.
 So the hostile peers get the processor when nobody else wants it (``SCHED_IDLE``), and the
@@ -137,7 +137,7 @@ async def watch_memory(daemon: Process, noticed: Noticed) -> None:
 
 
 def report(quiet: Noticed, attacked: Noticed, idle_mb: float) -> bool:
-    """Print what was measured; return whether it is as promised, or says nothing."""
+    """Print what was measured; return whether it is as promised, or proves nothing."""
     rows: list[tuple[str, str]] = []
     fine = attacked.rss_mb - idle_mb <= MEMORY_MB_MAX
     for name, before, after in (
@@ -154,7 +154,7 @@ def report(quiet: Noticed, attacked: Noticed, idle_mb: float) -> bool:
     rows.append(("generator's lag p99", f"{lag_s * 1000:.1f} ms"))
     valid = lag_s <= LAG_S_MAX
     verdict = "as promised" if fine else "TOO MUCH"
-    rows.append(("verdict", verdict if valid else "NOT VALID: the generator fell behind"))
+    rows.append(("verdict", verdict if valid else "NOT VALID: the generator lagged"))
     table(rows)
     return fine or not valid
 

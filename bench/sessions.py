@@ -141,7 +141,7 @@ async def all_back_at_once(sessions: int) -> bool:
     good = p95 <= STATUS_MS_MAX and not left and after_mb <= before_mb * MEMORY_TIMES_MAX
     verdict = "as promised" if good else "BROKEN"
     if lag > LAG_MS_MAX:
-        verdict = "NOT VALID: who asks for status fell behind"
+        verdict = "NOT VALID: who asks for status lagged"
     table(
         [
             (f"{sessions} sessions connected, {sessions // 2} rows given, in", f"{first_s:.1f} s"),

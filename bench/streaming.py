@@ -25,14 +25,14 @@ SENT_SHARE_MIN = 0.95
 
 
 def validity(lag_s: float, share: float) -> list[tuple[str, str]]:
-    """Return two rows: how far a generator fell behind, and whether its run counts."""
-    behind = lag_s > LAG_S_MAX or share < SENT_SHARE_MIN
+    """Return two rows: how far a generator lagged, and whether its run counts."""
+    lagged = lag_s > LAG_S_MAX or share < SENT_SHARE_MIN
     return [
         (
             "generator's lag p99, tokens sent of those intended",
             f"{lag_s * 1000:.0f} ms, {share:.0%}",
         ),
-        ("run", "NOT VALID: the generator fell behind" if behind else "valid"),
+        ("run", "NOT VALID: the generator lagged" if lagged else "valid"),
     ]
 
 
@@ -46,7 +46,7 @@ class Load:
         self.sent: dict[str, int] = {}
         """Tokens that were really sent, by chat: what cards are compared with."""
         self.lags_s: list[float] = []
-        """How late each token was sent: how far this process fell behind."""
+        """How late each token was sent: how far this process lagged."""
         self.first_text_ms: dict[str, float] = {}
         self.ended_ms: dict[str, float] = {}
         self.go = trio.Event()
@@ -68,7 +68,7 @@ class Load:
         return percentile(self.lags_s, 0.99)
 
     def validity(self) -> list[tuple[str, str]]:
-        """Say how far behind the generator was, and whether the run counts at all."""
+        """Return how far the generator lagged, and whether the run counts at all."""
         intended = self.rate * self.seconds * max(1, len(self.sent))
         return validity(self.lag_s(), self.deltas / intended)
 

@@ -6,7 +6,7 @@ killed (SIGKILL), stopped (SIGSTOP) or cut off (everything of it stops at the re
 nothing is closed); then it is measured until the other node has claimed, printed its ready
 line, acked its first event, and until every proxy is registered with it.
 
-A run in which processes waited for a processor for over half of the time says nothing, and
+A run in which processes waited for a processor for over half of the time proves nothing, and
 is marked so.
 
 Ends with status 1 when the p99 of the whole is over 5 s.
@@ -152,7 +152,7 @@ def main() -> int:
 
 
 def report(fault: Fault, runs: list[dict[str, float]], starved: list[float]) -> bool:
-    """Print the phases; return whether the goal was met, or nothing can be said."""
+    """Print the phases; return whether the goal was met, or nothing can be concluded."""
     quiet = [run for run, share in zip(runs, starved, strict=True) if share <= STARVED_MAX]
     shown = quiet or runs
     for phase in PHASES:

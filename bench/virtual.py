@@ -3,7 +3,7 @@
 All in virtual time, against exact limits and with a stated round trip; each seed draws
 the way of each call between 60 and 140 percent of it, and the order of tasks. Ours are
 the turns' real actors over the real gateway. The others do what is commonly done, on the
-same platform, by what their code says: a fixed pause of 800 ms for each card with
+same platform, by their code: a fixed pause of 800 ms for each card with
 whole-card updates, and lark-oapi's channel, which sends after 100 ms or 50 characters,
 one call at a time, and repeats none. They begin when they have all of their cards, ours
 with the turns. With ``bench/cards.py`` the real libraries run for a minute.
@@ -191,7 +191,7 @@ def _count(outcome: Outcome, platform: Platform, turns: int, seconds: float, beg
 
 
 def _typewriter(config: dict[str, Any]) -> Typewriter:
-    """Return how a card types; the platform's own defaults where it does not say."""
+    """Return how a card types; the platform's own defaults where it does not set it."""
     known = Typewriter()
     return Typewriter(
         step=config.get("print_step", {}).get("default", known.step),

@@ -27,7 +27,7 @@ BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | 
 )
 """Characters that show nothing, though their category is that of a letter or a mark."""
 _JOINERS: Final = frozenset("\u200c\u200d\ufe0f")
-"""They join or tell apart letters and emoji: ordinary text needs them."""
+"""They join or separate letters and emoji: ordinary text needs them."""
 
 
 def quoted(text: str, characters_max: int = QUOTED_CHARACTERS_MAX) -> str:

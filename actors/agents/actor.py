@@ -1,7 +1,7 @@
 """Agents started from a chat: each the child process ``larkd acp``, kept alive, ended on exit.
 
 The actor owns which of them are to run. A child that ends by itself is started again,
-later each time; one that keeps ending is given up, and the log says so.
+later each time; one that keeps ending is given up, and the log has it.
 """
 
 from __future__ import annotations

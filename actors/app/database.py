@@ -75,5 +75,5 @@ class Database(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         JournalUnavailable: it can't be used; the text names the remedy.
     """
     connect: Callable[[Address], Awaitable[trio.abc.Stream]] | None = None
-    """Opens the stream on which another node is asked; None: TCP, and TLS where it says so."""
+    """Opens the stream on which another node is asked; None: TCP, and TLS where it asks for it."""
     now: Callable[[], float] = boot_time

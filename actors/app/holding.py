@@ -202,7 +202,7 @@ async def dial_standby(
 ) -> wire.Refused | None:
     """Return the first message of who listens there; None where nobody answers.
 
-    Whether it is who it says is not verified: an answer can only make the holder leave, as
+    Whether it is who it claims to be is not verified: an answer can only make the holder leave, as
     whoever can forge one could by cutting it off.
     """
     at: Address | None = parse_address(address)

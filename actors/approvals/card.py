@@ -41,7 +41,7 @@ class ApprovalCard:
         self._entry: journal.ApprovalLeft | None = None
         """What the ledger may hold."""
         self._may_stand = False
-        """Whether the platform may show the card, also where it has not said so."""
+        """Whether the platform may show the card, also where it has not answered so."""
         self._last = approval_card.closed_card(asked, on_card.APPROVAL_STOPPED)
 
     def end(self, last: str) -> None:

@@ -1,7 +1,7 @@
 """Cards of requests brought to their last state by what the ledger knows of them.
 
 An entry is made before its card is sent. So one whose message nobody knows may stand in
-its chat with its buttons, or may never have left: the same call again says which message
+its chat with its buttons, or may never have left: the same call again answers which message
 it is, and sends it at most once.
 """
 

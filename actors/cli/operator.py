@@ -180,7 +180,7 @@ def nobody_serves(state: StateDir) -> str:
 
 
 def sandbox_beside(state: StateDir) -> str | None:
-    """Say that the daemon of the sandbox is meant, where that one runs."""
+    """Print that the daemon of the sandbox is meant, where that one runs."""
     sandbox = places.sandbox_of(state)
     if read_daemon_info(sandbox) is None:
         return None

@@ -141,7 +141,7 @@ def _lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iterator[str
 
 
 class _Names:
-    """What chats are called, where the platform has said it."""
+    """What chats are called, where the platform has answered it."""
 
     def __init__(self, status: Mapping[str, Any]) -> None:
         self._known = _map(status.get("chat_names"))

@@ -142,7 +142,7 @@ def _reading_call(operation: gateway.Operation) -> HttpCall:
             query = {"reaction_type": emoji_type, "page_size": str(REACTIONS_MAX)}
             return _call(Api.LIST_REACTIONS, None, {"message_id": message_id}, query)
         case gateway.GetMessage(message_id=message_id):
-            # Of a card its short form may say no more than that the client is too old.
+            # Of a card its short form may hold no more than that the client is too old.
             query = {"card_msg_content_type": "user_card_content"}
             return _call(Api.GET_MESSAGE, None, {"message_id": message_id}, query)
         case gateway.GetChat(chat_id=chat_id):

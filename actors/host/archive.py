@@ -109,7 +109,7 @@ def extract(path: Path, wanted: Mapping[str, Path]) -> set[str]:
 class _Unpacked(gzip.GzipFile):
     """What is in the archive, in pieces: a header that states a size is not read whole for it.
 
-    ``tarfile`` reads names and attributes of a member at once, as large as it says they are.
+    ``tarfile`` reads names and attributes of a member at once, as large as it claims they are.
     """
 
     def read(self, size: int | None = -1) -> bytes:

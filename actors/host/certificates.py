@@ -21,7 +21,7 @@ def valid_until(cert_file: str, key_file: str) -> float:
     """Return when a certificate ends, in seconds since 1970, be it over or not.
 
     Raises:
-        CertificateUnusable: the files are not a certificate and its key; the text says why.
+        CertificateUnusable: the files are not a certificate and its key; the text is why.
     """
     shown = _shown(cert_file, key_file, None)
     return ssl.cert_time_to_seconds(str(shown["notAfter"]))

@@ -18,7 +18,7 @@ from protocol.routing.roster import SessionView, StartedAgent
 from protocol.strings import Text, about_agents, in_chat
 
 PROGRESS_AT_S: Final = (8.0, 25.0, 50.0)
-"""When a start that is not over says so, in seconds since it began."""
+"""When a start that is not over is reported, in seconds since it began."""
 
 
 class Agents:

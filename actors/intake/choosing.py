@@ -76,7 +76,7 @@ class Choosing:
     async def press(
         self, press: ChoicePress, message_id: MessageId | None, reply: Reply[intake.Toast | None]
     ) -> None:
-        """Choose what a button says; the card shows then what holds.
+        """Choose what a button stands for; the card shows then what holds.
 
         The platform wants its answer within 3 s; an agent may take 10 s to set it.
         """
@@ -138,6 +138,6 @@ class Choosing:
 
 
 async def _answer_late(reply: Reply[intake.Toast | None]) -> None:
-    """Say that it is under way, before the platform shows the person an error."""
+    """Answer that it is under way, before the platform shows the person an error."""
     await trio.sleep(ASK_WITHIN_S)
     reply.send(toast("info", about_agents.CHOICE_UNDER_WAY))

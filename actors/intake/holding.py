@@ -44,7 +44,7 @@ class HeldPrompt(msgspec.Struct, eq=False):
 
     @property
     def prompt(self) -> Prompt:
-        """What its first message says, and where it came from."""
+        """What its first message holds, and where it came from."""
         return self.rows[0].prompt
 
     def fetched(self, fetched: PreparedRow) -> None:

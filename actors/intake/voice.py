@@ -1,7 +1,7 @@
-"""What is said in a voice message: decoded here, recognised by the platform.
+"""The text of a voice message: decoded here, recognised by the platform.
 
 The platform takes raw samples alone; what people record is Opus. The decoder comes with
-``larkd[voice]``; without it, or without the scope, a note beside the file says what is missing.
+``larkd[voice]``; without it, or without the scope, a note beside the file names what is missing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Transcriber:
         self._at_once = trio.CapacityLimiter(DECODE_AT_ONCE_MAX)
 
     async def text(self, attachment: Attachment) -> str:
-        """Return what is said in a downloaded voice message, or a note why that is not known."""
+        """Return the text of a downloaded voice message, or a note why that is not known."""
         assert attachment.path is not None
         try:
             pcm = await trio.to_thread.run_sync(
@@ -59,7 +59,7 @@ class Transcriber:
             case SpeechRecognised(text=text) if text.strip():
                 return text.strip()
             case SpeechRecognised():
-                return voice.note(voice.NOTHING_SAID)
+                return voice.note(voice.NOTHING_RECOGNISED)
             case Rejected(code=code):
                 log.info("feishu.voice_refused", code=code)
                 return voice.note(voice.refused(code))

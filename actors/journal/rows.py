@@ -154,7 +154,7 @@ def _make_ready(db: Db, row: journal.PreparedRow, joined_to: RowId | None) -> Re
     except DAMAGE as damage:
         set_aside(db, row.row_id, damage, only_if=RowState.RECEIVED)
         return None
-    # The content first, while the row's state still says whether it may be written.
+    # The content first, while the row's state still decides whether it may be written.
     db.execute(
         "UPDATE content SET prepared = ?1 WHERE row_id = ?2 AND EXISTS"
         " (SELECT 1 FROM inbound WHERE row_id = ?2 AND state = 'received')",
@@ -178,7 +178,7 @@ def close(db: Db, message: journal.Close) -> Later[journal.Done] | journal.Faile
     # Of an answered one only what de-duplication needs is kept.
     if (
         message.state is RowState.ANSWERED
-    ):  # first, while the row's state still says whether it may go
+    ):  # first, while the row's state still decides whether it may go
         db.execute(
             f"DELETE FROM content WHERE row_id IN {together('?1')}"  # noqa: S608 -- our own constants
             " AND EXISTS (SELECT 1 FROM inbound WHERE inbound.row_id = content.row_id"

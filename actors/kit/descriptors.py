@@ -16,7 +16,7 @@ def raise_limit() -> int:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (OSError, ValueError):  # macOS allows less than its hard limit says
+        except (OSError, ValueError):  # macOS allows less than its hard limit
             return soft
         return wanted
     return WANTED if soft == resource.RLIM_INFINITY else soft

@@ -94,7 +94,7 @@ class Files:
 
 
 class TlsRefused(trio.BrokenResourceError):
-    """One end refused the other's certificate; the text says why, and what to change."""
+    """One end refused the other's certificate; the text is why, and what to change."""
 
 
 OF_THEIR_AUTHORITY: Final = (
@@ -107,7 +107,7 @@ _REMEDIES: Final = (
     ("CERTIFICATE_VERIFY_FAILED", "is LARKD_CA_FILE who signed its certificate?"),
     ("ALERT", OF_THEIR_AUTHORITY),
 )
-"""By what OpenSSL says, the first that fits."""
+"""By the text of OpenSSL, the first that fits."""
 
 
 def refusal(failed: BaseException) -> TlsRefused | None:

@@ -19,10 +19,10 @@ from actors.links.answers import PassedAnswers
 from actors.links.capacity import NO_PLACE
 from actors.links.common import Common
 from actors.links.conversations import LinkConversations
+from actors.links.frame_memory import COUNTED_FROM_BYTES, Reservation
 from actors.links.liveness import Liveness
 from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.permissions import Asks, Permissions
-from actors.links.room import COUNTED_FROM_BYTES, RoomTaken
 from actors.links.sender import Sender
 from actors.links.sending import is_here, linger, peer_of
 from actors.links.settings import LinkSettings
@@ -100,7 +100,7 @@ class ProxyLink:
         self.asked_in = False
         self._yield_at = 0.0
         self._share = Share(trio.current_time())
-        self._holding: RoomTaken | None = None
+        self._holding: Reservation | None = None
         self._liveness = Liveness(connection_id)
         asks = None
         if settings.approvals_tx is not None and common.over is not None:
@@ -181,7 +181,7 @@ class ProxyLink:
 
     async def _read(self) -> None:
         while True:
-            await self._make_room()
+            await self._reserve()
             self._liveness.reading()
             data = await self._stream.receive_some(READ_BYTES)
             self._liveness.received()
@@ -191,14 +191,14 @@ class ProxyLink:
             self._reader.feed(data)
             await self._take()
 
-    async def _make_room(self) -> None:
-        """Before more of a large frame is read, wait for room for it."""
+    async def _reserve(self) -> None:
+        """Before more of a large frame is read, reserve memory for it."""
         size = self._reader.unfinished
         if self._holding is None and size >= COUNTED_FROM_BYTES:
-            self._holding = await self._settings.room.take(size, self._sender.end)
+            self._holding = await self._settings.memory.take(size, self._sender.end)
 
-    def _leave_room(self) -> None:
-        """What was large has been done with, or goes on beside and frees its room itself."""
+    def _release(self) -> None:
+        """What was large has been done with, or goes on beside and frees it itself."""
         if self._holding is not None and self._holding.arrived:
             if not self._holding.kept:
                 self._holding.free()
@@ -222,7 +222,7 @@ class ProxyLink:
                     if isinstance(received, Request):
                         await self._pay(REQUEST_S)
                     await self._do(received)
-                    self._leave_room()
+                    self._release()
                     if isinstance(received, Admit):
                         return  # what follows is taken once it is admitted
         except RemoteProtocolError as fault:
@@ -230,7 +230,7 @@ class ProxyLink:
             await self._do(self._machine.torn(fault))
         else:
             await self._turns.pass_on(of_turns)
-        self._leave_room()
+        self._release()
 
     async def _pay(self, cost_s: float) -> None:
         """Let others go first, where this link has used more than its share."""

@@ -11,7 +11,7 @@ import trio
 from actors.kit.heavy import Heavy
 from actors.links.capacity import ConnectionLimits
 from actors.links.conversations import Notify, notify_nobody
-from actors.links.room import Room
+from actors.links.frame_memory import FrameMemory
 from actors.links.tools import Tools
 from actors.messages import approvals
 from protocol.ids import ConnectionId
@@ -37,7 +37,7 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     """None where nobody can be asked: every question is then answered ``cancelled``."""
     heavy: Heavy = msgspec.field(default_factory=Heavy)
     """Where the decoding of large frames waits for each other."""
-    room: Room = msgspec.field(default_factory=Room)
+    memory: FrameMemory = msgspec.field(default_factory=FrameMemory)
     """For large frames of all links."""
     cluster: str | None = None
     node: str | None = None

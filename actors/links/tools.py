@@ -14,8 +14,8 @@ import msgspec
 import trio
 
 from actors.kit.mailbox import ask_or, offer
+from actors.links.frame_memory import Reservation
 from actors.links.own_turns import OwnTurnPeers
-from actors.links.room import RoomTaken
 from actors.messages import lane, outbound, ownership
 from protocol.ids import ConnectionId, SessionId
 from protocol.routing import channel_tools
@@ -71,7 +71,7 @@ class ToolCalls:
         )
 
     async def use(
-        self, tool: wire.Tool, nursery: trio.Nursery, holding: RoomTaken | None = None
+        self, tool: wire.Tool, nursery: trio.Nursery, holding: Reservation | None = None
     ) -> None:
         """Answer a call, here or in *nursery*; *holding* is of its frame, and freed after."""
         slow = self._slow(tool)
@@ -119,7 +119,7 @@ class ToolCalls:
         self,
         tool: wire.Tool,
         answer: Callable[[], Awaitable[ownership.ToolAnswer]],
-        holding: RoomTaken | None,
+        holding: Reservation | None,
     ) -> None:
         try:
             self._answer(tool, await answer())

@@ -185,7 +185,7 @@ class Unproven:
         self._held[one.connection_id] = one
         self._places.enter(one.connection_id, lambda: self._drop(one), own=own)
         try:
-            accepted.send(frame(wire.Hello(nonce=one.nonce)))  # a new socket has room for it
+            accepted.send(frame(wire.Hello(nonce=one.nonce)))  # a new socket has capacity for it
             one.greeted = True
             self._selector.register(accepted, selectors.EVENT_READ, one)
         except OSError:  # it is gone already

@@ -35,7 +35,7 @@ class Ask(Message, frozen=True, kw_only=True):
 
 
 class Closed(Message, frozen=True, kw_only=True):
-    """It was decided elsewhere, as the proxy says."""
+    """It was decided elsewhere, as the proxy reports."""
 
     connection_id: ConnectionId
     request_id: str

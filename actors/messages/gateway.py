@@ -227,7 +227,7 @@ class GetChatMembers(Operation, frozen=True, kw_only=True):
 
 
 class RecogniseSpeech(Operation, frozen=True, kw_only=True):
-    """What was said, at most 60 s of it → :class:`~protocol.platform.SpeechRecognised`."""
+    """What was spoken, at most 60 s of it → :class:`~protocol.platform.SpeechRecognised`."""
 
     pcm: bytes
     """Samples of 16 bits, 16,000 in a second, one channel."""
@@ -239,7 +239,7 @@ class RecogniseSpeech(Operation, frozen=True, kw_only=True):
 
 
 class FindPerson(Operation, frozen=True, kw_only=True):
-    """Whose e-mail address it is → :class:`~protocol.platform.PersonFound`."""
+    """Whose email address it is → :class:`~protocol.platform.PersonFound`."""
 
     email: str
 

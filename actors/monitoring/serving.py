@@ -29,7 +29,7 @@ KEEP_ALIVE_S: Final = 15.0
 BACKLOG: Final = 64
 ALPN: Final = ("h2", "http/1.1")
 
-Stream = Any  # a socket's, or TLS over one: Hypercorn tells them apart
+Stream = Any  # a socket's, or TLS over one: Hypercorn distinguishes them
 
 log = structlog.get_logger()
 

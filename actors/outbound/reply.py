@@ -65,7 +65,7 @@ async def target(
 class Messages:
     """The messages of one call, sent one after the other.
 
-    *chat_id* may be the id or e-mail address of a person: the platform finds their chat.
+    *chat_id* may be the id or email address of a person: the platform finds their chat.
     """
 
     def __init__(

@@ -56,7 +56,7 @@ async def _receiver(peers: Peers, to: str) -> tuple[AccountId, str]:
         )
     policies = await _policies(peers)
     if known is not None:
-        # An id of a chat is one app's: what the others would say of it means nothing.
+        # An id of a chat is one app's: what the others would answer about it means nothing.
         policies = {name: one for name, one in policies.items() if name == known.account}
     admitting: dict[AccountId, str] = {}
     reasons: set[str] = set()

@@ -34,7 +34,7 @@ class AcpSettings(msgspec.Struct, frozen=True, kw_only=True):
     proxy: ProxySettings
     agent: AgentSettings
     parent: int | None = None
-    """The process to end with. It says itself who that is: when this one gets to ask for its
+    """The process to end with. It names itself who that is: when this one gets to ask for its
     parent, that may have been killed already."""
     reports_start: bool = False
     """Whether who started it waits for its report: the agent is started before the session

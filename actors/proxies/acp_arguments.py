@@ -71,7 +71,7 @@ def add_acp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         type=float,
         default=900.0,
         metavar="SECONDS",
-        help="end an agent that says nothing for so long while it works (default: 900)",
+        help="end an agent that sends nothing for so long while it works (default: 900)",
     )
     acp.add_argument("--exit-with-parent", type=int, metavar="PID", help=argparse.SUPPRESS)
     acp.add_argument("--report-start", action="store_true", help=argparse.SUPPRESS)

@@ -170,12 +170,12 @@ class Agent:
         """Have one prompt answered.
 
         Cancelled, it is called off: the agent is notified once, its open questions are
-        answered, and it has five seconds, or as many as *grace_s* says then; one that
+        answered, and it has five seconds, or as many as *grace_s* returns then; one that
         goes on after that is ended.
 
         Raises:
             AgentUnheard: it ended without a word, as one does that was dead already.
-            AgentFailed: it failed, ended, or said nothing for too long.
+            AgentFailed: it failed, ended, or sent nothing for too long.
         """
         if self.over.is_set():  # it ended while the prompt was made ready
             raise AgentUnheard(await self._process.how_it_ended())
@@ -222,7 +222,7 @@ class Agent:
             quiet_until = self._peer.received_at + idle_s
             if trio.current_time() >= quiet_until and not self._asking:
                 self.over.set()
-                raise AgentFailed(f"the agent said nothing for {idle_s:g} s and was ended")
+                raise AgentFailed(f"the agent sent nothing for {idle_s:g} s and was ended")
             with trio.move_on_at(max(quiet_until, trio.current_time() + 1)):
                 await prompt.done.wait()
 

@@ -25,11 +25,11 @@ TAIL_S: Final = 10.0
 
 
 class AgentNotStarted(Exception):
-    """The command can't be run; the text says why."""
+    """The command can't be run; the text is why."""
 
 
 class AgentProcess:
-    """A running agent, and the last it said on standard error."""
+    """A running agent, and the last it wrote to standard error."""
 
     def __init__(self, process: trio.Process, redaction: Redaction) -> None:
         assert process.stdin is not None
@@ -66,7 +66,7 @@ class AgentProcess:
             self.wrote(shown)
 
     async def how_it_ended(self) -> str:
-        """Say so; waits a moment for the process to be gone."""
+        """Describe it; waits a moment for the process to be gone."""
         with trio.move_on_after(CLOSE_WITHIN_S):
             await self._process.wait()
             await self._stderr_read.wait()
@@ -131,7 +131,7 @@ async def start_agent(
     """Start the agent in its own process group.
 
     It gets a few variables of *environment*, *inside* (which session it works for), and
-    *extra*, whose values are taken out of everything it says on standard error.
+    *extra*, whose values are taken out of everything it writes to standard error.
 
     Raises:
         AgentNotStarted: there is no such command, or it can't be run.

@@ -33,7 +33,7 @@ class SessionBegun(msgspec.Struct, frozen=True):
 
 
 class EndedResuming(AgentFailed):
-    """It ended, or got stuck, over the conversation it was to bring back; the text says how."""
+    """It ended, or got stuck, over the conversation it was to bring back; the text is how."""
 
 
 class AgentSession:

@@ -31,7 +31,7 @@ async def fetched(proxy: Proxy, deliver: wire.Deliver, folder: Path) -> wire.Del
     """Return *deliver* with the files it names under *folder*, as far as they could be had.
 
     A daemon on this machine gives paths, and nothing is fetched. What can't be had keeps no
-    path, and its note says why. *folder* is made, private, with what keeps git off it.
+    path, and its note names why. *folder* is made, private, with what keeps git off it.
     """
     wanted = [one for one in deliver.attachments if one.path is None and one.note is None]
     if not wanted:

@@ -67,13 +67,13 @@ class Autostart:
         """Start one, unless one was started a moment ago, or was stopped on purpose.
 
         A second daemon finds the first one's lock and goes, so two proxies may both try. What
-        the configuration names and the environment has not is said on standard error, and so
+        the configuration names and the environment has not is printed on standard error, and so
         is that the daemon ended over it.
         """
         if self._started is not None and (status := self._started.poll()):
             self._report(
                 f"the larkd that was started here ended with status {status};"
-                f" what is wrong says: larkd daemon --check --state-dir {self._state.root}"
+                f" what is wrong is shown by: larkd daemon --check --state-dir {self._state.root}"
             )
         if (
             not self._wanted
@@ -104,7 +104,7 @@ class Autostart:
         )
 
     def _report(self, text: str) -> None:
-        """Say it once: a client shows each line of its server's standard error."""
+        """Print it once: a client shows each line of its server's standard error."""
         if text not in self._reported:
             self._reported.add(text)
             sys.stderr.write(f"larkd: {text}\n")

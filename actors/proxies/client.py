@@ -82,7 +82,7 @@ async def open_proxy(
 ) -> AsyncIterator[Proxy]:
     """Attach a session and keep it attached until the block is left.
 
-    The first attach is waited for, unless *waits_for_daemon* is set. What was said
+    The first attach is waited for, unless *waits_for_daemon* is set. What was sent
     before the block was left still goes out, for a second at most, also when the block
     was cancelled.
 

@@ -26,5 +26,5 @@ async def ask_doctor(settings: ProxySettings, *, verbose: bool) -> str:
             command, check=False, capture_stdout=True, capture_stderr=True, stdin=subprocess.DEVNULL
         )
         output = (done.stdout or done.stderr).decode(errors="replace").strip()
-        return output or f"larkd doctor ended with status {done.returncode} and said nothing"
+        return output or f"larkd doctor ended with status {done.returncode} and printed nothing"
     return f"larkd doctor did not answer in {WITHIN_S:g} s"

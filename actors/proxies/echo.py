@@ -1,7 +1,7 @@
-"""An example agent: says again what it was told, as a real agent would say something.
+"""An example agent: repeats what it was sent, as a real agent would answer.
 
 It streams its answer token by token, thinks first, uses tools, follows a plan and
-counts its tokens, and stops at once when it is told to.
+counts its tokens, and stops at once when it is asked to.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CHINESE: Final = re.compile(r"[\u4e00-\u9fff]")
 _TOKEN: Final = re.compile(r"\s*\S{1,6}|\s+")
 
 DESCRIPTION: Final = """\
-Attach an example agent session to a running larkd. It repeats what it is told, with
+Attach an example agent session to a running larkd. It repeats what it is sent, with
 reasoning, tool calls, a plan and usage, streamed token by token.
 
 Words in the message choose what it does:
@@ -44,7 +44,7 @@ Words in the message choose what it does:
 
 
 class Script:
-    """What the agent is going to say to one message."""
+    """What the agent is going to answer to one message."""
 
     def __init__(self, message: str) -> None:
         words = set(re.findall(r"[a-z]+", message.lower()))
@@ -63,7 +63,7 @@ class Script:
             return "用户发来一条消息。我先读一遍，查一下相关文件，然后原样复述，并附上一个小例子。"
         return (
             "The user sent a message. I read it once more, look at the files it may be about,"
-            " and then say it back with a small example."
+            " and then repeat it with a small example."
         )
 
     def steps(self) -> list[str]:
@@ -75,7 +75,7 @@ class Script:
         quoted = "\n".join(f"> {line}" for line in self.message.splitlines() or [""])
         if self.short:
             return quoted + "\n"
-        parts = ["## 你说的是\n" if self.chinese else "## You said\n", quoted, ""]
+        parts = ["## 你说的是\n" if self.chinese else "## You wrote\n", quoted, ""]
         count, size = len(self.message.split()), len(self.message)
         if self.chinese:
             parts.append(
@@ -89,7 +89,7 @@ class Script:
         if self.code:
             parts.append(
                 "```python\ndef echo(message: str) -> str:\n"
-                '    """Say it again."""\n    return message\n```\n'
+                '    """Repeat it."""\n    return message\n```\n'
             )
         if self.table:
             head = "| 步骤 | 结果 |" if self.chinese else "| step | result |"

@@ -1,4 +1,4 @@
-"""Where the daemon listens and what opens it, as its state directory says."""
+"""Where the daemon listens and what opens it, by its state directory."""
 
 from __future__ import annotations
 

@@ -22,11 +22,11 @@ class ProxyError(Exception):
 
 
 class DaemonNotRunning(ProxyError):
-    """There is no daemon to attach to; the text says where it was looked for."""
+    """There is no daemon to attach to; the text names where it was looked for."""
 
 
 class SessionRefused(ProxyError):
-    """The daemon does not let this session in; the text says what to change.
+    """The daemon does not let this session in; the text is what to change.
 
     It never ends a proxy that has been attached, or that waits for its daemon: who refuses
     has not proved to be the daemon, and what was wrong may be put right.
@@ -59,7 +59,7 @@ class NotTheDaemon(ProxyError):
 
 
 class StartFailed(ProxyError):
-    """The agent could not be started; the text says why, the end of it in the agent's words."""
+    """The agent could not be started; the text is why, the end of it in the agent's words."""
 
 
 class AgentFailed(Exception):

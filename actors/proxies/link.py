@@ -74,7 +74,7 @@ class DaemonLink:
         self.registered: wire.Registered | None = None
         """What the daemon answered, once its proof was verified."""
         self.successors: tuple[str, ...] = ()
-        """Where the daemon said, leaving, that the session is served next."""
+        """Where the daemon announced, leaving, that the session is served next."""
 
     async def run(self, registered: Callable[[], None]) -> float | None:
         """Live until the link ends.

@@ -1,9 +1,9 @@
 """``larkd mcp``: a stdio MCP server that is a Claude Code channel.
 
 One process for each agent session, so it is small. It answers at once what it is and
-which tools it has; the daemon is looked for after the client said it is ready, started
+which tools it has; the daemon is looked for after the client reported that it is ready, started
 if nobody serves, and reached again for as long as the client is there. A message is
-acked once it was written to the client, which is not to say that anybody has read it:
+acked once it was written to the client, which does not mean that anybody has read it:
 it counts as answered when a tool call names it.
 
 It ends with its input, with its output, with its parent, or by a signal, at once.

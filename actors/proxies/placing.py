@@ -43,7 +43,7 @@ def placed(deliver: wire.Deliver, cwd: str) -> wire.Deliver:
 
     Blocks for as long as the copies take: to be run in a thread. What can't be copied stays
     where it is, and the reason is on standard error. A file that is on another machine has
-    no path, and the text says so.
+    no path, and the text notes it.
     """
     if all(one.path is None for one in deliver.attachments):
         return deliver
@@ -96,7 +96,7 @@ def _copied(one: wire.Attachment, folder_fd: int, where: Path, taken: set[str]) 
 
 
 def _named(one: wire.Attachment, first: bytes) -> str:
-    """Return its own name, one part of a path; a picture's says what it is."""
+    """Return its own name, one part of a path; a picture's names what it is."""
     own = PurePath(re.split(r"[/\\\0]", one.name)[-1])
     stem, suffix = own.stem, own.suffix
     if one.kind == "image" and not suffix:

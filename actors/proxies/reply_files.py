@@ -44,7 +44,7 @@ def _read_all(settings: ProxySettings, files: list[str]) -> list[object]:
     sent: list[object] = []
     for given in files:
         if not Path(given).is_absolute():
-            sent.append(given)  # the daemon says what is wrong with it
+            sent.append(given)  # the daemon answers what is wrong with it
             continue
         try:
             real = Path(given).resolve(strict=True)

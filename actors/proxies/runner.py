@@ -77,7 +77,7 @@ class Runner:
         try:
             await self._running_agent()
         except (AgentFailed, AgentNotStarted) as failed:
-            # It is tried again with the first turn, which says so in the chat.
+            # It is tried again with the first turn, which shows it in the chat.
             sys.stderr.write(f"larkd acp: {failed}\n")
             proxy.offer(wire.OptionsOffer())
         async for request in proxy.requests:

@@ -16,7 +16,7 @@ from protocol.wire.addresses import Address, parse_addresses
 class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Who attaches, and where.
 
-    The address is *address*, else what ``daemon.json`` in *state_dir* says; the proof
+    The address is *address*, else what ``daemon.json`` in *state_dir* holds; the proof
     is made with *token*, else with the role's token file there. Both are looked up anew
     at each connection, so a daemon may come back on another port.
     """
@@ -42,7 +42,7 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Without ``turns`` this is a channel session: it answers through tools."""
     version: str = __version__
     goodbye_s: float = 1.0
-    """How long what was said last may take to go out when the proxy is left."""
+    """How long what was sent last may take to go out when the proxy is left."""
     waits_for_daemon: bool = False
     """Open at once and keep trying, also where no daemon runs yet."""
 
@@ -53,7 +53,7 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def of_environment(settings: ProxySettings, environ: Mapping[str, str]) -> ProxySettings:
-    """Return *settings* with what ``LARKD_ADDRESS`` and ``LARKD_…_FILE`` say.
+    """Return *settings* with what ``LARKD_ADDRESS`` and ``LARKD_…_FILE`` name.
 
     Raises:
         ConfigurationError: an address is none, or a certificate has no key.

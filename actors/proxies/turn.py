@@ -191,7 +191,7 @@ class ProxyTurn:
         text: str | None = None,
         error: str | None = None,
     ) -> None:
-        """End the turn; *text* is a tail below what was said. Later calls do nothing."""
+        """End the turn; *text* is a tail below what was sent. Later calls do nothing."""
         if self.ended or not self._ends:
             return
         self.ended = True

@@ -26,7 +26,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotKept(Exception):
-    """The file can't be trusted or read; the text says why and what to do."""
+    """The file can't be trusted or read; the text is why, and what to do."""
 
 
 def read_or_make(path: Path, rng: random.Random) -> Kept:

@@ -34,7 +34,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     enforce: bool = True
     streaming_exempt: bool = False
     """Whether updates of a card in streaming mode count towards no API's quota. The
-    platform's pages say so in one place and give numbers in another."""
+    platform's pages have it so in one place and give numbers in another."""
     quota: Quota = Quota()
     apis: dict[str, Quota] = {}
     """``"METHOD /template"`` → its own quota."""

@@ -220,7 +220,7 @@ class Registrations:
         return _failed("authorization_pending", "The user has not decided yet.")
 
     def _approved(self, found: Registration) -> Raw:
-        """The credentials; for a tenant of Lark only after a first answer that says so."""
+        """The credentials; for a tenant of Lark only after a first answer that names it."""
         user_info = {"open_id": found.open_id, "tenant_brand": found.tenant_brand}
         answer: dict[str, Any] = {"client_id": found.app_id, "user_info": user_info}
         if found.tenant_brand == "feishu" or found.brand_shown:

@@ -153,7 +153,7 @@ class World:
         return chat
 
     def id_of_address(self, email: str) -> str:
-        """Return the open id of who has this e-mail address; '' where nobody has."""
+        """Return the open id of who has this email address; '' where nobody has."""
         return next(
             (one.open_id for one in self.users.values() if email and one.email == email), ""
         )

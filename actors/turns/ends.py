@@ -1,6 +1,6 @@
 """Cards that are over before their turn, brought to their end beside the messages that follow.
 
-One that may have been sent, one that lost its scope, one that the platform says is gone:
+One that may have been sent, one that lost its scope, one that the platform answers is gone:
 whatever it shows, it is not to look as if something came.
 """
 

@@ -66,7 +66,7 @@ class CardEntity:
         self.plan = CardPlan(view, trio.current_time())
         self.message_id: MessageId | None = None
         self.may_be_sent = False
-        """Whether a call that was to send it was not answered: a later refusal says nothing."""
+        """Whether a call that was to send it was not answered: a later refusal proves nothing."""
         self._entry = LedgerNotes(client, card_id)
         self._closed = False
         self._shown_at = trio.current_time()

@@ -74,7 +74,7 @@ class StaticPresenter:
     """Replies to the user's message. A message that was sent is not sent again.
 
     For what a card did not show: it begins with *segment*, after the text that could be
-    *read* there; where it is not *sure* that this is all that was shown, it says so.
+    *read* there; where it is not *sure* that this is all that was shown, it notes that.
     Before each message the client's ``note_unsent`` writes into the ledger what is :meth:`unsent`.
     """
 

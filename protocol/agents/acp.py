@@ -38,7 +38,7 @@ Update = wire.Delta | wire.ToolEvent | wire.Plan | wire.Usage
 
 
 class Abilities(Struct, frozen=True, kw_only=True):
-    """What the agent said it can, at ``initialize``."""
+    """What the agent announced it can, at ``initialize``."""
 
     load_session: bool = False
     resume_session: bool = False

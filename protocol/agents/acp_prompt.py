@@ -1,7 +1,7 @@
 """A message as the content blocks of an ACP prompt: its text, and what it carries.
 
 Text and links are what every agent takes; pictures, sound and text files are put in the prompt
-itself where the agent said it takes them.
+itself where the agent announced it takes them.
 """
 
 from __future__ import annotations

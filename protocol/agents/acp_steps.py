@@ -47,7 +47,7 @@ _ERROR_KEYS: Final = ("error", "message", "stderr", "output")
 
 
 def step(call: Mapping[str, Any], turn_id: str) -> wire.ToolEvent | None:
-    """Return what a ``tool_call``, its update, or the call of a permission request says."""
+    """Return what a ``tool_call``, its update, or the call of a permission request holds."""
     call_id = text_of(call, "toolCallId")
     if not call_id:
         return None

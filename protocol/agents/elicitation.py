@@ -1,7 +1,7 @@
 """What an agent elicits by ``elicitation/create``, as questions on a card, and back. Pure.
 
 A form's schema is one object of plain properties: texts, numbers, booleans, and choices of one
-or several. What a card can't hold is refused by name, as *invalid params*, which tells the agent
+or several. What a card can't hold is refused by name, as *invalid params*, which shows the agent
 more than an empty answer would. A ``pattern`` is not looked at: who asked checks that again, and
 a foreign expression may take for ever. (Elicitation of the Agent Client Protocol, version 1, and
 of MCP 2025-11-25, whose servers' requests agents pass on as they are.)
@@ -143,7 +143,7 @@ def _with_text(field: _Field, key: object) -> _Field:
 
 
 def _asks_alone(message: str, schema: Mapping[str, Any]) -> bool:
-    """Whether the message is the question, and the property says no more than a title."""
+    """Whether the message is the question, and the property holds no more than a title."""
     is_line = 0 < len(message) <= TEXT_CHARACTERS_MAX and "\n" not in message
     return is_line and not _text(schema, "description")
 
@@ -231,7 +231,7 @@ def _choice(
     wanted = initial if isinstance(initial, list) else [initial]
     asked = replace(
         question,
-        options=_told_apart(options),
+        options=_distinct(options),
         accepts=Accepts(
             least=_number(key, schema, "minItems"),
             most=_number(key, schema, "maxItems"),
@@ -252,7 +252,7 @@ def _titled(key: str, given: object) -> tuple[str, AnswerOption]:
     return value, AnswerOption(label=_label(title or value), description=description)
 
 
-def _told_apart(options: Sequence[tuple[str, AnswerOption]]) -> tuple[AnswerOption, ...]:
+def _distinct(options: Sequence[tuple[str, AnswerOption]]) -> tuple[AnswerOption, ...]:
     """Return the options, by their values where two labels are the same."""
     labels = [one.label for _, one in options]
     if len(set(labels)) == len(labels):

@@ -24,7 +24,7 @@ STEPS_MAX: Final = 50
 REASONING_CHARACTERS_MAX: Final = 20_000
 """Reasoning kept, the latest; a card shows less."""
 ANSWER_CHARACTERS_MAX: Final = 2_000_000
-"""Of one answer: some 80 cards. What an agent writes beyond is left out, and the end says so."""
+"""Of one answer: some 80 cards. What an agent writes beyond is left out, and the end shows it."""
 NAME_CHARACTERS_MAX: Final = 60
 REJECTED: Final = "rejected"
 """The error of a step that was not allowed: shown in words of our own."""
@@ -204,7 +204,7 @@ class Turn:
 
 
 def _update(step: ToolStep, event: ToolEvent) -> None:
-    """Take the fields that *event* carries; what says nothing replaces nothing."""
+    """Take the fields that *event* carries; what is absent replaces nothing."""
     if event.name:
         step.name = event.name[:NAME_CHARACTERS_MAX]
     if event.kind is not None and (event.kind != "other" or step.kind == "other"):

@@ -1,4 +1,4 @@
-"""The text of a card, as somebody who quotes it means it: what it says, without its controls.
+"""The text of a card, as somebody who quotes it means it: its words, without its controls.
 
 Reads card JSON 1.0 and 2.0 as it was sent (``card_msg_content_type=user_card_content``). Left
 out are folded panels, notes below the text (``text_size: notation``) and buttons.

@@ -1,4 +1,4 @@
-"""Voice messages: the samples the platform recognises, and what is said where it does not.
+"""Voice messages: the samples the platform recognises, and what is written where it does not.
 
 ``speech_to_text`` takes 16-bit samples, 16,000 a second, one channel, 60 seconds at most.
 """
@@ -21,7 +21,7 @@ FILE_ID_CHARACTERS: Final = 16
 NO_DECODER: Final = Text("larkd[voice] is not installed", "未安装 larkd[voice]")
 UNREADABLE: Final = Text("the recording can't be read", "无法读取录音")
 TOO_LONG: Final = Text(f"it is over {SECONDS_MAX} s", f"超过 {SECONDS_MAX} 秒")
-NOTHING_SAID: Final = Text("no words were recognised", "没有识别到文字")
+NOTHING_RECOGNISED: Final = Text("no words were recognised", "没有识别到文字")
 NO_ANSWER: Final = Text("the platform did not answer", "平台没有应答")
 NO_SCOPE: Final = Text(f"the app lacks the scope {SCOPE}", f"应用缺少权限 {SCOPE}")
 

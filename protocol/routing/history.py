@@ -114,7 +114,7 @@ def _waiting(history: MessageHistory, who: Text, *, away: bool) -> Text:
         if away:
             text = text.joined(in_chat.SESSION_OFFLINE)
     if history.ahead:
-        text = text.joined(in_chat.WHY_BEHIND.format(count=history.ahead))
+        text = text.joined(in_chat.WHY_AHEAD.format(count=history.ahead))
     if history.under_way:
         text = text.joined(in_chat.WHY_UNDER_WAY.format(count=history.under_way))
     return text

@@ -1,6 +1,6 @@
 """Several messages, one prompt: which messages are joined, until when, and into what.
 
-People send a picture and then say what is to be done with it. A picture or file opens a
+People send a picture and then write what is to be done with it. A picture or file opens a
 window; what the same person sends to the same place while it is open joins, and starts the
 time again. Times are those of receipt, in milliseconds: read again after a crash, the same
 messages join.

@@ -28,7 +28,7 @@ class ChatKnown(Struct, frozen=True, kw_only=True):
 
 
 def kind_of(to: str) -> ReceiverKind:
-    """Return what *to* names: an open_id, an e-mail address, or else a chat."""
+    """Return what *to* names: an open_id, an email address, or else a chat."""
     if to.startswith("ou_"):
         return "person"
     return "address" if "@" in to else "chat"

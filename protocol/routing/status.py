@@ -16,7 +16,7 @@ SHORT_CHARACTERS_MAX: Final = 64
 def bounded(status: Mapping[str, Any], bytes_max: int = STATUS_BYTES_MAX) -> dict[str, Any]:
     """Return *status* without the metadata and bindings that pass *bytes_max* bytes each.
 
-    ``left_out`` says how much is missing; it is there only where something is.
+    ``left_out`` counts how much is missing; it is there only where something is.
     """
     left_out: dict[str, int] = {}
     sessions: list[dict[str, Any]] = []

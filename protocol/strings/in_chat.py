@@ -155,7 +155,7 @@ WHY_NOT_READY: Final = Text(
 )
 WHY_WAITING: Final = Text("waiting for {alias}", "正在等待 {alias}")
 WHY_WAITING_FOR_NOBODY: Final = Text("waiting for a session", "正在等待会话")
-WHY_BEHIND: Final = Text("; messages before it: {count}", "；排在前面的消息：{count}")
+WHY_AHEAD: Final = Text("; messages before it: {count}", "；排在前面的消息：{count}")
 WHY_UNDER_WAY: Final = Text("; given and not answered yet: {count}", "；已送达但未回答：{count}")
 WHY_OFFERED: Final = Text("offered to {alias}", "已发给 {alias}")
 WHY_OFFERED_AGAIN: Final = Text(

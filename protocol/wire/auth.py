@@ -21,7 +21,7 @@ WRONG_PROOF_MAX_S: Final = 2.0
 WRONG_PROOF_FORGOTTEN_S: Final = 60.0
 ALL_LOGGED: Final = 10
 LOGGED_EVERY: Final = 1_000
-"""After the first ones; each line says how many there were."""
+"""After the first ones; each line counts how many there were."""
 
 PROVEN_BY: Final[Mapping[str, tuple[Role, ...]]] = {
     "dispatcher": ("dispatcher",),

@@ -246,7 +246,7 @@ class LinkMachine:
                 return message
 
     def _of_no_session(self, message: wire.FromProxy) -> Received | None:
-        """Who only looks, or operates, says nothing for a session, whatever id it registered."""
+        """Who only looks, or operates, sends nothing for a session, whatever id it registered."""
         match message:
             case wire.TurnOpen(turn_id=turn_id) if TurnId(turn_id) not in self._reported:
                 return self.refuse_turn(turn_id, "an observer or operator opens no turns")

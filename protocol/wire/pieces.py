@@ -16,7 +16,7 @@ LARGE_ENTRIES: Final = 64
 
 
 def in_pieces(message: TurnMessage) -> Iterator[TurnMessage]:
-    """Return *message* as it is, or a delta that is long as several that say the same."""
+    """Return *message* as it is, or a delta that is long as several that hold the same."""
     if not isinstance(message, Delta):
         yield message
         return

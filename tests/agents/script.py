@@ -72,7 +72,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 def prompts(request: Request) -> list[str]:
-    """Return the prompts of the script among all that the user's side says."""
+    """Return the prompts of the script among all that the user's side writes."""
     lines = _lines(request)
     return [match.group().strip() for line in lines if (match := PROMPT.match(line)) is not None]
 
@@ -82,14 +82,14 @@ def _lines(request: Request) -> list[str]:
 
 
 def answer(request: Request) -> Answer:
-    """Return what the model says to this request."""
+    """Return what the model answers to this request."""
     if request.result is not None:
         return _words(f"The tool gave: {request.result}")
-    said = prompts(request)
-    if not said or not request.tools:
+    given = prompts(request)
+    if not given or not request.tools:
         # Agents also ask for titles, summaries and the like, mostly without tools.
-        return _words("A short title" if not said else _plain(said[-1]))
-    word, _, rest = said[-1].partition(" ")
+        return _words("A short title" if not given else _plain(given[-1]))
+    word, _, rest = given[-1].partition(" ")
     match word:
         case "run" | "later":
             return Answer(
@@ -115,10 +115,10 @@ def answer(request: Request) -> Answer:
             found = any(rest in line for line in _lines(request) if not line.startswith("find "))
             return _words(f"{'Found' if found else 'Not found'}: {rest}")
         case "recall":
-            return _words("You asked: " + "; ".join(said[:-1]))
+            return _words("You asked: " + "; ".join(given[:-1]))
         case "fail":
             return Answer(error="The stand-in model refuses this request.")
-    return _words(_plain(said[-1]))
+    return _words(_plain(given[-1]))
 
 
 def _plain(prompt: str) -> str:

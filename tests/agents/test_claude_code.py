@@ -131,7 +131,7 @@ async def test_its_model_calls_the_tools(state_dir: Path, tmp_path: Path) -> Non
         assert "was never given a message from chat oc_nowhere" in wrong, wrong
 
 
-async def test_channel_messages_arrive_or_it_says_why_not(
+async def test_channel_messages_arrive_or_it_prints_why_not(
     state_dir: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     async with claude_code(state_dir, tmp_path) as it:
@@ -144,7 +144,7 @@ async def test_channel_messages_arrive_or_it_says_why_not(
                 shown = await screen.until("for shortcuts", "Channels are not")
             refusal = [line.strip(" ▎") for line in shown.splitlines() if "Channels are" in line]
             if refusal:
-                record_property("remark", f"of its channel it says: {refusal[0]}")
+                record_property("remark", f"of its channel it prints: {refusal[0]}")
                 return
             await it.chat.send("text over the channel")
             with trio.fail_after(DONE_WITHIN_S):

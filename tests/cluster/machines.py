@@ -104,7 +104,7 @@ async def open_machine(
         api = await open_edge(
             nursery,
             int(urlsplit(platform.base_url).port or 0),
-            # The address of long connections, in an answer whose length is told before.
+            # The address of long connections, in an answer whose length is sent before.
             {f"127.0.0.1:{sockets_port}".encode(): f"127.0.0.1:{sockets.port}".encode()},
             answers=True,
         )

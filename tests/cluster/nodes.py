@@ -27,7 +27,7 @@ WITHIN_S = 120.0
 
 
 class Certificates(msgspec.Struct, frozen=True, kw_only=True):
-    """One authority, and a certificate of it, for ``localhost`` and 127.0.0.1 unless told."""
+    """One authority, and a certificate of it, for ``localhost`` and 127.0.0.1 or *names*."""
 
     ca: Path
     cert: Path

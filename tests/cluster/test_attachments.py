@@ -78,7 +78,7 @@ async def test_a_file_follows_its_message_to_another_node_and_over_the_wire(
                     }
                     answer = await mate.tool("feishu_attachment", 1, **asked)
                     assert (answer["ok"], answer["error"]) == (False, "attachment not found")
-                shutil.rmtree(here.parent)  # as on a node that was told nothing of it
+                shutil.rmtree(here.parent)  # as on a node that was sent nothing of it
                 deliver = await fetched(proxy, turn.deliver, root / "work" / "fetched")
                 (attachment,) = deliver.attachments
                 assert attachment.path is not None

@@ -80,7 +80,7 @@ async def test_what_a_machine_served_is_served_when_it_dies(
             assert served_s < SERVED_WITHIN_S or watch.starved > STARVED_MAX
             assert max(Counter(fleet.holders().values()).values()) <= 4
 
-            # Turns elsewhere noticed nothing; those of the dead say so, with what was shown.
+            # Turns elsewhere noticed nothing; those of the dead show it, with what was shown.
             for cluster in kept:
                 await cluster.wait_quiet(within_s=60)
                 with trio.fail_after(60):

@@ -31,7 +31,7 @@ async def test_commands_find_the_holder_and_act_with_the_role_they_need(
             await mate.wait_registered("a")
             async with fleet.node("b") as b:
                 await b.wait_standing_by()
-                # Only the standby is named: it says where the holder is.
+                # Only the standby is named: it answers where the holder is.
                 status, shown, why = await fleet.from_afar(a, "status", "--json", at=b.tls_address)
                 assert (status, why) == (0, "")
                 assert json.loads(shown)["daemon"]["node"] == "a"

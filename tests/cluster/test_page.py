@@ -92,14 +92,14 @@ async def test_frames_tables_and_files_are_as_written(
                     assert await proxy.wait_closed(within_s=WITHIN_S) == [refused]
 
                 for node in (a, b):
-                    told = json.loads((node.state_dir / "daemon.json").read_text())
-                    assert (told["cluster"], told["node"]) == (cluster, node.name)
-                    assert told["addresses"] == [node.tls_address]
+                    published = json.loads((node.state_dir / "daemon.json").read_text())
+                    assert (published["cluster"], published["node"]) == (cluster, node.name)
+                    assert published["addresses"] == [node.tls_address]
 
                 _tables(server, cluster)
                 await _server_load(server, cluster)
 
-                # The holder says where it is, and when it leaves, where to go.
+                # The holder names where it is, and when it leaves, where to go.
                 async with over_tls(a, certificates) as proxy:
                     answer = await proxy.register(a.state_dir, "s")
                     assert (answer["t"], answer["cluster"], answer["node"]) == (
@@ -111,8 +111,8 @@ async def test_frames_tables_and_files_are_as_written(
                     with trio.fail_after(WITHIN_S):  # until the holder knows its standby
                         while not (await proxy.tool("feishu_channel_status"))["result"]["standbys"]:
                             await trio.sleep(0.1)
-                    status, said, _ = await fleet.command("a", "move")
-                    assert (status, said) == (0, f"node b holds {cluster} now, term 2\n")
+                    status, printed, _ = await fleet.command("a", "move")
+                    assert (status, printed) == (0, f"node b holds {cluster} now, term 2\n")
                     bye = next(
                         one
                         for one in await proxy.wait_closed(within_s=WITHIN_S)

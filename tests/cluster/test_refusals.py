@@ -90,6 +90,6 @@ async def test_a_node_of_an_older_larkd_stands_by_and_logs_why_it_does_not_claim
             fleet = Fleet(platform, root, server.url(), cluster, certificates)
             async with fleet.node("a") as a:
                 await a.wait_standing_by()
-                said = await a.wait_event("cluster.schema_newer")
-                assert "upgrade larkd on this node" in said["reason"]
+                logged = await a.wait_event("cluster.schema_newer")
+                assert "upgrade larkd on this node" in logged["reason"]
                 assert newer.look().node is None

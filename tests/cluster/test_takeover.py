@@ -122,7 +122,7 @@ async def test_moving_brings_the_cluster_to_the_node_that_was_named(
                 ]
                 assert (status, mine["node"], mine["term"]) == (0, "c", 2)
                 await a.wait_standing_by(count=2)
-                # Its only address is a's; it is told where c is.
+                # Its only address is a's; it learns where c is.
                 await boss.wait_registered("c")
                 assert not [one for one in await b.events() if one["event"] == "cluster.claimed"]
                 # Without a name it is the standby seen last.
@@ -151,7 +151,7 @@ async def test_a_database_that_is_away_for_a_while_freezes_the_holder_and_no_mor
                     while not (await boss.status() or {}).get("standbys"):
                         await trio.sleep(0.1)
                 await platform.wait_connected()
-                sent = await platform.send(await platform.chat(), "tell me")
+                sent = await platform.send(await platform.chat(), "answer me")
                 await platform.wait_cards(1, "to ")
                 server.stop("immediate")
                 await a.wait_event("cluster.frozen")

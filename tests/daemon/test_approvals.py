@@ -97,7 +97,7 @@ async def press(platform: Platform, card: Map, option: int, **more: Any) -> Map:
     return answer
 
 
-async def test_a_press_decides_and_the_card_says_who_did(state_dir: Path) -> None:
+async def test_a_press_decides_and_the_card_shows_who_did(state_dir: Path) -> None:
     async with asking(state_dir) as (platform, _, boss, chat, deliver):
         card = await approval_card(platform, chat, "rm -rf build", "Allow once")
         assert card["parent_id"] == deliver["meta"]["message_id"]
@@ -161,7 +161,7 @@ async def test_a_stop_ends_the_question(state_dir: Path) -> None:
         await approval_card(platform, chat, "No longer needed.")
 
 
-async def test_what_was_decided_elsewhere_says_so(state_dir: Path) -> None:
+async def test_what_was_decided_elsewhere_shows_it(state_dir: Path) -> None:
     async with asking(state_dir) as (platform, _, boss, chat, _):
         await approval_card(platform, chat, "Allow once")
         await boss.send(t="permission_closed", request_id="r1", reason="answered at the terminal")

@@ -1,7 +1,7 @@
-"""Bad input: what is printed says what was wrong and what to do, and with which status it ends.
+"""Bad input: what is printed names what was wrong and what to do, and with which status it ends.
 
 A table: each line is an input that people give, and words that its error has to have. Nothing
-that is refused here leaves a file behind, and no secret is ever shown.
+that is refused here leaves a file, and no secret is ever shown.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def with_options(**options: Any) -> dict[str, Any]:
 
 
 class Bad(NamedTuple):
-    """What is given, and what has to be said."""
+    """What is given, and what has to be printed."""
 
-    says: tuple[str, ...]
+    expected: tuple[str, ...]
     arguments: tuple[str, ...] = ("daemon",)
     config: Any = None
     """The configuration: a map, or the text itself."""
@@ -40,20 +40,20 @@ class Bad(NamedTuple):
     status: int = 2
 
 
-def configured(*says: str, **top: Any) -> Bad:
-    return Bad(says, config={**with_options(), **top})
+def configured(*expected: str, **top: Any) -> Bad:
+    return Bad(expected, config={**with_options(), **top})
 
 
-def options(*says: str, **given: Any) -> Bad:
-    return Bad(says, config=with_options(**given))
+def options(*expected: str, **given: Any) -> Bad:
+    return Bad(expected, config=with_options(**given))
 
 
-def variable(*says: str, **env: str) -> Bad:
-    return Bad(says, config=with_options(), env=env)
+def variable(*expected: str, **env: str) -> Bad:
+    return Bad(expected, config=with_options(), env=env)
 
 
-def command(words: str, *says: str, status: int = 1, stdin: bytes = b"") -> Bad:
-    return Bad(says, tuple(words.split()), status=status, stdin=stdin)
+def command(words: str, *expected: str, status: int = 1, stdin: bytes = b"") -> Bad:
+    return Bad(expected, tuple(words.split()), status=status, stdin=stdin)
 
 
 AT = "channels[0].options"
@@ -284,12 +284,12 @@ async def printed(bad: Bad, home: Path) -> str:
     assert (done.returncode, done.stdout) == (bad.status, b""), errors
     assert "Traceback" not in errors
     assert "hush-hush" not in errors
-    assert sorted(home.rglob("*")) == before, "nothing is left behind"
+    assert sorted(home.rglob("*")) == before, "nothing is left"
     return errors
 
 
 @pytest.mark.parametrize("table", [KEYS, FILES, VARIABLES, OPTIONS, EMPTY_HOME])
-async def test_it_says_what_was_wrong_and_what_to_do(
+async def test_it_names_what_was_wrong_and_what_to_do(
     table: Mapping[str, Bad], tmp_path: Path
 ) -> None:
     missing: dict[str, Any] = {}
@@ -297,8 +297,8 @@ async def test_it_says_what_was_wrong_and_what_to_do(
     async def look(name: str, bad: Bad, home: Path) -> None:
         home.mkdir()
         errors = await printed(bad, home)
-        if not all(words in errors for words in bad.says):
-            missing[name] = (bad.says, errors)
+        if not all(words in errors for words in bad.expected):
+            missing[name] = (bad.expected, errors)
 
     for number, (name, bad) in enumerate(table.items()):
         await look(name, bad, tmp_path / str(number))

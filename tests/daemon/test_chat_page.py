@@ -140,7 +140,7 @@ def test_a_typed_message_streams_into_a_card_and_ends_as_done(chat_page: str) ->
         page.get(chat_page)
         type_message(page, "Hello agent")
         card(page, "streaming")
-        wait_text(page, ANSWER, "You said")
+        wait_text(page, ANSWER, "You wrote")
         wait_text(page, FOOTER, "Processing...")
         shot = os.environ.get("LARKD_SCREENSHOT")
         if shot:
@@ -174,7 +174,7 @@ def test_stop_stops_the_answer(chat_page: str) -> None:
     with open_browser() as page:
         page.get(chat_page)
         type_message(page, "a long and slow answer please")
-        wait_text(page, ANSWER, "You said")
+        wait_text(page, ANSWER, "You wrote")
         press_while_it_moves(page, '[data-element-id="stop"]')
         wait_text(page, FOOTER, "🛑 Stopped · ", within_s=60)
         card(page, "final")

@@ -133,7 +133,7 @@ def buttons(card: Map) -> list[Map]:
     return [one for one in elements if one["tag"] == "button"]
 
 
-async def test_a_choice_that_fails_says_why(state_dir: Path) -> None:
+async def test_a_choice_that_fails_shows_why(state_dir: Path) -> None:
     async with open_platform() as platform:
         who = await platform.chat()
         async with (

@@ -89,7 +89,7 @@ async def test_without_its_token_nothing_is_shown_or_done(state_dir: Path) -> No
         assert (await http.get(looking)).status_code == 200
 
 
-async def test_the_command_says_how_to_have_one(state_dir: Path) -> None:
+async def test_the_command_prints_how_to_have_one(state_dir: Path) -> None:
     async with open_platform() as platform, open_daemon(platform, state_dir):
         assert "the daemon serves no console; add it to the configuration" in await refused(
             state_dir, "console"

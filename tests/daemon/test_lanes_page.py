@@ -30,7 +30,7 @@ class Team(Chat):
         super().__init__(platform, chat)
         self.bob = bob
 
-    async def says(self, text: str, **more: Any) -> Map:
+    async def mention(self, text: str, **more: Any) -> Map:
         return await self.send(text, mention_bot=True, **more)
 
     async def shows(self, key: str, **more: Any) -> Map:
@@ -65,25 +65,25 @@ async def test_other_people_queue_behind_a_batch_which_goes_on(state_dir: Path) 
     async with open_team(state_dir) as (platform, team, boss):
         key = await upload(platform, "image", b"png")
         first = await team.shows(key)
-        bobs = await team.says("what I wanted to say", sender=team.bob)
-        second = await team.says("look at that")
+        bobs = await team.mention("what I wanted to add", sender=team.bob)
+        second = await team.mention("look at that")
         batch = await take(boss)
         assert batch["content"].endswith("look at that")
         assert batch["meta"]["message_id"] == first["message_id"]
         assert batch["meta"]["message_ids"] == f"{first['message_id']},{second['message_id']}"
         await end(boss, batch)
-        behind = await take(boss)
-        assert behind["content"].endswith("what I wanted to say")
-        assert behind["meta"]["message_id"] == bobs["message_id"]
-        assert behind["meta"]["sender_id"] == team.bob
-        await end(boss, behind)
+        following = await take(boss)
+        assert following["content"].endswith("what I wanted to add")
+        assert following["meta"]["message_id"] == bobs["message_id"]
+        assert following["meta"]["sender_id"] == team.bob
+        await end(boss, following)
 
 
 async def test_the_messages_of_a_batch_share_its_state(state_dir: Path) -> None:
     async with open_team(state_dir) as (platform, team, boss):
         key = await upload(platform, "image", b"png")
         picture = await team.shows(key)
-        words = await team.says("look at that")
+        words = await team.mention("look at that")
         batch = await take(boss)
         await boss.barrier()
         for one in (picture, words):
@@ -117,7 +117,7 @@ async def test_a_quoted_card_is_stopped_by_who_may_and_while_it_runs(
     state_dir: Path, language: str, refused: str, nothing: str
 ) -> None:
     async with open_team(state_dir, language=language) as (platform, team, boss):
-        await team.says("work")
+        await team.mention("work")
         turn = await take(boss)
         await boss.send(t="delta", turn_id=turn["turn_id"], text="going")
         await platform.wait_cards(1, "going")
@@ -125,7 +125,7 @@ async def test_a_quoted_card_is_stopped_by_who_may_and_while_it_runs(
         quoted = {"parent_id": card["message_id"]}
         for word in ("停止！", "/stop", "please stop..."):
             assert await team.ask(word, sender=team.bob, **quoted) == refused
-        await team.says("stop", **quoted)
+        await team.mention("stop", **quoted)
         assert (await boss.until("cancel"))["reason"] == "user"
         await platform.wait_cards(1, "🛑 Stopped · ")
         await end(boss, turn, "aborted")
@@ -138,12 +138,12 @@ async def test_a_quoted_card_is_stopped_by_who_may_and_while_it_runs(
 
 async def test_where_no_card_shows_it_a_stop_word_is_answered_once(state_dir: Path) -> None:
     async with open_team(state_dir, groupReplyMode="static", language="zh") as (_, team, boss):
-        await team.says("work")
+        await team.mention("work")
         turn = await take(boss)
         assert await team.ask("停一下。") == "已停止当前任务。"
         await boss.until("cancel")
         await end(boss, turn, "aborted")
-        await team.says("more")
+        await team.mention("more")
         await end(boss, await take(boss), text="fine")
         with trio.fail_after(60):
             while not any(
@@ -160,7 +160,7 @@ async def test_stream_shows_text_without_the_tool_panel(state_dir: Path) -> None
     async with open_team(state_dir) as (platform, team, boss):
         for mode, panels in (("stream", 0), ("verbose", 1)):
             assert await team.ask(f"/replymode {mode}") == f"Reply mode set to: {mode}"
-            await team.says(f"work in {mode}")
+            await team.mention(f"work in {mode}")
             turn = await take(boss)
             turn_id = turn["turn_id"]
             step = {"call_id": "1", "name": "look", "kind": "read", "status": "success"}
@@ -193,7 +193,7 @@ async def test_stream_shows_text_without_the_tool_panel(state_dir: Path) -> None
         ),
     ],
 )
-async def test_what_is_kept_is_said_once_and_the_twenty_first_is_answered(
+async def test_what_is_kept_is_noted_once_and_the_twenty_first_is_answered(
     state_dir: Path, language: str, kept: str, full: str, dropped: str
 ) -> None:
     async with open_platform() as platform, open_daemon(platform, state_dir, language=language):
@@ -225,7 +225,7 @@ async def test_what_is_kept_is_said_once_and_the_twenty_first_is_answered(
 
 async def test_what_is_no_command_of_ours_is_the_sessions(state_dir: Path) -> None:
     async with open_team(state_dir) as (_, team, boss):
-        for said, given in (
+        for written, given in (
             ("/deploy now", "/deploy now"),
             ("//STATUS", "/STATUS"),
             ("//cancel", "/cancel"),
@@ -235,9 +235,9 @@ async def test_what_is_no_command_of_ours_is_the_sessions(state_dir: Path) -> No
             ("please /stop", "please /stop"),
             ("see /status", "see /status"),
         ):
-            await team.says(said)
+            await team.mention(written)
             turn = await take(boss)
-            assert turn["content"].endswith(given), (said, turn["content"])
+            assert turn["content"].endswith(given), (written, turn["content"])
             await end(boss, turn)
         assert await team.texts() == []
 
@@ -246,12 +246,12 @@ async def test_a_prompt_stays_where_it_was_dispatched_and_a_recalled_one_is_neve
     state_dir: Path,
 ) -> None:
     async with open_team(state_dir) as (platform, team, boss), worker(state_dir, "api") as api:
-        await team.says("first")
+        await team.mention("first")
         first = await take(boss)
-        waiting = [await team.says(text) for text in ("second", "third")]
+        waiting = [await team.mention(text) for text in ("second", "third")]
         await team.ask("/use api")
         await platform.post("recall", message_id=waiting[0]["message_id"])
-        await team.says("fourth")
+        await team.mention("fourth")
         fourth = await take(api)
         assert fourth["content"].endswith("fourth")
         assert await team.ask("/use boss") == (
@@ -272,15 +272,15 @@ async def test_a_prompt_stays_where_it_was_dispatched_and_a_recalled_one_is_neve
 # ── somebody still waits ────────────────────────────────────────────────────
 
 
-async def test_a_turn_that_shows_nothing_new_says_so_once_until_something_comes(
+async def test_a_turn_that_shows_nothing_new_reports_it_once_until_something_comes(
     state_dir: Path,
 ) -> None:
     tuning = {"stallNoticeMs": 1_000}
     async with open_team(state_dir, language="zh", tuning=tuning) as (platform, team, boss):
-        await team.says("work")
+        await team.mention("work")
         turn = await take(boss)
         await boss.send(t="delta", turn_id=turn["turn_id"], text="going")
-        # What is set below a minute is said as one.
+        # What is set below a minute is shown as one.
         assert await team.next_text() == "boss 已 1 分钟没有新内容，可发送 stop 停止。"
         await platform.wait_cards(1, "going", " · 1 分钟没有新内容", " · nothing new for 1 min")
         await end(boss, turn, text=" and done")

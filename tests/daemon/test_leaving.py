@@ -189,9 +189,9 @@ async def test_a_stop_word_is_answered_where_no_card_could_be_shown(state_dir: P
         chat = await platform.chat()
         await platform.send(chat, "question")
         deliver = await boss.until("deliver")
-        await boss.send(t="delta", turn_id=deliver["turn_id"], text="said\n\nrest")
+        await boss.send(t="delta", turn_id=deliver["turn_id"], text="shown\n\nrest")
         with trio.fail_after(60):
-            while "said" not in str(await platform.messages(chat)):
+            while "shown" not in str(await platform.messages(chat)):
                 await trio.sleep(0.1)
         await platform.send(chat, "stop")
         assert (await boss.until("cancel"))["turn_id"] == deliver["turn_id"]
@@ -273,7 +273,7 @@ async def test_a_cancel_is_answered_once_while_the_card_is_being_refused(state_d
         chat = await platform.chat()
         await platform.send(chat, "question")
         deliver = await boss.until("deliver")
-        await boss.send(t="delta", turn_id=deliver["turn_id"], text="said\n\nrest")
+        await boss.send(t="delta", turn_id=deliver["turn_id"], text="shown\n\nrest")
         await platform.send(chat, "/cancel")
         await boss.until("cancel")
         await boss.send(t="turn_end", turn_id=deliver["turn_id"], status="aborted")

@@ -87,7 +87,7 @@ async def test_a_reply_to_the_chat_answers_all_of_it(state_dir: Path) -> None:
 async def test_a_long_reply_arrives_whole_in_several_messages(state_dir: Path) -> None:
     async with channel(state_dir) as (platform, boss):
         chat = await platform.chat()
-        await given(platform, boss, chat, "tell me everything")
+        await given(platform, boss, chat, "explain everything")
         text = "\n".join(f"line {n} " + "界" * 50 for n in range(400))
         answer = await boss.tool("reply", chat_id=chat["chat_id"], text=text)
         sent = await bots(platform, chat)

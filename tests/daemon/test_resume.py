@@ -49,7 +49,7 @@ class Robot:
         async with open_daemon(self.platform, state_dir, agents=agents, **given) as daemon:
             yield daemon
 
-    async def says(self, text: str, answer: str) -> None:
+    async def exchange(self, text: str, answer: str) -> None:
         """Send a prompt; wait until it is answered so, and by nothing else."""
         before = len(await self.platform.cards())
         await self.chat.send(text)
@@ -98,7 +98,7 @@ async def three_conversations(robot: Robot, agent: str, cwd: Path, *titles: str)
         assert await chat.ask(f"/new {agent} robot") == "Started robot."
         if number == 1:
             assert await chat.ask("/resume") == "robot has no earlier conversations here."
-        await robot.says(text, f"conv-{number}: {text}.")
+        await robot.exchange(text, f"conv-{number}: {text}.")
         if number < 3:
             assert await chat.ask("/close robot") == "Closed robot."
     first, *lines = (await chat.ask("/resume")).splitlines()
@@ -111,7 +111,7 @@ async def three_conversations(robot: Robot, agent: str, cwd: Path, *titles: str)
     assert await chat.ask("/resume 3") == "There is no conversation 3. Send /resume to see all."
     assert await chat.ask("/resume it") == "Usage: /resume, or /resume <n>"
     assert await chat.ask("/resume 2") == f"Resumed: {plants}"
-    await robot.says("and trees", "conv-1: plants, and trees.")
+    await robot.exchange("and trees", "conv-1: plants, and trees.")
     # What it is in now is none of the earlier ones any more.
     assert "seas" in (await chat.ask("/resume")).splitlines()[1]
     assert await chat.ask("/close robot") == "Closed robot."
@@ -125,19 +125,19 @@ async def test_a_conversation_goes_on_after_the_agent_its_proxy_or_the_daemon_di
     async with robot.daemon(state_dir) as daemon:
         assert await chat.ask("/new fake robot") == "Started robot."
         assert await chat.ask("/mode plan") == "Mode: Plan"
-        await robot.says("one", "conv-1: one.")
+        await robot.exchange("one", "conv-1: one.")
         os.kill(robot.process(), signal.SIGKILL)
-        await robot.says("two", "conv-1: one, two.")
+        await robot.exchange("two", "conv-1: one, two.")
         assert await chat.next_text() == AGAIN
         os.kill(robot.process(), signal.SIGKILL)
-        await robot.says("three", "conv-1: one, two, three.")
+        await robot.exchange("three", "conv-1: one, two, three.")
         await chat.send("/mode")
         await choices(robot.platform, chat.chat, "Mode: Plan", "● Plan")
         daemon.signal(signal.SIGKILL)
         await daemon.wait(within_s=60)
     async with robot.daemon(state_dir):
-        assert await chat.next_text() == AGAIN, "said once of the two ends before"
-        await robot.says("four", "conv-1: one, two, three, four.")
+        assert await chat.next_text() == AGAIN, "once for the two ends before"
+        await robot.exchange("four", "conv-1: one, two, three, four.")
         assert (await chat.texts()).count(AGAIN) == 2
     assert not list((state_dir / "conversations").glob("*")), "the daemon's journal has it"
 
@@ -148,7 +148,7 @@ async def test_that_a_conversation_could_not_be_loaded_is_shown(
     chat = robot.chat
     async with robot.daemon(state_dir):
         assert await chat.ask("/new fake robot") == "Started robot."
-        await robot.says("one", "conv-1: one.")
+        await robot.exchange("one", "conv-1: one.")
     robot.options = ["--forgets"]
     robot.given = {"language": "zh"}
     async with robot.daemon(state_dir):
@@ -156,12 +156,12 @@ async def test_that_a_conversation_could_not_be_loaded_is_shown(
             "robot 已重新启动，但无法恢复之前的对话"
             "（the agent failed: Internal error: it is gone），将重新开始。"
         )
-        await robot.says("two", "conv-2: two.")
+        await robot.exchange("two", "conv-2: two.")
         assert (await chat.ask("/resume")).splitlines()[1].startswith("1. one")
         assert await chat.ask("/resume 1") == (
             "未能恢复：the agent failed: Internal error: it is gone"
         )
-        await robot.says("three", "conv-2: two, three.")
+        await robot.exchange("three", "conv-2: two, three.")
 
 
 async def test_a_conversation_is_of_its_agent_and_directory(
@@ -195,7 +195,7 @@ async def test_what_was_sent_before_is_not_for_the_conversation_that_is_resumed(
     async with robot.daemon(state_dir):
         for text in ("plants", "stars"):
             assert await chat.ask("/new fake robot") == "Started robot."
-            await robot.says(text, f"{text}.")
+            await robot.exchange(text, f"{text}.")
             assert text == "stars" or await chat.ask("/close robot") == "Closed robot."
         key = await upload(platform, "image", b"png")
         await send(platform, chat.chat, "image", image_key=key)
@@ -203,7 +203,7 @@ async def test_what_was_sent_before_is_not_for_the_conversation_that_is_resumed(
         await chat.send("what is that?")
         await platform.wait_cards(1, "conv-2: stars, [image]\\n.")
         await platform.wait_cards(1, "conv-2: stars, [image]\\n, what is that?.", "Done · ")
-        # The list moves nothing: what is said after it is still about the picture.
+        # The list moves nothing: what is written after it is still about the picture.
         await send(platform, chat.chat, "image", image_key=key)
         assert "1. plants" in await chat.ask("/resume")
         await chat.send("and this?")
@@ -214,4 +214,4 @@ async def test_what_was_sent_before_is_not_for_the_conversation_that_is_resumed(
         over.touch()
         await platform.wait_cards(1, f", wait {over}.", "Done · ")
         assert await chat.ask("/resume 1") == "Resumed: plants"
-        await robot.says("trees", "conv-1: plants, trees.")
+        await robot.exchange("trees", "conv-1: plants, trees.")

@@ -1,6 +1,6 @@
 """What people see in each state, wide and on a phone, in both languages, to look at.
 
-The pictures go where ``LARKD_SCREENSHOTS`` says, else into the test's own folder: then
+The pictures go where ``LARKD_SCREENSHOTS`` names, else into the test's own folder: then
 nobody looks at them, and one of each state is enough, in turn of each kind.
 """
 

@@ -165,8 +165,8 @@ async def test_a_day(
             "group": await group.texts(),
             "topics": await topics.texts(),
         }
-    for who, said in texts.items():
-        assert transcripts[who] == said
+    for who, sent in texts.items():
+        assert transcripts[who] == sent
 
 
 async def morning(alice: Chat, boss: RawProxy, api: RawProxy) -> None:

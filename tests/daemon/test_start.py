@@ -65,7 +65,7 @@ async def test_every_mistake_of_a_configuration_is_named_at_once(tmp_path: Path)
     assert "hush-hush" not in errors
 
 
-async def test_without_any_configuration_it_says_what_to_write(tmp_path: Path) -> None:
+async def test_without_any_configuration_it_prints_what_to_write(tmp_path: Path) -> None:
     status, _, errors = await run_as_a_user(
         "--state-dir", str(tmp_path / "s"), XDG_CONFIG_HOME=str(tmp_path)
     )
@@ -86,7 +86,7 @@ async def test_refused_credentials_end_with_status_4(tmp_path: Path) -> None:
         assert "credentials refused" in errors
 
 
-async def test_check_says_who_the_bot_is(tmp_path: Path) -> None:
+async def test_check_prints_who_the_bot_is(tmp_path: Path) -> None:
     async with open_platform() as platform:
         status, output, _ = await run_as_a_user(
             "--config", str(config_file(platform, tmp_path)), "--check"

@@ -130,7 +130,7 @@ async def test_stop_on_the_card_cancels_the_turn_and_shows_stopped(state_dir: Pa
         assert element(stopped, "answer") == "1, 2, 3"
         assert not list(_buttons(stopped["card"]))
 
-        # What the agent still says is dropped; its end frees the lane for the next turn.
+        # What the agent still sends is dropped; its end frees the lane for the next turn.
         await proxy.send(t="delta", turn_id=deliver["turn_id"], text=", 4")
         await proxy.send(t="turn_end", turn_id=deliver["turn_id"], status="aborted")
         await platform.send(chat, "next")

@@ -33,7 +33,7 @@ async def test_the_typing_mark_goes_when_the_session_does(state_dir: Path) -> No
 
 
 @NIGHTLY
-async def test_a_message_unread_for_two_minutes_says_so_once_and_a_tool_call_reads_it(
+async def test_a_message_unread_for_two_minutes_is_noticed_once_and_a_tool_call_reads_it(
     state_dir: Path,
 ) -> None:
     about = {"agent": "claude", "cwd": "/w/boss"}

@@ -40,7 +40,7 @@ async def test_a_voice_message_is_what_was_spoken(state_dir: Path) -> None:
 async def test_what_is_not_recognised_comes_as_a_file_with_the_reason(state_dir: Path) -> None:
     async with channel_session(state_dir) as (platform, chat, proxy):
 
-        async def said(data: bytes) -> str:
+        async def delivered(data: bytes) -> str:
             key = await upload(platform, "file", data)
             await send(platform, chat, "audio", file_key=key, duration=1500)
             deliver = await proxy.until("deliver")
@@ -49,15 +49,15 @@ async def test_what_is_not_recognised_comes_as_a_file_with_the_reason(state_dir:
             text: str = deliver["content"].removeprefix("[audio, 1.5 s]\n\n")
             return text
 
-        assert await said(b"no sound at all") == (
+        assert await delivered(b"no sound at all") == (
             "[voice message without a transcript: the recording can't be read"
             " / 语音未转写：无法读取录音]"
         )
-        assert "it is over 60 s / 语音未转写：超过 60 秒" in await said(recording(60.5))
+        assert "it is over 60 s / 语音未转写：超过 60 秒" in await delivered(recording(60.5))
         await platform.post("speech", text=" ")
-        assert "no words were recognised" in await said(recording(1))
+        assert "no words were recognised" in await delivered(recording(1))
         await platform.post("scopes", missing=["speech_to_text:speech"])
-        assert await said(recording(1)) == (
+        assert await delivered(recording(1)) == (
             "[voice message without a transcript: the app lacks the scope speech_to_text:speech"
             " / 语音未转写：应用缺少权限 speech_to_text:speech]"
         )

@@ -1,4 +1,4 @@
-"""Voice messages on the chat page: recorded, or attached as a file; heard again, and recognised."""
+"""Voice messages on the chat page: recorded, or attached as a file; played again; recognised."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def click(page: Browser, element_id: str) -> None:
     page.find_element(By.ID, element_id).click()
 
 
-def heard(page: Browser) -> float:
+def played_s(page: Browser) -> float:
     """Play the last voice message; return how many seconds it is long."""
     WebDriverWait(page, 15).until(lambda page: page.find_elements(By.CSS_SELECTOR, PLAYERS))
     page.set_script_timeout(15)
@@ -42,7 +42,7 @@ def heard(page: Browser) -> float:
 
 
 def test_a_voice_message_is_recorded_played_and_understood(chat_page: str, tmp_path: Path) -> None:
-    (attached := tmp_path / "said.opus").write_bytes(recording(2.0))
+    (attached := tmp_path / "speech.opus").write_bytes(recording(2.0))
     with open_browser(microphone=True) as page:
         page.get(chat_page)
         wait_text(page, "#connection-text", "bot connected")
@@ -55,16 +55,16 @@ def test_a_voice_message_is_recorded_played_and_understood(chat_page: str, tmp_p
         wait_text(page, "#attached", "voice.ogg")
         assert text_of(page, "#record-seconds") == ""
         click(page, "send")
-        assert 0.8 < heard(page) < 30
+        assert 0.8 < played_s(page) < 30
         wait_text(page, ANSWER, "recognised speech")
 
         page.find_element(By.ID, "files").send_keys(str(attached))
-        wait_text(page, "#attached", "said.opus")
+        wait_text(page, "#attached", "speech.opus")
         click(page, "send")
         wait_text(page, ANSWER, "[audio, 2.0 s]")
-        assert 1.9 < heard(page) < 2.1
+        assert 1.9 < played_s(page) < 2.1
 
-        # As where the person says no, or the machine has none.
+        # As where the person declines, or the machine has none.
         page.execute_script("navigator.mediaDevices.getUserMedia = () => Promise.reject()")
         record.click()
         wait_text(page, ".toast", "attach an .ogg or .opus file instead")

@@ -1,4 +1,4 @@
-"""The TCP connection: what the contract says of bad frames, proofs and early messages."""
+"""The TCP connection: what the contract prescribes for bad frames, proofs and early messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.kit.daemon import open_daemon, open_platform
 from tests.kit.raw_proxy import Closed, connect, registration, session
 
 
-async def test_errors_say_what_is_wrong_and_the_connection_stays_open(state_dir: Path) -> None:
+async def test_errors_name_what_is_wrong_and_the_connection_stays_open(state_dir: Path) -> None:
     async with open_platform() as platform, open_daemon(platform, state_dir):
         async with connect(state_dir) as proxy:
             hello = await proxy.expect("hello")
@@ -60,7 +60,7 @@ async def test_errors_say_what_is_wrong_and_the_connection_stays_open(state_dir:
             ghost = await proxy.expect("error")
             assert (ghost["code"], ghost["turn_id"]) == ("unknown_turn", "ghost")
             await proxy.send(t="ping", n=4)
-            assert (await proxy.expect("pong"))["n"] == 4, "said once per turn"
+            assert (await proxy.expect("pong"))["n"] == 4, "reported once per turn"
 
             unknown_tool = await proxy.tool("dance")
             assert unknown_tool["error"] == "Unknown tool: dance"

@@ -1,4 +1,4 @@
-"""An agent that speaks ACP over stdio and does what the prompt's first word says.
+"""An agent that speaks ACP over stdio and does what the prompt's first word names.
 
 Standard library only, blocking, and written from the protocol alone.
 """
@@ -84,7 +84,7 @@ def late(_args: list[str]) -> str:
 
 
 def deaf(_args: list[str]) -> str:
-    """Ignores what it is told, and leaves a child that does too."""
+    """Ignores what it is asked, and leaves a child that does too."""
     ignoring = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(300)"
     child = subprocess.Popen([sys.executable, "-c", ignoring])
     send_text(f"pids {os.getpid()} {child.pid}")
@@ -185,7 +185,7 @@ def fragile(_args: list[str]) -> str:
 
 
 def nested(args: list[str]) -> str:
-    """Starts an MCP server of its own, as its configuration says, and calls one tool."""
+    """Starts an MCP server of its own, by its configuration, and calls one tool."""
     import threading  # noqa: PLC0415  # this alone needs it
 
     server = subprocess.Popen(

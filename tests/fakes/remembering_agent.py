@@ -1,7 +1,7 @@
 """An agent that speaks ACP and keeps its conversations in a directory: one file each.
 
 ``remembering_agent.py DIRECTORY [--lists] [--late] [--resumes] [--forgets]``. It answers each
-prompt with the number of its conversation and what was said there before; ``die`` ends it, and
+prompt with the number of its conversation and what was written there before; ``die`` ends it, and
 ``wait PATH`` has it wait until that exists.
 Standard library only, and written from the protocol alone.
 """
@@ -32,7 +32,7 @@ def send_text(session: str, text: str) -> None:
     write({"method": "session/update", "params": {"sessionId": session, "update": update}})
 
 
-def said(session: str) -> list[str]:
+def remembered(session: str) -> list[str]:
     lines: list[str] = json.loads((STORE / session).read_text())
     return lines
 
@@ -55,7 +55,7 @@ def listed(params: dict[str, Any]) -> dict[str, Any]:
         {
             "sessionId": one.name,
             "cwd": params.get("cwd") or os.getcwd(),  # noqa: PTH109  # as text
-            "title": f"About {said(one.name)[0]}",
+            "title": f"About {remembered(one.name)[0]}",
             "updatedAt": f"2026-11-20T10:00:{index:02}Z",
         }
         for index, one in enumerate(files)
@@ -71,7 +71,7 @@ def load(session: str, number: object) -> None:
         return
 
     def replay() -> None:
-        for line in said(session):
+        for line in remembered(session):
             send_text(session, f"replayed {line}")
 
     if "--late" in OPTIONS:
@@ -82,7 +82,7 @@ def load(session: str, number: object) -> None:
 
 
 def prompt(session: str, text: str) -> None:
-    lines = [*(said(session) if (STORE / session).exists() else []), text]
+    lines = [*(remembered(session) if (STORE / session).exists() else []), text]
     (STORE / session).write_text(json.dumps(lines))
     if text == "die":
         sys.stderr.write("dying as asked\n")

@@ -62,7 +62,7 @@ class HonestProxy:
 async def write_and_wait(
     platform: Platform, chat: Map, proxy: HonestProxy, over: trio.Event, written: list[str]
 ) -> None:
-    """Write one message after the other until told to stop; each is answered before the next."""
+    """Write one message after the other until stopped; each is answered before the next."""
     while not over.is_set():
         text = f"honest {len(written)}"
         proxy.answered[text] = trio.Event()

@@ -1,4 +1,4 @@
-"""The gate as its page says, from outside: reasons are counted, strangers are told nothing."""
+"""The gate by its page, from outside: reasons are counted, strangers get no answer."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def push(platform: Platform, chat: Map, text: str, **message: Any) -> None
     await platform.post("push", event={"schema": "2.0", "header": header, "event": event})
 
 
-async def test_who_is_not_let_in_is_counted_by_the_reason_and_told_nothing(
+async def test_who_is_not_let_in_is_counted_by_the_reason_and_gets_no_answer(
     state_dir: Path,
 ) -> None:
     async with open_platform() as platform:
@@ -130,6 +130,6 @@ async def test_who_is_let_in_and_no_admin_starts_and_closes_no_agent(
 
 
 async def refused_in(platform: Platform, chat: Map) -> int:
-    """Count the answers that say whose the command is."""
+    """Count the answers that name whose the command is."""
     messages = await platform.messages(chat)
     return sum(about_agents.AGENT_NOT_ALLOWED.en in one["content"] for one in messages)

@@ -74,7 +74,7 @@ def _members_without_end(path: Path) -> None:
 @pytest.mark.parametrize(
     "make", [_name_of_any_length, _attributes_of_any_length, _members_without_end]
 )
-def test_what_an_archive_says_of_itself_takes_no_memory(
+def test_what_an_archive_claims_of_itself_takes_no_memory(
     make: Callable[[Path], None], tmp_path: Path
 ) -> None:
     source = tmp_path / "backup"

@@ -146,7 +146,7 @@ async def test_requests_for_permission_of_millions_of_characters_hold_up_nobody(
         assert resident_bytes(daemon.process.pid) - idle < 100 * MIB
 
 
-async def test_an_inbox_of_long_texts_says_what_it_leaves_out(state_dir: Path) -> None:
+async def test_an_inbox_of_long_texts_counts_what_it_leaves_out(state_dir: Path) -> None:
     """All of them together fit no frame; asked for, they ended every link."""
     async with (
         open_platform() as platform,

@@ -1,4 +1,4 @@
-"""Delivery, turns, permission and leaving as the page of the wire protocol says, from outside."""
+"""Delivery, turns, permission and leaving by the page of the wire protocol, from outside."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_a_turn_is_its_sessions_alone_and_over_when_it_ends(state_dir: Pat
         assert error["turn_id"] == turn_id
         for message in of_turn:
             await other.send(**message, turn_id=turn_id)
-        # Said once per turn; and what is asked for a turn that it has not is cancelled.
+        # Reported once per turn; and what is asked for a turn that it has not is cancelled.
         await other.send(
             t="permission_request", request_id="r", turn_id=turn_id, title="t", options=YES
         )
@@ -142,7 +142,7 @@ async def test_a_request_that_can_not_be_decided_is_cancelled_and_never_ends_the
         await boss.barrier()
 
 
-async def test_tools_are_answered_by_their_ids_and_leaving_says_so(state_dir: Path) -> None:
+async def test_tools_are_answered_by_their_ids_and_leaving_is_announced(state_dir: Path) -> None:
     async with (
         open_platform() as platform,
         open_daemon(platform, state_dir) as daemon,

@@ -236,7 +236,7 @@ async def test_of_64_that_wait_the_oldest_gives_way_and_who_registers_is_none_of
             await one.barrier()
 
 
-async def test_a_registration_is_judged_as_the_page_says(state_dir: Path) -> None:
+async def test_a_registration_is_judged_by_the_page(state_dir: Path) -> None:
     fine: list[Map] = [
         {"metadata": {f"{n:064}": "界" * 1_024 for n in range(32)}},
         {"capabilities": ["turns", "fly", "x" * 1_000]},
@@ -302,7 +302,7 @@ ALIASES = [
 ]
 
 
-async def test_aliases_are_made_and_told_apart_as_the_page_says(state_dir: Path) -> None:
+async def test_aliases_are_made_and_made_distinct_by_the_page(state_dir: Path) -> None:
     async with open_platform() as platform, open_daemon(platform, state_dir):
         for metadata, alias in ALIASES:
             async with connect(state_dir) as proxy:
@@ -320,7 +320,7 @@ async def test_aliases_are_made_and_told_apart_as_the_page_says(state_dir: Path)
             assert third["alias"] == "y" * 62 + "-3"
 
 
-async def test_who_only_looks_says_nothing_for_the_session_he_names(state_dir: Path) -> None:
+async def test_who_only_looks_sends_nothing_for_the_session_he_names(state_dir: Path) -> None:
     """An observer's token registered under a session's id, and operators, are no session."""
     everything: list[str] = ["cancel", "turns", "permission", "options", "restores"]
     everything.append("conversations")
@@ -342,7 +342,7 @@ async def test_who_only_looks_says_nothing_for_the_session_he_names(state_dir: P
         ):
             fields: Map = {"token_role": token, "capabilities": [*everything, *more]}
             async with session(state_dir, "boss", role, **fields) as other:
-                await other.send(t="conversation", id="another", state="lost", why="I say so")
+                await other.send(t="conversation", id="another", state="lost", why="because")
                 await other.send(
                     t="permission_request", request_id="r", title="rm", options=options
                 )

@@ -22,7 +22,7 @@ READY_WITHIN_S = 60.0
 """Generous for a machine that runs other tests beside; the promise is held in bench."""
 
 CHANGED_WITHIN_S = 0.5
-"""Then one looks again, whatever the feed says."""
+"""Then one looks again, whatever the feed brings."""
 
 
 class Platform:

@@ -2,7 +2,7 @@
 
 Run it when a version is released, and commit what it writes: ``released/N.sql`` beside the
 tests of the journal, where N is the schema, ``released/VERSION.toml`` beside those of the
-daemon, and the line of ``releases.json`` that says which schema a version has. What was
+daemon, and the line of ``releases.json`` that names which schema a version has. What was
 released is never written anew.
 
 The journal is the one kept last, brought to today's schema, with an entry in every table.

@@ -17,7 +17,7 @@ Item = TypeVar("Item", bound=Named)
 def longest_first(items: Sequence[Item], longest: Sequence[str], workers: int) -> list[Item]:
     """Return *items* so that those whose names begin as one of *longest* are begun first.
 
-    pytest-xdist's ``worksteal`` gives each process one run of neighbours to begin with; the
+    pytest-xdist's ``worksteal`` gives each process one run of consecutive tests to begin with; the
     longest are dealt out to the beginnings of these, in their order.
     """
     first: list[list[Item]] = [[] for _ in range(workers)]

@@ -1,4 +1,4 @@
-"""Ports for servers that are told theirs before they listen."""
+"""Ports for servers that are given theirs before they listen."""
 
 from __future__ import annotations
 

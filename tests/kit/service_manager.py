@@ -95,13 +95,13 @@ def open_service_manager(home: Path) -> Iterator[ServiceManager]:
         ) as process:
             try:
                 assert process.stdout is not None
-                said = []
+                printed = []
                 for line in process.stdout:
-                    said.append(line)
+                    printed.append(line)
                     if line == "up\n":
                         break
-                if "running\n" not in said and "degraded\n" not in said:
-                    pytest.skip(f"no systemd --user runs here: {''.join(said)[:200]}")
+                if "running\n" not in printed and "degraded\n" not in printed:
+                    pytest.skip(f"no systemd --user runs here: {''.join(printed)[:200]}")
                 yield ServiceManager(_child_of(process.pid), variables)
             finally:
                 process.kill()

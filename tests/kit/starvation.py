@@ -1,6 +1,6 @@
 """Whether this machine lets processes run: where it does not, a test times nothing.
 
-What is promised within a time is measured in ``bench/``. A test that looks at one too says
+What is promised within a time is measured in ``bench/``. A test that looks at one too notes
 what the machine was like meanwhile, and fails for the daemon's slowness alone.
 """
 

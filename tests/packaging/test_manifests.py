@@ -91,7 +91,7 @@ def settings_of(text: str) -> Any:
 
 
 class Composed:
-    """What the compose file says, on this machine: its names are 127.0.0.1, its paths ours."""
+    """What the compose file names, on this machine: its names are 127.0.0.1, its paths ours."""
 
     def __init__(self, root: Path) -> None:
         self.whole: Map = yaml.safe_load((DEPLOY / "compose.yaml").read_text())

@@ -49,7 +49,7 @@ class Answer:
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """One client's way to the platform. *fault* says what the next call of a path meets."""
+    """One client's way to the platform. *fault* names what the next call of a path meets."""
 
     def __init__(
         self,

@@ -163,7 +163,7 @@ class Run:
         self._agents_at_most = 0
         self._at_rest: Map = {}
 
-    # ── what is told to the log ─────────────────────────────────────────────
+    # ── what goes to the log ────────────────────────────────────────────────
 
     def note(self, what: str, /, **fields: Any) -> None:
         shown = " ".join(f"{key}={value}" for key, value in fields.items())

@@ -45,7 +45,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def connect(target: Target) -> Connection:
-    """Connect, or say why not.
+    """Connect, or raise why not.
 
     Blocks for :data:`CONNECT_WITHIN_S` a host at most, and as long again for the checks.
 
@@ -131,8 +131,8 @@ def _check(connection: Connection, given: dict[str, Any]) -> None:
         )
     if _setting(connection, "fsync") != "on":
         raise JournalUnavailable(
-            f"the database at {where} runs with fsync=off and would lose messages Feishu was"
-            " told are safe; set fsync=on there and restart it"
+            f"the database at {where} runs with fsync=off and would lose messages Feishu has"
+            " been acked; set fsync=on there and restart it"
         )
     recovering = connection.execute("SELECT pg_is_in_recovery()").fetchone()
     if recovering != (False,):

@@ -1,4 +1,4 @@
-"""Opening the journal's file: private, ours, sound as far as can be told, and current.
+"""Opening the journal's file: private, ours, sound as far as can be checked, and current.
 
 What is not ours, or newer, is refused before anything is written to it.
 

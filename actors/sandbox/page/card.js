@@ -1,5 +1,5 @@
 // Card JSON 2.0 as DOM. A card keeps its nodes over updates; what the reader opened stays
-// open; text that came by `/content` is typed out as the card's streaming_config says.
+// open; text that came by `/content` is typed out as the card's streaming_config asks.
 import { element, modelOf, morph } from "./dom.js";
 import { fileUrl } from "./api.js";
 import { paint } from "./hold.js";

@@ -25,7 +25,7 @@ function read(webm) {
     const [id, afterId] = number(webm, at, true);
     const [size, start] = number(webm, afterId, false);
     at = start;
-    if (MASTERS.has(id)) continue; // what is in it comes next, whatever its size says
+    if (MASTERS.has(id)) continue; // what is in it comes next, whatever its size
     const end = start + size;
     if (end > webm.length) throw new Error("cut off");
     if (id === CODEC_PRIVATE) head = webm.subarray(start, end);

@@ -106,7 +106,7 @@ async def test_those_of_topics_count_for_each_account_and_the_others_for_each_pe
         assert await home.start(23) == "You have 1 agents running already; close one first."
 
 
-async def test_what_does_not_come_back_says_why(tmp_path: Path) -> None:
+async def test_what_does_not_come_back_reports_why(tmp_path: Path) -> None:
     def started(name: str, agent: str, cwd: Path) -> KnownSession:
         record = StartedAgent(agent=agent, alias=name, cwd=str(cwd), by=OpenId("ou_alice"))
         return KnownSession(session_id=SessionId(f"s-{name}"), alias=name, started=record)

@@ -158,7 +158,7 @@ async def test_cut_at_any_moment_no_button_is_left(
 async def test_killed_as_the_card_is_sent_the_next_start_leaves_no_button(
     autojump_clock: MockClock, killed_after_s: float
 ) -> None:
-    """Before the platform shows it, before it has said so, and after."""
+    """Before the platform shows it, before it has answered so, and after."""
     world = World()
     world.answers_after_s = 1.0
     async with serving(world):
@@ -211,7 +211,7 @@ async def test_a_card_nobody_can_find_any_more_is_not_sent_again(
     assert (world.calls, world.left) == ([], {})
 
 
-async def test_after_an_hour_the_agent_is_answered_and_the_card_says_so(
+async def test_after_an_hour_the_agent_is_answered_and_the_card_shows_it(
     autojump_clock: MockClock,
 ) -> None:
     world = World()

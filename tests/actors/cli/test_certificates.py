@@ -31,17 +31,17 @@ def found(one: Settings) -> list[Finding]:
 
 
 @pytest.mark.parametrize(
-    ("days", "state", "said"),
+    ("days", "state", "shown"),
     [(-1, "fail", "expired on"), (5, "warn", "in 4 days"), (60, "ok", "is valid until")],
 )
 def test_the_day_on_which_a_certificate_ends_is_named(
-    tmp_path: Path, days: int, state: str, said: str
+    tmp_path: Path, days: int, state: str, shown: str
 ) -> None:
     made = Certificates.made(tmp_path, days=days)
     (finding,) = found(settings(made.cert, made.key, "tls://localhost:7346"))
     day = (datetime.now(UTC) + timedelta(days=days)).date()
     assert finding.state == state
-    assert said in finding.found
+    assert shown in finding.found
     assert day.isoformat() in finding.found
     if state != "ok":
         assert finding.remedy == "renew it; the new files are read without a restart"

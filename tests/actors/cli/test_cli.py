@@ -316,7 +316,7 @@ def test_the_table_of_a_daemon_with_nothing_and_trouble() -> None:
     assert shown.splitlines()[-1] == "sessions      none"
 
 
-def test_status_without_a_daemon_says_how_to_start_one(tmp_path: Path) -> None:
+def test_status_without_a_daemon_prints_how_to_start_one(tmp_path: Path) -> None:
     done = larkd("status", "--state-dir", str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
@@ -413,7 +413,7 @@ async def test_no_command_believes_who_has_no_proof_of_being_the_daemon(
     done = await larkd_while(serve, state, *command)
     assert done.returncode == 1
     assert b"it does not know this state directory's token" in done.stderr
-    assert [type(one) for one in asked] == [wire.Register], "nothing else is told"
+    assert [type(one) for one in asked] == [wire.Register], "nothing else is sent"
 
 
 async def test_status_of_a_daemon_that_hangs_gives_up(

@@ -39,7 +39,7 @@ options = { appId = "cli_a1b2c3d4e5f60718", appSecret = { env = "MY_SECRET" } }
 """
 
 
-def test_the_unit_says_what_systemd_needs() -> None:
+def test_the_unit_holds_what_systemd_needs() -> None:
     lines = systemd_unit(SERVICE).splitlines()
     assert (
         'ExecStart="/opt/my python/bin/python" -m actors.cli daemon --config /c/100%%.toml' in lines

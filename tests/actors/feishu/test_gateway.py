@@ -346,7 +346,7 @@ async def test_an_end_goes_while_text_waits_out_its_rate_limit(clock: MockClock)
         granted = await permit(client.mailbox, Priority.TEXT, gateway.TEXT_APIS, card_id)
         assert granted.api is Api.BATCH_UPDATE, "text goes on by another endpoint"
         await permit(client.mailbox, Priority.FINAL, (Api.ELEMENT_CONTENT,), card_id)
-        assert trio.current_time() - began < 1, "what text was told does not hold up an end"
+        assert trio.current_time() - began < 1, "what text was answered does not hold up an end"
 
 
 async def test_every_call_is_counted_by_endpoint_and_outcome() -> None:

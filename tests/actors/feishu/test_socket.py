@@ -244,7 +244,7 @@ async def test_the_network_goes_away(platform: ScriptedPlatform) -> None:
     assert end_of(await serve(platform, script)).kind == "lost"
 
 
-async def test_sending_on_a_link_that_is_over_says_so(platform: ScriptedPlatform) -> None:
+async def test_sending_on_a_link_that_is_over_raises(platform: ScriptedPlatform) -> None:
     sent: list[bool] = []
 
     async def serve(socket: Socket) -> None:

@@ -173,7 +173,7 @@ def test_a_registered_secret_is_hidden_wherever_it_turns_up() -> None:
     redact = Redaction()
     redact.register("hunter2")
     redact.register("hunter2-longer")
-    redact.register("abc")  # too short to be told apart from a word
+    redact.register("abc")  # too short to differ from a word
 
     class Odd:
         def __repr__(self) -> str:

@@ -67,7 +67,7 @@ def test_the_configuration_is_named_or_found(tmp_path: Path) -> None:
         ("anything", 'language = "zh"\nchannels = [{id = "f"}]'),
     ],
 )
-def test_toml_and_json_say_the_same(tmp_path: Path, name: str, text: str) -> None:
+def test_toml_and_json_mean_the_same(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / name
     path.write_text(text)
     assert config_file.load(path) == {"language": "zh", "channels": [{"id": "f"}]}
@@ -104,7 +104,7 @@ def test_a_malformed_file_is_reported_with_its_place(
     assert the_problem(caught).startswith(f"{path}: {wanted}")
 
 
-def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"c\.toml: no such file; write it"):
         config_file.load(tmp_path / "c.toml")
     with pytest.raises(ConfigurationError, match="can't be read: Is a directory"):
@@ -346,7 +346,7 @@ INFO = DaemonInfo(
 )
 
 
-def test_daemon_json_says_where_the_daemon_serves_until_it_leaves(state: StateDir) -> None:
+def test_daemon_json_names_where_the_daemon_serves_until_it_leaves(state: StateDir) -> None:
     assert state_dir.read_daemon_info(state) is None
     state_dir.write_daemon_info(state, INFO)
     assert mode(state.daemon_json) == 0o600

@@ -1,4 +1,4 @@
-"""A picture and what is said of it are one prompt, whatever dies in between."""
+"""A picture and what is written of it are one prompt, whatever dies in between."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class JournalClient:
         joined: Collection[int] = (),
         joined_to: int | None = None,
     ) -> bool | None:
-        """Say whether the row, and those *joined*, became ready; None: too many wait."""
+        """Return whether the row, and those *joined*, became ready; None: too many wait."""
         texts = {row_id: content, **{row: f"{content} {row}" for row in joined}}
         message = journal.Prepare(
             rows=tuple(
@@ -166,7 +166,7 @@ class JournalClient:
         return [row.row_id for row in rows]
 
     def drop_waiting(self, row_ids: Collection[int], at_ms: int | None = None) -> list[int]:
-        """Ask for it, each time anew unless *at_ms* says that it is the question of before."""
+        """Ask for it, each time anew unless *at_ms* names the question of before."""
         self._drops += 1
         dropped: tuple[RowId, ...] = self.ask(
             journal.DropWaiting(

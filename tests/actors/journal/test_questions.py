@@ -17,7 +17,7 @@ QUESTION = journal.OpenQuestion(
     chat_type="p2p",
     questions=(Question(question="Why?"),),
     asked_at_ms=1_000,
-    elicited=Elicitation(message="Tell me", questions=(Question(question="Why?"),)),
+    elicited=Elicitation(message="Please answer", questions=(Question(question="Why?"),)),
 )
 CARD = MessageId("om_card")
 

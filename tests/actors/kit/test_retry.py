@@ -19,7 +19,7 @@ from actors.kit.retry import Pauses, Tries, while_it_helps
         (["never", "yes"], "never", [0]),
         (["no"] * 100, "no", [0, 1, 3, 7, 11, 15, 19]),
     ],
-    ids=["at once", "doubles", "capped", "as the other side says", "of no use", "too late"],
+    ids=["at once", "doubles", "capped", "as the other side asks", "of no use", "too late"],
 )
 async def test_a_call_is_made_again_while_it_helps(
     autojump_clock: MockClock, outcomes: list[str], result: str, at: list[int]

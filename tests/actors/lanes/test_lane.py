@@ -532,7 +532,7 @@ async def test_the_end_of_an_older_connection_is_no_loss(autojump_clock: MockClo
 
 
 async def test_a_stop_whose_asker_has_gone_stops_nothing(autojump_clock: MockClock) -> None:
-    """Its person was told that nothing runs; what runs by now may be what they wrote since."""
+    """Its person was notified that nothing runs; what runs by now may be what they wrote since."""
     async with open_world() as world:
         await world.attach()
         await world.give(row(1))

@@ -44,9 +44,9 @@ async def test_who_leaves_admits_nobody_and_offers_nothing(autojump_clock: MockC
     async with open_world(A) as world:
         await world.row()
         await ask(world.tx, lambda reply: ownership.Leaving(reply=reply), within_s=10)
-        told = world.links[1].receive_nowait()
-        assert isinstance(told, link.LeaveLink)
-        assert (told.reason, told.retry_after_ms) == ("shutdown", 1_000)
+        sent = world.links[1].receive_nowait()
+        assert isinstance(sent, link.LeaveLink)
+        assert (sent.reason, sent.retry_after_ms) == ("shutdown", 1_000)
         assert await world.next(A, 1) is None
         refused = await world.register(B, 2)
         assert isinstance(refused, ownership.NotAdmitted)

@@ -31,7 +31,7 @@ class Setup:
         self.chat = chat
         self.process = process
 
-    async def say(self, text: str) -> Map:
+    async def send(self, text: str) -> Map:
         return await self.platform.send(self.chat, text)
 
     async def card(self, *needles: str) -> Map:
@@ -82,7 +82,7 @@ async def setup(
 
 async def test_an_agent_answers_through_a_card(state_dir: Path, tmp_path: Path) -> None:
     async with setup(state_dir, tmp_path) as home:
-        await home.say("hello")
+        await home.send("hello")
         card = await home.card(
             "Hello there.", "let me see", "Read a.py", "/w/a.py:7", "look", "6%", "Done · "
         )
@@ -94,11 +94,11 @@ async def test_stop_interrupts_the_agent_and_it_goes_on_after(
 ) -> None:
     async with setup(state_dir, tmp_path) as home:
         for number, word in enumerate(("hang", "late"), 1):
-            await home.say(word)
+            await home.send(word)
             await home.card("working", "Processing...")
-            await home.say("stop")
+            await home.send("stop")
             await home.platform.wait_cards(number, "working", "🛑 Stopped")
-            await home.say("blocks")
+            await home.send("blocks")
             await home.card(f"blocks ['text'] run {2 * number}", "Done · ")
         assert "too late" not in json.dumps(await home.platform.cards())
 
@@ -115,11 +115,11 @@ async def test_a_crash_is_reported_without_secrets_and_the_agent_is_started_agai
 ) -> None:
     options = ("--env", "THE_KEY=sk-abcdef123456")
     async with setup(state_dir, tmp_path, options=options) as home:
-        await home.say("crash")
+        await home.send("crash")
         card = await home.card("half", "❌ Error", "the agent ended with status 3")
         assert "[redacted] is wrong" in html.unescape(json.dumps(card))
         assert "sk-abcdef" not in json.dumps(card)
-        await home.say("blocks")
+        await home.send("blocks")
         await home.card("blocks ['text'] run 1", "Done · ")
 
 
@@ -128,27 +128,27 @@ async def test_a_session_is_taken_up_again_and_its_history_is_not_shown(
 ) -> None:
     agent = (sys.executable, str(AGENT), "--loads")
     async with setup(state_dir, tmp_path, *agent) as home:
-        await home.say("crash")
+        await home.send("crash")
         await home.card("❌ Error")
-        await home.say("hello")
+        await home.send("hello")
         await home.card("Hello there.", "Done · ")
         assert "replayed history" not in json.dumps(await home.platform.cards())
 
 
 async def test_rubbish_on_its_output_is_skipped(state_dir: Path, tmp_path: Path) -> None:
     async with setup(state_dir, tmp_path) as home:
-        await home.say("rubbish")
+        await home.send("rubbish")
         await home.card("still fine", "Done · ")
 
 
 async def test_a_limit_of_the_agent_is_shown(state_dir: Path, tmp_path: Path) -> None:
     async with setup(state_dir, tmp_path) as home:
-        await home.say("tokens")
+        await home.send("tokens")
         await home.card("❌ Error", "its token limit was reached")
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "shown"),
     [
         (("/nowhere/agent",), "No such file or directory; install it, or name it by its whole"),
         ((sys.executable, str(AGENT), "--needs-login"), "wants you to log in"),
@@ -156,22 +156,22 @@ async def test_a_limit_of_the_agent_is_shown(state_dir: Path, tmp_path: Path) ->
     ],
 )
 async def test_an_agent_that_can_not_begin_is_reported(
-    state_dir: Path, tmp_path: Path, command: tuple[str, ...], said: str
+    state_dir: Path, tmp_path: Path, command: tuple[str, ...], shown: str
 ) -> None:
     async with setup(state_dir, tmp_path, *command) as home:
-        await home.say("hello")
-        await home.card("❌ Error", said)
+        await home.send("hello")
+        await home.card("❌ Error", shown)
 
 
 async def test_a_silent_agent_is_ended(state_dir: Path, tmp_path: Path) -> None:
     async with setup(state_dir, tmp_path, options=("--idle-timeout", "1")) as home:
-        await home.say("hang")
-        await home.card("working", "❌ Error", "said nothing for 1 s")
+        await home.send("hang")
+        await home.card("working", "❌ Error", "sent nothing for 1 s")
 
 
 async def test_a_question_is_decided_by_a_button(state_dir: Path, tmp_path: Path) -> None:
     async with setup(state_dir, tmp_path) as home:
-        await home.say("question")
+        await home.send("question")
         with trio.fail_after(60):
             while True:
                 asked = [
@@ -188,13 +188,13 @@ async def test_a_question_is_decided_by_a_button(state_dir: Path, tmp_path: Path
 
 async def test_stop_answers_an_open_question(state_dir: Path, tmp_path: Path) -> None:
     async with setup(state_dir, tmp_path) as home:
-        await home.say("question")
+        await home.send("question")
         with trio.fail_after(60):
             while "rm -rf build" not in str(await home.platform.messages(home.chat)):
                 await trio.sleep(0.02)
-        await home.say("stop")
+        await home.send("stop")
         await home.card("🛑 Stopped")
-        await home.say("blocks")
+        await home.send("blocks")
         await home.card("blocks ['text'] run 2")  # the same agent: it was not ended
 
 
@@ -203,7 +203,7 @@ async def test_files_are_inside_the_working_directory_or_refused(
 ) -> None:
     async with setup(state_dir, tmp_path, options=("--fs", "write")) as home:
         target = tmp_path / "new" / "a.txt"
-        await home.say(f"files {target}")
+        await home.send(f"files {target}")
         await home.card("two", "/etc/hostname is not inside", "-32601", "Done · ")
         assert target.read_text() == "one\ntwo\nthree\n"
 
@@ -211,7 +211,7 @@ async def test_files_are_inside_the_working_directory_or_refused(
 async def test_without_leave_no_file_is_touched(state_dir: Path, tmp_path: Path) -> None:
     async with setup(state_dir, tmp_path) as home:
         target = tmp_path / "a.txt"
-        await home.say(f"files {target}")
+        await home.send(f"files {target}")
         await home.card("Method not found: fs/write_text_file", "Done · ")
         assert not target.exists()
 
@@ -220,9 +220,9 @@ async def test_a_prompt_for_an_agent_that_has_just_died_goes_to_the_next_one(
     state_dir: Path, tmp_path: Path
 ) -> None:
     async with setup(state_dir, tmp_path) as home:
-        await home.say("fragile")
+        await home.send("fragile")
         await home.card("fragile", "Done · ")
-        await home.say("blocks")
+        await home.send("blocks")
         await home.card("blocks ['text'] run 1", "Done · ")
 
 
@@ -250,7 +250,7 @@ async def test_pictures_and_files_of_a_message_come_as_blocks(
 async def test_it_ends_with_its_agent_by_a_signal(state_dir: Path, tmp_path: Path) -> None:
     pid = 0
     async with setup(state_dir, tmp_path) as home:
-        await home.say("deaf")
+        await home.send("deaf")
         card = await home.card("pids ")
         word = json.dumps(card).partition("pids ")[2].split()[0]
         pid = int("".join(filter(str.isdigit, word)))
@@ -265,9 +265,9 @@ async def test_a_server_inside_the_agent_has_the_session_s_tools_and_is_no_sessi
 ) -> None:
     async with setup(state_dir, tmp_path, options=("--session-id", "robot")) as home:
         chat = home.chat["chat_id"]
-        await home.say(f'nested reply {{"chat_id": "{chat}", "text": "from inside"}}')
+        await home.send(f'nested reply {{"chat_id": "{chat}", "text": "from inside"}}')
         await home.card(f"nested: Sent to {chat} as ", "Done · ")
-        await home.say("nested feishu_channel_reclaim")
+        await home.send("nested feishu_channel_reclaim")
         reclaimed = "nested: Feishu channel owner reclaimed by dispatcher robot (epoch 1)."
         await home.card(reclaimed, "Done · ")
         listed = await Chat(home.platform, home.chat).ask_skipping_notices("/sessions")
@@ -278,12 +278,12 @@ async def test_an_agent_that_goes_on_by_itself_has_a_card_and_is_asked(
     state_dir: Path, tmp_path: Path
 ) -> None:
     async with setup(state_dir, tmp_path) as home:
-        await home.say("wake")
+        await home.send("wake")
         await home.card("asleep", "Done · ")
         card = await approval_card(home.platform, home.chat, "Build", "Allow once")
         await press(home.platform, card, 0)
         await home.card("awake ", "selected", "Done · ")
-        await home.say("blocks")
+        await home.send("blocks")
         await home.card("blocks ['text'] run 2", "Done · ")
 
 
@@ -291,7 +291,7 @@ async def test_a_step_is_known_from_what_asks_for_it_and_ends_when_rejected(
     state_dir: Path, tmp_path: Path
 ) -> None:
     async with setup(state_dir, tmp_path) as home:
-        await home.say("writes")
+        await home.send("writes")
         card = await approval_card(
             home.platform, home.chat, "Write b.py", "/w/b.py", "- a", "+ bee"
         )
@@ -302,7 +302,7 @@ async def test_a_step_is_known_from_what_asks_for_it_and_ends_when_rejected(
 async def test_modes_of_an_agent_are_chosen_from_the_chat(state_dir: Path, tmp_path: Path) -> None:
     agent = (sys.executable, str(AGENT), "--modes", "--commands")
     async with setup(state_dir, tmp_path, *agent) as home:
-        await home.say("blocks")
+        await home.send("blocks")
         await home.card("Done · ")
         chat = Chat(home.platform, home.chat)
         assert "/compact – Make it short" in await chat.ask_skipping_notices("/commands")
@@ -319,13 +319,13 @@ async def test_a_conversation_goes_on_after_a_crash_of_the_proxy(
     agent, log = (sys.executable, str(AGENT), "--loads"), tmp_path / "methods.log"
     options = ("--session-id", "kept", "--env", f"ACP_LOG={log}")
     async with setup(state_dir, tmp_path, *agent, options=options) as home:
-        await home.say("hello")
+        await home.send("hello")
         await home.card("Hello there.", "Done · ")
         home.process.kill()
         await home.process.wait()
     assert log.read_text().split() == ["session/new"]
     async with setup(state_dir, tmp_path, *agent, options=options) as home:
-        await home.say("hello")
+        await home.send("hello")
         card = await home.card("Hello there.", "Done · ")
         assert "not to be shown" not in json.dumps(card)
     assert log.read_text().split() == ["session/new", "session/load"]

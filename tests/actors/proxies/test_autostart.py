@@ -1,4 +1,4 @@
-"""Starting the daemon from a proxy: what it hands on, and what it says is missing."""
+"""Starting the daemon from a proxy: what it hands on, and what it reports missing."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ async def test_cancel_ends_the_block_at_once(state_dir: Path) -> None:
         await platform.wait_cards(1, "🛑 Stopped · ", "working")
 
 
-async def test_tools_answer_or_say_why_not(state_dir: Path) -> None:
+async def test_tools_answer_or_report_why_not(state_dir: Path) -> None:
     async with (
         open_platform() as platform,
         open_daemon(platform, state_dir),
@@ -236,12 +236,12 @@ async def test_text_of_any_size_and_number_of_pieces_arrives(state_dir: Path) ->
                 await turn.send("x")
             await turn.send(" half a pair: \ud83d. ")
             await turn.send("end")
-        said = ""
+        shown = ""
         with trio.fail_after(60):
-            while "half a pair: ?. end" not in said:
-                said = str(await platform.messages(chat))
+            while "half a pair: ?. end" not in shown:
+                shown = str(await platform.messages(chat))
                 await trio.sleep(0.05)
-        assert "x" * 5_000 in said
+        assert "x" * 5_000 in shown
         await platform.send(chat, "more", mention_bot=True)
         async with await next_turn(proxy) as turn:
             await turn.think("漢" * (4 * 1024 * 1024))
@@ -266,12 +266,12 @@ async def test_what_was_sent_before_a_cancellation_still_goes_out(state_dir: Pat
 
 
 async def test_a_proxy_that_waits_for_its_daemon_reports_its_link(state_dir: Path) -> None:
-    told: list[bool] = []
+    reported: list[bool] = []
     async with (
         open_platform() as platform,
         open_proxy(
             settings(state_dir, waits_for_daemon=True),
-            link_changed=lambda registered, _why: told.append(registered is not None),
+            link_changed=lambda registered, _why: reported.append(registered is not None),
         ) as proxy,
     ):
         assert proxy.attached is None
@@ -281,8 +281,8 @@ async def test_a_proxy_that_waits_for_its_daemon_reports_its_link(state_dir: Pat
             with trio.fail_after(60):
                 while proxy.attached is None:
                     await trio.sleep(0.01)
-    assert told[0] is False
-    assert True in told
+    assert reported[0] is False
+    assert True in reported
 
 
 async def test_a_permission_is_asked_in_the_chat_and_decided_there(state_dir: Path) -> None:
@@ -339,7 +339,7 @@ def find_value(node: object) -> object:
 async def test_who_has_no_proof_of_being_the_daemon_is_not_believed(
     state_dir: Path, proof: str | None
 ) -> None:
-    """Somebody took the port: he lets everybody in, delivers, and says that it is over."""
+    """Somebody took the port: he lets everybody in, delivers, and reports that it is over."""
     seen: list[object] = []
     unlucky = trio.Event()
 
@@ -374,12 +374,12 @@ async def test_who_has_no_proof_of_being_the_daemon_is_not_believed(
         listeners = await nursery.start(partial(trio.serve_tcp, impostor, 0, host="127.0.0.1"))
         port = listeners[0].socket.getsockname()[1]
         address = ("127.0.0.1", port)
-        said = (
+        reason = (
             f"something else answers at 127.0.0.1:{port}; it does not know this state"
             " directory's token"
         )
         with pytest.RaisesGroup(
-            pytest.RaisesExc(NotTheDaemon, match=re.escape(said)), allow_unwrapped=True
+            pytest.RaisesExc(NotTheDaemon, match=re.escape(reason)), allow_unwrapped=True
         ):
             async with open_proxy(settings(state_dir, address=address, token=b"k" * 43)):
                 raise AssertionError("believed it")
@@ -395,12 +395,12 @@ async def test_who_has_no_proof_of_being_the_daemon_is_not_believed(
                 async for turn in proxy.turns():
                     raise AssertionError(turn.text)
         nursery.cancel_scope.cancel()
-    assert reasons[0] == said
+    assert reasons[0] == reason
     assert not [one for one in seen if isinstance(one, wire.Ack)]
 
 
 async def test_a_refusal_or_a_leaving_it_does_not_know_is_not_final(state_dir: Path) -> None:
-    """What a newer daemon may say: the session is tried again until it is served."""
+    """What a newer daemon may answer: the session is tried again until it is served."""
     key, attached, registrations = b"k" * 43, trio.Event(), 0
 
     async def newer_daemon(stream: trio.SocketStream) -> None:

@@ -74,7 +74,7 @@ async def test_a_conversation_is_reported_once_a_prompt_was_given_in_it(tmp_path
         ("c1", None),
         ("c1", "Greetings"),
     ]
-    # A daemon that does not have it, as after a crash, is told again; one that has it is not.
+    # A daemon that does not have it, as after a crash, is notified again; one that has it is not.
     found(registered("c1"), None)
     assert len(sent) == 3
     found(registered(None), None)

@@ -82,7 +82,7 @@ async def test_a_form_is_a_card_and_its_answer_is_in_the_protocol_s_types(
     state_dir: Path, tmp_path: Path
 ) -> None:
     async with eliciting(state_dir, tmp_path) as home:
-        await home.say("form")
+        await home.send("form")
         card = await asked(home, "About the release", "Version", "stable", "Copies", "Notify")
         wrong = await card.press("submit", FORM | {"text_0": "1", "text_2": "3"})
         assert wrong == "Version: number of characters, 3 or more"
@@ -95,7 +95,7 @@ async def test_a_form_is_a_card_and_its_answer_is_in_the_protocol_s_types(
         )
         assert "<at id=" in await card.shown("Answered", "1.2.0", "beta", "No")
 
-        await home.say("again")
+        await home.send("again")
         card = await asked(home, "About the release")
         assert await card.press("decline") == "Declined"
         await answered(home, "again", '\\"action\\":\\"decline\\"')
@@ -106,12 +106,12 @@ async def test_a_question_of_a_turn_that_is_stopped_is_closed(
     state_dir: Path, tmp_path: Path
 ) -> None:
     async with eliciting(state_dir, tmp_path) as home:
-        await home.say("form")
+        await home.send("form")
         card = await asked(home, "About the release")
-        await home.say("stop")
+        await home.send("stop")
         await home.platform.wait_cards(1, "🛑 Stopped")
         await card.shown("No longer asked.")
-        await home.say("odd")  # the same agent goes on: its request was answered
+        await home.send("odd")  # the same agent goes on: its request was answered
         await answered(
             home, "odd", "-32602", "property 'point' has the type '_point'; it can't be asked"
         )
@@ -121,13 +121,13 @@ async def test_an_address_is_shown_whole_and_opened_or_done(
     state_dir: Path, tmp_path: Path
 ) -> None:
     async with eliciting(state_dir, tmp_path) as home:
-        await home.say("link")
+        await home.send("link")
         card = await asked(home, "Log in first", "https://login.example/start?a=1", "open_url")
         assert await card.press("open") == "Opened"
         await answered(home, "link", '{\\"action\\":\\"accept\\"}')
         await card.shown("Opened")
 
-        await home.say("done")
+        await home.send("done")
         card = await asked(home, "Log in", "open_url")
         (tmp_path / "done").touch()
         await answered(home, "done", '{\\"action\\":\\"accept\\"}')
@@ -139,7 +139,7 @@ async def test_an_answer_that_nobody_waits_for_any_more_is_a_message(
 ) -> None:
     """The proxy is killed over the question; the session's next run is given the answer."""
     async with setup(state_dir, tmp_path, *AGENT, options=("--session-id", "kept")) as home:
-        await home.say("form")
+        await home.send("form")
         card = await asked(home, "About the release")
         home.process.kill()
         await home.process.wait()

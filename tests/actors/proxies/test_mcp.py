@@ -58,7 +58,7 @@ async def attached(client: StdioProcess) -> Map:
             await trio.sleep(0.05)
 
 
-# ── what it says of itself ──────────────────────────────────────────────────
+# ── how it describes itself ─────────────────────────────────────────────────
 
 
 async def test_it_is_a_channel_of_the_revisions_under_which_channels_are_registered(
@@ -126,7 +126,7 @@ async def test_bad_input_is_answered_and_what_follows_is_served(
         assert (await client.ask("ping"))["result"] == {}
 
 
-async def test_while_the_daemon_is_away_tools_say_so_at_once(state_dir: Path) -> None:
+async def test_while_the_daemon_is_away_tools_report_it_at_once(state_dir: Path) -> None:
     async with mcp(state_dir) as client:
         for name, args in (("reply", {"chat_id": "oc", "text": "x"}), ("inbox", {})):
             assert await client.tool(name, **args) == (
@@ -158,10 +158,10 @@ async def test_a_message_arrives_and_its_reply_is_answered_in_the_chat(state_dir
         assert "attempt" not in meta
         assert await waiting(client) == ["hello"]
         await wait_reactions(platform, [sent], ["Typing"])
-        said, text = await client.tool(
+        succeeded, text = await client.tool(
             "reply", chat_id=chat["chat_id"], message_id=sent["message_id"], text="**hi**"
         )
-        assert (said, text.startswith(f"Sent to {chat['chat_id']} as om_")) == (True, True)
+        assert (succeeded, text.startswith(f"Sent to {chat['chat_id']} as om_")) == (True, True)
         assert await waiting(client) == []
         await wait_reactions(platform, [sent], [])
         (answer,) = [one for one in await platform.messages(chat) if one["parent_id"]]
@@ -331,10 +331,10 @@ async def test_it_does_not_outlive_its_parent(state_dir: Path, tmp_path: Path) -
         )
         assert parent.stdout is not None
         os.write(write_end, b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
-        said = b""
-        while said.count(b"\n") < 2:
-            said += await parent.stdout.receive_some(100)
-        pid = int(next(line for line in said.splitlines() if line.isdigit()))
+        printed = b""
+        while printed.count(b"\n") < 2:
+            printed += await parent.stdout.receive_some(100)
+        pid = int(next(line for line in printed.splitlines() if line.isdigit()))
         parent.kill()
         await parent.wait()
         with trio.fail_after(60):

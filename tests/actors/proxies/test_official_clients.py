@@ -163,8 +163,8 @@ async def test_the_example_agents_of_the_python_acp_sdk(
         open_stdio([*command, str(tmp_path), "--", *agent], environment()),
     ):
         chat = await platform.chat()
-        await platform.send(chat, "say this again")
-        await platform.wait_cards(1, "say this again", "Done · ", within_s=60)
+        await platform.send(chat, "repeat this")
+        await platform.wait_cards(1, "repeat this", "Done · ", within_s=60)
 
 
 async def permission_card(platform: Platform, chat: Map) -> Map:
@@ -205,9 +205,9 @@ async def test_the_mcp_conformance_suite(state_dir: Path, node_modules: Path) ->
                 capture_stderr=True,
                 check=False,
             )
-            said = done.stdout.decode()
-            assert done.returncode == 0, said + done.stderr.decode()
-            assert "Passed: 1/1, 0 failed, 0 warnings" in said
+            printed = done.stdout.decode()
+            assert done.returncode == 0, printed + done.stderr.decode()
+            assert "Passed: 1/1, 0 failed, 0 warnings" in printed
     finally:
         bridge.terminate()
         with trio.move_on_after(5, shield=True):

@@ -89,7 +89,7 @@ def test_no_name_leaves_its_folder(
     assert [os.path.relpath(path, ".larkd/attachments/om_1") for path in paths] == placed_as
 
 
-def test_a_picture_without_a_name_says_what_it_is(given: Given) -> None:
+def test_a_picture_without_a_name_is_named_by_what_it_is(given: Given) -> None:
     pictures = [
         given.file("img_v3_1", PNG, "image"),
         given.file("img_v3_2", b"unknown", "image"),

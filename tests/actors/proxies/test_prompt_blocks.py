@@ -1,4 +1,4 @@
-"""What a prompt holds, by what the agent said it takes."""
+"""What a prompt holds, by what the agent announced it takes."""
 
 from __future__ import annotations
 

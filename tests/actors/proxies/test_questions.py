@@ -71,7 +71,7 @@ async def test_nobody_waits_any_more(withdrawn: bool) -> None:
     assert daemon.withdrawn() == ([daemon.question] if withdrawn else [])
 
 
-async def test_what_the_daemon_refuses_or_loses_is_said() -> None:
+async def test_what_the_daemon_refuses_or_loses_is_reported() -> None:
     refusing = Daemon("too long")
     with pytest.raises(ToolCallFailed, match="too long"):
         await refusing.questions.ask(request())

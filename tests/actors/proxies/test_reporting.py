@@ -94,16 +94,16 @@ async def test_who_answers_in_place_of_the_daemon_is_reported_once(
                 await process.stdin.send_all(json.dumps(line).encode() + b"\n")
                 line = {"jsonrpc": "2.0", "method": "notifications/initialized"}
                 await process.stdin.send_all(json.dumps(line).encode() + b"\n")
-            said = b""
+            printed = b""
             wanted = (
                 f"larkd {command[0]}: something else answers at 127.0.0.1:{port};"
                 " it does not know this state directory's token\n"
             ).encode()
             with trio.move_on_after(20):
-                while wanted not in said:
-                    said += await process.stderr.receive_some()
-            assert wanted in said
-            assert said.count(wanted) == 1
+                while wanted not in printed:
+                    printed += await process.stderr.receive_some()
+            assert wanted in printed
+            assert printed.count(wanted) == 1
             assert process.poll() is None, "it tries again later"
         finally:
             process.kill()

@@ -49,7 +49,7 @@ def test_a_file_that_cannot_be_trusted_is_named_with_the_remedy(
     assert str(path) in str(refused.value)
 
 
-def test_the_command_says_so_and_ends(tmp_path: Path) -> None:
+def test_the_command_reports_it_and_ends(tmp_path: Path) -> None:
     path = tmp_path / "sandbox.json"
     open_to_others(path)
     command = [sys.executable, "-m", "actors.sandbox", "--keep", os.fspath(path)]

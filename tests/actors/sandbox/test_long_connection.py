@@ -289,7 +289,7 @@ async def test_connections_are_cut_without_a_close_frame() -> None:
         assert await platform.get("connections") == []
 
 
-async def test_a_frozen_connection_stays_open_and_says_nothing() -> None:
+async def test_a_frozen_connection_stays_open_and_sends_nothing() -> None:
     async with open_platform(clock_scale=10_000) as platform, open_bot(platform) as bot:
         await platform.post("connections", action="freeze")
         for _ in range(3):  # the first may be read by a receive that had begun

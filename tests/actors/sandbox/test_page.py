@@ -213,7 +213,7 @@ def test_a_panel_nobody_touched_follows_the_card(sandbox: SandboxProcess, page: 
     wait(page, lambda: panel.get_property("open") is False)
 
 
-def test_a_plan_that_is_done_makes_room_when_the_card_ends(
+def test_a_plan_that_is_done_makes_space_when_the_card_ends(
     sandbox: SandboxProcess, page: Browser
 ) -> None:
     done = PLAN | {"header": {"title": {"tag": "plain_text", "content": "Plan (2/2)"}}}
@@ -264,7 +264,7 @@ def test_it_names_a_dead_sandbox_and_comes_back_with_it(
     wait_text(page, ".mine .bubble", "kept")
 
 
-def test_a_page_without_the_token_says_what_to_do(sandbox: SandboxProcess) -> None:
+def test_a_page_without_the_token_shows_what_to_do(sandbox: SandboxProcess) -> None:
     with open_browser() as stranger:
         stranger.get(sandbox.page_url.partition("?")[0])
         wait_text(stranger, "#banner", "Open the address that larkd printed")

@@ -55,7 +55,7 @@ async def test_the_end_does_not_wait_for_a_limit_on_text(
     async with open_world(script) as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await trio.sleep(1)
-        await world.say("held up")
+        await world.stream("held up")
         await trio.sleep(3)
         await world.receive(turn.Stop(reason="user"))
         await trio.sleep(3 * ANSWER_S)
@@ -71,7 +71,7 @@ async def test_a_final_state_is_given_up_after_minutes_and_kept_for_the_next_sta
     async with open_world(script) as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await trio.sleep(1)
-        await world.say("shown; ")
+        await world.stream("shown; ")
         await trio.sleep(1)
         await world.end(text="not shown")
         await trio.sleep(270)
@@ -105,7 +105,7 @@ async def test_no_tick_goes_alone_while_text_goes(autojump_clock: MockClock) -> 
         nursery.start_soon(world.show)
         await trio.sleep(0.5)
         for _ in range(50):
-            await world.say("word ")
+            await world.stream("word ")
             await trio.sleep(0.1)
         changed = [
             {action["params"]["element_id"] for action in json.loads(one.actions_json)}
@@ -128,7 +128,7 @@ async def test_text_spills_over_to_what_is_granted_and_only_grows(
             world.grants = grants
             nursery.start_soon(world.show)
             for number in range(30):
-                await world.say(f"{number} ")
+                await world.stream(f"{number} ")
                 await trio.sleep(0.2)
             await world.end()
             await trio.sleep(1)
@@ -164,7 +164,7 @@ async def test_panels_too_large_for_the_platform_shrink(
         small_platform(world, bytes_max)
         nursery.start_soon(world.show)
         await trio.sleep(1)
-        await world.say("a short answer")
+        await world.stream("a short answer")
         entries = [PlanEntry(content="step " * 15, status="pending")] * 30
         await world.receive(Plan(turn_id="t", entries=entries))
         for number in range(40):
@@ -186,11 +186,11 @@ async def test_a_card_that_takes_nothing_more_ends_as_a_card_and_the_rest_follow
 ) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
-        await world.say("on the card; ")
+        await world.stream("on the card; ")
         await trio.sleep(2)
         shown = len(json.dumps(world.last_card(), ensure_ascii=False).encode())
         small_platform(world, shown)
-        await world.say("not on it " * 200)
+        await world.stream("not on it " * 200)
         await world.end()
         await trio.sleep(10)
         assert world.is_final()
@@ -204,7 +204,7 @@ async def test_a_card_is_sealed_when_it_is_really_full(autojump_clock: MockClock
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         text = "".join(f"paragraph {number} of it\n\n" for number in range(2_000))
-        await world.say(text)
+        await world.stream(text)
         await world.end()
         await trio.sleep(10)
         sizes = [len(json.dumps(card).encode()) for card in world.shows.values()]
@@ -227,10 +227,10 @@ async def test_a_lost_card_repeats_nothing_that_can_be_read_on_it(
 
     async with open_world(script) as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
-        await world.say("```py\nread = 1\n")
+        await world.stream("```py\nread = 1\n")
         await trio.sleep(2)
         lost = True
-        await world.say("more = 2\n```\nend")
+        await world.stream("more = 2\n```\nend")
         await world.end()
         await trio.sleep(5)
         assert world.texts() == ["```py\nmore = 2\n```\nend"], "its code block is opened again"
@@ -250,7 +250,7 @@ async def test_what_may_be_on_a_lost_card_is_marked_as_that(autojump_clock: Mock
     async with open_world(script) as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await trio.sleep(0.5)
-        await world.say("perhaps shown")
+        await world.stream("perhaps shown")
         await trio.sleep(3)
         await world.end()
         await trio.sleep(3)
@@ -271,10 +271,10 @@ async def test_a_scope_lost_in_the_middle_of_a_turn_is_asked_for_and_the_rest_fo
 
     async with open_world(script) as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
-        await world.say("on the card")
+        await world.stream("on the card")
         await trio.sleep(2)
         lost = True
-        await world.say(" and beside")
+        await world.stream(" and beside")
         await trio.sleep(2)
         assert sum(url in text for text in world.texts()) == 1
         await world.end()
@@ -301,7 +301,7 @@ async def test_a_card_that_was_sent_without_an_answer_ends_too(autojump_clock: M
 
     async with open_world(script) as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
-        await world.say("all of it")
+        await world.stream("all of it")
         await trio.sleep(90)
         await world.end()
         await trio.sleep(5)
@@ -322,7 +322,7 @@ async def test_a_card_that_was_sent_without_an_answer_ends_too(autojump_clock: M
 async def test_a_card_that_was_given_up_ends_all_the_same_when_it_can(
     autojump_clock: MockClock, refusal: Outcome
 ) -> None:
-    """It may be there although the platform has said it is gone; a scope may come back."""
+    """It may be there although the platform has answered that it is gone; a scope may come back."""
     left: list[Outcome] = []
 
     def script(operation: gateway.Operation) -> Outcome | None:
@@ -331,10 +331,10 @@ async def test_a_card_that_was_given_up_ends_all_the_same_when_it_can(
     async with open_world(script) as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await trio.sleep(1)
-        await world.say("read on the card; ")
+        await world.stream("read on the card; ")
         await trio.sleep(0.8)
         left.append(refusal)
-        await world.say("and this below\n\n")
+        await world.stream("and this below\n\n")
         await trio.sleep(15)
         assert world.is_final(), "while its turn goes on"
         assert world.answer() == "read on the card; "
@@ -380,12 +380,12 @@ async def test_a_stop_in_static_mode_is_answered_once(
 ) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show, "static")
-        await world.say("said\n\n")
+        await world.stream("shown\n\n")
         await trio.sleep(2)
         await world.receive(turn.Stop(reason="user", answered=answered))
         await trio.sleep(3)
         stopped = [] if answered else ["Stopped current task."]
-        assert world.texts() == ["said\n\n", *stopped]
+        assert world.texts() == ["shown\n\n", *stopped]
 
 
 async def test_a_message_that_may_be_there_goes_again_as_it_was(autojump_clock: MockClock) -> None:
@@ -399,18 +399,18 @@ async def test_a_message_that_may_be_there_goes_again_as_it_was(autojump_clock: 
         with cut:
             async with trio.open_nursery() as turns:
                 turns.start_soon(world.show, "static")
-                await world.say("said\n\n")
+                await world.stream("shown\n\n")
                 await trio.sleep(3)
                 await world.end()
                 await trio.sleep(1)
                 world.script = lambda _operation: None
                 cut.cancel()
-        said: dict[str, set[str]] = {}
+        contents: dict[str, set[str]] = {}
         for one in world.tried:
             if isinstance(one, gateway.ReplyMessage):
-                said.setdefault(one.uuid, set()).add(one.content_json)
-        assert all(len(contents) == 1 for contents in said.values())
-        assert world.texts() == ["said\n\n", "Done · 3.0s"]
+                contents.setdefault(one.uuid, set()).add(one.content_json)
+        assert all(len(each) == 1 for each in contents.values())
+        assert world.texts() == ["shown\n\n", "Done · 3.0s"]
         nursery.cancel_scope.cancel()
 
 
@@ -436,7 +436,7 @@ async def test_the_end_of_plain_replies_is_marked(
 ) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show, "static")
-        await world.say(text)
+        await world.stream(text)
         await trio.sleep(2)
         await world.end()
         await trio.sleep(2)
@@ -461,7 +461,7 @@ async def crash(world: World) -> journal.LedgerEntry:
         await world.receive(Delta(turn_id="t", text="hm, so", channel="reasoning"))
         await world.receive(tool("1", name="Read", kind="read", summary="a.py", status="running"))
         for number in range(20):
-            await world.say(f"word{number} ")
+            await world.stream(f"word{number} ")
             await trio.sleep(0.1)
         await trio.sleep(2)
         (entry,) = world.entries.values()
@@ -506,7 +506,7 @@ async def test_text_that_stands_on_no_card_yet_survives_a_crash(
     async with open_world(script) as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await trio.sleep(1)
-        await world.say(text)
+        await world.stream(text)
         await trio.sleep(2)
         entries, shows = dict(world.entries), dict(world.shows)
         assert len(entries) == 1, "each card's entry is closed when the next one has taken over"
@@ -537,10 +537,10 @@ async def test_what_is_shown_is_noted_every_two_seconds_and_not_without_need(
         nursery.start_soon(world.show)
         await trio.sleep(1)
         for number in range(12):
-            await world.say(f"{number} ")
+            await world.stream(f"{number} ")
             await trio.sleep(0.5)
-            said = "".join(f"{one} " for one in range(number - 3))
-            assert world.entries[CardId("card1")].text.startswith(said)
+            shown = "".join(f"{one} " for one in range(number - 3))
+            assert world.entries[CardId("card1")].text.startswith(shown)
         await trio.sleep(3)
         noted = world.notes
         await trio.sleep(60)
@@ -600,7 +600,7 @@ async def test_a_card_that_could_not_be_entered_is_entered_once_the_journal_can(
         nursery.start_soon(world.show)
         world.disk_full = True
         await trio.sleep(10)
-        await world.say("Hello")
+        await world.stream("Hello")
         assert world.shows, "people don't wait for the journal"
         assert (world.ledger, world.reactions) == ({}, [])
         world.disk_full = False
@@ -708,17 +708,17 @@ async def test_a_mark_left_by_a_crash_is_taken_away_at_the_start(
 # ── a turn that is silent, and one of the session's own ─────────────────────
 
 
-async def test_a_turn_without_anything_new_says_so_once(autojump_clock: MockClock) -> None:
+async def test_a_turn_without_anything_new_reports_it_once(autojump_clock: MockClock) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
-        await world.say("working on it")
+        await world.stream("working on it")
         await trio.sleep(299)
         assert "nothing new" not in world.footer()
         await trio.sleep(20)
         assert world.footer().endswith(" · nothing new for 5 min")
         notice = "api has shown nothing for 5 min. Send stop to end it."
         assert world.texts() == [notice]
-        await world.say(", still")
+        await world.stream(", still")
         await trio.sleep(10)
         assert "nothing new" not in world.footer()
         await trio.sleep(900)

@@ -28,7 +28,7 @@ async def test_a_text_in_doubt_stays_so_when_streaming_is_opened_again(
     async with open_world(script) as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await trio.sleep(0.5)
-        await world.say("perhaps shown")
+        await world.stream("perhaps shown")
         await trio.sleep(3)
         await world.end()
         await trio.sleep(3)
@@ -48,7 +48,7 @@ async def test_what_a_card_was_opened_with_may_be_read_where_nobody_knows_if_it_
     text = "one of many lines\n" * 2_000
     async with open_world(script) as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
-        await world.say(text)
+        await world.stream(text)
         await trio.sleep(90)
         await world.end()
         await trio.sleep(5)
@@ -69,13 +69,13 @@ async def test_a_line_begun_on_a_lost_card_is_not_begun_again_where_it_goes_on_b
 
     async with open_world(script) as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
-        await world.say("one of many lines\n" * 1_300 + "begun ")
+        await world.stream("one of many lines\n" * 1_300 + "begun ")
         await trio.sleep(2)
         assert world.answer().endswith("begun ")
         lost = True
-        await world.say("and ")
+        await world.stream("and ")
         await trio.sleep(2)
-        await world.say("no end of it " * 800)  # the line fits no more below the others
+        await world.stream("no end of it " * 800)  # the line fits no more below the others
         await world.end()
         await trio.sleep(10)
         assert "".join(world.texts()) == "and " + "no end of it " * 800

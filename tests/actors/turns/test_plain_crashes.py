@@ -19,12 +19,12 @@ from tests.actors.turns.test_turns import World, open_world
 # ── plain replies across a crash ────────────────────────────────────────────
 
 
-async def crash_static(world: World, *said: str) -> journal.LedgerEntry:
+async def crash_static(world: World, *texts: str) -> journal.LedgerEntry:
     """Let a static turn of two pieces crash 3 s after the last one; return its entry as noted."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.show, "static")
-        for text in said:
-            await world.say(text)
+        for text in texts:
+            await world.stream(text)
             await trio.sleep(3)
         (entry,) = world.entries.values()
         await world.end()
@@ -69,7 +69,7 @@ async def test_a_message_that_was_on_its_way_at_a_crash_is_repeated_as_it_was(
 
     async with open_world(script) as before, trio.open_nursery() as nursery:
         nursery.start_soon(before.show, "static")
-        await before.say("one\n\nand")
+        await before.stream("one\n\nand")
         await trio.sleep(3)
         (entry,) = before.entries.values()
         tried = next(one for one in before.tried if isinstance(one, gateway.ReplyMessage))
@@ -108,15 +108,15 @@ async def test_a_short_plain_turn_costs_no_entry(autojump_clock: MockClock) -> N
 async def test_a_card_that_is_answered_to_be_gone_may_be_there_all_the_same(
     autojump_clock: MockClock, times: int
 ) -> None:
-    said = iter([Gone(code=200740, message="no such card")] * (times + 1))
+    answers = iter([Gone(code=200740, message="no such card")] * (times + 1))
     lost = False
 
     def script(operation: gateway.Operation) -> Outcome | None:
-        return next(said, None) if lost and isinstance(operation, CARD_UPDATES) else None
+        return next(answers, None) if lost and isinstance(operation, CARD_UPDATES) else None
 
     async with open_world(script) as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
-        await world.say("read")
+        await world.stream("read")
         await trio.sleep(2)
         lost = True
         await world.end(text=" and more")

@@ -226,7 +226,7 @@ class World:
     async def receive(self, message: turn.TurnInput) -> None:
         await self.inputs.send(message)
 
-    async def say(self, text: str) -> None:
+    async def stream(self, text: str) -> None:
         await self.inputs.send(Delta(turn_id="t", text=text))
 
     async def end(self, status: Any = "complete", **more: Any) -> None:
@@ -300,7 +300,7 @@ async def test_a_turn_is_opened_streamed_and_brought_to_its_end(
         await trio.sleep(1)
         assert world.ledger == {"card1": None}, "entered before its first update"
         for word in ("Hello", " ", "world"):
-            await world.say(word)
+            await world.stream(word)
             await trio.sleep(0.3)
         assert world.answers[-1] == "Hello world"
         await world.end()
@@ -324,7 +324,7 @@ async def test_an_entry_that_could_not_be_closed_is_closed_when_the_journal_can(
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await trio.sleep(1)
-        await world.say("Hello")
+        await world.stream("Hello")
         world.disk_full = True
         await world.end()
         await trio.sleep(60)
@@ -345,7 +345,7 @@ async def test_a_turn_that_is_over_is_freed_with_its_text_at_once(
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(world.show, mode)
                 await trio.sleep(1)
-                await world.say("![picture](https://example.com/1.png) Hello")
+                await world.stream("![picture](https://example.com/1.png) Hello")
                 await world.end()
 
 
@@ -353,7 +353,7 @@ async def test_a_turn_that_ends_before_its_card_is_open_shows_all_of_it(
     autojump_clock: MockClock,
 ) -> None:
     async with open_world() as world:
-        await world.say("quick")
+        await world.stream("quick")
         await world.end()
         await world.show()
         assert (world.answer(), world.is_final()) == ("quick", True)
@@ -365,10 +365,10 @@ async def test_stop_is_shown_at_once_and_late_words_are_dropped(
 ) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
-        await world.say("so far")
+        await world.stream("so far")
         await trio.sleep(1)
         await world.inputs.send(turn.Stop(reason=reason))
-        await world.say(" and more")
+        await world.stream(" and more")
         await world.end()
         await trio.sleep(1)
         assert world.footer().startswith("🛑 Stopped · ")
@@ -381,7 +381,7 @@ async def test_the_end_does_not_wait_for_a_call_that_hangs(autojump_clock: MockC
         world.answers_after_s[gateway.ElementContent] = 60.0
         nursery.start_soon(world.show)
         await trio.sleep(1)
-        await world.say("so far")
+        await world.stream("so far")
         await trio.sleep(3)
         await world.end()
         await trio.sleep(2)
@@ -392,7 +392,7 @@ async def test_the_end_does_not_wait_for_a_call_that_hangs(autojump_clock: MockC
         assert world.ledger == {"card1": "complete"}
 
 
-async def test_a_lost_session_is_said_on_the_card(autojump_clock: MockClock) -> None:
+async def test_a_lost_session_is_shown_on_the_card(autojump_clock: MockClock) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await trio.sleep(1)
@@ -411,7 +411,7 @@ async def test_a_refused_card_becomes_plain_replies(autojump_clock: MockClock) -
 
     async with open_world(script) as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
-        await world.say("first paragraph\n\nsecond")
+        await world.stream("first paragraph\n\nsecond")
         await trio.sleep(3)
         await world.end(text=" and last")
         await trio.sleep(3)
@@ -427,7 +427,7 @@ async def test_a_missing_scope_is_reported_once_with_its_page(autojump_clock: Mo
 
     async with open_world(script) as world:
         for _ in range(2):
-            await world.say("answer")
+            await world.stream("answer")
             await world.end()
             await world.show()
         assert sum(url in text for text in world.texts()) == 1
@@ -492,7 +492,7 @@ async def test_a_card_that_is_gone_sends_what_it_does_not_show_as_messages(
     async with open_world(script) as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await trio.sleep(1)
-        await world.say("not shown anywhere else")
+        await world.stream("not shown anywhere else")
         await trio.sleep(1)
         await world.end()
         await trio.sleep(5)
@@ -506,7 +506,7 @@ async def test_a_long_answer_goes_on_in_further_cards(autojump_clock: MockClock)
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         for at in range(0, len(text), 5_000):
-            await world.say(text[at : at + 5_000])
+            await world.stream(text[at : at + 5_000])
             await trio.sleep(0.5)
         await world.end()
         await trio.sleep(30)
@@ -527,16 +527,16 @@ async def test_static_mode_sends_paragraphs_and_always_sends_an_error(
 ) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show, "static")
-        await world.say("one\n\ntw")
+        await world.stream("one\n\ntw")
         await trio.sleep(2)
         assert world.texts() == ["one\n\n"]
-        await world.say("o\n\n")
+        await world.stream("o\n\n")
         await world.end("error", error="broke <at id=all></at>")
         await trio.sleep(5)
-        one, two, said = world.texts()
+        one, two, last = world.texts()
         assert (one, two) == ("one\n\n", "two\n\n")
-        assert said.startswith("❌ Error · ")
-        assert said.endswith("\nbroke ＜at id=all>＜/at>"), "it mentions nobody"
+        assert last.startswith("❌ Error · ")
+        assert last.endswith("\nbroke ＜at id=all>＜/at>"), "it mentions nobody"
         shown = json.loads(world.of(gateway.ReplyMessage)[-1].content_json)["body"]["elements"]
         assert shown[0]["i18n_content"]["zh_cn"].startswith("❌ 出错 · ")
         assert world.created() == []
@@ -549,7 +549,7 @@ async def test_plain_replies_come_a_second_apart_until_the_turn_ends(
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show, "static")
         for _ in range(100):
-            await world.say(paragraph)
+            await world.stream(paragraph)
         for seconds in (1, 2, 3):
             await trio.sleep(1)
             assert len(world.texts()) == seconds
@@ -566,9 +566,9 @@ def test_cancelled_at_any_step_the_card_is_final_and_the_ledger_closed() -> None
             async with trio.open_nursery() as nursery:
 
                 async def agent() -> None:
-                    await world.say("word ")
+                    await world.stream("word ")
                     await trio.sleep(0.7)
-                    await world.say("more")
+                    await world.stream("more")
                     await trio.sleep(1.5)
                     await world.end()
 
@@ -598,12 +598,12 @@ async def test_a_picture_takes_the_place_of_its_link_when_the_platform_has_it(
     async with open_world() as world, trio.open_nursery() as nursery:
         world.picture_after_s = 3
         nursery.start_soon(world.show)
-        await world.say("see ![cat](http://x/cat.png)\n")
+        await world.stream("see ![cat](http://x/cat.png)\n")
         await trio.sleep(2)
         assert world.answer() == "see [cat](http://x/cat.png)\n"
         await trio.sleep(2)
         assert world.answer() == "see ![cat](img_v3_cat.png)\n"
-        await world.say("and on")
+        await world.stream("and on")
         await world.end()
         await trio.sleep(1)
         assert world.answer() == "see ![cat](img_v3_cat.png)\nand on"
@@ -615,7 +615,7 @@ async def test_a_picture_that_comes_after_the_end_still_takes_its_place(
     async with open_world() as world, trio.open_nursery() as nursery:
         world.picture_after_s = 8
         nursery.start_soon(world.show)
-        await world.say("see ![cat](http://x/cat.png)")
+        await world.stream("see ![cat](http://x/cat.png)")
         await world.end()
         await trio.sleep(2)
         assert world.is_final(), "nobody waits for it"
@@ -637,7 +637,7 @@ async def test_plain_replies_wait_a_moment_for_their_pictures(
     async with open_world() as world, trio.open_nursery() as nursery:
         world.picture_after_s = after_s
         nursery.start_soon(world.show, "static")
-        await world.say("![cat](http://x/cat.png) here\n\nmore")
+        await world.stream("![cat](http://x/cat.png) here\n\nmore")
         await trio.sleep(20)
         await world.end()
         await trio.sleep(20)
@@ -649,13 +649,13 @@ async def test_a_turn_of_two_hours_ends_with_the_right_card_and_idles_cheaply(
 ) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
-        await world.say("first words")
+        await world.stream("first words")
         await trio.sleep(3_600)
         before = len(world.done)
         await trio.sleep(3_600)
         assert len(world.done) - before <= 300, "an idle hour"
         assert world.of(gateway.CardSettings), "streaming is opened again before it closes"
-        await world.say(", last words")
+        await world.stream(", last words")
         await world.end()
         await trio.sleep(2)
         assert world.answer() == "first words, last words"
@@ -670,7 +670,7 @@ async def test_a_turn_of_a_megabyte_arrives_whole(autojump_clock: MockClock) -> 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(world.show)
             for at in range(0, len(text), 10_000):
-                await world.say(text[at : at + 10_000])
+                await world.stream(text[at : at + 10_000])
                 await trio.sleep(0.05)
             await world.end()
         shown = [content(world.shows[card_id], "answer") for card_id in world.sent_cards()]

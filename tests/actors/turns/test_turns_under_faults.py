@@ -89,7 +89,7 @@ class Card:
 
 
 class FaultyPlatform(World):
-    """Answers by its own cards, and fails as the seed says until *calm*."""
+    """Answers by its own cards, and fails by the seed until *calm*."""
 
     def __init__(self, rng: random.Random, share: float, *, may_lose_cards: bool) -> None:
         super().__init__()
@@ -189,7 +189,7 @@ async def one_turn(world: FaultyPlatform, text: str, status: str) -> None:
             at = 0
             while at < len(text):
                 size = world.rng.choice((1, 7, 50, 400))
-                await world.say(text[at : at + size])
+                await world.stream(text[at : at + size])
                 at += size
                 await trio.sleep(world.rng.choice((0.0, 0.02, 0.5)))
             if status == "stop":
@@ -206,8 +206,8 @@ NOTE = squeezed(on_card.MAY_REPEAT.en)
 MARKS = ("❌", "Stopped", "Done · ")
 
 
-def assert_all_can_be_read(world: FaultyPlatform, said: str) -> None:
-    """Cards, also lost ones, and messages make the text, once; what may be twice says so.
+def assert_all_can_be_read(world: FaultyPlatform, text: str) -> None:
+    """Cards, also lost ones, and messages make the text, once; what may be twice is marked so.
 
     Code that goes on in a message is opened again there.
     """
@@ -215,16 +215,16 @@ def assert_all_can_be_read(world: FaultyPlatform, said: str) -> None:
     rest = squeezed("".join(one for one in world.messages if not one.startswith(MARKS)))
     doubtful = NOTE in rest
     if "lost" in world.ledger.values() or doubtful:
-        read, rest, said = (
-            one.replace("```py", "").replace("```", "") for one in (read, rest, said)
+        read, rest, text = (
+            one.replace("```py", "").replace("```", "") for one in (read, rest, text)
         )
-    said, rest = squeezed(said), rest.replace(NOTE, "")
+    text, rest = squeezed(text), rest.replace(NOTE, "")
     if doubtful:
-        assert said.startswith(read)
-        assert said.endswith(rest)
-        assert len(read) + len(rest) >= len(said)
+        assert text.startswith(read)
+        assert text.endswith(rest)
+        assert len(read) + len(rest) >= len(text)
     else:
-        assert read + rest == said
+        assert read + rest == text
     for card_id in world.posted:
         if world.ledger[card_id] != "lost":
             assert world.cards[card_id].final, f"{card_id} is left live"
@@ -248,13 +248,13 @@ def test_all_that_was_written_can_be_read_and_every_card_is_final(seed: int) -> 
         trio.run(one_turn, world, text, status, clock=MockClock(autojump_threshold=0))
 
     assert all(outcome is not None for outcome in world.ledger.values()), world.ledger
-    said = text.replace("<at id=all>", "&#60;at id=all>") if count == 40 else text
-    said = said.replace("</at>", "&#60;/at>") if count == 40 else said
-    assert_all_can_be_read(world, said)
+    shown = text.replace("<at id=all>", "&#60;at id=all>") if count == 40 else text
+    shown = shown.replace("</at>", "&#60;/at>") if count == 40 else shown
+    assert_all_can_be_read(world, shown)
 
 
 class SmallCards(FaultyPlatform):
-    """Takes no card over a size that nobody was told of."""
+    """Takes no card over a size that no page names."""
 
     def __init__(self, bytes_max: int) -> None:
         super().__init__(random.Random(1), 0.0, may_lose_cards=False)
@@ -296,7 +296,7 @@ OUTCOMES: tuple[Outcome, ...] = (
 )
 STEPS = 4 if os.environ.get("LARKD_NIGHTLY") else 3
 GOES_ON = {"delta", "wait"}
-SAID = ("delta", "wait", "end", "stop", "lost")
+INPUTS = ("delta", "wait", "end", "stop", "lost")
 
 
 class OneFault(FaultyPlatform):
@@ -334,7 +334,7 @@ async def scheduled(world: OneFault, steps: tuple[str, ...]) -> None:
             for step in (*steps, "end"):
                 match step:
                     case "delta":
-                        await world.say("word ")
+                        await world.stream("word ")
                     case "wait":
                         await trio.sleep(0.3)
                     case "end":
@@ -373,11 +373,11 @@ def assert_all_is_there(world: OneFault, steps: tuple[str, ...], where: str) -> 
 def test_no_small_schedule_leaves_a_card_live_or_loses_a_word(outcome: Outcome) -> None:
     """All schedules of so many steps, with a fault at each call that can fail so."""
     tried = 0
-    for steps in itertools.product(SAID, repeat=STEPS):
+    for steps in itertools.product(INPUTS, repeat=STEPS):
         for number, operation in enumerate(calls_without_fault(steps), 1):
             if isinstance(outcome, NoAnswer | RateLimited) or issubclass(operation, CARD_UPDATES):
                 world = run_schedule(steps, number, outcome)
                 assert len(world.called) >= number, "the fault was met"
                 assert_all_is_there(world, steps, f"{steps} with {outcome} at call {number}")
                 tried += 1
-    assert tried > len(SAID) ** STEPS / 2
+    assert tried > len(INPUTS) ** STEPS / 2

@@ -361,7 +361,7 @@ def test_a_failure_is_shown_with_its_reason(data: object, details: str) -> None:
     ("methods", "shown"),
     [(("API key", "", "oauth"), "API key, oauth"), ((), "see its documentation")],
 )
-def test_an_agent_that_wants_a_login_says_how(methods: tuple[str, ...], shown: str) -> None:
+def test_an_agent_that_wants_a_login_shows_how(methods: tuple[str, ...], shown: str) -> None:
     refused = acp.refusal_text(-32000, "auth", None, Abilities(auth_methods=methods))
     assert refused == f"the agent wants you to log in on its machine first ({shown})"
 

@@ -29,7 +29,7 @@ def call(**fields: Any) -> dict[str, Any]:
     return {"toolCallId": "c1", **fields}
 
 
-def told(**fields: Any) -> wire.ToolEvent:
+def step_event(**fields: Any) -> wire.ToolEvent:
     event = step(call(**fields), "t1")
     assert event is not None
     return event
@@ -49,11 +49,11 @@ def test_a_call_without_an_id_is_no_step() -> None:
 
 
 def test_an_update_names_only_what_it_brings() -> None:
-    assert told() == wire.ToolEvent(turn_id="t1", call_id="c1")
+    assert step_event() == wire.ToolEvent(turn_id="t1", call_id="c1")
 
 
 def test_a_whole_call() -> None:
-    assert told(
+    assert step_event(
         title="Run tests",
         kind="execute",
         status="in_progress",
@@ -91,7 +91,7 @@ def test_a_whole_call() -> None:
     ],
 )
 def test_kinds(kind: object, shown: str | None) -> None:
-    assert told(kind=kind).kind == shown
+    assert step_event(kind=kind).kind == shown
 
 
 @pytest.mark.parametrize(
@@ -106,17 +106,17 @@ def test_kinds(kind: object, shown: str | None) -> None:
     ],
 )
 def test_statuses(status: object, shown: str | None) -> None:
-    assert told(status=status).status == shown
+    assert step_event(status=status).status == shown
 
 
 def test_a_title_is_cut_at_its_limit() -> None:
-    assert told(title="x" * (TITLE_CHARACTERS_MAX + 1)).name == "x" * TITLE_CHARACTERS_MAX
-    assert told(title="").name is None
+    assert step_event(title="x" * (TITLE_CHARACTERS_MAX + 1)).name == "x" * TITLE_CHARACTERS_MAX
+    assert step_event(title="").name is None
 
 
 def test_an_empty_input_brings_none() -> None:
-    assert told(rawInput={}).input is None
-    assert told(rawInput=["a"]).input == ["a"]
+    assert step_event(rawInput={}).input is None
+    assert step_event(rawInput=["a"]).input == ["a"]
 
 
 # ── where a reason and an output are ──
@@ -136,15 +136,15 @@ def test_an_empty_input_brings_none() -> None:
         ({"exit_code": 1}, '{"exit_code":1}'),
     ],
 )
-def test_a_failed_step_says_why_and_has_no_output(raw: object, reason: str) -> None:
-    event = told(status="failed", rawOutput=raw, content=[text_block("printed")])
+def test_a_failed_step_shows_why_and_has_no_output(raw: object, reason: str) -> None:
+    event = step_event(status="failed", rawOutput=raw, content=[text_block("printed")])
     assert event.error == reason
     assert event.output is None
 
 
 @pytest.mark.parametrize("raw", [None, "", {}, 3, [{"text": "listed"}]])
 def test_a_failure_without_a_reason_shows_what_it_printed(raw: object) -> None:
-    event = told(status="failed", rawOutput=raw, content=[text_block("printed")])
+    event = step_event(status="failed", rawOutput=raw, content=[text_block("printed")])
     assert event.error == "printed"
 
 
@@ -252,6 +252,6 @@ def test_a_change_is_shown_as_its_lines() -> None:
     )
 )
 def test_an_odd_report_never_raises(fields: dict[str, Any]) -> None:
-    event = told(**fields)
+    event = step_event(**fields)
     assert event.call_id == "c1"
     assert event.output is None or event.error is None

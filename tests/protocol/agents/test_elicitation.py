@@ -116,7 +116,7 @@ def test_every_type_is_answered_in_its_own() -> None:
         ({"type": "string", "pattern": "(a+)+$"}, "b", None),
     ],
 )
-def test_what_is_not_as_asked_is_said_to_who_wrote_it(
+def test_what_is_not_as_asked_is_shown_to_who_wrote_it(
     schema: Map, text: str, why: str | None
 ) -> None:
     (question,) = form("", required=("v",), v=schema).elicited.questions
@@ -219,7 +219,7 @@ def test_a_closed_card_has_no_button_and_fits_whatever_was_asked() -> None:
     assert '"button"' not in card
 
 
-def test_labels_that_are_the_same_are_told_apart() -> None:
+def test_labels_that_are_the_same_are_made_distinct() -> None:
     options = [{"const": "1", "title": "Same"}, {"const": "2", "title": "Same"}]
     asked = form("", v={"type": "string", "oneOf": options})
     (question,) = asked.elicited.questions

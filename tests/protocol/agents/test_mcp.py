@@ -190,7 +190,7 @@ def test_a_permission_is_asked_with_allow_and_deny() -> None:
         ({"description": "Run"}, "a tool: Run"),
     ],
 )
-def test_a_permission_that_says_little(params: dict[str, Any], title: str) -> None:
+def test_a_permission_that_names_little(params: dict[str, Any], title: str) -> None:
     assert asked(**params).title == title
 
 
@@ -293,7 +293,7 @@ def test_a_session_without_a_name_is_known_by_its_role_and_directory() -> None:
         ({"LARKD_TEAMMATE_NAME": "x" * 2_000}, {"teammate_name": "x" * 1_024}),
     ],
 )
-def test_what_a_session_says_of_itself(
+def test_how_a_session_describes_itself(
     environment: dict[str, str], metadata: dict[str, str]
 ) -> None:
     assert mcp.metadata_of(environment, "/w") == {"agent": "claude", "cwd": "/w", **metadata}

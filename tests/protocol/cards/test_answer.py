@@ -59,7 +59,7 @@ def test_what_is_shown_only_grows_at_its_end(text: str, cuts: list[int]) -> None
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("written", "shown"),
     [
         ("hi <at id=all></at> you", "hi &#60;at id=all>&#60;/at> you"),
         ("<AT user_id='x'>", "&#60;AT user_id='x'>"),
@@ -76,9 +76,9 @@ def test_what_is_shown_only_grows_at_its_end(text: str, cuts: list[int]) -> None
         ("nul \x00 and \ud800 alone", "nul \ufffd and ? alone"),
     ],
 )
-def test_only_what_must_change_changes(said: str, shown: str) -> None:
-    assert whole(feed(said, [])) == shown
-    assert whole(feed(said, list(range(len(said))))) == shown
+def test_only_what_must_change_changes(written: str, shown: str) -> None:
+    assert whole(feed(written, [])) == shown
+    assert whole(feed(written, list(range(len(written))))) == shown
 
 
 @pytest.mark.parametrize("size", [1, 3])

@@ -112,7 +112,7 @@ def test_code_in_a_list_goes_over_cards_as_it_was() -> None:
 
 def test_code_in_a_quote_goes_over_cards_as_it_was() -> None:
     lines = "".join(f"> line {number}: {'x' * 60}\n" for number in range(1_200))
-    text = f"> said\n>\n> ```\n{lines}> ```\nafter <at id=all>\n"
+    text = f"> quoted\n>\n> ```\n{lines}> ```\nafter <at id=all>\n"
     answer = feed(text, [])
     cards = [*answer.sealed, answer.current]
     assert len(cards) > 3
@@ -205,7 +205,7 @@ def test_a_long_line_in_pieces_mentions_nobody(text: str, tail: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("written", "shown"),
     [
         ("- ```\n  x\n<at id=all>", "- ```\n  x\n&#60;at id=all>"),
         ("~~~ <at id=all>", "~~~ "),
@@ -214,9 +214,9 @@ def test_a_long_line_in_pieces_mentions_nobody(text: str, tail: int) -> None:
         ("`a` ![p](http://u/p.png) b", "`a` [p](http://u/p.png) b"),
     ],
 )
-def test_of_an_unfinished_line_only_that_is_shown_which_is_sure(said: str, shown: str) -> None:
+def test_of_an_unfinished_line_only_that_is_shown_which_is_sure(written: str, shown: str) -> None:
     answer = AnswerText()
-    answer.feed(said)
+    answer.feed(written)
     assert answer.current == shown
 
 

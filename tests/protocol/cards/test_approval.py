@@ -207,7 +207,7 @@ def test_other_buttons_are_not_read_as_approvals(value: dict[str, Any]) -> None:
     assert approval.read_press(value, ANN, CHAT) is None
 
 
-def test_the_card_asks_and_then_says_who_decided() -> None:
+def test_the_card_asks_and_then_shows_who_decided() -> None:
     shown = msgspec.json.decode(open_card())["body"]["elements"]
     assert shown[0]["content"] == "🔐 **api** asks: Run a command"
     assert shown[0]["i18n_content"]["zh_cn"] == "🔐 **api** 请求授权：Run a command"
@@ -248,7 +248,7 @@ def test_once_comes_first_then_reject_then_the_wider_ones_with_their_whole_scope
     assert "*" not in scopes[0]
 
 
-def test_what_does_not_fit_is_in_a_file_and_the_card_says_so() -> None:
+def test_what_does_not_fit_is_in_a_file_and_the_card_shows_it() -> None:
     detail = "echo ok # " + "x" * 20_000 + "\nrm -rf /"
     this = asked(detail=detail)
     attached = approval_card.read(request_of(detail)).file

@@ -28,7 +28,7 @@ from protocol.wire.messages import Delta, FileDiff, Plan, PlanEntry, ToolEvent, 
 STYLE = Style(session_id=SessionId("s"), turn_id=TurnId("t"))
 
 
-def say(turn: Turn, *texts: str, at: float = 1.0) -> None:
+def stream(turn: Turn, *texts: str, at: float = 1.0) -> None:
     for text in texts:
         turn.apply(Delta(turn_id="t", text=text), at)
 
@@ -76,11 +76,11 @@ def test_a_thinking_card_has_a_footer_and_a_stop_button() -> None:
         ("error", "❌ Error · 3.4s", "❌ 出错 · 3.4s", "Error"),
     ],
 )
-def test_a_final_card_says_how_it_ended_in_both_languages(
+def test_a_final_card_shows_how_it_ended_in_both_languages(
     status: Any, english: str, chinese: str, summary: str
 ) -> None:
     turn = Turn(0.0)
-    say(turn, "the answer\nand more")
+    stream(turn, "the answer\nand more")
     turn.apply(TurnEnd(turn_id="t", status=status, error="why" if status == "error" else None), 3.4)
     card = card_of(view_running(turn, STYLE, 99.0))
     shown = elements(card)
@@ -148,16 +148,16 @@ def test_the_tool_panel_shows_the_latest_and_counts_the_earlier() -> None:
     assert "tools" not in elements(card_of(view_running(turn, quiet, 3)))
 
 
-def test_a_step_that_was_rejected_says_so_in_both_languages_whatever_the_agent_adds() -> None:
+def test_a_step_that_was_rejected_shows_it_in_both_languages_whatever_the_agent_adds() -> None:
     turn = Turn(0.0)
     turn.apply(ToolEvent(turn_id="t", call_id="1", name="Write", kind="edit"), 0.0)
-    for error in ("rejected", "the user said no"):
+    for error in ("rejected", "the user declined"):
         event = ToolEvent(turn_id="t", call_id="1", status="error", error=error)
         turn.apply(event, 1.0)
     tools = elements(card_of(view_running(turn, STYLE, 1.0)))["tools"]
     assert tools["i18n_content"] == {
-        "en_us": "❌ ✏️ **Write** _(1.0s)_ _(rejected)_\n```\nthe user said no\n```",
-        "zh_cn": "❌ ✏️ **Write** _(1.0s)_ _(已拒绝)_\n```\nthe user said no\n```",
+        "en_us": "❌ ✏️ **Write** _(1.0s)_ _(rejected)_\n```\nthe user declined\n```",
+        "zh_cn": "❌ ✏️ **Write** _(1.0s)_ _(已拒绝)_\n```\nthe user declined\n```",
     }
 
 
@@ -193,7 +193,7 @@ def test_steps_without_summary_are_described_by_their_input_and_children_indente
 def test_reasoning_has_its_own_panel_above_a_rule() -> None:
     turn = Turn(0.0)
     turn.apply(Delta(turn_id="t", text="I wonder", channel="reasoning"), 1)
-    say(turn, "<think> and think</think>answer")
+    stream(turn, "<think> and think</think>answer")
     card = card_of(view_running(turn, STYLE, 1))
     tags = [node["tag"] for node in card["body"]["elements"]]
     assert tags[:3] == ["collapsible_panel", "hr", "markdown"]
@@ -206,7 +206,7 @@ def test_reasoning_has_its_own_panel_above_a_rule() -> None:
 
 def test_the_first_final_state_wins_and_what_comes_later_is_dropped() -> None:
     turn = Turn(0.0)
-    say(turn, "a")
+    stream(turn, "a")
     assert turn.stop(1.0)
     assert not turn.stop(2.0)
     assert not turn.lose_session(2.0)
@@ -215,7 +215,7 @@ def test_the_first_final_state_wins_and_what_comes_later_is_dropped() -> None:
     assert (turn.state, turn.answer.current) == (TurnState.ABORTED, "a")
 
 
-def test_a_lost_session_is_an_error_that_says_so() -> None:
+def test_a_lost_session_is_an_error_that_names_it() -> None:
     turn = Turn(0.0)
     turn.lose_session(1.0)
     assert elements(card_of(view_running(turn, STYLE, 1)))["error"]["content"] == (
@@ -223,7 +223,7 @@ def test_a_lost_session_is_an_error_that_says_so() -> None:
     )
 
 
-def test_a_repaired_card_keeps_its_text_and_says_why_it_stopped() -> None:
+def test_a_repaired_card_keeps_its_text_and_shows_why_it_stopped() -> None:
     shown = elements(card_of(view_repaired(STYLE, Turn(0.0), "so far", 61)))
     assert shown["answer"]["content"] == "so far"
     assert text(shown["note"]) == "Interrupted by a restart."
@@ -231,7 +231,7 @@ def test_a_repaired_card_keeps_its_text_and_says_why_it_stopped() -> None:
     assert text(shown["footer"]) == "🛑 Stopped · 1m 1s"
 
 
-def test_a_sealed_card_says_that_it_goes_on() -> None:
+def test_a_sealed_card_shows_that_it_goes_on() -> None:
     turn = Turn(0.0)
     shown = elements(card_of(view_sealed(turn, STYLE, "part one")))
     assert text(shown["footer"]) == "Continued below"
@@ -256,7 +256,7 @@ def test_the_fullest_card_is_still_within_the_platforms_limits() -> None:
         Plan(turn_id="t", entries=[PlanEntry(content="计划<>" * 80, status="pending")] * 90), 1
     )
     turn.apply(Delta(turn_id="t", text="思考" * 20_000, channel="reasoning"), 1)
-    say(turn, *(['字"\\' * 500] * 100))
+    stream(turn, *(['字"\\' * 500] * 100))
     turn.apply(TurnEnd(turn_id="t", status="error", error="错误<>" * 2_000), 2)
     number = 0
     while number <= len(turn.answer.sealed):
@@ -268,7 +268,7 @@ def test_the_fullest_card_is_still_within_the_platforms_limits() -> None:
 def test_reply_mode_final_shows_nothing_until_the_end() -> None:
     style = Style(session_id=SessionId("s"), turn_id=TurnId("t"), live=False)
     turn = Turn(0.0)
-    say(turn, "hidden yet")
+    stream(turn, "hidden yet")
     assert view_running(turn, style, 1).answer == ""
     turn.apply(TurnEnd(turn_id="t", status="complete"), 2)
     assert view_running(turn, style, 2).answer == "hidden yet"
@@ -279,8 +279,8 @@ def test_reply_mode_final_shows_nothing_until_the_end() -> None:
 
 def test_reasoning_mentions_nobody_and_draws_no_picture() -> None:
     turn = Turn(0.0)
-    said = "see ![x](http://x/y.png) and <at id=all></at>"
-    turn.apply(Delta(turn_id="t", text=said, channel="reasoning"), 1)
+    thought = "see ![x](http://x/y.png) and <at id=all></at>"
+    turn.apply(Delta(turn_id="t", text=thought, channel="reasoning"), 1)
     shown = text(elements(card_of(view_running(turn, STYLE, 1)))["reasoning"])
     assert shown == "see [x](http://x/y.png) and &#60;at id=all>&#60;/at>"
 

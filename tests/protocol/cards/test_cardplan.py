@@ -248,7 +248,7 @@ def test_an_update_nobody_answered_is_sent_whole_again() -> None:
     assert (second.kind, second.sequence) == (Kind.FINAL, first.sequence + 1)
 
 
-def test_a_rate_limit_waits_as_long_as_the_platform_says() -> None:
+def test_a_rate_limit_waits_as_long_as_the_platform_asks() -> None:
     turn, plan = opened()
     step = plan.next(view(turn, 1.0), 1.0)
     assert step is not None

@@ -18,7 +18,7 @@ from protocol.cards.panels import (
 )
 from protocol.cards.turn import ToolStep, Turn
 from protocol.wire.messages import Plan, PlanEntry
-from tests.protocol.cards.test_card import say
+from tests.protocol.cards.test_card import stream
 
 
 def turn_of(*steps: ToolStep, dropped: int = 0) -> Turn:
@@ -59,7 +59,7 @@ def test_plan_tools_and_reasoning_stand_above_the_answer_the_plan_alone_open() -
     )
     entries = [PlanEntry(content="now", status="in_progress")] * 31
     turn.apply(Plan(turn_id="t", entries=entries), 1)
-    say(turn, "<think>hm</think>")
+    stream(turn, "<think>hm</think>")
     tools = "✅ 📖 **Read**: a.py\n⏳ 💻 **Run** _(1.5s)_\n```\nok\n```"
     assert panels(turn, "zh", tools=True) == [
         panel(
@@ -100,7 +100,7 @@ def test_each_level_halves_what_every_panel_may_take(level: int) -> None:
     turn = turn_of(*steps)
     entries = [PlanEntry(content="计划" * 99, status="pending")] * 30
     turn.apply(Plan(turn_id="t", entries=entries), 1)
-    say(turn, "<think>" + "想\n" * 9_999 + "</think>")
+    stream(turn, "<think>" + "想\n" * 9_999 + "</think>")
     plan, tools, reasoning, _ = panels(turn, "zh", tools=True, level=level)
     for shown, most in (
         (plan["elements"][0], PLAN_BYTES_MAX),

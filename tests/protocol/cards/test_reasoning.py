@@ -1,4 +1,4 @@
-"""Reasoning is told from the answer, however the text is cut into deltas."""
+"""Reasoning is distinguished from the answer, however the text is cut into deltas."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CASES = [
     ("<think>why</think>because", "because", "why"),
     ("a<thinking>b</thinking>c<thought>d</thought>e", "ace", "bd"),
     ("<antthinking>x</antthinking>y", "y", "x"),
-    ("say `<think>` in code", "say `<think>` in code", ""),
+    ("write `<think>` in code", "write `<think>` in code", ""),
     ("``a ` <think>`` b", "``a ` <think>`` b", ""),
     ("```\n<think>no</think>\n```\nyes", "```\n<think>no</think>\n```\nyes", ""),
     ("~~~\n<think>\n~~~\n<think>r</think>x", "~~~\n<think>\n~~~\nx", "r"),

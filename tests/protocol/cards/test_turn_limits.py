@@ -1,4 +1,4 @@
-"""An answer has an end, and says that it was cut."""
+"""An answer has an end, and shows that it was cut."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from protocol.strings import on_card
 from protocol.wire.messages import Delta, TurnEnd
 
 
-def test_what_an_agent_writes_without_end_is_left_out_and_the_end_says_so() -> None:
+def test_what_an_agent_writes_without_end_is_left_out_and_the_end_shows_it() -> None:
     turn = Turn(0.0)
     line = "a" * 9_999 + "\n"
     for _ in range(ANSWER_CHARACTERS_MAX // len(line) + 50):

@@ -248,7 +248,7 @@ def test_the_secret_is_text_or_comes_from_the_environment_or_a_file(form: object
         (None, ': is null; allowed: a string, {"env": "NAME"} or {"file": "path"}'),
     ],
 )
-def test_a_secret_that_is_not_there_says_where_it_was_looked_for(form: object, line: str) -> None:
+def test_a_secret_that_is_not_there_names_where_it_was_looked_for(form: object, line: str) -> None:
     assert problems(with_options(appSecret=form)) == ("channels[0].options.appSecret" + line,)
 
 
@@ -352,7 +352,7 @@ def test_half_of_the_credentials_names_the_other_half(env: dict[str, str], missi
 
 
 @pytest.mark.parametrize("raw", [{}, {"language": "zh"}, {"channels": []}])
-def test_no_configuration_says_what_to_write_where_and_how_to_try(raw: dict[str, Any]) -> None:
+def test_no_configuration_shows_what_to_write_where_and_how_to_try(raw: dict[str, Any]) -> None:
     (problem,) = problems(raw, config_path="/home/a/.config/larkd/config.toml")
     for needed in ("/home/a/.config/larkd/config.toml", "[[channels]]", "appId", "appSecret"):
         assert needed in problem
@@ -360,7 +360,7 @@ def test_no_configuration_says_what_to_write_where_and_how_to_try(raw: dict[str,
     assert "larkd daemon --sandbox" in problem
 
 
-def test_all_channels_off_says_so() -> None:
+def test_all_channels_off_is_named() -> None:
     raw = with_options()
     raw["channels"][0]["enabled"] = False
     assert problems(raw) == ("channels: none is enabled; write enabled = true to one",)

@@ -1,4 +1,4 @@
-"""What a card that is quoted says: the text, and nothing of its controls."""
+"""What is read of a card that is quoted: the text, and nothing of its controls."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_each_code_has_its_meaning(code: int, meaning: type[Outcome]) -> None:
         ({}, RETRY_AFTER_DEFAULT_S),
     ],
 )
-def test_a_rate_limit_says_how_long(headers: dict[str, str], seconds: float) -> None:
+def test_a_rate_limit_names_how_long(headers: dict[str, str], seconds: float) -> None:
     outcome = classify(429, httpx.Headers(headers), answer(99991400))
     assert isinstance(outcome, RateLimited)
     assert outcome.retry_after_s == seconds
@@ -129,7 +129,7 @@ def test_what_nobody_can_be_sure_of_is_no_answer(status: int, body: dict[str, An
         ("nothing more", Rejected),
     ],
 )
-def test_card_content_refused_says_why_inside_its_text(
+def test_card_content_refused_has_its_reason_inside_its_text(
     sub_code_and_text: str, meaning: type[Outcome]
 ) -> None:
     text = f"Failed to create card content, ext={sub_code_and_text}"
@@ -187,7 +187,7 @@ def test_a_missing_scope_is_read_out_of_the_fields_alone() -> None:
     assert outcome.grant_url == GRANT
 
 
-def test_a_missing_scope_may_say_nothing_of_use() -> None:
+def test_a_missing_scope_may_name_nothing_of_use() -> None:
     outcome = classify(400, {}, answer(99991672, "Access denied."))
     assert isinstance(outcome, MissingScope)
     assert (outcome.scopes, outcome.grant_url) == ((), None)

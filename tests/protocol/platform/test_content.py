@@ -48,7 +48,7 @@ def post(*paragraphs: list[Any], title: str = "") -> dict[str, Any]:
         ("@_user_1 hi @_user_12!", "@larkd hi @Tom!"),
         ("@_user_13 is nobody", "@_user_13 is nobody"),
         ("@_all look", "@all look"),
-        ("mail me@_user_1x", "mail me@_user_1x"),
+        ("write me@_user_1x", "write me@_user_1x"),
         ("  keeps\n  its   spaces\n", "  keeps\n  its   spaces\n"),
         ("[a](https://a.example) `@code`", "[a](https://a.example) `@code`"),
         ("", ""),
@@ -313,7 +313,7 @@ def test_more_images_than_anybody_sends_are_named_but_not_downloaded() -> None:
         ("text", '{"text": "\ud800"}'),
     ],
 )
-def test_an_unreadable_body_says_so(message_type: str, content: str) -> None:
+def test_an_unreadable_body_is_named_so(message_type: str, content: str) -> None:
     shown = read_content(message_type, content)
     assert shown == Content(markdown=f"[{message_type} message that could not be read]")
 

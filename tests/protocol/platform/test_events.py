@@ -225,7 +225,7 @@ class TestMessage:
             events.decode_message(v2(events.MESSAGE_RECEIVED, broken))
 
 
-def test_a_recall_says_which_message() -> None:
+def test_a_recall_names_its_message() -> None:
     body = {
         "message_id": "om_1",
         "chat_id": "oc_1",
@@ -237,7 +237,7 @@ def test_a_recall_says_which_message() -> None:
 
 
 class TestCardAction:
-    def test_a_press_says_who_did_what_where(self) -> None:
+    def test_a_press_names_who_did_what_where(self) -> None:
         action = events.decode_card_action(v2(events.CARD_ACTION, CARD_PRESS))
         assert action.operator_id == "ou_3c14"
         assert action.value == {"do": "stop"}

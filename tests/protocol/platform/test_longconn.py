@@ -170,7 +170,7 @@ class TestKinds:
         "payload",
         [None, b"", b"{}", b"junk", b"[]", b'{"PingInterval":"6"}', b'{"PingInterval":null}'],
     )
-    def test_a_pong_that_says_nothing_changes_nothing(self, payload: bytes | None) -> None:
+    def test_a_pong_that_carries_nothing_changes_nothing(self, payload: bytes | None) -> None:
         receiver = Receiver(CONFIG)
         assert receiver.receive(control("pong", payload), now=0.0) == PongFrame(
             client_config=CONFIG
@@ -318,7 +318,7 @@ class TestRefusals:
     def test_refusals_are_distinguished(self, headers: dict[str, str], kind: str) -> None:
         assert longconn.handshake_refused(400, headers).kind == kind
 
-    def test_the_reason_says_what_the_platform_said(self) -> None:
+    def test_the_reason_is_what_the_platform_answered(self) -> None:
         refusal = longconn.handshake_refused(
             400, {"handshake-status": "403", "handshake-msg": "app is disabled"}
         )

@@ -1,4 +1,4 @@
-"""What a message refers to, above or below what it says itself."""
+"""What a message refers to, above or below its own text."""
 
 from __future__ import annotations
 

@@ -117,5 +117,5 @@ def test_commands_of_others_are_quoted_and_short() -> None:
 
 
 @pytest.mark.parametrize("offer", [None, OptionsOffer(options=[], commands=[])])
-def test_an_agent_without_commands_says_so(offer: OptionsOffer | None) -> None:
+def test_an_agent_without_commands_is_named_so(offer: OptionsOffer | None) -> None:
     assert choosing.commands(offer, "api") == about_agents.NO_AGENT_COMMANDS.format(alias="api")

@@ -1,4 +1,4 @@
-"""What ``/why`` says of a message, for every state a row can be in."""
+"""What ``/why`` answers of a message, for every state a row can be in."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_every_step_has_its_time_in_both_languages(of: MessageHistory, en: str, 
     assert (text.en, text.zh) == (en, zh)
 
 
-def test_a_message_that_waits_for_a_session_that_is_away_says_so() -> None:
+def test_a_message_that_waits_for_a_session_that_is_away_names_it() -> None:
     text = history_text(history(RowState.READY, offered_at_ms=2_000, attempt=1), clock, away=True)
     assert text.en.splitlines() == [
         "10:00:01 received",

@@ -276,7 +276,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("caller", "tool", "args", "text"), REFUSALS)
-def test_a_refusal_says_why_and_changes_nothing(
+def test_a_refusal_names_why_and_changes_nothing(
     setup: Setup, caller: str, tool: str, args: dict[str, Any], text: str
 ) -> None:
     setup.join("boss", "dispatcher")

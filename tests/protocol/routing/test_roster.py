@@ -66,7 +66,7 @@ def test_who_is_away_is_left_out_where_a_live_one_has_the_name() -> None:
     assert roster.visible([gone, other_gone, here]) == [here, other_gone]
 
 
-def test_the_list_says_what_each_is() -> None:
+def test_the_list_shows_what_each_is() -> None:
     shown = [view("api", marked=True), view("web"), view("doc", live=False)]
     listed = roster.listing(shown, SessionId("web"))
     head = in_chat.SESSIONS.en

@@ -74,7 +74,7 @@ def test_no_body_is_counted_for_ever(body: bytes) -> None:
 
 
 @given(st.text(alphabet="ab\n界", max_size=20_000))
-def test_pieces_are_small_and_say_the_same(text: str) -> None:
+def test_pieces_are_small_and_hold_the_same(text: str) -> None:
     pieces = list(texts(text))
     assert "".join(pieces) == text
     assert all(len(one) <= PIECE_CHARACTERS and one.count("\n") <= PIECE_LINES for one in pieces)

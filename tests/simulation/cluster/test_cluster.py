@@ -99,16 +99,16 @@ class _NoStandby(ClusterRun):
             await super()._keep_node(name)
 
 
-def test_a_holder_without_a_standby_says_so_after_half_a_minute() -> None:
+def test_a_holder_without_a_standby_reports_it_after_half_a_minute() -> None:
     plan = Plan(seed=1, actions=(Write(at=32.0, chat="Alice", text="prompt"),))
     result = simulate(plan, _NoStandby)
     assert result.violations == []
-    claimed, said = (
+    claimed, reported = (
         [float(line.split()[0]) for line in result.log if event in line]
         for event in ("cluster.claimed", "cluster.no_standby")
     )
-    assert abs(said[0] - claimed[0] - 30.0) < 0.5, "its clock drifts"
-    assert len(said) == len(claimed), "once"
+    assert abs(reported[0] - claimed[0] - 30.0) < 0.5, "its clock drifts"
+    assert len(reported) == len(claimed), "once"
 
 
 @pytest.mark.timeout(3_600)

@@ -15,7 +15,7 @@ from pydantic import AnyUrl
 
 
 class ElicitingAgent:
-    """One session; it asks whatever the client said it can be asked."""
+    """One session; it asks whatever the client announced it can be asked."""
 
     client: acp.Client
     asks: schema.ElicitationCapabilities | None = None

@@ -15,7 +15,7 @@ from mcp import ClientSession
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 
-def say(**what: Any) -> None:
+def report(**what: Any) -> None:
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 
@@ -24,15 +24,15 @@ async def main() -> None:
     command, *args = sys.argv[1:]
     server = StdioServerParameters(command=command, args=args, env=dict(os.environ))
     async with stdio_client(server) as (read, write), ClientSession(read, write) as session:
-        told = await session.initialize()
+        initialized = await session.initialize()
         listed = await session.list_tools()
-        say(server=told.server_info.name, tools=[one.name for one in listed.tools])
+        report(server=initialized.server_info.name, tools=[one.name for one in listed.tools])
         async for line in anyio.wrap_file(sys.stdin):
             wish = json.loads(line)
             answer = await session.call_tool(wish["name"], wish["args"])
             text = getattr(answer.content[0], "text", "")
-            say(called=wish["name"], error=answer.is_error, text=text)
-    say(closed=True)
+            report(called=wish["name"], error=answer.is_error, text=text)
+    report(closed=True)
 
 
 anyio.run(main)

@@ -186,7 +186,7 @@ def read_back(client: lark.Client) -> dict[str, Any]:
 
 
 def recognise(client: lark.Client) -> str:
-    """What is said in a second of silence, as the sandbox was told."""
+    """What a second of silence is recognised as: what the sandbox was given."""
     samples = base64.b64encode(bytes(32_000)).decode()
     config = FileConfig.builder().file_id("0123456789abcdef").format("pcm")
     body = (

@@ -1,21 +1,21 @@
-"""Room for large frames: in the order of asking, for all, and for nobody who does not send."""
+"""Memory for large frames: in the order of asking, for all, and for nobody who does not send."""
 
 from __future__ import annotations
 
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.links.room import WAIT_S, Room
+from actors.links.frame_memory import WAIT_S, FrameMemory
 
 
 async def test_who_asks_first_has_it_first_and_it_comes_back(autojump_clock: MockClock) -> None:
-    room = Room(10)
+    memory = FrameMemory(10)
     order: list[int] = []
-    first = await room.take(8, lambda: order.append(-1))
+    first = await memory.take(8, lambda: order.append(-1))
     first.arrived = True
 
     async def ask(size: int) -> None:
-        holding = await room.take(size, lambda: order.append(-1))
+        holding = await memory.take(size, lambda: order.append(-1))
         order.append(size)
         await trio.sleep(1)
         holding.free()
@@ -30,24 +30,24 @@ async def test_who_asks_first_has_it_first_and_it_comes_back(autojump_clock: Moc
         first.free()
     assert order == [9, 1, 2]
     with trio.fail_after(1):
-        await room.take(10, lambda: None)
+        await memory.take(10, lambda: None)
 
 
 async def test_who_sends_nothing_is_given_up_when_others_have_waited(
     autojump_clock: MockClock,
 ) -> None:
-    room = Room(10)
+    memory = FrameMemory(10)
     given_up: list[str] = []
-    older = await room.take(5, lambda: given_up.append("older"))
-    newer = await room.take(5, lambda: given_up.append("newer"))
+    older = await memory.take(5, lambda: given_up.append("older"))
+    newer = await memory.take(5, lambda: given_up.append("newer"))
     await trio.sleep(3_600)
     assert given_up == []  # nobody waits
     with trio.move_on_after(WAIT_S * 1.5):
-        await room.take(1, lambda: None)
+        await memory.take(1, lambda: None)
     assert given_up == ["older"]
     older.free()
     with trio.fail_after(1):
-        await room.take(5, lambda: None)
+        await memory.take(5, lambda: None)
     newer.free()
     with trio.fail_after(1):
-        await room.take(5, lambda: None)
+        await memory.take(5, lambda: None)

@@ -1,7 +1,7 @@
-"""Room for large frames of all links together, from their first bytes to the end of their work.
+"""Memory for large frames of all links together, from their first bytes to the end of their work.
 
 A body may have 8 MiB, and there may be 2,048 sessions. A link that is sent the beginning of a
-large frame takes room for all of it before it reads on; without room its proxy's TCP waits.
+large frame reserves memory for all of it before it reads on; until then its proxy's TCP waits.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import Final
 import structlog
 import trio
 
-ROOM_BYTES: Final = 32 * 1024 * 1024
+FRAMES_BYTES: Final = 32 * 1024 * 1024
 COUNTED_FROM_BYTES: Final = 256 * 1024
-"""What is smaller is of a read or two, and needs no room."""
+"""What is smaller is of a read or two, and needs no reservation."""
 WAIT_S: Final = 10.0
 """So long the others may take to send theirs; then the one that began first is given up."""
 
 log = structlog.get_logger()
 
 
-class RoomTaken:
-    """The room of one frame. Let it go with :meth:`free`, in any state, once or more often."""
+class Reservation:
+    """The memory of one frame. Let it go with :meth:`free`, in any state, once or more often."""
 
-    def __init__(self, room: Room, size: int, give_up: Callable[[], None]) -> None:
-        self._room = room
+    def __init__(self, memory: FrameMemory, size: int, give_up: Callable[[], None]) -> None:
+        self._memory = memory
         self._give_up = give_up
         self.size = size
         self.arrived = False
@@ -40,22 +40,22 @@ class RoomTaken:
         self._give_up()
 
     def free(self) -> None:
-        self._room.free(self)
+        self._memory.free(self)
 
 
-class Room:
-    """What is left of the room, given out in the order of asking."""
+class FrameMemory:
+    """What is left of it, given out in the order of asking."""
 
-    def __init__(self, size: int = ROOM_BYTES) -> None:
+    def __init__(self, size: int = FRAMES_BYTES) -> None:
         self._left = size
-        self._held: list[RoomTaken] = []
+        self._held: list[Reservation] = []
         self._order = trio.StrictFIFOLock()
         self._freed = trio.Event()
 
-    async def take(self, size: int, give_up: Callable[[], None]) -> RoomTaken:
-        """Wait for room; *give_up* ends the link that has it, if the frame does not come.
+    async def take(self, size: int, give_up: Callable[[], None]) -> Reservation:
+        """Wait for *size* bytes; *give_up* ends the link that has them, if the frame does not come.
 
-        Cancelled while it waits, it has none.
+        Cancelled while it waits, it has reserved none.
         """
         async with self._order:
             while self._left < size:
@@ -64,11 +64,11 @@ class Room:
                 if waiting.cancelled_caught:
                     self._give_up_the_oldest()
             self._left -= size
-            self._held.append(RoomTaken(self, size, give_up))
+            self._held.append(Reservation(self, size, give_up))
             return self._held[-1]
 
-    def free(self, holding: RoomTaken) -> None:
-        """Take room back; a second time is nothing."""
+    def free(self, holding: Reservation) -> None:
+        """Take it back; a second time is nothing."""
         if holding in self._held:
             self._held.remove(holding)
             self._left += holding.size
