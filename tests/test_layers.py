@@ -68,13 +68,14 @@ ONLY_IMPORTER: dict[str, set[str]] = {
 
 SHARED_NAMES = {
     "Peers",  # of every actor: its outgoing mailboxes
+    "Notify",  # both write a line to the people of a session
     # The stand-in platform shares no code with the daemon; these mean the same there.
     "ClosingStream",
     "Frame",
     "Mention",
     "Sender",
 }
-"""Classes that may be defined in more than one module."""
+"""Classes and aliases of types that may be defined in more than one module."""
 
 
 def name_of(path: Path) -> str:
@@ -164,13 +165,20 @@ def test_no_module_imports_in_a_circle() -> None:
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, naming the circle
 
 
+def types_of(path: Path) -> Iterator[str]:
+    """The public classes of a module, and its aliases of types; type variables are none."""
+    for node in nodes_of(path):
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and "TypeVar" not in ast.unparse(node.value):
+            for target in node.targets:
+                if isinstance(target, ast.Name) and not target.id.isupper():
+                    yield target.id
+
+
 def test_one_name_means_one_thing() -> None:
-    defined = Counter(
-        node.name
-        for path in SOURCES
-        for node in nodes_of(path)
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
-    )
+    defined = Counter(name for path in SOURCES for name in types_of(path) if name[0].isupper())
     assert {name for name, times in defined.items() if times > 1} == SHARED_NAMES
 
 

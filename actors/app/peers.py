@@ -27,7 +27,7 @@ from protocol.ids import AccountId, ConnectionId
 from protocol.platform.api_budget import PER_MINUTE, PER_SECOND, Limits
 from protocol.routing.pairing import mint_code
 
-Accounts = Mapping[AccountId, Account]
+AccountsById = Mapping[AccountId, Account]
 
 
 def daemon_info(
@@ -48,7 +48,7 @@ def daemon_info(
 
 def turn_peers(
     settings: Settings,
-    accounts: Accounts,
+    accounts: AccountsById,
     boxes: Mailboxes,
     cleanup: CleanupBudget,
     adapters: Adapters,
@@ -72,7 +72,7 @@ def turn_peers(
 
 
 def approvals_peers(
-    accounts: Accounts, boxes: Mailboxes, cleanup: CleanupBudget, adapters: Adapters
+    accounts: AccountsById, boxes: Mailboxes, cleanup: CleanupBudget, adapters: Adapters
 ) -> approvals.Peers:
     return approvals.Peers(
         gateways={name: one.gateway.tx for name, one in accounts.items()},
@@ -113,7 +113,7 @@ def intake_settings(
     )
 
 
-def lane_settings(settings: Settings, accounts: Accounts, adapters: Adapters) -> LaneSettings:
+def lane_settings(settings: Settings, accounts: AccountsById, adapters: Adapters) -> LaneSettings:
     deadlines = [account.tuning.cancel_deadline_ms for account in settings.accounts]
     return LaneSettings(
         reply_modes={name: account.settings.reply_mode for name, account in accounts.items()},
@@ -153,7 +153,7 @@ def api_limits(tuning: Tuning) -> Limits:
 
 
 def monitoring_peers(
-    accounts: Accounts,
+    accounts: AccountsById,
     boxes: Mailboxes,
     adapters: Adapters,
     next_connection_id: Callable[[], ConnectionId],
@@ -179,7 +179,7 @@ def monthly_count(
     return MonthlyCount(account.settings.account_id, journal_tx, adapters.now_ms)
 
 
-def pictures_settings(accounts: Accounts) -> fetching.PicturesSettings:
+def pictures_settings(accounts: AccountsById) -> fetching.PicturesSettings:
     return fetching.PicturesSettings(
         gateways={name: one.gateway.tx for name, one in accounts.items()},
         bytes_max={name: one.settings.tuning.image_max_bytes for name, one in accounts.items()},
@@ -187,7 +187,11 @@ def pictures_settings(accounts: Accounts) -> fetching.PicturesSettings:
 
 
 def outbound_peers(
-    accounts: Accounts, boxes: Mailboxes, adapters: Adapters, settings: Settings, state: StateDir
+    accounts: AccountsById,
+    boxes: Mailboxes,
+    adapters: Adapters,
+    settings: Settings,
+    state: StateDir,
 ) -> outbound.Peers:
     return outbound.Peers(
         gateways={name: one.gateway.tx for name, one in accounts.items()},
@@ -202,7 +206,7 @@ def outbound_peers(
 
 
 def link_tools(
-    accounts: Accounts,
+    accounts: AccountsById,
     boxes: Mailboxes,
     sending: outbound.Peers,
     attachments: outbound.Attachments,

@@ -63,7 +63,7 @@ Bring journal and tokens of a backup into a state directory that has no journal 
 Stop the daemon first.
 """
 
-Commands = argparse._SubParsersAction  # noqa: SLF001  # argparse has no public name for it
+Subparsers = argparse._SubParsersAction  # noqa: SLF001  # argparse has no public name for it
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -104,7 +104,7 @@ def command_list(parser: argparse.ArgumentParser) -> str:
     """Return every command with its line of help: what bare ``larkd`` prints."""
     # argparse lists its subcommands nowhere else.
     actions = parser._actions  # noqa: SLF001  # see above
-    (commands,) = [action for action in actions if isinstance(action, Commands)]
+    (commands,) = [action for action in actions if isinstance(action, Subparsers)]
     choices = commands._choices_actions  # noqa: SLF001  # see above
     lines = [f"  {choice.dest:<12}{choice.help}" for choice in choices]
     return "\n".join(
@@ -119,13 +119,13 @@ def command_list(parser: argparse.ArgumentParser) -> str:
     )
 
 
-def _add_daemon(commands: Commands[argparse.ArgumentParser]) -> None:
+def _add_daemon(commands: Subparsers[argparse.ArgumentParser]) -> None:
     # Its arguments are read again by the daemon's own entry, which `python -m` shares.
     daemon = commands.add_parser("daemon", help="run the daemon, or stop it", add_help=False)
     add_daemon_options(daemon)
 
 
-def _add_looking(commands: Commands[argparse.ArgumentParser]) -> None:
+def _add_looking(commands: Subparsers[argparse.ArgumentParser]) -> None:
     status = _command(commands, "status", "show the state of the running daemon")
     status.add_argument("--json", action="store_true", help="print the whole status as JSON")
     top = _command(commands, "top", "show sessions, queue, cards and budget, live")
@@ -151,7 +151,7 @@ def _add_looking(commands: Commands[argparse.ArgumentParser]) -> None:
     )
 
 
-def _add_clusters(commands: Commands[argparse.ArgumentParser]) -> None:
+def _add_clusters(commands: Subparsers[argparse.ArgumentParser]) -> None:
     """What there is to do with a cluster on several machines."""
     clusters = _command(commands, "clusters", "show who holds each cluster, and who stands by")
     clusters.add_argument("--json", action="store_true", help="print it as JSON")
@@ -182,7 +182,7 @@ def _add_clusters(commands: Commands[argparse.ArgumentParser]) -> None:
     moving.set_defaults(command="journal move", module="journal_move")
 
 
-def _add_init(commands: Commands[argparse.ArgumentParser]) -> None:
+def _add_init(commands: Subparsers[argparse.ArgumentParser]) -> None:
     init = _command(
         commands, "init", "make an app by a scan, and configure larkd with it", INIT_DESCRIPTION
     )
@@ -198,7 +198,7 @@ def _add_init(commands: Commands[argparse.ArgumentParser]) -> None:
     )
 
 
-def _add_service(commands: Commands[argparse.ArgumentParser]) -> None:
+def _add_service(commands: Subparsers[argparse.ArgumentParser]) -> None:
     service = _command(commands, "service", "keep larkd running by systemd or launchd")
     actions = service.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, what in (
@@ -216,7 +216,7 @@ def _add_service(commands: Commands[argparse.ArgumentParser]) -> None:
             action.add_argument("--dry-run", action="store_true", help="print, and change nothing")
 
 
-def _add_setting_up(commands: Commands[argparse.ArgumentParser]) -> None:
+def _add_setting_up(commands: Subparsers[argparse.ArgumentParser]) -> None:
     _add_init(commands)
     _add_service(commands)
     channel = _command(commands, "channel", "add a Feishu or Lark app to the configuration")
@@ -262,7 +262,7 @@ def add_app_options(parser: argparse.ArgumentParser, *, required: bool = True) -
 
 
 def _command(
-    commands: Commands[argparse.ArgumentParser], name: str, what: str, description: str = ""
+    commands: Subparsers[argparse.ArgumentParser], name: str, what: str, description: str = ""
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,

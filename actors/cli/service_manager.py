@@ -20,7 +20,7 @@ COMMAND_WITHIN_S: Final = 120.0
 """Starting waits for the daemon to be ready, stopping for its cards."""
 _SYSTEMCTL: Final = ("systemctl", "--user")
 
-Command = tuple[str, ...]
+CommandLine = tuple[str, ...]
 
 
 class Manager(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,14 +28,14 @@ class Manager(msgspec.Struct, frozen=True, kw_only=True):
 
     file: Path
     content: str
-    answers: Command
+    answers: CommandLine
     """Fails where no manager serves this user."""
-    replace: tuple[Command, ...]
+    replace: tuple[CommandLine, ...]
     """Before an installation; what fails was not there."""
-    install: tuple[Command, ...]
-    uninstall: tuple[Command, ...]
+    install: tuple[CommandLine, ...]
+    uninstall: tuple[CommandLine, ...]
     """Ends the service first; the rest once its file is gone."""
-    status: Command
+    status: CommandLine
     unanswered: str
     """What to do where no manager serves this user."""
     failed: str
@@ -106,7 +106,7 @@ def linger() -> str | None:
     return None
 
 
-def call(command: Command) -> None:
+def call(command: CommandLine) -> None:
     """Run a command of the service manager.
 
     Raises:
@@ -118,7 +118,7 @@ def call(command: Command) -> None:
         raise CommandFailed(f"{' '.join(command)}: {reason or f'status {done.returncode}'}")
 
 
-def run_command(command: Command) -> subprocess.CompletedProcess[str]:
+def run_command(command: CommandLine) -> subprocess.CompletedProcess[str]:
     """Run a command of the service manager, whatever its status.
 
     Raises:

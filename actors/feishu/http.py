@@ -26,7 +26,7 @@ from actors.feishu import answers, calls
 from actors.feishu.download import InThread, is_encoded, is_file, save
 from actors.feishu.network_errors import words_of
 from actors.feishu.tls import tls_context
-from actors.feishu.tokens import Fetched, TenantToken, Tokens, tenant_token
+from actors.feishu.tokens import FetchedToken, TenantToken, Tokens, tenant_token
 from actors.messages import gateway
 from protocol.platform.codes import classify
 from protocol.platform.comments import is_comment
@@ -248,12 +248,12 @@ class Platform:
             return NoAnswer(reason=reason)
         return answer.status_code, answer.headers, _json_object(content)
 
-    async def _fetch_token(self) -> Fetched:
+    async def _fetch_token(self) -> FetchedToken:
         with trio.move_on_after(TOKEN_WITHIN_S):
             return await self._ask_for_token()
         return NoAnswer(reason=f"no tenant token in {TOKEN_WITHIN_S:g} s")
 
-    async def _ask_for_token(self) -> Fetched:
+    async def _ask_for_token(self) -> FetchedToken:
         asked_at = trio.current_time()
         answer = await self._request(
             "POST",

@@ -20,7 +20,7 @@ from actors.messages import gateway
 from protocol.platform.outcomes import BotInfo, EndpointFound, MissingScope, NoAnswer, Outcome
 from protocol.platform.registration import OPTIONAL_SCOPES, REQUIRED_SCOPES
 
-Standing = Literal["granted", "missing", "unknown"]
+ScopeState = Literal["granted", "missing", "unknown"]
 
 INSPECT_WITHIN_S: Final = 20.0
 CONNECT_WITHIN_S: Final = 10.0
@@ -38,7 +38,7 @@ class Inspection(Struct, frozen=True, kw_only=True):
     """What was found; ``bot`` comes first: are the credentials taken at all."""
 
     bot: Outcome
-    scopes: Mapping[str, Standing] = {}
+    scopes: Mapping[str, ScopeState] = {}
     connections: int | None = None
     """Long connections the app has now; None: the platform gave no number."""
 
@@ -54,7 +54,7 @@ class Inspection(Struct, frozen=True, kw_only=True):
 async def inspect(platform: Platform) -> Inspection:
     """Look at the app of *platform*; it takes some seconds where that is slow."""
     bot: Outcome = NoAnswer(reason=f"no answer in {INSPECT_WITHIN_S:g} s")
-    scopes: dict[str, Standing] = {}
+    scopes: dict[str, ScopeState] = {}
     connections: int | None = None
     with trio.move_on_after(INSPECT_WITHIN_S):
         bot = await platform.perform(gateway.GetBotInfo())
@@ -83,14 +83,14 @@ async def connect_once(platform: Platform) -> str | None:
     return None if opened else f"{end.kind}: {end.reason}"
 
 
-def _standing(answer: Mapping[str, Any] | Outcome) -> Standing:
+def _standing(answer: Mapping[str, Any] | Outcome) -> ScopeState:
     if isinstance(answer, MissingScope):
         return "missing"
     # Any other answer to the probe comes after the platform has checked the scope.
     return "unknown" if isinstance(answer, NoAnswer) else "granted"
 
 
-async def _with_list(platform: Platform, proven: Mapping[str, Standing]) -> dict[str, Standing]:
+async def _with_list(platform: Platform, proven: Mapping[str, ScopeState]) -> dict[str, ScopeState]:
     answer = await platform.inquire("GET", "/open-apis/application/v6/scopes")
     data = answer.get("data") if isinstance(answer, Mapping) else None
     listed = data.get("scopes") if isinstance(data, Mapping) else None
@@ -99,7 +99,7 @@ async def _with_list(platform: Platform, proven: Mapping[str, Standing]) -> dict
         for one in (listed if isinstance(listed, list) else [])
         if isinstance(one, Mapping) and one.get("grant_status") == _GRANTED
     }
-    found: dict[str, Standing] = dict(proven)
+    found: dict[str, ScopeState] = dict(proven)
     for scope in (*REQUIRED_SCOPES, *OPTIONAL_SCOPES):
         if scope in found:
             continue

@@ -36,7 +36,7 @@ def tenant_token(value: str, valid_s: float, now: float) -> TenantToken:
     )
 
 
-Fetched = TenantToken | Rejected | NoAnswer
+FetchedToken = TenantToken | Rejected | NoAnswer
 
 
 class _Renewal:
@@ -44,20 +44,20 @@ class _Renewal:
 
     def __init__(self) -> None:
         self.done = trio.Event()
-        self.outcome: Fetched | None = None
+        self.outcome: FetchedToken | None = None
         """None once done: who fetched was cut off, so another has to."""
 
 
 class Tokens:
     """Gives a token to each call that asks; *fetch* asks the platform for one."""
 
-    def __init__(self, fetch: Callable[[], Awaitable[Fetched]]) -> None:
+    def __init__(self, fetch: Callable[[], Awaitable[FetchedToken]]) -> None:
         self._fetch = fetch
         self._token: TenantToken | None = None
         self._renewal: _Renewal | None = None
         self._not_before = 0.0
 
-    async def get(self) -> Fetched:
+    async def get(self) -> FetchedToken:
         """Return a token that is good now, or what came of the one attempt to fetch it."""
         while True:
             now, token = trio.current_time(), self._token
@@ -79,7 +79,7 @@ class Tokens:
         if self._token is token:
             self._token = None
 
-    async def _renew(self) -> Fetched:
+    async def _renew(self) -> FetchedToken:
         renewal = self._renewal = _Renewal()
         try:
             outcome = await self._fetch()
@@ -90,7 +90,7 @@ class Tokens:
             renewal.done.set()
         return renewal.outcome
 
-    def _keep(self, outcome: Fetched) -> Fetched:
+    def _keep(self, outcome: FetchedToken) -> FetchedToken:
         """Keep what was fetched; a failed renewal leaves the old token in use."""
         if isinstance(outcome, TenantToken):
             self._token = outcome

@@ -80,7 +80,7 @@ class Pairing:
         nursery.start_soon(self._send_code, message, request)
         return None
 
-    async def _send_code(self, message: MessageReceived, request: pairing.Request) -> None:
+    async def _send_code(self, message: MessageReceived, request: pairing.PairingRequest) -> None:
         text = in_chat.PAIRING_GROUP if request.kind == "group" else in_chat.PAIRING_DIRECT
         operation = self._answers.reply(message, text.format(code=request.code), "pairing")
         outcome = await self._to.call(operation, gateway.Priority.CREATE)
@@ -93,7 +93,7 @@ class Pairing:
         if sent and not request.subject_name:
             await self._find_names(request)
 
-    async def _find_names(self, request: pairing.Request) -> None:
+    async def _find_names(self, request: pairing.PairingRequest) -> None:
         """Ask who it is, for the operator who is to let them in."""
         chat_id, name, chat_name = request.chat_id, "", ""
         members = await self._read(gateway.GetChatMembers(chat_id=chat_id))
@@ -233,5 +233,5 @@ class Pairing:
         self.policy = pairing.in_force(self._configured, book)
 
 
-def _with(book: AccessBook, requests: tuple[pairing.Request, ...]) -> AccessBook:
+def _with(book: AccessBook, requests: tuple[pairing.PairingRequest, ...]) -> AccessBook:
     return msgspec.structs.replace(book, requests=requests)

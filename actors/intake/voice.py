@@ -22,7 +22,7 @@ from protocol.wire.messages import Attachment
 
 DECODE_AT_ONCE_MAX: Final = 2
 
-Call = Callable[[gateway.Operation], Awaitable[Outcome]]
+CallPlatform = Callable[[gateway.Operation], Awaitable[Outcome]]
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ class NoDecoder(Exception):
 class Transcriber:
     """Makes text of voice messages, through one account's own calls."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: CallPlatform) -> None:
         self._call = call
         self._at_once = trio.CapacityLimiter(DECODE_AT_ONCE_MAX)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 import structlog
 
-from actors.journal.db import Db, Later, Value, change
+from actors.journal.db import Db, Later, SqlValue, change
 from actors.journal.joined import together
 from actors.journal.prompts import decode_prompt
 from actors.messages import journal
@@ -156,7 +156,7 @@ def unanswered(db: Db, message: journal.Unanswered) -> tuple[journal.UnansweredR
         " (SELECT prepared FROM content WHERE content.row_id = inbound.row_id) FROM inbound"
         " WHERE state IN ('offered', 'delivered') AND session_id = ?1"
     )
-    values: list[Value] = [message.session_id]
+    values: list[SqlValue] = [message.session_id]
     if message.chat_id is not None:
         values.append(message.chat_id)
         sql += f" AND chat_id = ?{len(values)}"

@@ -15,7 +15,7 @@ from actors.messages import journal
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-Value = str | bytes | int | None
+SqlValue = str | bytes | int | None
 Row = tuple[Any, ...]
 
 
@@ -53,7 +53,7 @@ class ResultRows:
 class Db(Protocol):
     """A connection inside a transaction of its store."""
 
-    def execute(self, sql: str, *values: Value) -> ResultRows:
+    def execute(self, sql: str, *values: SqlValue) -> ResultRows:
         """Run one statement. What is wrong with it may only show when its rows are read."""
 
 
@@ -71,7 +71,7 @@ def read(answer: T | Later[T]) -> T:
     return answer.read() if isinstance(answer, Later) else answer
 
 
-def change(db: Db, sql: str, *values: Value) -> Later[journal.Done]:
+def change(db: Db, sql: str, *values: SqlValue) -> Later[journal.Done]:
     """Run a statement that only changes rows; the answer states whether it changed any."""
     rows = db.execute(sql, *values)
     return Later(lambda: journal.Done(changed=rows.count() > 0))

@@ -68,7 +68,7 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     For ``ONE_FOR_ONE``: otherwise the order is that of the list."""
 
 
-Report = Callable[[str, str, BaseException | None], None]
+ReportCrash = Callable[[str, str, BaseException | None], None]
 """Called with ``(what, child name, crash)``; must not block or raise."""
 
 
@@ -112,7 +112,7 @@ class Supervisor:
         strategy: Strategy,
         budget: RestartBudget,
         *,
-        report: Report,
+        report: ReportCrash,
         rng: random.Random,
     ) -> None:
         self._children = tuple(children)

@@ -26,7 +26,7 @@ MarkMessage = Callable[[lane.Given], Awaitable[None]]
 learns once where it is not read."""
 
 
-Complete = Callable[[Offer], Awaitable[Offer]]
+CompleteOffer = Callable[[Offer], Awaitable[Offer]]
 """Brings to this machine what a row carries and another node fetched; it has a deadline."""
 
 
@@ -37,4 +37,4 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True):
     show_turn: ShowTurn
     finish_crashed: FinishCrashed
     mark: MarkMessage
-    complete: Complete
+    complete: CompleteOffer

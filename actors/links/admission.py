@@ -8,7 +8,7 @@ from typing import Final
 import trio
 
 from actors.kit.mailbox import ask_or
-from actors.links.capacity import Kind
+from actors.links.capacity import ConnectionKind
 from actors.links.settings import LinkSettings
 from actors.messages import link, ownership
 from protocol.ids import ConnectionId, SessionId
@@ -20,7 +20,7 @@ from protocol.wire.inside import speaks_for_session
 ASK_WITHIN_S: Final = 5.0
 
 
-def place_of(register: wire.Register, verified: Verified) -> Kind:
+def place_of(register: wire.Register, verified: Verified) -> ConnectionKind:
     """Return which places its connection is one of."""
     if speaks_for_session(register.role, register.capabilities, verified.by):
         return "session"

@@ -46,7 +46,7 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     observers: int = OBSERVERS_MAX
 
 
-Kind = Literal["session", "operator", "observer"]
+ConnectionKind = Literal["session", "operator", "observer"]
 """Who speaks for a session, as the tools inside its agent do, counts as one; who looks, and
 proves it with the dispatcher's token, as an operator."""
 
@@ -74,7 +74,7 @@ class Places:
         self._unregistered: _Waiting = OrderedDict()
         self._own: _Waiting = OrderedDict()
         self._refused: _Waiting = OrderedDict()
-        self._proven: dict[Kind, set[ConnectionId]] = {
+        self._proven: dict[ConnectionKind, set[ConnectionId]] = {
             "session": set(),
             "operator": set(),
             "observer": set(),
@@ -112,9 +112,9 @@ class Places:
         if place is not None:
             _enter(self._refused, REFUSED_MAX, connection_id, place)
 
-    def admit(self, connection_id: ConnectionId, kind: Kind) -> bool:
+    def admit(self, connection_id: ConnectionId, kind: ConnectionKind) -> bool:
         """Its proof holds: give it a place of its kind; False: there is none."""
-        most: dict[Kind, int] = {
+        most: dict[ConnectionKind, int] = {
             "session": self.capacity.sessions,
             "operator": self.capacity.operators,
             "observer": self.capacity.observers,

@@ -23,7 +23,7 @@ from actors.links.frame_memory import COUNTED_FROM_BYTES, Reservation
 from actors.links.liveness import Liveness
 from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.permissions import Asks, Permissions
-from actors.links.sender import Sender
+from actors.links.sender import FrameSender
 from actors.links.sending import is_here, linger, peer_of
 from actors.links.settings import LinkSettings
 from actors.links.share import DELTA_S, MESSAGE_S, REQUEST_S, Share
@@ -40,7 +40,7 @@ from protocol.wire.codec import InvalidMessage
 from protocol.wire.framing import (
     BODY_BYTES_MAX,
     EARLY_BODY_BYTES_MAX,
-    Body,
+    FrameBody,
     FrameReader,
     frame,
 )
@@ -90,7 +90,7 @@ class ProxyLink:
         self._places = common.places
         self._reader = FrameReader(EARLY_BODY_BYTES_MAX)
         self._machine = LinkMachine(lambda register: settings.verify(nonce, register))
-        self._sender = Sender(stream, connection_id)
+        self._sender = FrameSender(stream, connection_id)
         self._outbox = self._sender.outbox
         self._mailbox, self._inbox = trio.open_memory_channel[link.LinkMessage](
             MAILBOX_MESSAGES_MAX
@@ -238,7 +238,7 @@ class ProxyLink:
         if beyond_s:
             await self._settings.heavy.settle(beyond_s)
 
-    async def _decoded(self, body: Body) -> Received | None:
+    async def _decoded(self, body: FrameBody) -> Received | None:
         """Decode a body. What is large waits its turn, and is not begun if it holds too much."""
         if len(body) < WEIGHED_FROM_BYTES:
             if trio.current_time() > self._yield_at:

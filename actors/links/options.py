@@ -22,7 +22,7 @@ CHOSEN_WITHIN_S: Final = 10.0
 """The contract's: no ``chosen`` in this time is a failure."""
 CHOICES_AT_ONCE_MAX: Final = 16
 
-Send = Callable[[wire.FromDaemon], None]
+SendToProxy = Callable[[wire.FromDaemon], None]
 
 
 class _Asked(msgspec.Struct, frozen=True, eq=False):
@@ -38,7 +38,7 @@ class Options:
         self,
         connection_id: ConnectionId,
         ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
-        send: Send,
+        send: SendToProxy,
     ) -> None:
         self._id = connection_id
         self._ownership_tx = ownership_tx

@@ -24,7 +24,7 @@ RETRY_AFTER_MS: Final = 1_000
 log = structlog.get_logger()
 
 
-class Sender:
+class FrameSender:
     """Queues what a proxy is sent, and ends its link."""
 
     def __init__(self, stream: trio.abc.Stream, connection_id: ConnectionId) -> None:

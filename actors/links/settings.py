@@ -18,14 +18,14 @@ from protocol.ids import ConnectionId
 from protocol.wire import messages as wire
 from protocol.wire.auth import Verified
 
-Verify = Callable[[bytes, wire.Register], Verified | None]
+VerifyProof = Callable[[bytes, wire.Register], Verified | None]
 """``verify(nonce, register)``: None where the proof does not hold."""
 
 
 class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     daemon_version: str
     generation: int
-    verify: Verify
+    verify: VerifyProof
     next_connection_id: Callable[[], ConnectionId]
     """Never the same twice, over restarts of the links."""
     tools: Tools = Tools()

@@ -9,7 +9,7 @@ from actors.messages.base import Message
 from actors.messages.journal import PreparedRow
 from protocol.ids import ChatId, MessageId, OpenId, PlaceKey, RowId
 from protocol.routing.delivery import StoredEvent
-from protocol.routing.pairing import AccessBook, Request
+from protocol.routing.pairing import AccessBook, PairingRequest
 
 
 class Toast(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +87,7 @@ class TurnBegan(Message, frozen=True, kw_only=True):
 class CodeSent(Message, frozen=True, kw_only=True):
     """From the intake's own child: whether a pairing code reached the chat."""
 
-    request: Request
+    request: PairingRequest
     sent: bool
 
 

@@ -26,7 +26,7 @@ KNOWN_MAX: Final = 1_000
 WANTED_MAX: Final = 100
 ASKED_AT_ONCE_MAX: Final = 10
 
-Chat = tuple[AccountId, ChatId]
+ChatOfAccount = tuple[AccountId, ChatId]
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -39,13 +39,13 @@ class Names:
 
     def __init__(self, peers: Callable[[], Peers | None]) -> None:
         self._peers = peers
-        self._known: OrderedDict[Chat, _Known] = OrderedDict()
-        self._wanted_tx, self._wanted = trio.open_memory_channel[Chat](WANTED_MAX)
-        self._asked: set[Chat] = set()
+        self._known: OrderedDict[ChatOfAccount, _Known] = OrderedDict()
+        self._wanted_tx, self._wanted = trio.open_memory_channel[ChatOfAccount](WANTED_MAX)
+        self._asked: set[ChatOfAccount] = set()
 
-    def of(self, chats: Iterable[Chat]) -> dict[Chat, str]:
+    def of(self, chats: Iterable[ChatOfAccount]) -> dict[ChatOfAccount, str]:
         """Return the names that are known, and ask for the others."""
-        found: dict[Chat, str] = {}
+        found: dict[ChatOfAccount, str] = {}
         for chat in chats:
             known = self._known.get(chat)
             if known is not None and known.name:
@@ -54,7 +54,9 @@ class Names:
                 self._want(chat)
         return found
 
-    async def within(self, chats: Iterable[Chat], within_s: float) -> dict[Chat, str]:
+    async def within(
+        self, chats: Iterable[ChatOfAccount], within_s: float
+    ) -> dict[ChatOfAccount, str]:
         """Return the names that are known after *within_s*, asking for a few of the others.
 
         Without :meth:`run`: who asks once waits for the answer, and what is not known then is
@@ -69,14 +71,14 @@ class Names:
                     nursery.start_soon(self._find, chat)
         return {one: known.name for one in wanted if (known := self._known.get(one)) and known.name}
 
-    async def _find(self, chat: Chat) -> None:
+    async def _find(self, chat: ChatOfAccount) -> None:
         self._learn(chat, await self._ask(*chat))
 
-    def _is_fresh(self, chat: Chat) -> bool:
+    def _is_fresh(self, chat: ChatOfAccount) -> bool:
         known = self._known.get(chat)
         return known is not None and known.until >= trio.current_time()
 
-    def _want(self, chat: Chat) -> None:
+    def _want(self, chat: ChatOfAccount) -> None:
         if chat in self._asked:
             return
         try:
@@ -94,7 +96,7 @@ class Names:
                 self._asked.discard(chat)
                 self._learn(chat, name)
 
-    def _learn(self, chat: Chat, name: str) -> None:
+    def _learn(self, chat: ChatOfAccount, name: str) -> None:
         before = self._known.pop(chat, None)
         if not name and before is not None:
             name = before.name

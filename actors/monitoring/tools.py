@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from actors.messages import ownership
-from actors.monitoring.names import Chat, Names
+from actors.monitoring.names import ChatOfAccount, Names
 from actors.monitoring.overview import Overview, look
 from actors.monitoring.peers import Peers
 from protocol.ids import AccountId, ChatId, PlaceKey, split_place
@@ -33,7 +33,7 @@ def onlookers_tools(peers: Peers) -> dict[str, ownership.OperatorTool]:
     return {operating.OVERVIEW: overview}
 
 
-def chats_of(seen: Overview) -> Iterator[Chat]:
+def chats_of(seen: Overview) -> Iterator[ChatOfAccount]:
     """Every chat that ``larkd status`` shows; those that wait come first."""
     for chat in seen.rows.waiting_chats if seen.rows is not None else ():
         yield chat.account, chat.chat_id
@@ -44,7 +44,7 @@ def chats_of(seen: Overview) -> Iterator[Chat]:
         yield account, chat_id
 
 
-def as_map(seen: Overview, names: Mapping[Chat, str]) -> dict[str, Any]:
+def as_map(seen: Overview, names: Mapping[ChatOfAccount, str]) -> dict[str, Any]:
     """Return what goes on, in snake_case; what did not answer is None. No text of a message."""
     rows = seen.rows
     chats: dict[str, dict[str, str]] = {}

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from actors.messages import approvals, journal
-from actors.monitoring.names import Chat
+from actors.monitoring.names import ChatOfAccount
 from actors.monitoring.overview import Overview
 from actors.monitoring.tools import budgets, turns
 from protocol.ids import AccountId, ChatId, PlaceKey, place_key, split_place
 from protocol.routing.history import REASONS
 
 
-def chats_of(seen: Overview) -> Iterator[Chat]:
+def chats_of(seen: Overview) -> Iterator[ChatOfAccount]:
     """Every chat that is shown; those that wait come first."""
     rows = seen.rows
     for approval in seen.approvals or ():
@@ -30,7 +30,7 @@ def chats_of(seen: Overview) -> Iterator[Chat]:
         yield account, chat_id
 
 
-def drawn(seen: Overview, names: Mapping[Chat, str], *, texts: bool) -> dict[str, Any]:
+def drawn(seen: Overview, names: Mapping[ChatOfAccount, str], *, texts: bool) -> dict[str, Any]:
     """Return what the page draws, in snake_case.
 
     Without *texts* there is nothing in it that people wrote, or that an agent asks for.

@@ -85,7 +85,7 @@ class _Ownership:
         self._lanes = Lanes(lanes_tx)
         self._offers = Offers(self._rows, self._sessions, self._lanes, lambda: self._state)
         self._now_ms = now_ms
-        self._state = lease.State()
+        self._state = lease.OwnershipState()
         self._choices = Choices(self._sessions)
         self._links: dict[ConnectionId, trio.MemorySendChannel[link.LinkMessage]] = {}
         self._sessionless = Sessionless()
@@ -97,7 +97,7 @@ class _Ownership:
         )
         if isinstance(answer, journal.Failed):
             return answer.reason
-        self._state = lease.State(lease=answer)
+        self._state = lease.OwnershipState(lease=answer)
         unreadable = await self._sessions.load()
         if unreadable is not None:
             return unreadable
@@ -265,7 +265,7 @@ class _Ownership:
             # Liveness is a fact: the roster moves on. Which dispatcher is current is
             # decided again, and stored, when the next one registers or reclaims.
             log.error("lease.not_stored", reason=failure)
-            new = lease.State(lease=self._state.lease, sessions=new.sessions)
+            new = lease.OwnershipState(lease=self._state.lease, sessions=new.sessions)
         await self._follow(self._state, new)
         for row in released:
             self._wake(targets.row_target(self._state, row.dispatched_to))
@@ -303,7 +303,7 @@ class _Ownership:
             call.connection_id, self._state
         )
 
-    async def _answer_status(self, call: ownership.CallTool, state: lease.State) -> None:
+    async def _answer_status(self, call: ownership.CallTool, state: lease.OwnershipState) -> None:
         with call.reply:
             if self._caller(call) is None:
                 call.reply.send(ownership.ToolFailed(error=NOT_REGISTERED))
@@ -318,7 +318,7 @@ class _Ownership:
         if session_id is not None:
             self._lanes.wake(session_id)
 
-    async def _change(self, new: lease.State, moved: frozenset[PlaceKey]) -> bool:
+    async def _change(self, new: lease.OwnershipState, moved: frozenset[PlaceKey]) -> bool:
         """Let *new* stand, if it can be stored; return whether it does."""
         if await self._commit(new, moved) is not None:
             return False
@@ -329,7 +329,7 @@ class _Ownership:
 
     async def _commit(
         self,
-        new: lease.State,
+        new: lease.OwnershipState,
         moved: frozenset[PlaceKey] = frozenset(),
         session: KnownSession | None = None,
     ) -> str | None:
@@ -348,7 +348,10 @@ class _Ownership:
         return answer.reason
 
     async def _follow(
-        self, old: lease.State, new: lease.State, moved: frozenset[PlaceKey] = frozenset()
+        self,
+        old: lease.OwnershipState,
+        new: lease.OwnershipState,
+        moved: frozenset[PlaceKey] = frozenset(),
     ) -> None:
         """The state is stored: let rows in flight and waiting rows follow it."""
         self._state = new

@@ -21,7 +21,7 @@ def is_sessionless(message: ownership.RegisterSession) -> bool:
 
 def refusal(
     message: ownership.RegisterSession,
-    state: lease.State,
+    state: lease.OwnershipState,
     role: vocabulary.Role | None,
     *,
     leaving: bool,
@@ -53,7 +53,7 @@ def admitted(known: KnownSession, held: lease.LeaseState) -> ownership.Admitted:
     )
 
 
-def alias(message: ownership.RegisterSession, state: lease.State) -> str:
+def alias(message: ownership.RegisterSession, state: lease.OwnershipState) -> str:
     """Choose the name people use for it, unique among the live sessions."""
     taken = (one.alias for one in state.sessions.values() if one.session_id != message.session_id)
     return lease.choose_alias(message.session_id, message.metadata, taken)

@@ -17,7 +17,7 @@ from protocol.routing import lease
 from protocol.wire import messages as wire
 
 Links = Mapping[ConnectionId, trio.MemorySendChannel[link.LinkMessage]]
-Message = (
+ChoiceMessage = (
     ownership.OptionsOffered
     | ownership.FindOptions
     | ownership.PassChoice
@@ -35,7 +35,9 @@ class Choices:
         self._sessions = sessions
         self._offers: dict[ConnectionId, wire.OptionsOffer] = {}
 
-    async def handle(self, message: Message, state: lease.State, links: Links) -> None:
+    async def handle(
+        self, message: ChoiceMessage, state: lease.OwnershipState, links: Links
+    ) -> None:
         match message:
             case ownership.OptionsOffered(connection_id=connection_id):
                 self._offers = {key: one for key, one in self._offers.items() if key in links}

@@ -26,8 +26,8 @@ WRITE_AGAIN_WITHIN_S: Final = 10.0
 log = structlog.get_logger()
 
 AnswerT = TypeVar("AnswerT")
-Outcome = journal.Done | journal.Failed
-BuildWrite = Callable[[Reply[Outcome]], journal.JournalMessage]
+StoredOrFailed = journal.Done | journal.Failed
+BuildWrite = Callable[[Reply[StoredOrFailed]], journal.JournalMessage]
 
 
 class JournalClient:
@@ -50,7 +50,7 @@ class JournalClient:
 
     async def send(self, build: BuildWrite) -> None:
         """Send what needs no answer; its order among the questions is kept."""
-        answer: Answer[Outcome] = Answer()
+        answer: Answer[StoredOrFailed] = Answer()
         answer.close()
         await put(self._journal_tx, build(Reply(answer)))
 
@@ -59,7 +59,7 @@ class JournalClient:
 
         Waits for capacity in the journal's mailbox only.
         """
-        answer: Answer[Outcome] = Answer()
+        answer: Answer[StoredOrFailed] = Answer()
         await put(self._journal_tx, build(Reply(answer)))
         self._writing[row_id] += 1
         self._unconfirmed.append(_Write(row_id, answer, build, trio.current_time()))
@@ -71,7 +71,7 @@ class JournalClient:
 
         Sent in order, so that it comes after that one.
         """
-        answer: Answer[Outcome] = Answer()
+        answer: Answer[StoredOrFailed] = Answer()
         await put(
             self._journal_tx, journal.SaveLease(lease=state, moved=moved, reply=Reply(answer))
         )
@@ -89,7 +89,7 @@ class JournalClient:
         """
         while self._unconfirmed:
             write = self._unconfirmed[0]
-            outcome: Outcome = journal.Failed(reason="no answer")
+            outcome: StoredOrFailed = journal.Failed(reason="no answer")
             with write.answer, trio.move_on_at(write.sent_at + WRITE_AGAIN_WITHIN_S):
                 try:
                     outcome = await write.answer.receive()
@@ -118,12 +118,12 @@ class _Write(NamedTuple):
     """A change of a row that was sent to the journal and is not confirmed."""
 
     row_id: RowId
-    answer: Answer[Outcome]
+    answer: Answer[StoredOrFailed]
     build: BuildWrite
     sent_at: float
 
 
-async def _log_outcome(answer: Answer[Outcome]) -> None:
+async def _log_outcome(answer: Answer[StoredOrFailed]) -> None:
     with answer, trio.move_on_after(WRITE_AGAIN_WITHIN_S), contextlib.suppress(ActorGone):
         outcome = await answer.receive()
         if isinstance(outcome, journal.Failed):

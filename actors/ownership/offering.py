@@ -29,7 +29,11 @@ log = structlog.get_logger()
 
 class Offers:
     def __init__(
-        self, rows: Rows, sessions: Sessions, lanes: Lanes, state: Callable[[], lease.State]
+        self,
+        rows: Rows,
+        sessions: Sessions,
+        lanes: Lanes,
+        state: Callable[[], lease.OwnershipState],
     ) -> None:
         self._rows = rows
         self._sessions = sessions

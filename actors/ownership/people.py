@@ -13,7 +13,7 @@ from actors.ownership.sessions import Sessions
 from protocol.ids import PlaceKey, SessionId
 from protocol.routing import lease, targets
 
-Change = Callable[[lease.State, frozenset[PlaceKey]], Awaitable[bool]]
+CommitChange = Callable[[lease.OwnershipState, frozenset[PlaceKey]], Awaitable[bool]]
 """``change(new, moved)``: let the new state stand, and the rows of moved chats follow."""
 
 
@@ -22,7 +22,7 @@ _CHANGES: Final = (ownership.Bind, ownership.SetReplyMode, ownership.Expect, own
 
 class People:
     def __init__(
-        self, sessions: Sessions, state: Callable[[], lease.State], change: Change
+        self, sessions: Sessions, state: Callable[[], lease.OwnershipState], change: CommitChange
     ) -> None:
         self._sessions = sessions
         self._state = state

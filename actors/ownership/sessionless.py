@@ -29,7 +29,9 @@ class Sessionless:
         self._connected.pop(connection_id, None)
         self._inside.discard(connection_id)
 
-    def caller(self, connection_id: ConnectionId, state: lease.State) -> lease.Session | None:
+    def caller(
+        self, connection_id: ConnectionId, state: lease.OwnershipState
+    ) -> lease.Session | None:
         """Return who calls; inside an agent it is the session itself, while that is live."""
         caller = self._connected.get(connection_id)
         if caller is not None and connection_id in self._inside:

@@ -83,7 +83,9 @@ class Sessions:
         )
         return known, before.role != session.role
 
-    async def came(self, session: lease.Session, known: KnownSession, live: lease.State) -> None:
+    async def came(
+        self, session: lease.Session, known: KnownSession, live: lease.OwnershipState
+    ) -> None:
         """Remember a session that registered, and forget who was away too long."""
         await self._save(known)
         self._in_flight.pop(session.session_id, None)
@@ -201,7 +203,7 @@ class Sessions:
             place_key(offer.account, offer.prompt.chat_id, offer.prompt.topic),
         )
 
-    def running(self, state: lease.State, place: PlaceKey) -> SessionId | None:
+    def running(self, state: lease.OwnershipState, place: PlaceKey) -> SessionId | None:
         """Return the session with a turn in flight of this chat; the one the chat is on is first.
 
         It is also the answer where there is none: it may be at a turn of its own.
@@ -230,7 +232,7 @@ class Sessions:
 
     # ── what a chat sees ────────────────────────────────────────────────────
 
-    def target(self, state: lease.State, place: PlaceKey) -> ownership.ChatTarget:
+    def target(self, state: lease.OwnershipState, place: PlaceKey) -> ownership.ChatTarget:
         """Return the session the chat is on, and whether a prompt has to wait for it."""
         session_id = targets.assigned(state, place)
         live = state.sessions.get(session_id) if session_id else None
@@ -253,7 +255,7 @@ class Sessions:
             busy=busy,
         )
 
-    def chat_state(self, state: lease.State, place: PlaceKey) -> ownership.ChatState:
+    def chat_state(self, state: lease.OwnershipState, place: PlaceKey) -> ownership.ChatState:
         current = targets.assigned(state, place)
         away = [
             one
@@ -275,7 +277,11 @@ class Sessions:
         )
 
     def _view(
-        self, known: KnownSession, state: lease.State, place: PlaceKey, current: SessionId | None
+        self,
+        known: KnownSession,
+        state: lease.OwnershipState,
+        place: PlaceKey,
+        current: SessionId | None,
     ) -> SessionView:
         session_id = known.session_id
         live = state.sessions.get(session_id)

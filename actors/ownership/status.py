@@ -50,7 +50,7 @@ class StatusBoard:
             case ownership.Unresponsive(session_id=session_id):
                 self._unresponsive.discard(session_id)
 
-    async def describe(self, state: lease.State, now: int) -> dict[str, Any]:
+    async def describe(self, state: lease.OwnershipState, now: int) -> dict[str, Any]:
         """Return the whole status; *now* is wall time in milliseconds."""
         overdue, queue = await self._ask(now)
         found = bounded_status(channel_tools.describe(state))

@@ -16,7 +16,7 @@ import trio
 from actors.proxies.agent_files import AgentFiles
 from actors.proxies.agent_process import AgentProcess
 from actors.proxies.agent_session import AgentSession, SessionBegun
-from actors.proxies.elicitation import Ask, Elicitations
+from actors.proxies.elicitation import AskPerson, Elicitations
 from actors.proxies.errors import AgentFailed, AgentUnheard, Disconnected
 from actors.proxies.rpc import MethodUnknown, Peer, PeerError, PeerGone
 from protocol.agents import acp
@@ -50,7 +50,7 @@ class Listener(msgspec.Struct, frozen=True):
     turn_id: str
     update: Callable[[acp.Update], Awaitable[None]]
     question: Callable[[acp.AcpQuestion], Awaitable[wire.PermissionVerdict]]
-    elicit: Ask
+    elicit: AskPerson
 
 
 class _Prompt:
@@ -307,7 +307,7 @@ class Agent:
             self._asking.discard(scope)
         return verdict
 
-    async def _ask_in_chat(self) -> Ask | None:
+    async def _ask_in_chat(self) -> AskPerson | None:
         listener = await self._listening()
         return None if listener is None else listener.elicit
 

@@ -20,7 +20,7 @@ LIST_WITHIN_S: Final = 8.0
 HISTORY_QUIET_S: Final = 0.3
 HISTORY_WITHIN_S: Final = 2.0
 
-Request = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+SendRequest = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """``request(method, params)``; raises AgentFailed."""
 
 
@@ -39,7 +39,7 @@ class EndedResuming(AgentFailed):
 class AgentSession:
     """Which session the agent is in, and what it can do and offers there."""
 
-    def __init__(self, cwd: str, request: Request) -> None:
+    def __init__(self, cwd: str, request: SendRequest) -> None:
         self._cwd = cwd
         self._request = request
         self.id = ""

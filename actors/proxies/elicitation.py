@@ -12,7 +12,7 @@ from protocol.agents import elicitation
 from protocol.cards.question import Answered, Elicitation
 from protocol.wire import messages as wire
 
-Ask = Callable[[Elicitation], Awaitable[wire.ElicitAnswer]]
+AskPerson = Callable[[Elicitation], Awaitable[wire.ElicitAnswer]]
 """Ask in the chat and wait. May raise ToolCallFailed and Disconnected."""
 
 
@@ -28,7 +28,7 @@ class Elicitations:
     """The requests of one run of an agent that nobody has answered yet."""
 
     def __init__(
-        self, asks: Callable[[], Awaitable[Ask | None]], waiting: set[trio.CancelScope]
+        self, asks: Callable[[], Awaitable[AskPerson | None]], waiting: set[trio.CancelScope]
     ) -> None:
         self._asks = asks
         self._waiting = waiting

@@ -30,7 +30,7 @@ from protocol.errors import RemoteProtocolError
 from protocol.wire import codec, vocabulary
 from protocol.wire import messages as wire
 from protocol.wire.auth import is_daemon, proof
-from protocol.wire.framing import Body, FrameReader
+from protocol.wire.framing import FrameBody, FrameReader
 
 ANSWER_WITHIN_S: Final = 10.0
 PING_AFTER_S: Final = 15.0
@@ -270,7 +270,7 @@ class DaemonLink:
                     raise self._not_the_daemon() from None
                 return  # out of step: begin again
 
-    def _decoded(self, body: Body) -> wire.FromDaemon | None:
+    def _decoded(self, body: FrameBody) -> wire.FromDaemon | None:
         try:
             return codec.decode_from_daemon(body)
         except (codec.UnknownMessage, codec.InvalidMessage):

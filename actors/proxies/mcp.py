@@ -33,7 +33,7 @@ from actors.proxies.reporting import LinkReporter
 from actors.proxies.settings import ProxySettings, of_environment
 from actors.proxies.stdio import PrivateStdio
 from protocol.agents import jsonrpc, mcp
-from protocol.agents.jsonrpc import Id, Message
+from protocol.agents.jsonrpc import Id, JsonRpcMessage
 from protocol.config.places import StateDir
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
@@ -71,7 +71,7 @@ async def serve(
 
 
 async def _write_all(
-    outgoing: trio.MemoryReceiveChannel[Message],
+    outgoing: trio.MemoryReceiveChannel[JsonRpcMessage],
     stdio: PrivateStdio,
     whole: trio.CancelScope,
     written: trio.Event,
@@ -112,7 +112,7 @@ class _McpServer:
         self._autostart = autostart
         self._report = LinkReporter("larkd mcp")
         self._nursery = nursery
-        self._tx, self.outgoing = trio.open_memory_channel[Message](UNWRITTEN_MAX)
+        self._tx, self.outgoing = trio.open_memory_channel[JsonRpcMessage](UNWRITTEN_MAX)
         self._proxy: Proxy | None = None
         self._attaching = False
         self._inside = inside
@@ -176,7 +176,7 @@ class _McpServer:
                 if request is not None and not self._inside:
                     self._begin_asking(request)
 
-    async def _send(self, message: Message) -> None:
+    async def _send(self, message: JsonRpcMessage) -> None:
         with suppress(trio.ClosedResourceError):  # the client has gone
             await self._tx.send(message)
 
@@ -209,14 +209,14 @@ class _McpServer:
 
     async def _call(self, number: Id, name: str, args: dict[str, Any]) -> None:
         scope = self._calls[number]
-        answer: Message | None = None
+        answer: JsonRpcMessage | None = None
         with scope:
             answer = await self._answer(name, args)
         del self._calls[number]
         if answer is not None:  # else it was cancelled, and nobody waits for it
             await self._send(jsonrpc.result(number, answer))
 
-    async def _answer(self, name: str, args: dict[str, Any]) -> Message:
+    async def _answer(self, name: str, args: dict[str, Any]) -> JsonRpcMessage:
         if name == mcp.DOCTOR:
             found = await ask_doctor(self._settings, verbose=args.get("verbose") is True)
             return mcp.tool_result(found)

@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from protocol.agents import jsonrpc
-from protocol.agents.jsonrpc import Id, Message
+from protocol.agents.jsonrpc import Id, JsonRpcMessage
 
 LINE_BYTES_MAX: Final = 64 * 1024 * 1024
 READ_BYTES: Final = 256 * 1024
@@ -58,9 +58,9 @@ class Peer:
         self._on_notification = on_notification
         self._on_request = on_request
         self._numbers = 0
-        self._waiting: dict[Id, trio.MemorySendChannel[Message]] = {}
+        self._waiting: dict[Id, trio.MemorySendChannel[JsonRpcMessage]] = {}
         self._answering: dict[Id, trio.CancelScope] = {}
-        self._unsent_tx, self._unsent_rx = trio.open_memory_channel[Message](UNSENT_MAX)
+        self._unsent_tx, self._unsent_rx = trio.open_memory_channel[JsonRpcMessage](UNSENT_MAX)
         self._requests = trio.CapacityLimiter(REQUESTS_AT_ONCE_MAX)
         self.received_at = trio.current_time()
 
@@ -91,7 +91,7 @@ class Peer:
         """
         self._numbers += 1
         number = self._numbers - 1
-        tx, rx = trio.open_memory_channel[Message](1)
+        tx, rx = trio.open_memory_channel[JsonRpcMessage](1)
         self._waiting[number] = tx
         try:
             with tx, rx:
@@ -111,7 +111,7 @@ class Peer:
         """Raises PeerGone."""
         await self._send(jsonrpc.notification(method, params))
 
-    async def _send(self, message: Message) -> None:
+    async def _send(self, message: JsonRpcMessage) -> None:
         try:
             await self._unsent_tx.send(message)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as gone:
@@ -170,7 +170,7 @@ class Peer:
         except PeerGone:
             return
 
-    async def _answered(self, number: Id, method: str, params: Mapping[str, Any]) -> Message:
+    async def _answered(self, number: Id, method: str, params: Mapping[str, Any]) -> JsonRpcMessage:
         async with self._requests:
             try:
                 return jsonrpc.result(number, await self._on_request(method, params))

@@ -17,10 +17,10 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Site = Callable[[Scope, Receive, Send], Awaitable[None]]
+AsgiScope = MutableMapping[str, Any]
+AsgiReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+AsgiSend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Site = Callable[[AsgiScope, AsgiReceive, AsgiSend], Awaitable[None]]
 
 TOKEN_HEADER: Final = "X-Sandbox-Token"  # noqa: S105  # the name of a header
 CONTROL: Final = "/sandbox/"
@@ -39,7 +39,7 @@ class GuardedSite:
         self._token = token
         self._hosts = hosts | LOOPBACK
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         async def spelt(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [
@@ -56,7 +56,7 @@ class GuardedSite:
             return
         await self._site(scope, receive, spelt)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+    def _refusal(self, scope: AsgiScope, headers: Headers) -> Response | None:
         if _hostname(f"//{headers.get('host', '')}") not in self._hosts:
             return _refuse(403, "this Host is not the sandbox's; open the address it printed")
         origin = headers.get("origin")

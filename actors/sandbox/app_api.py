@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.longconn import EXCEED_CONNECTIONS, LongConnections
-from actors.sandbox.rest import ApiCall, Handler, OpenApi
+from actors.sandbox.rest import ApiCall, ApiHandler, OpenApi
 from actors.sandbox.tokens import IssuedTokens
 from actors.sandbox.world import World
 
@@ -40,13 +40,13 @@ class AppApi:
                 ]
             }
 
-        table: list[tuple[str, str, Handler]] = [
+        table: list[tuple[str, str, ApiHandler]] = [
             ("GET", "/open-apis/bot/v3/info", self._bot_info),
             ("GET", "/open-apis/event/v1/connection", self._connection),
             ("GET", "/open-apis/application/v6/scopes", scopes),
             ("POST", "/open-apis/speech_to_text/v1/speech/file_recognize", self._recognise),
         ]
-        open_table: list[tuple[str, str, Handler]] = [
+        open_table: list[tuple[str, str, ApiHandler]] = [
             ("POST", "/open-apis/auth/v3/tenant_access_token/internal", self._tenant_token),
             ("POST", "/open-apis/auth/v3/app_access_token/internal", self._app_token),
             ("POST", "/callback/ws/endpoint", self._endpoint),

@@ -12,7 +12,7 @@ from actors.sandbox.cards import CardOperation, Entity
 from actors.sandbox.cardschema import parse_card
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.limits import CallLimits
-from actors.sandbox.rest import ApiCall, Handler, OpenApi
+from actors.sandbox.rest import ApiCall, ApiHandler, OpenApi
 from actors.sandbox.world import World
 
 CREATE_CHARS_MAX: Final = 3_000_000
@@ -26,7 +26,7 @@ class CardApi:
         self._limits = limits
 
     def routes(self, api: OpenApi) -> list[Route]:
-        table: list[tuple[str, str, Handler]] = [
+        table: list[tuple[str, str, ApiHandler]] = [
             ("POST", _CARDS, self._create_card),
             ("POST", f"{_CARDS}/id_convert", self._convert_id),
             ("PUT", f"{_CARDS}/:card_id", self._update_card),

@@ -7,7 +7,7 @@ from typing import Any, Final
 from starlette.routing import Route
 
 from actors.sandbox.errors import PlatformError
-from actors.sandbox.rest import ApiCall, Handler, OpenApi
+from actors.sandbox.rest import ApiCall, ApiHandler, OpenApi
 from actors.sandbox.world import Chat, World
 
 _CHATS: Final = "/open-apis/im/v1/chats"
@@ -18,7 +18,7 @@ class ChatApi:
         self._world = world
 
     def routes(self, api: OpenApi) -> list[Route]:
-        table: list[tuple[str, str, Handler]] = [
+        table: list[tuple[str, str, ApiHandler]] = [
             ("POST", "/open-apis/contact/v3/users/batch_get_id", self._ids_of),
             ("GET", f"{_CHATS}/:chat_id", self._get),
             ("GET", f"{_CHATS}/:chat_id/members", self._members),

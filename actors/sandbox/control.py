@@ -33,7 +33,7 @@ HEARTBEAT_S: Final = 15.0
 POLICY: Final = "default-src 'self'; img-src 'self' data: blob:; media-src blob:"
 _OK: Final = 200
 
-Handler = Callable[[dict[str, Any]], Awaitable[Any]]
+ControlHandler = Callable[[dict[str, Any]], Awaitable[Any]]
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 
@@ -65,7 +65,7 @@ class ControlApi:
 
     def routes(self) -> list[Route | Mount]:
         people = self._parts.people
-        actions: dict[str, Handler] = {
+        actions: dict[str, ControlHandler] = {
             "users": people.add_user,
             "chats": people.add_chat,
             "send": people.send,
@@ -309,7 +309,7 @@ def _json(value: Any, status: int = 200) -> Response:
     )
 
 
-def _action(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+def _action(handler: ControlHandler) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         try:
             body = msgspec.json.decode(await request.body() or b"{}")

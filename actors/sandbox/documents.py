@@ -7,7 +7,7 @@ from typing import Any, Final
 from actors.sandbox import events
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.longconn import LongConnections
-from actors.sandbox.rest import ApiCall, Handler
+from actors.sandbox.rest import ApiCall, ApiHandler
 from actors.sandbox.world import RegisteredApp, World
 
 _REPLIES: Final = "/open-apis/drive/v1/files/:file_token/comments/:comment_id/replies"
@@ -22,7 +22,7 @@ class Documents:
         self._sockets = sockets
         self._threads: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
-    def routes(self) -> list[tuple[str, str, Handler]]:
+    def routes(self) -> list[tuple[str, str, ApiHandler]]:
         return [("GET", _REPLIES, self._list), ("POST", _REPLIES, self._reply)]
 
     async def comment(self, body: dict[str, Any], app: RegisteredApp) -> Any:

@@ -13,7 +13,9 @@ HANG_S: Final = 600.0
 """Longer than any client waits; bounded all the same."""
 FAULTS_MAX: Final = 1_000
 
-Kind = Literal["code", "delay", "hang", "drop", "apply_then_drop", "apply_then_hang", "garbage"]
+FaultKind = Literal[
+    "code", "delay", "hang", "drop", "apply_then_drop", "apply_then_hang", "garbage"
+]
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +26,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 class FaultRule(msgspec.Struct, kw_only=True):
     """Meets matching calls, after the first *after* of them, *times* times (null: always)."""
 
-    kind: Kind
+    kind: FaultKind
     match: Match = Match()
     code: int = 0
     status: int = 400

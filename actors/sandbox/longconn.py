@@ -101,7 +101,7 @@ class _HalfOpen(trio.abc.Stream):
         await self._stream.aclose()
 
 
-class Connection:
+class LongConnection:
     def __init__(
         self, number: int, app_id: str, socket: ws.WebSocketConnection, now_ms: int
     ) -> None:
@@ -150,7 +150,7 @@ class LongConnections:
         self._numbers = itertools.count(1)
         self._seq_ids = itertools.count(1)
         self._waiting: dict[str, SentEvent] = {}
-        self.connections: dict[int, Connection] = {}
+        self.connections: dict[int, LongConnection] = {}
         self.events: OrderedDict[str, Event] = OrderedDict()
         self.refusals: list[HandshakeRefusal] = []
         self.url = ""
@@ -198,7 +198,7 @@ class LongConnections:
             )
             return
         socket = await request.accept()
-        connection = Connection(next(self._numbers), app_id, socket, self._clock.wall_ms())
+        connection = LongConnection(next(self._numbers), app_id, socket, self._clock.wall_ms())
         self.connections[connection.number] = connection
         self._changed()
         try:
@@ -213,7 +213,7 @@ class LongConnections:
     def _changed(self) -> None:
         self._feed.changed("connections", "", lambda: len(self.connections))
 
-    async def _serve(self, connection: Connection) -> None:
+    async def _serve(self, connection: LongConnection) -> None:
         while True:
             data = await connection.socket.get_message()
             if connection.state == "frozen":
@@ -234,7 +234,7 @@ class LongConnections:
             elif frame.method == frames.DATA:
                 self._acked(frame)
 
-    async def _pong(self, connection: Connection, ping: frames.Frame) -> None:
+    async def _pong(self, connection: LongConnection, ping: frames.Frame) -> None:
         pong = frames.Frame(
             service=ping.service,
             headers={"type": "pong"},
@@ -242,20 +242,20 @@ class LongConnections:
         )
         await self._send(connection, pong)
 
-    async def _send(self, connection: Connection, frame: frames.Frame) -> None:
+    async def _send(self, connection: LongConnection, frame: frames.Frame) -> None:
         with trio.move_on_after(SEND_WITHIN_S) as deadline:
             await connection.socket.send_message(frames.encode(frame))
         if deadline.cancelled_caught:
             await self.abort(connection)
 
-    async def abort(self, connection: Connection) -> None:
+    async def abort(self, connection: LongConnection) -> None:
         """Cut the TCP stream, without a close frame."""
         connection.state = "aborted"
         connection.thawed.set()
         await trio.aclose_forcefully(connection.socket._stream)  # noqa: SLF001  # no public way to cut it
 
     @staticmethod
-    def freeze(connection: Connection) -> None:
+    def freeze(connection: LongConnection) -> None:
         """Leave it half-open: the socket stays, and nothing is read or written any more."""
         connection.state = "frozen"
         # The WebSocket library answers pings by itself, so it must not see them.

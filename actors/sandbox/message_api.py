@@ -11,7 +11,7 @@ from actors.sandbox.cardschema import CARD_BYTES_MAX, check_card
 from actors.sandbox.emoji import EMOJI_TYPES
 from actors.sandbox.errors import PlatformError
 from actors.sandbox.limits import CallLimits
-from actors.sandbox.rest import ApiCall, Handler, OpenApi
+from actors.sandbox.rest import ApiCall, ApiHandler, OpenApi
 from actors.sandbox.simplified import simplified
 from actors.sandbox.world import Chat, ChatMessage, Sender, World
 
@@ -45,7 +45,7 @@ class MessageApi:
         self._limits = limits
 
     def routes(self, api: OpenApi) -> list[Route]:
-        table: list[tuple[str, str, Handler]] = [
+        table: list[tuple[str, str, ApiHandler]] = [
             ("POST", _MESSAGES, self._create_message),
             ("POST", f"{_MESSAGES}/:message_id/reply", self._reply),
             ("PUT", f"{_MESSAGES}/:message_id", self._edit),

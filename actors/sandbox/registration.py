@@ -36,7 +36,7 @@ TEMPLATE_EVENTS: Final = frozenset(
     {*scopes.EVENTS, "im.message.receive_v1", "card.action.trigger", "application.bot.menu_v6"}
 )
 
-State = Literal["pending", "approved", "denied", "expired"]
+RegistrationState = Literal["pending", "approved", "denied", "expired"]
 
 
 class Addons(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class Registration(msgspec.Struct, kw_only=True):
     user_code: str
     began_at: float
     interval_s: float
-    state: State = "pending"
+    state: RegistrationState = "pending"
     polled_at: float | None = None
     slow_downs: int = 0
     app_id: str = ""

@@ -31,7 +31,7 @@ RECORDED_BYTES_MAX: Final = 64 * 1024
 JSON: Final = "application/json; charset=utf-8"
 PERMISSIONS_URL: Final = "https://open.feishu.cn/app"
 
-Handler = Callable[["ApiCall"], Awaitable[Any]]
+ApiHandler = Callable[["ApiCall"], Awaitable[Any]]
 
 
 class ConnectionCut(Exception):
@@ -102,7 +102,7 @@ class OpenApi:
         self._run = world.rng.getrandbits(32)
 
     def routes(
-        self, table: list[tuple[str, str, Handler]], *, needs_token: bool = True
+        self, table: list[tuple[str, str, ApiHandler]], *, needs_token: bool = True
     ) -> list[Route]:
         """Return the routes of (method, template, handler) rows."""
         return [
@@ -115,7 +115,7 @@ class OpenApi:
         ]
 
     def endpoint(
-        self, method: str, template: str, handler: Handler, *, needs_token: bool = True
+        self, method: str, template: str, handler: ApiHandler, *, needs_token: bool = True
     ) -> Callable[[Request], Awaitable[Response]]:
         """Return the starlette endpoint of one API."""
 
@@ -149,7 +149,7 @@ class OpenApi:
         self,
         request: Request,
         record: Record,
-        handler: Handler,
+        handler: ApiHandler,
         fault: FaultRule | None,
         needs_token: bool,
     ) -> Response:

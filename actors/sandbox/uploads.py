@@ -9,7 +9,7 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from actors.sandbox.errors import PlatformError
-from actors.sandbox.rest import ApiCall, Handler, Raw
+from actors.sandbox.rest import ApiCall, ApiHandler, Raw
 from actors.sandbox.world import StoredFile, World
 
 IMAGE_BYTES_MAX: Final = 10 * 1024 * 1024
@@ -17,7 +17,7 @@ FILE_BYTES_MAX: Final = 30 * 1024 * 1024
 _TYPES: Final = frozenset({"opus", "mp4", "pdf", "doc", "xls", "ppt", "stream"})
 
 
-def uploads(world: World) -> list[tuple[str, str, Handler]]:
+def uploads(world: World) -> list[tuple[str, str, ApiHandler]]:
     """Return the routes."""
 
     async def upload_image(call: ApiCall) -> Any:

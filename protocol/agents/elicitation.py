@@ -36,8 +36,8 @@ TEXT_CHARACTERS_MAX: Final = 1_000
 LABEL_CHARACTERS_MAX: Final = 100
 YES, NO = "Yes", "No"
 
-Value = str | int | float | bool | list[str]
-Action = Literal["accept", "decline", "cancel"]
+FieldValue = str | int | float | bool | list[str]
+ElicitedAction = Literal["accept", "decline", "cancel"]
 
 
 class CannotAsk(ValueError):
@@ -83,11 +83,11 @@ def read_request(params: Mapping[str, Any]) -> Form:
             raise CannotAsk(f"mode {str(other)[:100]!r} is not supported; form and url are")
 
 
-def answer(form: Form, action: Action, given: Sequence[Answered] = ()) -> dict[str, Any]:
+def answer(form: Form, action: ElicitedAction, given: Sequence[Answered] = ()) -> dict[str, Any]:
     """Return the result of the request."""
     if action != "accept":
         return {"action": action}
-    content: dict[str, Value] = {}
+    content: dict[str, FieldValue] = {}
     for field, one in zip(form.fields, given, strict=False):
         content |= _values(field, one)
     return {"action": "accept"} | ({"content": content} if form.elicited.url is None else {})
@@ -286,12 +286,12 @@ def web_address(url: object) -> str:
 # ── from the card ───────────────────────────────────────────────────────────
 
 
-def _values(field: _Field, given: Answered) -> dict[str, Value]:
+def _values(field: _Field, given: Answered) -> dict[str, FieldValue]:
     """Return the properties that an answer gives; what was left out has none."""
     question = field.question
     labels = [one.label for one in question.options]
     chosen = [field.values[labels.index(one)] for one in given.labels if one in labels]
-    values: dict[str, Value] = {}
+    values: dict[str, FieldValue] = {}
     if question.accepts.kind == "boolean":
         if chosen:
             values[field.key] = chosen[0] == YES
@@ -309,7 +309,7 @@ def _values(field: _Field, given: Answered) -> dict[str, Value]:
     return values
 
 
-def _read(question: Question, text: str) -> Value | None:
+def _read(question: Question, text: str) -> FieldValue | None:
     match question.accepts.kind:
         case "number" | "integer" as kind:
             return read_number(text, kind)

@@ -16,7 +16,7 @@ INVALID_PARAMS: Final = -32602
 REQUEST_CANCELLED: Final = -32800
 INTERNAL_ERROR: Final = -32603
 
-Message = dict[str, Any]
+JsonRpcMessage = dict[str, Any]
 Id = int | str
 
 
@@ -24,7 +24,7 @@ class NotAnObject(ValueError):
     """The line is no JSON object."""
 
 
-def decode(line: bytes) -> Message:
+def decode(line: bytes) -> JsonRpcMessage:
     """Read one line.
 
     Raises:
@@ -39,7 +39,7 @@ def decode(line: bytes) -> Message:
     return message
 
 
-def encode(message: Message) -> bytes:
+def encode(message: JsonRpcMessage) -> bytes:
     """Write one line. Half a surrogate pair, which is no text, becomes a question mark."""
     try:
         return msgspec.json.encode(message) + b"\n"
@@ -47,23 +47,23 @@ def encode(message: Message) -> bytes:
         return msgspec.json.encode(encodable(message)) + b"\n"
 
 
-def request(number: Id, method: str, params: Any) -> Message:
+def request(number: Id, method: str, params: Any) -> JsonRpcMessage:
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
 
 
-def notification(method: str, params: Any) -> Message:
+def notification(method: str, params: Any) -> JsonRpcMessage:
     return {"jsonrpc": "2.0", "method": method, "params": params}
 
 
-def result(number: Id, value: Any) -> Message:
+def result(number: Id, value: Any) -> JsonRpcMessage:
     return {"jsonrpc": "2.0", "id": number, "result": value}
 
 
-def error(number: Id | None, code: int, message: str) -> Message:
+def error(number: Id | None, code: int, message: str) -> JsonRpcMessage:
     return {"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": message}}
 
 
-def params_of(message: Message) -> dict[str, Any]:
+def params_of(message: JsonRpcMessage) -> dict[str, Any]:
     """Return the parameters, which may be absent."""
     params = message.get("params")
     return params if isinstance(params, dict) else {}

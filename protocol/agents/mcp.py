@@ -237,7 +237,7 @@ def tool_result(value: Any, *, is_error: bool = False) -> dict[str, Any]:
 # ── messages ────────────────────────────────────────────────────────────────
 
 
-def channel_notification(deliver: wire.Deliver) -> jsonrpc.Message:
+def channel_notification(deliver: wire.Deliver) -> jsonrpc.JsonRpcMessage:
     """Return the notification of a message."""
     meta = {key: value for key, value in deliver.meta.items() if _META_KEY.fullmatch(key)}
     meta.pop("source", None)
@@ -279,7 +279,7 @@ def permission_request(params: Mapping[str, Any]) -> wire.PermissionRequest | No
     )
 
 
-def permission_notification(request_id: str, option_id: str) -> jsonrpc.Message:
+def permission_notification(request_id: str, option_id: str) -> jsonrpc.JsonRpcMessage:
     behavior = ALLOW if option_id == ALLOW else DENY
     return jsonrpc.notification(PERMISSION, {"request_id": request_id, "behavior": behavior})
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from protocol.strings import amounts
 
-State = Literal["ok", "warn", "fail"]
+FindingState = Literal["ok", "warn", "fail"]
 
 EVENT_EXPECTED_MS: Final = 24 * 3_600 * 1_000
 OLDEST_EXPECTED_MS: Final = 10 * 60 * 1_000
@@ -19,12 +19,12 @@ CLOCK_SKEW_S_MAX: Final = 60.0
 FREE_BYTES_MIN: Final = 100 * 1024 * 1024
 DESCRIPTORS_WANTED: Final = 4_096
 FREE_BYTES_WANTED: Final = 1024 * 1024 * 1024
-_MARKS: Final[Mapping[State, str]] = {"ok": "✅", "warn": "⚠️ ", "fail": "❌"}
+_MARKS: Final[Mapping[FindingState, str]] = {"ok": "✅", "warn": "⚠️ ", "fail": "❌"}
 
 
 class Finding(Struct, frozen=True, kw_only=True):
     check: str
-    state: State
+    state: FindingState
     found: str
     remedy: str | None = None
     """None where nothing is to be done."""

@@ -87,7 +87,7 @@ class Ignored(Struct, frozen=True, kw_only=True):
     expected: bool = False
 
 
-Received = PongFrame | Complete | Incomplete | Ignored
+ReceivedFrame = PongFrame | Complete | Incomplete | Ignored
 
 
 class Receiver:
@@ -104,7 +104,7 @@ class Receiver:
         """The endpoint's, or the last pong's."""
         return self._config
 
-    def receive(self, frame: Frame, *, now: float) -> Received:
+    def receive(self, frame: Frame, *, now: float) -> ReceivedFrame:
         headers = dict(frame.headers)
         kind = headers.get("type")
         if frame.method == CONTROL:
@@ -155,7 +155,7 @@ class Fragments:
     def pending_sets(self) -> int:
         return len(self._sets)
 
-    def add(self, frame: Frame, headers: Mapping[str, str], *, now: float) -> Received:
+    def add(self, frame: Frame, headers: Mapping[str, str], *, now: float) -> ReceivedFrame:
         self._forget_old(now)
         payload = frame.payload or b""
         total = _count(headers.get("sum", "1"))

@@ -12,7 +12,14 @@ from typing import Any, Final
 import msgspec
 
 from protocol.ids import SessionId
-from protocol.routing.lease import LeaseState, Session, State, give, live_dispatcher, with_lease
+from protocol.routing.lease import (
+    LeaseState,
+    OwnershipState,
+    Session,
+    give,
+    live_dispatcher,
+    with_lease,
+)
 from protocol.routing.targets import effective_target
 
 STATUS: Final = "feishu_channel_status"
@@ -32,8 +39,8 @@ class ToolError(Exception):
 
 
 def call_tool(
-    state: State, caller: Session, name: str, args: Mapping[str, Any]
-) -> tuple[State, str]:
+    state: OwnershipState, caller: Session, name: str, args: Mapping[str, Any]
+) -> tuple[OwnershipState, str]:
     """Carry out one of the tools that may change the lease.
 
     *caller* may be no session of the roster: an operator, who has the dispatcher's
@@ -58,7 +65,9 @@ def call_tool(
             raise ToolError(f"Unknown tool: {name}")
 
 
-def _grant(state: State, caller: Session, args: Mapping[str, Any]) -> tuple[State, str]:
+def _grant(
+    state: OwnershipState, caller: Session, args: Mapping[str, Any]
+) -> tuple[OwnershipState, str]:
     if caller.role != "dispatcher":
         raise ToolError("only the dispatcher may grant channel ownership")
     target = _select(state, args)
@@ -70,7 +79,9 @@ def _grant(state: State, caller: Session, args: Mapping[str, Any]) -> tuple[Stat
     return with_lease(state, lease), f"Feishu channel acquire grant issued to {target.session_id}."
 
 
-def _acquire(state: State, caller: Session, args: Mapping[str, Any]) -> tuple[State, str]:
+def _acquire(
+    state: OwnershipState, caller: Session, args: Mapping[str, Any]
+) -> tuple[OwnershipState, str]:
     target = _select(state, args) or state.sessions.get(caller.session_id)
     if target is None:
         raise ToolError(_NO_SELECTOR)
@@ -88,7 +99,7 @@ def _acquire(state: State, caller: Session, args: Mapping[str, Any]) -> tuple[St
     )
 
 
-def _return(state: State, caller: Session) -> tuple[State, str]:
+def _return(state: OwnershipState, caller: Session) -> tuple[OwnershipState, str]:
     if caller.role != "dispatcher" and caller.session_id != state.lease.owner:
         raise ToolError("only the current owner may return the channel to dispatcher")
     lease = _give_to_dispatcher(state)
@@ -97,7 +108,9 @@ def _return(state: State, caller: Session) -> tuple[State, str]:
     )
 
 
-def _reclaim(state: State, caller: Session, args: Mapping[str, Any]) -> tuple[State, str]:
+def _reclaim(
+    state: OwnershipState, caller: Session, args: Mapping[str, Any]
+) -> tuple[OwnershipState, str]:
     if caller.role != "dispatcher":
         raise ToolError("only the dispatcher may reclaim channel ownership")
     if live_dispatcher(state) is None and caller.session_id in state.sessions:
@@ -111,7 +124,7 @@ def _reclaim(state: State, caller: Session, args: Mapping[str, Any]) -> tuple[St
     )
 
 
-def _give_to_dispatcher(state: State) -> LeaseState:
+def _give_to_dispatcher(state: OwnershipState) -> LeaseState:
     dispatcher = live_dispatcher(state)
     if dispatcher is None:
         raise ToolError(_NO_DISPATCHER)
@@ -121,7 +134,7 @@ def _give_to_dispatcher(state: State) -> LeaseState:
 # ── selectors ───────────────────────────────────────────────────────────────
 
 
-def _select(state: State, args: Mapping[str, Any]) -> Session | None:
+def _select(state: OwnershipState, args: Mapping[str, Any]) -> Session | None:
     """Return the session that ``session_id`` or ``match`` names; None: neither given."""
     if "session_id" in args and "match" in args:
         raise ToolError("pass only one of session_id / match")
@@ -132,7 +145,7 @@ def _select(state: State, args: Mapping[str, Any]) -> Session | None:
     return None
 
 
-def _by_id(state: State, wanted: object) -> Session:
+def _by_id(state: OwnershipState, wanted: object) -> Session:
     if not isinstance(wanted, str) or not wanted:
         raise ToolError("session_id must be a non-empty string")
     session = state.sessions.get(SessionId(wanted))
@@ -141,7 +154,7 @@ def _by_id(state: State, wanted: object) -> Session:
     return session
 
 
-def _by_match(state: State, wanted: object) -> Session:
+def _by_match(state: OwnershipState, wanted: object) -> Session:
     if (
         not isinstance(wanted, dict)
         or not wanted
@@ -167,7 +180,7 @@ def _by_match(state: State, wanted: object) -> Session:
 # ── status ──────────────────────────────────────────────────────────────────
 
 
-def describe(state: State) -> dict[str, Any]:
+def describe(state: OwnershipState) -> dict[str, Any]:
     """Return the lease's part of ``feishu_channel_status``."""
     lease = state.lease
     return {

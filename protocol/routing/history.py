@@ -58,11 +58,11 @@ class MessageHistory(Struct, frozen=True, kw_only=True):
     """Rows the session it is for was given and has not answered."""
 
 
-Clock = Callable[[int], str]
+ShowTime = Callable[[int], str]
 """Return a time, in milliseconds since 1970, as HH:MM:SS where the daemon is."""
 
 
-def history_text(history: MessageHistory, clock: Clock, *, away: bool = False) -> Text:
+def history_text(history: MessageHistory, clock: ShowTime, *, away: bool = False) -> Text:
     """Return what became of a message, oldest step first; *away*: whom it is for is offline."""
     steps = [
         Text(f"{clock(at_ms)} ", f"{clock(at_ms)} ").joined(text)

@@ -51,7 +51,7 @@ class Session(Struct, frozen=True, kw_only=True):
     connected_at_ms: int
 
 
-class State(Struct, frozen=True, kw_only=True):
+class OwnershipState(Struct, frozen=True, kw_only=True):
     """Lease and roster. ``sessions`` is in order of connection."""
 
     lease: LeaseState = LeaseState()
@@ -61,7 +61,7 @@ class State(Struct, frozen=True, kw_only=True):
 # ── the roster ──────────────────────────────────────────────────────────────
 
 
-def register(state: State, session: Session) -> tuple[State, Session | None]:
+def register(state: OwnershipState, session: Session) -> tuple[OwnershipState, Session | None]:
     """Add a live session; return the state and the older connection it replaces.
 
     A dispatcher becomes the current one, and takes the channel if nobody owns it
@@ -79,10 +79,12 @@ def register(state: State, session: Session) -> tuple[State, Session | None]:
             lease = give(lease, session.session_id)
     elif session.session_id == lease.dispatcher:
         lease = _succeed(lease, sessions)
-    return State(lease=lease, sessions=sessions), replaced
+    return OwnershipState(lease=lease, sessions=sessions), replaced
 
 
-def disconnect(state: State, connection_id: ConnectionId) -> tuple[State, Session | None]:
+def disconnect(
+    state: OwnershipState, connection_id: ConnectionId
+) -> tuple[OwnershipState, Session | None]:
     """Take a connection's session off the roster; a newer connection of it stays.
 
     If it was the current dispatcher, the latest-registered live dispatcher becomes
@@ -96,17 +98,17 @@ def disconnect(state: State, connection_id: ConnectionId) -> tuple[State, Sessio
     lease = state.lease
     if gone.session_id == lease.dispatcher:
         lease = _succeed(lease, sessions)
-    return State(lease=lease, sessions=sessions), gone
+    return OwnershipState(lease=lease, sessions=sessions), gone
 
 
-def by_connection(state: State, connection_id: ConnectionId) -> Session | None:
+def by_connection(state: OwnershipState, connection_id: ConnectionId) -> Session | None:
     for session in state.sessions.values():
         if session.connection_id == connection_id:
             return session
     return None
 
 
-def live_dispatcher(state: State) -> Session | None:
+def live_dispatcher(state: OwnershipState) -> Session | None:
     """Return the current dispatcher if it is live, and live as a dispatcher."""
     if state.lease.dispatcher is None:
         return None
@@ -114,7 +116,7 @@ def live_dispatcher(state: State) -> Session | None:
     return session if session is not None and session.role == "dispatcher" else None
 
 
-def bind(state: State, place: PlaceKey, session_id: SessionId | None) -> State:
+def bind(state: OwnershipState, place: PlaceKey, session_id: SessionId | None) -> OwnershipState:
     """Bind a chat to a session, or let it follow the owner again (None)."""
     bindings = {key: value for key, value in state.lease.bindings.items() if key != place}
     if session_id is not None:
@@ -122,7 +124,7 @@ def bind(state: State, place: PlaceKey, session_id: SessionId | None) -> State:
     return with_lease(state, msgspec.structs.replace(state.lease, bindings=bindings))
 
 
-def unbind_all(state: State, session_id: SessionId) -> State:
+def unbind_all(state: OwnershipState, session_id: SessionId) -> OwnershipState:
     """End every binding of a chat to this session: it will not come back."""
     bindings = {key: value for key, value in state.lease.bindings.items() if value != session_id}
     return with_lease(state, msgspec.structs.replace(state.lease, bindings=bindings))
@@ -135,7 +137,7 @@ def give(lease: LeaseState, session_id: SessionId) -> LeaseState:
     return msgspec.structs.replace(lease, owner=session_id, granted=None, epoch=lease.epoch + 1)
 
 
-def with_lease(state: State, lease: LeaseState) -> State:
+def with_lease(state: OwnershipState, lease: LeaseState) -> OwnershipState:
     return msgspec.structs.replace(state, lease=lease)
 
 

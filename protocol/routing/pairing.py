@@ -26,7 +26,7 @@ PENDING_MAX: Final = 10
 """Of each kind, so that strangers in direct chats can't starve groups."""
 
 
-class Request(Struct, frozen=True, kw_only=True):
+class PairingRequest(Struct, frozen=True, kw_only=True):
     """A code that was shown and not approved yet."""
 
     code: str
@@ -57,13 +57,13 @@ class AccessBook(Struct, frozen=True, kw_only=True):
     users: frozenset[OpenId] = frozenset()
     groups: frozenset[ChatId] = frozenset()
     admins: frozenset[OpenId] = frozenset()
-    requests: tuple[Request, ...] = ()
+    requests: tuple[PairingRequest, ...] = ()
     names: dict[str, str] = {}
     """Of people and groups that were let in, by id, as they were when they asked."""
 
 
 class PairingApproved(Struct, frozen=True, kw_only=True):
-    request: Request
+    request: PairingRequest
     became_admin: bool
 
 
@@ -96,7 +96,7 @@ def show(
     *,
     now_ms: int,
     mint: Callable[[], str],
-) -> tuple[AccessBook, Request | Silence]:
+) -> tuple[AccessBook, PairingRequest | Silence]:
     """Count one showing of a code to a stranger; the code stays the same while it is valid."""
     book = _current(book, now_ms)
     subject = chat_id if kind == "group" else open_id
@@ -109,7 +109,7 @@ def show(
     if sum(known.kind == kind for known in book.requests) >= PENDING_MAX:
         return book, Silence(reason=f"{PENDING_MAX} {kind} pairing codes are pending")
     taken = {known.code for known in book.requests}
-    request = Request(
+    request = PairingRequest(
         code=next(code for code in iter(mint, None) if code not in taken),
         kind=kind,
         open_id=open_id,
@@ -120,7 +120,7 @@ def show(
     return _with_request(book, request), request
 
 
-def not_shown(book: AccessBook, request: Request) -> AccessBook:
+def not_shown(book: AccessBook, request: PairingRequest) -> AccessBook:
     """Take back one showing: the message with the code was not sent."""
     for known in book.requests:
         if known.code == request.code:
@@ -196,7 +196,7 @@ def revoke(book: AccessBook, subject: str) -> tuple[AccessBook, bool]:
     return left, left != book
 
 
-def pending(book: AccessBook, now_ms: int) -> tuple[Request, ...]:
+def pending(book: AccessBook, now_ms: int) -> tuple[PairingRequest, ...]:
     """Return the codes that may still be approved, oldest first."""
     return _current(book, now_ms).requests
 
@@ -206,12 +206,12 @@ def _current(book: AccessBook, now_ms: int) -> AccessBook:
     return book if valid == book.requests else msgspec.structs.replace(book, requests=valid)
 
 
-def _with_request(book: AccessBook, request: Request) -> AccessBook:
+def _with_request(book: AccessBook, request: PairingRequest) -> AccessBook:
     others = _without_request(book, request).requests
     ordered = tuple(sorted((*others, request), key=lambda each: each.made_at_ms))
     return msgspec.structs.replace(book, requests=ordered)
 
 
-def _without_request(book: AccessBook, request: Request) -> AccessBook:
+def _without_request(book: AccessBook, request: PairingRequest) -> AccessBook:
     left = tuple(each for each in book.requests if each.code != request.code)
     return msgspec.structs.replace(book, requests=left)

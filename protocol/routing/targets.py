@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from protocol.ids import PlaceKey, SessionId, chat_of
-from protocol.routing.lease import State, live_dispatcher
+from protocol.routing.lease import OwnershipState, live_dispatcher
 
 
-def effective_target(state: State) -> SessionId | None:
+def effective_target(state: OwnershipState) -> SessionId | None:
     """Return the target of chats without a binding: the owner if live, else nobody.
 
     Only while nobody owns the channel it is the live dispatcher.
@@ -25,7 +25,7 @@ def bound(bindings: Mapping[PlaceKey, SessionId], place: PlaceKey) -> SessionId 
     return bindings.get(place) or bindings.get(chat_of(place))
 
 
-def target_of(state: State, place: PlaceKey) -> SessionId | None:
+def target_of(state: OwnershipState, place: PlaceKey) -> SessionId | None:
     """Return the live session this place is routed to now, or None: its rows wait."""
     wanted = bound(state.lease.bindings, place)
     if wanted is None:
@@ -33,20 +33,20 @@ def target_of(state: State, place: PlaceKey) -> SessionId | None:
     return wanted if wanted in state.sessions else None
 
 
-def assigned(state: State, place: PlaceKey) -> SessionId | None:
+def assigned(state: OwnershipState, place: PlaceKey) -> SessionId | None:
     """Return the session a place is on, live or not: its own, else the channel's."""
     held = state.lease
     return bound(held.bindings, place) or held.owner
 
 
-def without_own(state: State, place: PlaceKey) -> SessionId | None:
+def without_own(state: OwnershipState, place: PlaceKey) -> SessionId | None:
     """Return the session a place is on when its own binding ends."""
     followed = chat_of(place)
     own = None if followed == place else state.lease.bindings.get(followed)
     return own or state.lease.owner
 
 
-def row_target(state: State, dispatched_to: SessionId | None) -> SessionId | None:
+def row_target(state: OwnershipState, dispatched_to: SessionId | None) -> SessionId | None:
     """Return the live session a row is routed to, or None: it waits.
 
     A row stays with the session its chat was bound to when it was dispatched; any
@@ -57,7 +57,9 @@ def row_target(state: State, dispatched_to: SessionId | None) -> SessionId | Non
     return dispatched_to if dispatched_to in state.sessions else None
 
 
-def moved_chats(old: State, new: State, *, all_of_them: bool) -> frozenset[PlaceKey]:
+def moved_chats(
+    old: OwnershipState, new: OwnershipState, *, all_of_them: bool
+) -> frozenset[PlaceKey]:
     """Return the chats whose waiting rows follow their new binding.
 
     What was dispatched to a live session runs there, whatever the chat is on now. What

@@ -25,7 +25,7 @@ HEADER_BYTES: Final = 4
 LARGE_BODY_BYTES: Final = 64 * 1024
 """From here on a body is handed out as it was received, and not copied."""
 
-Body = bytes | memoryview
+FrameBody = bytes | memoryview
 """Of one frame. A view is of memory of its own, which is free when the view is."""
 
 
@@ -83,7 +83,7 @@ class FrameReader:
         """Let go of what is unfinished: the stream is over."""
         self._buffer = bytearray()
 
-    def __iter__(self) -> Iterator[Body]:
+    def __iter__(self) -> Iterator[FrameBody]:
         """Yield complete bodies.
 
         Raises:

@@ -20,7 +20,7 @@ from protocol.ids import TurnId
 from protocol.wire import codec, vocabulary
 from protocol.wire import messages as wire
 from protocol.wire.auth import Verified
-from protocol.wire.framing import Body
+from protocol.wire.framing import FrameBody
 from protocol.wire.steps import bounded
 
 EARLY_ERRORS_MAX: Final = 16
@@ -124,7 +124,7 @@ class LinkMachine:
 
     # ── what the peer sent ──────────────────────────────────────────────────
 
-    def receive(self, body: Body) -> Received | None:
+    def receive(self, body: FrameBody) -> Received | None:
         """Take the body of one frame; return what is to be done about it.
 
         Never raises for anything a peer can send.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from protocol.wire.codec import InvalidMessage
-from protocol.wire.framing import Body
+from protocol.wire.framing import FrameBody
 
 WEIGHED_FROM_BYTES: Final = 16 * 1024
 """What is smaller is decoded in a few milliseconds, whatever it holds."""
@@ -50,7 +50,7 @@ _LENGTHS: Final = {
 _PLAIN: Final = _plain()
 
 
-def weigh(body: Body, values_max: int) -> Iterator[int]:
+def weigh(body: FrameBody, values_max: int) -> Iterator[int]:
     """Count the values in *body*, keys included; yield after each slice of them.
 
     A body that is no MessagePack is counted as if it were: its decoder finds that out.

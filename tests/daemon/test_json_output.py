@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import trio
 
-from actors.cli.parser import Commands, build_parser
+from actors.cli.parser import Subparsers, build_parser
 from tests.kit import preloaded
 from tests.kit.daemon import environment, open_daemon, open_platform
 from tests.kit.raw_proxy import session
@@ -53,7 +53,7 @@ def with_json(parser: argparse.ArgumentParser, name: str = "") -> Iterator[str]:
     if any("--json" in action.option_strings for action in parser._actions):
         yield name
     for action in parser._actions:
-        if isinstance(action, Commands):
+        if isinstance(action, Subparsers):
             for word, inner in action.choices.items():
                 yield from with_json(inner, f"{name} {word}".strip())
 

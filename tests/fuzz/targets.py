@@ -151,8 +151,8 @@ def mcp_lines(data: bytes) -> None:
         jsonrpc.encode(mcp.tool_result(line.get("params")))
 
 
-def _lines(data: bytes) -> list[jsonrpc.Message]:
-    found: list[jsonrpc.Message] = []
+def _lines(data: bytes) -> list[jsonrpc.JsonRpcMessage]:
+    found: list[jsonrpc.JsonRpcMessage] = []
     lines = jsonrpc.LineReader(1_000_000)
     for part in (data[: len(data) // 2], data[len(data) // 2 :], b"\n"):
         for line in lines.feed(part):

@@ -118,7 +118,9 @@ def test_as_many_sessions_as_there_may_be_keep_no_observer_out() -> None:
             link=mailbox,
             reply=Reply(Answer()),
         )
-        refused = admission.refusal(register, lease.State(sessions=live), None, leaving=False)
+        refused = admission.refusal(
+            register, lease.OwnershipState(sessions=live), None, leaving=False
+        )
         assert (refused is None) is admitted, refused
 
 

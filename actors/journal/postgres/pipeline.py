@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from actors.journal.db import ResultRows, Value
+from actors.journal.db import ResultRows, SqlValue
 from actors.journal.postgres.connecting import Connection
 
 
@@ -35,7 +35,7 @@ class PipelineDb:
         self._connection = connection
         self._pipeline = pipeline
 
-    def execute(self, sql: str, *values: Value) -> PipelineRows:
+    def execute(self, sql: str, *values: SqlValue) -> PipelineRows:
         cursor = psycopg.RawCursor(self._connection)
         cursor.execute(sql.replace("?", "$").encode(), values)
         return PipelineRows(cursor, self._pipeline)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import structlog
 
 from actors.journal import schema
-from actors.journal.db import ResultRows, Value, read
+from actors.journal.db import ResultRows, SqlValue, read
 from actors.journal.errors import JournalError
 from actors.journal.handlers import HANDLERS
 from actors.journal.sqlite.errors import explained, result_code
@@ -37,7 +37,7 @@ class SqliteDb:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def execute(self, sql: str, *values: Value) -> ResultRows:
+    def execute(self, sql: str, *values: SqlValue) -> ResultRows:
         return ResultRows(self._connection.execute(sql, values))
 
 

@@ -17,7 +17,7 @@ from actors.feishu.http import (
     TOKEN_WITHIN_S,
     Platform,
 )
-from actors.feishu.tokens import Fetched, TenantToken, Tokens, tenant_token
+from actors.feishu.tokens import FetchedToken, TenantToken, Tokens, tenant_token
 from actors.messages import gateway
 from protocol.platform.outcomes import (
     Accepted,
@@ -137,7 +137,7 @@ async def test_a_rate_limit_of_the_token_call_is_reported() -> None:
 async def test_when_the_call_that_fetches_is_cut_off_another_fetches() -> None:
     fetching = 0
 
-    async def fetch() -> Fetched:
+    async def fetch() -> FetchedToken:
         nonlocal fetching
         fetching += 1
         if fetching == 1:

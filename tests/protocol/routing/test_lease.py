@@ -9,7 +9,7 @@ import pytest
 from protocol.ids import ConnectionId, PlaceKey, SessionId
 from protocol.routing import channel_tools, lease, targets
 from protocol.routing.channel_tools import ToolError
-from protocol.routing.lease import LeaseState, Session, State
+from protocol.routing.lease import LeaseState, OwnershipState, Session
 from protocol.wire.vocabulary import Role
 
 
@@ -17,7 +17,7 @@ class Setup:
     """A state with the sessions that were let in, driven by name."""
 
     def __init__(self) -> None:
-        self.state = State()
+        self.state = OwnershipState()
         self._connections = 0
 
     def join(self, name: str, role: Role = "session", **metadata: str) -> Session:
@@ -198,7 +198,7 @@ def test_return_with_the_dispatcher_offline_changes_nothing(setup: Setup) -> Non
 
 
 def test_after_a_restart_a_live_dispatcher_can_reclaim_from_a_dead_one(setup: Setup) -> None:
-    setup.state = State(
+    setup.state = OwnershipState(
         lease=LeaseState(owner=SessionId("mate"), dispatcher=SessionId("old"), epoch=7)
     )
     setup.join("new", "dispatcher")

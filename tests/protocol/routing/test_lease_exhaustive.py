@@ -21,7 +21,7 @@ import pytest
 from protocol.ids import ConnectionId, PlaceKey, SessionId
 from protocol.routing import channel_tools, lease, targets
 from protocol.routing.channel_tools import ToolError
-from protocol.routing.lease import LeaseState, Session, State
+from protocol.routing.lease import LeaseState, OwnershipState, Session
 from protocol.wire.vocabulary import Role
 
 IDS: Final = tuple(SessionId(name) for name in "abcde")
@@ -82,7 +82,7 @@ SELECTORS: Final[tuple[dict[str, Any], ...]] = (
 )
 
 
-def newcomer(state: State, name: SessionId, role: Role) -> Session:
+def newcomer(state: OwnershipState, name: SessionId, role: Role) -> Session:
     """Make a session of *name* on a connection that is not the one it has now."""
     live = state.sessions.get(name)
     first = ConnectionId(IDS.index(name) * 2 + 1)
@@ -114,12 +114,12 @@ OPERATOR: Final = msgspec.structs.replace(
 """Somebody at the command line: has the dispatcher's rights and is on no roster."""
 
 
-def dispatchers(state: State) -> list[SessionId]:
+def dispatchers(state: OwnershipState) -> list[SessionId]:
     """Return the ids live as dispatchers, the latest registered last."""
     return [one.session_id for one in state.sessions.values() if one.role == "dispatcher"]
 
 
-def canonical(state: State) -> tuple[object, ...]:
+def canonical(state: OwnershipState) -> tuple[object, ...]:
     """Name the ids by their first appearance, so that states alike become one."""
     held = state.lease
     in_office = dispatchers(state)
@@ -143,10 +143,10 @@ def scope(request: pytest.FixtureRequest) -> Scope:
 
 
 @pytest.fixture(scope="module")
-def states(scope: Scope) -> list[State]:
+def states(scope: Scope) -> list[OwnershipState]:
     """Every state there is, found breadth-first; each change is checked on the way."""
-    met = {canonical(State())}
-    found = [State()]
+    met = {canonical(OwnershipState())}
+    found = [OwnershipState()]
     for state in found:
         as_found = canonical(state)
         for after in transitions(state, scope):
@@ -158,19 +158,21 @@ def states(scope: Scope) -> list[State]:
     return found
 
 
-def transitions(state: State, scope: Scope) -> Iterator[State]:
+def transitions(state: OwnershipState, scope: Scope) -> Iterator[OwnershipState]:
     yield from registrations(state, scope.dispatchers_max)
     yield from departures(state)
     yield from bindings(state, CHATS[: scope.chats])
     yield from tools(state)
 
 
-def test_every_state_keeps_the_rules_of_ownership(states: list[State]) -> None:
+def test_every_state_keeps_the_rules_of_ownership(states: list[OwnershipState]) -> None:
     for state in states:
         check_state(state)
 
 
-def test_the_search_meets_what_it_is_meant_to_meet(states: list[State], scope: Scope) -> None:
+def test_the_search_meets_what_it_is_meant_to_meet(
+    states: list[OwnershipState], scope: Scope
+) -> None:
     """Or the rest would prove nothing."""
     assert len(states) >= scope.states_min
     assert any(not one.sessions and one.lease.owner for one in states)
@@ -186,14 +188,14 @@ def test_the_search_meets_what_it_is_meant_to_meet(states: list[State], scope: S
 
 
 def test_the_order_in_which_plain_sessions_came_decides_nothing(
-    states: list[State], scope: Scope
+    states: list[OwnershipState], scope: Scope
 ) -> None:
     for state in states[:: 1 if NIGHTLY else 3]:
         if len(state.sessions) - len(dispatchers(state)) < 2:
             continue
         turned = dict(reversed(list(state.sessions.items())))
         turned |= {name: turned.pop(name) for name in dispatchers(state)}
-        other = State(lease=state.lease, sessions=turned)
+        other = OwnershipState(lease=state.lease, sessions=turned)
         assert [one.lease for one in transitions(other, scope)] == [
             one.lease for one in transitions(state, scope)
         ]
@@ -202,7 +204,7 @@ def test_the_order_in_which_plain_sessions_came_decides_nothing(
 # ── what a state may be ─────────────────────────────────────────────────────
 
 
-def check_state(state: State) -> None:
+def check_state(state: OwnershipState) -> None:
     held, live = state.lease, state.sessions
     target = targets.effective_target(state)
     assert target == (held.owner if held.owner in live else None)
@@ -231,7 +233,7 @@ def check_change(before: LeaseState, after: LeaseState) -> None:
         assert after.granted is None
 
 
-def registrations(state: State, dispatchers_max: int) -> Iterator[State]:
+def registrations(state: OwnershipState, dispatchers_max: int) -> Iterator[OwnershipState]:
     before = state.lease
     for name in IDS:
         for role in ("dispatcher", "session"):
@@ -256,7 +258,7 @@ def registrations(state: State, dispatchers_max: int) -> Iterator[State]:
             yield after
 
 
-def departures(state: State) -> Iterator[State]:
+def departures(state: OwnershipState) -> Iterator[OwnershipState]:
     before = state.lease
     for name in sorted(state.sessions):
         session = state.sessions[name]
@@ -271,21 +273,21 @@ def departures(state: State) -> Iterator[State]:
         yield after
 
 
-def bindings(state: State, chats: tuple[PlaceKey, ...]) -> Iterator[State]:
+def bindings(state: OwnershipState, chats: tuple[PlaceKey, ...]) -> Iterator[OwnershipState]:
     for chat in chats:
         for name in (None, *IDS):
             after = lease.bind(state, chat, name)
             wanted = {key: value for key, value in state.lease.bindings.items() if key != chat}
             if name is not None:
                 wanted[chat] = name
-            assert after == State(
+            assert after == OwnershipState(
                 lease=msgspec.structs.replace(state.lease, bindings=wanted),
                 sessions=state.sessions,
             )
             yield after
 
 
-def tools(state: State) -> Iterator[State]:
+def tools(state: OwnershipState) -> Iterator[OwnershipState]:
     live = sorted(state.sessions.values(), key=lambda one: one.session_id)
     for caller in (*live, OPERATOR):
         for args in SELECTORS:
@@ -296,12 +298,12 @@ def tools(state: State) -> Iterator[State]:
         yield from called(state, caller, channel_tools.RECLAIM, {"chats": True}, check_reclaim)
 
 
-Check = Callable[[State, Session, dict[str, Any], LeaseState, "re.Match[str]"], None]
+Check = Callable[[OwnershipState, Session, dict[str, Any], LeaseState, "re.Match[str]"], None]
 
 
 def called(
-    state: State, caller: Session, tool: str, args: dict[str, Any], check: Check
-) -> Iterator[State]:
+    state: OwnershipState, caller: Session, tool: str, args: dict[str, Any], check: Check
+) -> Iterator[OwnershipState]:
     allowed = may(state, caller, tool, args)
     try:
         after, text = channel_tools.call_tool(state, caller, tool, args)
@@ -318,7 +320,7 @@ def called(
     yield after
 
 
-def selected(state: State, args: dict[str, Any]) -> SessionId | None:
+def selected(state: OwnershipState, args: dict[str, Any]) -> SessionId | None:
     """Return the live session that a well-formed selector names."""
     if args in MALFORMED:
         return None
@@ -328,7 +330,7 @@ def selected(state: State, args: dict[str, Any]) -> SessionId | None:
     return SessionId(name) if name in state.sessions else None
 
 
-def may(state: State, caller: Session, tool: str, args: dict[str, Any]) -> bool:
+def may(state: OwnershipState, caller: Session, tool: str, args: dict[str, Any]) -> bool:
     held, me = state.lease, caller.session_id
     boss = caller.role == "dispatcher"
     somebody_in_office = bool(dispatchers(state))
@@ -345,7 +347,7 @@ def may(state: State, caller: Session, tool: str, args: dict[str, Any]) -> bool:
 
 
 def check_grant(
-    state: State, _: Session, args: dict[str, Any], after: LeaseState, found: re.Match[str]
+    state: OwnershipState, _: Session, args: dict[str, Any], after: LeaseState, found: re.Match[str]
 ) -> None:
     target = selected(state, args)
     assert found["granted"] == target
@@ -353,7 +355,11 @@ def check_grant(
 
 
 def check_acquire(
-    state: State, caller: Session, args: dict[str, Any], after: LeaseState, found: re.Match[str]
+    state: OwnershipState,
+    caller: Session,
+    args: dict[str, Any],
+    after: LeaseState,
+    found: re.Match[str],
 ) -> None:
     before = state.lease
     target = selected(state, args) if args else caller.session_id
@@ -367,7 +373,11 @@ def check_acquire(
 
 
 def check_return(
-    state: State, _: Session, _args: dict[str, Any], after: LeaseState, found: re.Match[str]
+    state: OwnershipState,
+    _: Session,
+    _args: dict[str, Any],
+    after: LeaseState,
+    found: re.Match[str],
 ) -> None:
     assert (found["back"], int(found["e2"])) == (state.lease.dispatcher, after.epoch)
     assert after == msgspec.structs.replace(
@@ -376,7 +386,7 @@ def check_return(
 
 
 def check_reclaim(
-    state: State, _: Session, args: dict[str, Any], after: LeaseState, found: re.Match[str]
+    state: OwnershipState, _: Session, args: dict[str, Any], after: LeaseState, found: re.Match[str]
 ) -> None:
     assert (found["by"], int(found["e3"])) == (state.lease.dispatcher, after.epoch)
     assert after == msgspec.structs.replace(

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from protocol.ids import ConnectionId, PlaceKey, SessionId
 from protocol.routing import channel_tools, lease, targets
 from protocol.routing.channel_tools import ToolError
-from protocol.routing.lease import Session, State
+from protocol.routing.lease import OwnershipState, Session
 from protocol.wire.vocabulary import Role
 from tests.kit.sizes import examples
 
@@ -200,7 +200,7 @@ every_session_is_live = precondition(lambda self: len(self.model.live) > 2)
 class LeaseAgainstModel(RuleBasedStateMachine):
     @initialize()
     def a_dispatcher_and_two_more(self) -> None:
-        self.state = State()
+        self.state = OwnershipState()
         self.model = Model()
         self.connections = 0
         for name, role in FIRST:
@@ -244,7 +244,7 @@ class LeaseAgainstModel(RuleBasedStateMachine):
             self.state = after
             self.model.disconnect(name)
         else:
-            self.state = State(lease=self.state.lease, sessions=after.sessions)
+            self.state = OwnershipState(lease=self.state.lease, sessions=after.sessions)
             self.model.live.remove(self.live(who))
 
     @somebody_is_live
@@ -258,7 +258,7 @@ class LeaseAgainstModel(RuleBasedStateMachine):
     @every_session_is_live
     @rule()
     def restart(self) -> None:
-        self.state = State(lease=self.state.lease)
+        self.state = OwnershipState(lease=self.state.lease)
         self.model.restart()
 
     @rule(chat=CHATS, name=st.none() | NAMES)

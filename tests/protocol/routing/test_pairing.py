@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from protocol.ids import ChatId, OpenId
 from protocol.routing import pairing
 from protocol.routing.access import GroupRule, PairingKind, Policy
-from protocol.routing.pairing import AccessBook, PairingApproved, Request, Silence
+from protocol.routing.pairing import AccessBook, PairingApproved, PairingRequest, Silence
 
 ANN, BOB = OpenId("ou_ann"), OpenId("ou_bob")
 CHAT, GROUP = ChatId("oc_direct"), ChatId("oc_group")
@@ -34,14 +34,14 @@ def show(
     kind: PairingKind = "direct",
     chat: ChatId = CHAT,
     now_ms: int = 0,
-) -> tuple[AccessBook, Request | Silence]:
+) -> tuple[AccessBook, PairingRequest | Silence]:
     number = 100_000 + len(book.requests) + now_ms
     return pairing.show(book, kind, who, chat, now_ms=now_ms, mint=lambda: str(number))
 
 
-def shown(book: AccessBook, **how: object) -> tuple[AccessBook, Request]:
+def shown(book: AccessBook, **how: object) -> tuple[AccessBook, PairingRequest]:
     book, request = show(book, **how)  # type: ignore[arg-type]  # passed on as given
-    assert isinstance(request, Request)
+    assert isinstance(request, PairingRequest)
     return book, request
 
 
@@ -93,7 +93,7 @@ def test_a_code_that_is_taken_is_not_given_again() -> None:
     book, first = shown(AccessBook())
     offered = iter([first.code, first.code, "FRESH1"])
     _, second = pairing.show(book, "direct", BOB, CHAT, now_ms=0, mint=lambda: next(offered))
-    assert isinstance(second, Request)
+    assert isinstance(second, PairingRequest)
     assert second.code == "FRESH1"
 
 

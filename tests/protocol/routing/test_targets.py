@@ -6,7 +6,7 @@ import pytest
 
 from protocol.ids import ConnectionId, PlaceKey, SessionId
 from protocol.routing import targets
-from protocol.routing.lease import LeaseState, Session, State, unbind_all
+from protocol.routing.lease import LeaseState, OwnershipState, Session, unbind_all
 
 CHAT, TOPIC, OTHER = PlaceKey("oc_1"), PlaceKey("oc_1#omt"), PlaceKey("oc_2")
 OWNER, LIVE, AWAY = SessionId("owner"), SessionId("live"), SessionId("away")
@@ -26,9 +26,11 @@ def session(name: SessionId, role: str = "session") -> Session:
     )
 
 
-def state(*live: SessionId, owner: SessionId | None = OWNER, **bindings: SessionId) -> State:
+def state(
+    *live: SessionId, owner: SessionId | None = OWNER, **bindings: SessionId
+) -> OwnershipState:
     keys = {"chat": CHAT, "topic": TOPIC, "other": OTHER}
-    return State(
+    return OwnershipState(
         lease=LeaseState(
             owner=owner,
             dispatcher=SessionId("d"),
@@ -50,7 +52,7 @@ def state(*live: SessionId, owner: SessionId | None = OWNER, **bindings: Session
         (state(OWNER, LIVE, other=LIVE), OWNER),
     ],
 )
-def test_a_chat_is_routed_to_who_is_live(found: State, target: str | None) -> None:
+def test_a_chat_is_routed_to_who_is_live(found: OwnershipState, target: str | None) -> None:
     assert targets.target_of(found, CHAT) == target
 
 
@@ -94,7 +96,7 @@ def test_a_row_stays_with_the_session_it_was_dispatched_to(
     ],
 )
 def test_what_waits_for_a_session_that_is_away_follows_the_chat(
-    before: State, after: State, all_of_them: bool, moved: set[PlaceKey]
+    before: OwnershipState, after: OwnershipState, all_of_them: bool, moved: set[PlaceKey]
 ) -> None:
     assert targets.moved_chats(before, after, all_of_them=all_of_them) == moved
 

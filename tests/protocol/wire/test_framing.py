@@ -11,7 +11,7 @@ from protocol.wire.codec import decode_from_proxy
 from protocol.wire.framing import (
     BODY_BYTES_MAX,
     LARGE_BODY_BYTES,
-    Body,
+    FrameBody,
     FrameReader,
     FrameTooLarge,
     frame,
@@ -139,7 +139,7 @@ def test_large_bodies_between_small_ones_are_whole_also_after_more_was_read(
     bodies = [bytes((number % 251,)) * size for number, size in enumerate(sizes)]
     stream = b"".join(map(framed, bodies))
     reader = FrameReader()
-    found: list[Body] = []
+    found: list[FrameBody] = []
     for at in range(0, len(stream), piece):
         reader.feed(stream[at : at + piece])
         found += reader

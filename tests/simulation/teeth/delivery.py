@@ -100,7 +100,9 @@ def dead_asker() -> Iterator[None]:
 def wake_all() -> Iterator[None]:
     """Each change of the lease or roster wakes all bound sessions, each wake by itself."""
 
-    async def follow(self: _Ownership, old: lease.State, new: lease.State, *moved: Any) -> None:
+    async def follow(
+        self: _Ownership, old: lease.OwnershipState, new: lease.OwnershipState, *moved: Any
+    ) -> None:
         await original(self, old, new, *moved)
         self._wake(targets.effective_target(new))
         for session_id in set(new.lease.bindings.values()):
