@@ -108,6 +108,15 @@ def test_each_wrong_proof_waits_twice_as_long_up_to_a_limit() -> None:
     assert [wrong.delay_s(1_000.0 + n) for n in range(6)] == [0.25, 0.5, 1.0, 2.0, 2.0, 2.0]
 
 
+def test_a_token_that_is_missing_hides_no_other() -> None:
+    given = proof(KEYS["dispatcher"], NONCE, "s1", "observer")
+    only = Keyring({"dispatcher": KEYS["dispatcher"]})
+    assert only.verify(NONCE, register(given, role="observer")) == Verified("dispatcher", None)
+    given = proof(KEYS["observer"], NONCE, "s1", "observer")
+    only = Keyring({"observer": KEYS["observer"]})
+    assert only.verify(NONCE, register(given, role="observer")) == Verified("observer", None)
+
+
 def test_a_quiet_minute_forgets_wrong_proofs() -> None:
     wrong = WrongProofs()
     wrong.delay_s(1_000.0)

@@ -35,6 +35,8 @@ REGISTER = {
     "proxy_version": "1",
 }
 
+WRONG_SESSION_ID = "session_id must be 1 to 128 of A-Z a-z 0-9 . _ : -"
+
 
 def body(**message: Any) -> bytes:
     return msgspec.msgpack.encode(message)
@@ -65,27 +67,39 @@ def test_a_valid_register_asks_to_be_admitted() -> None:
     step = link.receive(body(**REGISTER))
     assert isinstance(step, Admit)
     assert step.register.metadata == {}
+    assert step.verified == Verified("session", None)
     link.admitted()
     assert link.state is LinkState.REGISTERED
 
 
 @pytest.mark.parametrize(
-    ("change", "code"),
+    ("change", "code", "message"),
     [
-        ({"protocol": 0, "proof": "bad"}, "unsupported_protocol"),
-        ({"session_id": "", "proof": "bad"}, "invalid_session_id"),
-        ({"session_id": "a/b"}, "invalid_session_id"),
-        ({"session_id": "ü"}, "invalid_session_id"),
-        ({"session_id": "s\n"}, "invalid_session_id"),
-        ({"proof": "bad"}, "bad_proof"),
+        (
+            {"protocol": 0, "proof": "bad"},
+            "unsupported_protocol",
+            "this daemon speaks protocol 1, not 0; install matching versions of daemon and proxy",
+        ),
+        ({"session_id": "", "proof": "bad"}, "invalid_session_id", WRONG_SESSION_ID),
+        ({"session_id": "a/b"}, "invalid_session_id", WRONG_SESSION_ID),
+        ({"session_id": "ü"}, "invalid_session_id", WRONG_SESSION_ID),
+        ({"session_id": "s\n"}, "invalid_session_id", WRONG_SESSION_ID),
+        (
+            {"proof": "bad"},
+            "bad_proof",
+            (
+                "the proof does not hold for role session; compute it from this connection's nonce"
+                " with tokens/session.token of the daemon's state directory"
+            ),
+        ),
     ],
 )
-def test_a_refused_register_ends_the_link(change: dict[str, Any], code: str) -> None:
+def test_a_refused_register_ends_the_link_and_names_the_remedy(
+    change: dict[str, Any], code: str, message: str
+) -> None:
     link = machine()
     step = link.receive(body(**REGISTER | change))
-    assert isinstance(step, CloseLink)
-    assert isinstance(step.message, wire.Refused)
-    assert step.message.code == code
+    assert step == CloseLink(message=wire.Refused(code=code, message=message))
     assert link.state is LinkState.OVER
 
 
@@ -110,7 +124,12 @@ def test_a_register_with_wrong_fields_may_be_sent_again(change: dict[str, Any]) 
 
 
 def test_a_second_register_is_an_error_that_ends_nothing(registered: LinkMachine) -> None:
-    assert error_of(registered.receive(body(**REGISTER))).code == "already_registered"
+    error = wire.Error(
+        code="already_registered",
+        message="this connection is registered; open another for another session",
+        fatal=False,
+    )
+    assert registered.receive(body(**REGISTER)) == Send(message=error)
     assert registered.state is LinkState.REGISTERED
 
 
@@ -304,9 +323,20 @@ def test_what_holds_too_much_is_an_error_and_a_torn_stream_is_the_end(
 
 def test_who_never_registers_may_be_wrong_a_few_times() -> None:
     link = machine()
+    early = body(t="delta", turn_id="t" * 300, text="x")
+    why = "delta before register; send register first"
     for _ in range(EARLY_ERRORS_MAX):
-        assert isinstance(link.receive(body(t="ack", event_id="e", attempt=1)), Send)
-    assert isinstance(link.receive(body(t="ack", event_id="e", attempt=1)), CloseLink)
+        assert link.receive(early) == Send(
+            message=wire.Error(code="not_registered", message=why, fatal=False, turn_id="t" * 256)
+        )
+    assert link.receive(early) == CloseLink(
+        message=wire.Error(
+            code="not_registered",
+            message=f"{why}; too many errors before register",
+            fatal=True,
+            turn_id="t" * 256,
+        )
+    )
     assert link.state is LinkState.OVER
 
 

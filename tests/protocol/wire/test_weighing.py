@@ -93,6 +93,54 @@ def test_a_delta_is_cut_and_nothing_else() -> None:
     assert is_large(end)
 
 
+HALF, LINES = PIECE_CHARACTERS // 2, PIECE_LINES // 2
+
+
+@pytest.mark.parametrize(
+    ("fits", "large"),
+    [
+        (wire.Delta(turn_id="t", text="x" * HALF), wire.Delta(turn_id="t", text="x" * HALF + "y")),
+        (
+            wire.Delta(turn_id="t", text="\n" * LINES),
+            wire.Delta(turn_id="t", text="\n" * LINES + "\n"),
+        ),
+        (
+            wire.ToolEvent(turn_id="t", call_id="c", output="x" * HALF, error="e" * HALF),
+            wire.ToolEvent(turn_id="t", call_id="c", output="x" * HALF, error="e" * HALF + "y"),
+        ),
+        (
+            wire.ToolEvent(turn_id="t", call_id="c"),
+            wire.ToolEvent(turn_id="t", call_id="c", diff=[]),
+        ),
+        (
+            wire.Plan(turn_id="t", entries=[wire.PlanEntry(content="", status="pending")] * 64),
+            wire.Plan(turn_id="t", entries=[wire.PlanEntry(content="", status="pending")] * 65),
+        ),
+        (
+            wire.TurnEnd(turn_id="t", status="complete", text="x" * PIECE_CHARACTERS),
+            wire.TurnEnd(turn_id="t", status="complete", text="x" * PIECE_CHARACTERS + "y"),
+        ),
+        (wire.TurnEnd(turn_id="t", status="complete"), None),
+        (wire.Usage(turn_id="t"), None),
+    ],
+)
+def test_what_is_large_begins_above_a_piece(
+    fits: wire.TurnMessage, large: wire.TurnMessage | None
+) -> None:
+    assert not is_large(fits)
+    assert large is None or is_large(large)
+
+
+def test_a_delta_of_one_piece_is_passed_on_and_a_longer_one_is_cut_in_order() -> None:
+    whole = wire.Delta(turn_id="t", text="x" * PIECE_CHARACTERS, channel="reasoning")
+    assert next(in_pieces(whole)) is whole
+    longer = wire.Delta(turn_id="t", text=whole.text + "end", channel="reasoning")
+    assert [*in_pieces(longer)] == [
+        whole,
+        wire.Delta(turn_id="t", text="end", channel="reasoning"),
+    ]
+
+
 def test_of_what_a_turn_sends_no_more_is_kept_than_can_be_of_use() -> None:
     long = "x" * 1_000_000
     step = bounded(
