@@ -32,50 +32,47 @@ async def test_tokens_status_doctor_log_and_backup_know_of_the_cluster(
             where = ("--state-dir", str(root / node))
             return await larkd(*words, *where, LARKD_DATABASE=server.url())
 
-        async with fleet.node("a", **metrics) as a:
-            await a.wait_ready()
-            async with fleet.node("b") as b:
-                await b.wait_standing_by()
-                sent = await platform.send(await platform.chat(), "hello")
-                async with session(a.state_dir, "boss", "dispatcher") as boss:
-                    await boss.until("deliver")
-                    with trio.fail_after(60):
-                        while not (await boss.tool("feishu_channel_status"))["result"]["standbys"]:
-                            await trio.sleep(0.2)
-                    status, shown, _ = await run("a", "status")
-                    assert status == 0
-                    assert f"cluster {cluster}   node a, term 1, holding" in shown
-                    assert "  standby b, larkd " in shown
+        async with fleet.pair(**metrics) as (a, b):
+            sent = await platform.send(await platform.chat(), "hello")
+            async with session(a.state_dir, "boss", "dispatcher") as boss:
+                await boss.until("deliver")
+                with trio.fail_after(60):
+                    while not (await boss.tool("feishu_channel_status"))["result"]["standbys"]:
+                        await trio.sleep(0.2)
+                status, shown, _ = await run("a", "status")
+                assert status == 0
+                assert f"cluster {cluster}   node a, term 1, holding" in shown
+                assert "  standby b, larkd " in shown
 
-                    # A new token is in force on every node, and the open connection stays.
-                    before = (a.state_dir / "tokens" / "session.token").read_text()
-                    status, shown, why = await run("b", "tokens", "rotate", "session")
-                    assert (status, why) == (0, "")
-                    assert f"new session token in the database of cluster {cluster}" in shown
-                    files = [one.state_dir / "tokens" / "session.token" for one in (a, b)]
-                    with trio.fail_after(60):
-                        while before in (now := {one.read_text() for one in files}) or len(now) > 1:
-                            await trio.sleep(0.05)
-                    assert {one.stat().st_mode & 0o777 for one in files} == {0o600}
-                    async with session(a.state_dir, "mate"):
-                        pass
-                    await boss.barrier()
+                # A new token is in force on every node, and the open connection stays.
+                before = (a.state_dir / "tokens" / "session.token").read_text()
+                status, shown, why = await run("b", "tokens", "rotate", "session")
+                assert (status, why) == (0, "")
+                assert f"new session token in the database of cluster {cluster}" in shown
+                files = [one.state_dir / "tokens" / "session.token" for one in (a, b)]
+                with trio.fail_after(60):
+                    while before in (now := {one.read_text() for one in files}) or len(now) > 1:
+                        await trio.sleep(0.05)
+                assert {one.stat().st_mode & 0o777 for one in files} == {0o600}
+                async with session(a.state_dir, "mate"):
+                    pass
+                await boss.barrier()
 
-                status, shown, _ = await run("a", "log", "--json", sent["message_id"])
-                assert (status, json.loads(shown)["row"]["event_id"]) == (0, sent["event_id"])
-                status, _, why = await run("a", "backup", str(root / "copy"))
-                assert status == 1
-                assert f"pg_dump --schema=larkd --schema=larkd_{cluster}" in why
+            status, shown, _ = await run("a", "log", "--json", sent["message_id"])
+            assert (status, json.loads(shown)["row"]["event_id"]) == (0, sent["event_id"])
+            status, _, why = await run("a", "backup", str(root / "copy"))
+            assert status == 1
+            assert f"pg_dump --schema=larkd --schema=larkd_{cluster}" in why
 
-                _, shown, _ = await run("a", "doctor", "--json")
-                found = {one["check"]: one for one in json.loads(shown)["findings"]}
-                assert found["cluster"]["found"] == f"{cluster} is held by a, term 1"
-                assert found["standbys"]["found"] == "b stands by"
-                assert "synchronous_standby_names" in found["database"]["remedy"]
-                _, shown, _ = await run("b", "doctor", "--json")
-                found = {one["check"]: one for one in json.loads(shown)["findings"]}
-                assert found["daemon"]["state"] == "ok"
-                assert "stands by" in found["daemon"]["found"]
+            _, shown, _ = await run("a", "doctor", "--json")
+            found = {one["check"]: one for one in json.loads(shown)["findings"]}
+            assert found["cluster"]["found"] == f"{cluster} is held by a, term 1"
+            assert found["standbys"]["found"] == "b stands by"
+            assert "synchronous_standby_names" in found["database"]["remedy"]
+            _, shown, _ = await run("b", "doctor", "--json")
+            found = {one["check"]: one for one in json.loads(shown)["findings"]}
+            assert found["daemon"]["state"] == "ok"
+            assert "stands by" in found["daemon"]["found"]
 
             port = (await a.wait_event("http.serving"))["port"]
             text = (await platform.http.get(f"http://127.0.0.1:{port}/metrics")).text

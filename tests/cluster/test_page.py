@@ -67,66 +67,59 @@ async def test_frames_tables_and_files_are_as_written(
 ) -> None:
     async with open_platform() as platform:
         fleet = Fleet(platform, root, server.url(), cluster, certificates)
-        async with fleet.node("a") as a:
-            await a.wait_ready()
-            async with fleet.node("b") as b:
-                await b.wait_standing_by()
-                with trio.fail_after(WITHIN_S):
-                    while not asked(
-                        server, "SELECT 1 FROM larkd.standby WHERE cluster = %s", cluster
-                    ):
-                        await trio.sleep(0.05)
+        async with fleet.pair() as (a, b):
+            with trio.fail_after(WITHIN_S):
+                while not asked(server, "SELECT 1 FROM larkd.standby WHERE cluster = %s", cluster):
+                    await trio.sleep(0.05)
 
-                # A standby refuses first, on both of its addresses, and closes.
-                refused = {
-                    "t": "refused",
-                    "code": "standby",
-                    "message": f"node b stands by for cluster {cluster}",
-                    "at": [a.tls_address],
-                    "node": "a",
-                    "retry_after_ms": 250,
-                }
-                async with over_tls(b, certificates) as proxy:
-                    assert await proxy.wait_closed(within_s=WITHIN_S) == [refused]
-                async with connect(b.state_dir) as proxy:
-                    assert await proxy.wait_closed(within_s=WITHIN_S) == [refused]
+            # A standby refuses first, on both of its addresses, and closes.
+            refused = {
+                "t": "refused",
+                "code": "standby",
+                "message": f"node b stands by for cluster {cluster}",
+                "at": [a.tls_address],
+                "node": "a",
+                "retry_after_ms": 250,
+            }
+            async with over_tls(b, certificates) as proxy:
+                assert await proxy.wait_closed(within_s=WITHIN_S) == [refused]
+            async with connect(b.state_dir) as proxy:
+                assert await proxy.wait_closed(within_s=WITHIN_S) == [refused]
 
-                for node in (a, b):
-                    published = json.loads((node.state_dir / "daemon.json").read_text())
-                    assert (published["cluster"], published["node"]) == (cluster, node.name)
-                    assert published["addresses"] == [node.tls_address]
+            for node in (a, b):
+                published = json.loads((node.state_dir / "daemon.json").read_text())
+                assert (published["cluster"], published["node"]) == (cluster, node.name)
+                assert published["addresses"] == [node.tls_address]
 
-                _tables(server, cluster)
-                await _server_load(server, cluster)
+            _tables(server, cluster)
+            await _server_load(server, cluster)
 
-                # The holder names where it is, and when it leaves, where to go.
-                async with over_tls(a, certificates) as proxy:
-                    answer = await proxy.register(a.state_dir, "s")
-                    assert (answer["t"], answer["cluster"], answer["node"]) == (
-                        "registered",
-                        cluster,
-                        "a",
-                    )
-                    assert answer["generation"] == 1
-                    with trio.fail_after(WITHIN_S):  # until the holder knows its standby
-                        while not (await proxy.tool("feishu_channel_status"))["result"]["standbys"]:
-                            await trio.sleep(0.1)
-                    status, printed, _ = await fleet.command("a", "move")
-                    assert (status, printed) == (0, f"node b holds {cluster} now, term 2\n")
-                    bye = next(
-                        one
-                        for one in await proxy.wait_closed(within_s=WITHIN_S)
-                        if one["t"] == "bye"
-                    )
-                    assert (bye["reason"], bye["at"]) == ("shutdown", [b.tls_address])
-                await b.wait_ready()
-                logged = {one["event"] for one in await a.events()}
-                assert {"cluster.claimed", "cluster.released", "journal.not_replicated"} <= logged
-                a.signal(signal.SIGTERM)
-                with trio.fail_after(WITHIN_S):
-                    assert await a.process.wait() == 0
-                status, _, why = await fleet.command("b", "move", "--to", "a")
-                assert (status, why) == (1, "larkd move: no standby a\n")
+            # The holder names where it is, and when it leaves, where to go.
+            async with over_tls(a, certificates) as proxy:
+                answer = await proxy.register(a.state_dir, "s")
+                assert (answer["t"], answer["cluster"], answer["node"]) == (
+                    "registered",
+                    cluster,
+                    "a",
+                )
+                assert answer["generation"] == 1
+                with trio.fail_after(WITHIN_S):  # until the holder knows its standby
+                    while not (await proxy.tool("feishu_channel_status"))["result"]["standbys"]:
+                        await trio.sleep(0.1)
+                status, printed, _ = await fleet.command("a", "move")
+                assert (status, printed) == (0, f"node b holds {cluster} now, term 2\n")
+                bye = next(
+                    one for one in await proxy.wait_closed(within_s=WITHIN_S) if one["t"] == "bye"
+                )
+                assert (bye["reason"], bye["at"]) == ("shutdown", [b.tls_address])
+            await b.wait_ready()
+            logged = {one["event"] for one in await a.events()}
+            assert {"cluster.claimed", "cluster.released", "journal.not_replicated"} <= logged
+            a.signal(signal.SIGTERM)
+            with trio.fail_after(WITHIN_S):
+                assert await a.process.wait() == 0
+            status, _, why = await fleet.command("b", "move", "--to", "a")
+            assert (status, why) == (1, "larkd move: no standby a\n")
 
 
 def _tables(server: Server, cluster: str) -> None:

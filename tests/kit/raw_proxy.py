@@ -92,12 +92,6 @@ class RawProxy:
                 if message["t"] == kind and where(message):
                     return message
 
-    async def nothing_for(self, seconds: float) -> None:
-        """Assert that no message comes for a while (used after a barrier, not to wait)."""
-        with trio.move_on_after(seconds):
-            message = await self.receive()
-            raise AssertionError(f"unexpected {message}")
-
     async def wait_closed(self, *, within_s: float = 60) -> list[Map]:
         """Return what still came before the daemon closed the connection."""
         rest: list[Map] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 
 import trio
 
@@ -136,6 +135,3 @@ class Listener(trio.abc.Listener[trio.abc.Stream]):
     async def aclose(self) -> None:
         self._rx.close()
         await trio.lowlevel.checkpoint()
-
-
-OnConnect = Callable[[End], None]

@@ -17,7 +17,7 @@ from protocol.ids import ChatId, ConnectionId, OpenId, SessionId, TurnId
 from protocol.routing.access import Policy
 from protocol.strings import on_card
 from protocol.wire import messages as wire
-from tests.actors.approvals.test_card import (
+from tests.actors.approvals.world import (
     ACCOUNT,
     MESSAGE,
     PLACE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 from actors.journal import SqliteStore, Store
 from actors.journal.postgres import PostgresStore
@@ -79,6 +79,14 @@ def entry(card: str = "c1", *, at_ms: int = 1, alias: str = "blue") -> journal.L
         session_alias=alias,
         opened_at_ms=at_ms,
     )
+
+
+class Offering(TypedDict, total=False):
+    """How a row is asked for; without it, as by a session that takes what is bound to nobody."""
+
+    unbound: bool
+    epoch: int
+    joins: bool
 
 
 class JournalClient:
@@ -212,35 +220,22 @@ class JournalClient:
         return answer
 
     def offer(
-        self,
-        session: str = "s",
-        connection: int = 1,
-        *,
-        unbound: bool = True,
-        epoch: int = 1,
-        joins: bool = True,
+        self, session: str = "s", connection: int = 1, **how: Unpack[Offering]
     ) -> Offer | None:
-        offers = self.offers(session, connection, unbound=unbound, epoch=epoch, joins=joins)
+        offers = self.offers(session, connection, **how)
         assert len(offers) < 2, offers
         return offers[0] if offers else None
 
     def offers(
-        self,
-        session: str = "s",
-        connection: int = 1,
-        *,
-        unbound: bool = True,
-        epoch: int = 1,
-        joins: bool = True,
-        rows_max: int = 1,
+        self, session: str = "s", connection: int = 1, rows_max: int = 1, **how: Unpack[Offering]
     ) -> tuple[Offer, ...]:
         answer: tuple[Offer, ...] = self.ask(
             journal.OfferNext(
                 session_id=SessionId(session),
-                takes_unbound=unbound,
-                joins=joins,
+                takes_unbound=how.get("unbound", True),
+                joins=how.get("joins", True),
                 connection_id=ConnectionId(connection),
-                lease_epoch=epoch,
+                lease_epoch=how.get("epoch", 1),
                 at_ms=2_000,
                 rows_max=rows_max,
                 reply=NOBODY,
@@ -249,17 +244,12 @@ class JournalClient:
         assert isinstance(answer, tuple), answer
         return answer
 
-    def offered_rows(self, session: str = "s", connection: int = 1) -> list[int]:
+    def offered_rows(
+        self, session: str = "s", connection: int = 1, **how: Unpack[Offering]
+    ) -> list[int]:
         """Take all there is for the session."""
         rows: list[int] = []
-        while offer := self.offer(session, connection):
-            rows.append(offer.row_id)
-        return rows
-
-    def bound_rows(self, session: str, connection: int = 1) -> list[int]:
-        """Offer a session all that is bound to it, until there is nothing; return the rows."""
-        rows: list[int] = []
-        while (offer := self.offer(session, connection, unbound=False)) is not None:
+        while offer := self.offer(session, connection, **how):
             rows.append(offer.row_id)
         return rows
 

@@ -224,8 +224,8 @@ def test_a_topic_is_routed_by_its_own_binding_else_by_that_of_its_chat(
     client.dispatch(dispatched, "oc_1#omt_1")
     client.prepare(dispatched, "oc_1#omt_1")
     assert client.offered_rows("owner") == [4]
-    assert client.bound_rows("topic") == [1, 5]
-    assert client.bound_rows("chat") == [2, 3]
+    assert client.offered_rows("topic", unbound=False) == [1, 5]
+    assert client.offered_rows("chat", unbound=False) == [2, 3]
 
 
 def test_the_rows_of_a_topic_move_with_what_it_follows(client: JournalClient) -> None:
@@ -234,10 +234,10 @@ def test_the_rows_of_a_topic_move_with_what_it_follows(client: JournalClient) ->
         client.ready(f"e{number}", place)
     client.bind({"oc_1": "other", "oc_1#omt_1": "topic"}, moved={"oc_1"})
     assert client.offer("chat", unbound=False) is None
-    assert client.bound_rows("other") == [2, 3]
+    assert client.offered_rows("other", unbound=False) == [2, 3]
     client.bind({"oc_1": "other"}, moved={"oc_1#omt_1"})
     assert client.offer("topic", unbound=False) is None
-    assert client.bound_rows("other") == [1]
+    assert client.offered_rows("other", unbound=False) == [1]
 
 
 def test_a_row_on_its_way_when_its_chat_is_moved_follows_once_it_is_released(

@@ -28,7 +28,6 @@ GIVEN_UP_AFTER_S: Final = 2.0
 """``tcp_user_timeout``: so long what was sent may stay unanswered by the other kernel."""
 LOCK_WITHIN_S: Final = 1.0
 IDLE_WITHIN_S: Final = 1.0
-LONG_AGO_S: Final = 60.0
 
 Claimed = Callable[[Seen], None]
 
