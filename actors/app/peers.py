@@ -15,7 +15,7 @@ from actors.app.mailboxes import Account, Mailboxes
 from actors.feishu import gateway as calling
 from actors.feishu import pictures as fetching
 from actors.feishu.monthly import MonthlyCount
-from actors.host.state_dir import configuration_in_use
+from actors.host.started import configuration_in_use
 from actors.kit.cleanup import CleanupBudget
 from actors.lanes.settings import LaneSettings
 from actors.messages import journal

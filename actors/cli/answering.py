@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from actors.cli.output import CommandFailed
+from actors.host.advice import command_for
 from actors.host.arguments import DaemonArguments
 from actors.host.exit_status import ExitStatus
 from actors.host.state_dir import AlreadyRunning
@@ -27,7 +28,8 @@ def answer(parsed: argparse.Namespace) -> int:
     except CommandFailed as failed:
         return _refused(parsed, failed.status, str(failed))
     except AlreadyRunning as running:
-        return _refused(parsed, ExitStatus.RUNNING, f"{running}; stop it first: larkd daemon stop")
+        stop = command_for(state, "daemon", "stop")
+        return _refused(parsed, ExitStatus.RUNNING, f"{running}; stop it first: {stop}")
     if output.text:
         print(output.text)  # noqa: T201  # the command's output
     return int(output.status)
@@ -35,7 +37,10 @@ def answer(parsed: argparse.Namespace) -> int:
 
 def stop_daemon(arguments: DaemonArguments) -> int:
     """Carry out ``daemon stop``."""
-    return answer(argparse.Namespace(command="daemon stop", state_dir=arguments.state_dir))
+    parsed = argparse.Namespace(
+        command="daemon stop", state_dir=arguments.state_dir, json=arguments.json
+    )
+    return answer(parsed)
 
 
 def _refused(parsed: argparse.Namespace, status: int, *problems: str) -> int:

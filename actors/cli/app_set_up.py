@@ -113,19 +113,21 @@ def offered_service(state: StateDir, config: Path, *, admitted: bool) -> list[st
         []
         if installed
         else [
-            f"  {command_for(state, 'daemon'):<34}run it here, or",
-            f"  {command_for(state, 'service', 'install'):<34}run it always",
+            f"  {command_for(state, 'daemon', config=config):<33} run it here, or",
+            f"  {command_for(state, 'service', 'install', config=config):<33} run it always",
         ]
     )
+    mcp = command_for(state, "mcp")
+    acp = command_for(state, "acp", "--alias", "codex", "--", "codex-acp")
     return [
         *installed,
         "",
         "What now:",
         *start,
-        "  claude mcp add -s user feishu -- larkd mcp",
+        f"  claude mcp add -s user feishu -- {mcp}",
         "  claude --dangerously-load-development-channels server:feishu",
         "                                    attach Claude Code",
-        "  larkd acp --alias codex -- codex-acp",
+        f"  {acp}",
         "                                    attach any agent that speaks ACP",
         "Then write to the bot."
         if admitted

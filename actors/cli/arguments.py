@@ -68,7 +68,9 @@ def parse_daemon_arguments(argv: Sequence[str]) -> DaemonArguments:
         allow_abbrev=False,
     )
     add_daemon_options(parser)
-    return daemon_arguments(parser.parse_args(argv))
+    parsed = parser.parse_args(argv)
+    _check_json(parser, parsed)
+    return daemon_arguments(parsed)
 
 
 def add_daemon_options(parser: argparse.ArgumentParser) -> None:
@@ -103,6 +105,7 @@ def add_daemon_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", action="store_true", help="validate configuration and credentials, and exit"
     )
+    add_json(parser, "with --check or stop: print the result as JSON")
     parser.add_argument(
         "--listen",
         metavar="HOST:PORT",
@@ -128,6 +131,11 @@ def add_state_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _check_json(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
+    if parsed.json and not (parsed.check or parsed.action):
+        parser.error("--json: a daemon that runs prints no result; it goes with --check and stop")
+
+
 def daemon_arguments(parsed: argparse.Namespace) -> DaemonArguments:
     return DaemonArguments(
         config=parsed.config,
@@ -136,6 +144,7 @@ def daemon_arguments(parsed: argparse.Namespace) -> DaemonArguments:
         sandbox_port=parsed.sandbox_port,
         check=parsed.check,
         stop=parsed.action == "stop",
+        json=parsed.json,
         listen=parsed.listen,
     )
 
@@ -152,14 +161,14 @@ def add_handoff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     add_state_dir(handoff)
     handoff.set_defaults(json=False)
-    _add_json(handoff, "print the answer as JSON")
+    _add_json_anywhere(handoff)
     actions = handoff.add_subparsers(dest="action", metavar="ACTION", required=True)
     for action, what in (
         ("grant", "let a session take the channel itself, once"),
         ("acquire", "give the channel to a session"),
     ):
         one = _action(actions, action, what)
-        _add_json(one, "print the answer as JSON")
+        _add_json_anywhere(one)
         target = one.add_mutually_exclusive_group(required=True)
         target.add_argument(
             "session", nargs="?", metavar="SESSION", help="a live session's id or alias"
@@ -175,18 +184,23 @@ def add_handoff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     back = _action(actions, "return", "give the channel back to the dispatcher")
     reclaim = _action(actions, "reclaim", "take the channel back for the dispatcher")
     for one in (back, reclaim):
-        _add_json(one, "print the answer as JSON")
+        _add_json_anywhere(one)
     reclaim.add_argument(
         "--chats", action="store_true", help="also end every binding of a chat to a session"
     )
 
 
-def _add_json(parser: argparse.ArgumentParser, what: str) -> None:
+def add_json(parser: argparse.ArgumentParser, what: str = "print it as JSON") -> None:
+    """Add ``--json``: one map in snake_case, with a version."""
+    parser.add_argument("--json", action="store_true", help=what)
+
+
+def _add_json_anywhere(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json",
         action="store_true",
         default=argparse.SUPPRESS,  # so that it may stand before or after an action
-        help=what,
+        help="print the answer as JSON",
     )
 
 
@@ -203,6 +217,7 @@ def add_tokens(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "make a new token for a role; a running daemon takes it from the next connection on",
     )
     rotate.add_argument("role", choices=ROLES)
+    add_json(rotate)
 
 
 def add_pair(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -217,11 +232,12 @@ def add_pair(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add_state_dir(pair)
     actions = pair.add_subparsers(dest="action", metavar="ACTION", required=True)
     listed = _action(actions, "list", "show the codes that wait, and who was let in")
-    listed.add_argument("--json", action="store_true", help="print it as JSON")
     approve = _action(actions, "approve", "let in whom a code was shown to")
     approve.add_argument("code", metavar="CODE", help="the six characters they were shown")
     revoke = _action(actions, "revoke", "take an approval back")
     revoke.add_argument("subject", metavar="ID", help="an open_id, a chat_id, or a waiting code")
+    for action in (listed, approve, revoke):
+        add_json(action)
 
 
 def _action(

@@ -10,7 +10,7 @@ from typing import Final
 
 from actors import journal
 from actors.cli.operator import not_running
-from actors.cli.output import CommandFailed, Output
+from actors.cli.output import CommandFailed, Output, as_asked
 from actors.host import archive
 from actors.host.state_dir import read_daemon_info
 from protocol import __version__
@@ -53,6 +53,13 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
         raise CommandFailed(str(failed)) from None
     except OSError as failed:
         raise CommandFailed(f"{target} can't be written: {failed.strerror or failed}") from None
-    return Output(
-        f"{target}: journal and {len(tokens)} tokens. Keep it private: the tokens are in it."
+    return as_asked(
+        parsed,
+        f"{target}: journal and {len(tokens)} tokens. Keep it private: the tokens are in it.",
+        {
+            "file": str(target.absolute()),
+            "tokens": len(tokens),
+            "larkd": manifest.larkd,
+            "made_at": manifest.made_at,
+        },
     )

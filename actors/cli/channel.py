@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import trio
 
-from actors.cli.output import CommandFailed, Output
+from actors.cli.output import CommandFailed, Output, as_asked
 from actors.feishu.gateway import describe
 from actors.feishu.http import Platform
 from actors.host import config_edit, config_file
@@ -36,7 +37,7 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     """
     app = config_edit.NewApp(
         app_id=checked("--app-id", "appId", parsed.app_id),
-        app_secret=read_secret(),
+        app_secret=read_secret(state, parsed, "channel", "add", "feishu"),
         domain=parsed.domain,
         account=parsed.account,
     )
@@ -45,14 +46,25 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     if isinstance(outcome, CredentialsRefused):
         raise refused(app.app_id, base_url, outcome)
     written = config_edit.add_app(target(parsed.config), app, os.environ)
+    start = command_for(state, "daemon", config=written.config)
     lines = [
         f"added account {written.account} ({app.app_id}) to {written.config}",
         f"its secret is in {written.secret}, readable by you alone",
-        f"start or restart the daemon: {command_for(state, 'daemon')}",
+        f"start or restart the daemon: {start}",
     ]
     if not isinstance(outcome, BotInfo):
         lines.insert(0, f"not proven: {base_url} does not name the bot: {describe(outcome)}")
-    return Output("\n".join(lines))
+    bot = outcome if isinstance(outcome, BotInfo) else None
+    facts = {
+        "account": written.account,
+        "app_id": app.app_id,
+        "config": str(written.config),
+        "secret_file": str(written.secret),
+        "bot": None if bot is None else {"name": bot.name, "open_id": bot.open_id},
+        "problem": describe(outcome) if bot is None else None,
+        "start": start,
+    }
+    return as_asked(parsed, "\n".join(lines), facts)
 
 
 def target(explicit: Path | None) -> Path:
@@ -73,17 +85,27 @@ def checked(option: str, key: str, value: str) -> str:
         raise ConfigurationError(str(problem)) from None
 
 
-def read_secret() -> str:
-    """Return the one word on standard input.
+def as_given(parsed: argparse.Namespace) -> Iterator[str]:
+    """Return the options of this command line that say which app is meant, and how it is added."""
+    for option in ("domain", "account", "name"):
+        if (value := getattr(parsed, option, None)) is not None:
+            yield from (f"--{option}", value)
+    if getattr(parsed, "force", False):
+        yield "--force"
+
+
+def read_secret(state: StateDir, parsed: argparse.Namespace, *words: str) -> str:
+    """Return the one word on standard input of the command *words*.
 
     Raises:
         ConfigurationError: there is none, or it is no secret.
     """
     secret = sys.stdin.read(SECRET_CHARACTERS_MAX + 1).strip()
     if not secret or len(secret.split()) != 1 or len(secret) > SECRET_CHARACTERS_MAX:
+        again = (*words, "--app-id", parsed.app_id, "--app-secret-stdin", *as_given(parsed))
         raise ConfigurationError(
             "standard input: holds no app secret; write it there alone, for example:"
-            " larkd … --app-secret-stdin < secret-file"
+            f" {command_for(state, *again, config=parsed.config)} < secret-file"
         )
     return secret
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+from msgspec import Struct
+
+from actors.cli.output import as_json as to_json
 from actors.feishu.gateway import describe
 from actors.feishu.http import Platform, proxy_of
 from actors.feishu.inspection import connect_once
@@ -13,11 +16,41 @@ from actors.host.exit_status import ExitStatus
 from actors.messages import gateway
 from protocol.config.settings import AccountSettings, Settings
 from protocol.platform.http_proxy import ProxyUnusableError
-from protocol.platform.outcomes import BotInfo, CredentialsRefused, NoAnswer
+from protocol.platform.outcomes import BotInfo, CredentialsRefused, NoAnswer, Outcome
 
 LOOK_AT: Final = (
     "look at the network, and at HTTPS_PROXY and NO_PROXY: a proxy has to let CONNECT through"
 )
+
+
+class Checked(Struct, frozen=True, kw_only=True):
+    """What was found of one account."""
+
+    account: AccountSettings
+    status: ExitStatus
+    bot: BotInfo | None = None
+    problem: str | None = None
+    """What is wrong, with the remedy; None where nothing is."""
+
+    def as_line(self) -> str:
+        """Return the line for people."""
+        of = self.account
+        about = f"account {of.account_id} ({of.app_id} at {of.base_url})"
+        if self.problem is not None or self.bot is None:
+            return f"larkd: {about}: {self.problem}"
+        return f"ok: {about}: bot {self.bot.name} ({self.bot.open_id}), the long connection opens"
+
+    def as_map(self) -> dict[str, Any]:
+        """Return the same for scripts."""
+        bot = self.bot
+        return {
+            "account": self.account.account_id,
+            "app_id": self.account.app_id,
+            "domain": self.account.base_url,
+            "bot": None if bot is None else {"name": bot.name, "open_id": bot.open_id},
+            "status": int(self.status),
+            "problem": self.problem,
+        }
 
 
 def network_remedy(base_url: str) -> str:
@@ -29,41 +62,52 @@ def network_remedy(base_url: str) -> str:
     return LOOK_AT if proxy is None else proxy.remedy(urlsplit(base_url).hostname or base_url)
 
 
-async def check_accounts(settings: Settings) -> int:
-    """Ask the platform who each bot is, and connect once; print a line an account.
+async def check_accounts(settings: Settings, *, as_json: bool = False) -> int:
+    """Ask the platform who each bot is, and connect once; print a line an account, or one map.
 
     Calls and the long connection go different ways: through a proxy, one may do and the other
-    not.
+    not. Returns the exit status, the highest of the accounts'.
     """
-    statuses = [await _check(account) for account in settings.accounts]
-    return max(statuses)
+    found: list[Checked] = []
+    for account in settings.accounts:
+        found.append(await _check(account))
+        if not as_json:
+            stream = sys.stdout if found[-1].problem is None else sys.stderr
+            stream.write(f"{found[-1].as_line()}\n")
+    if as_json:
+        sys.stdout.write(to_json({"accounts": [one.as_map() for one in found]}) + "\n")
+    return max(one.status for one in found)
 
 
-async def _check(account: AccountSettings) -> int:
+async def _check(account: AccountSettings) -> Checked:
     async with Platform(account.base_url, account.app_id, account.app_secret.reveal()) as platform:
         outcome = await platform.perform(gateway.GetBotInfo())
-        problem = await connect_once(platform) if isinstance(outcome, BotInfo) else None
-    about = f"account {account.account_id} ({account.app_id} at {account.base_url})"
+        unopened = await connect_once(platform) if isinstance(outcome, BotInfo) else None
+    if isinstance(outcome, BotInfo) and unopened is None:
+        return Checked(account=account, status=ExitStatus.ORDERLY, bot=outcome)
+    return Checked(
+        account=account,
+        status=_status_of(outcome),
+        bot=outcome if isinstance(outcome, BotInfo) else None,
+        problem=_problem(account.base_url, outcome, unopened),
+    )
+
+
+def _status_of(outcome: Outcome) -> ExitStatus:
+    refused = isinstance(outcome, CredentialsRefused)
+    return ExitStatus.CREDENTIALS if refused else ExitStatus.FAILED
+
+
+def _problem(base_url: str, outcome: Outcome, unopened: str | None) -> str:
     match outcome:
-        case BotInfo() if problem is not None:
-            sys.stderr.write(
-                f"larkd: {about}: the long connection does not open: {problem};"
-                f" {network_remedy(account.base_url)}\n"
-            )
-            return ExitStatus.FAILED
-        case BotInfo(name=name, open_id=open_id):
-            sys.stdout.write(f"ok: {about}: bot {name} ({open_id}), the long connection opens\n")
-            return ExitStatus.ORDERLY
+        case BotInfo():
+            remedy = network_remedy(base_url)
+            return f"the long connection does not open: {unopened}; {remedy}"
         case CredentialsRefused():
-            sys.stderr.write(
-                f"larkd: {about}: credentials refused: {describe(outcome)};"
-                " check appId, appSecret and domain, and that the app is enabled\n"
+            return (
+                f"credentials refused: {describe(outcome)};"
+                " check appId, appSecret and domain, and that the app is enabled"
             )
-            return ExitStatus.CREDENTIALS
         case NoAnswer():
-            remedy = network_remedy(account.base_url)
-            sys.stderr.write(f"larkd: {about}: {describe(outcome)}; {remedy}\n")
-            return ExitStatus.FAILED
-        case _:
-            sys.stderr.write(f"larkd: {about}: {describe(outcome)}\n")
-            return ExitStatus.FAILED
+            return f"{describe(outcome)}; {network_remedy(base_url)}"
+    return describe(outcome)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from actors.cli.output import CommandFailed
 from actors.host import config_file
-from actors.host.state_dir import configuration_in_use
+from actors.host.started import configuration_in_use
 from actors.journal import JournalError
 from protocol.config.places import StateDir
 from protocol.config.settings import ClusterSettings, ConfigurationError

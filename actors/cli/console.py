@@ -7,7 +7,7 @@ import argparse
 import msgspec
 
 from actors.cli.operator import not_running
-from actors.cli.output import CommandFailed, Output
+from actors.cli.output import CommandFailed, Output, as_asked
 from actors.host import state_dir
 from actors.host.tokens import read_token
 from protocol.config.places import StateDir
@@ -35,4 +35,5 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
             ' [console] host = "127.0.0.1", port = 7347'
         ) from None
     key = read_token(state.token("observer" if parsed.read_only else "dispatcher"))
-    return Output(f"{address.url}?token={console_token(key)}")
+    url = f"{address.url}?token={console_token(key)}"
+    return as_asked(parsed, url, {"url": url, "read_only": parsed.read_only})

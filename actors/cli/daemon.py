@@ -9,6 +9,7 @@ import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ import trio
 from actors.app.listening import CannotListen
 from actors.app.running import run_daemon
 from actors.cli.arguments import parse_daemon_arguments
-from actors.host import config_file, runtime, state_dir
+from actors.host import config_file, runtime, started, state_dir
 from actors.host.arguments import DaemonArguments
 from actors.host.exit_status import ExitStatus
 from actors.host.tokens import TokenFiles, open_tokens
@@ -86,18 +87,19 @@ def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
         from actors.app import sandbox_mode  # noqa: PLC0415  # heavy; a demo's need
 
         if arguments.check:
-            return trio.run(sandbox_mode.check_in_sandbox, arguments, raw, env, _check)
-        state = _sandbox_state(arguments, env, home)
+            check = partial(_check, as_json=arguments.json)
+            return trio.run(sandbox_mode.check_in_sandbox, arguments, raw, env, check)
+        state = places.served_dir(arguments.state_dir, env, home, sandbox=True)
         with opened(state) as tokens:
+            started.write(state, arguments, path)
             return trio.run(sandbox_mode.run_in_sandbox, arguments, raw, env, state, tokens)
     settings = config_file.settings(raw, env, path, listen=arguments.listen)
     _print_errors(*settings.notices)
     if arguments.check:
-        return trio.run(_check, settings)
-    state = places.state_dir(arguments.state_dir, env, home)
+        return trio.run(partial(_check, as_json=arguments.json), settings)
+    state = places.served_dir(arguments.state_dir, env, home, sandbox=False)
     with opened(state) as tokens:
-        if path is not None:
-            state_dir.write_private(state.config_in_use, f"{path.absolute()}\n".encode())
+        started.write(state, arguments, path)
         faulthandler.enable()  # where a loop stood that systemd ends for standing still
         collect_less_often()
         runtime.switch_often()
@@ -105,10 +107,10 @@ def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
         return trio.run(run_daemon, settings, state, tokens)
 
 
-async def _check(settings: Settings) -> int:
+async def _check(settings: Settings, *, as_json: bool) -> int:
     from actors.cli.check import check_accounts  # noqa: PLC0415  # not for a running daemon
 
-    return await check_accounts(settings)
+    return await check_accounts(settings, as_json=as_json)
 
 
 def collect_less_often() -> None:
@@ -119,14 +121,6 @@ def collect_less_often() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_EVERY)
-
-
-def _sandbox_state(arguments: DaemonArguments, env: Mapping[str, str], home: Path) -> StateDir:
-    """A demo keeps out of the real daemon's directory, unless it is given one."""
-    state = places.state_dir(arguments.state_dir, env, home)
-    if arguments.state_dir is None and not env.get("LARKD_STATE_DIR"):
-        return places.sandbox_of(state)
-    return state
 
 
 @contextmanager

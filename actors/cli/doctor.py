@@ -12,7 +12,8 @@ import resource
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -30,8 +31,8 @@ from actors.feishu.clock import clock_skew_s
 from actors.feishu.gateway import describe
 from actors.feishu.http import Platform
 from actors.feishu.inspection import Inspection, connect_once, inspect
-from actors.host import config_file, state_dir
-from actors.host.advice import command_for, is_of_the_sandbox
+from actors.host import config_file, started, state_dir
+from actors.host.advice import TRY_IT, command_for, is_of_the_sandbox, start_of
 from actors.host.tokens import read_token
 from actors.messages import gateway
 from protocol import __version__
@@ -77,7 +78,7 @@ def examine(
     if serving and config is None and is_of_the_sandbox(state, env):
         return [*findings, ok("configuration", "the sandbox has its own")]
     try:
-        path = config or (state_dir.configuration_in_use(state) if serving else None)
+        path = config or (started.configuration_in_use(state) if serving else None)
         path = path or config_file.find(None, env, Path.home())
         raw = config_file.load(path) if path is not None else {}
         settings = config_file.settings(raw, env, path)
@@ -87,7 +88,8 @@ def examine(
             what = f"can't be read here as the daemon read it: {wrong.problems[0]}"
             remedy = "run this with the daemon's environment, or name its file with --config"
             return [*findings, warn("configuration", what, remedy)]
-        remedy = "change it as shown, name another one with --config, or begin with: larkd init"
+        begin = command_for(state, "init", config=config)
+        remedy = f"change it as shown, name another one with --config, or begin with: {begin}"
         return findings + [fail("configuration", problem, remedy) for problem in wrong.problems]
     findings.append(ok("configuration", f"{path or 'the environment'} is well formed"))
     findings += _agents(settings)
@@ -96,7 +98,8 @@ def examine(
         from actors.cli.doctor_cluster import examine_cluster  # noqa: PLC0415  # needs larkd[postgres]
 
         findings += examine_cluster(settings.cluster, __version__)
-    return findings + trio.run(_online, settings, serving)
+    new_app = command_for(state, "init", config=path)
+    return findings + trio.run(_online, settings, serving, new_app)
 
 
 def _agents(settings: Settings) -> Iterator[Finding]:
@@ -129,7 +132,7 @@ def _files(state: StateDir) -> Iterator[Finding]:
         yield warn(
             "state",
             f"{state.root} does not exist yet",
-            f"set larkd up: larkd init; or start it: {command_for(state, 'daemon')}",
+            f"set larkd up: {command_for(state, 'init')}; or start it: {start_of(state)}",
         )
         return
     mode = stat.S_IMODE(state.root.stat().st_mode)
@@ -141,7 +144,9 @@ def _files(state: StateDir) -> Iterator[Finding]:
         try:
             read_token(state.token(role))
         except ConfigurationError as wrong:
-            yield fail(f"token {role}", str(wrong), "start larkd again after that")
+            yield fail(
+                f"token {role}", str(wrong), f"start larkd again after that: {start_of(state)}"
+            )
         else:
             yield ok(f"token {role}", "is there, and private")
     yield examine_disk(shutil.disk_usage(state.root).free)
@@ -158,26 +163,30 @@ def _daemon(state: StateDir, now_ms: int) -> Iterator[Finding]:
         remedy = (
             f"if it ended by itself, the reason is in {state.log}"
             if state.log.exists()
-            else "set it up: larkd init; or try it without an app: larkd daemon --sandbox"
+            else f"set it up: {command_for(state, 'init')}; or try it without an app: {TRY_IT}"
         )
         yield fail("daemon", str(why), remedy)
         return
-    yield from examine_status(found, __version__, now_ms)
+    reclaim = command_for(state, "handoff", "reclaim")
+    yield from examine_status(found, __version__, now_ms, reclaim)
 
 
 # ── the platform ────────────────────────────────────────────────────────────
 
 
-async def _online(settings: Settings, serving: bool) -> list[Finding]:
+async def _online(settings: Settings, serving: bool, new_app: str) -> list[Finding]:
     found: dict[int, list[Finding]] = {}
     async with trio.open_nursery() as nursery:
         for at, account in enumerate(settings.accounts):
-            nursery.start_soon(_account, account, serving, at, found)
+            nursery.start_soon(_account, account, serving, new_app, partial(found.setdefault, at))
     return [finding for at in sorted(found) for finding in found[at]]
 
 
 async def _account(
-    account: AccountSettings, serving: bool, at: int, found: dict[int, list[Finding]]
+    account: AccountSettings,
+    serving: bool,
+    new_app: str,
+    done: Callable[[list[Finding]], object],
 ) -> None:
     name = account.account_id
     seen = Inspection(bot=NoAnswer(reason=f"no answer in {ONLINE_WITHIN_S:g} s"))
@@ -199,10 +208,10 @@ async def _account(
     findings = [_credentials(f"credentials {name}", account, seen.bot, other)]
     if isinstance(seen.bot, BotInfo):
         findings += _scopes(f"scopes {name}", account, seen)
-        findings += _connections(f"connections {name}", seen.connections, serving)
+        findings += _connections(f"connections {name}", seen.connections, serving, new_app)
     if link is not None:
         findings.append(link)
-    found[at] = [*findings, examine_clock(f"clock {name}", skew_s)]
+    done([*findings, examine_clock(f"clock {name}", skew_s)])
 
 
 async def _other_domain(account: AccountSettings) -> str | None:
@@ -273,7 +282,7 @@ def _long_connection(check: str, account: AccountSettings, problem: str | None) 
     return fail(check, f"the long connection does not open: {problem}", remedy)
 
 
-def _connections(check: str, count: int | None, serving: bool) -> Iterator[Finding]:
+def _connections(check: str, count: int | None, serving: bool, new_app: str) -> Iterator[Finding]:
     """Each event goes to one connection of an app: others take messages away."""
     if count is None:
         return
@@ -282,7 +291,7 @@ def _connections(check: str, count: int | None, serving: bool) -> Iterator[Findi
         yield warn(
             check,
             f"{open_elsewhere(others)}; each event goes to one of them",
-            "stop the other programs that use this app, or make an app of its own: larkd init",
+            f"stop the other programs that use this app, or make an app of its own: {new_app}",
         )
     else:
         yield ok(check, "no other program is connected as this app")

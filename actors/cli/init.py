@@ -17,13 +17,14 @@ import trio
 
 from actors.cli import qr, terminal
 from actors.cli.app_set_up import FeishuApp, as_map, offered_service, summary
-from actors.cli.channel import checked, read_secret, refused, target
+from actors.cli.channel import as_given, checked, read_secret, refused, target
 from actors.cli.output import CommandFailed, Output, as_json
 from actors.feishu.gateway import describe
 from actors.feishu.http import Platform
 from actors.feishu.inspection import Inspection, connect_once, inspect
 from actors.feishu.registration import Registrar, Unreachable
 from actors.host import config_edit
+from actors.host.advice import command_for
 from protocol.config.places import StateDir
 from protocol.config.settings import ConfigurationError
 from protocol.platform import registration
@@ -51,8 +52,8 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     show = _Show(quiet=parsed.json)
     try:
         if parsed.no_wait:
-            return _run(_begin_only, parsed)
-        app = _existing(parsed) if parsed.app_id else _run(_scan, parsed, show)
+            return _run(_begin_only, state, parsed)
+        app = _existing(state, parsed) if parsed.app_id else _run(_scan, parsed, show)
         found = _run(_proven, app, show)
         written = _write(path, app, parsed)
         problem = _run(_connect, app)
@@ -94,9 +95,10 @@ def _check_before(path: Path, parsed: argparse.Namespace) -> None:
         raise ConfigurationError(f"{folder} is not writable; name another file with --config")
 
 
-def _existing(parsed: argparse.Namespace) -> FeishuApp:
+def _existing(state: StateDir, parsed: argparse.Namespace) -> FeishuApp:
     domain = _domain(parsed)
-    return FeishuApp(app_id=parsed.app_id, app_secret=read_secret(), domain=domain)
+    secret = read_secret(state, parsed, "init")
+    return FeishuApp(app_id=parsed.app_id, app_secret=secret, domain=domain)
 
 
 def _domain(parsed: argparse.Namespace) -> str:
@@ -119,13 +121,12 @@ def _registrar(domain: str) -> Registrar:
 # ── the scan ────────────────────────────────────────────────────────────────
 
 
-async def _begin_only(parsed: argparse.Namespace) -> Output:
+async def _begin_only(state: StateDir, parsed: argparse.Namespace) -> Output:
     domain = _domain(parsed)
     begun = await _begin(_registrar(domain))
     links = _links(begun, domain, parsed.name)
-    again = ["larkd", "init", "--device-code", begun.device_code]
-    if parsed.domain:
-        again += ["--domain", parsed.domain]
+    words = ("init", "--device-code", begun.device_code, *as_given(parsed))
+    again = command_for(state, *words, config=parsed.config)
     if parsed.json:
         content: dict[str, Any] = {
             "device_code": begun.device_code,
@@ -136,7 +137,7 @@ async def _begin_only(parsed: argparse.Namespace) -> Output:
             "expires_in": begun.expires_s,
         }
         return Output(as_json(content))
-    lines = [*links, f"device code: {begun.device_code}", f"then go on with: {' '.join(again)}"]
+    lines = [*links, f"device code: {begun.device_code}", f"then go on with: {again}"]
     return Output("\n".join(lines))
 
 

@@ -12,7 +12,7 @@ from actors.cli import terminal
 from actors.cli.operator import not_running
 from actors.cli.output import CommandFailed, Output, as_json
 from actors.host.log_reading import events_about
-from actors.host.state_dir import configuration_in_use
+from actors.host.started import configuration_in_use
 from actors.kit.clock import local_clock
 from actors.messages import journal as to_journal
 from protocol.config.places import StateDir

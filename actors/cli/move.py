@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from actors.cli.claims import asking
-from actors.cli.output import CommandFailed, Output
+from actors.cli.output import CommandFailed, Output, as_asked
 from actors.journal.postgres import STANDBY_SEEN_MS, standbys, want
 from protocol.config.places import StateDir
 
@@ -30,7 +30,7 @@ def run(_state: StateDir, parsed: argparse.Namespace) -> Output:
             if one.seen_ms <= STANDBY_SEEN_MS and one.node != seen.node
         ]
         if parsed.to is not None and parsed.to == seen.node:
-            return Output(f"node {parsed.to} holds {cluster.name} already")
+            return _held(parsed, cluster.name, parsed.to, seen.term, "already")
         if not there or (parsed.to is not None and parsed.to not in there):
             known = f"; there: {', '.join(there)}" if there else ""
             raise CommandFailed(f"no standby{'' if parsed.to is None else f' {parsed.to}'}{known}")
@@ -46,8 +46,13 @@ def run(_state: StateDir, parsed: argparse.Namespace) -> Output:
                     f" {now.term}; look into the log of {to}"
                 )
             if now.term > seen.term and now.node == to:
-                return Output(f"node {now.node} holds {cluster.name} now, term {now.term}")
+                return _held(parsed, cluster.name, to, now.term, f"now, term {now.term}")
             time.sleep(LOOK_EVERY_S)
     raise CommandFailed(
         f"{cluster.name} was not taken in {TAKEN_WITHIN_S:g} s; look into the log of {seen.node}"
     )
+
+
+def _held(parsed: argparse.Namespace, cluster: str, node: str, term: int, when: str) -> Output:
+    facts = {"cluster": cluster, "node": node, "term": term}
+    return as_asked(parsed, f"node {node} holds {cluster} {when}", facts)

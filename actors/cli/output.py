@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +17,11 @@ JSON_VERSION: Final = 1
 class Output(NamedTuple):
     text: str
     status: int = ExitStatus.ORDERLY
+
+
+def as_asked(parsed: argparse.Namespace, text: str, facts: Mapping[str, Any]) -> Output:
+    """Return *text*, or with ``--json`` the same as *facts* for scripts."""
+    return Output(as_json(facts) if parsed.json else text)
 
 
 class CommandFailed(Exception):

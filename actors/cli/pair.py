@@ -9,7 +9,8 @@ from typing import Any
 
 from actors.cli import terminal
 from actors.cli.operator import Declined, ask
-from actors.cli.output import Output, as_json
+from actors.cli.output import Output, as_asked, as_json
+from actors.host.advice import command_for
 from protocol.config.places import StateDir
 from protocol.routing.pairing import CODE_VALID_MS
 from protocol.wire import operating
@@ -27,9 +28,11 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     """
     match parsed.action:
         case "approve":
-            return Output(str(_call(state, operating.PAIR_APPROVE, {"code": parsed.code})))
+            done = str(_call(state, operating.PAIR_APPROVE, {"code": parsed.code}))
+            return as_asked(parsed, done, {"result": done})
         case "revoke":
-            return Output(str(_call(state, operating.PAIR_REVOKE, {"subject": parsed.subject})))
+            done = str(_call(state, operating.PAIR_REVOKE, {"subject": parsed.subject}))
+            return as_asked(parsed, done, {"result": done})
     found = _call(state, operating.PAIR_LIST, {})
     if parsed.json:
         return Output(as_json({"accounts": found}))
@@ -41,7 +44,11 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
 def _call(state: StateDir, tool: str, args: Mapping[str, Any]) -> Any:
     answer = ask(state, tool, args, role="dispatcher")
     if not answer.ok:
-        raise Declined(answer.error or "refused without a reason")
+        reason, listed = (
+            answer.error or "refused without a reason",
+            command_for(state, "pair", "list"),
+        )
+        raise Declined(f"{reason}; who waits and who was let in: {listed}")
     return answer.result
 
 

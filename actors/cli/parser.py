@@ -12,6 +12,7 @@ from typing import Final
 from actors.cli.arguments import (
     add_daemon_options,
     add_handoff,
+    add_json,
     add_pair,
     add_state_dir,
     add_tokens,
@@ -127,11 +128,12 @@ def _add_daemon(commands: Subparsers[argparse.ArgumentParser]) -> None:
 
 def _add_looking(commands: Subparsers[argparse.ArgumentParser]) -> None:
     status = _command(commands, "status", "show the state of the running daemon")
-    status.add_argument("--json", action="store_true", help="print the whole status as JSON")
+    add_json(status, "print the whole status as JSON")
     top = _command(commands, "top", "show sessions, queue, cards and budget, live")
     top.add_argument(
         "--once", action="store_true", help="print it once, also to something that is no terminal"
     )
+    add_json(top, "print it once, as `larkd status --json` does")
     doctor = _command(
         commands,
         "doctor",
@@ -140,24 +142,25 @@ def _add_looking(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "Works without a running daemon, and never prints a secret.",
     )
     doctor.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
-    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+    add_json(doctor, "print the findings as JSON")
     doctor.add_argument("--verbose", action="store_true", help="show also what is in order")
     log = _command(commands, "log", "show what became of a message, with its log lines")
     log.add_argument("message", metavar="MESSAGE", help="a message_id (om_…) or an event_id")
-    log.add_argument("--json", action="store_true", help="print it as JSON")
+    add_json(log)
     console = _command(commands, "console", "print the address of the console in the browser")
     console.add_argument(
         "--read-only", action="store_true", help="an address to look only, not to act"
     )
+    add_json(console)
 
 
 def _add_clusters(commands: Subparsers[argparse.ArgumentParser]) -> None:
     """What there is to do with a cluster on several machines."""
     clusters = _command(commands, "clusters", "show who holds each cluster, and who stands by")
-    clusters.add_argument("--json", action="store_true", help="print it as JSON")
     move = _command(commands, "move", "let another node take this cluster, in order")
     move.add_argument("--to", metavar="NODE", help="which one (default: the standby seen last)")
     for parser in (clusters, move):
+        add_json(parser)
         parser.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
     node = _command(
         commands,
@@ -178,6 +181,7 @@ def _add_clusters(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "--back", action="store_true", help="from the cluster into an empty state directory"
     )
     add_state_dir(moving)
+    add_json(moving)
     moving.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
     moving.set_defaults(command="journal move", module="journal_move")
 
@@ -189,7 +193,7 @@ def _add_init(commands: Subparsers[argparse.ArgumentParser]) -> None:
     add_app_options(init, required=False)
     init.add_argument("--force", action="store_true", help="replace the configuration there is")
     init.add_argument("--name", metavar="NAME", help="what the new app is called")
-    init.add_argument("--json", action="store_true", help="print one JSON map, and no QR code")
+    add_json(init, "print one JSON map, and no QR code")
     init.add_argument(
         "--no-wait", action="store_true", help="print device code and link, and exit at once"
     )
@@ -211,7 +215,7 @@ def _add_service(commands: Subparsers[argparse.ArgumentParser]) -> None:
         )
         add_state_dir(action)
         action.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
-        action.add_argument("--json", action="store_true", help="print it as JSON")
+        add_json(action)
         if name != "status":
             action.add_argument("--dry-run", action="store_true", help="print, and change nothing")
 
@@ -223,16 +227,19 @@ def _add_setting_up(commands: Subparsers[argparse.ArgumentParser]) -> None:
     actions = channel.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = actions.add_parser("add", help="add an app", allow_abbrev=False)
     add_state_dir(add)
+    add_json(add)
     add.add_argument("type", choices=("feishu",), help="the kind of channel")
     add_app_options(add)
     backup = _command(
         commands, "backup", "copy the journal and the tokens into one file", BACKUP_DESCRIPTION
     )
     backup.add_argument("file", metavar="FILE", type=Path)
+    add_json(backup)
     restore = _command(
         commands, "restore", "bring back a backup into an empty directory", RESTORE_DESCRIPTION
     )
     restore.add_argument("file", metavar="FILE", type=Path)
+    add_json(restore)
     completion = commands.add_parser(
         "completion",
         help="print what makes a shell complete larkd's commands",

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from actors import journal
 from actors.cli.backup import JOURNAL_NAME, token_files
-from actors.cli.output import CommandFailed, Output
+from actors.cli.output import CommandFailed, Output, as_asked
 from actors.host import archive, state_dir
-from actors.host.advice import command_for
+from actors.host.advice import start_of
 from protocol.config.places import StateDir
 
 
@@ -36,7 +36,17 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     with state_dir.locked(state):
         _restore(state, source)
     made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(manifest.made_at / 1000))
-    return Output(f"{state.root} is as it was on {made}. Start it: {command_for(state, 'daemon')}")
+    start = start_of(state)
+    return as_asked(
+        parsed,
+        f"{state.root} is as it was on {made}. Start it: {start}",
+        {
+            "state_dir": str(state.root),
+            "larkd": manifest.larkd,
+            "made_at": manifest.made_at,
+            "start": start,
+        },
+    )
 
 
 def _restore(state: StateDir, source: Path) -> None:

@@ -89,7 +89,8 @@ def _planned(state: StateDir, explicit: Path | None) -> Installation:
     content = config_file.load(path) if path is not None else {}
     environment = environment_of(list(_names(content)), os.environ)
     service = _service(state, path, environment)
-    return Installation(manager_of(service, environment), service, environment, path, content)
+    manager = manager_of(service, environment, command_for(state, "daemon", config=path))
+    return Installation(manager, service, environment, path, content)
 
 
 def _service(state: StateDir, config: Path | None, environment: Mapping[str, str]) -> Service:
@@ -147,7 +148,7 @@ def _install(state: StateDir, plan: Installation) -> ServiceAnswer:
         left = "nothing is installed" if before[manager.file] is None else "all is as before"
         raise CommandFailed(
             f"{failed}; {left}. Its reason: {manager.failed}, or"
-            f" {command_for(state, 'daemon')} --check"
+            f" {command_for(state, 'daemon', '--check', config=plan.config)}"
         ) from None
     lines = [f"installed {manager.file}, and started it"]
     facts: dict[str, Any] = {"installed": True, "state": "active"}

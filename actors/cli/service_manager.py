@@ -42,12 +42,17 @@ class Manager(msgspec.Struct, frozen=True, kw_only=True):
     """Where the reason of a service that does not start can be read."""
 
 
-def manager_of(service: Service, environment: Mapping[str, str]) -> Manager:
-    """Return the manager that would run *service* with *environment* on this system."""
-    return _launchd(service, environment) if sys.platform == "darwin" else _systemd(service)
+def manager_of(service: Service, environment: Mapping[str, str], by_hand: str) -> Manager:
+    """Return the manager that would run *service* with *environment* on this system.
+
+    *by_hand* is the command line that serves the same without one.
+    """
+    if sys.platform == "darwin":
+        return _launchd(service, environment)
+    return _systemd(service, by_hand)
 
 
-def _systemd(service: Service) -> Manager:
+def _systemd(service: Service, by_hand: str) -> Manager:
     base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     user = _SYSTEMCTL
     return Manager(
@@ -61,8 +66,8 @@ def _systemd(service: Service) -> Manager:
         status=(*user, "is-active", UNIT),
         unanswered=(
             "log in as this user itself (ssh, not su or sudo), after"
-            f" sudo loginctl enable-linger {getpass.getuser()}; in a container run larkd daemon"
-            " itself. --dry-run prints the file"
+            f" sudo loginctl enable-linger {getpass.getuser()}; in a container run the daemon"
+            f" itself: {by_hand}; --dry-run prints the file"
         ),
         failed=f"journalctl --user -u {UNIT} -n 20",
     )

@@ -13,7 +13,7 @@ import time
 from typing import Final
 
 from actors.cli.operator import nobody_serves, sandbox_beside
-from actors.cli.output import CommandFailed, Output
+from actors.cli.output import CommandFailed, Output, as_asked
 from actors.host import state_dir
 from actors.host.advice import start_of
 from protocol.config.places import StateDir
@@ -23,7 +23,7 @@ LEFT_WITHIN_S: Final = 60.0
 _LOOK_EVERY_S: Final = 0.05
 
 
-def run(state: StateDir, _parsed: argparse.Namespace) -> Output:
+def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     """Stop the daemon that serves *state*; return once it has left.
 
     Raises:
@@ -50,4 +50,6 @@ def run(state: StateDir, _parsed: argparse.Namespace) -> Output:
                 f"larkd (pid {pid}) has not left in {LEFT_WITHIN_S:g} s; look into {state.log}"
             )
         time.sleep(_LOOK_EVERY_S)
-    return Output(f"stopped larkd (pid {pid}); it stays stopped until: {start_of(state)}")
+    start = start_of(state)
+    text = f"stopped larkd (pid {pid}); it stays stopped until: {start}"
+    return as_asked(parsed, text, {"pid": pid, "state_dir": str(state.root), "start": start})

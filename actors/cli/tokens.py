@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import secrets
 
-from actors.cli.output import Output
+from actors.cli.output import Output, as_asked
 from actors.host import tokens
-from actors.host.state_dir import configuration_in_use
+from actors.host.started import configuration_in_use
 from protocol.config.places import StateDir
 from protocol.config.settings import ClusterSettings
 
@@ -24,23 +24,26 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
 
         cluster = cluster_of(state)
         if cluster is not None:
-            return _in_database(cluster, parsed.role)
+            return _in_database(cluster, parsed)
     path = tokens.rotate(state, parsed.role, secrets.token_urlsafe)
-    return Output(
+    text = (
         f"new {parsed.role} token in {path}; the old one proves nothing any more."
         " Open connections stay."
     )
+    return as_asked(parsed, text, {"role": parsed.role, "file": str(path), "cluster": None})
 
 
-def _in_database(cluster: ClusterSettings, role: str) -> Output:
+def _in_database(cluster: ClusterSettings, parsed: argparse.Namespace) -> Output:
     from actors.cli.claims import asking_of  # noqa: PLC0415  # as above
     from actors.journal import postgres  # noqa: PLC0415  # as above
 
+    role = parsed.role
     with asking_of(cluster) as watcher:
         key = secrets.token_urlsafe(tokens.TOKEN_BYTES)
         postgres.rotate(watcher.connection, cluster.name, role, key)
-    return Output(
+    text = (
         f"new {role} token in the database of cluster {cluster.name}; its nodes write it to their"
         f" tokens/{role}.token within a second, and the old one proves nothing any more."
         " Open connections stay."
     )
+    return as_asked(parsed, text, {"role": role, "file": None, "cluster": cluster.name})

@@ -29,9 +29,13 @@ _QUIT: Final = frozenset({"q", "Q", "\x03", "\x04"})
 def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     """Draw until a key quits it; where there is no terminal, or with ``--once``, draw once.
 
+    With ``--json`` it is the status, which is one map.
+
     Raises:
         CommandFailed: no daemon serves the directory when it starts. Later losses are shown.
     """
+    if parsed.json:
+        return status.run(state, parsed)
     shown = _shown(state)
     if parsed.once or not (sys.stdout.isatty() and sys.stdin.isatty()):
         return Output(shown)

@@ -18,5 +18,7 @@ class DaemonArguments(msgspec.Struct, frozen=True, kw_only=True):
     check: bool = False
     stop: bool = False
     """End the daemon that serves the state directory, instead of being one."""
+    json: bool = False
+    """What ``--check`` and ``stop`` print, for scripts."""
     listen: str | None = None
     """``host:port`` as given; it is read together with the configuration."""

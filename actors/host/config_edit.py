@@ -136,7 +136,7 @@ def _check_is_new(channels: Iterable[Mapping[str, Any]], app_id: str) -> None:
             if {**options, **own}.get("appId") == app_id:
                 raise ConfigurationError(
                     f"{app_id} is configured already, as account {name}; change it there"
-                    " (a new configuration in its place: larkd init --force)"
+                    " (init --force writes a new configuration in its place)"
                 )
 
 

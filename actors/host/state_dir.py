@@ -216,14 +216,6 @@ def read_daemon_info(state: StateDir) -> DaemonInfo | None:
         return None
 
 
-def configuration_in_use(state: StateDir) -> Path | None:
-    """Return the configuration the daemon was last started with; None: it had none."""
-    try:
-        return Path(state.config_in_use.read_text().strip())
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
 def write_private(path: Path, content: bytes) -> None:
     """Replace *path* by *content*, whole or not at all, readable by its user only."""
     fresh = path.with_name(f".{path.name}.new")

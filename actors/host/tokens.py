@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from actors.host.advice import command_for, start_of
 from actors.host.state_dir import write_private
 from protocol.config.places import TOKEN_CHARACTERS, StateDir
 from protocol.config.settings import ConfigurationError
@@ -126,7 +127,7 @@ def rotate(state: StateDir, role: Role, mint: Mint) -> Path:
     if not state.tokens.is_dir():
         raise ConfigurationError(
             f"{state.root} is not the state directory of a larkd;"
-            " start it once (larkd daemon), or name the right one with --state-dir"
+            f" start it once ({start_of(state)}), or name the right one with --state-dir"
         )
     try:
         if path.is_dir() and not path.is_symlink():
@@ -146,7 +147,7 @@ def read_token(path: Path) -> bytes:
     Raises:
         ConfigurationError: it is missing, malformed, or others than its user may read it.
     """
-    anew = f"larkd tokens rotate {path.stem} --state-dir {path.parent.parent}"
+    anew = command_for(StateDir(path.parent.parent), "tokens", "rotate", path.stem)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:

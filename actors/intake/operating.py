@@ -33,13 +33,13 @@ def operator_tools(intakes: IntakeSenders) -> dict[str, ownership.OperatorTool]:
             intakes,
             "code",
             lambda code, reply: intake.ApprovePairing(code=code, reply=reply),
-            "no pairing code {} is waiting; codes are valid for an hour: larkd pair list",
+            "no pairing code {} is waiting; codes are valid for an hour",
         ),
         operating.PAIR_REVOKE: _of_one(
             intakes,
             "subject",
             lambda subject, reply: intake.RevokePairing(subject=subject, reply=reply),
-            "{} is not paired, and no code: larkd pair list",
+            "{} is not paired, and no code",
         ),
     }
 

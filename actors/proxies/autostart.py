@@ -10,13 +10,14 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import trio
 
+from actors.host import started
+from actors.host.advice import is_of_the_sandbox, start_of
 from protocol.config import places
 from protocol.config.places import StateDir
 
@@ -73,13 +74,19 @@ class Autostart:
         if self._started is not None and (status := self._started.poll()):
             self._report(
                 f"the larkd that was started here ended with status {status};"
-                f" what is wrong is shown by: larkd daemon --check --state-dir {self._state.root}"
+                f" what is wrong is shown by: {self._start('--check')}"
             )
         if (
             not self._wanted
             or self._state.stopped.exists()
             or trio.current_time() < self._not_before
         ):
+            return
+        if is_of_the_sandbox(self._state, self._environment):
+            # A real daemon has no business with its journal, and the sandbox's users are there.
+            self._report(
+                f"the sandbox of {self._state.root} does not run; start it: {self._start()}"
+            )
             return
         self._not_before = trio.current_time() + AGAIN_AFTER_S
         config = configuration(self._state, self._environment)
@@ -88,13 +95,16 @@ class Autostart:
         if missing:
             self._report(
                 f"starting larkd without {', '.join(missing)}, which its configuration names;"
-                " set them where this was started from, or start larkd yourself"
+                " set them where this was started from, or start larkd yourself:"
+                f" {self._start()}"
             )
+        last = started.read(self._state)
         self._started = subprocess.Popen(  # noqa: S603  # our own interpreter
             [
                 *(sys.executable, "-m", "actors.daemon"),
                 *("--state-dir", os.fspath(self._state.root)),
                 *(("--config", os.fspath(config)) if config is not None else ()),
+                *(last.options() if last is not None else ()),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -102,6 +112,11 @@ class Autostart:
             env=daemon_environment(self._environment, names),
             start_new_session=True,
         )
+
+    def _start(self, *options: str) -> str:
+        """Return the command line that starts it as this does."""
+        config = configuration(self._state, self._environment)
+        return start_of(self._state, *options, config=config, env=self._environment)
 
     def _report(self, text: str) -> None:
         """Print it once: a client shows each line of its server's standard error."""
@@ -114,10 +129,9 @@ def configuration(state: StateDir, environment: Mapping[str, str]) -> Path | Non
     """Return the configuration to start with: the one named here, else the last one in use."""
     if named := environment.get("LARKD_CONFIG"):
         return Path(named)
-    with suppress(OSError, UnicodeDecodeError):
-        in_use = Path(state.config_in_use.read_text().strip())
-        if in_use.is_file():
-            return in_use
+    in_use = started.configuration_in_use(state)
+    if in_use is not None and in_use.is_file():
+        return in_use
     usual = places.config_paths(environment, Path.home())
     return next((one for one in usual if one.is_file()), None)
 

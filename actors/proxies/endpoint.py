@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import trio
 
-from actors.host.advice import command_for
+from actors.host.advice import start_of
 from actors.kit.tls import TlsStream, client_context
 from actors.proxies.errors import DaemonNotRunning
 from actors.proxies.settings import ProxySettings
@@ -152,12 +152,12 @@ def _address(state: StateDir) -> tuple[str, int]:
         info = msgspec.json.decode(state.daemon_json.read_bytes(), type=DaemonInfo)
     except FileNotFoundError as missing:
         raise DaemonNotRunning(
-            f"no larkd serves {state.root}; start it with: {command_for(state, 'daemon')}"
+            f"no larkd serves {state.root}; start it with: {start_of(state)}"
         ) from missing
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as unreadable:
         raise DaemonNotRunning(
             f"{state.daemon_json} can't be read ({unreadable}); run this as the user of larkd,"
-            " or start larkd again"
+            f" or start larkd again: {start_of(state)}"
         ) from unreadable
     return info.host, info.port
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import trio
 
-from actors.host.state_dir import configuration_in_use
+from actors.host.started import configuration_in_use
 from actors.kit.real_files import read_real
 from actors.proxies.errors import ToolCallFailed
 from actors.proxies.settings import ProxySettings

@@ -45,8 +45,13 @@ def fail(check: str, found: str, remedy: str) -> Finding:
 # ── the daemon's status ──────────────────────────────────────────
 
 
-def examine_status(status: Mapping[str, Any], version: str, now_ms: int) -> Iterator[Finding]:
-    """Look at the map of ``feishu_channel_status``; odd shapes are left out, never raised."""
+def examine_status(
+    status: Mapping[str, Any], version: str, now_ms: int, reclaim: str
+) -> Iterator[Finding]:
+    """Look at the map of ``feishu_channel_status``; odd shapes are left out, never raised.
+
+    *reclaim* is the command line that gives the channel back to the dispatcher.
+    """
     daemon = _map(status.get("daemon"))
     yield ok(
         "daemon",
@@ -56,8 +61,8 @@ def examine_status(status: Mapping[str, Any], version: str, now_ms: int) -> Iter
     yield _versions(status, version)
     for account, about in _map(status.get("connection")).items():
         yield _connection(f"connection {account}", _map(about), now_ms)
-    yield from _queue(_map(status.get("queue")))
-    yield _channel(status)
+    yield from _queue(_map(status.get("queue")), reclaim)
+    yield _channel(status, reclaim)
     yield from _sessions(status)
 
 
@@ -110,7 +115,7 @@ def _connection(check: str, about: Mapping[str, Any], now_ms: int) -> Finding:
     return ok(check, f"connected; the last event came {amounts.duration(ago_ms / 1000)} ago")
 
 
-def _queue(queue: Mapping[str, Any]) -> Iterator[Finding]:
+def _queue(queue: Mapping[str, Any], reclaim: str) -> Iterator[Finding]:
     pending, oldest = queue.get("pending"), queue.get("oldest_pending_ms")
     if queue.get("error") or not isinstance(pending, int):
         yield fail(
@@ -123,7 +128,7 @@ def _queue(queue: Mapping[str, Any]) -> Iterator[Finding]:
         yield warn(
             "queue",
             f"{pending} wait, the oldest for {amounts.duration(oldest / 1000)}",
-            "start the session they wait for, or take the channel: larkd handoff reclaim",
+            f"start the session they wait for, or take the channel: {reclaim}",
         )
     else:
         yield ok("queue", f"{pending} wait, {queue.get('in_flight', 0)} on their way")
@@ -141,7 +146,7 @@ def _queue(queue: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _channel(status: Mapping[str, Any]) -> Finding:
+def _channel(status: Mapping[str, Any], reclaim: str) -> Finding:
     owner, target = status.get("owner_session_id"), status.get("effective_target_session_id")
     if target:
         return ok("channel", f"messages go to {target}")
@@ -149,7 +154,7 @@ def _channel(status: Mapping[str, Any]) -> Finding:
         return warn(
             "channel",
             f"the owner {owner} is away; messages wait for it",
-            "start it again, or take the channel back: larkd handoff reclaim",
+            f"start it again, or take the channel back: {reclaim}",
         )
     return warn(
         "channel", "no session receives messages", "start a session with LARKD_ROLE=dispatcher"

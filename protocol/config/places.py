@@ -46,9 +46,9 @@ class StateDir(msgspec.Struct, frozen=True):
         return self.root / "console.json"
 
     @property
-    def config_in_use(self) -> Path:
-        """Holds the path of the configuration that the running daemon was started with."""
-        return self.root / "config-in-use"
+    def started(self) -> Path:
+        """How the daemon was started last: its configuration, and what else decides what it is."""
+        return self.root / "started.json"
 
     @property
     def stopped(self) -> Path:
@@ -100,6 +100,16 @@ def state_dir(explicit: Path | None, env: Mapping[str, str], home: Path) -> Stat
 def sandbox_of(state: StateDir) -> StateDir:
     """Where ``larkd daemon --sandbox`` keeps its own, beside the real daemon's directory."""
     return StateDir(state.root.with_name(f"{state.root.name}-sandbox"))
+
+
+def served_dir(
+    explicit: Path | None, env: Mapping[str, str], home: Path, *, sandbox: bool
+) -> StateDir:
+    """What ``larkd daemon`` serves: a sandbox keeps out of the real daemon's, unless told where."""
+    state = state_dir(explicit, env, home)
+    if sandbox and explicit is None and not env.get("LARKD_STATE_DIR"):
+        return sandbox_of(state)
+    return state
 
 
 def _xdg(env: Mapping[str, str], name: str, default: Path) -> Path:

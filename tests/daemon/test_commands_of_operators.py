@@ -6,23 +6,28 @@ import json
 import os
 import pty
 import re
+import shlex
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
 import tarfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pyte
 import trio
 
+from actors.host.advice import TRY_IT
 from actors.proxies.autostart import Autostart
 from protocol.config.places import StateDir
 from tests.daemon.test_operator import larkd, output_of, refused
 from tests.kit import preloaded
 from tests.kit.daemon import environment, open_daemon, open_platform
 from tests.kit.raw_proxy import session
+from tests.kit.remedies import lines_in, place_of
 
 
 async def test_stop_ends_the_daemon_and_autostart_leaves_it_ended(state_dir: Path) -> None:
@@ -65,6 +70,62 @@ async def test_the_sandbox_is_looked_at_and_started_again_as_the_sandbox(tmp_pat
     assert findings["configuration"]["state"] == "ok"
     assert stopped.stdout.decode().endswith("stays stopped until: larkd daemon --sandbox\n")
     assert "start it with: larkd daemon --sandbox" in again.stderr.decode()
+
+
+@asynccontextmanager
+async def open_sandbox(words: Sequence[str], home: Mapping[str, str]) -> AsyncIterator[None]:
+    """Run ``larkd daemon`` *words* until its chat page is served; let it end by itself."""
+    process = await preloaded.start("actors.daemon", words, home)
+    try:
+        shown = b""
+        with trio.fail_after(60):
+            while b"chat page: " not in shown:
+                shown += await process.stdout.receive_some()
+            yield
+            assert await process.wait() == 0
+    finally:
+        process.kill()
+
+
+OF_A_SANDBOX = {
+    "daemon --sandbox": (),
+    "doctor": (),
+    "handoff reclaim": (),
+    "pair approve AAAAAA": ("larkd pair list",),
+    "restore copy": ("larkd daemon stop",),
+    "daemon stop": ("larkd daemon --sandbox --listen 127.0.0.1:0",),
+    "status": ("larkd daemon --sandbox --listen 127.0.0.1:0",),
+    "console": ("larkd daemon --sandbox --listen 127.0.0.1:0",),
+    "pair list": ("larkd daemon --sandbox --listen 127.0.0.1:0",),
+}
+"""What is run on it, in this order, and which remedies that prints, without their place."""
+
+
+async def test_every_remedy_of_a_sandbox_of_its_own_place_is_for_that_one(tmp_path: Path) -> None:
+    home = environment() | {"HOME": str(tmp_path)}
+    place = ("--state-dir", str(tmp_path / "a place"))
+    remedies: dict[str, list[str]] = {}
+
+    async def run(words: str) -> None:
+        given = [str(tmp_path / "copy") if word == "copy" else word for word in words.split()]
+        done = await preloaded.run("actors.cli", [*given, *place], home)
+        shown = (done.stdout + done.stderr).decode()
+        remedies[words] = [line for line in lines_in(shown) if line != TRY_IT]
+
+    async with open_sandbox(["--sandbox", "--listen", "127.0.0.1:0", *place], home):
+        await run("backup copy")
+        for words in OF_A_SANDBOX:
+            await run(words)
+    for words, expected in OF_A_SANDBOX.items():
+        assert {place_of(line) for line in remedies[words]} <= {(Path(place[1]), None)}, words
+        without = [line.replace(f" --state-dir '{place[1]}'", "") for line in remedies[words]]
+        assert set(expected) <= set(without), words
+
+    # What the stop said is what starts it again.
+    (again, *_) = remedies["daemon stop"]
+    async with open_sandbox(shlex.split(again)[2:], home):
+        await run("daemon stop")
+    assert remedies["daemon stop"] == [again]
 
 
 async def test_a_signal_leaves_no_mark(state_dir: Path) -> None:

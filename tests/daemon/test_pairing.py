@@ -68,7 +68,8 @@ async def test_a_stranger_is_paired_by_the_operator_and_becomes_admin(state_dir:
 
             assert await refused(state_dir, "pair", "approve", "AAAAAA") == (
                 "larkd pair: no pairing code AAAAAA is waiting;"
-                " codes are valid for an hour: larkd pair list"
+                " codes are valid for an hour; who waits and who was let in:"
+                f" larkd pair list --state-dir {state_dir}"
             )
             open_id = json.loads(await output_of(state_dir, "pair", "list", "--json"))["accounts"][
                 "default"
@@ -94,7 +95,8 @@ async def test_a_stranger_is_paired_by_the_operator_and_becomes_admin(state_dir:
             await code_in(platform, chat, times=3)
             assert await output_of(state_dir, "pair", "revoke", open_id) == f"revoked {open_id}"
             assert await refused(state_dir, "pair", "revoke", open_id) == (
-                f"larkd pair: {open_id} is not paired, and no code: larkd pair list"
+                f"larkd pair: {open_id} is not paired, and no code; who waits and who was"
+                f" let in: larkd pair list --state-dir {state_dir}"
             )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from actors.host import started
+from actors.host.arguments import DaemonArguments
 from actors.proxies import autostart
 from actors.proxies.autostart import (
     Autostart,
@@ -53,8 +55,27 @@ def test_the_configuration_is_the_one_the_daemon_was_started_with_last(
     state = StateDir(state_dir)
     assert configuration(state, environ | {"XDG_CONFIG_HOME": "/nowhere"}) is None
     state_dir.mkdir()
-    state.config_in_use.write_text(f"{named}\n")
+    started.write(state, DaemonArguments(), Path(named))
     assert configuration(state, environ) == Path(named)
+    state.started.unlink()
+    (state_dir / "config-in-use").write_text(f"{named}\n")  # of an older larkd
+    assert configuration(state, environ) == Path(named)
+
+
+async def test_a_sandbox_is_left_to_who_started_it(
+    environ: dict[str, str], state_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = StateDir(state_dir)
+    state_dir.mkdir()
+    started.write(state, DaemonArguments(sandbox=True, sandbox_port=4711), None)
+    starting = Autostart(state, environ)
+    for _ in range(2):
+        starting.nobody_serves()
+    assert starting._started is None
+    assert capsys.readouterr().err == (
+        f"larkd: the sandbox of {state_dir} does not run; start it: larkd daemon --sandbox"
+        f" --sandbox-port 4711 --config {environ['LARKD_CONFIG']} --state-dir {state_dir}\n"
+    )
 
 
 async def test_what_is_missing_is_shown_once_and_that_the_daemon_ended_over_it(

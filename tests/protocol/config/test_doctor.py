@@ -31,10 +31,11 @@ FINE: dict[str, Any] = {
         {"alias": "web", "proxyVersion": "1.2"},
     ],
 }
+RECLAIM = "larkd handoff reclaim"
 
 
 def shown(status: dict[str, Any], *, verbose: bool = False) -> str:
-    return as_text(examine_status(status, "1.2", NOW_MS), verbose=verbose)
+    return as_text(examine_status(status, "1.2", NOW_MS, RECLAIM), verbose=verbose)
 
 
 def test_what_is_in_order_is_counted_and_listed_where_it_was_asked_for() -> None:
@@ -152,7 +153,7 @@ JSON = json_values(*FINE, "version", "alias", "state", "last_event_at", "pending
 
 @given(st.dictionaries(st.sampled_from(list(FINE)), JSON))
 def test_no_status_is_too_odd_to_look_at(status: dict[str, Any]) -> None:
-    findings = list(examine_status(status, "1.2", NOW_MS))
+    findings = list(examine_status(status, "1.2", NOW_MS, RECLAIM))
     assert {"daemon", "versions", "queue", "channel"} <= {one.check for one in findings}
     assert all(one.remedy for one in findings if one.state != "ok")
 

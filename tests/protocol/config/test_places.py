@@ -36,7 +36,7 @@ def test_the_names_in_it_are_the_contracts() -> None:
     assert found.log == Path("/s/larkd.log")
     assert found.lock == Path("/s/larkd.lock")
     assert found.console == Path("/s/console.json")
-    assert found.config_in_use == Path("/s/config-in-use")
+    assert found.started == Path("/s/started.json")
     assert found.stopped == Path("/s/stopped")
     assert [found.token(role) for role in ROLES] == [
         Path("/s/tokens/dispatcher.token"),
