@@ -89,8 +89,15 @@ class _Serving:
         with one.scope:
             try:
                 async with stream:
-                    if await shake_hands(stream):
-                        await link.run()
+                    try:
+                        if await shake_hands(stream):
+                            await link.run()
+                    finally:
+                        # Before the socket is closed: to a proxy that sees its link end and
+                        # comes again at once, or acts through another, it has ended.
+                        if link.asked_in:
+                            over = ownership.ConnectionEnded(connection_id=one.connection_id)
+                            self.ends.add(over)
             except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as lost:
                 reason = repr(lost.exceptions[0])
                 log.debug("link.broken", connection=one.connection_id, reason=reason)
@@ -98,8 +105,6 @@ class _Serving:
                 log.exception("link.crashed", connection=one.connection_id, exc_info=crash)
             finally:
                 self.common.places.leave(one.connection_id)
-                if link.asked_in:
-                    self.ends.add(ownership.ConnectionEnded(connection_id=one.connection_id))
 
     async def open_link(self, stream: trio.abc.Stream) -> None:
         """Give a connection its place that is no plain one of TCP, and run its link."""

@@ -6,6 +6,7 @@ import itertools
 from typing import Any, Final, Literal
 
 import msgspec
+import trio
 
 from actors.sandbox.errors import PlatformError
 
@@ -43,6 +44,7 @@ class Faults:
     def __init__(self) -> None:
         self._rules: list[FaultRule] = []
         self._numbers = itertools.count(1)
+        self._lifted = trio.Event()
 
     def add(self, rule: FaultRule) -> int:
         if len(self._rules) >= FAULTS_MAX:
@@ -52,7 +54,15 @@ class Faults:
         return rule.fault_id
 
     def clear(self) -> None:
+        """Lift them all. What is being delayed goes on."""
         self._rules.clear()
+        self._lifted.set()
+        self._lifted = trio.Event()
+
+    async def delay(self, seconds: float) -> None:
+        """Wait for so long, or until the faults are lifted."""
+        with trio.move_on_after(seconds):
+            await self._lifted.wait()
 
     def rules(self) -> list[FaultRule]:
         return list(self._rules)

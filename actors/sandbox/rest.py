@@ -183,7 +183,7 @@ class OpenApi:
     async def _meet(self, fault: FaultRule) -> Response | None:
         match fault.kind:
             case "delay":
-                await trio.sleep(fault.seconds)
+                await self.faults.delay(fault.seconds)
             case "hang":
                 await trio.sleep(HANG_S)
                 raise ConnectionCut

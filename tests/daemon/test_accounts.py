@@ -7,7 +7,7 @@ from pathlib import Path
 import trio
 
 from tests.daemon.test_commands import Chat, end, take, worker
-from tests.kit.daemon import open_daemon, open_platform
+from tests.kit.daemon import open_daemon, open_platform, wait_refused
 from tests.kit.raw_proxy import RawProxy
 
 SECOND = ("cli_5ec0000123456789", "second-secret")
@@ -48,10 +48,8 @@ async def test_two_apps_are_served_side_by_side(state_dir: Path) -> None:
             second = await take(boss)
             assert second["content"] == "again", "Carol is on nobody's list there"
             await end(boss, second)
-            status = (await boss.tool("feishu_channel_status", 2))["result"]
-            refused = status["connection"]["legacy"]["refused"]
-            assert refused == {"sender not on allowlist": 1}
-            assert status["connection"]["main"]["refused"] == {}
+            await wait_refused(boss, "legacy", {"sender not on allowlist": 1})
+            await wait_refused(boss, "main", {})
 
 
 async def test_an_account_has_a_reply_mode_of_its_own(state_dir: Path) -> None:

@@ -264,7 +264,7 @@ async def test_every_answer(state_dir: Path, language: str) -> None:
                 chat = asking.first
                 away = " (offline)" if language == "en" else "（离线）"
                 left = [f"- api-{number} (claude @ /w/api-{number}){away}" for number in (1, 2)]
-                with trio.fail_after(30):
+                with trio.fail_after(60):
                     while sorted((await chat.ask("/sessions")).splitlines()[2:]) != left:
                         await trio.lowlevel.checkpoint()
                 await asking.one_after_another(chat, AWAY)

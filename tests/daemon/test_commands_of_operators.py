@@ -197,12 +197,13 @@ async def test_a_backup_replaces_nothing_else_and_a_broken_one_restores_nothing(
 async def test_log_shows_what_became_of_a_message(state_dir: Path) -> None:
     async with (
         open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_daemon(platform, state_dir) as daemon,
         session(state_dir, "boss", "dispatcher") as boss,
     ):
         sent = await platform.send(await platform.chat(), "hello")
         await boss.expect("deliver")
         message = sent["message_id"]
+        await daemon.logged('"row.offered"')
         shown = await output_of(state_dir, "log", message)
         assert shown.splitlines()[0].startswith("journal   ")
         for event in ("feishu.message.received", "row.offered"):
@@ -263,8 +264,8 @@ async def test_status_shows_what_sessions_do_and_which_chats_wait(state_dir: Pat
         with trio.fail_after(60):
             while True:
                 found = json.loads(await output_of(state_dir, "status", "--json"))
-                if found["waiting_chats"]:
-                    break
+                if found["waiting_chats"] and found["waiting_chats"][0]["name"]:
+                    break  # its name is asked of the platform, for whoever looks next
         (waiting,) = found["waiting_chats"]
         assert (waiting["chat_id"], waiting["waiting"]) == (chat["chat_id"], 1)
         (one,) = found["sessions"]
@@ -275,7 +276,7 @@ async def test_status_shows_what_sessions_do_and_which_chats_wait(state_dir: Pat
             "Alice",
             {"account": "default", "chat_id": chat["chat_id"]},
         )
-        assert re.search(r"a turn, \d+s: Alice ", shown)
+        assert re.search(r"a turn, (\d+m )?\d+s?: Alice ", shown)
 
 
 async def test_where_the_platform_names_nothing_the_status_shows_ids(state_dir: Path) -> None:
@@ -284,7 +285,7 @@ async def test_where_the_platform_names_nothing_the_status_shows_ids(state_dir: 
         template = "/open-apis/im/v1/chats/:chat_id"
         await platform.post("faults", kind="hang", match={"template": template}, times=None)
         await platform.send(chat, "to nobody yet")
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             while True:
                 found = json.loads(await output_of(state_dir, "status", "--json"))
                 if found["waiting_chats"]:

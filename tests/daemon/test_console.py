@@ -172,7 +172,7 @@ def wait_text(browser: Browser, selector: str, *wanted: str) -> None:
         text = driver.find_element(By.CSS_SELECTOR, selector).text
         return all(one in text for one in wanted)
 
-    WebDriverWait(browser, 20, poll_frequency=0.1).until(shown, f"{wanted} in {selector}")
+    WebDriverWait(browser, 60, poll_frequency=0.1).until(shown, f"{wanted} in {selector}")
 
 
 def click(browser: Browser, selector: str) -> None:
@@ -292,7 +292,7 @@ def look_only(browser: Browser) -> None:
 
 
 async def answer_cancel(mate: RawProxy) -> None:
-    cancel = await mate.until("cancel", within_s=90)
+    cancel = await mate.until("cancel", within_s=250)
     await mate.send(t="turn_end", turn_id=cancel["turn_id"], status="aborted")
-    await mate.until("deliver", within_s=60)
-    await trio.sleep_forever()
+    while True:  # its pings are answered for as long as the browser takes
+        await mate.receive()

@@ -56,7 +56,7 @@ async def test_a_journal_locked_by_another_process_is_used_again_when_it_is_free
             assert text == "dispatcher already owns the default channel target", "it still answers"
         deliver = await boss.until("deliver", within_s=60)
         assert (deliver["content"], deliver["attempt"]) == ("while it is locked", 1)
-        assert "database is locked" in await daemon.log()
+        await daemon.logged("database is locked")
 
 
 async def test_a_full_disk_refuses_what_needs_space_until_there_is_some(state_dir: Path) -> None:

@@ -17,7 +17,7 @@ import trio
 
 from tests.daemon.test_attachments import upload
 from tests.daemon.test_commands import Chat, end, take, worker
-from tests.kit.daemon import Platform, open_daemon, open_platform
+from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import RawProxy, session
 
 Map = dict[str, Any]
@@ -26,8 +26,9 @@ Map = dict[str, Any]
 class Team(Chat):
     """A group in which two may write; who sends a message mentions the bot."""
 
-    def __init__(self, platform: Platform, chat: Map, bob: str) -> None:
+    def __init__(self, platform: Platform, daemon: Daemon, chat: Map, bob: str) -> None:
         super().__init__(platform, chat)
+        self.daemon = daemon
         self.bob = bob
 
     async def mention(self, text: str, **more: Any) -> Map:
@@ -48,10 +49,10 @@ async def open_team(
         bob = (await platform.chat(name="Bob"))["members"][0]
         given: Map = {"groupReplyMode": "streaming", "requireMention": False, **options}
         async with (
-            open_daemon(platform, state_dir, **given),
+            open_daemon(platform, state_dir, **given) as daemon,
             worker(state_dir, "boss", "dispatcher") as boss,
         ):
-            yield platform, Team(platform, group, bob), boss
+            yield platform, Team(platform, daemon, group, bob), boss
 
 
 def delivered(proxy: RawProxy) -> list[str]:
@@ -64,9 +65,10 @@ def delivered(proxy: RawProxy) -> list[str]:
 async def test_other_people_queue_behind_a_batch_which_goes_on(state_dir: Path) -> None:
     async with open_team(state_dir) as (platform, team, boss):
         key = await upload(platform, "image", b"png")
-        first = await team.shows(key)
-        bobs = await team.mention("what I wanted to add", sender=team.bob)
-        second = await team.mention("look at that")
+        with team.daemon.held():
+            first = await team.shows(key)
+            bobs = await team.mention("what I wanted to add", sender=team.bob)
+            second = await team.mention("look at that")
         batch = await take(boss)
         assert batch["content"].endswith("look at that")
         assert batch["meta"]["message_id"] == first["message_id"]
@@ -82,8 +84,9 @@ async def test_other_people_queue_behind_a_batch_which_goes_on(state_dir: Path) 
 async def test_the_messages_of_a_batch_share_its_state(state_dir: Path) -> None:
     async with open_team(state_dir) as (platform, team, boss):
         key = await upload(platform, "image", b"png")
-        picture = await team.shows(key)
-        words = await team.mention("look at that")
+        with team.daemon.held():
+            picture = await team.shows(key)
+            words = await team.mention("look at that")
         batch = await take(boss)
         await boss.barrier()
         for one in (picture, words):
@@ -210,14 +213,20 @@ async def test_what_is_kept_is_noted_once_and_the_twenty_first_is_answered(
                 await chat.send(f"prompt {number}")
             over = await chat.send("one too many")
             assert await chat.next_text() == full
-            why = await chat.ask("/why", parent_id=over["message_id"])
-            assert why.count("\n") == 1, "received, and answered by the notice"
+            await wait_answered_by_notice(chat, over["message_id"])
             assert await chat.ask("/queue clear") == dropped
             assert await chat.ask("/status") != ""
             await end(boss, turn)
             await chat.send("after all that")
             assert (await take(boss))["content"] == "after all that"
         assert (await chat.texts()).count(kept) == 1
+
+
+async def wait_answered_by_notice(chat: Chat, message_id: str) -> None:
+    """Wait until a message is closed, received and answered: once the notice is known as sent."""
+    with trio.fail_after(60):
+        while (await chat.ask("/why", parent_id=message_id)).count("\n") != 1:
+            await trio.sleep(0.02)
 
 
 # ── what is for the session ─────────────────────────────────────────────────
@@ -277,13 +286,17 @@ async def test_a_turn_that_shows_nothing_new_reports_it_once_until_something_com
 ) -> None:
     tuning = {"stallNoticeMs": 1_000}
     async with open_team(state_dir, language="zh", tuning=tuning) as (platform, team, boss):
+        began = trio.current_time()
         await team.mention("work")
         turn = await take(boss)
         await boss.send(t="delta", turn_id=turn["turn_id"], text="going")
+        await boss.barrier()
+        # On a machine that slow, nothing had come for a second before it did.
+        at_once = trio.current_time() - began < 1
         # What is set below a minute is shown as one.
         assert await team.next_text() == "boss 已 1 分钟没有新内容，可发送 stop 停止。"
         await platform.wait_cards(1, "going", " · 1 分钟没有新内容", " · nothing new for 1 min")
         await end(boss, turn, text=" and done")
         (card,) = await platform.wait_cards(1, "going and done", "已完成 · ")
         assert "没有新内容" not in json.dumps(card["card"], ensure_ascii=False)
-        assert len(await team.texts()) == 1
+        assert len(await team.texts()) in ((1,) if at_once else (1, 2))

@@ -6,18 +6,19 @@ import signal
 import sys
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 
-from tests.kit.daemon import Platform, environment, open_daemon, open_platform
+from tests.kit.daemon import LEAVES_WITHIN_MS, Platform, environment, open_daemon, open_platform
 from tests.kit.ledger import wait_noted
 from tests.kit.raw_proxy import RawProxy, session
 from tests.kit.sizes import NIGHTLY
 from tests.kit.starvation import Stopwatch
 
 CARDS = 50 if NIGHTLY else 15
+PROMISED = {"shutdownDeadlineMs": 5_000} if NIGHTLY else {}
+"""What a daemon takes at most by itself: on a machine with nothing else to do, also measured."""
 
 
 async def stream_cards(
@@ -43,14 +44,12 @@ async def stream_cards(
 async def test_sigterm_brings_every_card_to_stopped_and_exits_0(state_dir: Path) -> None:
     async with (
         open_platform() as platform,
-        open_daemon(platform, state_dir) as daemon,
+        open_daemon(platform, state_dir, tuning=PROMISED) as daemon,
         AsyncExitStack() as stack,
     ):
         mates = await stream_cards(platform, state_dir, stack, CARDS)
-        watch = Stopwatch()
         daemon.signal(signal.SIGTERM)
-        assert await daemon.wait(within_s=60) == 0
-        assert watch.within(5 + 3), "the cards' deadline and the goodbyes around it"
+        assert await daemon.wait(within_s=120) == 0
         cards = await platform.wait_cards(CARDS, "🛑 Stopped · ", "so far", within_s=60)
         assert not any(card["streaming"] for card in cards)
         assert not (state_dir / "daemon.json").exists()
@@ -66,7 +65,7 @@ async def test_sigterm_stops_every_card_of_a_slow_platform(
 ) -> None:
     async with (
         open_platform() as platform,
-        open_daemon(platform, state_dir) as daemon,
+        open_daemon(platform, state_dir, tuning=PROMISED) as daemon,
         AsyncExitStack() as stack,
     ):
         mates = await stream_cards(platform, state_dir, stack, CARDS)
@@ -74,9 +73,9 @@ async def test_sigterm_stops_every_card_of_a_slow_platform(
         async with trio.open_nursery() as nursery:
             for mate in mates:
                 nursery.start_soon(stream_words, mate)
-            await trio.sleep(3)
+            await platform.wait_cards(CARDS, "so farword word ", within_s=120)
             daemon.signal(signal.SIGTERM)
-            assert await daemon.wait(within_s=60) == 0
+            assert await daemon.wait(within_s=120) == 0
             nursery.cancel_scope.cancel()
         cards = await platform.wait_cards(CARDS, "🛑 Stopped · ", "so far", within_s=60)
         assert not any(card["streaming"] for card in cards)
@@ -132,8 +131,8 @@ async def test_after_sigkill_text_panels_and_typing_mark_are_as_people_expect(
             await mate.send(t="delta", turn_id=turn_id, text=", and more")
             await platform.wait_cards(1, "so far, and more", "hm")
             await wait_noted(state_dir, "so far, and more", "hm", "look", "all of it")
+            await wait_marks(platform, 1)
             await daemon.kill()
-        assert marks_of(await platform.get("state")) == 1
         async with open_daemon(platform, state_dir):
             await platform.wait_cards(
                 1,
@@ -145,9 +144,7 @@ async def test_after_sigkill_text_panels_and_typing_mark_are_as_people_expect(
                 "hm",
                 within_s=60,
             )
-            with trio.fail_after(60):
-                while marks_of(await platform.get("state")):
-                    await trio.sleep(0.1)
+            await wait_marks(platform, 0)
 
 
 async def test_after_sigkill_text_that_stood_on_no_card_yet_is_there(state_dir: Path) -> None:
@@ -164,7 +161,7 @@ async def test_after_sigkill_text_that_stood_on_no_card_yet_is_there(state_dir: 
             await platform.wait_cards(1, "Continued below")
             await wait_noted(state_dir, "Paragraph 499. ")
             await daemon.kill()
-        await platform.http.delete(f"{platform.base_url}/sandbox/faults")
+        await platform.lift_faults()
         async with open_daemon(platform, state_dir):
             with trio.fail_after(60):
                 while "Interrupted by a restart." not in str(await platform.get("state")):
@@ -175,8 +172,14 @@ async def test_after_sigkill_text_that_stood_on_no_card_yet_is_there(state_dir: 
             assert f"Paragraph {number}. " in str(state)
 
 
-def marks_of(state: dict[str, Any]) -> int:
-    return sum(len(one["reactions"]) for one in state["messages"])
+async def wait_marks(platform: Platform, count: int) -> None:
+    with trio.fail_after(60):
+        while True:
+            seq = platform.seq
+            messages = (await platform.get("state"))["messages"]
+            if sum(len(one["reactions"]) for one in messages) == count:
+                return
+            await platform.wait_change(seq)
 
 
 async def test_a_stop_word_is_answered_where_no_card_could_be_shown(state_dir: Path) -> None:
@@ -199,7 +202,10 @@ async def test_a_stop_word_is_answered_where_no_card_could_be_shown(state_dir: P
         with trio.fail_after(60):
             while "Stopped current task." not in str(await platform.messages(chat)):
                 await trio.sleep(0.1)
-        await trio.sleep(1)
+        await platform.send(chat, "stop")
+        with trio.fail_after(60):
+            while "Nothing is running." not in str(await platform.messages(chat)):
+                await trio.sleep(0.1)
         assert str(await platform.messages(chat)).count("Stopped current task.") == 1
 
 
@@ -221,7 +227,10 @@ async def test_a_second_daemon_of_the_same_state_directory_is_refused(state_dir:
 async def test_a_platform_that_hangs_does_not_keep_the_daemon(state_dir: Path) -> None:
     async with open_platform() as platform:
         async with AsyncExitStack() as stack:
-            daemon = await stack.enter_async_context(open_daemon(platform, state_dir))
+            tuning = {"shutdownDeadlineMs": 3_000}
+            daemon = await stack.enter_async_context(
+                open_daemon(platform, state_dir, tuning=tuning)
+            )
             await stream_cards(platform, state_dir, stack, 3)
             await platform.post("faults", kind="hang", times=None)
             watch = Stopwatch()
@@ -229,9 +238,8 @@ async def test_a_platform_that_hangs_does_not_keep_the_daemon(state_dir: Path) -
             assert await daemon.wait(within_s=60) == 1, (
                 "cards were left open: the exit status shows it"
             )
-            assert watch.seconds > 4
-            assert watch.within(12)
-        await platform.http.delete(f"{platform.base_url}/sandbox/faults")
+            assert watch.seconds >= 3, "it has tried until then"
+        await platform.lift_faults()
         async with open_daemon(platform, state_dir):
             await platform.wait_cards(3, "🛑 Stopped · ", "Interrupted by a restart.")
 
@@ -241,12 +249,11 @@ async def test_a_second_signal_shortens_the_wait(state_dir: Path) -> None:
         daemon = await stack.enter_async_context(open_daemon(platform, state_dir))
         await stream_cards(platform, state_dir, stack, 1)
         await platform.post("faults", kind="hang", times=None)
-        watch = Stopwatch()
         daemon.signal(signal.SIGTERM)
-        await trio.sleep(0.3)
+        await daemon.logged("daemon.stopping")
         daemon.signal(signal.SIGTERM)
-        assert await daemon.wait(within_s=60) == 1
-        assert watch.within(4)
+        assert LEAVES_WITHIN_MS > 120_000, "what it would wait after the first alone"
+        assert await daemon.wait(within_s=120) == 1
 
 
 async def test_an_answer_that_gets_lost_on_the_way_out_is_no_loss(state_dir: Path) -> None:

@@ -44,7 +44,7 @@ async def test_a_day_is_in_the_log_by_ids_alone(state_dir: Path) -> None:
             daemon.signal(signal.SIGUSR1)
             await written(daemon, "daemon.described")
             daemon.signal(signal.SIGTERM)
-            assert await daemon.wait(within_s=30) == 0
+            assert await daemon.wait(within_s=60) == 0
             found = await events(daemon)
             whole = await daemon.log()
     assert WRITTEN not in whole
@@ -101,6 +101,6 @@ async def events(daemon: Daemon) -> dict[str, list[dict[str, Any]]]:
 
 async def written(daemon: Daemon, event: str) -> None:
     """Wait until the log has it: it is written beside the work."""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         while event not in await events(daemon):
             await trio.sleep(0.05)

@@ -105,7 +105,10 @@ async def test_what_happens_is_counted(state_dir: Path) -> None:
             while True:
                 after = await samples(http)
                 ended = after.get("larkd_cards_total", {}).get((("outcome", "complete"),))
-                if ended and not after["larkd_turns_in_flight"][()]:  # its actor has ended last
+                over = after.get("larkd_turns_total", {}).get((("outcome", "complete"),))
+                closed = after.get("larkd_rows_closed_total", {}).get((("state", "answered"),))
+                # Each is counted where it is done, and the turn's actor ends by itself.
+                if ended and over and closed and not after["larkd_turns_in_flight"][()]:
                     break
                 await trio.sleep(0.1)
         kind = (("account", "default"), ("kind", "message"))
@@ -160,6 +163,7 @@ async def test_every_name_of_the_dashboard_and_the_page_is_a_metrics(state_dir: 
         open_platform() as platform,
         open_monitored(platform, state_dir) as (_, http),
     ):
+        await healthy(http)
         found = await samples(http)
     known = set(found) | {
         f"{name}{end}" for name in found for end in ("_total", "_bucket", "_count", "_sum")

@@ -58,7 +58,7 @@ async def test_a_reply_that_names_a_message_answers_it_and_that_message_only(
         chat = await platform.chat()
         first = await given(platform, boss, chat, "first")
         await given(platform, boss, chat, "second")
-        assert await inbox(boss) == ["first", "second"]
+        await wait_inbox(boss, "first", "second")
         asked = first["meta"]["message_id"]
         answer = await boss.tool(
             "reply", chat_id=chat["chat_id"], text="**Done.** <at id=all></at>", message_id=asked
@@ -132,7 +132,7 @@ async def test_a_bad_file_sends_nothing(state_dir: Path, files: object, expected
         answer = await boss.tool("reply", chat_id=chat["chat_id"], text="Here.", files=files)
         assert (answer["ok"], answer["error"]) == (False, expected)
         assert await bots(platform, chat) == []
-        assert await inbox(boss) == ["send it"]
+        await wait_inbox(boss, "send it")
 
 
 async def test_no_file_of_larkd_and_none_from_elsewhere_is_sent(
@@ -254,7 +254,7 @@ async def test_a_platform_that_fails_half_way_reports_what_was_sent(state_dir: P
         (sent,) = await bots(platform, chat)
         assert answer["error"].startswith("part 2 was not sent: ")
         assert answer["error"].endswith(f"; sent before to {chat['chat_id']}: {sent['message_id']}")
-        assert await inbox(boss) == ["go"], "it is not answered"
+        await wait_inbox(boss, "go")
 
 
 async def test_an_observer_and_a_stranger_have_no_such_tools(state_dir: Path) -> None:

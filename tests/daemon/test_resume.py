@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import trio
 
-from tests.daemon.test_attachments import send, upload
+from tests.daemon.test_agents import alive
+from tests.daemon.test_attachments import HELD_BACK_S, send, slow_downloads, upload
 from tests.daemon.test_choosing import choices
 from tests.daemon.test_commands import Chat
 from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform
@@ -67,11 +68,27 @@ class Robot:
         (found,) = [
             int(one.parent.name)
             for one in Path("/proc").glob("[0-9]*/cmdline")
-            if one.read_bytes().startswith(
+            if command_of(one).startswith(
                 b"\0".join((sys.executable.encode(), str(AGENT).encode(), str(self.store).encode()))
             )
         ]
         return found
+
+    async def kill(self) -> None:
+        """Kill the agent, and wait until it has closed its pipes: its proxy can know."""
+        pid = self.process()
+        os.kill(pid, signal.SIGKILL)
+        with trio.fail_after(60):
+            while alive(pid):
+                await trio.sleep(0.01)
+
+
+def command_of(cmdline: Path) -> bytes:
+    """Return the command of a process; of one that has ended meanwhile, none."""
+    try:
+        return cmdline.read_bytes()
+    except OSError:
+        return b""
 
 
 @pytest.fixture
@@ -126,10 +143,10 @@ async def test_a_conversation_goes_on_after_the_agent_its_proxy_or_the_daemon_di
         assert await chat.ask("/new fake robot") == "Started robot."
         assert await chat.ask("/mode plan") == "Mode: Plan"
         await robot.exchange("one", "conv-1: one.")
-        os.kill(robot.process(), signal.SIGKILL)
+        await robot.kill()
         await robot.exchange("two", "conv-1: one, two.")
         assert await chat.next_text() == AGAIN
-        os.kill(robot.process(), signal.SIGKILL)
+        await robot.kill()
         await robot.exchange("three", "conv-1: one, two, three.")
         await chat.send("/mode")
         await choices(robot.platform, chat.chat, "Mode: Plan", "● Plan")
@@ -192,21 +209,25 @@ async def test_what_was_sent_before_is_not_for_the_conversation_that_is_resumed(
     """Neither a picture that waits for its words, nor one that is being fetched, nor a text."""
     chat, platform = robot.chat, robot.platform
     running = "⏳ robot is still running…"
-    async with robot.daemon(state_dir):
+    async with robot.daemon(state_dir) as daemon:
         for text in ("plants", "stars"):
             assert await chat.ask("/new fake robot") == "Started robot."
             await robot.exchange(text, f"{text}.")
             assert text == "stars" or await chat.ask("/close robot") == "Closed robot."
         key = await upload(platform, "image", b"png")
+        await slow_downloads(platform, HELD_BACK_S)
         await send(platform, chat.chat, "image", image_key=key)
         assert await chat.ask("/resume 1") == running
         await chat.send("what is that?")
+        await platform.lift_faults()
         await platform.wait_cards(1, "conv-2: stars, [image]\\n.")
         await platform.wait_cards(1, "conv-2: stars, [image]\\n, what is that?.", "Done · ")
         # The list moves nothing: what is written after it is still about the picture.
-        await send(platform, chat.chat, "image", image_key=key)
-        assert "1. plants" in await chat.ask("/resume")
-        await chat.send("and this?")
+        with daemon.held():
+            await send(platform, chat.chat, "image", image_key=key)
+            await chat.send("/resume")
+            await chat.send("and this?")
+        assert "1. plants" in await chat.next_text()
         await platform.wait_cards(1, "what is that?, [image]\\n\\nand this?")
         over = robot.work / "over"
         await chat.send(f"wait {over}")

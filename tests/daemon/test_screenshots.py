@@ -54,7 +54,7 @@ class Camera:
         await trio.to_thread.run_sync(self._shoot, name, needles)
 
     def _shoot(self, name: str, needles: tuple[str, ...]) -> None:
-        WebDriverWait(self._page, 30, poll_frequency=0.05).until(
+        WebDriverWait(self._page, 60, poll_frequency=0.05).until(
             lambda page: all(
                 needle in str(page.execute_script("return document.body.textContent"))
                 for needle in needles

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from tests.daemon.test_ask import submit
 from tests.daemon.test_commands import Chat, end, take, worker
+from tests.daemon.test_outbound import bots
 from tests.kit.daemon import open_daemon, open_platform
 from tests.kit.raw_proxy import session
 
@@ -175,11 +177,9 @@ async def test_what_a_turn_shows_is_in_its_topic_its_ping_too(state_dir: Path) -
         assert (await group.asks(thread, "/use web")).startswith("Switched to web")
         await end(api, running, text="The result.")
         assert await group.next_text() == "✅ api done"
-        ours = [
-            one
-            for one in await group.platform.messages(group.chat)
-            if one["sender"]["type"] == "app"
-        ]
+        with trio.fail_after(60):
+            while len(ours := await bots(group.platform, group.chat)) < 4:
+                await trio.sleep(0.02)
         assert [one["thread_id"] for one in ours] == [other, thread, thread, thread]
 
 

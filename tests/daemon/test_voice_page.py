@@ -34,8 +34,8 @@ def click(page: Browser, element_id: str) -> None:
 
 def played_s(page: Browser) -> float:
     """Play the last voice message; return how many seconds it is long."""
-    WebDriverWait(page, 15).until(lambda page: page.find_elements(By.CSS_SELECTOR, PLAYERS))
-    page.set_script_timeout(15)
+    WebDriverWait(page, 60).until(lambda page: page.find_elements(By.CSS_SELECTOR, PLAYERS))
+    page.set_script_timeout(60)
     seconds = page.execute_async_script(PLAY, PLAYERS)
     assert isinstance(seconds, float | int), seconds
     return float(seconds)
@@ -49,13 +49,15 @@ def test_a_voice_message_is_recorded_played_and_understood(chat_page: str, tmp_p
         record = page.find_element(By.ID, "record")
         assert record.get_attribute("aria-label") == "Record a voice message"
         record.click()
-        wait_text(page, "#record-seconds", "1″")
+        WebDriverWait(page, 60).until(
+            lambda page: int("0" + text_of(page, "#record-seconds").rstrip("″")) >= 1
+        )
         assert record.get_attribute("aria-label") == "End the recording"
         record.click()
         wait_text(page, "#attached", "voice.ogg")
         assert text_of(page, "#record-seconds") == ""
         click(page, "send")
-        assert 0.8 < played_s(page) < 30
+        assert played_s(page) > 0.8
         wait_text(page, ANSWER, "recognised speech")
 
         page.find_element(By.ID, "files").send_keys(str(attached))

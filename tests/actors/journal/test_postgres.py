@@ -20,7 +20,6 @@ from tests.actors.journal.stores import on_postgres
 from tests.kit import postgres
 from tests.kit.postgres import Server
 from tests.kit.relay import Relay, relaying
-from tests.kit.starvation import Stopwatch
 
 
 @pytest.fixture
@@ -154,11 +153,9 @@ def test_a_connection_that_hangs_is_shut_down_from_outside(
         thread.start()
         time.sleep(0.3)
         assert thread.is_alive()
-        watch = Stopwatch()
         store.hang_up()
         thread.join(60)
         assert not thread.is_alive()
-        assert watch.within(1)
         assert isinstance(answers[0], journal.Failed)
         relay.holding.clear()
         assert not JournalClient(store).append("e1").duplicate
