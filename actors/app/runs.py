@@ -177,6 +177,7 @@ class Runs:
             intake.Peers(
                 account=account.settings.account_id,
                 intake_tx=account.intake.tx,
+                intakes={name: one.intake.tx for name, one in self._of.accounts.items()},
                 journal_tx=self._of.boxes.journal.tx,
                 ownership_tx=self._of.boxes.ownership.tx,
                 lanes_tx=self._of.boxes.lanes.tx,

@@ -136,7 +136,7 @@ class _Intake:
                 self._parts.control.closed(message)
             case intake.MarkPlaced():
                 self._parts.marks.was_put(message)
-            case intake.TurnBegan(message_id=message_id):
+            case intake.WaitsNoLonger(message_id=message_id):
                 self._parts.marks.clear(message_id)
             case intake.CodeSent() | intake.CodeNamed():
                 await self._parts.pairing.code_sent(message)

@@ -17,8 +17,8 @@ from actors.intake.resuming import Resuming
 from actors.intake.rows import store
 from actors.intake.stop import Stopper
 from actors.kit.clock import local_clock
-from actors.kit.mailbox import ask_or
-from actors.messages import journal, ownership
+from actors.kit.mailbox import ask_or, offer
+from actors.messages import intake, journal, ownership
 from protocol.ids import ChatId, PlaceKey, RowId, SessionId
 from protocol.platform.events import MessageReceived
 from protocol.quoted import quoted
@@ -297,8 +297,16 @@ class Commands:
         assert not isinstance(answer, journal.Failed)
         for row in rows:
             if row.row_id in answer:
-                self._marks.clear(row.prompt.message_id)
+                self._clear_mark(row)
         return len(answer)
+
+    def _clear_mark(self, row: journal.WaitingRow) -> None:
+        """Take the waiting mark off, which the intake of its own account has put."""
+        message_id = row.prompt.message_id
+        if row.account == self._to.account:
+            self._marks.clear(message_id)
+        elif row.account in self._to.intakes:
+            offer(self._to.intakes[row.account], intake.WaitsNoLonger(message_id=message_id))
 
 
 def _view(state: ownership.ChatState, session_id: SessionId | None) -> SessionView | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -29,6 +29,8 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True):
     account: AccountId
     """Whose events they are about."""
     intake_tx: trio.MemorySendChannel[intake.IntakeMessage]
+    intakes: Mapping[AccountId, trio.MemorySendChannel[intake.IntakeMessage]]
+    """Of every account: a queue has prompts of all of them."""
     journal_tx: trio.MemorySendChannel[journal.JournalMessage]
     ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage]
     lanes_tx: trio.MemorySendChannel[lane.LaneMessage]

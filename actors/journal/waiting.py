@@ -16,7 +16,7 @@ from actors.journal.db import Db, Later, change, the_one
 from actors.journal.joined import PROMPT, PROMPTS, together
 from actors.journal.prompts import decode_prompt
 from actors.messages import journal
-from protocol.ids import RowId, SessionId
+from protocol.ids import AccountId, RowId, SessionId
 from protocol.routing import joining
 from protocol.routing.delivery import RowState
 
@@ -46,8 +46,8 @@ def count_waiting(db: Db, capacity: journal.Capacity) -> int:
 def waiting(db: Db, message: journal.FindWaiting) -> tuple[journal.WaitingRow, ...]:
     first, second = (*queues_of(message.session_id, takes_unbound=message.takes_unbound), None)[:2]
     prompts: dict[int, list[journal.WaitingRow]] = {}
-    for row_id, received_at, leader, blob in db.execute(
-        f"SELECT row_id, received_at, {PROMPT}, prepared"  # noqa: S608 -- our own constants
+    for row_id, account, received_at, leader, blob in db.execute(
+        f"SELECT row_id, account, received_at, {PROMPT}, prepared"  # noqa: S608 -- our own constants
         " FROM inbound JOIN content USING (row_id)"
         " WHERE state = 'ready' AND routed_to IN (?1, ?2) ORDER BY row_id LIMIT ?3",
         first,
@@ -60,7 +60,12 @@ def waiting(db: Db, message: journal.FindWaiting) -> tuple[journal.WaitingRow, .
             set_aside(db, RowId(row_id), damage)
             continue
         prompts.setdefault(leader, []).append(
-            journal.WaitingRow(row_id=RowId(row_id), received_at_ms=received_at, prompt=prompt)
+            journal.WaitingRow(
+                row_id=RowId(row_id),
+                account=AccountId(account),
+                received_at_ms=received_at,
+                prompt=prompt,
+            )
         )
     return tuple(
         msgspec.structs.replace(rows[0], prompt=joining.prompt_of([one.prompt for one in rows]))

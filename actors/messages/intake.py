@@ -78,8 +78,11 @@ class MarkPlaced(Message, frozen=True, kw_only=True):
     """Empty: it is not there. More than one where its own is not known among others'."""
 
 
-class TurnBegan(Message, frozen=True, kw_only=True):
-    """The turn of this message began: it waits no longer. May be dropped."""
+class WaitsNoLonger(Message, frozen=True, kw_only=True):
+    """The turn of this message began, or a chat of another account has dropped it.
+
+    May be dropped.
+    """
 
     message_id: MessageId
 
@@ -144,7 +147,7 @@ IntakeMessage = (
     | CommandDone
     | CommandClosed
     | MarkPlaced
-    | TurnBegan
+    | WaitsNoLonger
     | CodeSent
     | CodeNamed
     | ListPairings

@@ -59,7 +59,7 @@ class TypingMark:
 
     async def put(self) -> None:
         """Put the mark; a failure is ignored. It takes the place of a waiting mark."""
-        offer(self._peers.intakes[self._account], intake.TurnBegan(message_id=self._message_id))
+        offer(self._peers.intakes[self._account], intake.WaitsNoLonger(message_id=self._message_id))
         self._may_be_there = True
         if not await self._enter():
             return  # nobody would know of it after a crash

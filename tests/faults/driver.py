@@ -316,7 +316,12 @@ class Peer:
             await self._ack(event, attempt)
         self._driver.point("ack")
         status = (await self.tool("feishu_channel_status"))["result"]  # None: too late
-        if status is not None and status["lease_epoch"] == deliver["lease_epoch"]:
+        # with an error of the journal's it is no answer to what was sent before it
+        if (
+            status is not None
+            and "error" not in status["queue"]
+            and status["lease_epoch"] == deliver["lease_epoch"]
+        ):
             self._driver.history.append(Settled(event))
         if "turns" in self._capabilities:
             await self._send(t="delta", turn_id=deliver["turn_id"], text="so it is")

@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from actors.sandbox.access import TOKEN_HEADER
+from tests.simulation.clock import sleep
 from tests.simulation.plan import BadHttp
 
 OK = 200
@@ -84,11 +85,11 @@ class Transport(httpx.AsyncBaseTransport):
         self, request: httpx.Request, body: bytes, answer: Answer, fault: BadHttp | None
     ) -> None:
         """Bring the call to the application and its answer back, as *fault* has it."""
-        await trio.sleep(ROUND_TRIP_S / 2)
+        await sleep(ROUND_TRIP_S / 2)
         kind = fault.kind if fault is not None else ""
         seconds = fault.seconds if fault is not None else 0.0
         if kind in {"slow", "late"}:
-            await trio.sleep(seconds)
+            await sleep(seconds)
         if kind == "lost before":
             answer.set(None)
         elif kind == "refused":
@@ -104,14 +105,14 @@ class Transport(httpx.AsyncBaseTransport):
         elif kind != "hangs":
             response, content = await call(self._site, request, body)
             self._answered(request.url.path, response.status_code, content)
-            await trio.sleep(ROUND_TRIP_S / 2)
+            await sleep(ROUND_TRIP_S / 2)
             match kind:
                 case "lost after":
                     answer.set(None)
                 case "hangs after":
                     pass
                 case "twice":
-                    await trio.sleep(seconds / 4)
+                    await sleep(seconds / 4)
                     again, _ = await call(self._site, request, body)
                     answer.set(again)
                 case _:
@@ -144,10 +145,10 @@ class Control:
         return await self._call("POST", path, msgspec.json.encode(body))
 
     async def _call(self, method: str, path: str, body: bytes) -> Any:
-        await trio.sleep(ROUND_TRIP_S / 2)
+        await sleep(ROUND_TRIP_S / 2)
         scope = _scope(method, f"/sandbox/{path}", self._headers)
         status, _headers, content = await _run(self._site, scope, body)
-        await trio.sleep(ROUND_TRIP_S / 2)
+        await sleep(ROUND_TRIP_S / 2)
         if method == "GET" and status != OK:
             raise AssertionError(f"{path} is answered with {status}: {content!r}")
         return msgspec.json.decode(content) if content else None

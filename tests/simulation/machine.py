@@ -21,6 +21,7 @@ from actors.journal import RunSync
 from actors.messages import journal
 from protocol.config.places import StateDir
 from protocol.config.settings import Settings
+from tests.simulation.clock import sleep
 from tests.simulation.http import Transport
 from tests.simulation.network import End, Listener, Wire
 
@@ -73,6 +74,11 @@ class Steps(trio.abc.Instrument):
         self._look()
         self._of_task[task] = (steps, act)
 
+    def forget(self) -> None:
+        """Do nothing any more of what was to be done at a step that has not come."""
+        self._of_loop.clear()
+        self._of_task.clear()
+
     def _look(self) -> None:
         if not self._looks:
             trio.lowlevel.add_instrument(self)
@@ -123,6 +129,8 @@ class Machine:
         self.death = trio.Event()
         self.ended = trio.Event()
         self.ready = trio.Event()
+        self.settled = trio.Event()
+        """It is ready, or has ended."""
         self.exit_status: int | None = None
         self.guarded: dict[str, Guarded] = {}
         self.wires: list[Wire] = []
@@ -150,6 +158,7 @@ class Machine:
             for wire in self.wires:
                 wire.cut()
             self.ended.set()
+            self.settled.set()
 
     async def _serve(self) -> int:
         self.app = App(self._settings, self._state, self._tokens, self._adapters())
@@ -158,6 +167,7 @@ class Machine:
     async def _announce(self, _host: str, _port: int) -> None:
         await trio.lowlevel.checkpoint()
         self.ready.set()
+        self.settled.set()
 
     def connect(self) -> End:
         """Open a connection to the daemon, as a proxy does.
@@ -255,7 +265,7 @@ class Machine:
         return [self.listener], 7345
 
     async def _dial(self, _host: str, _port: int, _tls: bool) -> trio.abc.Stream:
-        await trio.sleep(0.01)
+        await sleep(0.01)
         if self.is_dead:
             raise Dead("the process is gone")
         wire = self._wire()
@@ -290,10 +300,7 @@ class Machine:
             with trio.move_on_after(seconds, shield=True):
                 await self.death.wait()
         else:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            if seconds:
-                with trio.CancelScope(shield=True):
-                    await trio.sleep(seconds)
+            await sleep(seconds, shielded=True)
         if self.is_dead:
             raise Dead("the process is gone")
 

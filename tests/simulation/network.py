@@ -6,6 +6,8 @@ import random
 
 import trio
 
+from tests.simulation.clock import sleep
+
 WINDOW_BYTES = 64 * 1024
 DELAYS_S = (0.0, 0.0, 0.0, 0.001, 0.03)
 ACCEPT_BACKLOG = 1_024
@@ -51,7 +53,7 @@ class End(trio.abc.Stream):
         self._closed = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await trio.sleep(self.wire.chance.choice(DELAYS_S))
+        await sleep(self.wire.chance.choice(DELAYS_S))
         left = memoryview(bytes(data))
         while left:
             self._check()

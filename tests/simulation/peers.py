@@ -10,6 +10,7 @@ import trio
 
 from tests.faults.history import Delivered
 from tests.kit.raw_proxy import Closed, RawProxy
+from tests.simulation.clock import sleep
 from tests.simulation.network import End
 
 Map = dict[str, Any]
@@ -138,7 +139,12 @@ class Peer:
                 self._owed.append(deliver)
                 return
             status = await self.status()
-            if status is not None and status["lease_epoch"] == deliver["lease_epoch"]:
+            # with an error of the journal's it is no answer to what was sent before it
+            if (
+                status is not None
+                and "error" not in status["queue"]
+                and status["lease_epoch"] == deliver["lease_epoch"]
+            ):
                 self._stage.settled(event)
             if ROLES.get(self.name, ("", ["turns"]))[1]:
                 await self._take_turn(deliver, f"answer to {name} in attempt {attempt}: ", chance)
@@ -166,7 +172,7 @@ class Peer:
         if manner == "never":
             return
         if manner == "late":
-            await trio.sleep(chance.uniform(0, 3))
+            await sleep(chance.uniform(0, 3))
         if manner == "wrong":
             await self._send(t="ack", event_id=event, attempt=attempt + 1)
         await self._send(t="ack", event_id=event, attempt=attempt)
@@ -188,9 +194,7 @@ class Peer:
                 if str(deliver["content"]).startswith("careful"):
                     await self._ask_permission(turn_id)
                 for _ in range(words):
-                    await trio.sleep(
-                        chance.choice((0.4, 0.7) if is_long else (0.0, 0.02, 0.4, 2.0))
-                    )
+                    await sleep(chance.choice((0.4, 0.7) if is_long else (0.0, 0.02, 0.4, 2.0)))
                     word = chance.choice(WORDS)
                     text += word
                     await self._send(t="delta", turn_id=turn_id, text=word)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gc
+import itertools
 import random
 import re
 import shutil
@@ -30,7 +31,7 @@ from tests.faults.history import Delivered
 from tests.kit.daemon import configuration
 from tests.kit.scheduler import seeded_scheduler
 from tests.simulation import plan as plans
-from tests.simulation.clock import JumpingClock
+from tests.simulation.clock import JumpingClock, sleep
 from tests.simulation.http import Control
 from tests.simulation.invariants import Ending, violations
 from tests.simulation.journal import put_new_journal
@@ -46,6 +47,7 @@ REATTACH_S: Final = 0.5
 BASE_URL: Final = "http://127.0.0.1:9999"
 START_WITHIN_S: Final = 90.0
 STOP_WITHIN_S: Final = 120.0
+AT_REST_S: Final = 30.0
 REPAIRED_WITHIN_S: Final = 45.0
 """After a start: for what an earlier process left in doubt."""
 NEVER_S: Final = 100_000.0
@@ -57,6 +59,9 @@ TWO_ACCOUNTS_SHARE: Final = 0.25
 SECOND_APP: Final = ("cli_5ec0000123456789", "second-secret")
 GOES_ON_S: Final = 8.0
 """After the last action, at most, before all is healed."""
+RUNS_A_COLLECTION: Final = 8
+"""Of garbage: a run leaves some 2 MB."""
+_RUNS: Final = itertools.count()
 JUMPS_MAX: Final = 1_000_000
 """How often a run goes on when nothing more can at a time: some 3,000 are usual."""
 MAY_GO_ON: Final = frozenset(
@@ -86,8 +91,9 @@ def simulate(plan: plans.Plan, make: Callable[..., Run] | None = None) -> Result
     """
     make = make or Run
     steps = Steps()
-    gc.collect()
-    gc.disable()  # a fifth of a run; what one leaves is collected before the next
+    if next(_RUNS) % RUNS_A_COLLECTION == 0:
+        gc.collect()
+    gc.disable()  # a fifth of a run; what some leave is collected before the next
     root = tempfile.mkdtemp(prefix="larkd-sim-", dir=_memory_disk())
     try:
         run = make(plan, steps, Path(root) / "state")
@@ -148,6 +154,7 @@ class Run:
         self._sandbox: Any = None
         self._machine: Machine | None = None
         self._serving = trio.Event()
+        self._serving_since = 0.0
         self._peers: dict[str, Peer] = {}
         self._wanted: set[str] = set()
         self._away = trio.Event()
@@ -385,7 +392,7 @@ class Run:
             async with trio.open_nursery() as acting:
                 for action in self.plan.actions:
                     acting.start_soon(self._at, began + action.at, action)
-            await trio.sleep(self.chance.uniform(0, GOES_ON_S))
+            await sleep(self.chance.uniform(0, GOES_ON_S))
             status, attached = await self._come_to_rest()
             nursery.cancel_scope.cancel()
         ending = Ending(
@@ -433,7 +440,9 @@ class Run:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(machine.run)
                 with trio.move_on_after(START_WITHIN_S):
-                    await machine.ready.wait()
+                    await machine.settled.wait()
+                if machine.ready.is_set():
+                    self._serving_since = trio.current_time()
                     self._serving.set()
                 if not machine.ready.is_set() and not machine.ended.is_set():
                     self.broken.append(f"the daemon was not ready within {START_WITHIN_S:g} s")
@@ -449,7 +458,7 @@ class Run:
                 if not all(isinstance(one, SimulatedCrash) for one in leaves):
                     names = sorted({f"{type(one).__name__}: {one}" for one in leaves})
                     self.broken.append(f"the daemon fell over: {'; '.join(names)}")
-            await trio.sleep(self._down_s)
+            await sleep(self._down_s)
             self._down_s = 0.0
             await self._pile_up()
 
@@ -490,7 +499,7 @@ class Run:
             if self._wanted <= self._peers.keys():
                 self._away = trio.Event()
                 await self._away.wait()
-            await trio.sleep(REATTACH_S)
+            await sleep(REATTACH_S)
 
     def _want(self, names: Iterable[str]) -> None:
         """Let these sessions come, and come again, from now on."""
@@ -685,7 +694,7 @@ class Run:
         pause_s = QUIET_EVERY_S
         with trio.move_on_after(REST_WITHIN_S):
             while not self._is_quiet(status):
-                await trio.sleep(pause_s)
+                await sleep(pause_s)
                 pause_s = min(pause_s * 1.5, QUIET_EVERY_MAX_S)
                 await self._push_unaccepted()
                 status = await self._status() or status
@@ -695,7 +704,8 @@ class Run:
                     break
         if not self._is_quiet(status):
             self.broken.append(f"no rest within {REST_WITHIN_S:g} s: {self._summary(status)}")
-        await trio.sleep(30)
+        self.steps.forget()  # a death that has not come by now would disturb the rest
+        await sleep(max(AT_REST_S, self._serving_since + REPAIRED_WITHIN_S - trio.current_time()))
         self._at_rest = await self._get("state")
         assert self._machine is not None
         if unread := self._machine.unread():
@@ -709,7 +719,7 @@ class Run:
         self._serving = trio.Event()
         await self._stop()
         await self._serving.wait()
-        await trio.sleep(REPAIRED_WITHIN_S)
+        await sleep(REPAIRED_WITHIN_S)
         if more := sorted(tasks - self._machine.tasks() - self.may_go_on):
             self._break(f"tasks at rest that a fresh process has none of: {', '.join(more)}")
         self._down_s = NEVER_S

@@ -113,6 +113,7 @@ class WaitingRow(msgspec.Struct, frozen=True, kw_only=True):
     """One prompt that waits: a row, with those joined to it."""
 
     row_id: RowId
+    account: AccountId
     received_at_ms: int
     prompt: Prompt
 

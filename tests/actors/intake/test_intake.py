@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors.kit.mailbox import ask
 from actors.messages import intake, journal
 from protocol.ids import ChatId, MessageId, RowId, SessionId
-from tests.actors.intake.world import SESSION, open_intake, open_world
+from tests.actors.intake.world import SECOND, SESSION, open_intake, open_world
 
 
 async def test_a_command_that_is_read_twice_acts_once(
@@ -60,7 +60,7 @@ async def test_a_waiting_mark_goes_however_late_its_call_is_carried_out(
         await world.send("prompt")
         await trio.sleep(1)
         assert world.marks == ([] if comes_s else ["r"])
-        await world.tx.send(intake.TurnBegan(message_id=MessageId("om_1")))
+        await world.tx.send(intake.WaitsNoLonger(message_id=MessageId("om_1")))
         await trio.sleep(80)
         assert world.marks == []
         nursery.cancel_scope.cancel()
@@ -80,6 +80,22 @@ async def test_what_is_taken_out_of_the_queue_is_taken_once_however_often_the_ro
         await world.tx.send(intake.Recover())
         await trio.sleep(5)
         assert world.answers() == ["Dropped from the queue: prompt 0"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_waiting_mark_goes_when_a_chat_of_another_account_drops_the_prompt(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with open_intake(tmp_path) as world, trio.open_nursery() as nursery:
+        world.bound, world.busy = SESSION, True
+        await nursery.start(world.run_intake, SECOND)
+        await world.second_tx.send(await world.append("prompt", account=SECOND))
+        await trio.sleep(1)
+        assert world.marks == ["r"]
+        await world.send("/queue drop 1")
+        await trio.sleep(1)
+        assert world.answers() == ["Dropped from the queue: prompt"]
+        assert world.marks == []
         nursery.cancel_scope.cancel()
 
 

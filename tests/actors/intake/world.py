@@ -40,6 +40,8 @@ from protocol.routing.roster import KnownSession, SessionView
 from tests.kit.scripted_platform import event
 
 ACCOUNT = AccountId("default")
+SECOND = AccountId("second")
+"""Another account of the same daemon, whose intake a test may run too."""
 PICTURE = "<image>"
 SESSION = SessionId("s")
 ArgumentTs = TypeVarTuple("ArgumentTs")
@@ -74,6 +76,7 @@ class World:
         self.attachments = attachments
         self.journal_tx, self.journal_rx = trio.open_memory_channel[journal.JournalMessage](1024)
         self.tx, self.rx = trio.open_memory_channel[intake.IntakeMessage](1024)
+        self.second_tx, self.second_rx = trio.open_memory_channel[intake.IntakeMessage](1024)
         self.ownership_tx, self.ownership_rx = trio.open_memory_channel[ownership.OwnershipMessage](
             256
         )
@@ -112,7 +115,13 @@ class World:
     # ── what happens to it ──────────────────────────────────────────────────
 
     async def append(
-        self, text: str, chat: str = "oc_1", sender: str = "ou_alice", *, recalls: int | None = None
+        self,
+        text: str,
+        chat: str = "oc_1",
+        sender: str = "ou_alice",
+        *,
+        recalls: int | None = None,
+        account: AccountId = ACCOUNT,
     ) -> StoredEvent:
         """Commit a message, as the connection does, and do not forward it."""
         self.numbers += 1
@@ -125,7 +134,7 @@ class World:
         appended: journal.Appended | journal.Failed = await ask(
             self.journal_tx,
             lambda reply: journal.Append(
-                account=ACCOUNT,
+                account=account,
                 event_id=EventId(f"evt-{self.numbers}"),
                 message_key=f"om_{self.numbers}" if recalls is None else None,
                 kind=kind,
@@ -138,7 +147,7 @@ class World:
         assert isinstance(appended, journal.Appended)
         return StoredEvent(
             row_id=appended.row_id,
-            account=ACCOUNT,
+            account=account,
             event_id=EventId(f"evt-{self.numbers}"),
             kind=kind,
             payload=payload,
@@ -318,13 +327,18 @@ class World:
         return result
 
     async def run_intake(
-        self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+        self,
+        account: AccountId = ACCOUNT,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """One run of the intake, until it is cancelled."""
+        """One run of the intake of *account*, until it is cancelled."""
+        intakes = {ACCOUNT: self.tx, SECOND: self.second_tx}
+        inbox = self.rx if account == ACCOUNT else self.second_rx
         run: Callable[..., Awaitable[None]] = intake_actor.run
         await run(
             intake_actor.IntakeSettings(
-                account=ACCOUNT,
+                account=account,
                 policy=self.policy,
                 language="en",
                 session_reply_mode="verbose",
@@ -332,10 +346,11 @@ class World:
                 attachments=self.attachments,
                 mint_code=lambda: "ABCDEF",
             ),
-            self.rx.clone(),
+            inbox.clone(),
             intake_actor.Peers(
-                account=ACCOUNT,
-                intake_tx=self.tx,
+                account=account,
+                intake_tx=intakes[account],
+                intakes=intakes,
                 journal_tx=self.journal_tx,
                 ownership_tx=self.ownership_tx,
                 lanes_tx=self.lanes_tx,
