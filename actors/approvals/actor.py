@@ -52,7 +52,8 @@ async def run(
             actor = _Approvals(peers, nursery)
             nursery.start_soon(close_what_was_left, peers)
             for intake_tx in peers.intakes:
-                offer(intake_tx, intake.ReportAccess())
+                # Kept until it is taken: without the gate every request is a stranger's.
+                nursery.start_soon(intake_tx.send, intake.ReportAccess())
             task_status.started()
             async for message in inbox:
                 actor.handle(message)

@@ -95,6 +95,21 @@ async def asked_once() -> AsyncIterator[Asked]:
         nursery.cancel_scope.cancel()
 
 
+async def test_the_gate_is_asked_for_until_an_intake_that_is_full_takes_it(
+    autojump_clock: MockClock,
+) -> None:
+    """Without it every request would be a stranger's, until the next change of the gate."""
+    world = World()
+    (intake_tx,) = world.peers.intakes
+    intake_tx.send_nowait(intake.Recover())
+    async with serving(world), trio.open_nursery() as nursery:
+        await nursery.start(run, world.peers, world.own_rx)
+        await wait_all_tasks_blocked()
+        taken = [await world.intake_rx.receive(), await world.intake_rx.receive()]
+        assert [type(one) for one in taken] == [intake.Recover, intake.ReportAccess]
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_press_whose_asker_has_gone_is_not_taken(autojump_clock: MockClock) -> None:
     """Its person was answered that it was too late: the request stays for another press."""
     async with asked_once() as asked:

@@ -35,7 +35,7 @@ class World:
         self.gateway_tx, self._gateway_rx = trio.open_memory_channel[gateway.GatewayMessage](10)
         self.journal_tx, self._journal_rx = trio.open_memory_channel[journal.JournalMessage](10)
         own_tx, self.own_rx = trio.open_memory_channel[approvals.ApprovalsMessage](10)
-        intake_tx, _ = trio.open_memory_channel[intake.IntakeMessage](1)
+        intake_tx, self.intake_rx = trio.open_memory_channel[intake.IntakeMessage](1)
         self.peers = Peers(
             gateways={ACCOUNT: self.gateway_tx},
             journal_tx=self.journal_tx,
