@@ -140,6 +140,55 @@ def test_of_what_a_step_gave_the_end_is_shown() -> None:
     assert DETAIL_BYTES_MAX * 0.8 < json_bytes(shown.partition("\n")[2]) <= DETAIL_BYTES_MAX + 40
 
 
+def test_a_step_whose_detail_does_not_fit_stands_without_it_and_older_ones_stay() -> None:
+    outputs = ["oldest", "x" * 999, *(letter * 1_150 for letter in "abcd")]
+    steps = (
+        ToolStep(call_id=str(number), name=f"Run {number}", kind="execute", output=output)
+        for number, output in enumerate(outputs)
+    )
+    (content,) = (
+        one["content"] for one in panels(turn_of(*steps), "en", tools=True)[0]["elements"]
+    )
+    for number, output in enumerate(outputs):
+        assert f"**Run {number}**" in content
+        assert (output in content) == (output[0] != "x")
+    assert json_bytes(content) <= TOOL_BYTES_MAX
+
+
+def test_a_detail_fits_to_the_last_byte_of_the_panel() -> None:
+    def content(size: int) -> str:
+        steps = [
+            ToolStep(call_id=letter, name="Run", kind="execute", output=letter * many)
+            for letter, many in (
+                ("a", size),
+                ("b", 1_100),
+                ("c", 1_100),
+                ("d", 1_100),
+                ("e", 1_100),
+            )
+        ]
+        shown: str = panels(turn_of(*steps), "en", tools=True)[0]["elements"][0]["content"]
+        return shown
+
+    most = max(size for size in range(1, 1_100) if "a" * size in content(size))
+    assert json_bytes(content(most)) + 2 == TOOL_BYTES_MAX
+    assert "a" not in content(most + 1)
+
+
+def test_lines_alone_fill_the_panel_from_the_latest_and_one_is_always_shown() -> None:
+    steps = [
+        ToolStep(call_id=str(number), name="n" * 60, summary="s" * 119 + "\u4e00")
+        for number in range(99)
+    ]
+    earlier, shown = panels(turn_of(*steps), "en", tools=True)[0]["elements"]
+    line = json_bytes(tool_line(steps[0]).zh) + 2
+    lines = shown["content"].count("\n") + 1
+    assert lines == TOOL_BYTES_MAX // line
+    assert str(99 - lines) in earlier["i18n_content"]["en_us"]
+    tight = panels(turn_of(*steps), "en", tools=True, level=LEVEL_MAX - 1)[0]["elements"][1]
+    assert tight["content"].count("\n") + 1 == (TOOL_BYTES_MAX >> (LEVEL_MAX - 1)) // line
+
+
 def test_names_and_summaries_are_cut() -> None:
     step = ToolStep(call_id="1", name="n" * 99, summary="s" * 199, duration_ms=119_400)
     assert tool_line(step).en == f"⏳ 🔧 **{'n' * 59}…**: {'s' * 119}… _(1m 59s)_"
