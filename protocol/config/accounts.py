@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from protocol.config import keys
 from protocol.config.checks import CheckFailed, Problems, join
+from protocol.config.secret_sources import SecretSource
 from protocol.config.settings import AccountSettings, Secret, Tuning
 from protocol.ids import AccountId
 from protocol.routing.access import GroupRule, Policy
@@ -60,7 +61,7 @@ class Accounts:
         self._paths[name] = paths[0]
         options = options | self._overrides
         app_id: str | None = self._required(options, "appId", paths)
-        source: keys.SecretSource | None = self._required(options, "appSecret", paths)
+        source: SecretSource | None = self._required(options, "appSecret", paths)
         secret = None if source is None else self._resolve(source)
         for other in self.found.values():
             if other.app_id == app_id:
@@ -83,7 +84,7 @@ class Accounts:
             self._problems.add(CheckFailed(where, f"is missing; {hint}"))
         return None
 
-    def _resolve(self, source: keys.SecretSource) -> Secret | None:
+    def _resolve(self, source: SecretSource) -> Secret | None:
         try:
             return Secret(source.resolve(self._env, self._read_file))
         except CheckFailed as problem:

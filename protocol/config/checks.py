@@ -17,6 +17,10 @@ PROBLEMS_MAX: Final = 100
 _SHOWN_KEY_MAX: Final = 64
 _PLAIN_KEY: Final = re.compile(r"-{0,2}[A-Za-z_][A-Za-z0-9_-]*")
 
+WORD: Final = re.compile(r"[^\s\x00-\x1f\x7f]+")
+NAMED: Final = re.compile(r"[^\x00-\x1f]{1,4096}")
+"""A name that a system may give, such as a path."""
+
 ValueT = TypeVar("ValueT")
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
-from msgspec import Struct, structs
-
 from protocol.config.checks import (
+    NAMED,
+    WORD,
     CheckFailed,
     Problems,
     Reader,
     boolean,
     integer,
-    join,
     list_of,
     map_of,
     one_of,
@@ -26,6 +25,7 @@ from protocol.config.checks import (
     text,
     wrong_kind,
 )
+from protocol.config.secret_sources import connection_string, secret
 from protocol.routing.access import DM_POLICIES, GROUP_POLICIES
 from protocol.routing.roster import REPLY_MODES
 from protocol.strings import Language
@@ -46,13 +46,9 @@ POLICY_KEYS: Final = (
 )
 _MERGED_KEYS: Final = ("tuning", "groups")
 _PORT_MAX: Final = 65_535
-_CREDENTIAL_FORMS: Final = 'a string, {"env": "NAME"} or {"file": "path"}'
-_WORD: Final = re.compile(r"[^\s\x00-\x1f\x7f]+")
-_LINE: Final = re.compile(r"[^\x00-\x1f\x7f]+")
 _APP_ID: Final = re.compile(r"cli_[0-9a-f]{16}")
 _CLUSTER: Final = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _ADVERTISED: Final = re.compile(r"tls://(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
-_NAMED: Final = re.compile(r"[^\x00-\x1f]{1,4096}")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _NAME_ALLOWED: Final = "1 to 64 letters, digits, dots, dashes and underscores"
@@ -63,52 +59,6 @@ _APP_ID_ALLOWED: Final = (
     "an App ID as the developer console shows it: cli_ and 16 hex digits,"
     " such as cli_a1b2c3d4e5f60718"
 )
-_SECRET_MAX: Final = 4_096
-
-
-class SecretSource(Struct, frozen=True, kw_only=True):
-    """Where a secret is to be had. Resolved only for accounts that are in use."""
-
-    kind: Literal["value", "env", "file"]
-    name: str
-    path: str
-    what: str = "app secret"
-    pattern: Literal["word", "line"] = "word"
-
-    def __repr__(self) -> str:
-        return f"SecretSource({self.kind})"
-
-    def resolve(self, env: Mapping[str, str], read_file: Callable[[str], str]) -> str:
-        """Return the secret.
-
-        Raises:
-            CheckFailed: it is not there, not readable or not one line of text.
-        """
-        where = self.path if self.kind == "value" else join(self.path, self.kind)
-        secret = self.name
-        if self.kind == "env":
-            secret = env.get(self.name, "").strip()
-            if not secret:
-                raise CheckFailed(where, f"the environment has no {self.name}; export it")
-        elif self.kind == "file":
-            secret = self._from_file(where, read_file)
-        form = _WORD if self.pattern == "word" else _LINE
-        if len(secret) > _SECRET_MAX or not form.fullmatch(secret):
-            form_name = f"one {self.pattern} of text"
-            raise CheckFailed(where, f"is not {form_name}; it holds the {self.what} alone")
-        return secret
-
-    def _from_file(self, where: str, read_file: Callable[[str], str]) -> str:
-        try:
-            secret = read_file(self.name).strip()
-        except OSError as failed:
-            reason = failed.strerror or type(failed).__name__
-            raise CheckFailed(where, f"can't read {self.name}: {reason}") from None
-        except ValueError:
-            raise CheckFailed(where, f"can't read {self.name}: not a text file") from None
-        if not secret:
-            raise CheckFailed(where, f"{self.name} is empty; write the {self.what} into it")
-        return secret
 
 
 def in_snake_case(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,27 +92,6 @@ def _app_id(value: Any, path: str, _problems: Problems) -> str:
     raise wrong_kind(path, value, _APP_ID_ALLOWED)
 
 
-def _secret(value: Any, path: str, problems: Problems) -> SecretSource:
-    if isinstance(value, str) and value.strip():
-        return SecretSource(kind="value", name=value.strip(), path=path)
-    if not isinstance(value, Mapping):
-        raise wrong_kind(path, value, _CREDENTIAL_FORMS)
-    word = text("a string", _NAMED)
-    found = read_map(value, path, {"env": word, "file": word}, problems)
-    if problems.has(path):
-        raise CheckFailed(path, f"allowed: {_CREDENTIAL_FORMS}")
-    if len(found) != 1:
-        raise CheckFailed(path, f"is a map with {len(found)} of env, file; allowed: exactly one")
-    ((kind, name),) = found.items()
-    return SecretSource(kind="env" if kind == "env" else "file", name=name, path=path)
-
-
-def _database(value: Any, path: str, problems: Problems) -> SecretSource:
-    """A connection string of PostgreSQL, which may hold spaces and a password."""
-    source = _secret(value, path, problems)
-    return structs.replace(source, what="connection string", pattern="line")
-
-
 def _ignored(value: Any, _path: str, _problems: Problems) -> Any:
     return value
 
@@ -172,7 +101,7 @@ def _domain(value: Any, path: str, _problems: Problems) -> str:
         return FEISHU_URL
     if value == "lark":
         return LARK_URL
-    if not isinstance(value, str) or "://" not in value or not _WORD.fullmatch(value):
+    if not isinstance(value, str) or "://" not in value or not WORD.fullmatch(value):
         raise wrong_kind(path, value, _DOMAIN_ALLOWED)
     try:
         url = urlsplit(value)
@@ -205,7 +134,7 @@ def _host_port(value: Any, path: str, _problems: Problems) -> dict[str, Any]:
     host, colon, port = str(value).rpartition(":")
     host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
     if (
-        not (colon and host and port.isascii() and port.isdigit() and _WORD.fullmatch(host))
+        not (colon and host and port.isascii() and port.isdigit() and WORD.fullmatch(host))
         or int(port[:9]) > _PORT_MAX
         or (":" in host and not str(value).startswith("["))
     ):
@@ -249,7 +178,7 @@ _DAY_MS: Final = 24 * 60 * 60 * 1000
 _MINUTE_MS: Final = 60 * 1000
 _PLATFORM_IMAGE_BYTES: Final = 10 * 1024 * 1024
 
-_open_ids = set_of(text("an open_id", _WORD))
+_open_ids = set_of(text("an open_id", WORD))
 
 TUNING: Final[Mapping[str, Reader[Any]]] = {
     "shutdownDeadlineMs": integer(0, 10 * _MINUTE_MS),
@@ -265,7 +194,7 @@ TUNING: Final[Mapping[str, Reader[Any]]] = {
 }
 _ACCOUNT: Final[Mapping[str, Reader[Any]]] = {
     "appId": _app_id,
-    "appSecret": _secret,
+    "appSecret": secret,
     "domain": _domain,
     "replyMode": one_of(*get_args(FeishuReplyMode)),
     "groupReplyMode": one_of(*get_args(FeishuReplyMode)),
@@ -276,9 +205,7 @@ _ACCOUNT: Final[Mapping[str, Reader[Any]]] = {
     "groupPolicy": one_of(*GROUP_POLICIES),
     "allowFrom": _open_ids,
     "admins": _open_ids,
-    "groups": map_of(
-        _WORD, "chat ids", _table({"requireMention": boolean, "allowFrom": _open_ids})
-    ),
+    "groups": map_of(WORD, "chat ids", _table({"requireMention": boolean, "allowFrom": _open_ids})),
     "tuning": _table(TUNING),
 }
 OPTIONS: Final[Mapping[str, Reader[Any]]] = {
@@ -292,16 +219,16 @@ _CHANNEL: Final[Mapping[str, Reader[Any]]] = {
     "options": _table(OPTIONS),
 }
 AGENT: Final[Mapping[str, Reader[Any]]] = {
-    "command": list_of(text("a word of the command", _NAMED), at_least=1),
-    "cwd": text("a directory", _NAMED),
-    "roots": list_of(text("a directory", _NAMED)),
+    "command": list_of(text("a word of the command", NAMED), at_least=1),
+    "cwd": text("a directory", NAMED),
+    "roots": list_of(text("a directory", NAMED)),
     "fs": one_of("none", "read", "write"),
     "env": list_of(text("the name of a variable", _VARIABLE)),
     "restore": boolean,
 }
-_host = text("a host, such as 127.0.0.1", _WORD)
+_host = text("a host, such as 127.0.0.1", WORD)
 _port = integer(0, _PORT_MAX)
-_file = text("the path of a file", _NAMED)
+_file = text("the path of a file", NAMED)
 CERTIFICATE: Final[Mapping[str, Reader[Any]]] = {
     "certFile": _file,
     "keyFile": _file,
@@ -317,7 +244,7 @@ HTTP_LISTEN: Final[Mapping[str, Reader[Any]]] = {**LISTEN, "tls": _table(CERTIFI
 CLUSTER: Final[Mapping[str, Reader[Any]]] = {
     "name": text("a lower-case letter, then up to 31 letters, digits and underscores", _CLUSTER),
     "node": text(_NAME_ALLOWED, _NAME),
-    "database": _database,
+    "database": connection_string,
     "advertise": list_of(text("an address such as tls://a.example:7346", _ADVERTISED)),
 }
 IGNORED: Final = ("plugins",)

@@ -13,6 +13,7 @@ from protocol.config import keys
 from protocol.config.accounts import Accounts
 from protocol.config.checks import CheckFailed, Problems, Reader, join, nearest, read_map
 from protocol.config.listeners import read_http_listen, read_listen
+from protocol.config.secret_sources import SecretSource
 from protocol.config.settings import (
     DEFAULT_CONSOLE_PORT,
     DEFAULT_METRICS_PORT,
@@ -96,7 +97,7 @@ class _Secrets:
         self._env = env
         self._read_file = read_file
 
-    def resolve(self, source: keys.SecretSource, problems: Problems) -> Secret | None:
+    def resolve(self, source: SecretSource, problems: Problems) -> Secret | None:
         try:
             return Secret(source.resolve(self._env, self._read_file))
         except CheckFailed as problem:

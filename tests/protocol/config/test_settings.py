@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.config.keys import OPTIONS, TUNING, SecretSource
+from protocol.config.keys import OPTIONS, TUNING
 from protocol.config.reading import read_settings, sandbox_configuration
+from protocol.config.secret_sources import SecretSource
 from protocol.config.settings import (
     AccountSettings,
     ConfigurationError,
