@@ -108,6 +108,11 @@ def test_every_type_is_answered_in_its_own() -> None:
             "2026-01-31",
             "v: a time such as 2026-01-31T09:30:00+08:00 is needed.",
         ),
+        (
+            {"type": "string", "format": "date-time"},
+            "Tuesday",
+            "v: a time such as 2026-01-31T09:30:00+08:00 is needed.",
+        ),
         ({"type": "string"}, "", "v: an answer is needed."),
         ({"type": "string", "format": "email"}, "ann@example.com", None),
         ({"type": "string", "format": "uri"}, "https://example.com/a", None),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from protocol.cards.answer import AnswerText
+from protocol.cards.answer import SEGMENT_BYTES_MAX, AnswerText, json_bytes
 from tests.kit.sizes import examples
 from tests.protocol.cards.test_answer import feed, whole
 
@@ -137,6 +137,22 @@ def test_a_picture_that_arrives_takes_the_place_of_its_link() -> None:
         "```\n![b](http://x/b.png)\n```\n[d](file.png) ![e](img_v3_known), ![cat](img_v3_cat)\n"
     )
     assert not answer.picture_ready("http://x/other.png", "img_v3_other")
+
+
+def test_pictures_that_arrive_keep_cards_within_their_bytes() -> None:
+    answer = AnswerText()
+    url = "http://x/" + "p" * 40
+    key = "img_v3_" + "k" * 400
+    line = f"![cat]({url})\n\n"
+    while not answer.sealed and json_bytes(answer.current) < SEGMENT_BYTES_MAX // 8:
+        answer.feed(line)
+    assert answer.picture_ready(url, key)
+    grown = json_bytes(answer.current)
+    assert SEGMENT_BYTES_MAX // 2 < grown < SEGMENT_BYTES_MAX
+    while not answer.sealed:
+        answer.feed("word\n\n")
+    assert all(json_bytes(card) <= SEGMENT_BYTES_MAX for card in (*answer.sealed, answer.current))
+    assert json_bytes(answer.sealed[0]) > SEGMENT_BYTES_MAX * 3 // 4
 
 
 SOUP = st.lists(

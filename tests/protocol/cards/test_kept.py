@@ -57,3 +57,4 @@ def test_the_rest_is_an_interrupted_turn_of_its_own() -> None:
     assert list(turn.answer.sealed) == ["one", "two"]
     assert turn.answer.current == "three"
     assert turn.state is TurnState.ABORTED
+    assert (turn.started_at, turn.ended_at) == (0.0, 2.5)

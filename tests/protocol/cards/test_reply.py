@@ -23,6 +23,10 @@ def test_a_message_is_one_text_with_a_small_line_below_it() -> None:
     }
     shown = json.loads(message_card("**hi**", Text("Done", "已完成"), "zh"))
     assert shown["body"]["elements"] == [text, footer]
+    english = json.loads(message_card(Text("hi", "你好"), Text("Done", "已完成")))
+    assert [one["content"] for one in english["body"]["elements"]] == ["hi", "Done"]
+    chinese = json.loads(message_card(Text("hi", "你好"), language="zh"))
+    assert [one["content"] for one in chinese["body"]["elements"]] == ["你好"]
 
 
 def test_nothing_is_no_message() -> None:

@@ -439,6 +439,10 @@ def test_idle_cards_are_forgotten_and_paused_ones_are_not() -> None:
     run = Simulation(budget)
     run.want(1, want(FINAL, card=1), at=61.0)
     assert run.run(200)[0].at == pytest.approx(100.0)
+    budget.forget_idle(150.0)  # called within the minute before
+    budget.forget_idle(300.0)
+    run.want(2, want(FINAL, card=1), at=300.0)
+    assert run.run(400)[-1].at == pytest.approx(300.0)
 
 
 # ── refunds, and a budget that somebody else has used ───────────────────────

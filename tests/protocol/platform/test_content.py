@@ -242,7 +242,10 @@ def test_images_and_videos_of_a_post_are_listed_in_order() -> None:
                 "elements": [
                     [{"tag": "text", "text": "ready"}, {"tag": "hr"}],
                     [{"tag": "button", "text": "Go", "type": "primary"}],
-                    {"tag": "note", "elements": [{"tag": "text", "text": "small"}]},
+                    {
+                        "tag": "note",
+                        "elements": [{"tag": "text", "text": one} for one in ("sm", "all")],
+                    },
                     [{"tag": "select_static"}],
                 ],
             },

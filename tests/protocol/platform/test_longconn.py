@@ -323,6 +323,7 @@ class TestRefusals:
             400, {"handshake-status": "403", "handshake-msg": "app is disabled"}
         )
         assert refusal.reason == "HTTP 400, status 403, code -: app is disabled"
+        assert longconn.handshake_refused(502, {}).reason == "HTTP 502, status -, code -: -"
 
     def test_a_close_may_be_a_refusal(self) -> None:
         refusal = longconn.close_refused(3001, "backbone registered too many conns")

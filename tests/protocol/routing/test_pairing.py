@@ -218,6 +218,9 @@ def test_the_operator_reads_who_became_admin_and_names_have_an_end() -> None:
     _, approved = approve(book, request.code)
     assert approved is not None
     assert pairing.approved_text(approved, 0).endswith("just now, and is now an admin")
+    request = msgspec.structs.replace(approved.request, made_at_ms=90_000)
+    later = msgspec.structs.replace(approved, request=request)
+    assert " 1 min ago" in pairing.approved_text(later, 150_000)
 
 
 def test_revoking_one_leaves_the_others() -> None:

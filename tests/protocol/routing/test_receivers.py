@@ -65,3 +65,6 @@ def test_a_group_is_written_to_that_is_configured(
     policy: Policy, team: str | None, other: str | None
 ) -> None:
     assert (why_no_chat(policy, TEAM, None), why_no_chat(policy, OTHER, None)) == (team, other)
+    group = ChatKnown(chat_type="group", sender_id=BOB)
+    known = "group not on allowlist" if other == UNKNOWN_CHAT else other
+    assert why_no_chat(policy, OTHER, group) == known, "a chat that sessions were given messages of"
