@@ -13,6 +13,7 @@ from actors.host.advice import command_for
 from actors.host.arguments import DaemonArguments
 from actors.host.exit_status import ExitStatus
 from actors.host.state_dir import AlreadyRunning
+from actors.kit.plain import LINES, plain
 from protocol.config import places
 from protocol.config.settings import ConfigurationError
 
@@ -31,7 +32,7 @@ def answer(parsed: argparse.Namespace) -> int:
         stop = command_for(state, "daemon", "stop")
         return _refused(parsed, ExitStatus.RUNNING, f"{running}; stop it first: {stop}")
     if output.text:
-        print(output.text)  # noqa: T201  # the command's output
+        print(plain(output.text, LINES))  # noqa: T201  # the command's output
     return int(output.status)
 
 
@@ -45,5 +46,6 @@ def stop_daemon(arguments: DaemonArguments) -> int:
 
 def _refused(parsed: argparse.Namespace, status: int, *problems: str) -> int:
     for problem in problems:
-        print(f"larkd {parsed.command}: {problem}", file=sys.stderr)  # noqa: T201  # likewise
+        text = plain(problem, LINES)
+        print(f"larkd {parsed.command}: {text}", file=sys.stderr)  # noqa: T201  # likewise
     return int(status)

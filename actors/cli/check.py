@@ -13,6 +13,7 @@ from actors.feishu.gateway import describe
 from actors.feishu.http import Platform, proxy_of
 from actors.feishu.inspection import connect_once
 from actors.host.exit_status import ExitStatus
+from actors.kit.plain import LINES, plain
 from actors.messages import gateway
 from protocol.config.settings import AccountSettings, Settings
 from protocol.platform.http_proxy import ProxyUnusableError
@@ -73,9 +74,10 @@ async def check_accounts(settings: Settings, *, as_json: bool = False) -> int:
         found.append(await _check(account))
         if not as_json:
             stream = sys.stdout if found[-1].problem is None else sys.stderr
-            stream.write(f"{found[-1].as_line()}\n")
+            stream.write(f"{plain(found[-1].as_line())}\n")
     if as_json:
-        sys.stdout.write(to_json({"accounts": [one.as_map() for one in found]}) + "\n")
+        whole = to_json({"accounts": [one.as_map() for one in found]})
+        sys.stdout.write(plain(whole, LINES) + "\n")
     return max(one.status for one in found)
 
 

@@ -23,6 +23,7 @@ import structlog
 from structlog.processors import format_exc_info
 
 from actors.host.log_sinks import RotatingFile, Sink, StreamWriter
+from actors.kit.plain import plain
 from actors.kit.redaction import Redaction
 from protocol.config.keys import LogFormat, LogLevel
 
@@ -37,6 +38,7 @@ FILES_KEPT: Final = 4
 """With the one in use at most 40 MiB of disk: about 100,000 events."""
 _LEVEL_OF: Final = {"warn": "warning", "exception": "error"}
 """Of the names that structlog has for the same level."""
+INDENTS: Final = "\t"
 _FIRST_KEYS: Final = ("timestamp", "level", "event")
 
 EventDict = MutableMapping[str, Any]
@@ -175,10 +177,10 @@ class _FromLibraries(logging.Handler):
 def as_json(event: EventDict) -> str:
     ordered = {key: event[key] for key in _FIRST_KEYS if key in event} | dict(event)
     try:
-        return msgspec.json.encode(ordered).decode()
+        return plain(msgspec.json.encode(ordered).decode())
     except (TypeError, ValueError, OverflowError):
         # Half a surrogate pair, or a number past 64 bits.
-        return json.dumps(ordered, ensure_ascii=False, default=repr, separators=(",", ":"))
+        return plain(json.dumps(ordered, ensure_ascii=False, default=repr, separators=(",", ":")))
 
 
 def as_text(event: EventDict) -> str:
@@ -190,15 +192,14 @@ def as_text(event: EventDict) -> str:
         if key not in _FIRST_KEYS and key != "exception"
     )
     line = f"{at[11:23]} {level:<7} {_shown(name)} {fields}".rstrip()
-    return line if traceback is None else f"{line}\n{_printable(str(traceback))}"
+    if traceback is None:
+        return line
+    # Indented: what an exception quotes begins no line that looks like an event.
+    return line + "".join(f"\n  {plain(one, INDENTS)}" for one in str(traceback).split("\n"))
 
 
 def _shown(value: object) -> str:
     """A word as it is, all else quoted, so that no value looks like another field."""
     if isinstance(value, str) and value.isprintable() and not set(value) & set(' "=\\') and value:
         return value
-    return json.dumps(value, ensure_ascii=False, default=repr)
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+    return plain(json.dumps(value, ensure_ascii=False, default=repr))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +14,29 @@ _FOLDER: Final = os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW | getattr(os, "O_
 
 class NotAFile(ValueError):
     """What is there is no regular file."""
+
+
+@contextmanager
+def open_folder(real: Path, *, make: int | None = None) -> Iterator[int]:
+    """Open a directory at a resolved absolute path, part by part; no link is followed.
+
+    What is missing is made with the mode *make*, where one is given.
+
+    Raises:
+        OSError: it can't be opened, or a part of the path is a link.
+    """
+    folder = os.open(real.anchor, _FOLDER)
+    try:
+        for part in real.parts[1:]:
+            if make is not None:
+                with suppress(FileExistsError):
+                    os.mkdir(part, make, dir_fd=folder)
+            inner = os.open(part, _FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        yield folder
+    finally:
+        os.close(folder)
 
 
 def read_real(real: Path, bytes_max: int) -> bytes:
@@ -24,16 +49,9 @@ def read_real(real: Path, bytes_max: int) -> bytes:
         OSError: it can't be read, or a part of the path is a link.
         NotAFile: it is no regular file.
     """
-    folder = os.open(real.anchor, _FOLDER)
-    try:
-        for part in real.parts[1:-1]:
-            inner = os.open(part, _FOLDER, dir_fd=folder)
-            os.close(folder)
-            folder = inner
+    with open_folder(real.parent) as folder:
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
         descriptor = os.open(real.name or ".", flags, dir_fd=folder)
-    finally:
-        os.close(folder)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise NotAFile("not a file")

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 import trio
 
+from actors.kit.plain import LINES, plain
 from actors.proxies.agent import AgentSettings
 from actors.proxies.client import LinkChanged, open_proxy
 from actors.proxies.conversations import Conversations, OldRecord
@@ -138,7 +139,7 @@ async def run(settings: AcpSettings) -> int:
             nursery.cancel_scope.cancel(reason="done")
     if failure is None:
         return 0
-    sys.stderr.write(f"larkd acp: {failure}\n")
+    sys.stderr.write(f"larkd acp: {plain(str(failure), LINES)}\n")
     return 1
 
 

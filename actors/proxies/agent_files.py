@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from actors.kit.real_files import open_folder, read_real
+
 TEXT_BYTES_MAX: Final = 16 * 1024 * 1024
+NEW_FILE: Final = 0o644
+NEW_DIRECTORY: Final = 0o755
+PRIVATE: Final = 0o600
 
 
 class AgentFiles:
-    """Reads and writes below one directory; links that lead out of it lead nowhere."""
+    """Reads and writes below one directory; links that lead out of it lead nowhere.
+
+    A path is resolved and checked, and then opened part by part without following any link:
+    what is put in its place meanwhile leads nowhere either.
+    """
 
     def __init__(self, cwd: str) -> None:
         self._root = Path(os.path.realpath(cwd))
@@ -26,8 +36,7 @@ class AgentFiles:
             OSError: it can't be read.
         """
         path = self._inside(params)
-        with path.open("rb") as file:
-            data = file.read(TEXT_BYTES_MAX + 1)
+        data = read_real(path, TEXT_BYTES_MAX + 1)
         if len(data) > TEXT_BYTES_MAX:
             raise ValueError(f"{path} is over {TEXT_BYTES_MAX} bytes")
         try:
@@ -45,23 +54,15 @@ class AgentFiles:
         """Replace the text at ``path``, whole or not at all.
 
         Raises:
-            ValueError: no path inside the directory, or no text.
+            ValueError: no path inside the directory, no regular file there, or no text.
             OSError: it can't be written.
         """
         path, content = self._inside(params), params.get("content")
         if not isinstance(content, str):
             raise ValueError("content must be a string")  # noqa: TRY004  # answered as bad input
-        path.parent.mkdir(parents=True, exist_ok=True)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
-        descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content.encode())
-            Path(part).chmod(mode)
-            Path(part).replace(path)
-        finally:
-            with suppress(OSError):
-                Path(part).unlink()
+        data = content.encode(errors="replace")  # half of a surrogate pair, as JSON can carry it
+        with open_folder(path.parent, make=NEW_DIRECTORY) as folder:
+            _replace(folder, path.name, data)
 
     def _inside(self, params: Mapping[str, Any]) -> Path:
         named = params.get("path")
@@ -71,3 +72,24 @@ class AgentFiles:
         if not path.is_relative_to(self._root) or path == self._root:
             raise ValueError(f"{named} is not inside {self._root}")
         return path
+
+
+def _replace(folder: int, name: str, data: bytes) -> None:
+    mode = NEW_FILE
+    with suppress(FileNotFoundError):
+        there = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISREG(there.st_mode):
+            raise ValueError(f"{name} is no file")
+        mode = stat.S_IMODE(there.st_mode) & 0o777
+    part = f".{secrets.token_hex(8)}.part"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(part, flags, PRIVATE, dir_fd=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(descriptor, mode)
+        os.replace(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        with suppress(OSError):
+            os.unlink(part, dir_fd=folder)

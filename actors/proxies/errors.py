@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from actors.kit.plain import quoted
+
 REMEDIES: Final[Mapping[str, str]] = {
     "unsupported_protocol": "install matching versions of daemon and proxy",
     "bad_proof": "use the token of this role, tokens/<role>.token in the daemon's state directory",
@@ -34,7 +36,7 @@ class SessionRefused(ProxyError):
 
     def __init__(self, code: str, message: str) -> None:
         remedy = REMEDIES.get(code)
-        super().__init__(f"{code}: {message}" + (f" ({remedy})" if remedy else ""))
+        super().__init__(f"{quoted(code)}: {quoted(message)}" + (f" ({remedy})" if remedy else ""))
         self.code = code
 
 

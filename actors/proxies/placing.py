@@ -22,6 +22,7 @@ from typing import Final
 
 import msgspec
 
+from actors.kit.plain import plain
 from protocol.agents.pictures import SUFFIXES, mime_type_of
 from protocol.wire import messages as wire
 
@@ -90,7 +91,7 @@ def _copied(one: wire.Attachment, folder_fd: int, where: Path, taken: set[str]) 
         note = "it is not on this machine"
         return msgspec.structs.replace(one, path=None, note=note)
     except OSError as failed:
-        sys.stderr.write(f"larkd: {one.path} was not copied: {failed.strerror}\n")
+        sys.stderr.write(plain(f"larkd: {one.path} was not copied: {failed.strerror}") + "\n")
         return one
     return msgspec.structs.replace(one, path=str(where / name))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from actors.kit.plain import plain
 from actors.proxies.errors import ProxyError
 from protocol.wire import messages as wire
 
@@ -21,5 +22,5 @@ class LinkReporter:
             text = f"attached as {registered.alias}"
         if text != self._reported:
             self._reported = text
-            sys.stderr.write(f"{self._program}: {text}\n")
+            sys.stderr.write(f"{self._program}: {plain(text)}\n")
             sys.stderr.flush()

@@ -11,6 +11,7 @@ from typing import Final
 
 import trio
 
+from actors.kit.plain import LINES, plain
 from actors.proxies.agent import CANCEL_WITHIN_S, Agent, AgentSettings, Listener
 from actors.proxies.agent_process import AgentNotStarted, start_agent
 from actors.proxies.agent_session import EndedResuming, SessionBegun
@@ -78,7 +79,7 @@ class Runner:
             await self._running_agent()
         except (AgentFailed, AgentNotStarted) as failed:
             # It is tried again with the first turn, which shows it in the chat.
-            sys.stderr.write(f"larkd acp: {failed}\n")
+            sys.stderr.write(f"larkd acp: {plain(str(failed), LINES)}\n")
             proxy.offer(wire.OptionsOffer())
         async for request in proxy.requests:
             match request:
@@ -104,7 +105,7 @@ class Runner:
                 try:
                     await agent.choose(option.id, choice)
                 except (AgentFailed, ValueError) as failed:
-                    sys.stderr.write(f"larkd acp: {option.name}: {failed}\n")
+                    sys.stderr.write(plain(f"larkd acp: {option.name}: {failed}") + "\n")
 
     async def _resume(self, wish: wire.Resume) -> wire.Resumed:
         """List earlier conversations, or go over to one."""

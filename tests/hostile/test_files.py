@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from actors.kit.real_files import NotAFile, read_real
+from actors.proxies.agent_files import AgentFiles
 from tests.cluster.nodes import Certificates
 from tests.daemon.test_outbound import bots, given
 from tests.kit.daemon import environment, open_daemon, open_platform
@@ -115,12 +116,63 @@ async def test_an_mcp_session_sends_nothing_of_larkd_from_outside_its_directory(
             assert json.loads(file["content"])["file_key"]
 
 
+def test_an_agent_that_swaps_a_directory_for_a_link_gets_out_of_its_own_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``fs/read_text_file`` and ``fs/write_text_file``, with the swap right after the check."""
+    root, away = tmp_path / "root", tmp_path / "away"
+    for folder, text in ((root / "real", "mine"), (away, "not mine")):
+        (folder / "in").mkdir(parents=True)
+        (folder / "in" / "x").write_text(text)
+    (root / "link").symlink_to(away)
+    files = AgentFiles(str(root))
+    with pytest.raises(ValueError, match="is not inside"):
+        files.read({"path": str(root / "link" / "in" / "x")})
+    resolve = os.path.realpath
+
+    def resolve_and_swap(path: str) -> str:
+        resolved = resolve(path)
+        (root / "real").rename(root / "kept")
+        (root / "real").symlink_to(away)
+        return resolved
+
+    for asked in (
+        lambda: files.read({"path": str(root / "real" / "in" / "x")}),
+        lambda: files.write({"path": str(root / "real" / "in" / "x"), "content": "written"}),
+        lambda: files.write({"path": str(root / "real" / "new" / "y"), "content": "written"}),
+        lambda: files.write({"path": str(root / "real" / "z"), "content": "written"}),
+    ):
+        with monkeypatch.context() as patched, pytest.raises(OSError, match="real"):
+            patched.setattr(os.path, "realpath", resolve_and_swap)
+            asked()
+        (root / "real").unlink()
+        (root / "kept").rename(root / "real")
+    assert (away / "in" / "x").read_text() == "not mine"
+    assert sorted(one.name for one in away.rglob("*")) == ["in", "x"]
+    assert files.read({"path": str(root / "real" / "in" / "x")}) == "mine"
+
+
+def test_an_agent_waits_for_no_pipe_and_replaces_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    files = AgentFiles(str(tmp_path))
+    with pytest.raises(NotAFile):
+        files.read({"path": str(tmp_path / "pipe")})
+    with pytest.raises(ValueError, match="is no file"):
+        files.write({"path": str(tmp_path / "pipe"), "content": "x"})
+    (tmp_path / "run.sh").write_text("old")
+    (tmp_path / "run.sh").chmod(0o750)
+    files.write({"path": str(tmp_path / "run.sh"), "content": "half of a pair: \ud800"})
+    assert (tmp_path / "run.sh").read_text() == "half of a pair: ?"
+    assert (tmp_path / "run.sh").stat().st_mode & 0o777 == 0o750
+    files.write({"path": str(tmp_path / "new" / "er" / "x"), "content": "x"})
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["new", "pipe", "run.sh"]
+
+
 def test_a_directory_that_becomes_a_link_meanwhile_leads_nowhere(tmp_path: Path) -> None:
     (tmp_path / "real" / "in").mkdir(parents=True)
     (tmp_path / "real" / "in" / "x").write_text("mine")
     (tmp_path / "other" / "in").mkdir(parents=True)
     (tmp_path / "other" / "in" / "x").write_text("not mine")
-    (tmp_path / "swap").symlink_to("other")
     path = tmp_path / "real" / "in" / "x"
     assert read_real(path, 100) == b"mine"
     assert read_real(path, 2) == b"mi"
@@ -129,6 +181,7 @@ def test_a_directory_that_becomes_a_link_meanwhile_leads_nowhere(tmp_path: Path)
     os.mkfifo(path.parent / "pipe")
     with pytest.raises(NotAFile):
         read_real(path.parent / "pipe", 100)
+    (tmp_path / "swap").symlink_to("other")
     over = threading.Event()
 
     def swap() -> None:

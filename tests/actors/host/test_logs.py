@@ -97,8 +97,40 @@ def test_an_exception_has_its_traceback() -> None:
     configured.close(within_s=CLOSE_S)
     shown = screen.getvalue()
     assert "Traceback" in shown
-    assert "RuntimeError: broken \\x1b[31m pipe" in shown
+    assert "RuntimeError: broken \\u001b[31m pipe" in shown
     assert "\x1b" not in shown
+
+
+MOVING = "\x1b[2J\x9b2J\u202e\u2028\u2066\u200b\x7f\ud800\n12:00:00.000 info    daemon.ready"
+"""What clears a screen, turns the direction, ends a line or can't be written at all."""
+
+
+def test_what_others_wrote_moves_no_cursor_and_begins_no_line(tmp_path: Path) -> None:
+    for chosen in ("text", "json"):
+        stream = io.StringIO()
+        configured = logs.configure(stream=stream, format=chosen, file=tmp_path / chosen)
+        structlog.get_logger().warning("lease.changed", owner=MOVING, more={MOVING: [MOVING]})
+        configured.close(within_s=CLOSE_S)
+        for (line,) in (
+            stream.getvalue().splitlines(),
+            (tmp_path / chosen).read_text().split("\n")[:-1],
+        ):
+            assert line.isprintable(), line
+        (event,) = lines(tmp_path / chosen)
+        assert event["more"] == {MOVING: [MOVING]}, "nothing is lost by it"
+
+
+def test_what_an_exception_quotes_looks_like_no_event() -> None:
+    screen = Terminal()
+    configured = logs.configure(stream=screen)
+    try:
+        raise RuntimeError(MOVING)
+    except RuntimeError:
+        structlog.get_logger().exception("link.crashed")
+    configured.close(within_s=CLOSE_S)
+    first, *rest = screen.getvalue().splitlines()
+    assert first.endswith("link.crashed")
+    assert all(one.startswith("  ") and one.replace("\t", "").isprintable() for one in rest)
 
 
 def test_a_value_can_not_forge_a_field_or_a_line() -> None:
