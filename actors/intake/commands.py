@@ -157,7 +157,7 @@ class Commands:
             return in_chat.NOT_STORED
         alias = _alias(wanted)
         text = in_chat.SWITCHED.format(alias=alias, previous=_alias(_view(state, state.current)))
-        if wanted is not None and wanted.busy:
+        if wanted is not None and (wanted.busy or wanted.has_own_turn):
             text = text.joined(in_chat.STILL_RUNNING.format(alias=alias))
         return text
 

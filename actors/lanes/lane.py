@@ -58,9 +58,14 @@ class Lane:
         self._peer: lane.Attached | None = None
         self._turn: RunningTurn | None = None
         self._own_turn: RunningTurn | None = None  # one that nobody asked for; beside the lane's
+        self._own_turns_reported = 0
         self._showing = ShownTurns()
         self._asked_for: lane.Attached | None = None  # a row is being asked for, for this peer
         self._more = False
+        self._stops_due: list[lane.StopTurn] = []
+        """Asked for while nothing runs: answered once the row that is being asked for is here."""
+        self._stops_next: list[lane.StopTurn] = []
+        """Asked for since then: a row may be ready that this question does not bring."""
         self._draining = False
         self._unresponsive: TurnId | None = None
         self._marks = Marks(peers.mark)  # of a channel session
@@ -104,9 +109,10 @@ class Lane:
             case lane.Fetched(more=more):
                 self._asked_for = None
                 self._more = self._more or more
+                self._answer_stops(self._stops_due)
+                self._stops_due = []
             case lane.StopTurn():
-                with message.reply:
-                    message.reply.send(self._stop(message))
+                self._stop_or_wait(message)
             case lane.OpenOwnTurn():
                 with message.reply:
                     if not message.reply.abandoned:  # else nobody would end it
@@ -165,13 +171,18 @@ class Lane:
     # ── rows become turns ───────────────────────────────────────────────────
 
     def _fetch_if_free(self) -> None:
-        if self._peer is None or self._draining or self._asked_for or not self._more:
+        if self._asked_for:
             return
-        if self._turn is not None and vocabulary.CAPABILITY_TURNS in self._peer.capabilities:
+        stops, self._stops_next = self._stops_next, []
+        if self._peer is None or self._draining or not self._more or self._at_work(self._peer):
+            self._answer_stops(stops)
             return
-        self._asked_for = self._peer
+        self._asked_for, self._stops_due = self._peer, stops
         self._more = False
         self._nursery.start_soon(self._fetch, self._peer)
+
+    def _at_work(self, peer: lane.Attached) -> bool:
+        return self._turn is not None and vocabulary.CAPABILITY_TURNS in peer.capabilities
 
     async def _fetch(self, peer: lane.Attached) -> None:
         rows: tuple[Offer, ...] = ()
@@ -223,6 +234,7 @@ class Lane:
         nonce = self._settings.random_bytes(ids.TURN_ID_BYTES).hex()
         opening = own_turn_opening(wish, peer.alias, self._settings, nonce)
         self._own_turn = self._show(opening, None)
+        self._report_own_turn()
         return lane.OwnTurnOpened(turn=self._own_turn.inputs.clone())
 
     def _show(self, opening: turn.TurnOpening, row: Offer | None) -> RunningTurn:
@@ -261,6 +273,7 @@ class Lane:
         if self._own_turn is not None and self._own_turn.opening.turn_id == turn_id:
             self._own_turn.inputs.close()
             self._own_turn = None
+            self._report_own_turn()
             return
         if self._turn is None or self._turn.opening.turn_id != turn_id:
             return
@@ -268,8 +281,44 @@ class Lane:
             self._nursery.start_soon(self._close_row, self._turn.row_id)
         self._drop_turn()
 
+    def _report_own_turn(self) -> None:
+        """Let people see that the session is at work, though the lane is free."""
+        self._own_turns_reported += 1
+        own = self._own_turn
+        self._nursery.start_soon(
+            self._to.ownership_tx.send,
+            ownership.OwnTurnAt(
+                session_id=self._session_id,
+                number=self._own_turns_reported,
+                place=None if own is None else own.opening.place,
+            ),
+        )
+
     async def _close_row(self, row_id: RowId) -> None:
         await self._to.ownership_tx.send(ownership.RowAnswered(row_id=row_id))
+
+    def _stop_or_wait(self, stop: lane.StopTurn) -> None:
+        """Stop it; where nothing runs, look first whether a row was about to.
+
+        Who sends a message and at once a word to stop means that message.
+        """
+        takes_turns = self._peer is not None and (
+            vocabulary.CAPABILITY_TURNS in self._peer.capabilities
+        )
+        idle = turn_to_stop(stop, (self._turn, self._own_turn)) is None and self._turn is None
+        if idle and takes_turns and stop.turn_id is None and not self._draining:
+            self._more = True
+            waiting = [one for one in self._stops_next if not one.reply.abandoned]
+            self._stops_next = [*waiting, stop]
+            return
+        with stop.reply:
+            stop.reply.send(self._stop(stop))
+
+    def _answer_stops(self, stops: list[lane.StopTurn]) -> None:
+        """The row that was there, if any, is a turn now."""
+        for stop in stops:
+            with stop.reply:
+                stop.reply.send(self._stop(stop))
 
     def _stop(self, stop: lane.StopTurn) -> lane.StopAnswer:
         running = turn_to_stop(stop, (self._turn, self._own_turn))

@@ -267,6 +267,7 @@ class ProxyLink:
             case wire.Ack() as ack:
                 await put(self._ownership_tx, ownership.RowAcked(connection_id=self._id, ack=ack))
             case wire.Tool() as tool:
+                await self._note_question(tool)
                 await self._calls.use(tool, self._nursery, self._holding)
             case wire.TurnOpen() as wish:
                 refusal = await self._turns.open_own(self._session_id, wish)
@@ -279,11 +280,23 @@ class ProxyLink:
             case wire.Conversation() | wire.Resumed() as reported:
                 await self._conversations.take(reported, self._nursery)
             case wire.PermissionRequest() as request:
-                await self._permissions.ask(request)
+                key = f"leave {request.request_id}"
+                await self._turns.asks(key, request.turn_id)
+                if not await self._permissions.ask(request):
+                    await self._turns.answered(key)
             case wire.PermissionClosed() as closed:
+                await self._turns.answered(f"leave {closed.request_id}")
                 await self._permissions.close(closed)
             case wire.AnswerTaken() as taken:
                 self._answers.taken(taken)
+
+    async def _note_question(self, tool: wire.Tool) -> None:
+        """A turn may wait for the answer to what is elicited, until that is taken back."""
+        question, turn_id = tool.args.get("question"), tool.args.get("turn_id")
+        if tool.name == "elicit" and isinstance(question, str) and isinstance(turn_id, str):
+            await self._turns.asks(question, turn_id)
+        elif tool.name == "withdraw" and isinstance(question, str):
+            await self._turns.answered(question)
 
     async def _slow_down(self) -> None:
         """Let a wrong proof wait for its refusal; log that somebody tries."""
@@ -350,6 +363,7 @@ class ProxyLink:
                 self._options.choose(message)
             case link.GiveAnswer():
                 self._answers.give(message)
+                self._nursery.start_soon(self._turns.answered, message.question_id)
             case link.ResumeConversation():
                 self._conversations.ask(message)
             case wire.Cancel() as cancel:
@@ -357,6 +371,7 @@ class ProxyLink:
                 self._sender.send(cancel)
             case wire.PermissionVerdict() as verdict:
                 self._sender.send(verdict)
+                self._nursery.start_soon(self._turns.answered, f"leave {verdict.request_id}")
             case link.LeaveLink(reason=reason, retry_after_ms=retry_after_ms):
                 at = list(self._settings.successor()) if reason == "shutdown" else []
                 self._sender.end(wire.Bye(reason=reason, retry_after_ms=retry_after_ms, at=at))

@@ -125,8 +125,11 @@ class Permissions:
         if len(self._places) > TURNS_MAX:
             self.turn_over(next(iter(self._places)))
 
-    async def ask(self, request: wire.PermissionRequest) -> None:
-        """Ask where the turn came from; without a turn, the admins."""
+    async def ask(self, request: wire.PermissionRequest) -> bool:
+        """Ask where the turn came from; without a turn, the admins.
+
+        Returns whether people are asked, and their verdict follows.
+        """
         reading = None
         if self._asks is not None and approval.is_askable(request):
             reading = approval_card.RequestReading(request)
@@ -138,7 +141,7 @@ class Permissions:
         if self._asks is None or reading is None or nowhere:
             log.warning("approval.not_askable", session=self._session_id, turn=turn_id)
             self._send(wire.PermissionVerdict(request_id=request.request_id, outcome="cancelled"))
-            return
+            return False
         title = request.title[: 2 * approval_card.TITLE_CHARACTERS_MAX]
         await self._asks.ask(
             approvals.Ask(
@@ -154,6 +157,7 @@ class Permissions:
                 link=self._mailbox.clone(),
             )
         )
+        return True
 
     async def close(self, closed: wire.PermissionClosed) -> None:
         if self._asks is not None:

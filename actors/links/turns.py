@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
+from typing import Final, Literal
 
 import trio
 
@@ -16,6 +18,9 @@ from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 from protocol.wire.link import LinkMachine, join_deltas
 from protocol.wire.pieces import in_pieces
+
+QUESTIONS_MAX: Final = 128
+"""Open to people at once of which it is kept that a turn waits for them."""
 
 
 class LinkTurns:
@@ -33,6 +38,8 @@ class LinkTurns:
         self._permissions = permissions
         self._own_turns = own_turns
         self._turns: dict[TurnId, trio.MemorySendChannel[turn.TurnInput]] = {}
+        self._questions: dict[str, TurnId] = {}
+        """What people are asked of a turn, by a key of its own: until it is answered."""
 
     def given(self, given: link.Give) -> wire.Deliver:
         """The session is given a row: what it answers belongs to this turn."""
@@ -56,6 +63,26 @@ class LinkTurns:
         self._permissions.opened(turn_id, opened.place)
         return None
 
+    async def asks(self, key: str, turn_id: str | None) -> None:
+        """People are asked something of this turn: that nothing new comes is no news until then."""
+        if turn_id is None or turn_id not in self._turns:
+            return
+        if key not in self._questions and len(self._questions) < QUESTIONS_MAX:
+            self._questions[key] = TurnId(turn_id)
+            await self._waits(TurnId(turn_id), 1)
+
+    async def answered(self, key: str) -> None:
+        """It is answered, taken back, or was never asked."""
+        turn_id = self._questions.pop(key, None)
+        if turn_id is not None:
+            await self._waits(turn_id, -1)
+
+    async def _waits(self, turn_id: TurnId, change: Literal[1, -1]) -> None:
+        turn_tx = self._turns.get(turn_id)
+        if turn_tx is not None:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # it is over
+                await turn_tx.send(turn.Waits(change=change))
+
     async def pass_on(self, messages: list[wire.TurnMessage]) -> None:
         """Give them to the turn's actor. Waiting here is the proxy's back-pressure."""
         for message in itertools.chain.from_iterable(map(in_pieces, join_deltas(messages))):
@@ -76,6 +103,7 @@ class LinkTurns:
         turn_tx = self._turns.pop(turn_id, None)
         if turn_tx is not None:
             turn_tx.close()
+        self._questions = {key: of for key, of in self._questions.items() if of != turn_id}
 
     def close_all(self) -> None:
         """The link is over."""

@@ -218,6 +218,15 @@ class Unresponsive(Message, frozen=True, kw_only=True):
     unresponsive: bool
 
 
+class OwnTurnAt(Message, frozen=True, kw_only=True):
+    """Where a session shows a turn that nobody asked for; None: it has none any more."""
+
+    session_id: SessionId
+    number: int
+    """Rising in one run of the lane: a report that comes late is dropped."""
+    place: PlaceKey | None
+
+
 class OptionsOffered(Message, frozen=True, kw_only=True):
     """What people can change about the agent of this connection, and call."""
 
@@ -334,6 +343,7 @@ OwnershipMessage = (
     | ConnectionState
     | Refusals
     | Unresponsive
+    | OwnTurnAt
     | Leaving
     | OptionsOffered
     | FindOptions

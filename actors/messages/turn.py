@@ -39,7 +39,16 @@ class SessionLost(Message, frozen=True, kw_only=True):
     """The proxy's connection ended with the turn in flight: an error that is shown."""
 
 
-TurnInput = TurnMessage | Stop | SessionLost
+class Waits(Message, frozen=True, kw_only=True):
+    """People are asked for leave or an answer, or one such question is over.
+
+    Nothing new can come of the turn while one is open.
+    """
+
+    change: Literal[1, -1]
+
+
+TurnInput = TurnMessage | Stop | SessionLost | Waits
 
 Mode = Literal["streaming", "static"]
 

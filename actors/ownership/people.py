@@ -59,6 +59,8 @@ class People:
                 with message.reply:
                     done = await self._sessions.expect(session_id, started)
                     message.reply.send(ownership.Stored(done=done))
+            case ownership.OwnTurnAt():
+                self._sessions.own_turn(message)
             case ownership.FindStarted():
                 with message.reply:
                     message.reply.send(self._sessions.started())

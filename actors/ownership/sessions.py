@@ -41,6 +41,7 @@ class Sessions:
         self._forget_from_ms = 0
         self._unread: set[tuple[SessionId, PlaceKey]] = set()
         self._in_flight: dict[SessionId, _InFlight] = {}
+        self._own_turns: dict[SessionId, tuple[int, PlaceKey | None]] = {}
         self._asking: set[SessionId] = set()  # for their next row, which may leave the queue now
 
     async def load(self) -> str | None:
@@ -89,6 +90,7 @@ class Sessions:
         """Remember a session that registered, and forget who was away too long."""
         await self._save(known)
         self._in_flight.pop(session.session_id, None)
+        self._own_turns.pop(session.session_id, None)
         now_ms = self._now_ms()
         if now_ms < self._forget_from_ms:
             return  # a thousand that come at once look through a thousand once
@@ -122,6 +124,7 @@ class Sessions:
 
     async def left(self, session_id: SessionId) -> None:
         self._in_flight.pop(session_id, None)
+        self._own_turns.pop(session_id, None)
         known = self._known.get(session_id)
         if known is not None:
             await self._save(msgspec.structs.replace(known, seen_at_ms=self._now_ms()))
@@ -202,6 +205,11 @@ class Sessions:
             offer.row_id,
             place_key(offer.account, offer.prompt.chat_id, offer.prompt.topic),
         )
+
+    def own_turn(self, report: ownership.OwnTurnAt) -> None:
+        """It has opened a turn of its own, or ended it; what was overtaken is dropped."""
+        if report.number > self._own_turns.get(report.session_id, (0, None))[0]:
+            self._own_turns[report.session_id] = report.number, report.place
 
     def running(self, state: lease.OwnershipState, place: PlaceKey) -> SessionId | None:
         """Return the session with a turn in flight of this chat; the one the chat is on is first.
@@ -286,12 +294,14 @@ class Sessions:
         session_id = known.session_id
         live = state.sessions.get(session_id)
         turn = self._in_flight.get(session_id)
-        in_background = turn is not None and turn.place == place and session_id != current
+        _, own_place = self._own_turns.get(session_id, (0, None))
+        shown_here = place in (own_place, None if turn is None else turn.place)
         return SessionView(
             session=known,
             live=live is not None,
             takes_turns=live is not None and vocabulary.CAPABILITY_TURNS in live.capabilities,
             busy=turn is not None,
+            has_own_turn=own_place is not None,
             asks=session_id in self._asking,
-            marked=in_background or (session_id, place) in self._unread,
+            marked=(shown_here and session_id != current) or (session_id, place) in self._unread,
         )

@@ -1,13 +1,14 @@
 """``larkd acp -- COMMAND…``: any agent that speaks the Agent Client Protocol.
 
-It attaches a session to the daemon and has the agent answer its turns. The agent is
-started with the first turn and started again when it ended; where it can, it resumes its
-session. It ends with this process, its whole group.
+It starts the agent, attaches a session to the daemon and has the agent answer its turns. An
+agent that ended is started again; where it can, it resumes its session. It ends with this
+process, its whole group.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from contextlib import suppress
@@ -20,7 +21,7 @@ from actors.kit.plain import LINES, plain
 from actors.proxies.agent import AgentSettings
 from actors.proxies.client import LinkChanged, open_proxy
 from actors.proxies.conversations import Conversations, OldRecord
-from actors.proxies.errors import ProxyError, SessionRefused, StandingBy
+from actors.proxies.errors import ProxyError, SessionRefused, StandingBy, StartFailed
 from actors.proxies.reporting import LinkReporter
 from actors.proxies.runner import Runner
 from actors.proxies.settings import ProxySettings, inside_environment
@@ -39,8 +40,12 @@ class AcpSettings(msgspec.Struct, frozen=True, kw_only=True):
     parent, that may have been killed already."""
     reports_start: bool = False
     """Whether who started it waits for its report: the agent is started before the session
-    registers, so that no prompt is taken that is not served. Without it, a start that fails is
-    tried again with each turn."""
+    registers, so that no prompt is taken that is not served."""
+    starts_first: bool = False
+    """Whether a person started it, who is shown why the agent does not start: no session is
+    registered then, either. Without both, a start that fails is tried again with each turn."""
+    is_new: bool = False
+    """Whether the session has an id that the daemon can't know: it has no conversation."""
 
 
 async def serve(settings: AcpSettings) -> None:
@@ -56,8 +61,11 @@ async def serve(settings: AcpSettings) -> None:
         inside = inside_environment(settings.proxy, os.environ)
         runner = Runner(settings.agent, nursery, conversations, inside)
         link_changed: LinkChanged = conversations
-        if settings.reports_start:
+        if settings.reports_start or settings.is_new:
             conversations.none_earlier()
+        if settings.starts_first:
+            failure = _of_command(settings.agent.command, await runner.start())
+        if settings.reports_start:
             runner.wrote = ProgressReporter()
             failure = await runner.start()
             runner.wrote = lambda _line: None
@@ -70,7 +78,7 @@ async def serve(settings: AcpSettings) -> None:
                         await runner.answer(turn)
                     beside.cancel_scope.cancel(reason="the session ended")
                 failure = proxy.ended
-        else:
+        elif settings.reports_start:
             _report(starting.ReportFailed(str(failure)))
         nursery.cancel_scope.cancel(reason="the session ended")
     if failure is not None:
@@ -159,6 +167,17 @@ async def _ended(parent: int) -> None:
                 os.close(descriptor)
     while os.getppid() == parent:  # noqa: ASYNC110  # nothing notifies of it
         await trio.sleep(PARENT_EVERY_S)
+
+
+def _of_command(command: tuple[str, ...], why: StartFailed | None) -> StartFailed | None:
+    """Name the command that a person gave, and what there is to do."""
+    if why is None:
+        return None
+    return StartFailed(
+        f"{shlex.join(command)} did not start, and nothing is attached: {why}\n"
+        "It must speak the Agent Client Protocol on its standard input and output; run it by"
+        " itself to see more of what it writes."
+    )
 
 
 def _first(group: BaseExceptionGroup[ProxyError]) -> ProxyError:

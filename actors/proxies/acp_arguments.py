@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,7 @@ from actors.host.help_text import HelpText
 
 if TYPE_CHECKING:
     from actors.proxies.acp import AcpSettings
+    from actors.proxies.agent import AgentSettings
 
 DESCRIPTION: Final = """\
 Attach an agent that speaks the Agent Client Protocol over stdio: its answers stream into
@@ -87,7 +89,6 @@ def acp_settings(parsed: argparse.Namespace, environment: Mapping[str, str]) -> 
         ValueError: what is wrong with it, and what to do.
     """
     from actors.proxies.acp import AcpSettings  # noqa: PLC0415  # trio
-    from actors.proxies.agent import AgentSettings  # noqa: PLC0415  # likewise
     from actors.proxies.settings import ProxySettings, of_environment  # noqa: PLC0415  # likewise
     from protocol.agents import mcp  # noqa: PLC0415  # likewise
     from protocol.config import places  # noqa: PLC0415  # likewise
@@ -105,12 +106,16 @@ def acp_settings(parsed: argparse.Namespace, environment: Mapping[str, str]) -> 
     metadata = {"agent": Path(command[0]).name[:1024], "cwd": os.fspath(cwd)[:1024]}
     if parsed.alias:
         metadata["alias"] = parsed.alias[:1024]
-    session_id = parsed.session_id or environment.get("LARKD_SESSION_ID") or _new_id(metadata)
+    known_id = _known_id(parsed.session_id, environment)
+    extra = dict(_variable(one, environment) for one in parsed.env)
+    by_person = parsed.exit_with_parent is None and not parsed.report_start
+    if by_person:
+        _check_command(command[0], cwd, {**environment, **extra})
     state = places.state_dir(getattr(parsed, "state_dir", None), environment, Path.home())
     return AcpSettings(
         proxy=of_environment(
             ProxySettings(
-                session_id=session_id,
+                session_id=known_id or _new_id(metadata),
                 state_dir=state.root,
                 role=role,
                 metadata=metadata,
@@ -126,17 +131,59 @@ def acp_settings(parsed: argparse.Namespace, environment: Mapping[str, str]) -> 
             ),
             environment,
         ),
-        agent=AgentSettings(
-            command=tuple(command),
-            cwd=os.fspath(cwd),
-            extra_environment=dict(_variable(one, environment) for one in parsed.env),
-            reads_files=parsed.fs in ("read", "write"),
-            writes_files=parsed.fs == "write",
-            idle_within_s=parsed.idle_timeout,
-        ),
+        agent=_agent(parsed, command, cwd, extra),
         parent=parsed.exit_with_parent,
         reports_start=parsed.report_start,
+        starts_first=by_person,
+        is_new=not known_id,
     )
+
+
+def _agent(
+    parsed: argparse.Namespace, command: list[str], cwd: Path, extra: dict[str, str]
+) -> AgentSettings:
+    from actors.proxies.agent import AgentSettings  # noqa: PLC0415  # trio
+
+    return AgentSettings(
+        command=tuple(command),
+        cwd=os.fspath(cwd),
+        extra_environment=extra,
+        reads_files=parsed.fs in ("read", "write"),
+        writes_files=parsed.fs == "write",
+        idle_within_s=parsed.idle_timeout,
+    )
+
+
+def _known_id(given: str | None, environment: Mapping[str, str]) -> str:
+    """Return the session id that is named; empty: none is.
+
+    Raises:
+        ValueError: it can't be one.
+    """
+    from protocol.wire import vocabulary  # noqa: PLC0415  # not for --help
+
+    named = given or environment.get("LARKD_SESSION_ID") or ""
+    if named and vocabulary.SESSION_ID_PATTERN.fullmatch(named) is None:
+        source = "--session-id" if given else "LARKD_SESSION_ID"
+        raise ValueError(f"{source} {named!r}: a session id is 1 to 128 of A-Z a-z 0-9 . _ : -")
+    return named
+
+
+def _check_command(name: str, cwd: Path, environment: Mapping[str, str]) -> None:
+    """Look for the agent's command where it is going to be looked for.
+
+    Raises:
+        ValueError: it is not there, or nothing that can be run.
+    """
+    if "/" not in name:
+        if shutil.which(name, path=environment.get("PATH", os.defpath)) is None:
+            raise ValueError(
+                f"there is no command {name} in PATH; install it, or name it by its whole path"
+            )
+    elif not (cwd / name).exists():
+        raise ValueError(f"there is no {cwd / name}; install it, or name where it is")
+    elif not os.access(cwd / name, os.X_OK) or (cwd / name).is_dir():
+        raise ValueError(f"{cwd / name} can't be run; name an executable file")
 
 
 def _new_id(metadata: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ import trio
 
 from actors.proxies.agent_files import AgentFiles
 from actors.proxies.agent_process import AgentProcess
-from actors.proxies.agent_session import AgentSession, SessionBegun
+from actors.proxies.agent_session import AgentSession, FindEarlier, SessionBegun
 from actors.proxies.elicitation import AskPerson, Elicitations
 from actors.proxies.errors import AgentFailed, AgentUnheard, Disconnected
 from actors.proxies.rpc import MethodUnknown, Peer, PeerError, PeerGone
@@ -102,7 +102,7 @@ class Agent:
 
     # ── its session ─────────────────────────────────────────────────────────
 
-    async def begin(self, earlier: str) -> SessionBegun:
+    async def begin(self, find_earlier: FindEarlier) -> SessionBegun:
         """Initialize, and open a session or bring the earlier one back.
 
         Raises:
@@ -110,7 +110,7 @@ class Agent:
         """
         settings = self._settings
         return await self.session.begin(
-            earlier, read_files=settings.reads_files, write_files=settings.writes_files
+            find_earlier, read_files=settings.reads_files, write_files=settings.writes_files
         )
 
     async def _request(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -22,6 +22,8 @@ HISTORY_WITHIN_S: Final = 2.0
 
 SendRequest = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """``request(method, params)``; raises AgentFailed."""
+FindEarlier = Callable[[], Awaitable[str]]
+"""Returns the session that is to be brought back once that is known; empty: none."""
 
 
 class SessionBegun(msgspec.Struct, frozen=True):
@@ -49,8 +51,10 @@ class AgentSession:
         self.options = AgentOptions()
         self.abilities = acp.Abilities()
 
-    async def begin(self, earlier: str, *, read_files: bool, write_files: bool) -> SessionBegun:
-        """Initialize, and open a session or bring the *earlier* one back.
+    async def begin(
+        self, find_earlier: FindEarlier, *, read_files: bool, write_files: bool
+    ) -> SessionBegun:
+        """Initialize, and open a session or bring the earlier one back.
 
         Raises:
             EndedResuming: begin again, without the earlier one.
@@ -61,6 +65,7 @@ class AgentSession:
             await self._within(START_WITHIN_S, "initialize", params)
         )
         begun = SessionBegun()
+        earlier = await find_earlier()
         if earlier:
             try:
                 await self._enter(earlier, START_WITHIN_S)

@@ -27,6 +27,7 @@ class ElicitRequest(msgspec.Struct, frozen=True, kw_only=True):
     chat_id: str
     """Empty: in the chat of the session's last turn."""
     message_id: str
+    turn_id: str
     is_withdrawn: Callable[[], bool]
     """ElicitRequest when nobody waits any more: whether the question is to be closed then."""
 
@@ -59,8 +60,12 @@ class OpenQuestions:
         with tx, rx:
             try:
                 args = {"question": question_id, "elicitation": msgspec.to_builtins(asked.elicited)}
-                place = {"chat_id": asked.chat_id, "message_id": asked.message_id}
-                result = await self._call(self._tool("elicit", args | place))
+                args |= {
+                    "chat_id": asked.chat_id,
+                    "message_id": asked.message_id,
+                    "turn_id": asked.turn_id,
+                }
+                result = await self._call(self._tool("elicit", args))
                 if not result.ok:
                     raise ToolCallFailed(result.error or "it can't be asked")
                 answer = await rx.receive()

@@ -14,7 +14,7 @@ import trio
 from actors.kit.plain import LINES, plain
 from actors.proxies.agent import CANCEL_WITHIN_S, Agent, AgentSettings, Listener
 from actors.proxies.agent_process import AgentNotStarted, start_agent
-from actors.proxies.agent_session import EndedResuming, SessionBegun
+from actors.proxies.agent_session import EndedResuming, FindEarlier, SessionBegun
 from actors.proxies.attachments import FETCHED, fetched
 from actors.proxies.client import Proxy, ProxyTurn
 from actors.proxies.conversations import Conversations
@@ -46,6 +46,10 @@ class Runner:
         self._nursery = nursery
         self._agent: Agent | None = None
         self._starting: trio.Event | None = None
+        self._first_start = trio.Event()
+        """It succeeded so far as it can before the session attaches, or failed."""
+        self._first_scope = trio.CancelScope()
+        self._failure: StartFailed | None = None
         self._proxy: Proxy | None = None
         self._own: ProxyTurn | None = None
         self._at_work = False
@@ -60,15 +64,35 @@ class Runner:
         self.wrote(line)
 
     async def start(self) -> StartFailed | None:
-        """Start the agent before the session attaches; return why it could not be started."""
+        """Start the agent before the session attaches; return why it could not be started.
+
+        Where only the daemon knows which conversation is to be brought back, it is started
+        once it has answered ``initialize``.
+        """
+        self._nursery.start_soon(self._start_first)
         with trio.move_on_after(starting.WITHIN_S):
-            try:
-                await self._running_agent()
-            except (AgentFailed, AgentNotStarted) as failed:
-                return StartFailed(str(failed))
-            return None
+            await self._first_start.wait()
+            return self._failure
+        self._first_scope.cancel(reason="it takes too long")
+        await self._first_start.wait()  # its process has ended then, within seconds
         late = f"the agent was not ready in {starting.WITHIN_S:g} s"
         return StartFailed("\n".join((late, *self._last_words)))
+
+    async def _start_first(self) -> None:
+        try:
+            with self._first_scope:
+                await self._running_agent()
+        except (AgentFailed, AgentNotStarted) as failed:
+            self._failure = StartFailed(str(failed))
+        finally:
+            self._first_start.set()
+
+    async def _find_earlier(self) -> str:
+        """Return the conversation to bring back, once the daemon has answered which."""
+        if not self._conversations.known.is_set():
+            self._first_start.set()
+            await self._conversations.known.wait()
+        return self._conversations.earlier
 
     async def attach(self, proxy: Proxy) -> None:
         """Start the agent before anybody asks, and set what people choose of it."""
@@ -218,7 +242,6 @@ class Runner:
         Raises:
             AgentNotStarted, AgentFailed: there is none.
         """
-        await self._conversations.known.wait()
         while self._starting is not None:
             await self._starting.wait()
         if self._agent is not None and not self._agent.over.is_set():
@@ -239,14 +262,14 @@ class Runner:
 
     async def _start_agent(self) -> tuple[Agent, SessionBegun]:
         try:
-            agent, begun = await self._nursery.start(self._run_agent, self._conversations.earlier)
+            agent, begun = await self._nursery.start(self._run_agent, self._find_earlier)
         except EndedResuming as ended:
-            agent, _ = await self._nursery.start(self._run_agent, "")
+            agent, _ = await self._nursery.start(self._run_agent, _nothing_earlier)
             begun = SessionBegun(why_not=str(ended))
         return agent, begun
 
     async def _run_agent(
-        self, earlier: str, *, task_status: trio.TaskStatus[tuple[Agent, SessionBegun]]
+        self, find_earlier: FindEarlier, *, task_status: trio.TaskStatus[tuple[Agent, SessionBegun]]
     ) -> None:
         process = await start_agent(
             self._settings.command,
@@ -263,7 +286,7 @@ class Runner:
                 nursery.start_soon(process.read_stderr)
                 nursery.start_soon(agent.read)
                 try:
-                    begun = await agent.begin(earlier)
+                    begun = await agent.begin(find_earlier)
                     await self._choose_again(agent)
                 except AgentFailed as refused:
                     failure = refused
@@ -277,6 +300,11 @@ class Runner:
             await process.end()  # noqa: ASYNC102  # it shields itself, with a deadline
         if failure is not None:
             raise failure
+
+
+async def _nothing_earlier() -> str:
+    await trio.lowlevel.checkpoint()
+    return ""
 
 
 def listed(n: int, found: list[acp_sessions.Listed] | None) -> wire.Resumed:

@@ -180,6 +180,7 @@ class ProxyTurn:
                 elicited=elicited,
                 chat_id=self.deliver.chat_id,
                 message_id=self.deliver.meta.get("message_id", ""),
+                turn_id=self.deliver.turn_id,
                 is_withdrawn=lambda: self.cancel_reason not in ("shutdown", "timeout"),
             )
         )

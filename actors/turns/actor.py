@@ -250,6 +250,8 @@ class _TurnActor:
                     self._client.stop_is_answered = answered
             case turn.SessionLost():
                 self._turn.lose_session(now)
+            case turn.Waits(change=change):
+                self._turn.waits(change, now)
             case _:
                 self._turn.apply(message, now)
                 if isinstance(message, wire.TurnEnd):

@@ -80,6 +80,7 @@ class Turn:
         self.error: str | None = None
         self.note: Text | None = None
         self.changed_at = started_at
+        self._questions_open = 0
         self._reasoning: list[str] = []
         self._reasoning_size = 0
         self._splitter = ReasoningSplitter()
@@ -93,8 +94,13 @@ class Turn:
         return (self.ended_at if self.ended_at is not None else now) - self.started_at
 
     def idle_s(self, now: float) -> float:
-        """Return how long nothing new came from the proxy."""
-        return now - self.changed_at
+        """Return how long nothing new came from the proxy; it waits for nobody meanwhile."""
+        return 0.0 if self._questions_open else now - self.changed_at
+
+    def waits(self, change: int, now: float) -> None:
+        """So many questions more are open to people, or fewer: what it does is up to them."""
+        self._questions_open += change
+        self.changed_at = now
 
     # ── from the proxy ─────────────────────────────────────────────────
 

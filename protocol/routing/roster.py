@@ -72,6 +72,8 @@ class SessionView(Struct, frozen=True, kw_only=True):
     takes_turns: bool = False
     busy: bool = False
     """A turn of it is in flight, whatever chat it is of."""
+    has_own_turn: bool = False
+    """A turn that nobody asked for is open; it holds up no prompt."""
     asks: bool = False
     """It asks for its next row, which may leave the queue now."""
     marked: bool = False

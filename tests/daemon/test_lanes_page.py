@@ -156,6 +156,38 @@ async def test_where_no_card_shows_it_a_stop_word_is_answered_once(state_dir: Pa
         assert (await team.texts()).count("已停止当前任务。") == 1
 
 
+async def test_a_stop_word_right_behind_a_message_stops_it(state_dir: Path) -> None:
+    async with open_team(state_dir, language="zh") as (platform, team, boss):
+        for number in range(1, 4):
+            await team.mention(f"work {number}")
+            await team.mention("停！")
+            turn = await take(boss)
+            assert (await boss.until("cancel"))["turn_id"] == turn["turn_id"]
+            await end(boss, turn, "aborted")
+            await platform.wait_cards(number, "🛑 已停止 · ")
+        assert await team.texts() == []
+
+
+async def test_a_turn_nobody_asked_for_is_work_of_its_session(state_dir: Path) -> None:
+    async with open_team(state_dir) as (platform, team, boss), worker(state_dir, "api"):
+        await team.mention("hello")
+        await end(boss, await take(boss))
+        await boss.send(t="turn_open", turn_id="own-1")
+        await boss.send(t="delta", turn_id="own-1", text="going on")
+        await platform.wait_cards(1, "going on")
+        assert await team.ask("/use boss") == (
+            "Switched to boss (previous: boss)\n⏳ boss is still running…"
+        )
+        assert await team.ask("/use api") == "Switched to api (previous: boss)"
+        boss_line = "- ● boss (claude @ /w/boss)"
+        assert (await team.ask("/sessions")).splitlines()[1] == boss_line
+        await boss.send(t="turn_end", turn_id="own-1", status="complete")
+        assert await team.next_text() == "✅ boss done"
+        assert (await team.ask("/sessions")).splitlines()[1] == boss_line
+        assert await team.ask("/use -") == "Switched to boss (previous: api)"
+        assert "●" not in await team.ask("/sessions")
+
+
 # ── how much is shown ───────────────────────────────────────────────────────
 
 

@@ -531,6 +531,38 @@ async def test_the_end_of_an_older_connection_is_no_loss(autojump_clock: MockClo
         assert world.offered() == ["prompt 1"]
 
 
+async def test_a_stop_right_after_a_message_means_that_message(
+    autojump_clock: MockClock,
+) -> None:
+    """Its row is ready, and may be on its way, when the word comes."""
+    async with open_world() as world:
+        await world.attach()
+        world.rows.append(row(1))  # ready, and the lane was not woken yet
+        assert await world.stop() == world.stopped("streaming")
+        assert world.offered() == ["prompt 1"]
+        await world.end(0, "aborted")
+
+        # A row that is ready only after the question before was asked.
+        world.silent = True
+        await world.lanes_tx.send(lane.Wake(session_id=SESSION))
+        await wait_all_tasks_blocked()
+        answers: list[lane.StopAnswer] = []
+
+        async def stop() -> None:
+            answers.append(await world.stop())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop)
+            await wait_all_tasks_blocked()
+            world.silent = False
+            world.rows.append(row(2))
+            (asked,) = world.unanswered
+            with asked.reply:
+                asked.reply.send(())
+        assert answers == [world.stopped("streaming")]
+        assert world.offered() == ["prompt 1", "prompt 2"]
+
+
 async def test_a_stop_whose_asker_has_gone_stops_nothing(autojump_clock: MockClock) -> None:
     """Its person was notified that nothing runs; what runs by now may be what they wrote since."""
     async with open_world() as world:

@@ -369,6 +369,44 @@ async def test_a_turn_is_routed_to_its_actor_and_deltas_are_joined(
         ]
 
 
+async def test_a_turn_learns_that_it_waits_for_people_and_that_it_does_not_any_more(
+    autojump_clock: MockClock,
+) -> None:
+    approvals_tx, _approvals_rx = trio.open_memory_channel[approvals.ApprovalsMessage](10)
+    inputs, outlet = trio.open_memory_channel[turn.TurnInput](64)
+    options = [{"id": "y", "label": "Allow", "kind": "allow_once"}]
+    leave = {"t": "permission_request", "turn_id": "t1", "title": "rm", "options": options}
+    question = {"t": "tool", "name": "elicit", "args": {"question": "q_1", "turn_id": "t1"}}
+
+    def changes(received: list[turn.TurnInput]) -> list[int]:
+        return [one.change for one in received if isinstance(one, turn.Waits)]
+
+    async with open_world(approvals_tx) as world:
+        peer = await world.listener.connect()
+        await peer.register("turns", "permission")
+        (mailbox,) = world.links.values()
+        await mailbox.send(link.Give(offer=ROW, turn_id=TurnId("t1"), turn=inputs))
+        assert (await peer.receive() or {})["t"] == "deliver"
+        for ask, answer in (
+            (leave, wire.PermissionVerdict(request_id="r", outcome="cancelled")),
+            (leave, {"t": "permission_closed", "reason": "elsewhere"}),
+            (question, {"t": "tool", "id": 2, "name": "withdraw", "args": {"question": "q_1"}}),
+        ):
+            named = {"id": 1} if ask is question else {"request_id": "r"}
+            for _ in range(2):  # asked twice it is one
+                await peer.send(**ask, **named)
+            assert changes([await outlet.receive()]) == [1]
+            if isinstance(answer, dict):
+                await peer.send(**named | answer)
+            else:
+                await mailbox.send(answer)
+            assert changes([await outlet.receive()]) == [-1]
+        # What can't be asked is waited for by nobody.
+        await peer.send(**leave | {"options": []}, request_id="r2")
+        await peer.send(t="turn_end", turn_id="t1", status="complete")
+        assert sum(changes([one async for one in outlet])) == 0
+
+
 async def test_a_crash_of_one_link_is_its_own(autojump_clock: MockClock) -> None:
     async with open_world() as world:
         steady, unlucky = await world.listener.connect(), await world.listener.connect()

@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 import trio
 
 from tests.daemon.test_approvals import approval_card, press
@@ -147,20 +146,54 @@ async def test_a_limit_of_the_agent_is_shown(state_dir: Path, tmp_path: Path) ->
         await home.card("❌ Error", "its token limit was reached")
 
 
-@pytest.mark.parametrize(
-    ("command", "shown"),
-    [
-        (("/nowhere/agent",), "No such file or directory; install it, or name it by its whole"),
-        ((sys.executable, str(AGENT), "--needs-login"), "wants you to log in"),
-        (("/bin/false",), "the agent ended with status 1"),
-    ],
+LOGGED_OUT = (sys.executable, str(AGENT), "--needs-login")
+
+
+CAN_NOT_BEGIN = (
+    (("--", "no-such-command"), 2, "no command no-such-command in PATH; install it, or name"),
+    (("--", "/nowhere/agent"), 2, "there is no /nowhere/agent; install it, or name where"),
+    (("--", "/etc/passwd"), 2, "/etc/passwd can't be run; name an executable file"),
+    (("--session-id", "a b", "--", "cat"), 2, "--session-id 'a b': a session id is 1 to 128 of"),
+    (("--", *LOGGED_OUT), 1, "wants you to log in"),
+    (("--", "/bin/false"), 1, "/bin/false did not start, and nothing is attached: the agent"),
+    (("--session-id", "known", "--", "/bin/false"), 1, "the agent ended with status 1"),
 )
-async def test_an_agent_that_can_not_begin_is_reported(
-    state_dir: Path, tmp_path: Path, command: tuple[str, ...], shown: str
+
+
+async def test_where_its_agent_can_not_begin_it_ends_and_nothing_is_registered(
+    state_dir: Path,
 ) -> None:
-    async with setup(state_dir, tmp_path, *command) as home:
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        for arguments, status, words in CAN_NOT_BEGIN:
+            command = ["acp", "--state-dir", str(state_dir), *arguments]
+            process = await preloaded.start("actors.cli", command, environment(), stderr=True)
+            assert process.stderr is not None
+            written = b""
+            with trio.fail_after(60):
+                async for chunk in process.stderr:
+                    written += chunk
+                assert await process.wait() == status, arguments
+            process.close()
+            assert words in written.decode()
+            assert "Traceback" not in written.decode()
+        chat = Chat(platform, await platform.chat())
+        assert await chat.ask("/sessions") == "No sessions yet."
+
+
+async def test_an_agent_that_can_not_be_started_any_more_is_reported(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    command = tmp_path / "agent"
+    command.write_text(f"#!/bin/sh\nexec {sys.executable} {AGENT}\n")
+    command.chmod(0o700)
+    async with setup(state_dir, tmp_path, str(command)) as home:
+        await home.send("crash")
+        await home.card("half", "❌ Error")
+        command.unlink()
         await home.send("hello")
-        await home.card("❌ Error", shown)
+        await home.card(
+            "❌ Error", "No such file or directory; install it, or name it by its whole"
+        )
 
 
 async def test_a_silent_agent_is_ended(state_dir: Path, tmp_path: Path) -> None:

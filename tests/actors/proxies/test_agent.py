@@ -33,6 +33,10 @@ async def no_form(_form: Elicitation) -> wire.ElicitAnswer:
     raise AssertionError("it elicited something")
 
 
+async def nothing_earlier() -> str:
+    return ""
+
+
 async def test_a_prompt_that_comes_as_the_agent_has_ended_is_for_another_one(
     tmp_path: Path,
 ) -> None:
@@ -80,7 +84,7 @@ async def test_an_agent_that_is_deaf_is_ended_with_all_its_children(
             agent = Agent(settings, process, nursery)
             nursery.start_soon(process.read_stderr)
             nursery.start_soon(agent.read)
-            await agent.begin("")
+            await agent.begin(nothing_earlier)
             nursery.start_soon(prompt, agent)
             await at_work.wait()
             mock_clock.rate = 100

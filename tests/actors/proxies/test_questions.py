@@ -40,7 +40,11 @@ class Daemon:
 def request(*, withdrawn: bool = True) -> ElicitRequest:
     elicited = Elicitation(message="Go on?")
     return ElicitRequest(
-        elicited=elicited, chat_id="oc_1", message_id="om_1", is_withdrawn=lambda: withdrawn
+        elicited=elicited,
+        chat_id="oc_1",
+        message_id="om_1",
+        turn_id="t_1",
+        is_withdrawn=lambda: withdrawn,
     )
 
 

@@ -317,6 +317,28 @@ async def test_a_turn_is_opened_streamed_and_brought_to_its_end(
         assert sequences == sorted(set(sequences))
 
 
+async def test_a_turn_that_waits_for_people_is_not_said_to_show_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world, trio.open_nursery() as nursery:
+        nursery.start_soon(world.show)
+        await world.stream("Hello")
+        for _ in range(2):
+            await world.receive(turn.Waits(change=1))
+        await trio.sleep(290)
+        await world.receive(turn.Waits(change=-1))  # one of two questions
+        await trio.sleep(3_000)
+        assert world.texts() == []
+        assert "nothing new" not in world.footer()
+        await world.receive(turn.Waits(change=-1))
+        await trio.sleep(290)
+        assert world.texts() == []
+        await trio.sleep(20)
+        assert world.texts() == ["api has shown nothing for 5 min. Send stop to end it."]
+        assert world.footer().endswith(" · nothing new for 5 min")
+        await world.end()
+
+
 async def test_an_entry_that_could_not_be_closed_is_closed_when_the_journal_can(
     autojump_clock: MockClock,
 ) -> None:
