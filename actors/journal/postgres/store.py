@@ -22,10 +22,11 @@ import structlog
 from actors.journal.db import read
 from actors.journal.errors import JournalError
 from actors.journal.handlers import HANDLERS
-from actors.journal.postgres.appending import append_all
+from actors.journal.postgres.appending import Holding, append_all, append_fenced, as_appends
 from actors.journal.postgres.claim import ClaimTaken, Standby, look
 from actors.journal.postgres.connecting import Connection, Target, connect, is_replicated
 from actors.journal.postgres.news import ask_news
+from actors.journal.postgres.outcome import Fenced, InDoubt, read_outcome
 from actors.journal.postgres.pipeline import PipelineDb
 from actors.journal.store import JournalStatistics, Tally
 from actors.messages import journal
@@ -90,6 +91,7 @@ class PostgresStore:
         self._standing = Standing(confirmed_at=claimed.sent_at, lost=False, tokens=claimed.tokens)
         self._news_at = now() - NEWS_EVERY_S
         self._abandoned = False
+        self._hung_up = False
         self._warned = False
         self._tally = Tally()
         self._settle(connection)
@@ -112,6 +114,7 @@ class PostgresStore:
 
         From any thread; it does not wait.
         """
+        self._hung_up = True
         with contextlib.suppress(OSError):
             self._line.shutdown(socket.SHUT_RDWR)
 
@@ -132,7 +135,7 @@ class PostgresStore:
         self._tally.begin(batch)
         try:
             answers = self._tried(batch)
-        except _Fenced as fenced:
+        except Fenced as fenced:
             self._standing = msgspec.structs.replace(
                 self._standing, lost=True, successor=self._successor()
             )
@@ -147,7 +150,7 @@ class PostgresStore:
         if not self._standing.lost and not self._connection.closed:
             try:
                 self._transaction([], leave=True)
-            except (psycopg.Error, _Fenced, _InDoubt) as failed:
+            except (psycopg.Error, Fenced, InDoubt) as failed:
                 log.warning("cluster.not_released", reason=str(failed).strip())
             else:
                 log.info("cluster.released", cluster=self._target.cluster, term=self.generation)
@@ -157,13 +160,18 @@ class PostgresStore:
 
     def _tried(self, batch: Sequence[journal.JournalMessage]) -> list[Any]:
         if self._standing.lost or self._abandoned:
-            raise _Fenced(self._target.cluster)
+            raise Fenced(self._target.cluster)
         self._reconnect_if_closed()
         try:
+            # A statement does not see what is committed while it waits at its own fence, so the
+            # first batch of a connection fences apart: an older one's may be under way.
+            alone = self._committed_here and not self._wants_news()
+            if alone and (appends := as_appends(batch)):
+                return self._append(appends)
             return self._transaction(batch)
-        except _Fenced:
+        except Fenced:
             raise
-        except _InDoubt as doubt:
+        except InDoubt as doubt:
             return self._resolved(doubt)
         except Exception as failed:  # one message's fault is not the others'
             if self._connection.closed or not batch:
@@ -183,14 +191,38 @@ class PostgresStore:
                 return answers + rest
         return answers
 
+    def _append(self, appends: Sequence[journal.Append]) -> list[Any]:
+        """Do appends in a transaction of one statement.
+
+        Raises:
+            Fenced: another holds the cluster.
+            InDoubt: whether it was committed is not known.
+            psycopg.Error: it was rolled back, or we hung up. Then it may yet be committed,
+                before our next batch or never, and the platform sends the events again.
+        """
+        connection, self._batch = self._connection, self._batch + 1
+        sent_at, self._hung_up, self._warned = self._now(), False, False
+        holding = Holding(self._target.cluster, self._mark, self._batch)
+        try:
+            done = append_fenced(connection, appends, holding)
+        except psycopg.Error as failed:
+            if self._hung_up or not connection.closed:
+                raise
+            raise InDoubt(self._batch, None, appends) from failed
+        if done is None:
+            raise Fenced(self._target.cluster)
+        self._require_replicated(done.answers)
+        self._confirm(sent_at, wanted=done.wanted, tokens=done.tokens)
+        return list(done.answers)
+
     def _transaction(
         self, batch: Sequence[journal.JournalMessage], *, leave: bool = False
     ) -> list[Any]:
         """Do a batch in one transaction of its own.
 
         Raises:
-            _Fenced: another holds the cluster.
-            _InDoubt: whether it was committed is not known.
+            Fenced: another holds the cluster.
+            InDoubt: whether it was committed is not known.
             Exception: it was rolled back.
         """
         connection, self._batch = self._connection, self._batch + 1
@@ -214,7 +246,7 @@ class PostgresStore:
                 ours = fence.one()
                 answers = [read(answer) for answer in answers]
             if ours is None:
-                raise _Fenced(self._target.cluster)
+                raise Fenced(self._target.cluster)
         except BaseException:
             self._roll_back()
             raise
@@ -225,9 +257,12 @@ class PostgresStore:
             self._standing = msgspec.structs.replace(self._standing, **news(), keys_of=tokens)
         return answers
 
+    def _wants_news(self) -> bool:
+        return self._now() - self._news_at >= NEWS_EVERY_S
+
     def _ask_news(self, db: PipelineDb) -> Callable[[], dict[str, Any]] | None:
         """Ask, when it is time, for what the holder should know; the answer is read later."""
-        if self._now() - self._news_at < NEWS_EVERY_S:
+        if not self._wants_news():
             return None
         self._news_at = self._now()
         return ask_news(db, self._target.cluster, seen_ms_max=STANDBY_SEEN_MS)
@@ -262,11 +297,15 @@ class PostgresStore:
         except psycopg.Error as failed:
             if not self._connection.closed:
                 raise  # the server answered: it was rolled back
-            raise _InDoubt(self._batch, answers) from failed
-        if self._warned or done.statusmessage != "COMMIT":
-            # A wait for a replica that was cancelled answers so; the commit may yet be lost.
+            raise InDoubt(self._batch, answers) from failed
+        self._require_replicated(answers, surely=done.statusmessage == "COMMIT")
+
+    def _require_replicated(self, answers: list[Any], *, surely: bool = True) -> None:
+        """Count a commit, unless a wait for a replica was cancelled: it may yet be lost."""
+        if self._warned or not surely:
             self._connection.close()
-            raise _InDoubt(self._batch, answers)
+            raise InDoubt(self._batch, answers)
+        self._committed_here = True
         self._tally.commits += 1
 
     def _roll_back(self) -> None:
@@ -286,6 +325,8 @@ class PostgresStore:
 
     def _settle(self, connection: Connection) -> None:
         self._connection = connection
+        self._committed_here = False
+        """Over this connection: then no transaction of an older one is under way."""
         self._line = socket.socket(fileno=os.dup(connection.fileno()))
         self._replicated = is_replicated(connection)
         if not self._replicated:
@@ -302,13 +343,13 @@ class PostgresStore:
         connection = connect(self._target)
         if self._abandoned:
             connection.close()
-            raise _Fenced(self._target.cluster)
+            raise Fenced(self._target.cluster)
         self._line.close()
         self._settle(connection)
         self._tally.reopened += 1
         log.warning("journal.reopened", after=self._tally.last_error)
 
-    def _resolved(self, doubt: _InDoubt) -> list[Any]:
+    def _resolved(self, doubt: InDoubt) -> list[Any]:
         """Learn what became of a COMMIT whose answer was lost; return the batch's answers.
 
         The next connection reads the claim's batch, for which it waits for the old
@@ -316,62 +357,38 @@ class PostgresStore:
         replicated too.
 
         Raises:
-            _Fenced: another holds the cluster, or it was given up meanwhile.
+            Fenced: another holds the cluster, or it was given up meanwhile.
         """
-        happened = {doubt.batch: True}
         until = self._now() + RESOLVE_WITHIN_S
-        self._tally.failure(doubt.__cause__ or doubt)
+        failure = self._tally.failure(doubt.__cause__ or doubt)
         while self._now() < until:
             if self._abandoned:
-                raise _Fenced(self._target.cluster)
+                raise Fenced(self._target.cluster)
             try:
                 self._reconnect_if_closed()
-                found = self._read_outcome(happened)
+                committed = self._read_outcome(doubt)
             except (psycopg.Error, JournalError, OSError):
+                if doubt.answers is None:
+                    # Committed or not, what was not acked comes again, and is known then.
+                    return [failure] * len(doubt.appends)
                 time.sleep(RESOLVE_AGAIN_S)
                 continue
-            if found:
-                return doubt.answers
-            return [self._tally.failure(doubt.__cause__ or doubt)] * len(doubt.answers)
-        raise _Fenced(self._target.cluster)
+            answers = doubt.answers or []
+            return answers if committed else [failure] * max(len(answers), len(doubt.appends))
+        raise Fenced(self._target.cluster)
 
-    def _read_outcome(self, happened: dict[int, bool]) -> bool:
+    def _read_outcome(self, doubt: InDoubt) -> bool:
         """Return whether the batch in doubt was committed; notes it under our own batch."""
-        connection, sent_at = self._connection, self._now()
-        with connection.transaction():
-            row = connection.execute(
-                "SELECT mark, batch, wanted, tokens FROM larkd.claim WHERE cluster = %s FOR UPDATE",
-                (self._target.cluster,),
-            ).fetchone()
-            if row is None or row[0] != self._mark:
-                raise _Fenced(self._target.cluster)
-            found = happened.get(row[1], False)
-            self._batch += 1
-            happened[self._batch] = found
-            connection.execute(
-                "UPDATE larkd.claim SET batch = %s, beat_at = clock_timestamp()"
-                " WHERE cluster = %s AND mark = %s",
-                (self._batch, self._target.cluster, self._mark),
-            )
-            self._warned = False
+        sent_at, self._batch, self._warned = self._now(), self._batch + 1, False
+        found = read_outcome(
+            self._connection,
+            doubt,
+            cluster=self._target.cluster,
+            mark=self._mark,
+            batch=self._batch,
+        )
         if self._warned:
-            connection.close()
+            self._connection.close()
             raise psycopg.OperationalError("the commit was not replicated")
-        self._confirm(sent_at, wanted=row[2], tokens=row[3])
-        return found
-
-
-class _Fenced(Exception):
-    """Another process holds the cluster now."""
-
-    def __init__(self, cluster: str) -> None:
-        super().__init__(f"cluster {cluster} is held by another process now")
-
-
-class _InDoubt(Exception):
-    """The connection was lost in COMMIT."""
-
-    def __init__(self, batch: int, answers: list[Any]) -> None:
-        super().__init__("the connection was lost in COMMIT")
-        self.batch = batch
-        self.answers = answers
+        self._confirm(sent_at, wanted=found.wanted, tokens=found.tokens)
+        return found.committed

@@ -11,9 +11,11 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.types.numeric import Int8BinaryDumper
 
 from actors.journal import JournalNewer, JournalUnavailable, JournalUnreachable, SqliteStore, schema
 from actors.journal.postgres import NotEmpty, PostgresStore, Target, Watcher, move_into, rotate
+from actors.journal.postgres.appending import Holding, append_fenced
 from actors.messages import journal
 from tests.actors.journal.client import NOBODY, JournalClient, append_message, entry
 from tests.actors.journal.stores import on_postgres
@@ -139,6 +141,100 @@ def test_a_commit_in_doubt_is_not_believed_when_another_has_claimed(
             assert not thread.is_alive()
         assert isinstance(answers[0], journal.Failed)
         assert old.standing().lost
+
+
+# ── appends that are a transaction of their own ─────────────────────────────
+
+
+def after_the_first_batch(store: PostgresStore, *events: str) -> JournalClient:
+    """Past the first batch, which also reads who stands by and so has several statements."""
+    store.apply([])
+    store._news_at += 3_600  # on a slow machine the next look may be due by now
+    client = JournalClient(store)
+    for event in events:
+        client.append(event)
+    return client
+
+
+def test_appends_alone_are_one_commit_in_order(server: Server, cluster: str) -> None:
+    with opened(server, cluster) as store:
+        client = after_the_first_batch(store, "known")
+        commits = store.statistics().commits
+        known, first, by_key, second = store.apply(
+            [
+                append_message("known"),
+                append_message("e1", key="om_1"),
+                append_message("another", key="known's"),
+                append_message("e2"),
+            ]
+        )
+        assert known == journal.Appended(row_id=1, duplicate=True)
+        assert [one.duplicate for one in (first, by_key, second)] == [False] * 3
+        assert known.row_id < first.row_id < by_key.row_id < second.row_id
+        (again,) = store.apply([append_message("another id", key="om_1")])
+        assert again == journal.Appended(row_id=first.row_id, duplicate=True)
+        assert store.statistics().commits == commits + 2
+        assert [row.event_id for row in client.unprepared()] == ["known", "e1", "another", "e2"]
+
+
+def test_appends_that_were_committed_are_answered_as_they_were(
+    server: Server, cluster: str, relay: Relay
+) -> None:
+    with opened(server, cluster, relay.port) as store:
+        client = after_the_first_batch(store, "known")
+        relay.cut_after = b"cut here"
+        old, new = store.apply([append_message("known"), append_message("cut here")])
+        assert (old.duplicate, new.duplicate) == (True, False)
+        assert client.append("cut here") == journal.Appended(row_id=new.row_id, duplicate=True)
+        assert store.statistics().reopened == 1
+
+
+def test_appends_that_were_not_committed_are_answered_as_failed(
+    server: Server, cluster: str, relay: Relay
+) -> None:
+    with opened(server, cluster, relay.port) as store:
+        client = after_the_first_batch(store)
+        relay.cut_before = b"cut here"
+        answers = store.apply([append_message("cut here"), append_message("e2")])
+        assert [type(answer) for answer in answers] == [journal.Failed] * 2
+        assert not client.append("cut here").duplicate
+
+
+def test_appends_nobody_knows_about_fail_while_the_server_is_away(
+    server: Server, cluster: str, relay: Relay
+) -> None:
+    """The platform sends them again: nothing waits for the server to come back."""
+    with opened(server, cluster, relay.port) as store:
+        client = after_the_first_batch(store)
+        relay.cut_after = b"cut here"
+        there, relay._to = relay._to, 1  # nobody listens there
+        (answer,) = store.apply([append_message("cut here")])
+        assert isinstance(answer, journal.Failed)
+        relay._to = there
+        assert client.append("cut here").duplicate
+
+
+def test_appends_that_arrive_after_the_next_batch_change_nothing(
+    server: Server, cluster: str
+) -> None:
+    """As of a connection that was given up while what it carried was on its way."""
+    with opened(server, cluster) as store, psycopg.connect(server.url(), autocommit=True) as old:
+        client = after_the_first_batch(store, "e1")
+        old.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(f"larkd_{cluster}")))
+        old.adapters.register_dumper(int, Int8BinaryDumper)
+        late = Holding(cluster, store._mark, store._batch)
+        assert append_fenced(old, [append_message("late")], late) is None
+        assert not client.append("late").duplicate
+
+
+def test_an_append_the_server_refuses_undoes_itself_alone(server: Server, cluster: str) -> None:
+    with opened(server, cluster) as store:
+        client = after_the_first_batch(store)
+        good, bad = store.apply([append_message("e1"), append_message("null \x00")])
+        assert good == journal.Appended(row_id=good.row_id, duplicate=False)
+        assert isinstance(bad, journal.Failed)
+        assert not store.standing().lost
+        assert not client.append("e2").duplicate
 
 
 def test_a_connection_that_hangs_is_shut_down_from_outside(
