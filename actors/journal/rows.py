@@ -26,6 +26,7 @@ from actors.messages import journal
 from protocol.ids import AccountId, EventId, RowId, SessionId
 from protocol.routing import joining
 from protocol.routing.delivery import CLOSED_STATES, Offer, RowState, StoredEvent
+from protocol.routing.history import LANE_FULL
 
 _CHAT: Final = "CASE account WHEN 'default' THEN ?1 ELSE account || '/' || ?1 END"
 BOUND_TO: Final = (
@@ -130,20 +131,40 @@ def dispatch(db: Db, message: journal.Dispatch) -> Later[journal.Done]:
 
 def prepare(
     db: Db, message: journal.Prepare
-) -> Later[journal.Done] | journal.Done | journal.LaneFull:
-    """Make the rows of one prompt ready."""
+) -> Later[journal.Done | journal.LaneFull] | journal.Done | journal.LaneFull:
+    """Make the rows of one prompt ready, unless their lane is full or once was.
+
+    That a prompt is refused is noted in its rows, and stands: its sender may be notified of it
+    in the next run only, and later prompts of the chat may have been given meanwhile.
+    """
     capacity = message.capacity
     if capacity is not None and count_waiting(db, capacity) >= capacity.waiting_max:
-        received = (
-            db.execute("SELECT 1 FROM inbound WHERE row_id = ?1 AND state = 'received'", one.row_id)
+        refused = [
+            db.execute(
+                "UPDATE inbound SET note = ?1 WHERE row_id = ?2 AND state = 'received'",
+                LANE_FULL,
+                one.row_id,
+            )
             for one in message.rows
-        )
-        waits = any(row.one() is not None for row in received)
+        ]
+        waits = any(row.count() for row in refused)
         return journal.LaneFull() if waits else journal.Done(changed=False)
+    noted = [
+        db.execute(
+            "SELECT 1 FROM inbound WHERE row_id = ?1 AND state = 'received' AND note = ?2",
+            one.row_id,
+            LANE_FULL,
+        )
+        for one in message.rows
+    ]
     changed = [_make_ready(db, one, message.joined_to) for one in message.rows]
-    return Later(
-        lambda: journal.Done(changed=any(row is not None and row.count() for row in changed))
-    )
+
+    def outcome() -> journal.Done | journal.LaneFull:
+        if any(row.one() is not None for row in noted):
+            return journal.LaneFull()
+        return journal.Done(changed=any(row is not None and row.count() for row in changed))
+
+    return Later(outcome)
 
 
 def _make_ready(db: Db, row: journal.PreparedRow, joined_to: RowId | None) -> ResultRows | None:
@@ -164,7 +185,8 @@ def _make_ready(db: Db, row: journal.PreparedRow, joined_to: RowId | None) -> Re
     return db.execute(
         "UPDATE inbound SET state = 'ready', chat_id = ?1, topic = ?3, joined_to = ?4, routed_to ="  # noqa: S608 -- likewise
         " coalesce(routed_to, (SELECT first.routed_to FROM inbound AS first"
-        f" WHERE first.row_id = ?4), {BOUND_TO}) WHERE row_id = ?2 AND state = 'received'",
+        f" WHERE first.row_id = ?4), {BOUND_TO}) WHERE row_id = ?2 AND state = 'received'"
+        " AND note IS NULL",
         row.prompt.chat_id,
         row.row_id,
         row.prompt.topic,

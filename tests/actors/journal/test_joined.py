@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from actors.messages import journal
@@ -150,6 +151,25 @@ def test_a_full_lane_takes_none_of_them(client: JournalClient) -> None:
     rows = [client.append(event).row_id for event in ("e1", "e2")]
     assert client.prepare(rows[0], capacity=capacity, joined=rows[1:]) is None
     assert states(client) == ["ready", "received", "received"]
+
+
+def test_what_a_full_lane_refused_stays_refused(client: JournalClient) -> None:
+    """Its sender may be notified by the next run; by then later prompts have been given."""
+    capacity = journal.Capacity(session_id=SessionId("s"), takes_unbound=True, waiting_max=1)
+    client.ready("e0")
+    rows = [client.append(event).row_id for event in ("e1", "e2")]
+    assert client.prepare(rows[0], capacity=capacity, joined=rows[1:]) is None
+    first = client.offer("s", 1)
+    assert first is not None
+    assert client.ready("e3") == 4
+    roomy = msgspec.structs.replace(capacity, waiting_max=9)
+    for room in (capacity, roomy, None):
+        assert client.prepare(rows[0], capacity=room, joined=rows[1:]) is None
+    assert states(client) == ["offered", "received", "received", "ready"]
+    assert [row.row_id for row in client.unprepared()] == rows, "to be notified of"
+    assert client.close(rows[0])
+    assert client.close(rows[1])
+    assert client.prepare(rows[0], joined=rows[1:]) is False, "now it is over"
 
 
 def test_a_damaged_one_is_set_aside_and_the_others_go_on(client: JournalClient) -> None:
