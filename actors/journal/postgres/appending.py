@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import psycopg
 
 from actors.journal.db import Db, Later
+from actors.journal.postgres.arrays import Column, bigints, blobs, texts
 from actors.journal.postgres.connecting import Connection
 from actors.messages import journal
 from protocol.ids import RowId
@@ -150,7 +151,7 @@ def _groups(messages: Sequence[journal.Append]) -> list[list[journal.Append]]:
 
 
 def _append(db: Db, group: Sequence[journal.Append]) -> list[Later[journal.Appended]]:
-    rows = db.execute(_APPEND, *_columns(group))  # type: ignore[arg-type]  # arrays: this store's alone
+    rows = db.execute(_APPEND, *_columns(group))  # type: ignore[arg-type]  # columns: this store's alone
     found: dict[int, journal.Appended] = {}
 
     def at(position: int) -> journal.Appended:
@@ -162,12 +163,12 @@ def _append(db: Db, group: Sequence[journal.Append]) -> list[Later[journal.Appen
     return [Later(partial(at, position)) for position in range(1, len(group) + 1)]
 
 
-def _columns(messages: Sequence[journal.Append]) -> list[list[Any]]:
-    return [
-        [one.account for one in messages],
-        [one.event_id for one in messages],
-        [one.message_key for one in messages],
-        [one.kind for one in messages],
-        [one.payload for one in messages],
-        [one.received_at_ms for one in messages],
-    ]
+def _columns(messages: Sequence[journal.Append]) -> tuple[Column, ...]:
+    return (
+        texts(one.account for one in messages),
+        texts(one.event_id for one in messages),
+        texts(one.message_key for one in messages),
+        texts(one.kind for one in messages),
+        blobs(one.payload for one in messages),
+        bigints(one.received_at_ms for one in messages),
+    )

@@ -16,6 +16,7 @@ from psycopg.types.numeric import Int8BinaryDumper
 from actors.journal import JournalNewer, JournalUnavailable, JournalUnreachable, SqliteStore, schema
 from actors.journal.postgres import NotEmpty, PostgresStore, Target, Watcher, move_into, rotate
 from actors.journal.postgres.appending import Holding, append_fenced
+from actors.journal.postgres.arrays import Column, ColumnDumper
 from actors.messages import journal
 from tests.actors.journal.client import NOBODY, JournalClient, append_message, entry
 from tests.actors.journal.stores import on_postgres
@@ -168,7 +169,7 @@ def test_appends_alone_are_one_commit_in_order(server: Server, cluster: str) -> 
                 append_message("e2"),
             ]
         )
-        assert known == journal.Appended(row_id=1, duplicate=True)
+        assert (known.row_id, known.duplicate) == (1, True)
         assert [one.duplicate for one in (first, by_key, second)] == [False] * 3
         assert known.row_id < first.row_id < by_key.row_id < second.row_id
         (again,) = store.apply([append_message("another id", key="om_1")])
@@ -222,9 +223,29 @@ def test_appends_that_arrive_after_the_next_batch_change_nothing(
         client = after_the_first_batch(store, "e1")
         old.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(f"larkd_{cluster}")))
         old.adapters.register_dumper(int, Int8BinaryDumper)
+        old.adapters.register_dumper(Column, ColumnDumper)
         late = Holding(cluster, store._mark, store._batch)
         assert append_fenced(old, [append_message("late")], late) is None
         assert not client.append("late").duplicate
+
+
+def test_what_is_appended_is_stored_as_it_is(server: Server, cluster: str) -> None:
+    with opened(server, cluster) as store:
+        client = after_the_first_batch(store)
+        payloads = [b"", bytes(range(256)), b"x" * 100_000]
+        batch = [
+            append_message(f"事件 {number}", payload=payload, at_ms=10**15, key=key)
+            for number, payload, key in zip(
+                range(3), payloads, (None, 'a "key", {with} \\', None), strict=True
+            )
+        ]
+        store.apply(batch)
+        rows = client.unprepared()
+        assert [row.payload for row in rows] == payloads
+        assert [row.event_id for row in rows] == [one.event_id for one in batch]
+        assert [row.received_at_ms for row in rows] == [10**15] * 3
+        keys = client.sql("SELECT message_key FROM inbound ORDER BY row_id")
+        assert [key for (key,) in keys] == [one.message_key for one in batch]
 
 
 def test_an_append_the_server_refuses_undoes_itself_alone(server: Server, cluster: str) -> None:
