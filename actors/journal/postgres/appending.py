@@ -78,8 +78,8 @@ _COMMITTED: Final = b"""
 """
 
 
-class Holding(msgspec.Struct, frozen=True):
-    """By what a holder's transaction is fenced."""
+class BatchFence(msgspec.Struct, frozen=True):
+    """What a transaction of the holder is fenced by."""
 
     cluster: str
     mark: int
@@ -103,7 +103,7 @@ def as_appends(batch: Sequence[journal.JournalMessage]) -> list[journal.Append] 
 
 
 def append_fenced(
-    connection: Connection, messages: Sequence[journal.Append], holding: Holding
+    connection: Connection, messages: Sequence[journal.Append], fence: BatchFence
 ) -> AppendedAll | None:
     """Append in a transaction of one statement; None: another holds the cluster.
 
@@ -112,7 +112,7 @@ def append_fenced(
             whether it was committed is not known.
     """
     cursor = psycopg.RawCursor(connection)
-    values = (*_columns(messages), holding.cluster, holding.mark, holding.batch)
+    values = (*_columns(messages), fence.cluster, fence.mark, fence.batch)
     rows = cursor.execute(_FENCED, values, prepare=True, binary=True).fetchall()
     if not rows:
         return None

@@ -35,7 +35,7 @@ class InDoubt(Exception):
         """By the number of a batch that is the claim's last: whether this one was committed."""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class CommitOutcome(msgspec.Struct, frozen=True, kw_only=True):
     committed: bool
     wanted: str | None
     tokens: int
@@ -43,7 +43,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_outcome(
     connection: Connection, doubt: InDoubt, *, cluster: str, mark: int, batch: int
-) -> Outcome:
+) -> CommitOutcome:
     """Read whether the batch in doubt was committed, and commit *batch*, a new one, over it.
 
     It waits for the old transaction to end. What was read counts once this has returned and
@@ -70,4 +70,4 @@ def read_outcome(
             " WHERE cluster = %s AND mark = %s",
             (batch, cluster, mark),
         )
-    return Outcome(committed=committed, wanted=wanted, tokens=tokens)
+    return CommitOutcome(committed=committed, wanted=wanted, tokens=tokens)

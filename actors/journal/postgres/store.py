@@ -22,7 +22,7 @@ import structlog
 from actors.journal.db import read
 from actors.journal.errors import JournalError
 from actors.journal.handlers import HANDLERS
-from actors.journal.postgres.appending import Holding, append_all, append_fenced, as_appends
+from actors.journal.postgres.appending import BatchFence, append_all, append_fenced, as_appends
 from actors.journal.postgres.claim import ClaimTaken, Standby, look
 from actors.journal.postgres.connecting import Connection, Target, connect, is_replicated
 from actors.journal.postgres.news import ask_news
@@ -202,9 +202,9 @@ class PostgresStore:
         """
         connection, self._batch = self._connection, self._batch + 1
         sent_at, self._hung_up, self._warned = self._now(), False, False
-        holding = Holding(self._target.cluster, self._mark, self._batch)
+        fence = BatchFence(self._target.cluster, self._mark, self._batch)
         try:
-            done = append_fenced(connection, appends, holding)
+            done = append_fenced(connection, appends, fence)
         except psycopg.Error as failed:
             if self._hung_up or not connection.closed:
                 raise

@@ -15,7 +15,7 @@ from psycopg.types.numeric import Int8BinaryDumper
 
 from actors.journal import JournalNewer, JournalUnavailable, JournalUnreachable, SqliteStore, schema
 from actors.journal.postgres import NotEmpty, PostgresStore, Target, Watcher, move_into, rotate
-from actors.journal.postgres.appending import Holding, append_fenced
+from actors.journal.postgres.appending import BatchFence, append_fenced
 from actors.journal.postgres.arrays import Column, ColumnDumper
 from actors.messages import journal
 from tests.actors.journal.client import NOBODY, JournalClient, append_message, entry
@@ -224,7 +224,7 @@ def test_appends_that_arrive_after_the_next_batch_change_nothing(
         old.execute(sql.SQL("SET search_path = {}").format(sql.Identifier(f"larkd_{cluster}")))
         old.adapters.register_dumper(int, Int8BinaryDumper)
         old.adapters.register_dumper(Column, ColumnDumper)
-        late = Holding(cluster, store._mark, store._batch)
+        late = BatchFence(cluster, store._mark, store._batch)
         assert append_fenced(old, [append_message("late")], late) is None
         assert not client.append("late").duplicate
 
