@@ -68,25 +68,38 @@ def save_lease(db: Db, message: journal.SaveLease) -> Later[journal.Done]:
         session = lease.bindings.get(place)
         if session != stored.get(place):
             replaced.append(_bind(db, place, session))
-    for place in message.moved:
-        account, chat, topic = split_place(place)
-        # A topic without a binding of its own follows its chat.
-        which = (
-            "(topic IS NULL OR NOT EXISTS (SELECT 1 FROM binding"
-            " WHERE binding.chat_id = CAST(?4 AS TEXT) || '#' || inbound.topic))"
-        )
-        db.execute(
-            "UPDATE inbound SET routed_to = ?1 WHERE chat_id = ?2 AND account = ?3"  # noqa: S608 -- our own constants
-            " AND state IN ('received', 'ready', 'offered') AND "
-            + (which if topic is None else "topic = ?4"),
-            bound(lease.bindings, place) or "",
-            chat,
-            account,
-            topic or place,
-        )
+    for place in message.moved.places:
+        _move(db, place, bound(lease.bindings, place), message.moved.staying)
     if message.session is not None:
         store_session(db, message.session)
     return Later(lambda: journal.Done(changed=any(rows.count() for rows in replaced)))
+
+
+def _move(
+    db: Db, place: PlaceKey, to: SessionId | None, staying: frozenset[SessionId | None]
+) -> None:
+    """Dispatch the open rows of a place anew, but those of sessions that keep theirs."""
+    account, chat, topic = split_place(place)
+    # A topic without a binding of its own follows its chat.
+    which = (
+        "(topic IS NULL OR NOT EXISTS (SELECT 1 FROM binding"
+        " WHERE binding.chat_id = CAST(?3 AS TEXT) || '#' || inbound.topic))"
+    )
+    open_rows = (
+        "WHERE chat_id = ?1 AND account = ?2 AND state IN ('received', 'ready', 'offered') AND "
+        + (which if topic is None else "topic = ?3")
+    )
+    there = (chat, account, topic or place)
+    dispatched = db.execute(f"SELECT DISTINCT routed_to FROM inbound {open_rows}", *there).all()  # noqa: S608 -- our own constants
+    for (routed_to,) in dispatched:
+        if (routed_to or None) not in staying:
+            db.execute(
+                f"UPDATE inbound SET routed_to = ?4 {open_rows}"  # noqa: S608 -- likewise
+                " AND routed_to IS NOT DISTINCT FROM CAST(?5 AS TEXT)",
+                *there,
+                to or "",
+                routed_to,
+            )
 
 
 def _bindings(db: Db) -> dict[PlaceKey, SessionId]:

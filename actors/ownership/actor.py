@@ -34,6 +34,7 @@ from protocol.routing import channel_tools, lease, targets
 from protocol.routing.roster import KnownSession
 from protocol.wire.vocabulary import NOT_REGISTERED
 
+NOTHING_MOVED: Final = targets.Moved()
 RETRY_AFTER_MS: Final = 1_000
 
 LOAD_AGAIN_S: Final = 1.0
@@ -318,7 +319,7 @@ class _Ownership:
         if session_id is not None:
             self._lanes.wake(session_id)
 
-    async def _change(self, new: lease.OwnershipState, moved: frozenset[PlaceKey]) -> bool:
+    async def _change(self, new: lease.OwnershipState, moved: targets.Moved) -> bool:
         """Let *new* stand, if it can be stored; return whether it does."""
         if await self._commit(new, moved) is not None:
             return False
@@ -330,7 +331,7 @@ class _Ownership:
     async def _commit(
         self,
         new: lease.OwnershipState,
-        moved: frozenset[PlaceKey] = frozenset(),
+        moved: targets.Moved = NOTHING_MOVED,
         session: KnownSession | None = None,
     ) -> str | None:
         """Store the lease if it changed, with *session*; return why it could not be stored."""
@@ -344,14 +345,14 @@ class _Ownership:
         if not isinstance(answer, journal.Failed):
             return None
         # Late is not never: should it be committed after all, what stood before comes after it.
-        await self._journal.write_lease(self._state.lease, moved)
+        await self._journal.write_lease(self._state.lease, moved.taken_back(new))
         return answer.reason
 
     async def _follow(
         self,
         old: lease.OwnershipState,
         new: lease.OwnershipState,
-        moved: frozenset[PlaceKey] = frozenset(),
+        moved: targets.Moved = NOTHING_MOVED,
     ) -> None:
         """The state is stored: let rows in flight and waiting rows follow it."""
         self._state = new
@@ -369,7 +370,7 @@ class _Ownership:
         target = targets.effective_target(new)
         if target != targets.effective_target(old):
             self._wake(target)
-        for place in moved:
+        for place in moved.places:
             self._wake_target(place)
 
     async def _revoke(self) -> None:

@@ -16,8 +16,9 @@ import trio
 
 from actors.kit.mailbox import ActorGone, Answer, Reply, put
 from actors.messages import journal
-from protocol.ids import PlaceKey, RowId
+from protocol.ids import RowId
 from protocol.routing import lease
+from protocol.routing.targets import Moved
 
 COMMIT_WITHIN_S: Final = 4.0
 """Below the 5 s a link waits for its answer, so that it learns why."""
@@ -66,7 +67,7 @@ class JournalClient:
         if len(self._unconfirmed) == 1:
             self._nursery.start_soon(self._confirm)
 
-    async def write_lease(self, state: lease.LeaseState, moved: frozenset[PlaceKey]) -> None:
+    async def write_lease(self, state: lease.LeaseState, moved: Moved) -> None:
         """Let the lease stand again as it was before a commit that may yet come about.
 
         Sent in order, so that it comes after that one.

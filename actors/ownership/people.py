@@ -10,10 +10,10 @@ from typing import Final
 
 from actors.messages import ownership
 from actors.ownership.sessions import Sessions
-from protocol.ids import PlaceKey, SessionId
+from protocol.ids import SessionId
 from protocol.routing import lease, targets
 
-CommitChange = Callable[[lease.OwnershipState, frozenset[PlaceKey]], Awaitable[bool]]
+CommitChange = Callable[[lease.OwnershipState, targets.Moved], Awaitable[bool]]
 """``change(new, moved)``: let the new state stand, and the rows of moved chats follow."""
 
 

@@ -30,7 +30,7 @@ from protocol.ids import (
 )
 from protocol.routing.delivery import Offer, RowState
 from protocol.routing.lease import Session
-from protocol.routing.targets import bound
+from protocol.routing.targets import Moved, bound
 from protocol.wire import messages as wire
 from protocol.wire.vocabulary import CAPABILITY_TURNS
 
@@ -204,14 +204,16 @@ class Rows:
         connection = self._connections.get(connection_id)
         return tuple(connection.held.values()) if connection else ()
 
-    def move(self, chats: frozenset[PlaceKey], bindings: Mapping[PlaceKey, SessionId]) -> None:
+    def move(self, moved: Moved, bindings: Mapping[PlaceKey, SessionId]) -> None:
         """Let rows of these places follow the new binding, as they do in the journal."""
-        if not chats:
+        if not moved.places:
             return
         for connection in self._connections.values():
             for event_id, row in connection.held.items():
-                follows = chat_of(row.place) in chats and row.place not in bindings
-                if row.place in chats or follows:
+                if row.dispatched_to in moved.staying:
+                    continue
+                follows = chat_of(row.place) in moved.places and row.place not in bindings
+                if row.place in moved.places or follows:
                     connection.held[event_id] = msgspec.structs.replace(
                         row, dispatched_to=bound(bindings, row.place)
                     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec import Struct
+
 from protocol.ids import PlaceKey, SessionId, chat_of
 from protocol.routing.lease import OwnershipState, live_dispatcher
 
@@ -57,15 +59,32 @@ def row_target(state: OwnershipState, dispatched_to: SessionId | None) -> Sessio
     return dispatched_to if dispatched_to in state.sessions else None
 
 
-def moved_chats(
-    old: OwnershipState, new: OwnershipState, *, all_of_them: bool
-) -> frozenset[PlaceKey]:
+class Moved(Struct, frozen=True):
+    """The places whose open rows follow their new binding, but for those of *staying*."""
+
+    places: frozenset[PlaceKey] = frozenset()
+    staying: frozenset[SessionId | None] = frozenset()
+    """Sessions that keep the rows dispatched to them; None: those dispatched to nobody's."""
+
+    def taken_back(self, new: OwnershipState) -> Moved:
+        """Return the move that undoes this one, after which the state was to be *new*."""
+        gone_to = {bound(new.lease.bindings, place) for place in self.places}
+        return Moved(self.places, self.staying - gone_to)
+
+
+def moved_chats(old: OwnershipState, new: OwnershipState, *, all_of_them: bool) -> Moved:
     """Return the chats whose waiting rows follow their new binding.
 
-    What was dispatched to a live session runs there, whatever the chat is on now. What
-    waits for one that is away need not wait for it any longer. When the dispatcher
-    takes the chats back it takes *all of them*.
+    What was dispatched to a live session runs there, whatever the chat is on now, and
+    was on meanwhile. What waits for one that is away need not wait for it any longer.
+    When the dispatcher takes the chats back it takes *all of them*.
     """
     before, after = old.lease.bindings, new.lease.bindings
     changed = {chat for chat in before.keys() | after.keys() if before.get(chat) != after.get(chat)}
-    return frozenset(chat for chat in changed if all_of_them or target_of(old, chat) is None)
+    if all_of_them:
+        return Moved(frozenset(changed))
+    nobody = frozenset() if effective_target(old) is None else frozenset({None})
+    return Moved(
+        frozenset(chat for chat in changed if target_of(old, chat) is None),
+        frozenset(old.sessions) | nobody,
+    )

@@ -17,6 +17,7 @@ REGRESSIONS = {
     968: "the same as 412",
     10_702: "a press committed so late that its connection had given it up, and nothing came after",
     11_038: "a stop word whose lane crashed before a card of its turn was there",
+    11_804: "a prompt in flight followed its chat away from a session that was away",
     13_879: "a chat of another account dropped a prompt, whose waiting mark stayed",
 }
 """Seeds over the first 300 that broke something once; they hold for the plans of today."""

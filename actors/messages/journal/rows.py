@@ -21,6 +21,7 @@ from protocol.routing.delivery import EventKind, Offer, Prompt, RowState, Stored
 from protocol.routing.history import MessageHistory
 from protocol.routing.lease import LeaseState
 from protocol.routing.roster import KnownSession, Roster
+from protocol.routing.targets import Moved
 
 # ── inbound rows ────────────────────────────────────────────────────────────
 
@@ -314,13 +315,13 @@ class LoadLease(Message, frozen=True, kw_only=True):
 class SaveLease(Message, frozen=True, kw_only=True):
     """Replace the stored lease and bindings by *lease*, in one commit.
 
-    Rows that wait stay with the session they were dispatched to, but for those of
-    *moved* places: they follow the new binding. Of a moved chat also those of its topics
+    Rows that wait stay with the session they were dispatched to, but for those that are
+    *moved*: they follow the new binding. Of a moved chat also those of its topics
     that have no binding of their own.
     """
 
     lease: LeaseState
-    moved: frozenset[PlaceKey] = frozenset()
+    moved: Moved = Moved()
     session: KnownSession | None = None
     """Remembered in the same commit."""
     reply: Reply[Done | Failed]

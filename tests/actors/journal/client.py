@@ -26,6 +26,7 @@ from protocol.ids import (
 from protocol.routing.delivery import EventKind, Offer, Prompt, RowState, StoredEvent
 from protocol.routing.history import MessageHistory
 from protocol.routing.lease import LeaseState
+from protocol.routing.targets import Moved
 
 ACCOUNT = AccountId("default")
 GROWING_TABLES = frozenset({"inbound", "content", "card", "sent"})
@@ -293,17 +294,28 @@ class JournalClient:
         assert isinstance(answer, LeaseState), answer
         return answer
 
-    def save_lease(self, lease: LeaseState, moved: Collection[str] = ()) -> bool:
-        chats = frozenset(map(PlaceKey, moved))
-        return self._changed(journal.SaveLease(lease=lease, moved=chats, reply=NOBODY))
+    def save_lease(
+        self,
+        lease: LeaseState,
+        moved: Collection[str] = (),
+        staying: Collection[SessionId | None] = (),
+    ) -> bool:
+        which = Moved(frozenset(map(PlaceKey, moved)), frozenset(staying))
+        return self._changed(journal.SaveLease(lease=lease, moved=which, reply=NOBODY))
 
-    def bind(self, bindings: dict[str, str], moved: Collection[str] = ()) -> bool:
+    def bind(
+        self,
+        bindings: dict[str, str],
+        moved: Collection[str] = (),
+        staying: Collection[SessionId | None] = (),
+    ) -> bool:
         """Replace all bindings of chats to sessions; rows of *moved* chats follow."""
         return self.save_lease(
             LeaseState(
                 bindings={PlaceKey(chat): SessionId(session) for chat, session in bindings.items()}
             ),
             moved,
+            staying,
         )
 
     def open_card(self, card: journal.LedgerEntry) -> bool:

@@ -40,6 +40,7 @@ PLACES = st.builds(place_key, ACCOUNTS.map(AccountId), CHATS.map(ChatId))
 SESSIONS = st.sampled_from(("s", "t"))
 CONNECTIONS = st.integers(1, 3)
 ROWS = st.integers(1, 12)
+STAYING = st.none() | SESSIONS.map(SessionId)
 SAVED_LEASES = st.builds(
     LeaseState,
     owner=st.none() | SESSIONS.map(SessionId),
@@ -313,12 +314,17 @@ class JournalAgainstModel(RuleBasedStateMachine):
         assert self.client.prune(before_ms, limit) == bool(old)
         self.rows = [row for row in self.rows if row not in old]
 
-    @rule(lease=SAVED_LEASES, moved=st.frozensets(PLACES))
-    def save_lease(self, lease: LeaseState, moved: frozenset[PlaceKey]) -> None:
-        assert self.client.save_lease(lease, moved) == (lease != self.lease)
+    @rule(lease=SAVED_LEASES, moved=st.frozensets(PLACES), staying=st.frozensets(STAYING))
+    def save_lease(
+        self,
+        lease: LeaseState,
+        moved: frozenset[PlaceKey],
+        staying: frozenset[SessionId | None],
+    ) -> None:
+        assert self.client.save_lease(lease, moved, staying) == (lease != self.lease)
         self.lease = lease
         for row in self.rows:
-            if row.dispatched and row.place in moved:
+            if row.dispatched and row.place in moved and row.dispatched_to not in staying:
                 row.dispatched_to = lease.bindings.get(row.place)
 
     @rule(account=ACCOUNTS, after=st.integers(0, 5), limit=st.integers(1, 5))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.messages import journal
-from protocol.ids import RowId
+from protocol.ids import RowId, SessionId
 from protocol.routing.delivery import CLOSED_STATES, RowState
 from tests.actors.journal.client import NOBODY, JournalClient, append_message, prompt
 
@@ -210,6 +210,20 @@ def test_the_rows_of_a_chat_that_is_moved_follow_its_binding(client: JournalClie
     assert client.offer("bound", unbound=False) is None
     client.bind({}, moved={"oc_1"})
     assert client.offered_rows("owner") == [1]
+
+
+def test_of_a_moved_chat_the_rows_of_a_session_that_keeps_its_own_stay(
+    client: JournalClient,
+) -> None:
+    client.ready("e1", "oc_1")
+    client.bind({"oc_1": "bound"})
+    client.ready("e2", "oc_1")
+    client.bind({"oc_1": "away"})
+    client.ready("e3", "oc_1")
+    client.bind({"oc_1": "other"}, moved={"oc_1"}, staying={SessionId("bound"), None})
+    assert client.offered_rows("owner") == [1]
+    assert client.offered_rows("bound", unbound=False) == [2]
+    assert client.offered_rows("other", unbound=False) == [3]
 
 
 def test_a_topic_is_routed_by_its_own_binding_else_by_that_of_its_chat(

@@ -98,7 +98,23 @@ def test_a_row_stays_with_the_session_it_was_dispatched_to(
 def test_what_waits_for_a_session_that_is_away_follows_the_chat(
     before: OwnershipState, after: OwnershipState, all_of_them: bool, moved: set[PlaceKey]
 ) -> None:
-    assert targets.moved_chats(before, after, all_of_them=all_of_them) == moved
+    assert targets.moved_chats(before, after, all_of_them=all_of_them).places == moved
+
+
+def test_what_was_dispatched_to_a_live_session_stays_when_the_chat_leaves_one_that_is_away() -> (
+    None
+):
+    before, after = state(OWNER, LIVE, chat=AWAY), state(OWNER, LIVE)
+    moved = targets.moved_chats(before, after, all_of_them=False)
+    assert moved.staying == {OWNER, LIVE, None}
+    assert targets.moved_chats(state(LIVE, chat=AWAY), after, all_of_them=False).staying == {LIVE}
+    assert targets.moved_chats(before, after, all_of_them=True).staying == set()
+
+
+def test_a_move_that_is_taken_back_takes_the_rows_from_where_they_went() -> None:
+    before, after = state(OWNER, LIVE, chat=AWAY), state(OWNER, LIVE, chat=LIVE)
+    moved = targets.moved_chats(before, after, all_of_them=False)
+    assert moved.taken_back(after) == targets.Moved(frozenset({CHAT}), frozenset({OWNER, None}))
 
 
 def test_a_session_that_will_not_come_back_holds_no_chat() -> None:
