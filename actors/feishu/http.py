@@ -1,13 +1,11 @@
-"""HTTP to the platform of one account: a pool, deadlines, a token, and what came back.
+"""HTTP to the platform of one account: connections, deadlines, a token, and what came back.
 
 Every call ends in an :class:`~protocol.platform.outcomes.Outcome`; nothing about the network
 is raised. A call is made once, and once more only with a new token when the platform
 does not take the old: retries are the caller's, who knows what is freshest.
 
-How deadlines end a call: each phase has its own, which closes that connection and
-leaves the pool in order. The deadline of the whole call is the longest of all and
-comes only to answers that trickle: httpcore loses a slot of the pool when a
-cancellation strikes between a connection's opening and its first byte.
+How deadlines end a call: each phase has its own; the deadline of the whole call is the
+longest of all, and comes to answers that trickle.
 """
 
 from __future__ import annotations
@@ -18,11 +16,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+import h11
 import httpx
 import msgspec
 import trio
 
 from actors.feishu import answers, calls
+from actors.feishu.connections import Connections
+from actors.feishu.dial import ProxyRefusedError
 from actors.feishu.download import InThread, is_encoded, is_file, save
 from actors.feishu.network_errors import words_of
 from actors.feishu.tls import tls_context
@@ -40,29 +41,22 @@ CONNECT_WITHIN_S: Final = 3.0
 READ_WITHIN_S: Final = 9.0
 """Between two reads: under the whole call's, so that a hung call ends by this one."""
 WRITE_WITHIN_S: Final = 9.0
-POOL_WITHIN_S: Final = 1.0
-"""The gateway makes no more calls at once than there are connections."""
 TOKEN_WITHIN_S: Final = 5.0
 """Half of a call's time, so that a call that waited for the token can still be made."""
 CONNECTIONS_MAX: Final = 64
-CONNECTIONS_KEPT: Final = 32
-"""Idle ones: httpcore looks at each once for each, twice a call. 64 of them cost a call
-4.9 ms of CPU instead of 0.7 (measured), and 32 carry 160 calls/s that take 0.2 s."""
-KEEP_ALIVE_S: Final = 30.0
-"""The first idle one is used first, so what a burst has opened ends this long after it."""
+"""Of one account, which the gateway sees to."""
 ANSWER_BYTES_MAX: Final = 1024 * 1024
 """The answers read here are a few KB: ids, codes and an echo of what was sent."""
 TOKEN_PATH: Final = "/open-apis/auth/v3/tenant_access_token/internal"  # noqa: S105  # an address
 JSON: Final = "application/json; charset=utf-8"
 HEADERS: Final = {"User-Agent": "larkd", "Accept": "*/*", "Accept-Encoding": "identity"}
 """Identity: the bytes that are counted are the bytes that are kept."""
-TIMEOUTS: Final = httpx.Timeout(
-    connect=CONNECT_WITHIN_S, read=READ_WITHIN_S, write=WRITE_WITHIN_S, pool=POOL_WITHIN_S
-).as_dict()
+TIMEOUTS: Final = {"connect": CONNECT_WITHIN_S, "read": READ_WITHIN_S, "write": WRITE_WITHIN_S}
 
 _BROKEN: Final = (
     httpx.HTTPError,
-    httpx.StreamError,
+    h11.ProtocolError,
+    trio.TooSlowError,
     trio.BrokenResourceError,
     trio.ClosedResourceError,
     OSError,
@@ -83,7 +77,7 @@ class Platform:
         transport: Transport | None = None,
         in_thread: InThread = trio.to_thread.run_sync,
     ) -> None:
-        """*transport* None is a pool of connections of httpx's own."""
+        """*transport* None is connections of its own."""
         self._in_thread = in_thread
         self._app_id = app_id
         self._app_secret = app_secret
@@ -95,18 +89,7 @@ class Platform:
         except ProxyUnusableError as wrong:
             self._unreachable = str(wrong)
         self._base_url = str(httpx.URL(base_url)).rstrip("/")
-        # The transport alone: httpx's client around it (cookies, redirects, authentication,
-        # all unused here) costs a call a third as much again.
-        self._transport = transport or httpx.AsyncHTTPTransport(
-            verify=tls_context(),
-            trust_env=False,  # the proxy is chosen here, as for the long connection
-            proxy=None if self._proxy is None else _as_httpx(self._proxy),
-            limits=httpx.Limits(
-                max_connections=CONNECTIONS_MAX,
-                max_keepalive_connections=CONNECTIONS_KEPT,
-                keepalive_expiry=KEEP_ALIVE_S,
-            ),
-        )
+        self._transport = transport or Connections(self._base_url)
 
     async def __aenter__(self) -> Self:
         await self._transport.__aenter__()
@@ -280,13 +263,15 @@ def reason_of(failed: BaseException, proxy: HttpProxy | None = None) -> str:
 
     *proxy* is the one it was to go through: what is not reached then is that.
     """
+    if isinstance(failed, ProxyRefusedError):
+        return str(failed)[:300]
     if isinstance(failed, httpx.ProxyError) and proxy is not None:
         return f"the proxy {proxy.url} answered {failed}"[:300]
     words = words_of(failed, "" if proxy is None else f"the proxy {proxy.url}")
     if words is not None:
         return words
     through = "" if proxy is None else f" through the proxy {proxy.url}"
-    if isinstance(failed, httpx.TimeoutException):
+    if isinstance(failed, httpx.TimeoutException | trio.TooSlowError):
         return f"no answer in time{through}"
     return f"{type(failed).__name__}: {failed}".removesuffix(": ")[:300] + through
 
