@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,11 @@ ROOT: Final = Path(os.environ.get("LARKD_AGENTS_DIR", Path(__file__).parents[2] 
 """Where ``make agents`` puts them."""
 BIN: Final = ROOT / "node_modules" / ".bin"
 KEY: Final = "not-a-real-key"
+ASKING_SERVER: Final = {
+    "command": sys.executable,
+    "args": [str(Path(__file__).with_name("asking_server.py"))],
+}
+"""Of MCP, for agents that pass on what such a server elicits."""
 
 
 class Agent(Struct, frozen=True, kw_only=True):
@@ -72,7 +78,9 @@ def _write(path: Path, text: str) -> None:
 
 
 def claude_environment(home: Path, models: str) -> dict[str, str]:
+    settings = {"hasCompletedOnboarding": True, "mcpServers": {"asker": ASKING_SERVER}}
     _write(home / ".claude.json", json.dumps({"hasCompletedOnboarding": True}))
+    _write(home / ".claude" / ".claude.json", json.dumps(settings))
     return {
         "ANTHROPIC_BASE_URL": models,
         "ANTHROPIC_API_KEY": KEY,
@@ -151,7 +159,8 @@ _STAYS_ASLEEP: Final = {
     "test_an_agent_that_wakes_up_is_shown": "it does not go on by itself after a prompt"
 }
 _ASKS_NOTHING: Final = {
-    "test_a_question_is_answered_on_a_card": "it was not seen to elicit anything over ACP"
+    "test_a_question_is_answered_on_a_card": "it was not seen to elicit anything over ACP",
+    "test_an_mcp_server_behind_it_asks_on_a_card": "it was not seen to elicit anything over ACP",
 }
 
 AGENTS: Final = (
@@ -193,6 +202,9 @@ AGENTS: Final = (
         mode="read-only",
         model="gpt-5.6-sol",
         write_mode="read-only",
-        cannot=_STAYS_ASLEEP,
+        cannot=_STAYS_ASLEEP
+        | {
+            "test_an_mcp_server_behind_it_asks_on_a_card": "its model was shown no tool of a server"
+        },
     ),
 )

@@ -9,7 +9,7 @@ back into its own stream. A word that is not listed is answered as ``text``.
 | ``run COMMAND`` | a call of the agent's shell tool, then ``The tool gave: …`` |
 | ``write PATH`` | a call of the agent's file tool, then ``The tool gave: …`` |
 | ``later COMMAND`` | the shell tool in the background, where the agent has that |
-| ``tool NAME JSON`` | a call of the MCP tool of that name, then ``The tool gave: …`` |
+| ``tool NAME JSON`` | a call of that MCP tool, then ``The tool gave: …``; else ``No tool NAME.`` |
 | ``ask QUESTION`` | a call of the tool that asks people, two options, then ``The tool gave: …`` |
 | ``slow N`` | N numbered words, one each 100 ms |
 | ``look`` | how many pictures the conversation holds, and of what kind |
@@ -97,7 +97,10 @@ def answer(request: Request) -> Answer:
             )
         case "tool":
             name, _, arguments = rest.partition(" ")
-            return Answer(words=("Calling it. ",), call=_mcp(request, name, arguments))
+            tool = next((one for one in request.tools if one.name.endswith(f"__{name}")), None)
+            if tool is None:  # some prompt before all their servers are there
+                return _words(f"No tool {name}.")
+            return Answer(words=("Calling it. ",), call=_mcp(tool, arguments))
         case "ask":
             return Answer(words=("Asking it. ",), call=_question(request, rest))
         case "write":
@@ -172,11 +175,7 @@ def _question(request: Request, text: str) -> Call:
     return Call(tool.name, {"questions": [question | many]})
 
 
-def _mcp(request: Request, name: str, arguments: str) -> Call:
-    tool = next((one for one in request.tools if one.name.endswith(f"__{name}")), None)
-    if tool is None:
-        offered = msgspec.json.encode([one.name for one in request.tools]).decode()
-        raise LookupError(f"no MCP tool {name} among {offered}")
+def _mcp(tool: Tool, arguments: str) -> Call:
     return Call(tool.name, msgspec.json.decode(arguments or "{}", type=dict[str, Any]))
 
 

@@ -66,6 +66,25 @@ class Attached(Struct, frozen=True, kw_only=True):
             self.platform, self.chat.chat, *needles, within_s=ANSWERED_WITHIN_S
         )
 
+    async def approval_of_tool(self, name: str) -> Map:
+        """Have a tool of an MCP server called, once the agent offers it its model."""
+        with trio.fail_after(STARTED_WITHIN_S):
+            while True:
+                asked = len(await self.platform.cards())
+                await self.chat.send(f"tool {name} {{}}")
+                with trio.CancelScope() as looking:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._not_yet, asked + 1, name, looking)
+                        card = await self.approval(name)
+                        nursery.cancel_scope.cancel()
+                if not looking.cancelled_caught:
+                    return card
+
+    async def _not_yet(self, cards: int, name: str, looking: trio.CancelScope) -> None:
+        """End *looking* where each of so many cards ends without the tool."""
+        await self.platform.wait_cards(cards, f"No tool {name}.", "Done · ", within_s=600)
+        looking.cancel(reason="its server is not there yet")
+
     async def settled(self) -> None:
         """Wait until a conversation begun before can be brought back."""
         if self.agent.by_minute:
@@ -188,6 +207,17 @@ async def test_a_question_is_answered_on_a_card(
         card = await asked_in(it.platform, it.chat.chat, *needles)
         assert await card.press("submit", {"choice_0": "1"}) == "Answered"
         await it.answered("The tool gave: ", "Blue", "Done · ")
+
+
+async def test_an_mcp_server_behind_it_asks_on_a_card(
+    agent: Agent, state_dir: Path, tmp_path: Path
+) -> None:
+    async with attached(agent, state_dir, tmp_path) as it:
+        await it.press(await it.approval_of_tool("book"), "Allow")
+        card = await asked_in(it.platform, it.chat.chat, "For your table", "How many seats?")
+        assert "from 1 to 9" in await card.press("submit", {"text_0": "12"})
+        assert await card.press("submit", {"text_0": "4", "choice_1": "0"}) == "Answered"
+        await it.answered("The tool gave: ", "booked 4 seats, window True", "Done · ")
 
 
 async def test_stop_ends_a_long_answer_and_the_next_prompt_is_served(
