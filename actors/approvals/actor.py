@@ -55,8 +55,11 @@ async def run(
                 # Kept until it is taken: without the gate every request is a stranger's.
                 nursery.start_soon(intake_tx.send, intake.ReportAccess())
             task_status.started()
-            async for message in inbox:
-                actor.handle(message)
+            try:
+                async for message in inbox:
+                    actor.handle(message)
+            finally:
+                actor.leave()
 
 
 class _Open(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -114,6 +117,11 @@ class _Approvals:
                 if key in self._open:
                     why = on_card.APPROVAL_EXPIRED if shown else on_card.APPROVAL_NOT_SHOWN
                     self._close(self._open[key], why, answer=True)
+
+    def leave(self) -> None:
+        """Answer every agent that waits: after a crash nobody else would."""
+        for each in self._all():
+            self._close(each, on_card.APPROVAL_STOPPED, answer=True)
 
     def _all(self) -> list[_Open]:
         return list(self._open.values())

@@ -21,7 +21,7 @@ from actors.kit.plain import LINES, plain
 from actors.proxies.agent import AgentSettings
 from actors.proxies.client import LinkChanged, open_proxy
 from actors.proxies.conversations import Conversations, OldRecord
-from actors.proxies.errors import ProxyError, SessionRefused, StandingBy, StartFailed
+from actors.proxies.errors import ProxyError, Replaced, SessionRefused, StandingBy, StartFailed
 from actors.proxies.reporting import LinkReporter
 from actors.proxies.runner import Runner
 from actors.proxies.settings import ProxySettings, inside_environment
@@ -147,6 +147,8 @@ async def run(settings: AcpSettings) -> int:
             nursery.cancel_scope.cancel(reason="done")
     if failure is None:
         return 0
+    if isinstance(failure, Replaced):
+        return 1  # which was reported as it came
     sys.stderr.write(f"larkd acp: {plain(str(failure), LINES)}\n")
     return 1
 

@@ -145,3 +145,14 @@ async def test_links_that_start_again_leave_no_request_of_before(
         assert on_card.APPROVAL_STOPPED.en in await asked.shown()
         assert await asked.press() == on_card.TOAST_TOO_LATE.en
         assert asked.last_verdicts() == []
+
+
+async def test_who_waits_for_a_verdict_is_answered_where_the_approvals_end(
+    autojump_clock: MockClock,
+) -> None:
+    """A crash of theirs closes every card: nobody could decide any more."""
+    async with asked_once() as asked:
+        pass
+    (verdict,) = asked.last_verdicts()
+    assert verdict == wire.PermissionVerdict(request_id="q", outcome="cancelled")
+    assert '"button"' not in asked.world.shown[MESSAGE]
