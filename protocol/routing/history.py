@@ -89,8 +89,10 @@ def _steps(history: MessageHistory, *, away: bool) -> Iterator[tuple[int, Text]]
         yield history.offered_at_ms, offered.format(alias=who, count=history.attempt)
     if history.seen_at_ms is not None:
         seen = in_chat.WHY_SEEN.format(alias=who)
-        open_yet = history.state is RowState.DELIVERED
-        yield history.seen_at_ms, seen.joined(in_chat.WHY_NOT_ANSWERED) if open_yet else seen
+        if history.state is RowState.DELIVERED:
+            seen = seen.joined(in_chat.WHY_NOT_ANSWERED)
+            seen = seen.joined(in_chat.SESSION_OFFLINE) if away else seen
+        yield history.seen_at_ms, seen
     match history.state:
         case RowState.READY:
             yield history.received_at_ms, _waiting(history, who, away=away)

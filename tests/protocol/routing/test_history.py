@@ -114,6 +114,13 @@ def test_every_step_has_its_time_in_both_languages(of: MessageHistory, en: str, 
     assert (text.en, text.zh) == (en, zh)
 
 
+def test_a_message_whose_session_left_before_it_answered_names_that() -> None:
+    row = history(RowState.DELIVERED, offered_at_ms=2_000, seen_at_ms=3_000, attempt=1)
+    text = history_text(row, clock, away=True)
+    assert text.en.endswith("10:00:03 seen by api; not answered yet (offline)")
+    assert text.zh.endswith("；尚未回答（离线）")
+
+
 def test_a_message_that_waits_for_a_session_that_is_away_names_it() -> None:
     text = history_text(history(RowState.READY, offered_at_ms=2_000, attempt=1), clock, away=True)
     assert text.en.splitlines() == [
