@@ -22,6 +22,6 @@ def _lines(one: FileDiff) -> list[str]:
     if one.old is None:
         return [f"+{line}" for line in new]
     old = one.old.splitlines()[-LINES_MAX:]
-    compared = difflib.unified_diff(old, new, n=0, lineterm="")
+    compared = difflib.unified_diff(old, new, n=0)
     # The first two lines name files, and those that begin with @@ are places.
     return [line for line in list(compared)[2:] if not line.startswith("@@")]

@@ -59,8 +59,7 @@ def latest(text: str, size: int) -> str:
         kept = kept[-(len(kept) * 4 // 5) :]
     if len(kept) >= len(text):
         return kept
-    _, newline, after = kept.partition("\n")
-    return "…\n" + (after if newline and after else kept)
+    return "…\n" + (kept.partition("\n")[2] or kept)
 
 
 def harmless(text: str) -> str:

@@ -133,6 +133,7 @@ def test_an_empty_input_brings_none() -> None:
         ({"error": "", "message": "m"}, "m"),
         ({"error": {"no": "text"}, "output": "o"}, "o"),
         ({"content": [{"text": "why"}]}, "why"),
+        ({"content": [{"error": "e", "text": "t"}], "message": ""}, "t"),
         ({"exit_code": 1}, '{"exit_code":1}'),
     ],
 )

@@ -21,7 +21,13 @@ from protocol.cards.card import (
 )
 from protocol.cards.elements import harmless
 from protocol.cards.panels import PLAN_BYTES_MAX, tool_line
-from protocol.cards.turn import ToolStep, Turn, TurnState
+from protocol.cards.turn import (
+    DETAIL_CHARACTERS_MAX,
+    REASONING_CHARACTERS_MAX,
+    ToolStep,
+    Turn,
+    TurnState,
+)
 from protocol.ids import SessionId, TurnId
 from protocol.wire.messages import Delta, FileDiff, Plan, PlanEntry, ToolEvent, TurnEnd, Usage
 
@@ -151,9 +157,11 @@ def test_the_tool_panel_shows_the_latest_and_counts_the_earlier() -> None:
 def test_a_step_that_was_rejected_shows_it_in_both_languages_whatever_the_agent_adds() -> None:
     turn = Turn(0.0)
     turn.apply(ToolEvent(turn_id="t", call_id="1", name="Write", kind="edit"), 0.0)
-    for error in ("rejected", "the user declined"):
-        event = ToolEvent(turn_id="t", call_id="1", status="error", error=error)
-        turn.apply(event, 1.0)
+    rejected = ToolEvent(turn_id="t", call_id="1", status="error", error="rejected")
+    turn.apply(rejected, 1.0)
+    alone = text(elements(card_of(view_running(turn, STYLE, 1.0)))["tools"])
+    assert alone == "❌ ✏️ **Write** _(1.0s)_ _(rejected)_"
+    turn.apply(msgspec.structs.replace(rejected, error="the user declined"), 1.0)
     tools = elements(card_of(view_running(turn, STYLE, 1.0)))["tools"]
     assert tools["i18n_content"] == {
         "en_us": "❌ ✏️ **Write** _(1.0s)_ _(rejected)_\n```\nthe user declined\n```",
@@ -363,6 +371,22 @@ def test_typing_is_slower_where_updates_are_far_apart() -> None:
     ]
     assert steps == sorted(steps, reverse=True)
     assert len(set(steps)) == 3
+    config = card_of(view_running(Turn(0.0), STYLE, 0))["config"]["streaming_config"]
+    assert config["print_strategy"] == "fast"
+    assert config["print_frequency_ms"] == {"default": 25}
+
+
+def test_of_what_steps_gave_and_of_reasoning_the_latest_is_kept() -> None:
+    turn = Turn(0.0)
+    for number in range(20):
+        turn.apply(Delta(turn_id="t", text=f"{number % 10}" * 5_000, channel="reasoning"), 1)
+        turn.apply(
+            ToolEvent(turn_id="t", call_id="1", output="o" * 9_000 + f"{number}", kind="execute"), 1
+        )
+    assert REASONING_CHARACTERS_MAX <= len(turn.reasoning) <= 2 * REASONING_CHARACTERS_MAX
+    assert turn.reasoning.endswith("8" * 5_000 + "9" * 5_000)
+    (step,) = turn.steps.values()
+    assert step.output == "o" * (DETAIL_CHARACTERS_MAX - 2) + "19"
 
 
 @pytest.mark.parametrize("tag", ["<at", "<AT", "</aT", "< at"])

@@ -248,6 +248,20 @@ def test_an_update_nobody_answered_is_sent_whole_again() -> None:
     assert (second.kind, second.sequence) == (Kind.FINAL, first.sequence + 1)
 
 
+def test_each_failure_in_a_row_waits_twice_as_long_as_the_one_before() -> None:
+    turn, plan = opened()
+    turn.apply(TurnEnd(turn_id="t", status="complete", text="x"), 1.0)
+    waits = []
+    for _ in range(12):
+        step = plan.next(view(turn, 1.0), 1.0)
+        assert step is not None
+        plan.begin(step, 1.0)
+        wait = plan.failed(step, NoAnswer(reason="timeout"), 1.0)
+        assert isinstance(wait, Wait)
+        waits.append(wait.seconds)
+    assert waits == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, *[10.0] * 6]
+
+
 def test_a_rate_limit_waits_as_long_as_the_platform_asks() -> None:
     turn, plan = opened()
     step = plan.next(view(turn, 1.0), 1.0)

@@ -140,6 +140,13 @@ def test_of_what_a_step_gave_the_end_is_shown() -> None:
     assert DETAIL_BYTES_MAX * 0.8 < json_bytes(shown.partition("\n")[2]) <= DETAIL_BYTES_MAX + 40
 
 
+def test_of_one_long_line_the_end_is_shown() -> None:
+    step = ToolStep(call_id="1", name="N", kind="execute", output="x" * 9_999 + "end")
+    shown = panels(turn_of(step), "en", tools=True)[0]["elements"][0]["content"]
+    assert shown.startswith("⏳ 💻 **N**\n```\n…\nxxx")
+    assert shown.endswith("xend\n```")
+
+
 def test_a_step_whose_detail_does_not_fit_stands_without_it_and_older_ones_stay() -> None:
     outputs = ["oldest", "x" * 999, *(letter * 1_150 for letter in "abcd")]
     steps = (

@@ -81,6 +81,7 @@ def test_what_cannot_be_asked_is_refused_by_name(given: object, error: str) -> N
             ["Which colour?: Red; a dark one", "Which parts?: API, Docs"],
         ),
         ({"text_1": "neither"}, ["Which colour?:", "Which parts?: neither"]),
+        ({"choice_0": ["1", "0"]}, ["Which colour?: Red", "Which parts?:"]),
         ({"choice_0": "7", "choice_1": ["x", "1"]}, ["Which colour?:", "Which parts?: UI"]),
     ],
 )

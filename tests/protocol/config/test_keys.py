@@ -76,6 +76,13 @@ def test_the_agent_of_topics_is_one_of_the_agents() -> None:
     )
 
 
+def test_an_agent_without_a_command_is_one_problem_also_where_topics_name_it() -> None:
+    missing = 'agents.codex.command: is missing; write for example ["codex-acp"]'
+    assert problems({"agents": {"codex": {}}}, topicAgent="codex") == (missing,)
+    (wrong,) = problems({"agents": {"codex": {"command": "codex-acp"}}}, topicAgent="codex")
+    assert wrong.startswith("agents.codex.command: is a string")
+
+
 def test_limits_and_stalls_are_tuned() -> None:
     (plain,) = read().accounts
     assert (plain.tuning.probe_limits, plain.tuning.stall_notice_ms) == (True, 300_000)
@@ -162,6 +169,13 @@ def test_the_environment_replaces_host_and_port_only() -> None:
     assert read(raw, {"LARKD_LISTEN": "0.0.0.0:2"}, listen="127.0.0.1:3").listen == Listen(
         host="127.0.0.1", port=3, insecure=True, tls=kept
     )
+
+
+def test_an_authority_of_clients_is_kept() -> None:
+    tls = {"host": "0.0.0.0", "port": 7346, **CERTIFICATE, "clientCaFile": "/ca.pem"}
+    listening = read({"listen": {"tls": tls}}).listen
+    assert listening.tls is not None
+    assert listening.tls.client_ca_file == "/ca.pem"
 
 
 def test_a_certificate_has_two_files() -> None:

@@ -279,6 +279,13 @@ def test_a_secret_shows_itself_nowhere() -> None:
         pickle.dumps(settings.accounts[0].app_secret)
     assert HIDDEN not in repr(SecretSource(kind="value", name=HIDDEN, path="p"))
     assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
+    assert f"{Secret('a')!r} {Secret('b')}" == "Secret(…) Secret(…)"
+    assert Secret("a") not in ("a", None)
+
+
+def test_each_problem_of_a_configuration_is_a_line() -> None:
+    wrong = ConfigurationError("one", "two")
+    assert (str(wrong), wrong.problems) == ("one\ntwo", ("one", "two"))
 
 
 # ── environment and command line ────────────────────────────────────────────

@@ -29,6 +29,7 @@ PROXY = "http://proxy.example:3128"
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "feishu.cn:443"}, "https", "open.feishu.cn", False),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "feishu.cn:80"}, "https", "open.feishu.cn", True),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "10.0.0.0/8"}, "https", "10.1.2.3", False),
+        ({"HTTPS_PROXY": PROXY, "NO_PROXY": "10.9.9.9/8"}, "https", "10.1.2.3", False),
         ({"HTTPS_PROXY": PROXY, "NO_PROXY": "10.0.0.0/8,"}, "https", "11.1.2.3", True),
         ({"HTTPS_PROXY": PROXY}, "https", "127.0.0.1", False),
         ({"HTTPS_PROXY": PROXY}, "https", "localhost", False),

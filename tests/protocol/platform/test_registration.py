@@ -69,6 +69,9 @@ def test_defaults_and_bounds_of_begin() -> None:
     assert read_begun(least) == Begun(
         device_code="d", user_code="AB-CD", link=LINK, interval_s=5, expires_s=600
     )
+    given = read_begun({**least, "interval": 7, "expires_in": 300})
+    assert given is not None
+    assert (given.interval_s, given.expires_s) == (7, 300)
     odd = read_begun({**least, "interval": 10**9, "expires_in": -1})
     assert odd is not None
     assert (odd.interval_s, odd.expires_s) == (60, 600)

@@ -207,6 +207,7 @@ def test_after_a_restart_a_live_dispatcher_can_reclaim_from_a_dead_one(setup: Se
         setup.call("new", "reclaim")
         == "Feishu channel owner reclaimed by dispatcher new (epoch 8)."
     )
+    assert (setup.owner, setup.state.lease.dispatcher) == ("new", "new")
 
 
 REFUSALS = [
