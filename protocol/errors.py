@@ -6,11 +6,6 @@ from __future__ import annotations
 class ProtocolError(Exception):
     """Never raised itself; catch one of its two children."""
 
-    def __init__(self, message: str) -> None:
-        if type(self) is ProtocolError:
-            raise TypeError("raise LocalProtocolError or RemoteProtocolError")
-        super().__init__(message)
-
 
 class LocalProtocolError(ProtocolError):
     """We broke the rules: a bug here. Let it crash the actor."""

@@ -19,9 +19,6 @@ from protocol.wire.messages import FromDaemon, FromProxy
 class BadFrame(RemoteProtocolError):
     """The body is not one MessagePack map. The link is over."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, code="bad_frame")
-
 
 class UnknownMessage(RemoteProtocolError):
     """The type ``t`` is missing or not one of this protocol. The link goes on."""

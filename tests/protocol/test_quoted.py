@@ -114,7 +114,9 @@ def test_ordinary_text_stays_as_it_is() -> None:
     for text in ("api-2", "/home/ann/我的项目/a_b (1)", "1 < 2 & 3 > 2", "👩\u200d💻 ok ✔\ufe0f"):
         assert quoted(text) == text
     assert visible("def f():\n\treturn 1\n") == "def f():\n\treturn 1\n"
+    assert quoted("x" * 1_000) == "x" * 1_000
     assert quoted("x" * 2_000) == "x" * 999 + "…"
+    assert quoted("a" + " " * 90_000 + "b") == "a…", "no more is looked at than can be shown"
 
 
 def test_line_ends_and_tabs_are_seen_and_other_controls_are_named() -> None:

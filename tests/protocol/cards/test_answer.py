@@ -67,6 +67,9 @@ def test_what_is_shown_only_grows_at_its_end(text: str, cuts: list[int]) -> None
         ("x" * 4_094 + "<AT id=all></AT>", "x" * 4_094 + "&#60;AT id=all>&#60;/AT>"),
         ("`<at id=all>` stays", "`<at id=all>` stays"),
         ("``a ` <at>`` stays", "``a ` <at>`` stays"),
+        ("a ` b\n`<at>` c\n", "a ` b\n`&#60;at>` c\n"),  # code from the first line on to there
+        ("a ` b\n\n`<at>` c\n", "a ` b\n\n`<at>` c\n"),
+        ("`a` b\n`<at>` c\n", "`a` b\n`<at>` c\n"),
         ("attitude <attic>", "attitude <attic>"),
         ("see ![cat](https://x.y/c.png) here", "see [cat](https://x.y/c.png) here"),
         ("`![cat](https://x.y/c.png)`", "`![cat](https://x.y/c.png)`"),

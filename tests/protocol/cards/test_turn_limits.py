@@ -27,3 +27,21 @@ def test_an_answer_of_ordinary_length_has_no_such_note() -> None:
     turn.append_tail("late", 3.0)
     assert (turn.answer.complete + turn.answer.current).startswith("Hello")
     assert turn.note is None
+
+
+def test_a_turn_thinks_until_the_first_text_of_its_answer_and_may_end_from_there() -> None:
+    turn = Turn(0.0)
+    states = []
+    for delta in (
+        Delta(turn_id="t", text="hm", channel="reasoning"),
+        Delta(turn_id="t", text="\n"),
+        Delta(turn_id="t", text="Hello"),
+    ):
+        turn.apply(delta, 1.0)
+        states.append(turn.state)
+    turn.stop(2.0)
+    turn.apply(TurnEnd(turn_id="t", status="complete"), 3.0)
+    assert [*states, turn.state] == ["thinking", "thinking", "streaming", "aborted"]
+    quiet = Turn(0.0)
+    quiet.apply(TurnEnd(turn_id="t", status="complete"), 1.0)
+    assert quiet.state is TurnState.COMPLETE
