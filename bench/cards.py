@@ -6,6 +6,8 @@ fixed pause of 800 ms for each card with whole-card updates, and lark-oapi's own
 with its Markdown stream.
 
 Staleness is how old the newest text on a card is, asked of every card once a second.
+
+``python -m bench.cards --turns 100 --runs 10`` judges ten runs of larkd alone by the goals.
 """
 
 from __future__ import annotations
@@ -21,15 +23,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import trio
 
 from actors.proxies.client import ProxySettings, open_proxy
+from bench.goals import COLUMNS, Figures, missed_by, shown
 from bench.loopback import Loopback, open_loopback, percentile, table
 from bench.streaming import TOKEN, Load, begin_turn, validity, wait_cards
 
 SETTLE_S = 20.0
 """After the end of the turns, before what is still live counts as left."""
+BESIDE_S = 70.0
+"""Of a judged run, beside its turns: processes, sessions, settling and reading the record. So
+ten runs of 60 s end within 25 minutes, whatever happens."""
 LIMITED = (99991400, 230020, 11232)
 
 OTHERS = """
@@ -122,46 +127,54 @@ asyncio.run(main())
 """
 
 
-class Figures(msgspec.Struct, kw_only=True):
-    """What one contestant's platform saw."""
-
-    calls: int
-    megabytes: float
-    limited: int
-    stale_p50_s: float
-    stale_p99_s: float
-    first_words_s: float
-    """Until the last of the turns showed something."""
-    final_s: float
-    """From the last text to the last end that was shown; 0 where nobody noted it."""
-    by_api: dict[str, int]
-    """Calls by endpoint, the busiest ones."""
-    validity: list[tuple[str, str]]
-    incomplete: int
-    """Cards without all of their text."""
-    live: int
-    """Cards that still look as if something came."""
-    cpu_s: float = 0.0
-    """Of the daemon, or of the other bot."""
-
-
 async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, nargs="+", default=[100])
     parser.add_argument("--rate", type=float, default=50.0, help="tokens a second and turn")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of each turn")
+    parser.add_argument("--runs", type=int, help="larkd alone, so often, judged by its goals")
     parsed = parser.parse_args()
+    if parsed.runs is not None:
+        return await judge(parsed.turns, parsed.rate, parsed.seconds, parsed.runs)
     for turns in parsed.turns:
         load = (turns, parsed.rate, parsed.seconds)
         print(f"\n{turns} turns, {parsed.rate:g} tokens/s, {parsed.seconds:g} s each")
         columns = [await ours(*load), await others("fixed", *load), await others("channel", *load)]
-        shown = [_rows(one, turns) for one in columns]
+        tables = [_rows(one, turns) for one in columns]
         print("| | larkd | fixed 800 ms, whole cards | lark-oapi's channel |")
         print("|---|---|---|---|")
-        for (name, value), *rest in zip(*shown, strict=True):
+        for (name, value), *rest in zip(*tables, strict=True):
             print(f"| {name} | " + " | ".join([value, *(other for _, other in rest)]) + " |")
         table([(f"  {api}", f"{count:,}") for api, count in columns[0].by_api.items()])
     return 0
+
+
+async def judge(turns: list[int], rate: float, seconds: float, runs: int) -> int:
+    """Run larkd again and again; return 1 unless every run was valid and reached every goal."""
+    missed: list[str] = []
+    for count in turns:
+        print(f"\n{count} turns, {rate:g} tokens/s, {seconds:g} s each; {runs} runs")
+        print("| run | " + " | ".join(name for name, _, _ in COLUMNS) + " | goals |")
+        print("|---" * (len(COLUMNS) + 2) + "|", flush=True)
+        for number in range(1, runs + 1):
+            figures = await _within(seconds + BESIDE_S, count, rate, seconds)
+            failed = missed_by(figures, count)
+            verdict = "reached" if not failed else "MISSED: " + "; ".join(failed)
+            print(f"| {number} | " + " | ".join([*shown(figures), verdict]) + " |", flush=True)
+            missed += [f"run {number} of {count} turns: {one}" for one in failed]
+    print("\n" + ("\n".join(missed) or "every run reached every goal"))
+    return 1 if missed else 0
+
+
+async def _within(limit_s: float, turns: int, rate: float, seconds: float) -> Figures | None:
+    """Make one run; None: it, or a step of it, took too long."""
+    figures: Figures | None = None
+    with trio.move_on_after(limit_s):
+        try:
+            figures = await ours(turns, rate, seconds)
+        except* trio.TooSlowError:
+            pass
+    return figures
 
 
 def _rows(figures: Figures, turns: int) -> list[tuple[str, str]]:
@@ -195,13 +208,21 @@ async def ours(turns: int, rate: float, seconds: float) -> Figures:
                 before = (await loopback.get("calls"))[-1]["n"]
                 cpu_s = loopback.daemon.cpu_s()
                 load.go.set()
-                await trio.sleep(seconds + SETTLE_S)
+                await trio.sleep(seconds)
+                await _settled(loopback)
                 cpu_s = loopback.daemon.cpu_s() - cpu_s
                 started_ms = min(load.first_text_ms.values())
                 agents.cancel_scope.cancel()
             figures = await figures_of(loopback, started_ms, rate, seconds, before, load)
             figures.cpu_s = cpu_s
             return figures
+
+
+async def _settled(loopback: Loopback) -> None:
+    """Wait until no card is live any more, as long as one may take."""
+    with trio.move_on_after(SETTLE_S):
+        while any(_looks_live(card) for card in (await loopback.get("state"))["cards"]):
+            await trio.sleep(1)
 
 
 async def others(kind: str, turns: int, rate: float, seconds: float) -> Figures:

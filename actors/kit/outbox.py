@@ -30,8 +30,8 @@ class Growing(Protocol):
 class Outbox:
     """Frames waiting for one stream, at most *frames_max* of them and *bytes_max* bytes.
 
-    A frame that may grow waits *join_s* for more; anything else leaves at once, and what
-    waits with it.
+    A frame that may grow waits *join_s* for more, and longer where the one before left less
+    than *every_s* ago; anything else leaves at once, and what waits with it.
     """
 
     def __init__(
@@ -41,11 +41,14 @@ class Outbox:
         frames_max: int,
         bytes_max: int,
         join_s: float = 0.0,
+        every_s: float = 0.0,
     ) -> None:
         self._stream = stream
         self._frames_max = frames_max
         self._bytes_max = bytes_max
         self._join_s = join_s
+        self._every_s = every_s
+        self._grown_left_at = -every_s
         self._frames: deque[bytes | Growing] = deque()
         self._bytes = 0
         self._closing = False
@@ -80,7 +83,9 @@ class Outbox:
         if isinstance(frame, bytes):
             self._at_once.set()
         elif not self._frames:
-            self._due_at = trio.current_time() + self._join_s
+            self._due_at = max(
+                trio.current_time() + self._join_s, self._grown_left_at + self._every_s
+            )
         (self._frames.appendleft if first else self._frames.append)(frame)
         self._work.set()
 
@@ -158,8 +163,12 @@ class Outbox:
         counted = written = 0
         while self._frames and (not batch or written + self._next_size() <= BATCH_BYTES):
             item = self._frames.popleft()
-            body = item if isinstance(item, bytes) else item.frame()
-            counted += len(item) if isinstance(item, bytes) else item.size
+            if isinstance(item, bytes):
+                body, size = item, len(item)
+            else:
+                body, size = item.frame(), item.size
+                self._grown_left_at = trio.current_time()
+            counted += size
             written += len(body)
             batch.append(body)
         self._bytes = max(0, self._bytes - counted)

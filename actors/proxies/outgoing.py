@@ -1,8 +1,8 @@
 """What a proxy still has to send: bounded, joined, and written by one task.
 
-Text that is sent faster than it can be written is joined to fewer, larger deltas, and
-whoever sends more than fits waits. So a slow daemon slows the agent, a fast one gets
-each token at once, and memory is bounded either way.
+Text is joined to fewer, larger deltas, most where it is sent faster than it can be written,
+and whoever sends more than fits waits. So a slow daemon slows the agent, a fast one gets the
+first token within 20 ms and what follows every 80, and memory is bounded either way.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ DELTA_BYTES_MAX: Final = 1024 * 1024
 """Of the text of one delta; an eighth of what a frame may hold."""
 JOIN_S: Final = 0.02
 """Text waits so long for more of it; anything else leaves at once, and the text before it."""
+EVERY_S: Final = 0.08
+"""Text that goes on leaves so often: a card shows more of it five times a second at most, and
+each frame is a turn of the daemon's loop."""
 SPACE_BYTES: Final = 256 * 1024
 SPACE_FRAMES: Final = 256
 """Who sends waits while more than this is unsent."""
@@ -57,7 +60,11 @@ class Outgoing:
 
     def __init__(self, stream: trio.abc.SendStream) -> None:
         self._outbox = Outbox(
-            stream, frames_max=UNSENT_FRAMES_MAX, bytes_max=UNSENT_BYTES_MAX, join_s=JOIN_S
+            stream,
+            frames_max=UNSENT_FRAMES_MAX,
+            bytes_max=UNSENT_BYTES_MAX,
+            join_s=JOIN_S,
+            every_s=EVERY_S,
         )
         self.run = self._outbox.run
         self.close = self._outbox.close

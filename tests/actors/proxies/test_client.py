@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -26,7 +27,7 @@ from actors.proxies.client import (
     ToolCallFailed,
     open_proxy,
 )
-from actors.proxies.outgoing import Outgoing
+from actors.proxies.outgoing import EVERY_S, JOIN_S, Outgoing
 from protocol.wire import codec
 from protocol.wire import messages as wire
 from protocol.wire.auth import daemon_proof
@@ -446,7 +447,7 @@ async def test_a_refusal_or_a_leaving_it_does_not_know_is_not_final(state_dir: P
         nursery.cancel_scope.cancel()
 
 
-async def test_text_of_twenty_milliseconds_leaves_as_one_frame_and_all_else_at_once(
+async def test_text_is_joined_for_a_moment_and_all_else_leaves_at_once(
     autojump_clock: MockClock,
 ) -> None:
     ours, theirs = memory_stream_pair()
@@ -477,6 +478,17 @@ async def test_text_of_twenty_milliseconds_leaves_as_one_frame_and_all_else_at_o
         await trio.sleep(0.01)
         await outgoing.put(delta("e"))
         await trio.sleep(1)
+        before, tokens_at = len(received), trio.current_time()
+        for number in range(50):  # at the rate of a model
+            await trio.sleep_until(tokens_at + number / 50)
+            await outgoing.put(delta(f"{number} "))
+        await trio.sleep(1)
         nursery.cancel_scope.cancel()
-    assert [message for _, message in received] == [delta("abc"), delta("d"), end, delta("e")]
-    assert [at for at, _ in received] == pytest.approx([0.02, 0.115, 0.115, 0.145])
+    first = received[:before]
+    assert [message for _, message in first] == [delta("abc"), delta("d"), end, delta("e")]
+    assert [at for at, _ in first] == pytest.approx([0.02, 0.115, 0.115, 0.115 + EVERY_S])
+    tokens = received[before:]
+    text = "".join(message.text for _, message in tokens if isinstance(message, wire.Delta))
+    assert text == "".join(f"{number} " for number in range(50))
+    pauses = [later - at for (at, _), (later, _) in itertools.pairwise(tokens)]
+    assert all(EVERY_S - 1e-6 <= pause < EVERY_S + JOIN_S + 1e-6 for pause in pauses)
