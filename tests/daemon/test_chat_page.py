@@ -14,13 +14,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from selenium.common.exceptions import ElementClickInterceptedException
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.kit.browser import open_browser
+from tests.kit import preloaded
+from tests.kit.browser import Browser, open_browser
 from tests.kit.daemon import environment
 from tests.kit.ports import free_port
 
@@ -31,38 +35,45 @@ PRINTED = r"chat page: (http://127\.0\.0\.1:\d+/sandbox/\?token=\w+)$"
 
 @pytest.fixture
 def chat_page(state_dir: Path) -> Iterator[str]:
-    """Run the daemon as ``make run`` does; give the address it prints."""
+    """Run the daemon on its sandbox; give the address it prints."""
     with open_sandbox_daemon(state_dir) as address:
         yield address
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Browser]:
+    """One browser for all: each daemon has an origin of its own."""
+    yield browser
+    browser.get("about:blank")
+
+
 @contextmanager
 def open_sandbox_daemon(state_dir: Path, *options: str) -> Iterator[str]:
-    command = [sys.executable, "-m", "actors.daemon", "--sandbox", "--state-dir", str(state_dir)]
-    process = subprocess.Popen(
-        [*command, *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=environment(),
+    process, output = preloaded.start_without_trio(
+        "actors.daemon", ["--sandbox", "--state-dir", str(state_dir), *options], environment()
     )
-    assert process.stdout is not None
+    assert process.pid is not None
     try:
-        for line in process.stdout:
-            if found := re.match(
-                r"chat page: (http://127\.0\.0\.1:\d+/sandbox/\?token=\w+)$", line.strip()
-            ):
+        for line in output:
+            if found := re.match(PRINTED, line.strip()):
                 yield found[1]
                 break
         else:
             raise AssertionError("the chat page's address was never printed")
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
+        os.kill(process.pid, signal.SIGINT)
+        process.join(60)
+        assert process.exitcode == 0
     finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait(timeout=60)
-        process.stdout.close()
+        process.kill()
+        process.join(60)
+        process.close()
+        output.close()
 
 
 def echo_of(daemon: int, state_dir: Path) -> int:
@@ -133,28 +144,32 @@ def wait_text(page: WebDriver, selector: str, needle: str, within_s: float = 120
     )
 
 
-def test_a_typed_message_streams_into_a_card_and_ends_as_done(chat_page: str) -> None:
-    with open_browser() as page:
-        page.get(chat_page)
-        type_message(page, "Hello agent")
-        shot = os.environ.get("LARKD_SCREENSHOT")
-        if shot:
-            wait_text(page, ANSWER, "In short")
-            page.save_screenshot(shot)
-        card(page, "final")
-        wait_text(page, FOOTER, "Done · ")
-        wait_text(page, ANSWER, "return message")
-        titles = "[...document.querySelectorAll('.panel summary')].map((one) => one.innerText)"
-        panels = set(page.execute_script(f"return {titles}"))
-        assert panels == {"📋 Plan (3/3)", "🔧 Tool calls (3)", "🧠 Reasoning"}
-        assert not page.find_elements(By.CSS_SELECTOR, ".panel[open]"), "the plan is done"
-        WebDriverWait(page, 60).until_not(
-            lambda page: page.find_elements(By.CSS_SELECTOR, ".typing"), "the typing mark goes"
-        )
+def test_a_typed_message_streams_into_a_card_and_ends_as_done(
+    chat_page: str, page: Browser
+) -> None:
+    page.get(chat_page)
+    type_message(page, "Hello agent")
+    shot = os.environ.get("LARKD_SCREENSHOT")
+    if shot:
+        wait_text(page, ANSWER, "In short")
+        page.save_screenshot(shot)
+    card(page, "final")
+    wait_text(page, FOOTER, "Done · ")
+    wait_text(page, ANSWER, "return message")
+    titles = "[...document.querySelectorAll('.panel summary')].map((one) => one.innerText)"
+    panels = set(page.execute_script(f"return {titles}"))
+    assert panels == {"📋 Plan (3/3)", "🔧 Tool calls (3)", "🧠 Reasoning"}
+    assert not page.find_elements(By.CSS_SELECTOR, ".panel[open]"), "the plan is done"
+    WebDriverWait(page, 60).until_not(
+        lambda page: page.find_elements(By.CSS_SELECTOR, ".typing"), "the typing mark goes"
+    )
 
-        page.find_element(By.ID, "language").click()
-        wait_text(page, FOOTER, "已完成 · ")
-        wait_text(page, "[data-element-id=tools_panel] summary", "🔧 工具调用 (3)")
+    page.find_element(By.ID, "language").click()
+    wait_text(page, FOOTER, "已完成 · ")
+    wait_text(page, "[data-element-id=tools_panel] summary", "🔧 工具调用 (3)")
+
+
+MOVED = (ElementClickInterceptedException, StaleElementReferenceException)
 
 
 def press_while_it_moves(page: WebDriver, selector: str) -> None:
@@ -164,51 +179,50 @@ def press_while_it_moves(page: WebDriver, selector: str) -> None:
         browser.find_element(By.CSS_SELECTOR, selector).click()
         return True
 
-    WebDriverWait(page, 60, ignored_exceptions=(ElementClickInterceptedException,)).until(pressed)
+    WebDriverWait(page, 60, ignored_exceptions=MOVED).until(pressed)
 
 
-def test_stop_stops_the_answer(chat_page: str) -> None:
-    with open_browser() as page:
-        page.get(chat_page)
-        # It goes on for minutes, so that a slow browser sees it run, too.
-        type_message(page, "a long and slow answer please")
-        card(page, "streaming")
-        wait_text(page, ANSWER, "You wrote")
-        wait_text(page, FOOTER, "Processing...")
-        press_while_it_moves(page, '[data-element-id="stop"]')
-        wait_text(page, FOOTER, "🛑 Stopped · ")
-        card(page, "final")
-        assert not page.find_elements(By.CSS_SELECTOR, '[data-element-id="stop"]')
-        stopped = text_of(page, ANSWER)
-        type_message(page, "short again")
-        wait_text(page, ANSWER, "short again")
-        wait_text(page, FOOTER, "Done · ")
-        first = page.execute_script("return document.querySelector(arguments[0]).innerText", ANSWER)
-        assert first == stopped, "the stopped card kept what it showed"
+def test_stop_stops_the_answer(chat_page: str, page: Browser) -> None:
+    page.get(chat_page)
+    # It goes on for minutes, so that a slow browser sees it run, too.
+    type_message(page, "a long and slow answer please")
+    card(page, "streaming")
+    wait_text(page, ANSWER, "You wrote")
+    wait_text(page, FOOTER, "Processing...")
+    press_while_it_moves(page, '[data-element-id="stop"]')
+    wait_text(page, FOOTER, "🛑 Stopped · ")
+    card(page, "final")
+    assert not page.find_elements(By.CSS_SELECTOR, '[data-element-id="stop"]')
+    stopped = text_of(page, ANSWER)
+    type_message(page, "short again")
+    wait_text(page, ANSWER, "short again")
+    wait_text(page, FOOTER, "Done · ")
+    first = page.execute_script("return document.querySelector(arguments[0]).innerText", ANSWER)
+    assert first == stopped, "the stopped card kept what it showed"
 
 
-def test_what_people_type_stays_text(chat_page: str) -> None:
-    with open_browser() as page:
-        page.get(chat_page)
-        type_message(page, "short <img src=x onerror=window.bad=1> <script>window.bad=1</script>")
-        wait_text(page, FOOTER, "Done · ")
-        assert "onerror=window.bad" in text_of(page, ANSWER)
-        assert page.execute_script("return window.bad ?? null") is None
-        assert not page.find_elements(By.CSS_SELECTOR, "#messages img, #messages script")
+def test_what_people_type_stays_text(chat_page: str, page: Browser) -> None:
+    page.get(chat_page)
+    type_message(page, "short <img src=x onerror=window.bad=1> <script>window.bad=1</script>")
+    wait_text(page, FOOTER, "Done · ")
+    assert "onerror=window.bad" in text_of(page, ANSWER)
+    assert page.execute_script("return window.bad ?? null") is None
+    assert not page.find_elements(By.CSS_SELECTOR, "#messages img, #messages script")
 
 
-def test_on_a_port_of_its_own_an_open_page_survives_a_restart(state_dir: Path) -> None:
+def test_on_a_port_of_its_own_an_open_page_survives_a_restart(
+    state_dir: Path, page: Browser
+) -> None:
     port = free_port()
-    with open_browser() as page:
-        for number in (1, 2):
-            with open_sandbox_daemon(state_dir, "--sandbox-port", str(port)) as address:
-                if number == 1:
-                    page.get(address)
-                wait_text(page, "#connection-text", "bot connected")
-                type_message(page, f"short {number}")
-                wait_text(page, ANSWER, f"short {number}")
-                wait_text(page, FOOTER, "Done · ")
-            wait_text(page, "#connection-text", "not reachable")
+    for number in (1, 2):
+        with open_sandbox_daemon(state_dir, "--sandbox-port", str(port)) as address:
+            if number == 1:
+                page.get(address)
+            wait_text(page, "#connection-text", "bot connected")
+            type_message(page, f"short {number}")
+            wait_text(page, ANSWER, f"short {number}")
+            wait_text(page, FOOTER, "Done · ")
+        wait_text(page, "#connection-text", "not reachable")
 
 
 def test_a_port_that_is_taken_is_named(state_dir: Path) -> None:

@@ -12,8 +12,13 @@ MUTATING: Final = "MUTANT_UNDER_TEST" in os.environ
 MUTATING_EXAMPLES_MAX: Final = 15
 
 
-def examples(count: int) -> int:
-    """Return how many examples to try of a property that is worth *count* each time."""
+def examples(count: int, *, nightly: int | None = None) -> int:
+    """Return how many examples to try of a property that is worth *count* each time.
+
+    A *nightly* run tries so many, or 20 times as many.
+    """
     if MUTATING:
         return min(count, MUTATING_EXAMPLES_MAX)
-    return count * NIGHTLY_TIMES if NIGHTLY else count
+    if not NIGHTLY:
+        return count
+    return count * NIGHTLY_TIMES if nightly is None else nightly

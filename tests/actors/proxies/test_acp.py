@@ -199,7 +199,7 @@ async def test_an_agent_that_can_not_be_started_any_more_is_reported(
 async def test_a_silent_agent_is_ended(state_dir: Path, tmp_path: Path) -> None:
     async with setup(state_dir, tmp_path, options=("--idle-timeout", "1")) as home:
         await home.send("hang")
-        await home.card("working", "❌ Error", "sent nothing for 1 s")
+        await home.card("❌ Error", "sent nothing for 1 s")
 
 
 async def test_a_question_is_decided_by_a_button(state_dir: Path, tmp_path: Path) -> None:
@@ -290,7 +290,9 @@ async def test_it_ends_with_its_agent_by_a_signal(state_dir: Path, tmp_path: Pat
         home.process.terminate()
         with trio.fail_after(60):
             assert await home.process.wait() == 0
-    assert not alive(pid)
+    with trio.fail_after(60):  # killed, a process takes a moment to end
+        while alive(pid):
+            await trio.sleep(0.02)
 
 
 async def test_a_server_inside_the_agent_has_the_session_s_tools_and_is_no_session(

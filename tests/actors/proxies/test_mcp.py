@@ -156,13 +156,13 @@ async def test_a_message_arrives_and_its_reply_is_answered_in_the_chat(state_dir
         assert all(isinstance(value, str) for value in meta.values())
         assert (meta["chat_id"], meta["message_id"]) == (chat["chat_id"], sent["message_id"])
         assert "attempt" not in meta
-        assert await waiting(client) == ["hello"]
+        await wait_inbox(client, "hello")
         await wait_reactions(platform, [sent], ["Typing"])
         succeeded, text = await client.tool(
             "reply", chat_id=chat["chat_id"], message_id=sent["message_id"], text="**hi**"
         )
         assert (succeeded, text.startswith(f"Sent to {chat['chat_id']} as om_")) == (True, True)
-        assert await waiting(client) == []
+        await wait_inbox(client)
         await wait_reactions(platform, [sent], [])
         (answer,) = [one for one in await platform.messages(chat) if one["parent_id"]]
         assert "**hi**" in answer["content"]
@@ -187,10 +187,14 @@ async def test_a_newer_process_of_the_session_detaches_this_one_for_good(
                 assert (await newer.tool("inbox"))[0]
 
 
-async def waiting(client: StdioProcess) -> list[str]:
-    """Return what the inbox holds."""
-    _, text = await client.tool("inbox")
-    return [one["content"] for one in json.loads(text)["messages"]]
+async def wait_inbox(client: StdioProcess, *contents: str) -> None:
+    """Wait until the inbox holds just these."""
+    with trio.fail_after(60):
+        while True:
+            _, text = await client.tool("inbox")
+            if [one["content"] for one in json.loads(text)["messages"]] == list(contents):
+                return
+            await trio.sleep(0.02)
 
 
 async def test_a_restart_of_the_daemon_is_survived_and_what_was_not_written_comes(

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.kit import node
 from tests.kit.daemon import Platform, environment, open_daemon, open_platform
 from tests.kit.ports import free_port
 from tests.kit.stdio_process import StdioProcess, larkd, open_stdio
@@ -23,23 +24,9 @@ CLIENTS = Path(__file__).parent / "clients"
 
 
 @pytest.fixture(scope="module")
-def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the locked packages; return their folder."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("no Node: install Debian's packages nodejs and npm")
-    folder = tmp_path_factory.mktemp("node")
-    for name in ("package.json", "package-lock.json", "mcp_client.mjs"):
-        shutil.copy(CLIENTS / name, folder / name)
-    done = subprocess.run(
-        ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+def node_modules() -> Path:
+    """Return the folder of the locked packages."""
+    return node.installed(CLIENTS, ["mcp_client.mjs"])
 
 
 async def call(client: StdioProcess, name: str, **args: Any) -> Map:

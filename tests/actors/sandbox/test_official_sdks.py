@@ -8,8 +8,6 @@ button is answered by a toast.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -20,6 +18,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.kit import node
 from tests.kit.daemon import Platform, open_platform
 
 CLIENTS = Path(__file__).parent / "clients"
@@ -126,21 +125,9 @@ async def test_the_python_sdk() -> None:
 
 
 @pytest.fixture(scope="session")
-def node_client(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Install the Node SDK as locked, into a place of its own."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        pytest.skip("no Node: install Debian's packages nodejs and npm")
-    folder = tmp_path_factory.mktemp("node")
-    for name in ("package.json", "package-lock.json", "node_sdk.mjs", "node_register.mjs"):
-        shutil.copy(CLIENTS / name, folder)
-    subprocess.run(
-        ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        timeout=300,
-        env=dict(os.environ),
-    )
+def node_client() -> list[str]:
+    """Return the command of a client on the Node SDK, as locked."""
+    folder = node.installed(CLIENTS, ["node_sdk.mjs", "node_register.mjs"])
     return ["node", str(folder / "node_sdk.mjs")]
 
 

@@ -477,7 +477,7 @@ def axe() -> str:
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1280, PHONE[0]])
 def test_axe_finds_nothing_serious(
-    sandbox: SandboxProcess, axe: str, width: int, *, dark: bool
+    sandbox: SandboxProcess, axe: str, request: pytest.FixtureRequest, width: int, *, dark: bool
 ) -> None:
     markdown = text_element() | {
         "content": "# Title\n\n**Bold**, `code` and [a link](https://example.com)\n\n> quoted\n\n"
@@ -487,16 +487,21 @@ def test_axe_finds_nothing_serious(
     chat_id = sandbox.chat()["chat_id"]
     sandbox.post("send", chat_id=chat_id, text="hello")
     sandbox.send_card(chat_id, streaming(PLAN, markdown, footer, STOP, FORM))
-    with open_browser(width, 844, dark=dark, phone=width < 700) as browser:
-        browser.get(sandbox.page_url)
-        one(browser, '[data-element-id="stop"]')
+    browser: Browser = request.getfixturevalue(
+        "narrow_browser" if width == PHONE[0] else "wide_browser"
+    )
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    browser.get(sandbox.page_url)
+    one(browser, '[data-element-id="stop"]')
+    assert serious(browser, axe) == []
+    one(browser, "#inspect").click()
+    one(browser, "#calls li")
+    assert serious(browser, axe) == []
+    one(browser, "#inspect-close").click()
+    if width == PHONE[0]:
+        one(browser, "#back").click()
         assert serious(browser, axe) == []
-        one(browser, "#inspect").click()
-        one(browser, "#calls li")
-        assert serious(browser, axe) == []
-        one(browser, "#inspect-close").click()
-        if width < 700:
-            one(browser, "#back").click()
-            assert serious(browser, axe) == []
-        one(browser, "#new-chat").click()
-        assert serious(browser, axe) == []
+    one(browser, "#new-chat").click()
+    assert serious(browser, axe) == []
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

@@ -90,7 +90,7 @@ def live(text: str) -> list[str]:
     ]
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(100, nightly=6_000))
 @given(MARKDOWN, st.lists(st.integers(0, 300), max_size=10))
 def test_code_is_kept_wherever_it_stands_and_nothing_else_is_live(
     text: str, cuts: list[int]
@@ -181,7 +181,7 @@ SOUP = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=examples(1_500))
+@settings(max_examples=examples(500, nightly=30_000))
 @given(SOUP)
 def test_whatever_an_agent_writes_it_mentions_nobody(text: str) -> None:
     assert live(whole(feed(text, []))) == []
@@ -191,7 +191,7 @@ LONG = st.integers(8, 60)
 """So many characters of a line are kept unfinished here; 4,096 are in use."""
 
 
-@settings(max_examples=examples(120))
+@settings(max_examples=examples(60, nightly=2_400))
 @given(st.one_of(SOUP, MARKDOWN), st.one_of(st.just(4_096), LONG))
 def test_what_is_shown_of_a_beginning_keeps_its_meaning_and_mentions_nobody(
     text: str, tail: int
@@ -211,7 +211,7 @@ def test_what_is_shown_of_a_beginning_keeps_its_meaning_and_mentions_nobody(
         assert answer.current == whole(feed(text, []))
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(60, nightly=3_000))
 @given(st.one_of(SOUP, MARKDOWN), LONG)
 def test_a_long_line_in_pieces_mentions_nobody(text: str, tail: int) -> None:
     answer = AnswerText(tail_characters_max=tail)
@@ -236,7 +236,7 @@ def test_of_an_unfinished_line_only_that_is_shown_which_is_sure(written: str, sh
     assert answer.current == shown
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(70, nightly=4_000))
 @given(
     st.lists(
         st.one_of(

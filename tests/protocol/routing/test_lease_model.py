@@ -354,4 +354,6 @@ class LeaseAgainstModel(RuleBasedStateMachine):
 
 
 TestLeaseAgainstModel = LeaseAgainstModel.TestCase
-TestLeaseAgainstModel.settings = settings(max_examples=examples(200), stateful_step_count=60)
+TestLeaseAgainstModel.settings = settings(
+    max_examples=examples(80, nightly=4_000), stateful_step_count=60
+)
