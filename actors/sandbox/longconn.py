@@ -154,6 +154,8 @@ class LongConnections:
         self.events: OrderedDict[str, Event] = OrderedDict()
         self.refusals: list[HandshakeRefusal] = []
         self.url = ""
+        self.press_within_s = ACK_WITHIN_S
+        """How long a press waits for its answer."""
 
     # ── opening ─────────────────────────────────────────────────────────────
 
@@ -289,8 +291,10 @@ class LongConnections:
                 return
         event.state = "lost"
 
-    async def push_once(self, event: Event, *, frames_as: str = "normal") -> SentEvent:
-        """Push to one random listening connection and wait for its ack, 3 s at most."""
+    async def push_once(
+        self, event: Event, *, frames_as: str = "normal", within_s: float = ACK_WITHIN_S
+    ) -> SentEvent:
+        """Push to one random listening connection and wait so long for its ack."""
         waiting = SentEvent()
         listening = [
             one for one in self.connections.values() if one.listening and one.app_id == event.app_id
@@ -308,7 +312,7 @@ class LongConnections:
         self._waiting[push.message_id] = waiting
         started = trio.current_time()
         try:
-            with trio.move_on_after(ACK_WITHIN_S):
+            with trio.move_on_after(within_s):
                 for frame in self._frames(event, push.message_id, frames_as):
                     await self._send(connection, frame)
                 await waiting.answered.wait()

@@ -50,7 +50,7 @@ class CardPresses:
         self._sockets = sockets
 
     async def click(self, body: dict[str, Any]) -> Any:
-        """Press, wait for the callback's answer 3 s at most, return what the client shows.
+        """Press, wait for the callback's answer, 3 s at most, and return what the client shows.
 
         Raises:
             PlatformError: 9499 there is no such component, or a required input is empty.
@@ -77,7 +77,7 @@ class CardPresses:
         if entity is not None:
             entity.callback_pending += 1
         try:
-            waiting = await self._sockets.push_once(event)
+            waiting = await self._sockets.push_once(event, within_s=self._sockets.press_within_s)
         finally:
             if entity is not None:
                 entity.callback_pending -= 1

@@ -26,6 +26,9 @@ LEAVES_WITHIN_MS = 300_000
 """For the cards when it stops: a slow machine is no reason to leave one open. Tests of the
 deadline itself set their own ``tuning``."""
 
+PRESSED_WITHIN_S = 60.0
+"""For the answer to a press, of which the platform waits 3 s: see ``tests/kit/patience.py``."""
+
 CHANGED_WITHIN_S = 0.5
 """Then one looks again, whatever the feed brings."""
 
@@ -173,6 +176,7 @@ async def open_platform(**settings: Any) -> AsyncIterator[Platform]:
         running: RunningSandbox = await nursery.start(
             serve_sandbox, SandboxSettings(reconnect_interval_s=1, reconnect_nonce_s=0, **settings)
         )
+        running.sockets.press_within_s = PRESSED_WITHIN_S
         token = {TOKEN_HEADER: running.settings.token}
         # Over plain HTTP: reading the certificates of the machine takes longer than a test.
         async with httpx.AsyncClient(

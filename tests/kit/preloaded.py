@@ -25,6 +25,7 @@ from typing import Any, Final, TextIO
 import trio
 
 from actors.feishu.tls import tls_context
+from tests.kit.patience import be_patient
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
@@ -212,6 +213,8 @@ def _run(
         tls_context.cache_clear()  # was read before the fork
     if cwd is not None:
         os.chdir(cwd)
+    if module == "actors.daemon":
+        be_patient()
     sys.argv = [module, *arguments]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.modules.pop(module, None)  # or runpy warns on standard error that it was read before

@@ -58,7 +58,7 @@ class Running:
                 topic_of=None if topic_of is None else AccountId(topic_of),
                 reply=reply,
             ),
-            within_s=5,
+            within_s=60,
         )
         return answer.why.en if isinstance(answer, to_agents.NotStarted) else answer.alias
 

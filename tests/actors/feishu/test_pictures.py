@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import resource
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -81,9 +82,9 @@ async def test_a_bomb_in_layers_costs_neither_memory_nor_the_loops_time() -> Non
     async def watch() -> None:
         nonlocal longest
         while True:
-            since = trio.current_time()
+            since = time.thread_time()  # of this thread's own work, whatever else runs
             await trio.sleep(0.01)
-            longest = max(longest, trio.current_time() - since)
+            longest = max(longest, time.thread_time() - since)
 
     async with web(ok(bomb, encoding="gzip, gzip, gzip")) as (host, _):
         async with trio.open_nursery() as nursery:

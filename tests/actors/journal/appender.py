@@ -39,7 +39,7 @@ async def produce(tx: trio.MemorySendChannel[journal.JournalMessage], name: str)
             lambda reply, event=event: append_message(  # type: ignore[misc]  # mypy can't infer a lambda with a default
                 event, key=f"om_{event}", payload=event.encode() * 20, reply=reply
             ),
-            within_s=10.0,
+            within_s=60.0,
         )
         assert isinstance(answer, journal.Appended), answer
         report(event)

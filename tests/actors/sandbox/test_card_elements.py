@@ -7,8 +7,17 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from tests.actors.sandbox.test_conformance import CARDS, Setup, card, markdown, open_app
+from tests.kit.gateway_client import loopback_clock
+
+
+@pytest.fixture
+def clock() -> MockClock:
+    """Of the tests that ask for it: none passes by itself, and minutes go by at once."""
+    return loopback_clock()
+
 
 PANEL = {
     "tag": "collapsible_panel",
@@ -138,10 +147,10 @@ async def test_a_uuid_holds_for_the_same_content_only() -> None:
         assert await app.code("PUT", content, content="abc", sequence=9, uuid="v") == 200770
 
 
-async def test_a_batch_can_open_streaming_again() -> None:
-    async with open_app(clock_scale=600) as app:
+async def test_a_batch_can_open_streaming_again(clock: MockClock) -> None:
+    async with open_app() as app:
         card_id = await app.create_card()
-        await trio.sleep(1.05)  # ten and a half of the platform's minutes
+        await trio.sleep(10.5 * 60)
         content = f"{CARDS}/{card_id}/elements/answer/content"
         assert await app.code("PUT", content, content="a", sequence=1) == 200850
         on = {"settings": {"config": {"streaming_mode": True}}}
@@ -170,7 +179,7 @@ async def test_only_content_is_typed() -> None:
 # ── who counts ──────────────────────────────────────────────────────────────
 
 
-async def test_each_endpoint_has_a_quota_of_its_own() -> None:
+async def test_each_endpoint_has_a_quota_of_its_own(clock: MockClock) -> None:
     async with open_app() as app:
         await app.platform.post("limits", quota={"per_second": 3}, per_card_second=1_000)
         path = f"{CARDS}/{await app.create_card(streaming_mode=False)}"
@@ -195,7 +204,7 @@ async def test_each_endpoint_has_a_quota_of_its_own() -> None:
         assert (used["last_minute"], used["refused"]) == (3, 1)
 
 
-async def test_the_minute_slides() -> None:
+async def test_the_minute_slides(clock: MockClock) -> None:
     async with open_app() as app:
         api = "GET /open-apis/bot/v3/info"
         await app.platform.post("limits", apis={api: {"per_minute": 2}})
@@ -208,7 +217,7 @@ async def test_the_minute_slides() -> None:
         assert await app.code("GET", info) == 0
 
 
-async def test_updates_of_a_streaming_card_can_be_exempt_until_it_closes() -> None:
+async def test_updates_of_a_streaming_card_can_be_exempt_until_it_closes(clock: MockClock) -> None:
     async with open_app() as app:
         settings = {"streaming_exempt": True, "per_card_second": 1_000}
         await app.platform.post("limits", quota={"per_second": 2}, **settings)

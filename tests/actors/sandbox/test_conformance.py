@@ -11,10 +11,12 @@ import httpx
 import pytest
 import trio
 import trio_websocket as ws
+from trio.testing import MockClock
 
 from actors.sandbox import frames
 from tests.actors.sandbox.by_hand import handshake
 from tests.kit.daemon import Platform, open_platform
+from tests.kit.gateway_client import loopback_clock
 
 CARDS = "/open-apis/cardkit/v1/cards"
 MESSAGES = "/open-apis/im/v1/messages"
@@ -69,6 +71,12 @@ async def token_of(platform: Platform, secret: str | None = None) -> dict[str, A
 async def open_app(**settings: Any) -> AsyncIterator[Setup]:
     async with open_platform(**settings) as platform:
         yield Setup(platform, (await token_of(platform))["tenant_access_token"])
+
+
+@pytest.fixture
+def clock() -> MockClock:
+    """Of the tests that ask for it: none passes by itself, and minutes go by at once."""
+    return loopback_clock()
 
 
 # ── tokens ──────────────────────────────────────────────────────────────────
@@ -147,11 +155,11 @@ async def test_content_needs_a_text_element_and_text(element: str, content: str,
         assert await app.code("PUT", path, content=content, sequence=1) == code
 
 
-async def test_streaming_closes_ten_minutes_after_it_was_opened() -> None:
-    async with open_app(clock_scale=600) as app:
+async def test_streaming_closes_ten_minutes_after_it_was_opened(clock: MockClock) -> None:
+    async with open_app() as app:
         path = f"{CARDS}/{await app.create_card()}"
         content = f"{path}/elements/answer/content"
-        await trio.sleep(1.05)  # ten and a half of the platform's minutes
+        await trio.sleep(10.5 * 60)
         assert await app.code("PUT", content, content="a", sequence=1) == 200850
         assert await app.code("PUT", content, content="a", sequence=2) == 300309
         on = json.dumps({"config": {"streaming_mode": True}})
@@ -203,7 +211,7 @@ async def test_the_same_uuid_is_the_same_message() -> None:
         assert await app.code("POST", reply, msg_type="text", content='{"text":"x"}') == 230011
 
 
-async def test_five_messages_a_second_and_chat() -> None:
+async def test_five_messages_a_second_and_chat(clock: MockClock) -> None:
     async with open_app() as app:
         chat = await app.platform.chat()
         body = {"receive_id": chat["chat_id"], "msg_type": "text", "content": '{"text":"x"}'}
@@ -212,7 +220,7 @@ async def test_five_messages_a_second_and_chat() -> None:
         assert codes == [0] * 5 + [230020] * 2
 
 
-async def test_fifty_calls_a_second_and_api_with_the_reset_in_a_header() -> None:
+async def test_fifty_calls_a_second_and_api_with_the_reset_in_a_header(clock: MockClock) -> None:
     async with open_app() as app:
         answers = [await app.call("GET", "/open-apis/bot/v3/info") for _ in range(51)]
         assert [answer.status_code for answer in answers] == [200] * 50 + [429]

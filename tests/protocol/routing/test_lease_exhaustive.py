@@ -80,7 +80,7 @@ SELECTORS: Final[tuple[dict[str, Any], ...]] = (
     {"match": {"team": "red"}},
     *MALFORMED,
 )
-BRIEF_SELECTORS: Final = (
+BRIEF_SELECTORS: Final[tuple[dict[str, Any], ...]] = (
     SELECTORS
     if NIGHTLY
     else (
