@@ -52,7 +52,7 @@ QUICK_CONFIG = ClientConfig(reconnect_interval_s=0, reconnect_nonce_s=0, ping_in
 SETTINGS = ConnectionSettings(
     account=ACCOUNT,
     socket=SocketLimits(
-        connect_within_s=30.0, send_within_s=30.0, close_within_s=0.2, pong_grace_s=0.2
+        connect_within_s=30.0, send_within_s=30.0, close_within_s=0.2, pong_grace_s=60.0
     ),
     discover_within_s=30.0,
     append_within_s=30.0,
@@ -65,6 +65,9 @@ HASTY = msgspec.structs.replace(
     SETTINGS, discover_within_s=0.3, append_within_s=0.4, press_within_s=0.4
 )
 """For what happens when a limit is over; elsewhere none ends because a machine is slow."""
+IMPATIENT = msgspec.structs.replace(
+    SETTINGS, socket=msgspec.structs.replace(SETTINGS.socket, pong_grace_s=0.2)
+)
 hasty = pytest.mark.parametrize("settings", [HASTY], ids=["hasty"])
 WITHIN_S = 60.0
 NOW_MS = 1_700_000_000_000
@@ -342,7 +345,7 @@ async def test_a_failed_commit_is_not_acked_and_the_next_push_is_new(setup: Setu
 @hasty
 @pytest.mark.parametrize("trouble", ["hold", "drop", "commit_unanswered"])
 async def test_an_unconfirmed_commit_is_not_acked_and_not_forgotten(
-    setup: Setup, trouble: str
+    clock: MockClock, setup: Setup, trouble: str
 ) -> None:
     """The next push may find a duplicate that intake never received.
 
@@ -465,7 +468,9 @@ async def test_a_press_that_waits_holds_up_nothing(setup: Setup) -> None:
 
 
 @hasty
-async def test_a_press_is_not_lost_when_intakes_mailbox_is_full(setup: Setup) -> None:
+async def test_a_press_is_not_lost_when_intakes_mailbox_is_full(
+    clock: MockClock, setup: Setup
+) -> None:
     link = await setup.platform.next_link()
     for number in range(MAILBOX):
         await link.push_event(message_event(number))
@@ -525,7 +530,7 @@ async def test_a_link_that_ends_is_replaced_by_a_fresh_one(setup: Setup, end: st
     assert (await next_ack(second))[1] == {"code": 200}
 
 
-async def test_a_link_that_worked_is_replaced_at_once(setup: Setup) -> None:
+async def test_a_link_that_worked_is_replaced_at_once(clock: MockClock, setup: Setup) -> None:
     """Each time: only tries that fail in a row are spaced by the interval."""
     for _ in range(3):
         link = await setup.platform.next_link()
@@ -537,7 +542,8 @@ async def test_a_link_that_worked_is_replaced_at_once(setup: Setup) -> None:
     assert max(waits) < longconn.RETRY_MIN_S
 
 
-async def test_a_half_open_link_is_closed_and_replaced(setup: Setup) -> None:
+@pytest.mark.parametrize("settings", [IMPATIENT], ids=["impatient"])
+async def test_a_half_open_link_is_closed_and_replaced(clock: MockClock, setup: Setup) -> None:
     first = await setup.platform.next_link()
     await first.freeze()
     with trio.fail_after(WITHIN_S):

@@ -68,7 +68,7 @@ class Setup:
             await connection_actor.run(
                 ConnectionSettings(
                     account=ACCOUNT,
-                    socket=SocketLimits(pong_grace_s=0.2),
+                    socket=SocketLimits(pong_grace_s=5.0),
                     slow_retry_s=0.1,
                     report_every_s=0.02,
                 ),

@@ -31,7 +31,9 @@ from tests.kit.scripted_platform import (
 )
 
 CONFIG = ClientConfig(ping_interval_s=120)
-QUICK = SocketLimits(connect_within_s=30, send_within_s=30, close_within_s=0.2, pong_grace_s=0.1)
+QUICK = SocketLimits(connect_within_s=30, send_within_s=30, close_within_s=0.2, pong_grace_s=60)
+IMPATIENT = msgspec.structs.replace(QUICK, pong_grace_s=0.1)
+"""For what happens when no pong comes, on a clock that no slow machine moves."""
 HASTY = msgspec.structs.replace(QUICK, connect_within_s=0.5, send_within_s=0.3)
 """For what happens when a limit is over; elsewhere none ends because a machine is slow."""
 
@@ -72,9 +74,10 @@ async def serve(
     platform: ScriptedPlatform,
     script: Callable[[Link, Run], Awaitable[None]],
     config: ClientConfig = CONFIG,
+    limits: SocketLimits = QUICK,
 ) -> Run:
     """Run one run; *script* is the platform's side of it. Returns when it is over."""
-    run = Run(platform.url, config)
+    run = Run(platform.url, config, limits)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run.run)
         link = await platform.next_link()
@@ -128,14 +131,14 @@ async def test_a_link_without_pongs_is_given_up(
         await link.freeze()
 
     began = trio.current_time()
-    run = await serve(platform, script, ClientConfig(ping_interval_s=1))
+    run = await serve(platform, script, ClientConfig(ping_interval_s=1), IMPATIENT)
     assert end_of(run) == SocketEnd(kind="half_open", reason="no pong for 1.1 s")
     # Neither a close handshake nor the network is waited for.
     assert trio.current_time() - began == pytest.approx(1.1, abs=0.01)
 
 
 async def test_a_link_with_events_but_without_pongs_is_given_up(
-    platform: ScriptedPlatform,
+    clock: MockClock, platform: ScriptedPlatform
 ) -> None:
     async def script(link: Link, run: Run) -> None:
         link.answers_pings = False
@@ -145,11 +148,13 @@ async def test_a_link_with_events_but_without_pongs_is_given_up(
             with trio.move_on_after(0.2):
                 await link.over.wait()
 
-    run = await serve(platform, script, ClientConfig(ping_interval_s=1))
+    run = await serve(platform, script, ClientConfig(ping_interval_s=1), IMPATIENT)
     assert end_of(run).kind == "half_open"
 
 
-async def test_our_own_slowness_is_not_the_peers_silence(platform: ScriptedPlatform) -> None:
+async def test_our_own_slowness_is_not_the_peers_silence(
+    clock: MockClock, platform: ScriptedPlatform
+) -> None:
     """A setup that was busy for longer than the pong's deadline keeps its link."""
     platform.client_config = ClientConfig(ping_interval_s=1)
     ended: list[SocketEnd | None] = []
@@ -163,7 +168,7 @@ async def test_our_own_slowness_is_not_the_peers_silence(platform: ScriptedPlatf
     async with trio.open_nursery() as nursery:
 
         async def run() -> None:
-            await run_socket(platform.url, ClientConfig(ping_interval_s=1), slow, limits=QUICK)
+            await run_socket(platform.url, ClientConfig(ping_interval_s=1), slow, limits=IMPATIENT)
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(run)
