@@ -256,10 +256,11 @@ class App:
         name = account.settings.account_id
         return [
             Child(name=f"intake {name}", run=partial(self._runs.run_intake, account)),
-            # It opens last: what it brings meets all that the journal still held.
+            # It opens last, after the first repairs: what it brings meets all that the journal
+            # still held.
             Child(
                 name=f"connection {name}",
                 run=partial(self._runs.run_connection, account),
-                after=("repair", f"intake {name}"),
+                after=(f"intake {name}",),
             ),
         ]

@@ -86,9 +86,12 @@ class Runs:
         self._notices = outbound.Notices(self._outbound, resources.settings.language)
         self._attachments = outbound.Attachments(self._outbound, resources.state.attachments)
         self._refused: set[AccountId] = set()
+        self._first_repairs = trio.Event()
 
     async def run_repair(self, *, task_status: trio.TaskStatus[None]) -> None:
-        await turns.repair_cards(self._turns, task_status=task_status)
+        await turns.repair_cards(
+            self._turns, first_pass=self._first_repairs, task_status=task_status
+        )
 
     async def run_links(self, listeners: Listeners, *, task_status: trio.TaskStatus[None]) -> None:
         looking = monitoring_peers(
@@ -200,6 +203,7 @@ class Runs:
                     account=name,
                     dial=self._of.adapters.dial,
                     fresh=self._of.claim.freshness,
+                    opens_after=self._first_repairs.wait,
                     more_links=connection.MORE_LINKS if self._of.claim.by_silence else 0,
                 ),
                 account.connection.receiver(),

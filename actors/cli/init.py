@@ -108,7 +108,13 @@ def _domain(parsed: argparse.Namespace) -> str:
         return given if given in ("feishu", "lark") else checked("--domain", "domain", given)
     if parsed.app_secret_stdin or parsed.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return "feishu"
-    answer = input("Feishu (飞书) or Lark? [feishu] ").strip().lower()
+    try:
+        answer = input("Feishu (飞书) or Lark? [feishu] ").strip().lower()
+    except EOFError:
+        sys.stdout.write("\n")
+        raise CommandFailed(
+            "not known whether Feishu or Lark; nothing was written. Answer it, or name --domain"
+        ) from None
     return "lark" if answer.startswith("l") else "feishu"
 
 

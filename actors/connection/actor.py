@@ -78,6 +78,8 @@ class _Connection:
             nursery.start_soon(self._obey, inbox)
             self._set_state("connecting", None)
             task_status.started()
+            if self._settings.opens_after is not None:
+                await self._settings.opens_after()
             for link in self._more_links:
                 nursery.start_soon(self._run_for_a_while, link)
             refused = await self._link.run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -40,6 +40,8 @@ class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The platform waits 3 s for the answer to a press."""
     fresh: Callable[[], bool] | None = None
     """Whether this process still holds its claim; None: nobody else can take it."""
+    opens_after: Callable[[], Awaitable[None]] | None = None
+    """What the first link waits for; None: nothing."""
     more_links: int = 0
     """Beside the first one, for :attr:`more_links_for_s`; 3 after a claim by silence."""
     more_links_for_s: float = 600.0

@@ -31,7 +31,7 @@ from protocol.platform.outcomes import (
 
 AT_ONCE_MAX: Final = 16
 FIRST_PASS_S: Final = 3.0
-"""How long the start waits for repairs before it goes on beside them."""
+"""How long the connection waits for repairs before it opens beside them."""
 RETRY_FIRST_S: Final = 1.0
 RETRY_MAX_S: Final = 60.0
 GIVE_UP_AFTER_S: Final = 3_600.0
@@ -43,32 +43,47 @@ log = structlog.get_logger()
 async def repair_cards(
     peers: Peers,
     *,
+    first_pass: trio.Event | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Repair every card that an earlier run of the turns left open, and take away its Typing marks.
 
     Return when all are done or given up.
 
-    Started when they are done, or after 3 s: a platform that is away does not keep
-    the daemon from starting.
+    Started when it knows them, or after 3 s: neither a disk nor a platform that is away keeps
+    the daemon from starting. *first_pass* is set when all are done, or 3 s after the start, so
+    that a chat sees the end of its old card before anything new, where that can be had.
     """
     at_once = trio.CapacityLimiter(AT_ONCE_MAX)
-    async with trio.open_nursery() as nursery:
-        finished = trio.Event()
-        nursery.start_soon(clear_typing, peers)
-        nursery.start_soon(_start_soon_enough, finished, task_status)
-        async with trio.open_nursery() as repairs:
-            for entry in await _open_cards(peers):
-                # Also of this daemon: where lanes were cut in the middle of a call that hung.
-                if (entry.session_id, entry.turn_id) not in peers.showing:
-                    repairs.start_soon(_repair, entry, peers, at_once)
-        finished.set()
+    known = trio.Event()
+    passed = trio.Event() if first_pass is None else first_pass
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(clear_typing, peers)
+            nursery.start_soon(_start_soon_enough, known, task_status)
+            nursery.start_soon(_pass_soon_enough, passed)
+            async with trio.open_nursery() as repairs:
+                entries = await _open_cards(peers)
+                known.set()
+                for entry in entries:
+                    # Also of this daemon: where lanes were cut in the middle of a call that hung.
+                    if (entry.session_id, entry.turn_id) not in peers.showing:
+                        repairs.start_soon(_repair, entry, peers, at_once)
+            passed.set()
+    finally:
+        passed.set()
 
 
-async def _start_soon_enough(finished: trio.Event, task_status: trio.TaskStatus[None]) -> None:
+async def _start_soon_enough(known: trio.Event, task_status: trio.TaskStatus[None]) -> None:
     with trio.move_on_after(FIRST_PASS_S):
-        await finished.wait()
+        await known.wait()
     task_status.started()
+
+
+async def _pass_soon_enough(passed: trio.Event) -> None:
+    with trio.move_on_after(FIRST_PASS_S):
+        await passed.wait()
+    passed.set()
 
 
 async def finish_crashed(opening: TurnOpening, peers: Peers) -> None:

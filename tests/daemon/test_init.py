@@ -17,12 +17,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pyte
+import pytest
 import trio
 
 from actors.host import config_file
 from tests.kit import preloaded
 from tests.kit.browser import open_browser
-from tests.kit.daemon import Platform, environment, open_platform
+from tests.kit.daemon import Platform, environment, open_daemon, open_platform
 from tests.kit.tmux import Pane, open_pane
 
 LARKD = [sys.executable, "-m", "actors.cli"]
@@ -92,6 +93,9 @@ class Terminal:
                 self._stream.feed(data)
                 self.seen += data.decode(errors="replace")
         return found
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._master, keys)
 
     async def ended(self, within_s: float = 60) -> int:
         """Read what is still drawn, and wait for the process."""
@@ -303,6 +307,41 @@ async def test_a_denied_scan_and_an_interrupted_one_write_nothing(tmp_path: Path
                 assert await terminal.ended() == 1
             assert "nothing was written" in terminal.seen
             assert not (tmp_path / ".config").exists()
+
+
+@pytest.mark.parametrize("how", ["Ctrl-D", "Ctrl-C"])
+async def test_who_does_not_answer_which_of_the_two_writes_nothing(
+    tmp_path: Path, how: str
+) -> None:
+    async with open_terminal(tmp_path, "init") as terminal:
+        await terminal.until(r"Feishu \(飞书\) or Lark\? \[feishu\] ")
+        if how == "Ctrl-D":
+            terminal.type(b"\x04")
+        else:
+            terminal.process.send_signal(signal.SIGINT)
+        assert await terminal.ended() == 1
+    assert "nothing was written" in terminal.seen
+    assert "Traceback" not in terminal.seen
+    assert not (tmp_path / ".config").exists()
+
+
+async def test_what_can_not_be_proven_is_named_and_so_is_who_takes_messages_away(
+    tmp_path: Path, state_dir: Path
+) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        app = platform.running.settings
+        await platform.post("scopes", listed=False)
+        given = ("--app-id", app.app_id, "--app-secret-stdin", "--domain", platform.base_url)
+        done = await larkd(tmp_path, "init", *given, stdin=app.app_secret.encode())
+        shown = done.stdout.decode()
+        unproven = "im:message.p2p_msg:readonly, im:message.group_at_msg:readonly"
+        assert f"❔ not known whether granted: {unproven}" in shown
+        assert "1 other connection of this app is open" in shown
+        again = (*given, "--force", "--json")
+        done = await larkd(tmp_path, "init", *again, stdin=app.app_secret.encode())
+        found = json.loads(done.stdout)
+        assert (", ".join(found["unknown"]), found["missing"]) == (unproven, [])
+        assert found["other_connections"] == 1
 
 
 async def test_a_tenant_of_lark_is_asked_for_at_lark(tmp_path: Path) -> None:

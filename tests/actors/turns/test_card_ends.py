@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -590,6 +591,31 @@ async def test_a_start_with_a_journal_that_fails_repairs_what_it_learns_of_later
         assert world.ledger[entry.card_id] == "aborted"
         assert len(world.of(gateway.UpdateCard)) == 1
         assert world.marks == {}
+
+
+async def test_the_start_waits_for_no_repair_and_the_connection_for_some_seconds(
+    autojump_clock: MockClock,
+) -> None:
+    down = True
+
+    def script(operation: gateway.Operation) -> Outcome | None:
+        is_down = down and isinstance(operation, gateway.UpdateCard)
+        return NoAnswer(reason="down") if is_down else None
+
+    async with open_world() as world:
+        entry = await crash(world)
+    for waits_s in (3.0, 0.0):
+        down = waits_s > 0
+        async with open_world(script) as world, trio.open_nursery() as nursery:
+            world.entries[entry.card_id] = entry
+            world.shows[entry.card_id] = {"body": {"elements": []}}
+            passed = trio.Event()
+            began = trio.current_time()
+            await nursery.start(partial(repair_cards, world.peers, first_pass=passed))
+            assert trio.current_time() == began
+            await passed.wait()
+            assert trio.current_time() - began == pytest.approx(waits_s, abs=0.01)
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_card_that_could_not_be_entered_is_entered_once_the_journal_can(
