@@ -614,7 +614,7 @@ async def test_the_start_waits_for_no_repair_and_the_connection_for_some_seconds
             await nursery.start(partial(repair_cards, world.peers, first_pass=passed))
             assert trio.current_time() == began
             await passed.wait()
-            assert trio.current_time() - began == pytest.approx(waits_s, abs=0.01)
+            assert trio.current_time() - began == pytest.approx(waits_s, abs=0.5)
             nursery.cancel_scope.cancel()
 
 
