@@ -19,7 +19,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from actors.journal import schema
-from actors.journal.errors import JournalUnavailable
+from actors.journal.errors import JournalUnavailable, JournalUnreachable
 from actors.journal.postgres.connecting import Connection, Target, connect
 from actors.journal.postgres.schema import CLAIMS, bring_up_to_date
 
@@ -84,7 +84,8 @@ class Watcher:
         """Connect, and make the tables of claims and this cluster's row where missing.
 
         Raises:
-            JournalUnavailable: the server can't be used; the text names the remedy.
+            JournalUnavailable: the server can't be used; the text names the remedy. Where that
+                may pass by itself it is a JournalUnreachable.
         """
         watcher = cls(target, connect(target))
         try:
@@ -98,8 +99,11 @@ class Watcher:
                 " GRANT USAGE, CREATE ON SCHEMA larkd and ALL ON its tables"
             ) from failed
         except psycopg.Error as failed:
+            # A connection that was lost, or a lock that was not free, may pass by itself.
+            passing = watcher.connection.closed or isinstance(failed, psycopg.OperationalError)
             watcher.close()
-            raise JournalUnavailable(
+            error = JournalUnreachable if passing else JournalUnavailable
+            raise error(
                 f"the database can't be used ({' '.join(str(failed).split())}); look into its log"
             ) from failed
         return watcher

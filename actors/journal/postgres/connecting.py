@@ -86,8 +86,9 @@ def connect(target: Target) -> Connection:
     try:
         _check(connection, given)
     except psycopg.Error as failed:
+        error = JournalUnreachable if connection.closed else JournalUnavailable
         connection.close()
-        raise JournalUnavailable(_explained(str(failed), given)) from failed
+        raise error(_explained(str(failed), given)) from failed
     except BaseException:
         connection.close()
         raise

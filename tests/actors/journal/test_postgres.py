@@ -320,6 +320,27 @@ def test_a_server_that_is_away_may_come_back(cluster: str) -> None:
         Watcher.open(Target(database="host=127.0.0.1 port=1 user=u", cluster=cluster, node="a"))
 
 
+@pytest.mark.parametrize("statement", [b"pg_is_in_recovery", b"to_regclass"])
+def test_a_connection_lost_in_the_first_statements_may_come_back(
+    server: Server, cluster: str, relay: Relay, statement: bytes
+) -> None:
+    """As where the server is restarted: a node waits for it, and does not end."""
+    relay.cut_after = statement
+    there = Target(database=server.url(port=relay.port), cluster=cluster, node="a")
+    with pytest.raises(JournalUnreachable):
+        Watcher.open(there)
+    Watcher.open(there).close()
+
+
+def test_a_lock_that_is_not_free_may_become_free(server: Server, cluster: str) -> None:
+    with closing(Watcher.open(target(server, cluster))):
+        pass
+    with psycopg.connect(server.url()) as other:
+        other.execute("LOCK TABLE larkd.claim")
+        with pytest.raises(JournalUnreachable, match="lock timeout"):
+            Watcher.open(target(server, cluster, "b"))
+
+
 def test_a_user_without_rights_is_reported_which(server: Server, cluster: str) -> None:
     with psycopg.connect(server.url(), autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(f"d{cluster}")))
