@@ -18,7 +18,7 @@ CREATE SCHEMA audit;
 CREATE TABLE audit.batch (number bigserial PRIMARY KEY, at double precision, tx xid8, writer text,
   cluster text, term bigint, mark bigint, batch bigint, node text);
 CREATE TABLE audit.written (tx xid8, writer text, tab text);
-CREATE TABLE audit.lease (number bigserial PRIMARY KEY, epoch bigint, owner text);
+CREATE TABLE audit.lease (number bigserial PRIMARY KEY, epoch bigint, owner text, writer text);
 
 CREATE FUNCTION audit.note_batch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   INSERT INTO audit.batch (at, tx, writer, cluster, term, mark, batch, node)
@@ -30,7 +30,8 @@ CREATE FUNCTION audit.note_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     (pg_current_xact_id(), current_setting('application_name'), TG_TABLE_NAME);
   RETURN NULL; END $$;
 CREATE FUNCTION audit.note_lease() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-  INSERT INTO audit.lease (epoch, owner) VALUES (NEW.epoch, NEW.owner);
+  INSERT INTO audit.lease (epoch, owner, writer)
+    VALUES (NEW.epoch, NEW.owner, current_setting('application_name'));
   RETURN NULL; END $$;
 CREATE TRIGGER note AFTER UPDATE OF batch, mark ON larkd.claim
   FOR EACH ROW EXECUTE FUNCTION audit.note_batch();
@@ -54,8 +55,22 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     batches: Sequence[Batch]
     writes: Sequence[tuple[str, str, str]]
     """Transaction, writer, table."""
-    leases: Sequence[tuple[int, str | None]]
-    """Epoch and owner, as they were committed."""
+    leases: Sequence[tuple[int, str | None, str | None]]
+    """Epoch, owner and writer, as they were committed."""
+
+    def standing_leases(self) -> list[tuple[int, str | None]]:
+        """Epoch and owner, without what its own writer took back.
+
+        A change whose commit came after its asker had been answered that it failed is undone
+        by the holder that made it, before another change; that nobody was given its epoch is
+        seen by the deliveries.
+        """
+        standing: list[tuple[int, str | None, str | None]] = []
+        for one in self.leases:
+            while standing and standing[-1][0] > one[0] and standing[-1][2] == one[2]:
+                standing.pop()
+            standing.append(one)
+        return [(epoch, owner) for epoch, owner, _ in standing]
 
     def claims(self) -> list[Batch]:
         """The first batch of each term that was seen, in order of commit."""
@@ -120,7 +135,7 @@ def read(url: str) -> Audit:
                 )
             ],
             writes=rows("SELECT tx::text, writer, tab FROM audit.written"),
-            leases=rows("SELECT epoch, owner FROM audit.lease ORDER BY number"),
+            leases=rows("SELECT epoch, owner, writer FROM audit.lease ORDER BY number"),
         )
 
 

@@ -462,7 +462,7 @@ class Driver:
         return Run(
             history=[
                 *[Started(one.term) for one in claims],
-                *[Leased(epoch, owner) for epoch, owner in seen.leases],
+                *[Leased(epoch, owner) for epoch, owner in seen.standing_leases()],
                 *self.history,
                 *[Stored(*row) for row in stored],
             ],
