@@ -20,6 +20,7 @@ import signal
 import statistics
 import sys
 import tempfile
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final, Literal
@@ -36,6 +37,9 @@ Fault = Literal["SIGKILL", "SIGSTOP", "cut off"]
 FAULTS: Final[tuple[Fault, ...]] = ("SIGKILL", "SIGSTOP", "cut off")
 
 WHOLE_WITHIN_S = 5.0
+RUN_WITHIN_S = 120.0
+"""Against hanging; then it counts as not made."""
+BEGUN_WITHIN_S = 15 * 60.0
 PROXIES = ["boss", *(f"mate{number}" for number in range(5))]
 PHASES = ("claimed", "ready", "first ack", "registered", "whole")
 
@@ -94,6 +98,15 @@ async def one_fault(
     return found, starved
 
 
+async def in_time(
+    server: postgres.Server, tls: Certificates, root: Path, cluster: str, fault: Fault
+) -> tuple[dict[str, float], float] | None:
+    """Make one run; None: it was not over in time."""
+    with trio.move_on_after(RUN_WITHIN_S):
+        return await one_fault(server, tls, root, cluster, fault)
+    return None
+
+
 async def measured(
     successor: Machine,
     platform: Platform,
@@ -131,7 +144,7 @@ def main() -> int:
     parser.add_argument("--fault", choices=FAULTS, help="only this one (all)")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, {len(PROXIES)} proxies, seconds from the fault", flush=True)
-    over = False
+    over, began = False, time.monotonic()
     faults: tuple[Fault, ...] = FAULTS if options.fault is None else (options.fault,)
     with postgres.running() as server, tempfile.TemporaryDirectory() as directory:
         tls = Certificates.made(Path(directory))
@@ -139,20 +152,29 @@ def main() -> int:
             runs: list[dict[str, float]] = []
             starved: list[float] = []
             for number in range(options.times):
+                if time.monotonic() - began > BEGUN_WITHIN_S:
+                    break
                 name = f"{fault.lower().replace(' ', '_')}_{number}"
                 root = Path(directory) / name
                 root.mkdir()
-                found, share = trio.run(one_fault, server, tls, root, name, fault)
+                made = trio.run(in_time, server, tls, root, name, fault)
+                if made is None:
+                    print(f"{fault:<8} not over after {RUN_WITHIN_S:.0f} s", flush=True)
+                    continue
+                found, share = made
                 shown = "   ".join(f"{phase} {found[phase]:.2f}" for phase in PHASES)
                 print(f"{fault:<8} {shown}   starved {share:.0%}", flush=True)
                 runs.append(found)
                 starved.append(share)
-            over |= not report(fault, runs, starved)
+            whole = len(runs) == options.times
+            over |= not whole or not report(fault, runs, starved)
+            if not whole:
+                print(f"{fault:<8} {len(runs)} of {options.times} runs were made: no verdict")
     return int(over)
 
 
 def report(fault: Fault, runs: list[dict[str, float]], starved: list[float]) -> bool:
-    """Print the phases; return whether the goal was met, or nothing can be concluded."""
+    """Print the phases; return whether the goal was met."""
     quiet = [run for run, share in zip(runs, starved, strict=True) if share <= STARVED_MAX]
     shown = quiet or runs
     for phase in PHASES:
@@ -167,7 +189,7 @@ def report(fault: Fault, runs: list[dict[str, float]], starved: list[float]) -> 
         f" processor {statistics.median(starved):.0%} of the time{verdict}",
         flush=True,
     )
-    return not quiet or percentile([run["whole"] for run in quiet], 0.99) <= WHOLE_WITHIN_S
+    return bool(quiet) and percentile([run["whole"] for run in quiet], 0.99) <= WHOLE_WITHIN_S
 
 
 if __name__ == "__main__":

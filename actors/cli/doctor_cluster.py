@@ -38,7 +38,7 @@ def _database(*, replicated: bool) -> Finding:
         return ok("database", "answers, and waits for a synchronous replica")
     return warn(
         "database",
-        "answers, and names no synchronous replica: its loss loses messages Feishu has been acked",
+        "answers, and names no synchronous replica: its loss loses messages acked to Feishu",
         "set synchronous_standby_names in the server",
     )
 

@@ -130,8 +130,8 @@ def _check(connection: Connection, given: dict[str, Any]) -> None:
         )
     if _setting(connection, "fsync") != "on":
         raise JournalUnavailable(
-            f"the database at {where} runs with fsync=off and would lose messages Feishu has"
-            " been acked; set fsync=on there and restart it"
+            f"the database at {where} runs with fsync=off and would lose messages acked to"
+            " Feishu; set fsync=on there and restart it"
         )
     recovering = connection.execute("SELECT pg_is_in_recovery()").fetchone()
     if recovering != (False,):
