@@ -215,7 +215,9 @@ class Lane:
             inputs = self._turn.inputs.clone()
         else:
             self._marks.add(lane.Given(offer=row, turn_id=turn_id, alias=peer.alias), self._nursery)
-        offer(peer.link, link.Give(offer=row, turn_id=turn_id, turn=inputs))
+        given = offer(peer.link, link.Give(offer=row, turn_id=turn_id, turn=inputs))
+        if not given and inputs is not None:
+            inputs.close()  # the link is over, and nobody else would
 
     def _open_own_turn(self, wish: lane.OpenOwnTurn) -> lane.OwnTurnOpened | lane.OwnTurnRefused:
         peer = self._peer

@@ -28,7 +28,7 @@ from actors.links.sending import is_here, linger, peer_of
 from actors.links.settings import LinkSettings
 from actors.links.share import DELTA_S, MESSAGE_S, REQUEST_S, Share
 from actors.links.tools import ToolCalls
-from actors.links.turns import LinkTurns
+from actors.links.turns import LinkTurns, drop
 from actors.links.unproven import EARLY_READ_BYTES, Opened
 from actors.messages import link, ownership
 from protocol.errors import RemoteProtocolError
@@ -117,26 +117,28 @@ class ProxyLink:
     async def run(self) -> None:
         """Run until either side ends it; the listener notifies ownership of the end."""
         try:
-            with self._mailbox, self._inbox:
-                proven = await self._open()
-                if proven is None:
-                    with trio.move_on_after(GOODBYE_WITHIN_S):
-                        await self._outbox.flush()
-                    await self._linger()
-                    return
-                async with open_service_nursery() as nursery:
-                    self._nursery = nursery
-                    nursery.start_soon(self._write)
-                    with self._sender.reading:
-                        await self._admit(proven.register, proven.verified)
-                        await self._take()
-                        await self._read()
-                    self._outbox.close()
-                    with trio.move_on_after(GOODBYE_WITHIN_S, shield=True):
-                        await self._outbox.wait_done()
-                    await self._linger()
-                    nursery.cancel_scope.cancel(reason="link over")
+            proven = await self._open()
+            if proven is None:
+                with trio.move_on_after(GOODBYE_WITHIN_S):
+                    await self._outbox.flush()
+                await self._linger()
+                return
+            async with open_service_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._write)
+                with self._sender.reading:
+                    await self._admit(proven.register, proven.verified)
+                    await self._take()
+                    await self._read()
+                self._outbox.close()
+                with trio.move_on_after(GOODBYE_WITHIN_S, shield=True):
+                    await self._outbox.wait_done()
+                await self._linger()
+                nursery.cancel_scope.cancel(reason="link over")
         finally:
+            with self._mailbox, self._inbox:
+                while (message := taken(self._inbox)) is not None:
+                    drop(message)
             if self._holding is not None and not self._holding.kept:
                 self._holding.free()
             self._reader.clear()  # now, not when this link's cycles are collected
@@ -377,8 +379,12 @@ class ProxyLink:
                 self._sender.end(wire.Bye(reason=reason, retry_after_ms=retry_after_ms, at=at))
 
     async def _give_when_ready(self, row: link.Give) -> None:
-        with trio.move_on_after(CHOSEN_WITHIN_S):
-            await self._options.ready.wait()
+        try:
+            with trio.move_on_after(CHOSEN_WITHIN_S):
+                await self._options.ready.wait()
+        except trio.Cancelled:
+            drop(row)
+            raise
         self._options.ready.set()
         self._give(row)
 

@@ -109,3 +109,9 @@ class LinkTurns:
         """The link is over."""
         for turn_tx in self._turns.values():
             turn_tx.close()
+
+
+def drop(message: link.LinkMessage) -> None:
+    """The link is over, so nothing will come of the turn that *message* was to open."""
+    if isinstance(message, link.Give) and message.turn is not None:
+        message.turn.close()

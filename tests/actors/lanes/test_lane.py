@@ -522,6 +522,31 @@ async def test_a_lost_session_loses_its_turn_and_the_lane_ends_with_it(
         assert world.offered() == ["prompt 1", "prompt 2"]
 
 
+async def test_a_turn_for_a_link_that_is_over_leaves_nothing_behind(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        link_tx, link_rx = trio.open_memory_channel[link.LinkMessage](1)
+        link_rx.close()
+        await world.lanes_tx.send(msgspec.structs.replace(world.attached(), link=link_tx))
+        await world.give(row(1))
+        assert len(world.openings) == 1
+        await world.lanes_tx.send(lane.Detached(session_id=SESSION, connection_id=CONNECTION))
+        await wait_all_tasks_blocked()
+        assert [name for name in task_names() if name.startswith("turn ")] == []
+
+
+def task_names() -> list[str]:
+    """Return what runs now, by its name."""
+    root = trio.lowlevel.current_root_task()
+    names, left = [], [root] if root is not None else []
+    while left:
+        task = left.pop()
+        names.append(task.name)
+        left += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return names
+
+
 async def test_the_end_of_an_older_connection_is_no_loss(autojump_clock: MockClock) -> None:
     async with open_world() as world:
         await world.attach()

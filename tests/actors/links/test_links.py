@@ -335,6 +335,21 @@ async def test_a_row_waits_until_what_was_chosen_is_chosen_again_ten_seconds_at_
         assert trio.current_time() - began_at == pytest.approx(waits_s)
 
 
+async def test_a_row_that_waits_for_what_was_chosen_ends_with_its_link(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        world.choices = {"model": "large"}
+        peer = await world.listener.connect()
+        await peer.register("turns", "options")
+        inputs, outlet = trio.open_memory_channel[turn.TurnInput](64)
+        (mailbox,) = world.links.values()
+        await mailbox.send(link.Give(offer=ROW, turn_id=TurnId("t1"), turn=inputs))
+        await wait_all_tasks_blocked()
+        await peer.stream.aclose()
+        assert [message async for message in outlet] == []
+
+
 async def test_a_turn_is_routed_to_its_actor_and_deltas_are_joined(
     autojump_clock: MockClock,
 ) -> None:
