@@ -60,7 +60,7 @@ def missed_by(figures: Figures | None, turns: int) -> list[str]:
         return ["it did not end in time"]
     if not figures.valid:
         lag = figures.validity[0][1]
-        return [f"not valid: the generator was behind ({lag} of tokens sent)"]
+        return [f"not valid: the generator lagged ({lag} of tokens sent)"]
     judged = COLUMNS if turns <= JUDGED_TURNS_MAX else COLUMNS[-3:]
     missed: list[str] = []
     for name, figure, most in judged:

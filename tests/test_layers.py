@@ -9,9 +9,11 @@ from __future__ import annotations
 import ast
 import functools
 import graphlib
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "protocol").rglob("*.py")) + sorted((ROOT / "actors").rglob("*.py"))
@@ -76,6 +78,18 @@ SHARED_NAMES = {
     "Sender",
 }
 """Classes and aliases of types that may be defined in more than one module."""
+
+
+METAPHORS: Final = re.compile(
+    r"(?<![a-z])(house|rooms?|floors?|doors?|neighbours?|guests?|desk|says?|said|tells?|told|hears?"
+    r"|heard|mail|behind|patience|hurry|affairs?)(?![a-z])",
+    re.IGNORECASE,
+)
+"""Words for which Trio, OTP, Feishu, MCP and ACP have terms: a reader is to learn no other."""
+NO_METAPHORS: Final = re.compile(
+    r"math\.floor|e-mail|test_behind_a_proxy|who hears this chat|\bheard_by\b", re.IGNORECASE
+)
+"""What the contract prescribes, what a released journal is called, and the terms of others."""
 
 
 def name_of(path: Path) -> str:
@@ -180,6 +194,18 @@ def types_of(path: Path) -> Iterator[str]:
 def test_one_name_means_one_thing() -> None:
     defined = Counter(name for path in SOURCES for name in types_of(path) if name[0].isupper())
     assert {name for name, times in defined.items() if times > 1} == SHARED_NAMES
+
+
+def test_words_are_the_terms_of_the_field() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {word[0]!r}"
+        for folder in ("protocol", "actors", "bench", "tests")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if path != Path(__file__)
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if (word := METAPHORS.search(NO_METAPHORS.sub("", line))) is not None
+    ]
+    assert found == [], "use the terms of the field; what a line does not need, leave out"
 
 
 def test_a_module_is_small_enough_to_read() -> None:

@@ -86,7 +86,7 @@ def checked(option: str, key: str, value: str) -> str:
 
 
 def as_given(parsed: argparse.Namespace) -> Iterator[str]:
-    """Return the options of this command line that say which app is meant, and how it is added."""
+    """Return the options of this command line that name the app, and how it is added."""
     for option in ("domain", "account", "name"):
         if (value := getattr(parsed, option, None)) is not None:
             yield from (f"--{option}", value)

@@ -20,7 +20,7 @@ import trio
 from actors.feishu.dial import dial_tcp
 
 KEPT_MAX: Final = 32
-"""Idle ones: what a burst leaves behind."""
+"""Idle ones: what a burst leaves."""
 KEEP_S: Final = 30.0
 READ_BYTES: Final = 64 * 1024
 WRITE_BYTES: Final = 64 * 1024

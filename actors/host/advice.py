@@ -1,7 +1,7 @@
 """Command lines in messages, such that copying one does what the message promises.
 
 The one place that writes them: a command about one daemon names its state directory and its
-configuration, unless every shell of this user takes the same without being told.
+configuration, unless every shell of this user takes the same without options.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def command_for(
 ) -> str:
     """Return ``larkd WORDS`` for the daemon of *state*; *config* where the command reads one.
 
-    Its options stand before a ``--``, behind which the words of another program begin.
+    Its options stand before a ``--``, after which the words of another program begin.
     """
     environment = os.environ if env is None else env
     options = [*_config(config, environment), *_state_dir(state, environment)]

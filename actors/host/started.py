@@ -1,7 +1,7 @@
 """How the daemon of a state directory was started last, so that it can be started so again.
 
-A proxy that finds nobody serving starts it so; a message that says how to start it says so;
-``larkd doctor`` looks at the configuration that it had.
+A proxy that finds nobody serving starts it so; a message that names a way to start it names
+this one; ``larkd doctor`` looks at the configuration that it had.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def sandbox_of(state: StateDir) -> StateDir:
 def served_dir(
     explicit: Path | None, env: Mapping[str, str], home: Path, *, sandbox: bool
 ) -> StateDir:
-    """What ``larkd daemon`` serves: a sandbox keeps out of the real daemon's, unless told where."""
+    """What ``larkd daemon`` serves: a sandbox keeps out of the real daemon's, unless named."""
     state = state_dir(explicit, env, home)
     if sandbox and explicit is None and not env.get("LARKD_STATE_DIR"):
         return sandbox_of(state)

@@ -20,7 +20,7 @@ async def book(ctx: Context) -> str:
     """Book a table."""
     answer = await ctx.elicit("For your table", Booking)
     if answer.action != "accept":
-        return f"the person said {answer.action}"
+        return f"the person answered {answer.action}"
     return f"booked {answer.data.seats} seats, window {answer.data.window}"
 
 

@@ -160,7 +160,7 @@ _STAYS_ASLEEP: Final = {
 }
 _ASKS_NOTHING: Final = {
     "test_a_question_is_answered_on_a_card": "it was not seen to elicit anything over ACP",
-    "test_an_mcp_server_behind_it_asks_on_a_card": "it was not seen to elicit anything over ACP",
+    "test_an_mcp_server_beyond_it_asks_on_a_card": "it was not seen to elicit anything over ACP",
 }
 
 AGENTS: Final = (
@@ -204,7 +204,7 @@ AGENTS: Final = (
         write_mode="read-only",
         cannot=_STAYS_ASLEEP
         | {
-            "test_an_mcp_server_behind_it_asks_on_a_card": "its model was shown no tool of a server"
+            "test_an_mcp_server_beyond_it_asks_on_a_card": "its model was shown no tool of a server"
         },
     ),
 )

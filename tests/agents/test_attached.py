@@ -209,7 +209,7 @@ async def test_a_question_is_answered_on_a_card(
         await it.answered("The tool gave: ", "Blue", "Done · ")
 
 
-async def test_an_mcp_server_behind_it_asks_on_a_card(
+async def test_an_mcp_server_beyond_it_asks_on_a_card(
     agent: Agent, state_dir: Path, tmp_path: Path
 ) -> None:
     async with attached(agent, state_dir, tmp_path) as it:

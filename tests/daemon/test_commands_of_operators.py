@@ -121,7 +121,7 @@ async def test_every_remedy_of_a_sandbox_of_its_own_place_is_for_that_one(tmp_pa
         without = [line.replace(f" --state-dir '{place[1]}'", "") for line in remedies[words]]
         assert set(expected) <= set(without), words
 
-    # What the stop said is what starts it again.
+    # What the stop printed is what starts it again.
     (again, *_) = remedies["daemon stop"]
     async with open_sandbox(shlex.split(again)[2:], home):
         await run("daemon stop")

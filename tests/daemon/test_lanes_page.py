@@ -62,7 +62,7 @@ def delivered(proxy: RawProxy) -> list[str]:
 # ── several messages at once ────────────────────────────────────────────────
 
 
-async def test_other_people_queue_behind_a_batch_which_goes_on(state_dir: Path) -> None:
+async def test_other_people_queue_after_a_batch_which_goes_on(state_dir: Path) -> None:
     async with open_team(state_dir) as (platform, team, boss):
         key = await upload(platform, "image", b"png")
         with team.daemon.held():
@@ -156,7 +156,7 @@ async def test_where_no_card_shows_it_a_stop_word_is_answered_once(state_dir: Pa
         assert (await team.texts()).count("已停止当前任务。") == 1
 
 
-async def test_a_stop_word_right_behind_a_message_stops_it(state_dir: Path) -> None:
+async def test_a_stop_word_right_after_a_message_stops_it(state_dir: Path) -> None:
     async with open_team(state_dir, language="zh") as (platform, team, boss):
         for number in range(1, 4):
             await team.mention(f"work {number}")

@@ -223,9 +223,9 @@ async def test_what_changes_hands_in_one_packet_is_answered_in_order(state_dir: 
                 tool(6, "return_to_dispatcher"),
             )
         )
-        told = [await boss.expect("tool_result") for _ in range(6)]
-        assert [one["id"] for one in told] == [1, 2, 3, 4, 5, 6]
-        assert [one["result"] or one["error"] for one in told] == [
+        results = [await boss.expect("tool_result") for _ in range(6)]
+        assert [one["id"] for one in results] == [1, 2, 3, 4, 5, 6]
+        assert [one["result"] or one["error"] for one in results] == [
             "Feishu channel acquire grant issued to mate.",
             "Feishu channel owner is now mate (session, epoch 2).",
             "Feishu channel owner reclaimed by dispatcher boss (epoch 3).",
@@ -234,8 +234,8 @@ async def test_what_changes_hands_in_one_packet_is_answered_in_order(state_dir: 
             "Feishu channel owner returned to dispatcher boss (epoch 3).",
         ]
         await mate.send_bytes(packet(tool(1, "acquire"), tool(2, "return_to_dispatcher")))
-        told = [await mate.expect("tool_result") for _ in range(2)]
-        assert [one["error"] for one in told] == [
+        results = [await mate.expect("tool_result") for _ in range(2)]
+        assert [one["error"] for one in results] == [
             "channel ownership was not granted by the dispatcher",
             "only the current owner may return the channel to dispatcher",
         ]

@@ -27,7 +27,7 @@ LEAVES_WITHIN_MS = 300_000
 deadline itself set their own ``tuning``."""
 
 PRESSED_WITHIN_S = 60.0
-"""For the answer to a press, of which the platform waits 3 s: see ``tests/kit/patience.py``."""
+"""For the answer to a press, of which the platform waits 3 s (``longer_deadlines.py``)."""
 
 CHANGED_WITHIN_S = 0.5
 """Then one looks again, whatever the feed brings."""

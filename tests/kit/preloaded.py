@@ -25,7 +25,7 @@ from typing import Any, Final, TextIO
 import trio
 
 from actors.feishu.tls import tls_context
-from tests.kit.patience import be_patient
+from tests.kit.longer_deadlines import lengthen_deadlines
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
@@ -214,7 +214,7 @@ def _run(
     if cwd is not None:
         os.chdir(cwd)
     if module == "actors.daemon":
-        be_patient()
+        lengthen_deadlines()
     sys.argv = [module, *arguments]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.modules.pop(module, None)  # or runpy warns on standard error that it was read before

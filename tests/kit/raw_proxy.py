@@ -51,7 +51,7 @@ class RawProxy:
             await self._stream.send_all(data)
 
     async def stay(self) -> None:
-        """Be heard from now and then, whatever the test is at: a proxy that is silent is lost."""
+        """Send something now and then, whatever the test is at: a proxy that is silent is lost."""
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             while True:
                 await trio.sleep(STAYS_EVERY_S)

@@ -26,7 +26,7 @@ _LINE = re.compile(rf"(?<!`){COMMAND.pattern}[^;,()\n]*")
 
 
 def lines_in(text: str) -> Iterator[str]:
-    """Every command line that a text tells people to run."""
+    """Every command line that a text asks people to run."""
     for found in _LINE.findall(text):
         line = re.split(r" or | < | {2,}", found)[0].strip()
         # "larkd daemon stop: …" and "larkd pair: …" begin an error of that command.

@@ -42,7 +42,7 @@ _APPEND: Final = """
     SELECT position, row_id, known IS NOT NULL FROM numbered
 """
 
-# The same behind the fence of a holder, as a transaction of its own: one round trip, where
+# The same after the fence of a holder, as a transaction of its own: one round trip, where
 # a transaction of several statements takes two and half as long again (measured, batches of
 # 10). A statement that was lost on its way may still be read by its server after the next
 # transaction of this holder; it finds a higher batch, and does nothing.
@@ -87,7 +87,7 @@ class BatchFence(msgspec.Struct, frozen=True):
 
 
 class AppendedAll(msgspec.Struct, frozen=True):
-    """A batch of appends that was committed, and what the claim's row said."""
+    """A batch of appends that was committed, and what the claim's row held."""
 
     answers: list[journal.Appended]
     wanted: str | None

@@ -22,7 +22,7 @@ CONFIG = Path.home() / ".config" / "larkd" / "config.toml"
 ELSEWHERE = StateDir(Path("/srv/a state"))
 NAMED = {"LARKD_STATE_DIR": "/srv/a state", "LARKD_CONFIG": "/etc/larkd.toml"}
 
-SAID_TO_STRANGERS = "who reads it is to learn no path of the machine"
+READ_BY_STRANGERS = "who reads it is to learn no path of the machine"
 ENTRY = "the name of a command, in front of its own errors or of its usage"
 HELP = "help describes the command it belongs to"
 WITHOUT_A_DAEMON = "it begins something of its own, wherever it is pasted"
@@ -34,17 +34,17 @@ NOT_OURS: Mapping[str, str] = {
     "actors/cli/main.py": ENTRY,
     "actors/cli/top.py": ENTRY,
     "actors/cli/node.py": ENTRY,
-    "actors/cli/restore.py": "it says what wrote the file that is asked for",
+    "actors/cli/restore.py": "it names what wrote the file that is asked for",
     "actors/host/advice.py": WITHOUT_A_DAEMON,
-    "actors/host/service.py": "a comment of the unit says what wrote it",
+    "actors/host/service.py": "a comment of the unit names what wrote it",
     "actors/proxies/acp.py": ENTRY,
     "actors/proxies/mcp.py": ENTRY,
     "actors/proxies/runner.py": ENTRY,
     "actors/proxies/doctor.py": ENTRY,
-    "actors/monitoring/console.py": SAID_TO_STRANGERS,
+    "actors/monitoring/console.py": READ_BY_STRANGERS,
     "protocol/agents/mcp.py": "a model reads it, which runs no command",
     "protocol/config/reading.py": WITHOUT_A_DAEMON,
-    "protocol/strings/in_chat.py": SAID_TO_STRANGERS,
+    "protocol/strings/in_chat.py": READ_BY_STRANGERS,
 }
 """Where a command is written out, and why that one is right for every daemon."""
 
@@ -96,7 +96,7 @@ def test_what_was_served_is_started_as_it_was(
     assert start_of(state, env={}) == f"{line} --state-dir {tmp_path}"
 
 
-def test_the_sandbox_has_a_place_of_its_own_without_being_told() -> None:
+def test_the_sandbox_has_a_place_of_its_own_without_options() -> None:
     sandbox = places.sandbox_of(USUAL)
     assert start_of(sandbox, env={}) == "larkd daemon --sandbox"
     named = start_of(sandbox, env=NAMED)

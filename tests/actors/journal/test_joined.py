@@ -163,8 +163,8 @@ def test_what_a_full_lane_refused_stays_refused(client: JournalClient) -> None:
     assert first is not None
     assert client.ready("e3") == 4
     roomy = msgspec.structs.replace(capacity, waiting_max=9)
-    for room in (capacity, roomy, None):
-        assert client.prepare(rows[0], capacity=room, joined=rows[1:]) is None
+    for limit in (capacity, roomy, None):
+        assert client.prepare(rows[0], capacity=limit, joined=rows[1:]) is None
     assert states(client) == ["offered", "received", "received", "ready"]
     assert [row.row_id for row in client.unprepared()] == rows, "to be notified of"
     assert client.close(rows[0])

@@ -522,7 +522,7 @@ async def test_a_lost_session_loses_its_turn_and_the_lane_ends_with_it(
         assert world.offered() == ["prompt 1", "prompt 2"]
 
 
-async def test_a_turn_for_a_link_that_is_over_leaves_nothing_behind(
+async def test_a_turn_for_a_link_that_is_over_leaves_nothing(
     autojump_clock: MockClock,
 ) -> None:
     async with open_world() as world:

@@ -317,7 +317,7 @@ async def test_a_turn_is_opened_streamed_and_brought_to_its_end(
         assert sequences == sorted(set(sequences))
 
 
-async def test_a_turn_that_waits_for_people_is_not_said_to_show_nothing(
+async def test_a_turn_that_waits_for_people_is_not_reported_to_show_nothing(
     autojump_clock: MockClock,
 ) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""Deadlines of a daemon behind which a person waits: longer in tests.
+"""Deadlines of a daemon for which a person waits: longer in tests.
 
 After them the daemon goes on with another answer, so that a test that presses a button would
 see that one on a machine that stood still for a second. What happens after each is tested in
@@ -11,7 +11,7 @@ import functools
 import importlib
 from typing import Final
 
-PATIENT_S: Final = 120.0
+LONGER_S: Final = 120.0
 DEADLINES: Final = {
     "actors.app.shutdown": ("NOTIFY_WITHIN_S",),
     "actors.intake.peers": ("ASK_WITHIN_S",),
@@ -23,13 +23,13 @@ DEADLINES: Final = {
 """Modules, and the names each uses: what is imported by name has to be changed there, too."""
 
 
-def be_patient() -> None:
+def lengthen_deadlines() -> None:
     """Lengthen them in this process, which is a daemon of tests."""
     for name, deadlines in DEADLINES.items():
         module = importlib.import_module(name)
         for deadline in deadlines:
-            assert 0 < getattr(module, deadline) < PATIENT_S, f"{name}.{deadline}"
-            setattr(module, deadline, PATIENT_S)
+            assert 0 < getattr(module, deadline) < LONGER_S, f"{name}.{deadline}"
+            setattr(module, deadline, LONGER_S)
     connection = importlib.import_module("actors.connection")
-    patient = functools.partial(connection.ConnectionSettings, press_within_s=PATIENT_S)
-    setattr(connection, "ConnectionSettings", patient)  # noqa: B010  # no name of it is assigned
+    longer = functools.partial(connection.ConnectionSettings, press_within_s=LONGER_S)
+    setattr(connection, "ConnectionSettings", longer)  # noqa: B010  # no name of it is assigned
