@@ -7,7 +7,7 @@ from typing import TypeGuard
 import msgspec
 
 from protocol.ids import ChatId, OpenId
-from protocol.platform.content import Content
+from protocol.platform.content import Content, mention_text
 from protocol.platform.events import CommentAdded, MessageReceived
 from protocol.routing import access, command
 
@@ -22,11 +22,20 @@ def wanted(message: MessageReceived, content: Content, bot: OpenId | None) -> Wa
     return command.parse(content.own_text, bot_keys=bot_keys)
 
 
-def prompted(content: Content, prompt: command.PromptText) -> Content:
-    """Return the content as its session is to have it: of ``//x`` it gets ``/x``."""
-    if not prompt.escaped:
+def prompted(
+    message: MessageReceived, content: Content, prompt: command.PromptText, bot: OpenId | None
+) -> Content:
+    """Return the content as its session is to have it: of ``@bot //x`` it gets ``/x``.
+
+    An agent reads a command of its own only where nothing stands before it.
+    """
+    if content.own_text is None:
         return content
-    return msgspec.structs.replace(content, markdown=command.unescaped(content.markdown))
+    of_bot = [mention_text(each) for each in message.mentions if each.open_id == bot]
+    markdown = command.addressed(content.markdown, of_bot)
+    if prompt.escaped:
+        markdown = command.unescaped(markdown)
+    return msgspec.structs.replace(content, markdown=markdown)
 
 
 def is_pair(wish: Wanted) -> TypeGuard[command.Command]:

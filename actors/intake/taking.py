@@ -138,7 +138,8 @@ class Taking:
                 self._parts.prompts.add_barrier(place, event.row_id, moves=True)
                 self._parts.topic_agents.start(event.row_id, message)
             by_admin = self._parts.stopper.is_admin(message.sender_id)
-            prompt = of_message(message, gate.prompted(content, wanted), by_admin=by_admin)
+            given = gate.prompted(message, content, wanted, self.bot)
+            prompt = of_message(message, given, by_admin=by_admin)
             await self._parts.prompts.take(event, message, prompt)
             return
         await self._parts.prompts.make_ready()  # what came before it stays before it

@@ -247,6 +247,11 @@ def _clean(text: str) -> str:
     return " ".join(_CONTROL.sub(" ", text).split())
 
 
+def mention_text(mention: Mention) -> str:
+    """Return how a mention stands in the content of its message."""
+    return f"@{_name(mention.name)}"
+
+
 def _name(text: str) -> str:
     return _clean(text)[:_NAME_CHARACTERS_MAX]
 

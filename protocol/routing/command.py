@@ -124,6 +124,14 @@ def parse(text: str, *, bot_keys: Collection[str] | None = None) -> StopWord | C
     return PromptText()
 
 
+def addressed(markdown: str, mentions: Collection[str]) -> str:
+    """Take *mentions* away where they stand before a word that begins with a slash."""
+    rest = markdown.lstrip()
+    while mention := next(filter(rest.startswith, mentions), None):
+        rest = rest.removeprefix(mention).lstrip()
+    return rest if rest.startswith("/") else markdown
+
+
 def unescaped(markdown: str) -> str:
     """Take one slash off the first word that begins with two."""
     return _ESCAPED.sub(r"\1/", markdown, count=1)

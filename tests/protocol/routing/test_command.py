@@ -65,6 +65,22 @@ def test_two_slashes_are_a_prompt_with_one(text: str, sent: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "given"),
+    [
+        ("@larkd /compact now", "/compact now"),
+        ("@larkd @larkd\n//status", "//status"),
+        ("/compact @larkd", "/compact @larkd"),
+        ("@larkd look at /etc", "@larkd look at /etc"),
+        ("@larkd", "@larkd"),
+        ("@Bob /compact", "@Bob /compact"),
+        ("", ""),
+    ],
+)
+def test_nothing_of_the_bot_stands_before_a_command_of_the_agent(text: str, given: str) -> None:
+    assert command.addressed(text, ["@larkd"]) == given
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
