@@ -175,11 +175,8 @@ def _of_command(command: tuple[str, ...], why: StartFailed | None) -> StartFaile
     """Name the command that a person gave, and what there is to do."""
     if why is None:
         return None
-    return StartFailed(
-        f"{shlex.join(command)} did not start, and nothing is attached: {why}\n"
-        "It must speak the Agent Client Protocol on its standard input and output; run it by"
-        " itself to see more of what it writes."
-    )
+    text = f"{shlex.join(command)} did not start, and nothing is attached: {why}"
+    return StartFailed("\n".join(filter(None, (text, why.remedy))))
 
 
 def _first(group: BaseExceptionGroup[ProxyError]) -> ProxyError:

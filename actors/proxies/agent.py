@@ -17,7 +17,13 @@ from actors.proxies.agent_files import AgentFiles
 from actors.proxies.agent_process import AgentProcess
 from actors.proxies.agent_session import AgentSession, FindEarlier, SessionBegun
 from actors.proxies.elicitation import AskPerson, Elicitations
-from actors.proxies.errors import AgentFailed, AgentUnheard, Disconnected
+from actors.proxies.errors import (
+    AgentEnded,
+    AgentFailed,
+    AgentUnheard,
+    Disconnected,
+    LoginWanted,
+)
 from actors.proxies.rpc import MethodUnknown, Peer, PeerError, PeerGone
 from protocol.agents import acp
 from protocol.agents.acp_steps import step, text_of
@@ -119,10 +125,11 @@ class Agent:
         except PeerError as refused:
             abilities = self.session.abilities
             text = acp.refusal_text(refused.code, str(refused), refused.data, abilities)
-            raise AgentFailed(text) from refused
+            wants_login = refused.code == acp.AUTH_REQUIRED
+            raise (LoginWanted if wants_login else AgentFailed)(text) from refused
         except PeerGone as gone:
             self.over.set()
-            raise AgentFailed(await self._process.how_it_ended()) from gone
+            raise AgentEnded(await self._process.how_it_ended()) from gone
         return result if isinstance(result, Mapping) else {}
 
     async def choose(self, option: str, choice: str) -> None:

@@ -61,11 +61,39 @@ class NotTheDaemon(ProxyError):
 
 
 class StartFailed(ProxyError):
-    """The agent could not be started; the text is why, the end of it in the agent's words."""
+    """The agent could not be started; the text is why, the end of it in the agent's words.
+
+    *remedy* is for a person at a terminal; empty: the text has one.
+    """
+
+    def __init__(self, why: str, remedy: str = "") -> None:
+        super().__init__(why)
+        self.remedy = remedy
 
 
 class AgentFailed(Exception):
     """The agent could not do what was asked; the text is for who asked."""
+
+    remedy = ""
+    """What a person at a terminal can do about it; empty: the text has all."""
+
+
+class AgentEnded(AgentFailed):
+    """It ended, or closed its output."""
+
+    remedy = (
+        "It must speak the Agent Client Protocol on its standard input and output; run it by"
+        " itself to see more of what it writes."
+    )
+
+
+class LoginWanted(AgentFailed):
+    """It works for nobody who has not logged in on its machine."""
+
+    remedy = (
+        "Log in with the agent's own command, as this user; or give it its key: larkd acp --env"
+        " NAME -- COMMAND…"
+    )
 
 
 class AgentUnheard(AgentFailed):

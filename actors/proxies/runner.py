@@ -82,7 +82,9 @@ class Runner:
         try:
             with self._first_scope:
                 await self._running_agent()
-        except (AgentFailed, AgentNotStarted) as failed:
+        except AgentFailed as failed:
+            self._failure = StartFailed(str(failed), failed.remedy)
+        except AgentNotStarted as failed:
             self._failure = StartFailed(str(failed))
         finally:
             self._first_start.set()

@@ -154,9 +154,9 @@ CAN_NOT_BEGIN = (
     (("--", "/nowhere/agent"), 2, "there is no /nowhere/agent; install it, or name where"),
     (("--", "/etc/passwd"), 2, "/etc/passwd can't be run; name an executable file"),
     (("--session-id", "a b", "--", "cat"), 2, "--session-id 'a b': a session id is 1 to 128 of"),
-    (("--", *LOGGED_OUT), 1, "wants you to log in"),
+    (("--", *LOGGED_OUT), 1, "first (see its documentation)\nLog in with the agent's own command"),
     (("--", "/bin/false"), 1, "/bin/false did not start, and nothing is attached: the agent"),
-    (("--session-id", "known", "--", "/bin/false"), 1, "the agent ended with status 1"),
+    (("--session-id", "known", "--", "/bin/false"), 1, "ended with status 1\nIt must speak the"),
 )
 
 
