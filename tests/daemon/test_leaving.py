@@ -16,7 +16,7 @@ from tests.kit.raw_proxy import RawProxy, session
 from tests.kit.sizes import NIGHTLY
 from tests.kit.starvation import Stopwatch
 
-CARDS = 50 if NIGHTLY else 15
+CARDS = 50 if NIGHTLY else 8
 PROMISED = {"shutdownDeadlineMs": 5_000} if NIGHTLY else {}
 """What a daemon takes at most by itself: on a machine with nothing else to do, also measured."""
 

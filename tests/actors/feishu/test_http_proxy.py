@@ -24,7 +24,7 @@ from tests.kit.daemon import open_platform
 from tests.kit.proxy_names import address_of, open_http_proxy
 from tests.kit.scripted_platform import ScriptedPlatform
 
-LIMITS = SocketLimits(connect_within_s=5, close_within_s=0.2)
+LIMITS = SocketLimits(connect_within_s=30, close_within_s=0.2)
 BODY = b'{"code":0,"data":{"URL":"wss://feishu.test/ws/v2","ClientConfig":{}}}'
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"

@@ -284,7 +284,8 @@ async def test_a_peer_that_stops_reading_is_given_up(platform: ScriptedPlatform)
 
         async def run() -> None:
             with trio.fail_after(60):
-                ends.append(await run_socket(platform.url, CONFIG, serve, limits=HASTY))
+                limits = msgspec.structs.replace(QUICK, send_within_s=0.3)
+                ends.append(await run_socket(platform.url, CONFIG, serve, limits=limits))
 
         nursery.start_soon(run)
         await (await platform.next_link()).freeze()
