@@ -19,7 +19,7 @@ from actors.host import logs
 from actors.host.log_sinks import QUEUED_LINES_MAX, RotatingFile, Sink, StreamWriter
 from actors.kit.redaction import REDACTED, Redaction
 
-CLOSE_S = 5.0
+CLOSE_S = 60.0
 
 
 @pytest.fixture(autouse=True)
