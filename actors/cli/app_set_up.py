@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -19,6 +19,10 @@ from protocol.config.places import StateDir
 from protocol.config.settings import ConfigurationError
 from protocol.platform import registration
 from protocol.platform.outcomes import BotInfo
+
+COLUMN: Final = 34
+"""Where it says what a command is for."""
+ATTACH_CLAUDE: Final = "claude --dangerously-load-development-channels server:feishu"
 
 
 class FeishuApp(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,31 +113,30 @@ def offered_service(state: StateDir, config: Path, *, admitted: bool) -> list[st
     installed: list[str] = []
     if sys.stdin.isatty() and sys.stdout.isatty() and can_be_installed():
         installed = _asked(state, config)
-    start = (
-        []
-        if installed
-        else [
-            f"  {command_for(state, 'daemon', config=config):<33} run it here, or",
-            f"  {command_for(state, 'service', 'install', config=config):<33} run it always",
-        ]
-    )
-    mcp = command_for(state, "mcp")
+    serve = command_for(state, "daemon", config=config)
+    keep = command_for(state, "service", "install", config=config)
+    start = [*_beside(serve, "run it here, or"), *_beside(keep, "run it always")]
     acp = command_for(state, "acp", "--alias", "codex", "--", "codex-acp")
     return [
         *installed,
         "",
         "What now:",
-        *start,
-        f"  claude mcp add -s user feishu -- {mcp}",
-        "  claude --dangerously-load-development-channels server:feishu",
-        "                                    attach Claude Code",
-        f"  {acp}",
-        "                                    attach any agent that speaks ACP",
+        *([] if installed else start),
+        f"  claude mcp add -s user feishu -- {command_for(state, 'mcp')}",
+        *_beside(ATTACH_CLAUDE, "attach Claude Code"),
+        *_beside(acp, "attach any agent that speaks ACP"),
         "Then write to the bot."
         if admitted
         else "Then write to the bot, and approve the code it shows: "
         + command_for(state, "pair", "approve", "CODE"),
     ]
+
+
+def _beside(command: str, what: str) -> list[str]:
+    """Return a command with what it is for, behind it where there is room, else below."""
+    if len(command) < COLUMN:
+        return [f"  {command:<{COLUMN}}{what}"]
+    return [f"  {command}", f"  {'':<{COLUMN}}{what}"]
 
 
 def at_home(text: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,12 @@ from actors.host import state_dir
 from actors.host.tokens import read_token
 from protocol.config.places import StateDir
 from protocol.wire.console import console_token
+
+TO_ADD: Final = """\
+[console]
+host = "127.0.0.1"
+port = 7347
+"""
 
 
 class _Served(msgspec.Struct):
@@ -31,8 +38,8 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
         address = msgspec.json.decode(state.console.read_bytes(), type=_Served)
     except (OSError, msgspec.DecodeError):
         raise CommandFailed(
-            "the daemon serves no console; add it to the configuration and restart:"
-            ' [console] host = "127.0.0.1", port = 7347'
+            "the daemon serves no console; add it to the end of the configuration, and restart:"
+            f"\n\n{TO_ADD}"
         ) from None
     key = read_token(state.token("observer" if parsed.read_only else "dispatcher"))
     url = f"{address.url}?token={console_token(key)}"

@@ -23,7 +23,7 @@ from actors.host.arguments import DaemonArguments
 from actors.host.exit_status import ExitStatus
 from actors.host.tokens import TokenFiles, open_tokens
 from actors.journal import JournalError
-from actors.kit.plain import plain
+from actors.kit.plain import LINES, plain
 from protocol.config import places
 from protocol.config.places import StateDir
 from protocol.config.settings import ConfigurationError, Settings
@@ -76,7 +76,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 def _print_errors(*lines: str) -> None:
     for line in lines:
-        sys.stderr.write(f"larkd: {plain(line)}\n")
+        sys.stderr.write(f"larkd: {plain(line, LINES)}\n")
 
 
 def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:

@@ -146,7 +146,13 @@ KEYS: dict[str, Bad] = {
     "name of a cluster": configured(
         "cluster.name: is a string; allowed: ", cluster={"name": "Support", "database": "x"}
     ),
-    "nothing": Bad(("no Feishu app is configured", "config.toml", "larkd daemon --sandbox")),
+    "nothing": Bad(
+        (
+            "no Feishu app is configured. Write its credentials to ~/.config/larkd/config.toml:",
+            '\n    [[channels]]\n    id = "feishu"\n',
+            "larkd daemon --sandbox\n",
+        )
+    ),
 }
 FILES: dict[str, Bad] = {
     "JSON in TOML": Bad(

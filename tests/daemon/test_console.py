@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import ssl
+import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import trio
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
+from protocol.config.reading import read_settings
 from tests.cluster.nodes import Certificates
 from tests.daemon.test_approvals import ask
 from tests.daemon.test_metrics import address_of
@@ -91,9 +93,15 @@ async def test_without_its_token_nothing_is_shown_or_done(state_dir: Path) -> No
 
 async def test_the_command_prints_how_to_have_one(state_dir: Path) -> None:
     async with open_platform() as platform, open_daemon(platform, state_dir):
-        assert "the daemon serves no console; add it to the configuration" in await refused(
-            state_dir, "console"
-        )
+        told = await refused(state_dir, "console")
+        assert "serves no console; add it to the end of the configuration, and restart:" in told
+        # What is told to be added, is what the configuration takes.
+        options = {"appId": "cli_0123456789abcdef", "appSecret": "s"}
+        ours = {"channels": [{"type": "feishu", "options": options}]}
+        added = tomllib.loads(told.partition(":\n\n")[2])
+        settings = read_settings({**ours, **added}, {}, str)
+        assert settings.console is not None
+        assert (settings.console.host, settings.console.port) == ("127.0.0.1", 7347)
     assert (await larkd(state_dir, "console")).returncode == 1
 
 
