@@ -21,7 +21,7 @@ from protocol.platform import registration
 from protocol.platform.outcomes import BotInfo
 
 COLUMN: Final = 34
-"""Where it says what a command is for."""
+"""Where the purpose of a command stands."""
 ATTACH_CLAUDE: Final = "claude --dangerously-load-development-channels server:feishu"
 
 
@@ -133,7 +133,7 @@ def offered_service(state: StateDir, config: Path, *, admitted: bool) -> list[st
 
 
 def _beside(command: str, what: str) -> list[str]:
-    """Return a command with what it is for, behind it where there is room, else below."""
+    """Return a command with its purpose, behind it where it fits, else below."""
     if len(command) < COLUMN:
         return [f"  {command:<{COLUMN}}{what}"]
     return [f"  {command}", f"  {'':<{COLUMN}}{what}"]

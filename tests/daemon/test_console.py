@@ -93,12 +93,12 @@ async def test_without_its_token_nothing_is_shown_or_done(state_dir: Path) -> No
 
 async def test_the_command_prints_how_to_have_one(state_dir: Path) -> None:
     async with open_platform() as platform, open_daemon(platform, state_dir):
-        told = await refused(state_dir, "console")
-        assert "serves no console; add it to the end of the configuration, and restart:" in told
-        # What is told to be added, is what the configuration takes.
+        refusal = await refused(state_dir, "console")
+        assert "serves no console; add it to the end of the configuration, and restart:" in refusal
+        # What it writes is what the configuration takes.
         options = {"appId": "cli_0123456789abcdef", "appSecret": "s"}
         ours = {"channels": [{"type": "feishu", "options": options}]}
-        added = tomllib.loads(told.partition(":\n\n")[2])
+        added = tomllib.loads(refusal.partition(":\n\n")[2])
         settings = read_settings({**ours, **added}, {}, str)
         assert settings.console is not None
         assert (settings.console.host, settings.console.port) == ("127.0.0.1", 7347)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from actors.journal import (
@@ -22,11 +25,15 @@ from actors.journal import (
     schema,
     what_became_of,
 )
+from actors.journal.postgres import Target, Watcher, move_into
 from actors.messages import journal
 from protocol.ids import AccountId, MessageId, PlaceKey, SessionId
 from protocol.routing.lease import LeaseState
+from protocol.wire.vocabulary import ROLES
 from tests.actors.journal.client import ACCOUNT, NOBODY, JournalClient
+from tests.actors.journal.stores import on_postgres
 from tests.kit import keep_release
+from tests.kit.postgres import Server
 
 RELEASED = {int(file.stem): file for file in Path(__file__).with_name("released").glob("*.sql")}
 OLDER = [version for version in sorted(RELEASED) if version < len(schema.MIGRATIONS)]
@@ -83,34 +90,75 @@ def test_an_upgraded_journal_holds_all_that_it_held(path: Path, version: int) ->
         client = JournalClient(store)
         assert client.sql("PRAGMA user_version") == [(len(schema.MIGRATIONS),)]
         assert store.generation == 2
-        assert client.lease() == LeaseState(
-            owner=SessionId("s_owner"),
-            epoch=41,
-            bindings={PlaceKey("oc_bound"): SessionId("s_bound")},
-        )
-        (card,) = client.open_cards()
-        assert (card.card_id, card.message_id, card.text) == ("c_open", "om_card", "so far: 多语言")
-        assert [row.payload for row in client.unprepared()] == [b'{"event":"received"}']
-        again = client.offer("s_owner", 9)
-        assert again is not None
-        assert (again.event_id, again.attempt) == ("e_delivered", 2), "offered, never acked"
-        bound = client.offer("s_bound", 8, unbound=False)
-        assert bound is not None
-        assert bound.prompt.content == "text for the bound session"
-        assert client.append("e_new", key="om_answered").duplicate, "known by its message"
-        roster = client.ask(journal.LoadRoster(reply=NOBODY))
-        assert [one.alias for one in roster.sessions] == ["blue"]
-        assert roster.unread == {("s_owner", "oc_1")}
-        calls = journal.CountCalls(account=ACCOUNT, month="2026-11", calls=1, reply=NOBODY)
-        assert client.ask(calls) == 13
-        book = client.ask(journal.LoadAccess(account=AccountId("default"), reply=NOBODY))
-        assert book.groups == {"oc_1"}
-        (approval,) = client.ask(journal.ApprovalsLeft(reply=NOBODY))
-        assert (approval.message_id, approval.entry_id) == ("om_ask", "om_ask")
-        assert client.forget_approval("om_ask")
-        sent = journal.WhereIs(message_id=MessageId("om_sent"), accounts=(), reply=NOBODY)
-        assert client.ask(sent).ours
+        assert_all_is_held(client)
     assert problems_of(path) == ()
+
+
+@pytest.mark.parametrize("version", sorted(RELEASED))
+def test_a_cluster_that_an_old_journal_is_moved_into_holds_all_that_it_held(
+    path: Path, version: int, server: Server, cluster: str
+) -> None:
+    target = Target(database=server.url(), cluster=cluster, node="a")
+    with closing(Watcher.open(target)) as watcher:
+        move_into(as_released(path, version), watcher, dict.fromkeys(ROLES, "key"))
+    with closing(on_postgres(server, cluster)()) as store:
+        assert_all_is_held(JournalClient(store))
+
+
+@pytest.mark.parametrize("version", sorted(RELEASED))
+def test_a_cluster_of_an_older_schema_is_brought_up_to_date(
+    version: int, server: Server, cluster: str
+) -> None:
+    """It has just the columns of a new one."""
+    target = Target(database=server.url(), cluster=cluster, node="a")
+    with closing(Watcher.open(target)) as watcher:
+        released = schema.MIGRATIONS[:version]
+        assert watcher.claim(watcher.look(), (), now=time.monotonic, migrations=released)
+    for name in (cluster, f"{cluster}_new"):
+        on_postgres(server, name)().close()
+    with psycopg.connect(server.url()) as db:
+        assert columns(db, cluster) == columns(db, f"{cluster}_new")
+
+
+def columns(db: psycopg.Connection[Any], cluster: str) -> set[tuple[Any, ...]]:
+    """Table, column, type and default of all that a cluster's journal has."""
+    found = db.execute(
+        "SELECT table_name, column_name, data_type, is_nullable, column_default"
+        " FROM information_schema.columns WHERE table_schema = %s",
+        (f"larkd_{cluster}",),
+    ).fetchall()
+    assert found
+    return set(found)
+
+
+def assert_all_is_held(client: JournalClient) -> None:
+    assert client.lease() == LeaseState(
+        owner=SessionId("s_owner"),
+        epoch=41,
+        bindings={PlaceKey("oc_bound"): SessionId("s_bound")},
+    )
+    (card,) = client.open_cards()
+    assert (card.card_id, card.message_id, card.text) == ("c_open", "om_card", "so far: 多语言")
+    assert [row.payload for row in client.unprepared()] == [b'{"event":"received"}']
+    again = client.offer("s_owner", 9)
+    assert again is not None
+    assert (again.event_id, again.attempt) == ("e_delivered", 2), "offered, never acked"
+    bound = client.offer("s_bound", 8, unbound=False)
+    assert bound is not None
+    assert bound.prompt.content == "text for the bound session"
+    assert client.append("e_new", key="om_answered").duplicate, "known by its message"
+    roster = client.ask(journal.LoadRoster(reply=NOBODY))
+    assert [one.alias for one in roster.sessions] == ["blue"]
+    assert roster.unread == {("s_owner", "oc_1")}
+    calls = journal.CountCalls(account=ACCOUNT, month="2026-11", calls=1, reply=NOBODY)
+    assert client.ask(calls) == 13
+    book = client.ask(journal.LoadAccess(account=AccountId("default"), reply=NOBODY))
+    assert book.groups == {"oc_1"}
+    (approval,) = client.ask(journal.ApprovalsLeft(reply=NOBODY))
+    assert (approval.message_id, approval.entry_id) == ("om_ask", "om_ask")
+    assert client.forget_approval("om_ask")
+    sent = journal.WhereIs(message_id=MessageId("om_sent"), accounts=(), reply=NOBODY)
+    assert client.ask(sent).ours
 
 
 @pytest.mark.parametrize("version", OLDER)
