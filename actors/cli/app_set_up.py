@@ -133,7 +133,7 @@ def offered_service(state: StateDir, config: Path, *, admitted: bool) -> list[st
 
 
 def _beside(command: str, what: str) -> list[str]:
-    """Return a command with its purpose, behind it where it fits, else below."""
+    """Return a command with its purpose, on its line where it fits, else below."""
     if len(command) < COLUMN:
         return [f"  {command:<{COLUMN}}{what}"]
     return [f"  {command}", f"  {'':<{COLUMN}}{what}"]
