@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+import structlog
 import trio
 
 from actors.messages import gateway, journal, ownership
 from actors.messages.outbound import Caller
 from actors.outbound.files import LocalFile, Sendable, read_files, upload
-from actors.outbound.peers import Peers, text_argument
+from actors.outbound.peers import JOURNAL_WITHIN_S, Peers, text_argument
 from protocol.cards.reply import message_card, split
 from protocol.ids import AccountId, ChatId, MessageId, SessionId, idempotency_key
 from protocol.platform.outcomes import Gone, MessageSent, Outcome, Rejected
@@ -21,6 +22,8 @@ REPLY_WITHIN_S: Final = 50.0
 """Of a whole reply: clients of MCP give a call a minute."""
 CALL_ID_BYTES: Final = 16
 UNANSWERED_ROWS_MAX: Final = 1_000
+
+log = structlog.get_logger()
 
 
 async def reply(peers: Peers, caller: Caller, args: Mapping[str, Any]) -> str:
@@ -108,17 +111,25 @@ class Messages:
             )
         self._sent.append(outcome.message_id)
         self._landed_in = outcome.chat_id or self._chat_id
-        await self._peers.ask_journal(
+        await self._note(outcome.message_id)
+        return outcome.message_id
+
+    async def _note(self, message_id: MessageId) -> None:
+        """Note where it is, for those who quote it. It is sent, whatever the journal answers."""
+        noted: journal.Done | journal.Failed = await journal.ask_journal(
+            self._peers.journal_tx,
             lambda reply: journal.NoteSent(
-                message_id=outcome.message_id,
+                message_id=message_id,
                 account=self._account,
                 chat_id=self._landed_in,
                 at_ms=self._peers.now_ms(),
                 topic=None if self._to is None else self._to.topic,
                 reply=reply,
-            )
+            ),
+            within_s=JOURNAL_WITHIN_S,
         )
-        return outcome.message_id
+        if isinstance(noted, journal.Failed):
+            log.warning("message.not_noted", message=message_id, reason=noted.reason)
 
     async def _send(self, content: Sendable) -> Outcome:
         number = len(self._sent)
@@ -162,15 +173,23 @@ class Messages:
 async def _answered(
     peers: Peers, session_id: SessionId, chat_id: ChatId, to: MessageId | None
 ) -> None:
-    """Close the row the reply names, or all that this session has of the chat."""
-    rows: tuple[journal.UnansweredRow, ...] = await peers.ask_journal(
+    """Close the row the reply names, or all that this session has of the chat.
+
+    A journal that fails leaves them open: the caller is not notified, for it would send again.
+    """
+    rows: tuple[journal.UnansweredRow, ...] | journal.Failed = await journal.ask_journal(
+        peers.journal_tx,
         lambda reply: journal.Unanswered(
             session_id=session_id,
             chat_id=chat_id,
             message_id=to,
             limit=UNANSWERED_ROWS_MAX,
             reply=reply,
-        )
+        ),
+        within_s=JOURNAL_WITHIN_S,
     )
+    if isinstance(rows, journal.Failed):
+        log.warning("rows.not_closed", session=session_id, chat=chat_id, reason=rows.reason)
+        return
     for row in rows:
         await peers.ownership_tx.send(ownership.RowAnswered(row_id=row.row_id, by=session_id))
