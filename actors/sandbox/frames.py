@@ -1,43 +1,22 @@
-"""Frames of the long connection: the platform's protobuf message, as its own client has it.
+"""Frames of the long connection, with lark-oapi's own generated protobuf module.
 
-The schema is that of lark-oapi's ``ws/pb/pbbp2.proto``, and a test holds it against that.
-lark-oapi itself would bring ten thousand modules for this one.
+``import lark_oapi`` executes ten thousand modules. Bare packages with the right path,
+put into ``sys.modules`` first, let the one module be imported alone; a package that
+is there already is used as it is.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
 from typing import Any, Final
 
 import msgspec
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
-from google.protobuf.message import DecodeError
 
 CONTROL: Final = 0
 DATA: Final = 1
-
-SCHEMA: Final = """
-name: "sandbox/pbbp2.proto"
-package: "pbbp2"
-message_type {
-  name: "Header"
-  field { name: "key" number: 1 label: LABEL_REQUIRED type: TYPE_STRING }
-  field { name: "value" number: 2 label: LABEL_REQUIRED type: TYPE_STRING }
-}
-message_type {
-  name: "Frame"
-  field { name: "SeqID" number: 1 label: LABEL_REQUIRED type: TYPE_UINT64 }
-  field { name: "LogID" number: 2 label: LABEL_REQUIRED type: TYPE_UINT64 }
-  field { name: "service" number: 3 label: LABEL_REQUIRED type: TYPE_INT32 }
-  field { name: "method" number: 4 label: LABEL_REQUIRED type: TYPE_INT32 }
-  field {
-    name: "headers" number: 5 label: LABEL_REPEATED type: TYPE_MESSAGE type_name: ".pbbp2.Header"
-  }
-  field { name: "payload_encoding" number: 6 label: LABEL_OPTIONAL type: TYPE_STRING }
-  field { name: "payload_type" number: 7 label: LABEL_OPTIONAL type: TYPE_STRING }
-  field { name: "payload" number: 8 label: LABEL_OPTIONAL type: TYPE_BYTES }
-  field { name: "LogIDNew" number: 9 label: LABEL_OPTIONAL type: TYPE_STRING }
-}
-"""
 
 
 class Frame(msgspec.Struct, kw_only=True):
@@ -53,21 +32,14 @@ class NotAFrame(Exception):
     """The bytes are no frame."""
 
 
-def schema() -> descriptor_pb2.FileDescriptorProto:
-    """Return the schema as protobuf has it."""
-    return text_format.Parse(SCHEMA, descriptor_pb2.FileDescriptorProto())
-
-
 def encode(frame: Frame) -> bytes:
-    message = _Message(
-        SeqID=frame.seq_id,
-        LogID=frame.log_id,
-        service=frame.service,
-        method=frame.method,
-        payload=frame.payload,
-    )
+    message = _pb.Frame()
+    message.SeqID, message.LogID = frame.seq_id, frame.log_id
+    message.service, message.method = frame.service, frame.method
     for key, value in frame.headers.items():
-        message.headers.add(key=key, value=value)
+        header = message.headers.add()
+        header.key, header.value = key, value
+    message.payload = frame.payload
     encoded: bytes = message.SerializeToString()
     return encoded
 
@@ -76,32 +48,36 @@ def decode(data: bytes) -> Frame:
     """Read one frame.
 
     Raises:
-        NotAFrame: not a frame, without a required field, or with text that is not UTF-8.
+        NotAFrame: not a frame, or without a required field.
     """
+    message = _pb.Frame()
     try:
-        message = _Message.FromString(data)
-    except DecodeError as wrong:
+        message.ParseFromString(data)
+    except Exception as wrong:  # the generated module raises whatever it trips over
         raise NotAFrame(str(wrong)) from wrong
     if not message.IsInitialized():
         raise NotAFrame("a required field is missing")
-    headers = {header.key: header.value for header in message.headers}
-    if not all(isinstance(text, str) for pair in headers.items() for text in pair):
-        raise NotAFrame("a header is not UTF-8")  # the compiled runtime gives it as bytes
     return Frame(
         seq_id=message.SeqID,
         log_id=message.LogID,
         service=message.service,
         method=message.method,
-        headers=headers,
-        payload=message.payload,
+        headers={header.key: header.value for header in message.headers},
+        payload=bytes(message.payload),
     )
 
 
-def _message_class() -> Any:
-    # A pool of its own: a process that has the client too has two of these messages.
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(schema())
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("pbbp2.Frame"))
+def _load() -> Any:
+    for name in ("lark_oapi", "lark_oapi.ws"):
+        if name not in sys.modules:
+            spec = importlib.util.find_spec(name)
+            if spec is None or spec.submodule_search_locations is None:
+                raise ImportError("lark-oapi is not installed; pip install lark-oapi")
+            package = ModuleType(name)
+            package.__path__ = list(spec.submodule_search_locations)
+            package.__spec__ = spec
+            sys.modules[name] = package
+    return importlib.import_module("lark_oapi.ws.pb.pbbp2_pb2")
 
 
-_Message: Final = _message_class()
+_pb: Final = _load()
