@@ -238,8 +238,8 @@ async def test_a_cancelled_call_is_not_answered(state_dir: Path) -> None:
 # ── permissions ─────────────────────────────────────────────────────────────
 
 
-async def asked(client: StdioProcess, platform: Platform, chat: Map) -> Map:
-    """Ask for a permission; return the message of its card."""
+async def asked(client: StdioProcess, platform: Platform, chat: Map, but: str | None = None) -> Map:
+    """Ask for a permission; return the message of its card, which is another one than *but*."""
     await client.send(
         method="notifications/claude/channel/permission_request",
         params={
@@ -252,7 +252,8 @@ async def asked(client: StdioProcess, platform: Platform, chat: Map) -> Map:
     with trio.fail_after(60):
         while True:
             for message in await platform.messages(chat):
-                if "rm -rf build && make" in message["content"]:
+                shown = "rm -rf build && make" in message["content"]
+                if shown and message["message_id"] != but and '"button"' in message["content"]:
                     return message
             await trio.sleep(0.02)
 
@@ -272,6 +273,17 @@ async def test_a_permission_is_decided_by_a_button_of_its_card(state_dir: Path) 
             await platform.post("click", message_id=card["message_id"], element_id="option_0")
             params = await client.notified("notifications/claude/channel/permission")
             assert params == {"request_id": "abcde", "behavior": "allow"}
+            # The next one is decided at the terminal: the session goes on, and the card closes.
+            card = await asked(client, platform, chat, card["message_id"])
+            await client.tool("inbox")
+            with trio.fail_after(60):
+                while any(
+                    one["message_id"] == card["message_id"] and '"button"' in one["content"]
+                    for one in await platform.messages(chat)
+                ):
+                    await trio.sleep(0.02)
+            given = [one for one in client.seen if str(one.get("method")).endswith("/permission")]
+            assert len(given) == 1
 
 
 async def test_a_permission_is_decided_by_words_and_is_no_message_then(state_dir: Path) -> None:
