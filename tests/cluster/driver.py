@@ -440,6 +440,18 @@ class Driver:
             return "nobody stands by"
         return await self.platform.running_cards()
 
+    async def _cards_at_rest(self) -> list[Map]:
+        """Return all cards once none runs.
+
+        A turn that was over before its card was made shows in no queue, nor among the cards.
+        """
+        cards = await self.platform.cards()
+        with trio.move_on_after(REST_WITHIN_S):
+            while any(one["streaming"] and one["message_id"] is not None for one in cards):
+                await trio.sleep(0.2)
+                cards = await self.platform.cards()
+        return cards
+
     async def _push_again(self, event: str) -> None:
         await self.platform.post("push", repeat_event_id=event)
 
@@ -450,7 +462,7 @@ class Driver:
         ahead_s = time.time() - trio.current_time()
         seen = await trio.to_thread.run_sync(audit.read, self.url)
         stored = await trio.to_thread.run_sync(_stored, self.url)
-        cards = await self.platform.cards()
+        cards = await self._cards_at_rest()
         sequences = {
             card["card_id"]: [
                 one["sequence"]
