@@ -1,0 +1,158 @@
+"""When a commit of PostgreSQL counts, and over which connection it is made."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import conninfo, sql
+
+from actors.journal.postgres import PostgresStore
+from actors.messages import journal
+from tests.actors.journal.client import NOBODY, JournalClient, append_message
+from tests.actors.journal.stores import on_postgres
+from tests.kit import postgres
+from tests.kit.postgres import Server
+
+WITHIN_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Server]:
+    """A server of our own, whose settings are changed while it runs."""
+    postgres.require()
+    with postgres.running() as server:
+        yield server
+
+
+def name_replicas(server: Server, names: str) -> None:
+    """Let commits wait for replicas of these names; nobody has them."""
+    with psycopg.connect(server.url(), autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("ALTER SYSTEM SET synchronous_standby_names = {}").format(sql.Literal(names))
+        )
+        admin.execute("SELECT pg_reload_conf()")
+        until = time.monotonic() + WITHIN_S
+        while admin.execute("SHOW synchronous_standby_names").fetchone() != (names,):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+
+@contextmanager
+def named_replicas(server: Server) -> Iterator[None]:
+    """Let commits wait for ever, until this is over."""
+    name_replicas(server, "nobody")
+    try:
+        yield
+    finally:
+        name_replicas(server, "")
+
+
+def wait_for_a_commit_that_waits(server: Server, *, besides: int | None = None) -> int:
+    """Return the pid of a connection that waits for a replica."""
+    until = time.monotonic() + WITHIN_S
+    with psycopg.connect(server.url(), autocommit=True) as admin:
+        while time.monotonic() < until:
+            found = admin.execute(
+                "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND pid <> %s",
+                (besides or 0,),
+            ).fetchone()
+            if found is not None:
+                return int(found[0])
+            time.sleep(0.01)
+    raise AssertionError("no commit waits for a replica")
+
+
+class Applying(threading.Thread):
+    def __init__(self, store: PostgresStore, *batch: journal.JournalMessage) -> None:
+        super().__init__(daemon=True)
+        self._store, self._batch = store, batch
+        self.answers: list[Any] = []
+        self.start()
+
+    def run(self) -> None:
+        self.answers = self._store.apply(self._batch)
+
+    def wait(self) -> list[Any]:
+        self.join(WITHIN_S)
+        assert not self.is_alive()
+        return self.answers
+
+
+@pytest.mark.parametrize("kind", ["appends alone", "several statements"])
+def test_a_wait_for_a_replica_that_was_cancelled_counts_as_lost(alone: Server, kind: str) -> None:
+    """It answers as a commit does, with a warning: what it wrote is here and nowhere else."""
+    batch: list[journal.JournalMessage] = [append_message("e1")]
+    if kind == "several statements":
+        batch.append(journal.Queue(reply=NOBODY))
+    with closing(on_postgres(alone, kind.replace(" ", "_"))()) as store:
+        store.apply([])
+        store._news_at += 3_600
+        with named_replicas(alone):
+            applying = Applying(store, *batch)
+            waiting = wait_for_a_commit_that_waits(alone)
+            with psycopg.connect(alone.url(), autocommit=True) as admin:
+                admin.execute("SELECT pg_cancel_backend(%s)", (waiting,))
+            # It asks again, and what it reads counts once that is replicated.
+            wait_for_a_commit_that_waits(alone, besides=waiting)
+            assert applying.is_alive()
+        appended = applying.wait()[0]
+        assert appended == journal.Appended(row_id=appended.row_id, duplicate=False)
+        assert store.statistics().reopened == 1
+        assert JournalClient(store).append("e1").duplicate
+
+
+def test_beats_wait_for_the_disk_only_where_a_replica_is_named(alone: Server) -> None:
+    with psycopg.connect(alone.url(), autocommit=True) as admin:
+        admin.execute("ALTER ROLE CURRENT_USER SET synchronous_commit = off")
+        with closing(on_postgres(alone, "beats")()) as first:  # makes the tables
+            first.apply([])
+        admin.execute(
+            "CREATE TABLE public.noted (number bigserial, surely text);"
+            " CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " INSERT INTO public.noted (surely) VALUES (current_setting('synchronous_commit'));"
+            " RETURN NULL; END $$;"
+            " CREATE TRIGGER note AFTER UPDATE ON larkd.claim FOR EACH ROW"
+            " WHEN (NEW.cluster = 'beats') EXECUTE FUNCTION public.note()"
+        )
+        with closing(on_postgres(alone, "beats")()) as store:
+            admin.execute("TRUNCATE public.noted")
+            store.apply([])
+            store.apply([append_message("e1")])
+            store.apply([append_message("e2"), journal.Queue(reply=NOBODY)])
+            store.apply([])
+            store.connection.close()
+            with named_replicas(alone):
+                beat = Applying(store)
+                wait_for_a_commit_that_waits(alone)
+                assert beat.is_alive(), "only synchronous batches count as confirmed"
+            beat.wait()
+        noted = admin.execute("SELECT surely FROM public.noted ORDER BY number").fetchall()
+        assert [surely for (surely,) in noted][:5] == ["off", "on", "on", "off", "on"]
+        admin.execute("ALTER ROLE CURRENT_USER RESET synchronous_commit")
+
+
+def test_a_connection_is_as_written(alone: Server) -> None:
+    with closing(on_postgres(alone, "connection")()) as store:
+        given = conninfo.conninfo_to_dict(store.connection.info.dsn)
+        written = (
+            "connect_timeout=2 keepalives_idle=1 keepalives_interval=1 keepalives_count=2"
+            " tcp_user_timeout=2000 target_session_attrs=read-write"
+            " application_name=larkd/connection@a"
+        )
+        wanted = conninfo.conninfo_to_dict(written)
+        assert {name: given.get(name) for name in wanted} == wanted
+        for name, value in {
+            "search_path": "larkd_connection",
+            "idle_in_transaction_session_timeout": "1s",
+            "lock_timeout": "1s",
+            "default_transaction_isolation": "read committed",
+            "synchronous_commit": "on",
+        }.items():
+            found = store.connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
+            assert found == (value,), name
