@@ -205,7 +205,7 @@ def test_words_are_the_terms_of_the_field() -> None:
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if (word := METAPHORS.search(NO_METAPHORS.sub("", line))) is not None
     ]
-    assert found == [], "use the terms of the field; what a line does not need, leave out"
+    assert not found, "\n".join(["use the terms of the field:", *found])
 
 
 def test_a_module_is_small_enough_to_read() -> None:
