@@ -75,10 +75,7 @@ def one_line(text: str) -> str:
 
 
 def _tail(text: str, bytes_max: int) -> str:
-    if len(text) * 4 <= bytes_max:
-        return text
-    raw = text.encode(errors="replace")
-    return text if len(raw) <= bytes_max else raw[-bytes_max:].decode(errors="ignore")
+    return text.encode(errors="replace")[-bytes_max:].decode(errors="ignore")
 
 
 def _latest(diffs: list[FileDiff]) -> list[FileDiff]:

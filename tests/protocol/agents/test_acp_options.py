@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -201,12 +202,17 @@ def test_a_mode_among_the_options_is_the_one_that_the_agent_is_in() -> None:
     options = AgentOptions()
     modes = [{"value": "ask", "name": "Ask"}, {"value": "code", "name": "Code"}]
     mode = {"id": "m", "name": "Mode", "category": "mode", "currentValue": "ask", "options": modes}
-    options.take_session({"modes": MODES, "configOptions": [mode]})
+    model = config(id="n", category="model", options=[{"value": "a"}, {"value": "code"}])
+    options.take_session({"modes": MODES, "configOptions": [mode, model]})
+    before = options.offer().options
     assert options.take_update({"sessionUpdate": "current_mode_update", "currentModeId": "code"})
-    assert values(options) == {"m": "code"}
+    assert options.offer().options == [
+        msgspec.structs.replace(before[0], value="code"),
+        before[1],
+    ]
     odd = {"sessionUpdate": "current_mode_update", "currentModeId": "odd"}
     assert not options.take_update(odd)
-    assert values(options) == {"m": "code"}
+    assert values(options) == {"m": "code", "n": "a"}
 
 
 def test_the_agent_changes_its_options_itself() -> None:

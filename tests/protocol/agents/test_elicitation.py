@@ -98,6 +98,8 @@ def test_every_type_is_answered_in_its_own() -> None:
         ({"type": "string", "minLength": 2}, "a", "v: number of characters, 2 or more"),
         ({"type": "string", "maxLength": 2}, "abc", "v: number of characters, 2 or less"),
         ({"type": "integer"}, "1.5", "v: a whole number is needed"),
+        ({"type": "integer"}, "15", None),
+        ({"type": "number", "minimum": 0}, "1.5", None),
         ({"type": "number", "minimum": 0, "maximum": 1}, "2", "v: a number is needed, from 0 to 1"),
         ({"type": "number", "maximum": 1_000_000}, "nan", "v: a number is needed, 1000000 or less"),
         ({"type": "string", "format": "email"}, "ann", "v: an e-mail address is needed."),
@@ -131,6 +133,11 @@ def test_what_is_not_as_asked_is_shown_to_who_wrote_it(
 
 def test_a_choice_has_its_limits_too() -> None:
     items = {"type": "string", "enum": ["x", "y", "z"]}
+    least = form("", v={"type": "array", "items": items, "minItems": 2}).elicited.questions[0]
+    assert problem(least, Answered()) is None, "it may be left out"
+    few = problem(least, Answered(labels=("x",)))
+    assert few is not None
+    assert few.en == "v: number of options, 2 or more"
     asked = form("", required=("v",), v={"type": "array", "items": items, "maxItems": 2})
     (question,) = asked.elicited.questions
     assert question.accepts == Accepts(most=2.0)

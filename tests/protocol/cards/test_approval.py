@@ -207,6 +207,64 @@ def test_other_buttons_are_not_read_as_approvals(value: dict[str, Any]) -> None:
     assert approval.read_press(value, ANN, CHAT) is None
 
 
+def test_the_whole_card_as_a_client_is_given_it() -> None:
+    def both(en: str, zh: str, **node: Any) -> dict[str, Any]:
+        return {**node, "content": en, "i18n_content": {"en_us": en, "zh_cn": zh}}
+
+    wider = PermissionOption(id="all", label="rm", kind="allow_always")
+    this = asked(options=(wider, ALLOW, REJECT), detail="x" * 30_000)
+
+    def button(number: int, kind: str, option: str, en: str, zh: str) -> dict[str, Any]:
+        return {
+            "tag": "button",
+            "element_id": f"option_{number}",
+            "type": kind,
+            "width": "fill",
+            "text": both(en, zh, tag="plain_text"),
+            "behaviors": [
+                {
+                    "type": "callback",
+                    "value": {
+                        "larkd": "approve",
+                        "request": "k1",
+                        "option": option,
+                        "signature": approval.signature(this, option, SECRET),
+                    },
+                }
+            ],
+        }
+
+    card = msgspec.json.decode(approval_card.open_card(this, SECRET))
+    title, detail, file, *rest, note = card["body"]["elements"]
+    assert title == both(
+        "🔐 **api** asks: Run a command",
+        "🔐 **api** 请求授权：Run a command",
+        tag="markdown",
+        element_id="title",
+    )
+    assert (detail["tag"], detail["element_id"]) == ("markdown", "detail")
+    assert detail["content"].startswith("```\nxxx")
+    assert (file["tag"], file["element_id"]) == ("markdown", "file")
+    assert rest == [
+        both("Always allow: rm", "始终允许: rm", tag="markdown", text_size="notation"),
+        button(0, "primary_filled", "allow", "Allow once · Allow", "允许一次 · Allow"),
+        button(1, "danger", "no", "Reject", "拒绝"),
+        button(2, "primary_filled", "all", "Always allow · rm", "始终允许 · rm"),
+    ]
+    assert note == both(
+        on_card.APPROVAL_WHO.en,
+        on_card.APPROVAL_WHO.zh,
+        tag="markdown",
+        element_id="note",
+        text_size="notation",
+    )
+    assert card["schema"] == "2.0"
+    assert card["config"] == {
+        "update_multi": True,
+        "summary": both(on_card.APPROVAL_SUMMARY.en, on_card.APPROVAL_SUMMARY.zh),
+    }
+
+
 def test_the_card_asks_and_then_shows_who_decided() -> None:
     shown = msgspec.json.decode(open_card())["body"]["elements"]
     assert shown[0]["content"] == "🔐 **api** asks: Run a command"

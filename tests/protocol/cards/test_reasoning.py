@@ -34,6 +34,7 @@ CASES = [
     ("    indented\n```\ncode\n```\n<think>r</think>", "    indented\n```\ncode\n```\n", "r"),
     ("<think>never closed", "never closed", "never closed"),
     ("answer <think>never closed", "answer ", "never closed"),
+    ("<think>a</think>b</think>c", "b</think>c", "a"),
     ("a < b and <thinker> and </think>", "a < b and <thinker> and </think>", ""),
     ("<think>a < b </thin> c</think>d", "d", "a < b </thin> c"),
     ("Reasoning:\n_step one_\n_step two_\n\nThe answer.", "The answer.", "step one\nstep two\n"),

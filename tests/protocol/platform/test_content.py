@@ -84,6 +84,8 @@ def test_a_name_can_not_smuggle_a_line_or_a_mention() -> None:
         ({"tag": "at", "user_id": "all"}, "@all"),
         ({"tag": "at", "user_id": "ou_x", "user_name": "Ann"}, "@Ann"),
         ({"tag": "at", "user_id": "ou_x"}, "@ou_x"),
+        ({"tag": "at", "open_id": "ou_tom"}, "@Tom"),
+        ({"tag": "a", "text": "no address"}, "no address"),
         ({"tag": "at"}, "@someone"),
         ({"tag": "emotion", "emoji_type": "SMILE"}, ":SMILE:"),
         ({"tag": "hr"}, "---"),

@@ -12,6 +12,7 @@ from protocol.wire import messages as wire
 from protocol.wire.steps import (
     DIFFS_MAX,
     ERROR_CHARACTERS_MAX,
+    ID_CHARACTERS_MAX,
     PLAN_CHARACTERS_MAX,
     PLAN_ENTRIES_MAX,
     SUMMARY_CHARACTERS_MAX,
@@ -91,6 +92,13 @@ def test_the_latest_changes_count() -> None:
     assert step(diff=[]).diff == []
 
 
+def test_what_is_short_is_kept() -> None:
+    event = step(parent_id="p" * ID_CHARACTERS_MAX, input={"command": "ls"})
+    assert (event.call_id, event.parent_id, event.input) == ("c", "p" * ID_CHARACTERS_MAX, "ls")
+    assert step(parent_id="p" * ID_CHARACTERS_MAX + "q").parent_id == event.parent_id
+    assert bounded_step(wire.ToolEvent(turn_id="t", call_id="c" * 300)).call_id == "c" * 256
+
+
 def test_what_is_absent_stays_absent() -> None:
     event = wire.ToolEvent(turn_id="t", call_id="c")
     assert bounded(event) == event
@@ -120,6 +128,7 @@ def test_plans_and_errors_at_their_limits_are_passed_on_as_they_are() -> None:
         ({"command": 7, "path": "/p"}, "/p"),
         ({"description": "d", "pattern": "p"}, "p"),
         ({"url": "u", "query": "q"}, "q"),
+        ({"url": "u", "description": "d"}, "u"),
         ({"description": "d", "other": "o"}, "d"),
         ({"other": 1}, '{"other":1}'),
         (["a", 1], '["a",1]'),

@@ -80,6 +80,23 @@ def test_pieces_are_small_and_hold_the_same(text: str) -> None:
     assert all(len(one) <= PIECE_CHARACTERS and one.count("\n") <= PIECE_LINES for one in pieces)
 
 
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [
+        ("", [0]),
+        ("x" * PIECE_CHARACTERS, [PIECE_CHARACTERS]),
+        ("x" * PIECE_CHARACTERS + "y", [PIECE_CHARACTERS, 1]),
+        ("\n" * PIECE_LINES, [PIECE_LINES]),
+        ("\n" * PIECE_LINES + "x", [PIECE_LINES + 1]),
+        ("\n" * (PIECE_LINES + 1), [PIECE_LINES, 1]),
+        (("x" * 9 + "\n") * 100 + "y", [10 * PIECE_LINES, 10 * (100 - PIECE_LINES) + 1]),
+        ("x" * PIECE_CHARACTERS + "\n" * (PIECE_LINES + 1), [PIECE_CHARACTERS, PIECE_LINES, 1]),
+    ],
+)
+def test_a_piece_is_as_large_as_it_may_be(text: str, sizes: list[int]) -> None:
+    assert [len(one) for one in texts(text)] == sizes
+
+
 def test_a_delta_is_cut_and_nothing_else() -> None:
     delta = wire.Delta(turn_id="t", text="\n" * 5_000, channel="reasoning")
     cut = list(in_pieces(delta))
