@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -58,22 +59,25 @@ class CommitYardstick:
 
     def measure(self, commits: int = COMMITS) -> Commit:
         """Make so many commits, one row each."""
-        database = self._store.connection
         wall, cpu = time.perf_counter(), time.process_time()
-        for number in itertools.islice(self._number, commits):
-            database.execute("BEGIN IMMEDIATE")
-            found = database.execute(
-                "INSERT INTO inbound (account, event_id, message_key, kind, state, received_at,"
-                " changed_at) VALUES ('default', ?, ?, 'message', 'received', ?, ?)",
-                (f"event-{number:032}", f"om_{number:032}", number, number),
-            )
-            database.execute(
-                "INSERT INTO content (row_id, payload) VALUES (?, ?)",
-                (found.lastrowid, bytes(PAYLOAD_BYTES)),
-            )
-            database.execute("COMMIT")
+        for _ in range(commits):
+            self.commit(bytes(PAYLOAD_BYTES))
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         return Commit(cpu_ms=cpu / commits * 1000, wall_ms=wall / commits * 1000)
+
+    def commit(self, payload: bytes) -> None:
+        """Commit one row."""
+        database, number = self._store.connection, next(self._number)
+        database.execute("BEGIN IMMEDIATE")
+        found = database.execute(
+            "INSERT INTO inbound (account, event_id, message_key, kind, state, received_at,"
+            " changed_at) VALUES ('default', ?, ?, 'message', 'received', ?, ?)",
+            (f"event-{number:032}", f"om_{number:032}", number, number),
+        )
+        database.execute(
+            "INSERT INTO content (row_id, payload) VALUES (?, ?)", (found.lastrowid, payload)
+        )
+        database.execute("COMMIT")
 
     def close(self) -> None:
         self._store.close()
@@ -97,13 +101,21 @@ class BareLoop:
 
 
 @asynccontextmanager
-async def open_bare_loop() -> AsyncIterator[BareLoop]:
+async def open_bare_loop(journal: Path | None = None) -> AsyncIterator[BareLoop]:
+    """Connect a bare client to a sandbox of its own; with *journal* it stores what it reads."""
     sandbox, lines = await start(["actors.sandbox", "--no-limits"], lambda text: "appId" in text)
     base_url = next(line for line in lines if line.startswith("domain ")).split()[1]
     app_id, secret = lines[-1].split()[1], lines[-1].split()[3]
     token = next(line for line in lines if "chat page " in line).rpartition("token=")[2]
     client, _ = await start(
-        ["bench.yardsticks", base_url, app_id, secret], lambda text: "connected" in text
+        [
+            "bench.yardsticks",
+            base_url,
+            app_id,
+            secret,
+            *([] if journal is None else [str(journal)]),
+        ],
+        lambda text: "connected" in text,
     )
     headers = {"X-Sandbox-Token": token}
     try:
@@ -121,12 +133,19 @@ async def open_bare_loop() -> AsyncIterator[BareLoop]:
                 await one.process.wait()
 
 
-async def ack_all(base_url: str, app_id: str, secret: str) -> None:
-    """Be the bare client: read frames, ack each at once, do nothing else."""
+async def ack_all(base_url: str, app_id: str, secret: str, journal: str = "") -> None:
+    """Be the bare client: read frames, ack each at once, do nothing else.
+
+    With *journal* decode and commit each before: what no program of this kind can leave out.
+    """
+    store = CommitYardstick(Path(journal)) if journal else None
 
     async def serve(socket: Socket) -> None:
         print("connected", flush=True)
         while (event := await socket.receive()) is not None:
+            if store is not None:
+                msgspec.json.decode(event.payload)
+                store.commit(event.payload)
             await socket.send(longconn.ack(event.frame, took_ms=0))
 
     async with Platform(base_url, app_id, secret) as platform:
@@ -136,5 +155,4 @@ async def ack_all(base_url: str, app_id: str, secret: str) -> None:
 
 
 if __name__ == "__main__":
-    _base_url, _app_id, _secret = sys.argv[1:]
-    trio.run(ack_all, _base_url, _app_id, _secret)
+    trio.run(partial(ack_all, *sys.argv[1:]))
