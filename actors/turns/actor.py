@@ -34,6 +34,8 @@ from protocol.wire.pieces import is_large, texts
 LATE_PICTURES_S: Final = 45.0
 NOTE_EVERY_S: Final = 1.5
 """Of what is shown, into the ledger: with the commit, every 2 s (``cards.md``)."""
+NOTES_TOGETHER_S: Final = 0.25
+"""All turns write at multiples of it, so that those of many share a commit."""
 
 ENDED: Final = metrics.counter("larkd_turns", "Turns that ended, by how.", "outcome")
 IN_FLIGHT: Final = metrics.gauge(
@@ -168,7 +170,8 @@ class _TurnActor:
 
     async def _keep_ledger(self) -> None:
         while True:
-            await trio.sleep(NOTE_EVERY_S)
+            due_at = trio.current_time() + NOTE_EVERY_S
+            await trio.sleep_until(due_at - due_at % NOTES_TOGETHER_S)
             await self._presenter.note()
 
     async def _watch_for_stall(self) -> None:
