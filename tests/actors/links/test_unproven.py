@@ -14,7 +14,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.kit.peer_user import PeerUsers
+from actors import links
+from actors.kit.peer_user import Addressed, PeerUsers
 from actors.links.capacity import (
     UNREGISTERED_MAX,
     WAITS_AT_LEAST_S,
@@ -23,6 +24,7 @@ from actors.links.capacity import (
 )
 from actors.links.settings import LinkSettings
 from actors.links.unproven import AT_ONCE, EARLY_READ_BYTES, Opened, Rate, Unproven
+from actors.messages import ownership
 from protocol.ids import ConnectionId
 from protocol.wire import messages as wire
 from protocol.wire.auth import Verified
@@ -62,21 +64,28 @@ class Begun:
 
 class World:
     def __init__(self, listener: trio.SocketListener, places: Places, begun: Begun) -> None:
-        self._address = listener.socket.getsockname()
+        self.address = listener.socket.getsockname()
         self.places = places
         self.begun = begun
 
     async def connect(self) -> trio.SocketStream:
         """Connect, and read the greeting."""
-        stream = await trio.open_tcp_stream(*self._address)
+        stream = await trio.open_tcp_stream(*self.address)
         size = int.from_bytes(await stream.receive_some(4), "big")
         hello = msgspec.msgpack.decode(await stream.receive_some(size))
         assert set(hello) == {"t", "protocol", "nonce"}
         return stream
 
 
+class Strangers(PeerUsers):
+    """Everybody is of another user."""
+
+    def is_own(self, connected: Addressed) -> bool:  # noqa: ARG002  # whoever it is
+        return False
+
+
 @asynccontextmanager
-async def open_world() -> AsyncIterator[World]:
+async def open_world(users: PeerUsers | None = None, foreign: int = 256) -> AsyncIterator[World]:
     numbers = itertools.count(1)
 
     def verify(_nonce: bytes, register: wire.Register) -> Verified | None:
@@ -89,8 +98,8 @@ async def open_world() -> AsyncIterator[World]:
         next_connection_id=lambda: ConnectionId(next(numbers)),
     )
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    places, begun, users = Places(ConnectionLimits()), Begun(), PeerUsers()
-    with Unproven(settings, places, users, Rate(256, 200)) as unproven:
+    places, begun, users = Places(ConnectionLimits()), Begun(), users or PeerUsers()
+    with Unproven(settings, places, users, Rate(foreign, 200)) as unproven:
         async with listener, trio.open_nursery() as nursery:
             nursery.start_soon(unproven.run, begun.add)
             nursery.start_soon(unproven.accept, listener)
@@ -143,7 +152,11 @@ async def test_who_proves_himself_waits_for_nobody_who_does_not(still_clock: Moc
         honest = await world.connect()
         await honest.send_all(frame(**REGISTER))
         await world.begun.wait(AT_ONCE + 1)
-        assert world.begun.links[-1][1].register() is not None
+        await trio.testing.wait_all_tasks_blocked()
+        *_, (_, last) = world.begun.links
+        register = last.register()
+        assert register is not None
+        assert (register.proof, len(world.begun.links)) == ("right", AT_ONCE + 1)
         for stream in (*others, *more, honest):
             await stream.aclose()
 
@@ -171,6 +184,60 @@ async def test_who_is_gone_leaves_nothing(still_clock: MockClock) -> None:
             await stream.aclose()
 
 
+async def test_whoever_sends_nothing_whole_for_ten_seconds_is_refused(
+    still_clock: MockClock,
+) -> None:
+    async def next_message(stream: trio.SocketStream) -> Any:
+        size = int.from_bytes(await stream.receive_some(4), "big")
+        return msgspec.msgpack.decode(await stream.receive_some(size))
+
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    ownership_tx, ownership_rx = trio.open_memory_channel[ownership.OwnershipMessage](10)
+    settings = LinkSettings(
+        daemon_version="1",
+        generation=1,
+        verify=lambda *_claim: None,
+        next_connection_id=lambda: ConnectionId(1),
+    )
+    async with listener, ownership_rx, trio.open_nursery() as nursery:
+        await nursery.start(links.serve, [listener], settings, ownership_tx)
+        stream = await trio.open_tcp_stream(*listener.socket.getsockname())
+        assert (await next_message(stream))["t"] == "hello"
+        await stream.send_all(frame(**REGISTER)[:-1])
+        await trio.testing.wait_all_tasks_blocked()
+        still_clock.jump(9.9)
+        await trio.testing.wait_all_tasks_blocked()
+        still_clock.jump(0.2)
+        refused = await next_message(stream)
+        assert (refused["t"], refused["code"]) == ("refused", "register_timeout")
+        await stream.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_no_place_is_taken_from_who_has_just_come(still_clock: MockClock) -> None:
+    async with open_world() as world:
+        came, waits = itertools.count(1), trio.Event()
+        wait_free = world.places.wait_free
+
+        async def watched(*, own: bool) -> None:
+            if next(came) > UNREGISTERED_MAX:
+                waits.set()
+            await wait_free(own=own)
+
+        world.places.wait_free = watched  # type: ignore[method-assign]  # to see that it waits
+        streams = [await world.connect() for _ in range(UNREGISTERED_MAX)]
+        streams.append(await trio.open_tcp_stream(*world.address))
+        await waits.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        await streams[0].send_all(frame(**REGISTER))
+        await world.begun.wait(1)
+        assert world.begun.links[0][1].register() is not None
+        still_clock.jump(WAITS_AT_LEAST_S)
+        assert await streams[-1].receive_some(4), "greeted"
+        for stream in streams:
+            await stream.aclose()
+
+
 async def test_the_oldest_keeps_its_place_for_a_moment(autojump_clock: MockClock) -> None:
     places = Places(ConnectionLimits())
     dropped: list[int] = []
@@ -182,6 +249,17 @@ async def test_the_oldest_keeps_its_place_for_a_moment(autojump_clock: MockClock
     assert trio.current_time() - began == pytest.approx(2 * WAITS_AT_LEAST_S)
     await places.wait_free(own=False)
     assert trio.current_time() - began == pytest.approx(2 * WAITS_AT_LEAST_S)
+
+
+async def test_of_other_users_no_more_are_looked_at_than_a_rate(still_clock: MockClock) -> None:
+    async with open_world(Strangers(), foreign=2) as world:
+        streams = [await world.connect() for _ in range(2)]
+        streams.append(await trio.open_tcp_stream(*world.address))
+        assert await streams[-1].receive_some() == b"", "closed without a greeting"
+        still_clock.jump(0.01)
+        streams.append(await world.connect())
+        for stream in streams:
+            await stream.aclose()
 
 
 async def test_a_rate_is_kept_over_any_time(autojump_clock: MockClock) -> None:
