@@ -33,6 +33,8 @@ CANCEL_WITHIN_S: Final = 5.0
 CHOOSE_WITHIN_S: Final = 8.0
 """Less than the daemon waits for it."""
 SETTLE_WITHIN_S: Final = 1.0
+LOOK_EVERY_S: Final = 1.0
+"""Whether it waits for people is looked at so often."""
 CALLS_KNOWN_MAX: Final = 64
 """Tool calls of which it is kept what they are, for updates that carry only a change."""
 
@@ -224,13 +226,17 @@ class Agent:
                 await self._prompt.done.wait()
 
     async def _wait(self, prompt: _Prompt) -> None:
-        idle_s = self._settings.idle_within_s
+        idle_s, since = self._settings.idle_within_s, trio.current_time()
         while not prompt.done.is_set():
-            quiet_until = self._peer.received_at + idle_s
-            if trio.current_time() >= quiet_until and not self._asking:
+            now = trio.current_time()
+            if self._asking:
+                since = now  # it waits for people
+            # However long ago it was last asked something, or sent something.
+            quiet_until = max(self._peer.received_at, since) + idle_s
+            if now >= quiet_until:
                 self.over.set()
                 raise AgentFailed(f"the agent sent nothing for {idle_s:g} s and was ended")
-            with trio.move_on_at(max(quiet_until, trio.current_time() + 1)):
+            with trio.move_on_at(min(quiet_until, now + LOOK_EVERY_S)):
                 await prompt.done.wait()
 
     async def _call_off(self, prompt: _Prompt) -> None:

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors.proxies.agent import CANCEL_WITHIN_S, Agent, AgentSettings, Listener
+from actors.proxies.agent import CANCEL_WITHIN_S, LOOK_EVERY_S, Agent, AgentSettings, Listener
 from actors.proxies.agent_process import start_agent
 from actors.proxies.errors import AgentUnheard
 from protocol.agents import acp
@@ -54,6 +54,43 @@ async def test_a_prompt_that_comes_as_the_agent_has_ended_is_for_another_one(
             await agent.prompt([], Listener("turn_1", no_update, no_question, no_form))
     finally:
         await process.end()
+
+
+async def test_how_long_nobody_asked_it_anything_is_not_its_silence(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    """Nor is how long a person thought about what it asked."""
+    mock_clock.rate = 1
+    command = (sys.executable, str(DEAF))
+    settings = AgentSettings(command=command, cwd=str(tmp_path))
+    process = await start_agent(command, str(tmp_path), {}, os.environ, {})
+    words: list[str] = []
+
+    async def update(reported: acp.Update) -> None:
+        if isinstance(reported, wire.Delta):
+            words.append(reported.text)
+
+    async def decide(question: acp.AcpQuestion) -> wire.PermissionVerdict:
+        for _ in range(3):  # in steps: each is looked at
+            mock_clock.jump(settings.idle_within_s)
+            await trio.sleep(LOOK_EVERY_S / 100)
+        option = question.options[0].id
+        return wire.PermissionVerdict(request_id="r", outcome="selected", option_id=option)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            agent = Agent(settings, process, nursery)
+            nursery.start_soon(process.read_stderr)
+            nursery.start_soon(agent.read)
+            await agent.begin(nothing_earlier)
+            for word in ("tokens", "question", "tokens"):
+                mock_clock.jump(settings.idle_within_s * 2)
+                blocks = [{"type": "text", "text": word}]
+                await agent.prompt(blocks, Listener("turn_1", update, decide, no_form))
+            nursery.cancel_scope.cancel()
+    finally:
+        await process.end()
+    assert "selected" in "".join(words)
 
 
 async def test_an_agent_that_is_deaf_is_ended_with_all_its_children(
