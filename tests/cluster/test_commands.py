@@ -143,9 +143,15 @@ async def test_a_journal_is_moved_into_a_cluster_and_back_whole(
         config.write_text(fleet.configuration("a", 1, Place()))
         words = ("journal", "move", "--config", str(config))
         at = {"LARKD_DATABASE": server.url()}
-        status, shown, why = await larkd(*words, "--state-dir", str(alone), **at)
+        status, shown, why = await larkd(*words, "--json", "--state-dir", str(alone), **at)
         assert (status, why) == (0, "")
-        assert f"moved {len(before['inbound'])} messages" in shown
+        assert json.loads(shown) == {
+            "version": 1,
+            "cluster": cluster,
+            "file": str(alone / f"larkd.db.moved-to-{cluster}"),
+            "messages": len(before["inbound"]),
+            "cards": len(before["card"]),
+        }
         assert not (alone / "larkd.db").exists()
         assert changed(rows_of_cluster(server, cluster, list(before)), before) == {}
         status, _, why = await larkd(*words, "--state-dir", str(alone), **at)

@@ -108,8 +108,9 @@ async def test_moving_brings_the_cluster_to_the_node_that_was_named(
                 await c.wait_standing_by()
                 status, _, why = await fleet.command("a", "move", "--to", "nobody")
                 assert (status, why[:36]) == (1, "larkd move: no standby nobody; there")
-                status, moved, _ = await fleet.command("a", "move", "--to", "c")
-                assert (status, moved) == (0, f"node c holds {cluster} now, term 2\n")
+                status, moved, _ = await fleet.command("a", "move", "--to", "c", "--json")
+                found = {"version": 1, "cluster": cluster, "node": "c", "term": 2}
+                assert (status, json.loads(moved)) == (0, found)
                 await c.wait_ready()
                 status, listed, _ = await fleet.command("b", "clusters", "--json")
                 (mine,) = [
