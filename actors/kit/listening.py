@@ -20,10 +20,10 @@ class Borrowed(trio.abc.Listener[trio.abc.Stream]):
     """A listener that stays open when this one is closed."""
 
     def __init__(self, inner: trio.abc.Listener[trio.abc.Stream]) -> None:
-        self._inner = inner
+        self.inner = inner
 
     async def accept(self) -> trio.abc.Stream:
-        return await self._inner.accept()
+        return await self.inner.accept()
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from actors.kit.descriptors import raise_limit
-from actors.kit.listening import serve_borrowed
+from actors.kit.listening import Borrowed, serve_borrowed
 from actors.kit.peer_user import PeerUsers
 from actors.kit.tls import TlsStream, shake_hands
 from actors.links.capacity import Places, capacity_of
@@ -55,8 +55,9 @@ async def serve(
                 unproven.run, lambda *one: nursery.start_soon(serving.run_link, *one)
             )
             for listener in listeners:
-                if isinstance(listener, trio.SocketListener):
-                    nursery.start_soon(unproven.accept, listener)
+                plain = listener.inner if isinstance(listener, Borrowed) else listener
+                if isinstance(plain, trio.SocketListener):
+                    nursery.start_soon(unproven.accept, plain)
                 else:
                     nursery.start_soon(serve_borrowed, listener, serving.open_link, nursery)
             task_status.started()

@@ -15,6 +15,7 @@ import trio
 from trio.testing import MockClock
 
 from actors import links
+from actors.kit.listening import Borrowed
 from actors.kit.peer_user import Addressed, PeerUsers
 from actors.links.capacity import (
     UNREGISTERED_MAX,
@@ -200,9 +201,14 @@ async def test_whoever_sends_nothing_whole_for_ten_seconds_is_refused(
         next_connection_id=lambda: ConnectionId(1),
     )
     async with listener, ownership_rx, trio.open_nursery() as nursery:
-        await nursery.start(links.serve, [listener], settings, ownership_tx)
+        # A node of a cluster lends its listener to each run of the daemon.
+        await nursery.start(links.serve, [Borrowed(listener)], settings, ownership_tx)
+        await trio.testing.wait_all_tasks_blocked()
+        tasks = trio.lowlevel.current_statistics().tasks_living
         stream = await trio.open_tcp_stream(*listener.socket.getsockname())
         assert (await next_message(stream))["t"] == "hello"
+        await trio.testing.wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().tasks_living == tasks
         await stream.send_all(frame(**REGISTER)[:-1])
         await trio.testing.wait_all_tasks_blocked()
         still_clock.jump(9.9)
