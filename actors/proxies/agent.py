@@ -283,16 +283,22 @@ class Agent:
             self._listener = None  # the daemon has ended the turn
 
     async def _requested(self, method: str, params: Mapping[str, Any]) -> Any:
-        if method == "session/request_permission":
-            return acp.outcome(await self._ask_permission(params))
-        if method == "elicitation/create":
-            return await self._elicitations.create(params)
+        if method in ("session/request_permission", "elicitation/create"):
+            try:
+                return await self._ask_people(method, params)
+            finally:
+                self.session.updated_at = trio.current_time()  # it goes on from here
         if method == "fs/read_text_file" and self._settings.reads_files:
             return {"content": await trio.to_thread.run_sync(self._files.read, params)}
         if method == "fs/write_text_file" and self._settings.writes_files:
             await trio.to_thread.run_sync(self._files.write, params)
             return {}
         raise MethodUnknown
+
+    async def _ask_people(self, method: str, params: Mapping[str, Any]) -> Any:
+        if method == "elicitation/create":
+            return await self._elicitations.create(params)
+        return acp.outcome(await self._ask_permission(params))
 
     async def _ask_permission(self, params: Mapping[str, Any]) -> wire.PermissionVerdict | None:
         call = params.get("toolCall")
