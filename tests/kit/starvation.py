@@ -30,10 +30,6 @@ class Stopwatch:
         """The share of the time in which some process waited for a processor."""
         return (starved_so_far_s() - self._starved_s) / max(self.seconds, 0.001)
 
-    def within(self, seconds: float) -> bool:
-        """Whether it took less than *seconds*, or the machine was to blame."""
-        return self.seconds < seconds or self.starved > STARVED_MAX
-
 
 def starved_so_far_s() -> float:
     """Seconds in which some process of this machine waited for a processor, since its start.
