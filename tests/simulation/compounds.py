@@ -31,6 +31,8 @@ from tests.simulation.plan import (
     Write,
 )
 
+SILENT_S: Final = 12.0
+"""Until a session may send a hundred requests at once."""
 Compound = Callable[[random.Random, float], list[Action]]
 """``compound(chance, at)``: what happens around that time."""
 
@@ -100,14 +102,17 @@ def read_again(chance: random.Random, at: float) -> list[Action]:
 
 
 def many_ends(chance: random.Random, at: float) -> list[Action]:
-    """Ownership waits for a commit, its mailbox is full, and many links end at once."""
-    slow_at = _after(at, 2.0)
+    """Ownership waits for a commit, its mailbox is full, and many links end at once.
+
+    No link alone may fill it: all sessions have been silent for a while, and flood together.
+    """
+    slow_at = _after(at, SILENT_S)
     return [
-        Attach(at=at, session="talker"),
+        *(Attach(at=at, session=name) for name in SESSIONS),
         Visit(at=at, sessions=chance.randrange(2, 8)),
         SlowJournal(at=slow_at, seconds=chance.choice((2.5, 3.5)), batches=chance.randrange(1, 4)),
         HandOver(at=slow_at, session="boss", tool="acquire", to="talker"),
-        Flood(at=_after(slow_at, 0.05), session="talker", acks=400),
+        *(Flood(at=_after(slow_at, 0.05), session=name, acks=120) for name in SESSIONS),
         DropAll(at=_after(slow_at, chance.uniform(0.2, 0.6))),
     ]
 
