@@ -12,7 +12,11 @@ from functools import partial
 import pytest
 import trio
 
-from actors.feishu.pictures import PictureRefused, fetch
+from actors.feishu.pictures import PictureRefused, PicturesSettings, fetch, run
+from actors.kit.mailbox import ask
+from actors.messages import gateway, pictures
+from protocol.ids import AccountId
+from protocol.platform.outcomes import ImageUploaded
 from protocol.platform.public_address import is_public
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(1_000)
@@ -180,3 +184,45 @@ async def test_this_machine_and_its_network_are_not_the_web() -> None:
             with pytest.raises(PictureRefused):
                 await fetch(f"http://{name}:{port}/", 10_000)
         assert heads == []
+
+
+# ── the actor ───────────────────────────────────────────────────────────────
+
+
+async def test_a_picture_is_uploaded_once_for_an_account_wherever_it_stands() -> None:
+    """By its content; an address that was asked for lately is not even fetched again."""
+    uploads: list[gateway.Operation] = []
+    gateway_tx, calls = trio.open_memory_channel[gateway.GatewayMessage](8)
+    mailbox, inbox = trio.open_memory_channel[pictures.PicturesMessage](8)
+    first, second = AccountId("first"), AccountId("second")
+    settings = PicturesSettings(
+        gateways={first: gateway_tx, second: gateway_tx},
+        bytes_max={first: 10_000, second: 10_000},
+        allowed=lambda _address: True,
+    )
+
+    async def upload() -> None:
+        async for call in calls:
+            assert isinstance(call, gateway.Call)
+            uploads.append(call.operation)
+            call.reply.send(ImageUploaded(image_key=f"img_{len(uploads)}"))
+
+    async def key(account: AccountId, name: str) -> str | None:
+        url = f"http://127.0.0.1:{port}/{name}.png"
+        return await ask(
+            mailbox,
+            lambda reply: pictures.Resolve(account=account, url=url, reply=reply),
+            within_s=60,
+        )
+
+    async with web(ok(PNG), ok(PNG), ok(PNG), ok(PNG + b"x")) as (host, heads):
+        port = host.partition(":")[2]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upload)
+            await nursery.start(run, settings, inbox)
+            assert [await key(first, name) for name in ("a", "b", "a")] == ["img_1"] * 3
+            assert await key(second, "a") == "img_2"
+            assert await key(first, "c") == "img_3"
+            nursery.cancel_scope.cancel()
+    assert uploads == [gateway.UploadImage(image=body) for body in (PNG, PNG, PNG + b"x")]
+    assert len(heads) == 4
