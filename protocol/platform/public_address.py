@@ -64,7 +64,7 @@ def is_public(address: str) -> bool:
     Also looks through addresses that carry another one (mapped, 6to4, Teredo, NAT64).
     """
     try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
+        ip = ipaddress.ip_address(address)
     except ValueError:
         return False
     if isinstance(ip, ipaddress.IPv6Address):

@@ -65,20 +65,23 @@ def test_it_asks_once_a_second_from_two_and_a_half_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "named", "lost"),
+    ("known", "named", "because"),
     [
-        (0, [], False),
-        (2, [], True),
-        (2, [None], False),
-        (2, ["a"], False),
-        (2, ["a", "b"], True),
-        (1, ["b"], True),
+        (0, [], None),
+        (2, [], "neither the database nor any standby answers"),
+        (2, [None], None),
+        (2, ["a"], None),
+        (2, ["a", "b"], "node b holds the cluster"),
+        (1, ["b"], "node b holds the cluster"),
     ],
 )
-def test_what_the_standbys_answer_decides(known: int, named: list[str | None], lost: bool) -> None:
+def test_what_the_standbys_answer_decides(
+    known: int, named: list[str | None], because: str | None
+) -> None:
     hold = Hold("a", 0.0)
     hold.answered(known, named)
-    assert (hold.phase(3.0) is Phase.LOST) == lost
+    assert hold.lost_because == because
+    assert (hold.phase(3.0) is Phase.LOST) == (because is not None)
 
 
 # ── one standby ─────────────────────────────────────────────────────────────
