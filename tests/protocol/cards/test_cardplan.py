@@ -25,6 +25,7 @@ from protocol.ids import SessionId, TurnId
 from protocol.platform.outcomes import (
     Busy,
     Gone,
+    MissingScope,
     NoAnswer,
     Outcome,
     RateLimited,
@@ -246,6 +247,19 @@ def test_an_update_nobody_answered_is_sent_whole_again() -> None:
     second = plan.next(wanted, 1.0)
     assert second is not None
     assert (second.kind, second.sequence) == (Kind.FINAL, first.sequence + 1)
+
+
+def test_a_missing_scope_loses_the_card_for_as_long_as_it_is_missing() -> None:
+    turn, plan = opened()
+    step = plan.next(view(turn, 1.0), 1.0)
+    assert step is not None
+    missing = refusal(MissingScope, scopes=("cardkit:card:write",), grant_url=None)
+    lost = plan.failed(step, missing, 1.0)
+    assert isinstance(lost, Lost)
+    assert (lost.gone, lost.missing) == (False, missing), "its scope may come back"
+    gone = plan.failed(step, refusal(Gone), 1.0)
+    assert isinstance(gone, Lost)
+    assert (gone.gone, gone.missing) == (True, None)
 
 
 def test_each_failure_in_a_row_waits_twice_as_long_as_the_one_before() -> None:

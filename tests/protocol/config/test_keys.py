@@ -83,6 +83,15 @@ def test_an_agent_without_a_command_is_one_problem_also_where_topics_name_it() -
     assert wrong.startswith("agents.codex.command: is a string")
 
 
+def test_what_an_agent_may_do_is_as_configured_and_else_nothing() -> None:
+    command = {"command": ["codex-acp"]}
+    all_of_it = {**command, "cwd": "/w", "roots": ["/r"], "fs": "write", "restore": False}
+    agents = read({"agents": {"least": command, "most": all_of_it}}).agents
+    assert (agents["least"].fs, agents["least"].restore) == ("none", True)
+    most = agents["most"]
+    assert (most.cwd, most.roots, most.fs, most.restore) == ("/w", ("/r",), "write", False)
+
+
 def test_limits_and_stalls_are_tuned() -> None:
     (plain,) = read().accounts
     assert (plain.tuning.probe_limits, plain.tuning.stall_notice_ms) == (True, 300_000)
