@@ -79,3 +79,23 @@ async def test_a_line_begun_on_a_lost_card_is_not_begun_again_where_it_goes_on_b
         await world.end()
         await trio.sleep(10)
         assert "".join(world.texts()) == "and " + "no end of it " * 800
+
+
+async def test_what_was_read_as_another_text_may_be_read_twice(autojump_clock: MockClock) -> None:
+    """A picture has taken the place of the link that the lost card shows."""
+    lost = False
+
+    def script(operation: gateway.Operation) -> Outcome | None:
+        return GONE if lost and isinstance(operation, CARD_UPDATES) else None
+
+    async with open_world(script) as world, trio.open_nursery() as nursery:
+        world.picture_after_s = 3
+        nursery.start_soon(world.show)
+        await world.stream("see ![cat](http://x/cat.png)\n")
+        await trio.sleep(2)
+        assert world.answer() == "see [cat](http://x/cat.png)\n"
+        lost = True
+        await trio.sleep(2)
+        await world.end()
+        await trio.sleep(15)
+        assert world.texts() == [f"{MARKED}see ![cat](img_v3_cat.png)\n"]
