@@ -31,7 +31,7 @@ from protocol.wire import vocabulary
 
 TURN_INPUTS_MAX: Final = 64
 """Joined messages a turn's actor may have unread; past it the proxy's TCP pushes back."""
-TURNS_SHOWN_MAX: Final = 8
+TURNS_SHOWN_MAX: Final = 64
 """Turns of one session whose actors are at work, past which it opens none by itself."""
 ASK_WITHIN_S: Final = 5.0
 ASK_AGAIN_S: Final = 1.0

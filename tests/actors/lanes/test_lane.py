@@ -651,7 +651,7 @@ async def test_turns_of_its_own_whose_ends_are_not_shown_yet_are_bounded(
             opened = await ask(world.lanes_tx, own_turn(f"own-{number}"), within_s=1)
             open_turns.enter_context(opened.turn)
         refused = await ask(world.lanes_tx, own_turn("own-more"), within_s=1)
-        assert refused.why == "the ends of 8 turns are still being shown; open it later"
+        assert refused.why == "the ends of 64 turns are still being shown; open it later"
 
 
 async def test_a_row_that_went_to_another_session_stops_its_turn_here(
