@@ -91,8 +91,8 @@ class LoginWanted(AgentFailed):
     """It works for nobody who has not logged in on its machine."""
 
     remedy = (
-        "Log in with the agent's own command, as this user; or give it its key: larkd acp --env"
-        " NAME -- COMMAND…"
+        "Log in with the agent's own command, as this user; or give it its key, by --env NAME"
+        " before the --."
     )
 
 
