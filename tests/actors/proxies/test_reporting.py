@@ -15,6 +15,8 @@ import trio
 from tests.kit.daemon import environment
 from tests.kit.stdio_process import larkd
 
+AGENT = Path(__file__).parents[2] / "fakes" / "acp_agent.py"
+
 
 def frame(**message: object) -> bytes:
     body = msgspec.msgpack.encode(message)
@@ -45,7 +47,7 @@ async def pretend(stream: trio.SocketStream) -> None:
     "command",
     [
         ("mcp",),
-        ("acp", "--alias", "one", "--", sys.executable, "-c", "import sys; sys.stdin.read()"),
+        ("acp", "--alias", "one", "--", sys.executable, str(AGENT)),
     ],
     ids=["mcp", "acp"],
 )
