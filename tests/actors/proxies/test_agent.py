@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,25 @@ async def nothing_earlier() -> str:
     return ""
 
 
+SETTINGS = AgentSettings(command=(sys.executable, str(DEAF)), cwd=str(Path(__file__).parent))
+
+
+@asynccontextmanager
+async def begun() -> AsyncIterator[tuple[Agent, trio.Nursery]]:
+    """The agent of the tests, which has begun its conversation, until the block ends."""
+    process = await start_agent(SETTINGS.command, SETTINGS.cwd, {}, os.environ, {})
+    try:
+        async with trio.open_nursery() as nursery:
+            agent = Agent(SETTINGS, process, nursery)
+            nursery.start_soon(process.read_stderr)
+            nursery.start_soon(agent.read)
+            await agent.begin(nothing_earlier)
+            yield agent, nursery
+            nursery.cancel_scope.cancel()
+    finally:
+        await process.end()
+
+
 async def test_a_prompt_that_comes_as_the_agent_has_ended_is_for_another_one(
     tmp_path: Path,
 ) -> None:
@@ -57,13 +78,10 @@ async def test_a_prompt_that_comes_as_the_agent_has_ended_is_for_another_one(
 
 
 async def test_how_long_nobody_asked_it_anything_is_not_its_silence(
-    tmp_path: Path, mock_clock: trio.testing.MockClock
+    mock_clock: trio.testing.MockClock,
 ) -> None:
     """Nor is how long a person thought about what it asked."""
     mock_clock.rate = 1
-    command = (sys.executable, str(DEAF))
-    settings = AgentSettings(command=command, cwd=str(tmp_path))
-    process = await start_agent(command, str(tmp_path), {}, os.environ, {})
     words: list[str] = []
 
     async def update(reported: acp.Update) -> None:
@@ -72,35 +90,24 @@ async def test_how_long_nobody_asked_it_anything_is_not_its_silence(
 
     async def decide(question: acp.AcpQuestion) -> wire.PermissionVerdict:
         for _ in range(3):  # in steps: each is looked at
-            mock_clock.jump(settings.idle_within_s)
+            mock_clock.jump(SETTINGS.idle_within_s)
             await trio.sleep(LOOK_EVERY_S / 100)
         option = question.options[0].id
         return wire.PermissionVerdict(request_id="r", outcome="selected", option_id=option)
 
-    try:
-        async with trio.open_nursery() as nursery:
-            agent = Agent(settings, process, nursery)
-            nursery.start_soon(process.read_stderr)
-            nursery.start_soon(agent.read)
-            await agent.begin(nothing_earlier)
-            for word in ("tokens", "question", "tokens"):
-                mock_clock.jump(settings.idle_within_s * 2)
-                blocks = [{"type": "text", "text": word}]
-                await agent.prompt(blocks, Listener("turn_1", update, decide, no_form))
-            nursery.cancel_scope.cancel()
-    finally:
-        await process.end()
+    async with begun() as (agent, _):
+        for word in ("tokens", "question", "tokens"):
+            mock_clock.jump(SETTINGS.idle_within_s * 2)
+            blocks = [{"type": "text", "text": word}]
+            await agent.prompt(blocks, Listener("turn_1", update, decide, no_form))
     assert "selected" in "".join(words)
 
 
 async def test_an_agent_that_is_deaf_is_ended_with_all_its_children(
-    tmp_path: Path, mock_clock: trio.testing.MockClock
+    mock_clock: trio.testing.MockClock,
 ) -> None:
     """It has its five seconds, on a clock that runs faster once it is at work."""
     mock_clock.rate = 1
-    command = (sys.executable, str(DEAF))
-    settings = AgentSettings(command=command, cwd=str(tmp_path))
-    process = await start_agent(command, str(tmp_path), {}, os.environ, {})
     pids: list[int] = []
     at_work = trio.Event()
 
@@ -116,22 +123,14 @@ async def test_an_agent_that_is_deaf_is_ended_with_all_its_children(
             blocks = [{"type": "text", "text": "deaf"}]
             await agent.prompt(blocks, Listener("turn_1", update, no_question, no_form))
 
-    try:
-        async with trio.open_nursery() as nursery:
-            agent = Agent(settings, process, nursery)
-            nursery.start_soon(process.read_stderr)
-            nursery.start_soon(agent.read)
-            await agent.begin(nothing_earlier)
-            nursery.start_soon(prompt, agent)
-            await at_work.wait()
-            mock_clock.rate = 100
-            stopped_at = trio.current_time()
-            stopped.cancel()
-            await agent.over.wait()
-            assert trio.current_time() - stopped_at >= CANCEL_WITHIN_S
-            nursery.cancel_scope.cancel()
-    finally:
-        await process.end()
+    async with begun() as (agent, nursery):
+        nursery.start_soon(prompt, agent)
+        await at_work.wait()
+        mock_clock.rate = 100
+        stopped_at = trio.current_time()
+        stopped.cancel()
+        await agent.over.wait()
+        assert trio.current_time() - stopped_at >= CANCEL_WITHIN_S
     assert len(pids) == 2
     with trio.fail_after(100 * 60):
         while any(map(alive, pids)):
