@@ -122,16 +122,24 @@ class Agents:
         if isinstance(found, Text):
             return found
         session_id: SessionId = found.session.session_id
+        is_kept = found.session.started is not None
+        if is_kept:
+            # First: should their actor start again now, it runs those that are kept.
+            await self._remove(session_id)
         ended: bool = await ask_or(
             self._to.agents_tx,
             lambda reply: agents.EndAgent(session_id=session_id, reply=reply),
             within_s=COMMAND_WITHIN_S,
             otherwise=lambda _reason: False,
         )
-        if not ended and found.session.started is None:
-            return about_agents.AGENT_NOT_OURS.format(alias=found.session.alias)
-        await self._own(lambda reply: ownership.Remove(session_id=session_id, reply=reply))
+        if not is_kept:
+            if not ended:
+                return about_agents.AGENT_NOT_OURS.format(alias=found.session.alias)
+            await self._remove(session_id)
         return about_agents.AGENT_CLOSED.format(alias=found.session.alias)
+
+    async def _remove(self, session_id: SessionId) -> None:
+        await self._own(lambda reply: ownership.Remove(session_id=session_id, reply=reply))
 
     async def _own(self, build: ownership.BuildStored) -> bool:
         stored: ownership.Stored = await ask_or(

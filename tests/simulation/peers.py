@@ -139,9 +139,11 @@ class Peer:
                 self._owed.append(deliver)
                 return
             status = await self.status()
-            # with an error of the journal's it is no answer to what was sent before it
+            # With an error of the journal's it is no answer to what was sent before it; a row
+            # that is taken from its session is cancelled there first.
             if (
                 status is not None
+                and deliver["turn_id"] not in self._cancelled
                 and "error" not in status["queue"]
                 and status["lease_epoch"] == deliver["lease_epoch"]
             ):
