@@ -10,6 +10,7 @@ from actors.intake.answers import Answers
 from actors.intake.marks import WaitingMarks
 from actors.intake.peers import COMMAND_WITHIN_S, Peers
 from actors.kit.mailbox import ask_or
+from actors.kit.retry import Pauses, until_done, while_it_helps
 from actors.messages import agents, ownership
 from protocol.ids import AccountId, SessionId
 from protocol.platform.events import MessageReceived
@@ -19,6 +20,9 @@ from protocol.strings import Text, about_agents, in_chat
 
 PROGRESS_AT_S: Final = (8.0, 25.0, 50.0)
 """When a start that is not over is reported, in seconds since it began."""
+STORED_PAUSES: Final = Pauses(first_s=0.5, max_s=5.0)
+STORED_WITHIN_S: Final = 30.0
+"""How long a slow journal is given to keep what was started."""
 
 
 class Agents:
@@ -80,12 +84,12 @@ class Agents:
             by=message.sender_id,
             topic_of=_topic_of(message, self._to),
         )
-        await self._own(
+        await self._own_until_stored(
             lambda reply: ownership.Expect(
                 session_id=started.session_id, started=record, reply=reply
             )
         )
-        await self._own(
+        await self._own_until_stored(
             lambda reply: ownership.Bind(
                 place=self._to.place(message), session_id=started.session_id, reply=reply
             )
@@ -140,6 +144,10 @@ class Agents:
 
     async def _remove(self, session_id: SessionId) -> None:
         await self._own(lambda reply: ownership.Remove(session_id=session_id, reply=reply))
+
+    async def _own_until_stored(self, build: ownership.BuildStored) -> None:
+        """The agent runs already: what is not stored would be gone with the daemon."""
+        await while_it_helps(lambda: self._own(build), until_done(STORED_PAUSES, STORED_WITHIN_S))
 
     async def _own(self, build: ownership.BuildStored) -> bool:
         stored: ownership.Stored = await ask_or(

@@ -20,6 +20,7 @@ REGRESSIONS = {
     11_038: "a stop word whose lane crashed before a card of its turn was there",
     11_804: "a prompt in flight followed its chat away from a session that was away",
     13_879: "a chat of another account dropped a prompt, whose waiting mark stayed",
+    17_586: "an agent that was started while the journal was slow did not come back",
 }
 """Seeds over the first 300 that broke something once; they hold for the plans of today."""
 

@@ -27,7 +27,8 @@ class Watch:
     def __init__(self, broken: Broken) -> None:
         self._broken = broken
         self.history: list[Seen] = []
-        self._attempts: dict[str, int] = {}
+        self._attempts: dict[str, dict[str, int]] = {}
+        """Of each event, the last that each session was given."""
         self._settled: set[str] = set()
         self._in_vain: Counter[str] = Counter()
         self._causes: Counter[str] = Counter()
@@ -44,12 +45,15 @@ class Watch:
 
     def delivered(self, one: Delivered) -> None:
         self.history.append(one)
-        last = self._attempts.get(one.event, 0)
+        attempts = self._attempts.setdefault(one.event, {})
+        last = attempts.get(one.session, 0)  # to another session the way may be shorter
         if one.event in self._settled:
             self._broken(f"{one.event} was acked and came again with attempt {one.attempt}")
         if one.attempt <= last:
             self._broken(f"{one.event} came with attempt {one.attempt} after {last}")
-        self._attempts[one.event] = max(one.attempt, last)
+        if one.attempt in attempts.values():
+            self._broken(f"{one.event} came twice with attempt {one.attempt}")
+        attempts[one.session] = max(one.attempt, last)
         self._causes[one.session] += 1
 
     def settled(self, event: str) -> None:
