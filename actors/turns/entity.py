@@ -66,7 +66,7 @@ class CardEntity:
         self.plan = CardPlan(view, trio.current_time())
         self.message_id: MessageId | None = None
         self.may_be_sent = False
-        """Whether a call that was to send it was not answered: a later refusal proves nothing."""
+        """Whether one of its calls may have sent it unseen: a later refusal proves nothing."""
         self._entry = LedgerNotes(client, card_id)
         self._closed = False
         self._shown_at = trio.current_time()
@@ -91,6 +91,8 @@ class CardEntity:
             outcome = await retried(self._client, way, unanswered=self._note_unanswered)
             if not isinstance(outcome, Gone):
                 break
+            # What it was to answer was recalled: perhaps after a copy of the call had sent it.
+            self.may_be_sent = True
         assert outcome is not None
         if isinstance(outcome, MessageSent):
             self.message_id = outcome.message_id

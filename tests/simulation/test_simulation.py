@@ -16,6 +16,7 @@ REGRESSIONS = {
     679: "the same as 412",
     968: "the same as 412",
     3_341: "an agent that was closed as the actor of agents started again ran on, kept by nobody",
+    5_957: "a card was sent by a copy of a call whose answer was that its message is recalled",
     10_702: "a press committed so late that its connection had given it up, and nothing came after",
     11_038: "a stop word whose lane crashed before a card of its turn was there",
     11_804: "a prompt in flight followed its chat away from a session that was away",
