@@ -12,10 +12,10 @@ from typing import Any
 
 import trio
 
+from tests.hostile.test_turns_page import ABLE, given
 from tests.kit.daemon import Platform, open_daemon, open_platform
 from tests.kit.raw_proxy import Map, RawProxy, connect, frame, registration, session
 
-ABLE = ["turns", "cancel", "permission"]
 YES = [
     {"id": "y", "label": "Yes", "kind": "allow_once"},
     {"id": "n", "label": "No", "kind": "reject_once"},
@@ -49,11 +49,6 @@ async def attached(state_dir: Path) -> AsyncIterator[tuple[Platform, Map, RawPro
             session(state_dir, "boss", "dispatcher", capabilities=ABLE) as boss,
         ):
             yield platform, chat, boss
-
-
-async def given(platform: Platform, chat: Map, proxy: RawProxy, text: str) -> Map:
-    await platform.send(chat, text)
-    return await proxy.until("deliver", lambda row: row["content"] == text)
 
 
 async def test_a_registration_and_what_follows_it_come_in_one_packet_or_byte_by_byte(
