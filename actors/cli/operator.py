@@ -14,7 +14,7 @@ from actors.cli.output import CommandFailed
 from actors.host.advice import command_for, start_of
 from actors.host.state_dir import read_daemon_info
 from actors.host.tokens import read_token
-from actors.kit.plain import quoted
+from actors.kit.plain import plain_part
 from actors.kit.tls import OF_THEIR_AUTHORITY, CertificateUnusable
 from actors.proxies.endpoint import Endpoint, Route, connect
 from actors.proxies.errors import REMEDIES, NotTheDaemon, ProxyError, StandingBy
@@ -298,17 +298,17 @@ class _Daemon(trio.abc.AsyncResource):
                     return message
                 if isinstance(message, wire.Refused) and message.code == "standby":
                     raise StandingBy(
-                        quoted(message.message), tuple(message.at), message.retry_after_ms
+                        plain_part(message.message), tuple(message.at), message.retry_after_ms
                     )
                 if isinstance(message, wire.Refused | wire.Error):
                     remedy = REMEDIES.get(message.code)
                     failed = NoPlace if message.code == "too_many_sessions" else Unavailable
                     raise failed(
-                        f"larkd refused: {quoted(message.message)} ({quoted(message.code)})"
+                        f"larkd refused: {plain_part(message.message)} ({plain_part(message.code)})"
                         + (f"; {remedy}" if remedy else "")
                     )
                 if isinstance(message, wire.Bye):
-                    raise Unavailable(f"larkd is leaving ({quoted(message.reason)})")
+                    raise Unavailable(f"larkd is leaving ({plain_part(message.reason)})")
             data = await self._stream.receive_some(_READ_BYTES)
             if not data:
                 raise EOFError

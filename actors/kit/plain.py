@@ -7,9 +7,8 @@ from typing import Final
 
 LINES: Final = "\n\t\u00a0\u3000"
 """What whole texts may hold beside printable characters: ends of lines, and spaces."""
-
-
-QUOTED_CHARACTERS_MAX: Final = 1_000
+BEGINNING_CHARACTERS_MAX: Final = 1_000
+"""Of what a stranger sent, in an error of ours."""
 
 
 def plain(text: str, keep: str = "") -> str:
@@ -23,6 +22,6 @@ def plain(text: str, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else json.dumps(c)[1:-1] for c in text)
 
 
-def quoted(text: str) -> str:
+def plain_part(text: str) -> str:
     """Return what somebody who has proved nothing sent, as part of a line of ours."""
-    return plain(text[:QUOTED_CHARACTERS_MAX])
+    return plain(text[:BEGINNING_CHARACTERS_MAX])

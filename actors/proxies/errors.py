@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from actors.kit.plain import quoted
+from actors.kit.plain import plain_part
 
 REMEDIES: Final[Mapping[str, str]] = {
     "unsupported_protocol": "install matching versions of daemon and proxy",
@@ -36,7 +36,9 @@ class SessionRefused(ProxyError):
 
     def __init__(self, code: str, message: str) -> None:
         remedy = REMEDIES.get(code)
-        super().__init__(f"{quoted(code)}: {quoted(message)}" + (f" ({remedy})" if remedy else ""))
+        super().__init__(
+            f"{plain_part(code)}: {plain_part(message)}" + (f" ({remedy})" if remedy else "")
+        )
         self.code = code
 
 
