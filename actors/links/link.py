@@ -80,7 +80,7 @@ class ProxyLink:
         ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
         common: Common,
     ) -> None:
-        connection_id, nonce = opened.connection_id, opened.nonce
+        connection_id = opened.connection_id
         self._stream = stream
         self._id = connection_id
         self._opened = opened
@@ -89,7 +89,7 @@ class ProxyLink:
         self._wrong_proofs = common.wrong_proofs
         self._places = common.places
         self._reader = FrameReader(EARLY_BODY_BYTES_MAX)
-        self._machine = LinkMachine(lambda register: settings.verify(nonce, register))
+        self._machine = LinkMachine(opened.verified)
         self._sender = FrameSender(stream, connection_id)
         self._outbox = self._sender.outbox
         self._mailbox, self._inbox = trio.open_memory_channel[link.LinkMessage](
@@ -302,7 +302,6 @@ class ProxyLink:
 
     async def _slow_down(self) -> None:
         """Let a wrong proof wait for its refusal; log that somebody tries."""
-        self._places.refuse(self._id)
         delay_s = self._wrong_proofs.delay_s(trio.current_time())
         if self._wrong_proofs.is_worth_a_line:
             log.warning(

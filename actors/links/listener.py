@@ -19,7 +19,7 @@ from actors.links.common import Common
 from actors.links.link import ProxyLink
 from actors.links.notices import EndNotices
 from actors.links.settings import LinkSettings
-from actors.links.unproven import Opened, Rate, Unproven, opened
+from actors.links.unproven import Opened, Rate, Unproven
 from actors.messages import approvals, ownership
 from protocol.wire.auth import WrongProofs
 
@@ -114,7 +114,7 @@ class _Serving:
         if not own and not self._foreign.takes_one_more():
             await trio.aclose_forcefully(transport)
             return
-        one = opened(self._settings)
+        one = Opened(self._settings, self.common.places)
         drop = partial(one.scope.cancel, reason="a newer connection")
         self.common.places.enter(one.connection_id, drop, own=own)
         await self.run_link(stream, one)

@@ -26,6 +26,7 @@ from protocol.errors import RemoteProtocolError
 from protocol.ids import ConnectionId
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
+from protocol.wire.auth import Verified
 from protocol.wire.codec import decode_from_proxy
 from protocol.wire.framing import EARLY_BODY_BYTES_MAX, HEADER_BYTES, frame
 from protocol.wire.weighing import WEIGHED_FROM_BYTES
@@ -51,9 +52,12 @@ Begin = Callable[[trio.SocketStream, "Opened"], None]
 class Opened:
     """A connection before its proof: what it was sent, and what has come of its first frame."""
 
-    def __init__(self, connection_id: ConnectionId, nonce: bytes) -> None:
-        self.connection_id = connection_id
-        self.nonce = nonce
+    def __init__(self, settings: LinkSettings, places: Places) -> None:
+        self.connection_id = settings.next_connection_id()
+        self.nonce = settings.random_bytes(vocabulary.NONCE_BYTES)
+        self._verify = settings.verify
+        self._places = places
+        self._checked: tuple[wire.Register, Verified | None] | None = None
         self.register_by = trio.current_time() + REGISTER_WITHIN_S
         self.received = bytearray()
         self.greeted = False
@@ -87,9 +91,16 @@ class Opened:
             return None
         return message if isinstance(message, wire.Register) else None
 
+    def verified(self, register: wire.Register) -> Verified | None:
+        """Return what its proof shows: checked once, however often this is asked.
 
-def opened(settings: LinkSettings) -> Opened:
-    return Opened(settings.next_connection_id(), settings.random_bytes(vocabulary.NONCE_BYTES))
+        With a wrong one it waits for its refusal from now on, and keeps no other's place.
+        """
+        if self._checked is None or self._checked[0] != register:
+            self._checked = register, self._verify(self.nonce, register)
+            if self._checked[1] is None:
+                self._places.refuse(self.connection_id)
+        return self._checked[1]
 
 
 class Rate:
@@ -180,7 +191,7 @@ class Unproven:
 
     def _enter(self, accepted: socket.socket, *, own: bool) -> None:
         accepted.setblocking(False)
-        one = opened(self._settings)
+        one = Opened(self._settings, self._places)
         one.socket = accepted
         self._held[one.connection_id] = one
         self._places.enter(one.connection_id, lambda: self._drop(one), own=own)
@@ -220,11 +231,9 @@ class Unproven:
         if not one.is_whole:
             return
         register = one.register()
-        if register is not None and self._settings.verify(one.nonce, register) is not None:
+        if register is not None and one.verified(register) is not None:
             self._hand_over(one)
             return
-        if register is not None:
-            self._places.refuse(one.connection_id)
         self._selector.unregister(one.socket)
         self._whole[one.connection_id] = one
         self._work.set()

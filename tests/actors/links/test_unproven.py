@@ -220,6 +220,32 @@ async def test_whoever_sends_nothing_whole_for_ten_seconds_is_refused(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_proof_is_checked_once_also_where_it_is_wrong() -> None:
+    checked: list[wire.Register] = []
+
+    def verify(_nonce: bytes, register: wire.Register) -> None:
+        checked.append(register)
+
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    ownership_tx, ownership_rx = trio.open_memory_channel[ownership.OwnershipMessage](10)
+    settings = LinkSettings(
+        daemon_version="1",
+        generation=1,
+        verify=verify,
+        next_connection_id=lambda: ConnectionId(1),
+    )
+    async with listener, ownership_rx, trio.open_nursery() as nursery:
+        await nursery.start(links.serve, [listener], settings, ownership_tx)
+        async with await trio.open_tcp_stream(*listener.socket.getsockname()) as stream:
+            await stream.send_all(frame(**REGISTER))
+            read = b""
+            while chunk := await stream.receive_some(4096):
+                read += chunk
+        assert b"bad_proof" in read
+        assert len(checked) == 1
+        nursery.cancel_scope.cancel()
+
+
 async def test_no_place_is_taken_from_who_has_just_come(still_clock: MockClock) -> None:
     async with open_world() as world:
         came, waits = itertools.count(1), trio.Event()
