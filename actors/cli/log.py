@@ -47,7 +47,7 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
         return Output(as_json({"row": None if found is None else _row(found), "log": lines}))
     limit = terminal.columns()
     shown = [*_row_lines(found), *map(_log_line, lines)]
-    return Output("\n".join(terminal.cut(terminal.printable(line), limit) for line in shown))
+    return Output(terminal.fitted(shown, limit))
 
 
 def _what_became_of(state: StateDir, message: str) -> to_journal.Explained | None:

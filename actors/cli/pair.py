@@ -38,7 +38,7 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
         return Output(as_json({"accounts": found}))
     lines = as_lines(found, time.time_ns() // 1_000_000)
     limit = terminal.columns()
-    return Output("\n".join(terminal.cut(terminal.printable(line), limit) for line in lines))
+    return Output(terminal.fitted(lines, limit))
 
 
 def _call(state: StateDir, tool: str, args: Mapping[str, Any]) -> Any:

@@ -102,7 +102,7 @@ def as_text(
     now = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     limit = terminal.columns() if columns is None else columns
     lines = _lines(status, now, limit)
-    return "\n".join(terminal.cut(terminal.printable(line), limit) for line in lines)
+    return terminal.fitted(lines, limit)
 
 
 def _lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iterator[str]:

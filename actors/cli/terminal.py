@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from wcwidth import wcswidth
+
+from actors.kit.plain import plain
 
 _UNLIMITED: Final = 10_000
 """Columns of what is no terminal; whoever reads a pipe wants the whole line."""
@@ -25,13 +27,8 @@ def columns() -> int:
     return shutil.get_terminal_size((_UNLIMITED, 24)).columns
 
 
-def printable(text: str) -> str:
-    """Replace what would move the cursor: others chose these characters."""
-    return "".join(c if c.isprintable() else "�" for c in text)
-
-
 def width(text: str) -> int:
-    """How many columns *text* takes; call it on printable text."""
+    """How many columns *text* takes; call it on plain text."""
     return max(0, wcswidth(text))
 
 
@@ -47,6 +44,11 @@ def cut(text: str, limit: int) -> str:
     return kept + "…" * min(1, limit)
 
 
+def fitted(lines: Iterable[str], limit: int) -> str:
+    """Return *lines*, in which others may have chosen the characters, each cut to *limit*."""
+    return "\n".join(cut(plain(line), limit) for line in lines)
+
+
 def pad(text: str, wanted: int) -> str:
     return text + " " * (wanted - width(text))
 
@@ -55,7 +57,7 @@ def table(
     rows: Sequence[Sequence[str]], limit: int, *, indent: str = "  ", first: int | None = None
 ) -> list[str]:
     """Lay *rows* out in columns where *limit* is small: *first* gives way, then the widest."""
-    cells = [[printable(cell) for cell in row] for row in rows]
+    cells = [[plain(cell) for cell in row] for row in rows]
     widths = [max(width(row[at]) for row in cells) for at in range(len(cells[0]))]
     left = limit - width(indent) - len(_GAP) * (len(widths) - 1)
     if first is not None and sum(widths) > left:

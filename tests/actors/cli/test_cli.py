@@ -293,7 +293,7 @@ def test_the_table() -> None:
         "              1 offered and not yet taken",
         "sessions",
         "  ALIAS  ROLE        DOES  UP     SESSION       PID  WHERE",
-        "  api    dispatcher  idle  1h 1m  dispatcher:1  77   /src/�[31mapi",
+        "  api    dispatcher  idle  1h 1m  dispatcher:1  77   /src/\\u001b[31mapi",
         "  api was given 2 messages over 10 minutes ago and has not answered",
         "chats bound to a session",
         "  oc_1  → session:2",

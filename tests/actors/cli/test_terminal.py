@@ -14,6 +14,7 @@ from wcwidth import wcswidth
 from actors.cli import status, terminal
 from actors.cli.parser import build_parser
 from actors.host.help_text import HelpText
+from actors.kit.plain import plain
 
 CHINESE: dict[str, Any] = {
     "owner_session_id": "dispatcher:1",
@@ -63,7 +64,7 @@ def test_columns_line_up_under_chinese_text() -> None:
 @given(st.text(max_size=30), st.integers(1, 40))
 @example("0\ufe0f0", 2)  # a selector makes the digit before it two columns wide
 def test_a_cut_text_fits_and_begins_as_it_did(text: str, limit: int) -> None:
-    text = terminal.printable(text)
+    text = plain(text)
     shown = terminal.cut(text, limit)
     assert terminal.width(shown) <= limit
     assert shown == text or (shown.endswith("…") and text.startswith(shown[:-1]))
