@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -20,6 +19,7 @@ import trio
 
 from actors.agents.directories import directory, is_within
 from actors.agents.process import RunAgent
+from actors.agents.running import LINE_CHARACTERS_MAX, RunningAgent
 from actors.kit.mailbox import ask_or
 from actors.messages import agents, ownership
 from protocol.agents import starting
@@ -40,9 +40,6 @@ STABLE_S: Final = 60.0
 RESTARTS_MAX: Final = 10
 SESSION_BYTES: Final = 6
 ASK_WITHIN_S: Final = 5.0
-LINES_MAX: Final = 10
-"""Of the agent's own words, below why it did not start."""
-LINE_CHARACTERS_MAX: Final = 300
 
 log = structlog.get_logger()
 
@@ -83,58 +80,12 @@ async def run(
                 actor.handle(message)
 
 
-class _RunningAgent:
-    """One agent that is to run, and how its start went."""
-
-    def __init__(self, record: StartedAgent, key: str = "") -> None:
-        self.by = record.by
-        self.topic_of = record.topic_of
-        self.agent = record.agent
-        self.alias = record.alias
-        self.cwd = record.cwd
-        self.key = key
-        self.missing: tuple[str, ...] = ()
-        """Variables that the configuration names and our environment has not."""
-        self.line = ""
-        """The last that the agent wrote while it started."""
-        self.scope = trio.CancelScope()
-        self.settled = trio.Event()
-        self.outcome: agents.Started | agents.NotStarted = agents.NotStarted(
-            why=about_agents.AGENT_NOT_STARTED
-        )
-
-    def started(self, session_id: SessionId) -> agents.Started:
-        return agents.Started(
-            session_id=session_id, agent=self.agent, alias=self.alias, cwd=self.cwd
-        )
-
-    def failed(self, why: str) -> Text:
-        """Return the answer to who wanted it started, the agent's own words as quoted lines."""
-        lines = [shown for line in why.splitlines() if (shown := quoted(line, LINE_CHARACTERS_MAX))]
-        first, *more = lines[: LINES_MAX + 1] or ["?"]
-        text = about_agents.AGENT_FAILED.format(alias=self.alias, why=first)
-        return self.with_missing(text.plus("".join(f"\n> {line}" for line in more)))
-
-    def with_missing(self, text: Text) -> Text:
-        """Name below *text* the variables that it runs without."""
-        if not self.missing:
-            return text
-        names = ", ".join(self.missing)
-        return text.joined(about_agents.AGENT_ENVIRONMENT.format(names=names))
-
-    def settle(self, outcome: agents.Started | agents.NotStarted) -> None:
-        """Its start went so; the first outcome stands."""
-        if not self.settled.is_set():
-            self.outcome = outcome
-            self.settled.set()
-
-
 class _Agents:
     def __init__(self, settings: AgentsSettings, nursery: trio.Nursery, rng: random.Random) -> None:
         self._settings = settings
         self._nursery = nursery
         self._rng = rng
-        self._running: dict[SessionId, _RunningAgent] = {}
+        self._running: dict[SessionId, RunningAgent] = {}
 
     def handle(self, message: agents.AgentsMessage) -> None:
         match message:
@@ -167,12 +118,12 @@ class _Agents:
             if command is None or why_not is not None:
                 self._gone(one.session_id, why_not or about_agents.AGENT_NOT_STARTED)
                 continue
-            running = _RunningAgent(one.started)
+            running = RunningAgent(one.started)
             running.settle(running.started(one.session_id))
             self._begin(one.session_id, running, command)
             log.info("agent.restored", session=one.session_id)
 
-    def _begin(self, session_id: SessionId, running: _RunningAgent, command: AgentCommand) -> None:
+    def _begin(self, session_id: SessionId, running: RunningAgent, command: AgentCommand) -> None:
         running.missing = tuple(name for name in command.env if name not in os.environ)
         if running.missing:
             log.warning("agent.environment_missing", agent=running.agent, names=running.missing)
@@ -184,7 +135,7 @@ class _Agents:
         log.warning("agent.not_restored", session=session_id, reason=why.en)
         self._nursery.start_soon(self._settings.notify, session_id, why)
 
-    def _start(self, wish: agents.StartAgent) -> _RunningAgent | agents.NotStarted:
+    def _start(self, wish: agents.StartAgent) -> RunningAgent | agents.NotStarted:
         command = self._settings.commands.get(wish.agent)
         if command is None:
             known = ", ".join(self._settings.commands) or in_chat.NOBODY
@@ -208,7 +159,7 @@ class _Agents:
                 why=about_agents.AGENT_OUTSIDE.format(cwd=str(cwd), agent=wish.agent)
             )
         alias = clean(wish.alias or wish.agent)
-        running = _RunningAgent(
+        running = RunningAgent(
             StartedAgent(
                 agent=wish.agent,
                 alias=alias,
@@ -235,30 +186,16 @@ class _Agents:
             return about_agents.AGENTS_OF_PERSON.format(count=self._settings.per_person)
         return None
 
-    def _child(
-        self, session_id: SessionId, running: _RunningAgent, command: AgentCommand
-    ) -> list[str]:
-        return [
-            *(sys.executable, "-m", "actors.cli", "acp", f"--exit-with-parent={os.getpid()}"),
-            # Each in one word: what people wrote is never read as an option.
-            f"--state-dir={os.fspath(self._settings.state_dir)}",
-            f"--session-id={session_id}",
-            f"--alias={running.alias}",
-            "--role=session",
-            f"--cwd={running.cwd}",
-            f"--fs={command.fs}",
-            *(f"--env={name}" for name in command.env if name in os.environ),
-            *("--", *command.command),
-        ]
-
     async def _run(
-        self, session_id: SessionId, running: _RunningAgent, command: AgentCommand
+        self, session_id: SessionId, running: RunningAgent, command: AgentCommand
     ) -> None:
-        child = self._child(session_id, running, command)
+        state_dir = self._settings.state_dir
+        child = running.arguments(session_id, command, state_dir)
+        first = running.arguments(session_id, command, state_dir, first=True)
         try:
             with running.scope:
                 if not running.settled.is_set():
-                    await self._start_first(session_id, running, child)
+                    await self._start_first(session_id, running, first)
                     await trio.sleep(RESTART_FIRST_S)
                 await self._keep_alive(session_id, child)
         finally:
@@ -266,7 +203,7 @@ class _Agents:
             del self._running[session_id]
 
     async def _start_first(
-        self, session_id: SessionId, running: _RunningAgent, child: list[str]
+        self, session_id: SessionId, running: RunningAgent, child: list[str]
     ) -> None:
         """Run it for the first time, to its end. One that has not become ready is over then."""
 
@@ -280,13 +217,11 @@ class _Agents:
                 case starting.ReportFailed(why=why):
                     running.settle(agents.NotStarted(why=running.failed(why)))
 
-        at = child.index("--")
-        reporting = [*child[:at], "--report-start", *child[at:]]
-        status = await self._settings.run_agent(reporting, take)
+        status = await self._settings.run_agent(child, take)
         running.settle(running.outcome)
         log.warning("agent.ended", session=session_id, status=status)
 
-    async def _watch_start(self, running: _RunningAgent) -> None:
+    async def _watch_start(self, running: RunningAgent) -> None:
         """End an agent whose start fails, or takes too long."""
         with trio.move_on_after(agents.START_WITHIN_S):
             await running.settled.wait()
@@ -335,7 +270,7 @@ async def _started_earlier(
         await trio.sleep(RESTART_FIRST_S)
 
 
-async def _answer(wish: agents.StartAgent, running: _RunningAgent) -> None:
+async def _answer(wish: agents.StartAgent, running: RunningAgent) -> None:
     with wish.reply:
         await running.settled.wait()
         wish.reply.send(running.outcome)

@@ -19,7 +19,8 @@ from actors.outbound.ask import OPEN_MAX, OPEN_MS_MAX
 from actors.outbound.files import Sendable
 from actors.outbound.peers import Peers, text_argument
 from actors.outbound.reply import Messages, ReplyTarget, target
-from protocol.agents.elicitation import FIELDS_MAX, CannotAsk, web_address
+from protocol.agents.elicitation import FIELDS_MAX, web_address
+from protocol.agents.form_fields import CannotAsk
 from protocol.cards.question import BadQuestions, Elicitation
 from protocol.cards.question_card import closed_card, elicited_card
 from protocol.ids import AccountId, ChatId, MessageId

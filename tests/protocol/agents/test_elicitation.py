@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from actors.sandbox.cardschema import check_card
-from protocol.agents.elicitation import CannotAsk, Form, answer, read_request
+from protocol.agents.elicitation import Form, answer, read_request
+from protocol.agents.form_fields import CannotAsk
 from protocol.cards.question import Accepts, Answered, problem, read_answers
 from protocol.cards.question_card import DECLINE, OPEN, action_of, closed_card, elicited_card
 from protocol.ids import OpenId
