@@ -161,11 +161,6 @@ class Proxy:
         self.ended: ProxyError | None = None
         """Why the session ended for good, once it has."""
 
-    @property
-    def attached(self) -> wire.Registered | None:
-        """What the daemon answered at registration; None while it is away."""
-        return self._link.registered if self._link is not None else None
-
     def turns(self) -> Turns:
         """The turns (for a channel session: the messages) as they come, to iterate over.
 

@@ -147,14 +147,6 @@ class Fragments:
         self._sets: dict[str, _Incomplete] = {}
         self._bytes = 0
 
-    @property
-    def pending_bytes(self) -> int:
-        return self._bytes
-
-    @property
-    def pending_sets(self) -> int:
-        return len(self._sets)
-
     def add(self, frame: Frame, headers: Mapping[str, str], *, now: float) -> ReceivedFrame:
         self._forget_old(now)
         payload = frame.payload or b""

@@ -11,6 +11,7 @@ import pytest
 
 from actors.proxies.client import DaemonNotRunning, ProxySettings, open_proxy
 from protocol.wire.addresses import parse_address, parse_addresses
+from tests.actors.proxies.test_client import attached
 from tests.cluster.nodes import Certificates, Fleet, Place, echoing
 from tests.kit.daemon import open_platform
 from tests.kit.ports import free_port
@@ -149,7 +150,7 @@ async def test_a_node_that_wants_certificates_lets_in_who_shows_one_of_its_autho
                     raise AssertionError("a session was registered")
             known = msgspec.structs.replace(settings, cert_file=mine.cert, key_file=mine.key)
             async with open_proxy(known) as proxy:
-                assert proxy.attached is not None
+                assert attached(proxy) is not None
 
 
 async def test_a_renewed_certificate_is_shown_without_a_restart(
@@ -176,8 +177,8 @@ async def test_a_renewed_certificate_is_shown_without_a_restart(
                 used.key.write_bytes(renewed.key.read_bytes())
                 used.cert.write_bytes(renewed.cert.read_bytes())
                 async with open_proxy(by_renewed) as after:
-                    assert after.attached is not None
-                assert before.attached is not None, "who was connected stays"
+                    assert attached(after) is not None
+                assert attached(before) is not None, "who was connected stays"
                 with pytest.raises(DaemonNotRunning, match="is LARKD_CA_FILE who signed"):
                     async with open_proxy(msgspec.structs.replace(settings, session_id="v")):
                         raise AssertionError("a session was registered")
