@@ -169,7 +169,7 @@ WHY_DROPPED: Final = Text("dropped: {reason}", "已移除：{reason}")
 WHY_COMMAND: Final = Text("carried out as a command: {what}", "已作为命令执行：{what}")
 WHY_DAMAGED: Final = Text("set aside: it could not be read", "已搁置：无法读取")
 WHY_NOT_READ: Final = Text(
-    "The journal did not answer; ask again in a moment.", "日志没有响应，请稍后再试。"
+    "The journal did not answer; ask again in a moment.", "日志库没有响应，请稍后再试。"
 )
 WHY_UNKNOWN: Final = Text(
     "Nothing is known of that message: it never arrived, or is older than 30 days.",
