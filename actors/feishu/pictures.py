@@ -3,7 +3,7 @@
 An address comes from an agent, which may have been made to write it: only public
 addresses are connected to, which is decided on what the name resolves to and holds for
 that very connection, again after each redirect. A picture is uploaded once for each
-account, by its content.
+account, by its content; who asks for it meanwhile waits for that upload.
 
 Nothing of a picture is decoded here: bytes are counted as they come over the wire, what
 comes encoded is refused, and its first bytes decide whether it is a picture.
@@ -15,7 +15,7 @@ import hashlib
 import socket
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 import httpx
 import msgspec
@@ -76,12 +76,45 @@ async def run(
             nursery.cancel_scope.cancel(reason="nobody can ask any more")
 
 
+class _Finding:
+    """A picture that is being looked for."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.image_key: str | None = None
+
+
+class _Shared(Generic[KeyT]):
+    """What is being looked for, by key: who asks for the same meanwhile gets what comes of it.
+
+    All who look are tasks of the actor: nobody who waits outlives the one who looks.
+    """
+
+    def __init__(self) -> None:
+        self._under_way: dict[KeyT, _Finding] = {}
+
+    async def get(self, key: KeyT, find: Callable[[], Awaitable[str | None]]) -> str | None:
+        finding = self._under_way.get(key)
+        if finding is not None:
+            await finding.done.wait()
+            return finding.image_key
+        finding = self._under_way[key] = _Finding()
+        try:
+            finding.image_key = await find()
+        finally:
+            del self._under_way[key]
+            finding.done.set()
+        return finding.image_key
+
+
 class _Pictures:
     def __init__(self, settings: PicturesSettings) -> None:
         self._settings = settings
         self._at_once = trio.CapacityLimiter(AT_ONCE_MAX)
         self._by_url: OrderedDict[tuple[AccountId, str], tuple[float, str | None]] = OrderedDict()
         self._by_content: OrderedDict[tuple[AccountId, bytes], str] = OrderedDict()
+        self._fetches = _Shared[tuple[AccountId, str]]()
+        self._uploads = _Shared[tuple[AccountId, bytes]]()
         self.waiting = 0
 
     async def resolve(self, question: pictures.Resolve) -> None:
@@ -96,6 +129,9 @@ class _Pictures:
         known = self._by_url.get((account, url))
         if known is not None and trio.current_time() < known[0]:
             return known[1]
+        return await self._fetches.get((account, url), lambda: self._find(account, url))
+
+    async def _find(self, account: AccountId, url: str) -> str | None:
         async with self._at_once:
             image_key = await self._fetch_and_upload(account, url)
         kept_s = FAILURE_KEPT_S if image_key is None else KEY_KEPT_S
@@ -114,6 +150,10 @@ class _Pictures:
         content = (account, hashlib.sha256(data).digest())
         if content in self._by_content:
             return self._by_content[content]
+        return await self._uploads.get(content, lambda: self._upload(content, data))
+
+    async def _upload(self, content: tuple[AccountId, bytes], data: bytes) -> str | None:
+        account, _ = content
         outcome = await gateway.call(
             self._settings.gateways[account],
             gateway.UploadImage(image=data),

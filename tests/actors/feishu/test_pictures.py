@@ -11,12 +11,13 @@ from functools import partial
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from actors.feishu.pictures import PictureRefused, PicturesSettings, fetch, run
 from actors.kit.mailbox import ask
 from actors.messages import gateway, pictures
 from protocol.ids import AccountId
-from protocol.platform.outcomes import ImageUploaded
+from protocol.platform.outcomes import ImageUploaded, NoAnswer
 from protocol.platform.public_address import is_public
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(1_000)
@@ -189,40 +190,89 @@ async def test_this_machine_and_its_network_are_not_the_web() -> None:
 # ── the actor ───────────────────────────────────────────────────────────────
 
 
-async def test_a_picture_is_uploaded_once_for_an_account_wherever_it_stands() -> None:
-    """By its content; an address that was asked for lately is not even fetched again."""
-    uploads: list[gateway.Operation] = []
-    gateway_tx, calls = trio.open_memory_channel[gateway.GatewayMessage](8)
-    mailbox, inbox = trio.open_memory_channel[pictures.PicturesMessage](8)
-    first, second = AccountId("first"), AccountId("second")
-    settings = PicturesSettings(
-        gateways={first: gateway_tx, second: gateway_tx},
-        bytes_max={first: 10_000, second: 10_000},
-        allowed=lambda _address: True,
-    )
+FIRST, SECOND = AccountId("first"), AccountId("second")
 
-    async def upload() -> None:
-        async for call in calls:
+
+class Uploads:
+    """The actor, and a gateway that takes pictures once *let* is set."""
+
+    def __init__(self, *, takes: bool = True) -> None:
+        self.taken: list[gateway.Operation] = []
+        self.let = trio.Event()
+        self.begun = trio.Event()
+        self._takes = takes
+        self._gateway_tx, self._calls = trio.open_memory_channel[gateway.GatewayMessage](8)
+        self._mailbox, self._inbox = trio.open_memory_channel[pictures.PicturesMessage](8)
+
+    async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
+        settings = PicturesSettings(
+            gateways={FIRST: self._gateway_tx, SECOND: self._gateway_tx},
+            bytes_max={FIRST: 10_000, SECOND: 10_000},
+            allowed=lambda _address: True,
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._upload)
+            await nursery.start(run, settings, self._inbox)
+            task_status.started()
+
+    async def _upload(self) -> None:
+        async for call in self._calls:
             assert isinstance(call, gateway.Call)
-            uploads.append(call.operation)
-            call.reply.send(ImageUploaded(image_key=f"img_{len(uploads)}"))
+            self.taken.append(call.operation)
+            self.begun.set()
+            await self.let.wait()
+            key = ImageUploaded(image_key=f"img_{len(self.taken)}")
+            call.reply.send(key if self._takes else NoAnswer(reason="no answer in 10 s"))
 
-    async def key(account: AccountId, name: str) -> str | None:
-        url = f"http://127.0.0.1:{port}/{name}.png"
+    async def key(self, account: AccountId, host: str, name: str) -> str | None:
+        url = f"http://127.0.0.1:{host.partition(':')[2]}/{name}.png"
         return await ask(
-            mailbox,
+            self._mailbox,
             lambda reply: pictures.Resolve(account=account, url=url, reply=reply),
             within_s=60,
         )
 
+
+async def test_a_picture_is_uploaded_once_for_an_account_wherever_it_stands() -> None:
+    """By its content; an address that was asked for lately is not even fetched again."""
+    uploads = Uploads()
+    uploads.let.set()
     async with web(ok(PNG), ok(PNG), ok(PNG), ok(PNG + b"x")) as (host, heads):
-        port = host.partition(":")[2]
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(upload)
-            await nursery.start(run, settings, inbox)
-            assert [await key(first, name) for name in ("a", "b", "a")] == ["img_1"] * 3
-            assert await key(second, "a") == "img_2"
-            assert await key(first, "c") == "img_3"
+            await nursery.start(uploads.serve)
+            for name in ("a", "b", "a"):
+                assert await uploads.key(FIRST, host, name) == "img_1"
+            assert await uploads.key(SECOND, host, "a") == "img_2"
+            assert await uploads.key(FIRST, host, "c") == "img_3"
             nursery.cancel_scope.cancel()
-    assert uploads == [gateway.UploadImage(image=body) for body in (PNG, PNG, PNG + b"x")]
+    assert uploads.taken == [gateway.UploadImage(image=body) for body in (PNG, PNG, PNG + b"x")]
     assert len(heads) == 4
+
+
+@pytest.mark.parametrize(("takes", "named"), [(True, "abb"), (False, "aaa")])
+async def test_turns_that_name_a_new_picture_at_once_share_its_upload(
+    takes: bool, named: str
+) -> None:
+    """Of one address they share the fetch as well, and what came of it."""
+    uploads = Uploads(takes=takes)
+    keys: list[str | None] = []
+    async with web(*4 * [ok(PNG)]) as (host, heads):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(uploads.serve)
+            async with trio.open_nursery() as turns:
+
+                async def one_turn(name: str) -> None:
+                    keys.append(await uploads.key(FIRST, host, name))
+
+                turns.start_soon(one_turn, "a")
+                await uploads.begun.wait()
+                for name in named:
+                    turns.start_soon(one_turn, name)
+                while len(heads) < len(set(named)):
+                    await trio.sleep(0.01)
+                await wait_all_tasks_blocked(0.05)  # they have what they fetched
+                uploads.let.set()
+            nursery.cancel_scope.cancel()
+    assert keys == ["img_1" if takes else None] * 4
+    assert uploads.taken == [gateway.UploadImage(image=PNG)]
+    assert len(heads) == len(set(named))
