@@ -3,217 +3,173 @@
 Each contestant has a platform of its own that enforces its limits exactly, and streams
 the same turns, which begin and end together. The others are what is commonly done: a
 fixed pause of 800 ms for each card with whole-card updates, and lark-oapi's own channel
-with its Markdown stream.
+with its Markdown stream; they are given the same text by a pipe, token by token. One
+table has all sizes; each run ends in a time of its own or counts as one that did not.
 
-Staleness is how old the newest text on a card is, asked of every card once a second.
+The age of the newest text on a card is asked of every turn once a second.
 
 ``python -m bench.cards --turns 100 --runs 10`` judges ten runs of larkd alone by the goals.
+With ``--fault`` the platform of larkd meets what it is to miss a goal by.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import trio
 
 from actors.proxies.client import ProxySettings, open_proxy
-from bench.goals import COLUMNS, Figures, missed_by, shown
-from bench.loopback import Loopback, open_loopback, percentile, table
-from bench.streaming import TOKEN, Load, begin_turn, validity, wait_cards
+from bench.goals import COLUMNS, NEVER_S, Contestant, Figures, missed_by, shown, side_by_side
+from bench.loopback import Loopback, open_loopback, percentile
+from bench.other_bots import Begun, Over, Task
+from bench.streaming import TOKEN, TOKENS, Load, begin_turn, wait_cards
 
 SETTLE_S = 20.0
 """After the end of the turns, before what is still live counts as left."""
-BESIDE_S = 70.0
-"""Of a judged run, beside its turns: processes, sessions, settling and reading the record. So
-ten runs of 60 s end within 25 minutes, whatever happens."""
+BESIDE_S, BESIDE_TURN_S = 60.0, 0.3
+"""Of a run, beside its turns: processes, sessions, settling and reading the record. So ten
+runs of 60 s and 100 turns end within 25 minutes, whatever happens."""
+PIPE_BYTES = 2**20
+"""So much text waits for another bot whose loop is busy."""
 LIMITED = (99991400, 230020, 11232)
+CONTESTANTS = ("larkd", "fixed 800 ms", "lark-oapi's channel")
+T = TypeVar("T")
+"""What a marked line of the other bots holds."""
 
-OTHERS = """
-import asyncio, json, sys, time
-import lark_oapi as lark
-from lark_oapi.api.cardkit.v1 import *
-from lark_oapi.api.im.v1 import *
-base_url, app_id, secret, kind, chats, rate, seconds, token = json.load(sys.stdin)
-lark.logger.setLevel(60)
-opened, go, started = 0, asyncio.Event(), [0.0]
-failed, lags = [], []
 
-async def produce(append):
-    global opened
-    opened += 1
-    await go.wait()
-    sent = 0
-    while (elapsed := time.time() - started[0]) < seconds:
-        due = int(elapsed * rate)
-        lags.append(elapsed - sent / rate)
-        while sent < due:
-            await append(token)
-            sent += 1
-        await asyncio.sleep(1 / rate)
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One load: all that it is made of."""
 
-def card(text, streaming):
-    config = {"streaming_mode": streaming, "update_multi": True}
-    elements = [{"tag": "markdown", "element_id": "md", "content": text}]
-    return json.dumps({"schema": "2.0", "config": config, "body": {"elements": elements}})
+    turns: int
+    rate: float
+    seconds: float
+    faults: list[dict[str, Any]] = []
+    """Rules for the platform of larkd, as its ``POST faults`` takes them."""
 
-async def fixed(client, chat):
-    body = CreateCardRequestBody.builder().type("card_json").data(card("...", False)).build()
-    request = CreateCardRequest.builder().request_body(body).build()
-    made = await client.cardkit.v1.card.acreate(request)
-    card_id = made.data.card_id
-    content = json.dumps({"type": "card", "data": {"card_id": card_id}})
-    body = CreateMessageRequestBody.builder().receive_id(chat).msg_type("interactive")
-    body = body.content(content).build()
-    request = CreateMessageRequest.builder().receive_id_type("chat_id").request_body(body).build()
-    await client.im.v1.message.acreate(request)
-    text, sequence, done = "", 0, False
-    async def update(final):
-        nonlocal sequence
-        sequence += 1
-        data = card(text + (" [end]" if final else ""), False)
-        shown = Card.builder().type("card_json").data(data).build()
-        body = UpdateCardRequestBody.builder().card(shown).sequence(sequence)
-        body = body.uuid(f"{card_id}-{sequence}").build()
-        answer = await client.cardkit.v1.card.aupdate(
-            UpdateCardRequest.builder().card_id(card_id).request_body(body).build())
-        return answer.code == 0
-    async def throttle():
-        while not done:
-            await asyncio.sleep(0.8)
-            await update(False)
-    async def append(piece):
-        nonlocal text
-        text += piece
-    task = asyncio.create_task(throttle())
-    await produce(append)
-    done = True
-    await task
-    if not await update(True):
-        failed.append(card_id)
+    @property
+    def within_s(self) -> float:
+        return self.seconds + BESIDE_S + self.turns * BESIDE_TURN_S
 
-async def main():
-    if kind == "channel":
-        from lark_oapi.channel import FeishuChannel
-        channel = FeishuChannel(app_id=app_id, app_secret=secret, domain=base_url)
-        async def one(chat):
-            async def producer(stream):
-                await stream.append("... ")
-                await produce(stream.append)
-            await channel.stream(chat, {"markdown": producer})
-        tasks = [asyncio.create_task(one(chat)) for chat in chats]
-    else:
-        client = lark.Client.builder().app_id(app_id).app_secret(secret).domain(base_url).build()
-        tasks = [asyncio.create_task(fixed(client, chat)) for chat in chats]
-    until = time.time() + 60
-    while opened < len(chats) and time.time() < until and not all(t.done() for t in tasks):
-        await asyncio.sleep(0.1)
-    started[0] = time.time()
-    print("@", started[0], flush=True)
-    go.set()
-    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    print("@", time.process_time(), flush=True)
-    lags.sort()
-    print("@", lags[int(len(lags) * 0.99)] if lags else 0.0, flush=True)
-asyncio.run(main())
-"""
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a generator really did; wall time in milliseconds, by chat."""
+
+    chats: list[str]
+    began_ms: float
+    tokens: dict[str, int]
+    ended_ms: dict[str, float]
+    lag_s: float
 
 
 async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, nargs="+", default=[100])
+    parser.add_argument("--turns", type=int, nargs="+", default=[10, 40, 100, 200])
     parser.add_argument("--rate", type=float, default=50.0, help="tokens a second and turn")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of each turn")
+    parser.add_argument("--only", choices=CONTESTANTS, nargs="+", default=CONTESTANTS)
     parser.add_argument("--runs", type=int, help="larkd alone, so often, judged by its goals")
+    parser.add_argument("--fault", type=json.loads, action="append", default=[], help="JSON")
     parsed = parser.parse_args()
+    loads = [
+        Run(turns=turns, rate=parsed.rate, seconds=parsed.seconds, faults=parsed.fault)
+        for turns in parsed.turns
+    ]
     if parsed.runs is not None:
-        return await judge(parsed.turns, parsed.rate, parsed.seconds, parsed.runs)
-    for turns in parsed.turns:
-        load = (turns, parsed.rate, parsed.seconds)
-        print(f"\n{turns} turns, {parsed.rate:g} tokens/s, {parsed.seconds:g} s each")
-        columns = [await ours(*load), await others("fixed", *load), await others("channel", *load)]
-        tables = [_rows(one, turns) for one in columns]
-        print("| | larkd | fixed 800 ms, whole cards | lark-oapi's channel |")
-        print("|---|---|---|---|")
-        for (name, value), *rest in zip(*tables, strict=True):
-            print(f"| {name} | " + " | ".join([value, *(other for _, other in rest)]) + " |")
-        table([(f"  {api}", f"{count:,}") for api, count in columns[0].by_api.items()])
-    return 0
+        return await judge(loads, parsed.runs)
+    return await compare(loads, parsed.only)
 
 
-async def judge(turns: list[int], rate: float, seconds: float, runs: int) -> int:
+async def compare(loads: list[Run], names: list[str]) -> int:
+    """Print one table of all sizes; return 1 where a valid run of larkd missed a goal."""
+    columns: list[Contestant] = []
+    for load in loads:
+        for name in names:
+            figures = await within(load, name)
+            columns.append(
+                Contestant(turns=load.turns, name=name, figures=figures, is_judged=name == "larkd")
+            )
+            _progress(f"{load.turns} turns, {name}: {columns[-1].verdict()}")
+    print(f"{loads[0].rate:g} tokens/s, {loads[0].seconds:g} s each\n")
+    print(side_by_side(columns))
+    for one in columns:
+        if one.is_judged and one.figures is not None:
+            by_api = ", ".join(f"{count:,} {api}" for api, count in one.figures.by_api.items())
+            print(f"\n{one.turns} turns, calls of {one.name}: {by_api}")
+    return int(any(one.verdict().startswith("MISSED") for one in columns))
+
+
+async def judge(loads: list[Run], runs: int) -> int:
     """Run larkd again and again; return 1 unless every run was valid and reached every goal."""
     missed: list[str] = []
-    for count in turns:
-        print(f"\n{count} turns, {rate:g} tokens/s, {seconds:g} s each; {runs} runs")
+    for load in loads:
+        print(f"\n{load.turns} turns, {load.rate:g} tokens/s, {load.seconds:g} s each; {runs} runs")
         print("| run | " + " | ".join(name for name, _, _ in COLUMNS) + " | goals |")
         print("|---" * (len(COLUMNS) + 2) + "|", flush=True)
         for number in range(1, runs + 1):
-            figures = await _within(seconds + BESIDE_S, count, rate, seconds)
-            failed = missed_by(figures, count)
+            _progress(f"run {number} of {runs}")
+            figures = await within(load, "larkd")
+            failed = missed_by(figures, load.turns)
             verdict = "reached" if not failed else "MISSED: " + "; ".join(failed)
             print(f"| {number} | " + " | ".join([*shown(figures), verdict]) + " |", flush=True)
-            missed += [f"run {number} of {count} turns: {one}" for one in failed]
+            missed += [f"run {number} of {load.turns} turns: {one}" for one in failed]
     print("\n" + ("\n".join(missed) or "every run reached every goal"))
     return 1 if missed else 0
 
 
-async def _within(limit_s: float, turns: int, rate: float, seconds: float) -> Figures | None:
+def _progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+async def within(load: Run, name: str) -> Figures | None:
     """Make one run; None: it, or a step of it, took too long."""
     figures: Figures | None = None
-    with trio.move_on_after(limit_s):
+    with trio.move_on_after(load.within_s):
         try:
-            figures = await ours(turns, rate, seconds)
+            figures = await (ours(load) if name == "larkd" else others(name, load))
         except* trio.TooSlowError:
             pass
     return figures
 
 
-def _rows(figures: Figures, turns: int) -> list[tuple[str, str]]:
-    """Return what is shown of one contestant; where its generator lagged, only that."""
-    lag, valid = figures.validity
-    rows = [
-        ("calls a turn", f"{figures.calls / turns:,.1f}"),
-        ("sent a turn", f"{figures.megabytes * 1000 / turns:,.0f} kB"),
-        ("rate-limit answers", f"{figures.limited:,}"),
-        ("staleness p50 / p99", f"{figures.stale_p50_s:.1f} / {figures.stale_p99_s:.1f} s"),
-        ("first words of all", f"{figures.first_words_s:.1f} s"),
-        ("last end shown", f"{figures.final_s:.1f} s"),
-        ("cards without all their text", str(figures.incomplete)),
-        ("cards left live", str(figures.live)),
-        ("CPU a turn", f"{figures.cpu_s * 1000 / turns:,.0f} ms"),
-    ]
-    if valid[1] != "valid":
-        rows = [(name, "not valid") for name, _ in rows]
-    return [*rows, lag, valid]
-
-
-async def ours(turns: int, rate: float, seconds: float) -> Figures:
+async def ours(run: Run) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         async with open_loopback(Path(folder)) as loopback:
             boss = ProxySettings(session_id="boss", state_dir=loopback.state_dir, role="dispatcher")
-            load = Load(rate, seconds)
+            load = Load(run.rate, run.seconds)
+            chats = await loopback.chats(run.turns)
             async with open_proxy(boss) as load.boss, trio.open_nursery() as agents:
-                for number, chat_id in enumerate(await loopback.chats(turns)):
+                for number, chat_id in enumerate(chats):
                     await begin_turn(loopback, agents, load, number, chat_id)
-                await wait_cards(loopback, turns)
+                await wait_cards(loopback, run.turns)
                 before = (await loopback.get("calls"))[-1]["n"]
+                for fault in run.faults:
+                    await loopback.post("faults", **fault)
                 cpu_s = loopback.daemon.cpu_s()
                 load.go.set()
-                await trio.sleep(seconds)
+                await trio.sleep(run.seconds)
                 await _settled(loopback)
                 cpu_s = loopback.daemon.cpu_s() - cpu_s
-                started_ms = min(load.first_text_ms.values())
                 agents.cancel_scope.cancel()
-            figures = await figures_of(loopback, started_ms, rate, seconds, before, load)
+            sent = Sent(
+                chats=chats,
+                began_ms=min(load.first_text_ms.values()),
+                tokens=load.sent,
+                ended_ms=load.ended_ms,
+                lag_s=load.lag_s(),
+            )
+            figures = await figures_of(loopback, run, sent, before, _has_ended)
             figures.cpu_s = cpu_s
             return figures
 
@@ -221,42 +177,91 @@ async def ours(turns: int, rate: float, seconds: float) -> Figures:
 async def _settled(loopback: Loopback) -> None:
     """Wait until no card is live any more, as long as one may take."""
     with trio.move_on_after(SETTLE_S):
-        while any(_looks_live(card) for card in (await loopback.get("state"))["cards"]):
+        while not all(map(_has_ended, (await loopback.get("state"))["cards"])):
             await trio.sleep(1)
 
 
-async def others(kind: str, turns: int, rate: float, seconds: float) -> Figures:
+async def others(name: str, run: Run) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
-        async with open_loopback(Path(folder)) as loopback, _platform_only(loopback) as app:
-            chats = await loopback.chats(turns)
-            process = await trio.lowlevel.open_process(
-                [sys.executable, "-c", OTHERS],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+        async with (
+            open_loopback(Path(folder)) as loopback,
+            _platform_only(loopback) as (app_id, secret),
+        ):
+            task = Task(
+                base_url=loopback.base_url,
+                app_id=app_id,
+                secret=secret,
+                is_channel=name == "lark-oapi's channel",
+                chats=await loopback.chats(run.turns),
             )
-            assert process.stdin is not None
-            assert process.stdout is not None
-            given = [loopback.base_url, *app, kind, chats, rate, seconds, TOKEN]
-            await process.stdin.send_all(json.dumps(given).encode())
-            await process.stdin.aclose()
-            output = b""
-            with trio.fail_after(seconds + 180):
-                while not _marked(output):  # their library prints, too
-                    output += await process.stdout.receive_some(1024)
+            async with _other_bot(task) as (stdin, output):
+                _marked(await anext(output), Begun)
                 before = (await loopback.get("calls"))[-1]["n"]
-                while chunk := await process.stdout.receive_some(1024):
-                    output += chunk
-                await process.wait()
-            started_s, cpu_s, lag_s = _marked(output)
-            figures = await figures_of(loopback, started_s * 1000, rate, seconds, before)
-            figures.cpu_s, figures.validity = cpu_s, validity(lag_s, 1.0)
+                sent = await _feed(stdin, run, task.chats)
+                over = _marked(await anext(output), Over)
+            ended = _is_closed if task.is_channel else _has_ended
+            figures = await figures_of(loopback, run, sent, before, ended)
+            figures.cpu_s = over.cpu_s
             return figures
 
 
-def _marked(output: bytes) -> list[float]:
-    lines = output.split(b"\n")[:-1]
-    return [float(line[1:]) for line in lines if line.startswith(b"@")]
+@asynccontextmanager
+async def _other_bot(
+    task: Task,
+) -> AsyncIterator[tuple[trio.abc.SendStream, AsyncIterator[bytes]]]:
+    """Start it; give its stdin and the lines that it marks. It does not outlive the block."""
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-c", "from bench.other_bots import main; main()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert isinstance(process.stdin, trio.lowlevel.FdStream)
+        assert process.stdout is not None
+        fcntl.fcntl(process.stdin.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        await process.stdin.send_all(msgspec.json.encode(task) + b"\n")
+        yield process.stdin, _marked_lines(process.stdout)
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
+            await process.wait()
+
+
+async def _feed(stdin: trio.abc.SendStream, run: Run, chats: list[str]) -> Sent:
+    """Give every turn its tokens at their rate, whatever becomes of them."""
+    began, began_ms = trio.current_time(), time.time() * 1000
+    lags_s: list[float] = []
+    count = int(run.rate * run.seconds)
+    for number in range(count):
+        due = began + number / run.rate
+        await trio.sleep_until(due)
+        lags_s.append(trio.current_time() - due)
+        token = TOKENS[number % len(TOKENS)]
+        await stdin.send_all("".join(f"{one} {token}\n" for one in range(len(chats))).encode())
+    ended_ms = time.time() * 1000
+    await stdin.send_all("".join(f"{one}\n" for one in range(len(chats))).encode())
+    return Sent(
+        chats=chats,
+        began_ms=began_ms,
+        tokens=dict.fromkeys(chats, count),
+        ended_ms=dict.fromkeys(chats, ended_ms),
+        lag_s=percentile(lags_s, 0.99),
+    )
+
+
+async def _marked_lines(stdout: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
+    rest = b""
+    while chunk := await stdout.receive_some(65_536):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.startswith(b"@"):  # their library prints, too
+                yield line[1:]
+    raise RuntimeError("the other bot ended before its turns did")
+
+
+def _marked(line: bytes, kind: type[T]) -> T:
+    return msgspec.json.decode(line, type=kind)
 
 
 @asynccontextmanager
@@ -269,77 +274,105 @@ async def _platform_only(loopback: Loopback) -> AsyncIterator[tuple[str, str]]:
     yield options["appId"], options["appSecret"]
 
 
+# ── the platform's record ───────────────────────────────────────────────────
+
+History = list[tuple[float, int]]
+"""When, in wall milliseconds, and how many tokens stood on a card from then on."""
+
+
 async def figures_of(
     loopback: Loopback,
-    started_ms: float,
-    rate: float,
-    seconds: float,
+    run: Run,
+    sent: Sent,
     before: int,
-    load: Load | None = None,
+    has_ended: Callable[[dict[str, Any]], bool],
 ) -> Figures:
-    """Read the platform's record. *load* is what was really sent, where that is known."""
-    calls = [call for call in await loopback.get("calls") if call["n"] > before]
+    """Compare the platform's record with what was really sent, since call *before*."""
+    recorded = await loopback.get("calls")
+    calls = [call for call in recorded if call["n"] > before]
     state = await loopback.get("state")
     chat_of = {one["card_id"]: one["chat_id"] for one in state["messages"] if one["card_id"]}
-    shown: dict[str, list[list[tuple[float, int]]]] = defaultdict(list)
+    histories: dict[str, list[History]] = defaultdict(list)
     whole: dict[str, int] = defaultdict(int)
+    final_ms: dict[str, float] = {}
     live = 0
     for card in state["cards"]:
         chat_id = chat_of.get(card["card_id"], card["card_id"])
         history = await loopback.get(f"cards/{card['card_id']}/history")
-        shown[chat_id].append([(one["at_ms"], _tokens(one)) for one in history])
+        histories[chat_id].append([(one["at_ms"], _tokens(one)) for one in history])
         whole[chat_id] += _tokens(card["card"])
-        live += _looks_live(card)
+        if not has_ended(card):
+            live += 1
+        elif history:
+            final_ms[chat_id] = max(final_ms.get(chat_id, 0.0), history[-1]["at_ms"])
     stale = [
-        age for cards in shown.values() for age in _staleness(cards, started_ms, rate, seconds)
+        age
+        for chat_id in sent.chats
+        for age in _staleness(histories[chat_id], sent.began_ms, run.rate, run.seconds)
     ]
-    wanted = defaultdict(lambda: int(rate * seconds * 0.98), load.sent if load else {})
-    first_ms = [
-        min((at_ms for history in cards for at_ms, count in history if count), default=started_ms)
-        for cards in shown.values()
+    finals = [
+        (final_ms[chat_id] - ended_ms) / 1000
+        for chat_id, ended_ms in sent.ended_ms.items()
+        if chat_id in final_ms
     ]
-    final_ms = max(at_ms for cards in shown.values() for one in cards for at_ms, _ in one[-1:])
-    ended_ms = max(load.ended_ms.values()) if load and load.ended_ms else final_ms
-    apis = Counter(f"{call['method']} {call['template']}" for call in calls)
+    meant = int(run.rate * run.seconds * 0.98)
+    deltas = sum(sent.tokens.values())
     return Figures(
+        turns=run.turns,
         calls=len(calls),
         megabytes=sum(len(json.dumps(call["request"])) for call in calls) / 1e6,
         limited=sum(call["code"] in LIMITED for call in calls),
         stale_p50_s=percentile(stale, 0.5),
         stale_p99_s=percentile(stale, 0.99),
-        first_words_s=(max(first_ms, default=started_ms) - started_ms) / 1000,
-        final_s=(final_ms - ended_ms) / 1000,
-        by_api=dict(apis.most_common(6)),
-        validity=load.validity() if load else [],
-        incomplete=sum(count < wanted[chat_id] for chat_id, count in whole.items()),
+        first_words_s=max(_first_words_s(histories[one], sent.began_ms) for one in sent.chats),
+        final_p50_s=percentile(finals, 0.5) if finals else NEVER_S,
+        final_s=max(finals, default=NEVER_S),
+        by_api=dict(
+            Counter(f"{call['method']} {call['template']}" for call in calls).most_common(6)
+        ),
+        incomplete=sum(whole[one] < sent.tokens.get(one, meant) for one in sent.chats),
         live=live,
+        deltas=deltas,
+        lag_s=sent.lag_s,
+        share=deltas / (run.rate * run.seconds * max(1, len(sent.tokens))),
+        is_record_full=recorded[0]["n"] > before + 1,
     )
 
 
 def _tokens(shown: Any) -> int:
-    return json.dumps(shown).count(TOKEN.strip())
+    return json.dumps(shown).count(TOKEN)
+
+
+def _first_words_s(histories: list[History], began_ms: float) -> float:
+    first = [at_ms for history in histories for at_ms, count in history if count]
+    return (min(first) - began_ms) / 1000 if first else NEVER_S
 
 
 def _staleness(
-    cards: list[list[tuple[float, int]]], started_ms: float, rate: float, seconds: float
+    histories: list[History], began_ms: float, rate: float, seconds: float
 ) -> list[float]:
     """Ask each second how old the newest text of a turn is, over all its cards."""
     samples = []
     for second in range(2, int(seconds)):
-        now_ms = started_ms + second * 1000
+        now_ms = began_ms + second * 1000
         tokens = sum(
             max((count for at_ms, count in history if at_ms <= now_ms), default=0)
-            for history in cards
+            for history in histories
         )
         samples.append(max(0.0, second - tokens / rate))
     return samples
 
 
-def _looks_live(card: dict[str, Any]) -> bool:
-    """Streaming, or, without streaming mode, without the mark of its end."""
+def _is_closed(card: dict[str, Any]) -> bool:
+    """Out of streaming mode, which is the end of a card of lark-oapi's channel."""
+    return not card["streaming"]
+
+
+def _has_ended(card: dict[str, Any]) -> bool:
+    """Out of streaming mode, and with the mark of its end."""
     text = json.dumps(card["card"])
     ended = ("Done", "[end]", "Stopped", "Continued below")
-    return bool(card["streaming"]) or not any(mark in text for mark in ended)
+    return _is_closed(card) and any(mark in text for mark in ended)
 
 
 if __name__ == "__main__":
