@@ -92,8 +92,13 @@ class Script:
                 '    """Repeat it."""\n    return message\n```\n'
             )
         if self.table:
-            head = "| 步骤 | 结果 |" if self.chinese else "| step | result |"
-            parts.append(f"{head}\n|---|---|\n| read | ✅ |\n| search | ✅ |\n| write | ✅ |\n")
+            head, *steps = (
+                ("| 步骤 | 结果 |", "读取", "查找", "回答")
+                if self.chinese
+                else ("| step | result |", "read", "search", "write")
+            )
+            rows = "".join(f"| {step} | ✅ |\n" for step in steps)
+            parts.append(f"{head}\n|---|---|\n{rows}")
         if self.long:
             parts += [self._paragraph(number) for number in range(1, 121)]
         return "\n".join(parts)

@@ -156,6 +156,7 @@ follow({
     load(all);
     calls = [];
     drawLink(all.connections ? "online" : "offline");
+    if (view.chat && !chats.has(view.chat)) toast({ content: t("anew") });
     if (!chats.has(view.chat)) view.chat = chats.keys().next().value ?? null;
     for (const card of cards.values()) drawCard(card);
     if (view.chat) choose(view.chat, { focus: document.activeElement === document.body });

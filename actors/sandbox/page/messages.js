@@ -9,6 +9,7 @@ import { cards, messages, parsed, t, textOf, time, view } from "./store.js";
 const EMOJI = { OK: "👌", THUMBSUP: "👍", DONE: "✅", HEART: "❤️", SMILE: "😊", OnIt: "🫡", Get: "👀", CheckMark: "✔️", CrossMark: "❌", Alarm: "⏰", OneSecond: "⏳", ERROR: "⚠️" };
 const NEAR_END_PX = 80;
 const SHOWN_AT_ONCE = 200;
+const PRESSABLE = "button, summary, a, input, select, textarea, label";
 
 const $ = (id) => document.getElementById(id);
 const hue = (name) => `hue-${[...name].reduce((sum, character) => sum + character.codePointAt(0), 0) % 6}`;
@@ -17,6 +18,7 @@ export const avatar = (name, bot, small) => element("span", { class: `avatar ${b
 const nodes = new Map(); // message id → its node in the conversation shown
 const cardViews = new Map(); // card id, or message id of a raw card → its view
 let following = true;
+let pointed = null; // what can be pressed under the pointer, and where it is
 let shownMax = SHOWN_AT_ONCE;
 let shownChat = null;
 let leftOut = new Set(); // ids of this conversation's earlier messages
@@ -27,6 +29,7 @@ export function setUp(given) {
   const box = $("messages");
   let before = 0;
   box.addEventListener("scroll", () => {
+    pointAt(pointed?.node);
     // Only who scrolls up leaves the end: it also moves away when something is added.
     if (nearEnd()) following = true;
     else if (box.scrollTop < before) following = false;
@@ -34,13 +37,23 @@ export function setUp(given) {
     drawLatest();
   }, { passive: true });
   box.addEventListener("click", acted);
-  new ResizeObserver(() => { if (following) toEnd(); drawLatest(); }).observe($("conversation"));
-  new ResizeObserver(() => { if (following) toEnd(); }).observe(box);
+  box.addEventListener("pointerover", (event) => { if (event.pointerType === "mouse") { pointAt(event.target.closest(PRESSABLE)); keepPlace(); } });
+  box.addEventListener("pointerleave", () => { pointAt(null); keepPlace(); });
+  for (const one of [$("conversation"), box]) new ResizeObserver(() => { keepPlace(); drawLatest(); }).observe(one);
   $("latest").addEventListener("click", () => { following = true; toEnd(); drawLatest(); $("composer").focus({ preventScroll: true }); });
 }
 
 const nearEnd = () => { const box = $("messages"); return box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_END_PX; };
 export const toEnd = () => { $("messages").scrollTop = $("messages").scrollHeight; };
+const pointAt = (node) => { pointed = node ? { node, top: node.getBoundingClientRect().top } : null; };
+
+// Keep at the end; but what the pointer is on stays under it, so that a press meets it.
+function keepPlace() {
+  if (!following) return;
+  if (pointed?.node.isConnected) $("messages").scrollTop += pointed.node.getBoundingClientRect().top - pointed.top;
+  else toEnd();
+}
+
 export const follow = () => { following = true; toEnd(); };
 const drawLatest = () => { $("latest").hidden = following; };
 
@@ -214,7 +227,7 @@ async function press(cardId, action) {
 // ── what the reader does with a message ─────────────────────────────────────
 
 async function acted(event) {
-  const button = event.target.closest("button, a, input, select, textarea, summary, label");
+  const button = event.target.closest(PRESSABLE);
   if (!button) pick(event.target.closest(".message"));
   const model = button && modelOf(button);
   try {

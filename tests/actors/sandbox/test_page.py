@@ -183,6 +183,29 @@ def test_a_click_that_an_update_falls_into_is_a_click(
     assert len(pressed) == 1, "the press on Stop arrived"
 
 
+def test_what_is_pointed_at_stays_where_it_is(sandbox: SandboxProcess, page: Browser) -> None:
+    card_id = sandbox.send_card(sandbox.chat()["chat_id"], streaming(PLAN, text_element(), STOP))
+    lines = [f"line {number}\n\n" for number in range(60)]
+    sandbox.stream(card_id, "answer", "".join(lines[:8]), 1)
+    wait_text(page, '[data-element-id="answer"]', "line 7")
+    sequence, at_the_end = 1, "const at = document.getElementById('messages');"
+    at_the_end += "return at.scrollHeight - at.scrollTop - at.clientHeight < 2"
+    for selector, most in (
+        ('[data-element-id="plan"] summary', 30),
+        ('[data-element-id="stop"]', 60),
+    ):
+        target = one(page, selector)
+        ActionChains(page).move_to_element(target).perform()
+        where = "return Math.round(arguments[0].getBoundingClientRect().top)"
+        before = page.execute_script(where, target)
+        sequence += 1
+        sandbox.stream(card_id, "answer", "".join(lines[:most]), sequence)
+        wait_text(page, '[data-element-id="answer"]', f"line {most - 1}")
+        assert page.execute_script(where, target) == pytest.approx(before, abs=1), selector
+        ActionChains(page).move_to_element(one(page, "#composer")).perform()
+        wait(page, lambda: page.execute_script(at_the_end))
+
+
 def test_focus_selection_and_what_was_opened_stay(sandbox: SandboxProcess, page: Browser) -> None:
     chat_id = sandbox.chat()["chat_id"]
     card_id = sandbox.send_card(chat_id, streaming(PLAN, text_element(), FORM))
@@ -245,20 +268,35 @@ def test_only_what_came_by_content_is_typed(sandbox: SandboxProcess, page: Brows
 # ── the page and its sandbox ────────────────────────────────────────────────
 
 
+NOTICES = """
+window.notices = "";
+const toasts = document.getElementById("toasts");
+const keep = () => { window.notices += toasts.innerText; };
+new MutationObserver(keep).observe(toasts, {childList: true});
+"""
+"""A notice goes after a few seconds; this keeps them."""
+
+
+def wait_notice(page: Browser, needle: str) -> None:
+    wait(page, lambda: needle in page.execute_script("return window.notices"))
+
+
 def test_it_names_a_dead_sandbox_and_comes_back_with_it(
     sandbox: SandboxProcess, page: Browser
 ) -> None:
     composer = one(page, "#composer")
+    page.execute_script(NOTICES)
     sandbox.stop()
     wait_text(page, "#connection-text", "not reachable")
     one(page, "#language").click()
     wait_text(page, "#connection-text", "沙盒无法访问")
     composer.send_keys("kept", Keys.ENTER)
-    wait_text(page, ".toast", "沙盒无法访问")
+    wait_notice(page, "沙盒无法访问")
     assert composer.get_property("value") == "kept"
     assert page.find_element(By.ID, "banner").is_displayed()
     sandbox.start()
     wait_text(page, "#connection-text", "机器人未连接")
+    wait_notice(page, "沙盒已重新开始")
     assert not page.find_element(By.ID, "banner").is_displayed()
     composer.send_keys(Keys.ENTER)
     wait_text(page, ".mine .bubble", "kept")
@@ -421,6 +459,9 @@ def test_a_phone_can_be_used_with_a_thumb(sandbox: SandboxProcess, phone: Browse
     one(phone, "#back").click()
     wait(phone, lambda: phone.find_element(By.ID, "chats").is_displayed())
     assert phone.execute_script(SMALL) == []
+    one(phone, "#chats li:nth-child(2) button").click()
+    wait(phone, phone.find_element(By.ID, "sender").is_displayed)
+    assert phone.execute_script(SMALL) == [], "nor where it is chosen as whom to write"
 
 
 def test_one_press_leads_to_the_latest(sandbox: SandboxProcess, phone: Browser) -> None:
