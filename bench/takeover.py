@@ -2,8 +2,9 @@
 
 Two nodes as real processes, PostgreSQL, the sandbox platform, and six proxies over TLS, all
 on this machine; a relay on each node's way to database, platform and proxies. The holder is
-killed (SIGKILL), stopped (SIGSTOP) or cut off (everything of it stops at the relays, and
-nothing is closed); then it is measured until the other node has claimed, printed its ready
+killed (SIGKILL), stopped (SIGSTOP), cut off (everything of it stops at the relays, and nothing
+is closed) or cut from the database alone, when proxies stay with it until it sends them on; then
+it is measured until the other node has claimed, printed its ready
 line, acked its first event, and until every proxy is registered with it.
 
 A run in which processes waited for a processor for over half of the time proves nothing, and
@@ -33,8 +34,8 @@ from tests.kit import postgres
 from tests.kit.daemon import Platform, open_platform
 from tests.kit.starvation import STARVED_MAX, starved_so_far_s
 
-Fault = Literal["SIGKILL", "SIGSTOP", "cut off"]
-FAULTS: Final[tuple[Fault, ...]] = ("SIGKILL", "SIGSTOP", "cut off")
+Fault = Literal["SIGKILL", "SIGSTOP", "cut off", "no database"]
+FAULTS: Final[tuple[Fault, ...]] = ("SIGKILL", "SIGSTOP", "cut off", "no database")
 
 WHOLE_WITHIN_S = 5.0
 RUN_WITHIN_S = 120.0
@@ -60,8 +61,9 @@ async def first_ack(platform: Platform, before: set[str]) -> None:
 
 
 def let_happen(fault: Fault, machine: Machine) -> None:
-    if fault == "cut off":
-        for edge in (*machine.databases, *machine.platform, machine.proxies):
+    if fault in ("cut off", "no database"):
+        others = (*machine.platform, machine.proxies) if fault == "cut off" else ()
+        for edge in (*machine.databases, *others):
             edge.let("stop")
     else:
         machine.may_start = trio.Event()
@@ -159,17 +161,17 @@ def main() -> int:
                 root.mkdir()
                 made = trio.run(in_time, server, tls, root, name, fault)
                 if made is None:
-                    print(f"{fault:<8} not over after {RUN_WITHIN_S:.0f} s", flush=True)
+                    print(f"{fault:<11} not over after {RUN_WITHIN_S:.0f} s", flush=True)
                     continue
                 found, share = made
                 shown = "   ".join(f"{phase} {found[phase]:.2f}" for phase in PHASES)
-                print(f"{fault:<8} {shown}   starved {share:.0%}", flush=True)
+                print(f"{fault:<11} {shown}   starved {share:.0%}", flush=True)
                 runs.append(found)
                 starved.append(share)
             whole = len(runs) == options.times
             over |= not whole or not report(fault, runs, starved)
             if not whole:
-                print(f"{fault:<8} {len(runs)} of {options.times} runs were made: no verdict")
+                print(f"{fault:<11} {len(runs)} of {options.times} runs were made: no verdict")
     return int(over)
 
 
@@ -180,12 +182,12 @@ def report(fault: Fault, runs: list[dict[str, float]], starved: list[float]) -> 
     for phase in PHASES:
         values = [run[phase] for run in shown]
         print(
-            f"{fault:<8} {phase:<11} p50 {statistics.median(values):5.2f}"
+            f"{fault:<11} {phase:<11} p50 {statistics.median(values):5.2f}"
             f"   p99 {percentile(values, 0.99):5.2f}"
         )
     verdict = "" if quiet else "   NOT VALID: the machine was busy with something else"
     print(
-        f"{fault:<8} {len(quiet)} of {len(runs)} runs on a quiet machine; processes waited for a"
+        f"{fault:<11} {len(quiet)} of {len(runs)} runs on a quiet machine; processes waited for a"
         f" processor {statistics.median(starved):.0%} of the time{verdict}",
         flush=True,
     )

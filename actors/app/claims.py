@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +37,10 @@ class Claim(Protocol):
     def by_silence(self) -> bool:
         """Whether the last holder fell silent, and may be connected to the platform still."""
 
+    @property
+    def wait_given_up(self) -> Callable[[], Awaitable[None]] | None:
+        """Waits until the claim is lost: its store commits nothing more, and may hang for long."""
+
     def open_store(self) -> journal.Store:
         """Open the journal, in its thread."""
 
@@ -64,6 +68,7 @@ class Alone:
     node: str | None = None
     addresses: tuple[str, ...] = ()
     freshness: Callable[[], bool] | None = None
+    wait_given_up: Callable[[], Awaitable[None]] | None = None
     careful = False
     by_silence = False
 

@@ -143,6 +143,7 @@ class App:
                 self._boxes.journal.receiver(),
                 run_sync=self._adapters.journal_worker(),
                 after_batch=self._claim.after_batch,
+                wait_given_up=self._claim.wait_given_up,
             )
         )
         self._generation = opened.generation

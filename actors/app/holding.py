@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from actors.app.database import ClusterStore, boot_time
-from actors.journal.postgres import ClaimTaken, Target
+from actors.journal.postgres import ClaimTaken, Standby, Target
 from actors.kit.mailbox import offer
 from actors.kit.tls import TlsStream
 from actors.messages import shutdown
@@ -70,6 +70,8 @@ class Holding:
         self._tokens = claimed.tokens
         self._standby_seen_at = now()
         self._standby_missed_logged = False
+        self._follower: tuple[str, ...] = ()
+        self._given_up = trio.Event()
 
     # ── what the daemon's parts ask ─────────────────────────────────────────
 
@@ -89,6 +91,10 @@ class Holding:
     def freshness(self) -> Callable[[], bool] | None:
         return self.fresh
 
+    @property
+    def wait_given_up(self) -> Callable[[], Awaitable[None]]:
+        return self._given_up.wait
+
     def status(self) -> dict[str, Any]:
         """Return cluster, node, term and hold of the daemon, and the standbys last known."""
         hold = "holding" if self._hold.phase(self._now()) is Phase.HOLDING else "frozen"
@@ -104,14 +110,20 @@ class Holding:
         }
 
     def successor(self) -> tuple[str, ...]:
-        """Return where proxies find who holds the cluster next, as far as that is known."""
+        """Return where proxies find who holds the cluster next, as far as that is known.
+
+        Of a cluster that was lost to nobody knows whom, those are all who may have claimed it.
+        """
         standing = self._store.standing()
-        if standing.successor:
-            return standing.successor
-        for one in standing.standbys:
-            if one.node == standing.wanted:
-                return one.addresses
-        return ()
+        if standing.successor or self._follower:
+            return standing.successor or self._follower
+        lost = self._hold.lost_because is not None
+        return tuple(
+            address
+            for one in standing.standbys
+            if lost or one.node == standing.wanted
+            for address in one.addresses
+        )
 
     def after_batch(self) -> None:
         """Take what the journal's thread learned with its last batch."""
@@ -161,8 +173,10 @@ class Holding:
         log.error("cluster.lost", cluster=self.cluster, node=self.node, reason=reason)
         self.ended = "lost"
         self._store.abandon()
+        self._given_up.set()
         leave_quickly(LOST_BUDGET_S)
-        offer(shutdown_tx, shutdown.Leave(exit_status=0, reason=f"cluster lost: {reason}"))
+        leave = shutdown.Leave(exit_status=0, reason=f"cluster lost: {reason}", lost=True)
+        offer(shutdown_tx, leave)
 
     def _look_at_wishes(
         self, now: float, shutdown_tx: trio.MemorySendChannel[shutdown.ShutdownMessage]
@@ -179,31 +193,39 @@ class Holding:
             offer(shutdown_tx, shutdown.Leave(exit_status=0, reason=reason))
 
     async def _ask_standbys(self) -> None:
-        """Ask each standby last known whom it sees holding the cluster."""
+        """Ask each standby last known whom it sees holding the cluster, at all its addresses."""
         known = self._store.standing().standbys
         named: list[str | None] = []
 
-        async def ask(addresses: tuple[str, ...]) -> None:
-            for address in addresses:
-                answer = await dial_standby(address, self._settings.connect)
-                if answer is not None:
-                    named.append(answer.node)
-                    return
+        async def ask(one: Standby, address: str, others: trio.CancelScope) -> None:
+            answer = await dial_standby(address, self._settings.connect)
+            if answer is None:
+                return
+            if isinstance(answer, wire.Refused):
+                node, at = answer.node, tuple(answer.at)
+            else:  # only who has claimed the cluster greets
+                node, at = one.node, one.addresses
+            named.append(node)
+            if node not in (None, self.node):
+                self._follower = at
+                others.cancel(reason="another node holds the cluster")
 
         with trio.move_on_after(DIAL_WITHIN_S):
             async with trio.open_nursery() as nursery:
                 for one in known:
-                    nursery.start_soon(ask, one.addresses)
+                    for address in one.addresses:
+                        nursery.start_soon(ask, one, address, nursery.cancel_scope)
         self._hold.answered(len(known), named)
 
 
 async def dial_standby(
     address: str, connect: Callable[[Address], Awaitable[trio.abc.Stream]]
-) -> wire.Refused | None:
+) -> wire.Refused | wire.Hello | None:
     """Return the first message of who listens there; None where nobody answers.
 
-    Whether it is who it claims to be is not verified: an answer can only make the holder leave, as
-    whoever can forge one could by cutting it off.
+    One that stands by refuses, and names who it sees holding the cluster; one that has claimed
+    it meanwhile greets. Whether it is who it claims to be is not verified: an answer can only
+    make the holder leave, as whoever can forge one could by cutting it off.
     """
     at: Address | None = parse_address(address)
     if at is None:
@@ -216,7 +238,7 @@ async def dial_standby(
                     reader.feed(data)
                     for body in reader:
                         message = codec.decode_from_daemon(body)
-                        if isinstance(message, wire.Refused):
+                        if isinstance(message, wire.Refused | wire.Hello):
                             return message
         except (OSError, trio.BrokenResourceError, RemoteProtocolError):
             return None

@@ -74,7 +74,9 @@ class Coordinator:
                     self._disarm = self._adapters.arm_watchdog(
                         self._cards_budget.seconds + WATCHDOG_MARGIN_S, what="leaving"
                     )
-                    nursery.start_soon(self._leave, connections, lanes_tx, ownership_tx)
+                    nursery.start_soon(
+                        self._leave, connections, lanes_tx, ownership_tx, request.lost
+                    )
 
     def left(self) -> None:
         """Note that nothing of this run is left: its watchdog is taken off."""
@@ -86,19 +88,31 @@ class Coordinator:
         connections: Sequence[trio.MemorySendChannel[connection.ConnectionMessage]],
         lanes_tx: trio.MemorySendChannel[lane.LaneMessage],
         ownership_tx: trio.MemorySendChannel[ownership.OwnershipMessage],
+        lost: bool,
     ) -> None:
-        """Stop accepting; cancel the turns; send bye; then let the tree unwind."""
+        """Stop accepting; cancel the turns; send bye; then let the tree unwind.
+
+        Whoever is late with one of them does not keep the others from the next.
+        """
         for mailbox in connections:
             offer(mailbox, connection.Disconnect())
-        try:
+
+        async def cancel_turns() -> None:
             await ask(lanes_tx, lambda reply: lane.StopAll(reply=reply), within_s=NOTIFY_WITHIN_S)
+
+        async def send_bye() -> None:
             await ask(
                 ownership_tx,
                 lambda reply: ownership.Leaving(reply=reply),
                 within_s=NOTIFY_WITHIN_S,
             )
-        except (trio.TooSlowError, ActorGone) as late:
-            log.warning("daemon.peers_not_notified", reason=repr(late))
+
+        try:
+            for notify in (send_bye,) if lost else (cancel_turns, send_bye):
+                try:
+                    await notify()
+                except (trio.TooSlowError, ActorGone) as late:
+                    log.warning("daemon.peers_not_notified", reason=repr(late))
         finally:
             self._running.cancel(reason="leaving")
 

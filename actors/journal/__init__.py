@@ -4,7 +4,7 @@
 They are the only importers of a database driver; the rest of this folder runs on both.
 """
 
-from actors.journal.actor import JournalOpened, RunSync, inline, own_thread, run
+from actors.journal.actor import JournalOpened, inline, own_thread, run
 from actors.journal.errors import (
     JournalDamaged,
     JournalError,
@@ -13,6 +13,7 @@ from actors.journal.errors import (
     JournalUnavailable,
     JournalUnreachable,
 )
+from actors.journal.given_up import RunSync
 from actors.journal.sqlite import (
     SqliteStore,
     copy,

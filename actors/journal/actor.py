@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeVar, TypeVarTuple
+from typing import Final, TypeVar, TypeVarTuple
 
 import msgspec
 import trio
 
+from actors.journal.given_up import GivenUp, RunSync, waited_for
 from actors.journal.store import JournalStatistics, OpenStore, Store
 from actors.kit import metrics
 from actors.kit.mailbox import drain
@@ -39,14 +40,6 @@ ArgumentTs = TypeVarTuple("ArgumentTs")
 ResultT = TypeVar("ResultT")
 
 
-class RunSync(Protocol):
-    """A way to run the store's methods, one at a time."""
-
-    def __call__(
-        self, function: Callable[[*ArgumentTs], ResultT], *args: *ArgumentTs
-    ) -> Awaitable[ResultT]: ...
-
-
 class JournalOpened(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     """How often this journal was opened, this time included; from 1."""
@@ -59,13 +52,16 @@ async def run(
     *,
     run_sync: RunSync | None = None,
     after_batch: Callable[[], None] = lambda: None,
+    wait_given_up: Callable[[], Awaitable[None]] | None = None,
     task_status: trio.TaskStatus[JournalOpened] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled or until nobody can ask any more, then close the store.
 
     *run_sync* is a thread of its own unless it is given: :func:`inline` for tests in
     virtual time, which a thread would not stop. *after_batch* is called in the loop when
-    a batch was tried, and before its answers are sent.
+    a batch was tried, and before its answers are sent. Once *wait_given_up* returns, every
+    message is answered that it failed, also where the thread still waits for its server: only
+    the end of this actor waits for that.
 
     Raises:
         JournalError: the store can't be opened; its text names the remedy.
@@ -76,7 +72,8 @@ async def run(
         task_status.started(JournalOpened(generation=store.generation, statistics=store.statistics))
         with inbox:
             try:
-                await _serve(inbox, store, in_thread, after_batch)
+                async with waited_for(in_thread, wait_given_up) as run_store:
+                    await _serve(inbox, store, run_store, after_batch)
             finally:
                 drain(inbox)
     finally:
@@ -152,7 +149,10 @@ async def _commit(
             if not (isinstance(one, journal.OfferNext | journal.SaveLease) and one.reply.abandoned)
         ]
         began = trio.current_time()
-        answers = await in_thread(store.apply, batch)
+        try:
+            answers = await in_thread(store.apply, batch)
+        except GivenUp as lost:
+            answers = [journal.Failed(reason=str(lost))] * len(batch)
         COMMIT.observe(trio.current_time() - began)
         after_batch()
         for message, answer in zip(batch, answers, strict=True):

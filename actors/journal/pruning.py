@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 import trio
 
-from actors.journal.actor import RunSync
+from actors.journal.given_up import RunSync
 from actors.messages import journal
 
 KEPT_MS: Final = 30 * 24 * 3_600 * 1_000

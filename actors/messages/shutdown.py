@@ -12,6 +12,8 @@ class Leave(Message, frozen=True, kw_only=True):
     reason: str
     by_signal: bool = False
     """Whether the process itself is to end, whatever else this run ends for."""
+    lost: bool = False
+    """Another may hold the cluster: nothing can be shown any more, and proxies go there first."""
 
 
 ShutdownMessage = Leave

@@ -40,6 +40,7 @@ from actors.proxies.errors import (
     ToolCallFailed,
 )
 from actors.proxies.link import ANSWER_WITHIN_S, DaemonLink
+from actors.proxies.pauses import Pauses, Round
 from actors.proxies.settings import ProxySettings
 from actors.proxies.turn import ProxyTurn
 from protocol.wire import messages as wire
@@ -58,13 +59,6 @@ __all__ = [
     "open_proxy",
 ]
 
-BACKOFF_FIRST_S: Final = 0.25
-BACKOFF_MAX_S: Final = 5.0
-STANDBY_MAX_S: Final = 0.5
-"""Between two rounds while a standby answers: its cluster is served within seconds."""
-REFUSED_MAX_S: Final = 48.0
-"""With its jitter a minute: the contract's longest pause between two tries."""
-CONNECT_WITHIN_S: Final = 5.0
 REQUESTS_MAX: Final = 16
 TURNS_MAX: Final = 256
 """Deliveries not taken yet; the daemon offers 64 unacked at most."""
@@ -136,6 +130,15 @@ class _Round(msgspec.Struct):
     standing_by: bool = False
     """A node answered: the cluster is there, and another one is to serve it."""
 
+    @property
+    def came(self) -> Round:
+        """What came of it, for the pause after it."""
+        if self.served:
+            return "served"
+        if self.standing_by:
+            return "standing by"
+        return "refused" if isinstance(self.why, SessionRefused | NotTheDaemon) else "nobody"
+
 
 class Proxy:
     """One attached session. Made by :func:`open_proxy`."""
@@ -155,6 +158,7 @@ class Proxy:
         )
         """What people ask of the agent: answered by ``chosen`` within 10 s, or ``resumed``."""
         self._route = Route(settings)
+        self._pauses = Pauses(len(settings.addresses))
         self._started = False
         self.why: ProxyError | None = None
         """Why the session is not attached, where more is known than that the daemon is away."""
@@ -250,8 +254,6 @@ class Proxy:
     # ── the link, kept ──────────────────────────────────────────────────────
 
     async def _run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        pause_s = BACKOFF_FIRST_S
-
         def start() -> None:
             if not self._started:
                 self._started = True
@@ -265,23 +267,15 @@ class Proxy:
                 why = attempt.why
                 if why is not None and not self._started:
                     raise why
-                if attempt.served:
-                    pause_s = BACKOFF_FIRST_S
                 self.why = why
                 self._link_changed(None, why)
                 if isinstance(why, Replaced):
                     self.ended = why
                     return
-                if attempt.standing_by:
-                    pause_s = min(pause_s, STANDBY_MAX_S)
-                await trio.sleep((attempt.after_s or pause_s) * (1 + self._rng.random() / 4))
-                # What somebody has to put right first is looked at less often.
-                most_s = (
-                    REFUSED_MAX_S
-                    if isinstance(why, SessionRefused | NotTheDaemon)
-                    else BACKOFF_MAX_S
+                wait_s = self._pauses.after(
+                    attempt.came, self._rng.random(), wanted_s=attempt.after_s
                 )
-                pause_s = min(most_s, pause_s * 2)
+                await trio.sleep(wait_s)
 
     async def _try_round(self, start: Callable[[], None]) -> _Round:
         """Try each address once, until one has served us or the session is over."""
@@ -310,7 +304,8 @@ class Proxy:
     async def _run_link(self, endpoint: Endpoint, start: Callable[[], None]) -> float | None:
         """Run one link; return after how many seconds the daemon wants to see us again."""
         stream: trio.abc.Stream | None = None
-        with trio.move_on_after(CONNECT_WITHIN_S):
+        within_s = self._pauses.connect_within_s
+        with trio.move_on_after(within_s):
             try:
                 stream = await connect(endpoint, self._settings)
             except OSError as failed:
@@ -318,7 +313,7 @@ class Proxy:
             except CertificateUnusable as wrong:
                 raise Disconnected(str(wrong)) from wrong
         if stream is None:
-            raise Disconnected(f"no connection to {endpoint.address} in {CONNECT_WITHIN_S:g} s")
+            raise Disconnected(f"no connection to {endpoint.address} in {within_s:g} s")
         async with stream:
             link = DaemonLink(stream, self._settings, endpoint, self._take)
 

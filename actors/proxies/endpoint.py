@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -123,22 +122,36 @@ async def another_serves(endpoint: Endpoint, settings: ProxySettings) -> Address
     """Return another of the cluster's addresses that serves now; None where none does.
 
     A node that stands by refuses at once; one that serves greets. Over TLS its certificate
-    is verified, so nobody else is believed.
+    is verified, so nobody else is believed. All are asked at once: one that is away as well
+    keeps nobody from the one that serves.
     """
-    for address in settings.addresses:
-        if address == endpoint.address:
-            continue
-        with trio.move_on_after(PROBE_WITHIN_S), suppress(OSError, trio.BrokenResourceError):
-            async with await connect(Endpoint(address, endpoint.token), settings) as stream:
-                reader = FrameReader()
-                while data := await stream.receive_some(PROBE_BYTES):
-                    reader.feed(data)
-                    greeted = [isinstance(codec.decode_from_daemon(one), Hello) for one in reader]
-                    if any(greeted):
-                        return address
-                    if greeted:
-                        break
-    return None
+    found: list[Address] = []
+
+    async def look(address: Address, others: trio.CancelScope) -> None:
+        if await _greets(Endpoint(address, endpoint.token), settings):
+            found.append(address)
+            others.cancel(reason="one serves")
+
+    with trio.move_on_after(PROBE_WITHIN_S):
+        async with trio.open_nursery() as nursery:
+            for address in settings.addresses:
+                if address != endpoint.address:
+                    nursery.start_soon(look, address, nursery.cancel_scope)
+    return found[0] if found else None
+
+
+async def _greets(endpoint: Endpoint, settings: ProxySettings) -> bool:
+    """Return whether who listens there serves."""
+    try:
+        async with await connect(endpoint, settings) as stream:
+            reader = FrameReader()
+            while data := await stream.receive_some(PROBE_BYTES):
+                reader.feed(data)
+                for body in reader:
+                    return isinstance(codec.decode_from_daemon(body), Hello)
+    except (OSError, trio.BrokenResourceError):
+        pass
+    return False
 
 
 def _state(settings: ProxySettings, missing: str) -> StateDir:

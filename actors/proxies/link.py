@@ -244,7 +244,7 @@ class DaemonLink:
             if silent_s >= PROBE_PING_AFTER_S:
                 n -= 1
                 self._send_nowait(wire.Ping(n=n))
-            if silent_s >= PROBE_AFTER_S and self.registered is not None:
+            if silent_s >= PROBE_AFTER_S:
                 found = await another_serves(self._endpoint, self._settings)
                 if found is not None and trio.current_time() - self._received_at >= PROBE_AFTER_S:
                     self.successors = (str(found),)

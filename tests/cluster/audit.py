@@ -93,7 +93,8 @@ def install(url: str, cluster: str) -> None:
             admin.execute(
                 sql.SQL(
                     "CREATE TRIGGER note_write AFTER INSERT OR UPDATE OR DELETE ON {}"
-                    " FOR EACH STATEMENT EXECUTE FUNCTION audit.note_write()"
+                    # A statement that finds its fence closed, and writes no row, is no write.
+                    " FOR EACH ROW EXECUTE FUNCTION audit.note_write()"
                 ).format(sql.Identifier(schema, name))
             )
         lease = sql.Identifier(schema, "lease")

@@ -265,3 +265,47 @@ async def test_a_store_with_a_beat_beats_at_once_and_then_when_nothing_comes(
     with trio.move_on_after(1.2):
         await journal_actor.run(open_store, rx, run_sync=noting)
     assert beats == pytest.approx([0.0, 0.5, 1.0])
+
+
+async def test_once_given_up_nobody_waits_for_a_thread_that_hangs(path: Path) -> None:
+    """What it had in hand, and whatever comes after, is answered; the actor ends after it."""
+    tx, rx = trio.open_memory_channel[journal.JournalMessage](MAILBOX_MESSAGES)
+    hangs, goes_on, given_up = trio.Event(), trio.Event(), trio.Event()
+    ended: list[str] = []
+
+    async def run_sync(function: Callable[..., T], *args: object) -> T:
+        if function.__name__ == "apply" and args[0]:
+            hangs.set()
+            with trio.CancelScope(shield=True):  # a thread is not cut short
+                await goes_on.wait()
+            ended.append("the call")
+        return function(*args)
+
+    async def serve() -> None:
+        await journal_actor.run(
+            journal_actor.sqlite_store(path),
+            rx,
+            run_sync=run_sync,
+            wait_given_up=given_up.wait,
+        )
+        ended.append("the actor")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        async with trio.open_nursery() as asking:
+            asking.start_soon(append_failed, tx, "in hand")
+            await hangs.wait()
+            given_up.set()
+        await append_failed(tx, "later")
+        assert ended == []
+        tx.close()
+        await wait_all_tasks_blocked()
+        assert ended == [], "it waits for the thread, which has the store"
+        goes_on.set()
+    assert ended == ["the call", "the actor"]
+
+
+async def append_failed(tx: Tx, event: str) -> None:
+    answer = await append(tx, event)
+    assert isinstance(answer, journal.Failed)
+    assert "the cluster is lost" in answer.reason

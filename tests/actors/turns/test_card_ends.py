@@ -593,8 +593,9 @@ async def test_a_start_with_a_journal_that_fails_repairs_what_it_learns_of_later
         assert world.marks == {}
 
 
+@pytest.mark.parametrize(("in_a_cluster", "most_s"), [(False, 3.0), (True, 1.0)])
 async def test_the_start_waits_for_no_repair_and_the_connection_for_some_seconds(
-    autojump_clock: MockClock,
+    in_a_cluster: bool, most_s: float, autojump_clock: MockClock
 ) -> None:
     down = True
 
@@ -604,14 +605,15 @@ async def test_the_start_waits_for_no_repair_and_the_connection_for_some_seconds
 
     async with open_world() as world:
         entry = await crash(world)
-    for waits_s in (3.0, 0.0):
+    for waits_s in (most_s, 0.0):
         down = waits_s > 0
         async with open_world(script) as world, trio.open_nursery() as nursery:
             world.entries[entry.card_id] = entry
             world.shows[entry.card_id] = {"body": {"elements": []}}
             passed = trio.Event()
             began = trio.current_time()
-            await nursery.start(partial(repair_cards, world.peers, first_pass=passed))
+            peers = msgspec.structs.replace(world.peers, may_be_followed=in_a_cluster)
+            await nursery.start(partial(repair_cards, peers, first_pass=passed))
             assert trio.current_time() == began
             await passed.wait()
             assert trio.current_time() - began == pytest.approx(waits_s, abs=0.5)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from actors.connection import MORE_LINKS
 from protocol.routing import claim
 from tests.kit.sizes import NIGHTLY
 from tests.simulation.cluster.crowded import CrowdedRun, make_crowded_plan
-from tests.simulation.cluster.plan import DatabaseAway, make_cluster_plan
+from tests.simulation.cluster.plan import CutDatabase, DatabaseAway, make_cluster_plan
 from tests.simulation.cluster.world import ClusterRun
 from tests.simulation.command import simulation
 from tests.simulation.machine import Steps
@@ -91,6 +92,63 @@ def test_a_stop_word_is_answered_though_its_holder_dies_before_a_card_is_there(
     assert simulate(Plan(seed=1, actions=actions), ClusterRun).violations == []
 
 
+def times(log: list[str], *texts: str) -> list[float]:
+    """Return when what holds all the texts was logged."""
+    return [float(line.split()[0]) for line in log if all(text in line for text in texts)]
+
+
+@pytest.mark.parametrize("cut_at", [5.0, 5.2, 5.4, 5.6, 5.8])
+def test_a_holder_cut_from_the_database_sends_its_proxies_on_within_4_s(cut_at: float) -> None:
+    """Also where the journal's thread waits for a connection that is not made."""
+    actions = (
+        Attach(at=0.0, session="boss"),
+        Attach(at=0.1, session="mate"),
+        Write(at=cut_at - 0.1, chat="Alice", text="long"),
+        CutDatabase(at=cut_at, which="holder", seconds=12.0, off=False),
+    )
+    result = simulate(Plan(seed=1, actions=actions), ClusterRun)
+    assert result.violations == []
+    cut = times(result.log, "> CutDatabase")[0]
+    (claimed,) = times(result.log, "cluster.claimed", "by_silence=True")
+    for name in ("boss", "mate"):
+        bye = times(result.log, "bye", f"session={name}", "at=['tls://b.example:7346']")[0]
+        assert claimed < bye <= cut + 4.0
+
+
+class _TwoBots(ClusterRun):
+    """Bob talks to the second account."""
+
+    def __init__(self, plan: Plan, steps: Steps, state_dir: Path) -> None:
+        super().__init__(plan, steps, state_dir)
+        self._two_accounts = True
+
+
+@pytest.mark.parametrize(("chat", "account"), [("Alice", "default"), ("Bob", "second")])
+def test_a_takeover_keeps_both_bots_of_a_cluster(chat: str, account: str) -> None:
+    """A turn of one runs as the holder dies: it is ended; both are connected, and answer."""
+    actions = (
+        Attach(at=0.0, session="boss"),
+        Write(at=3.0, chat=chat, text="long"),
+        Die(at=5.0, steps=0, down_s=2.0),
+        Write(at=12.0, chat="Alice", text="prompt"),
+        Write(at=12.0, chat="Bob", text="prompt"),
+    )
+    result = simulate(Plan(seed=1, actions=actions), _TwoBots)
+    assert result.violations == []
+    died = times(result.log, "> Die")[0]
+    running = times(result.log, "feishu.card.opened", f"account={account}")[0]
+    ended = times(result.log, "feishu.card.closed", f"account={account}", "repaired=True")[0]
+    assert running < died < ended
+    for bot in ("default", "second"):
+        connected = [
+            at - died for at in times(result.log, "feishu.connected", f"account={bot}") if at > died
+        ]
+        assert len(connected) >= 1 + MORE_LINKS, "as many as after any claim by silence"
+        assert connected[0] < 5.0
+        answered = times(result.log, "feishu.card.closed", f"account={bot}", "outcome=complete")
+        assert answered[-1] > ended
+
+
 class _NoStandby(ClusterRun):
     """There is one node."""
 
@@ -104,8 +162,7 @@ def test_a_holder_without_a_standby_reports_it_after_half_a_minute() -> None:
     result = simulate(plan, _NoStandby)
     assert result.violations == []
     claimed, reported = (
-        [float(line.split()[0]) for line in result.log if event in line]
-        for event in ("cluster.claimed", "cluster.no_standby")
+        times(result.log, event) for event in ("cluster.claimed", "cluster.no_standby")
     )
     assert abs(reported[0] - claimed[0] - 30.0) < 0.5, "its clock drifts"
     assert len(reported) == len(claimed), "once"

@@ -58,6 +58,11 @@ class ClusterPeer(Peer):
         super().__init__(stage, name, end, state_dir)
         self._proxy = ClusterProxy(end)
 
+    def _take(self, message: Map, nursery: trio.Nursery) -> None:
+        if message["t"] == "bye":
+            self._stage.note("bye", session=self.name, at=message.get("at"))
+        super()._take(message, nursery)
+
     async def status(self) -> Map | None:
         status = await super().status()
         if status is None or status["daemon"].get("hold") != "holding":
