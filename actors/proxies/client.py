@@ -40,7 +40,7 @@ from actors.proxies.errors import (
     ToolCallFailed,
 )
 from actors.proxies.link import ANSWER_WITHIN_S, DaemonLink
-from actors.proxies.pauses import Pauses, Round
+from actors.proxies.pauses import Round, RoundPauses
 from actors.proxies.settings import ProxySettings
 from actors.proxies.turn import ProxyTurn
 from protocol.wire import messages as wire
@@ -158,7 +158,7 @@ class Proxy:
         )
         """What people ask of the agent: answered by ``chosen`` within 10 s, or ``resumed``."""
         self._route = Route(settings)
-        self._pauses = Pauses(len(settings.addresses))
+        self._pauses = RoundPauses(len(settings.addresses))
         self._started = False
         self.why: ProxyError | None = None
         """Why the session is not attached, where more is known than that the daemon is away."""

@@ -23,7 +23,7 @@ Round = Literal["served", "standing by", "refused", "nobody"]
 somebody has to put right, or no answer at all."""
 
 
-class Pauses:
+class RoundPauses:
     """Of one proxy, from round to round."""
 
     def __init__(self, addresses: int) -> None:

@@ -6,13 +6,13 @@ from typing import Final
 
 import pytest
 
-from actors.proxies.pauses import Pauses, Round
+from actors.proxies.pauses import Round, RoundPauses
 
 FRACTIONS: Final = (0.0, 0.5, 1.0)
 
 
 def pauses(came: Round, count: int, *, fraction: float) -> list[float]:
-    of = Pauses(addresses=2)
+    of = RoundPauses(addresses=2)
     return [of.after(came, fraction) for _ in range(count)]
 
 
@@ -31,7 +31,7 @@ def test_what_somebody_has_to_put_right_is_tried_each_minute_at_the_latest() -> 
 
 @pytest.mark.parametrize("fraction", FRACTIONS)
 def test_a_standby_that_answers_ends_long_pauses_at_once(fraction: float) -> None:
-    of = Pauses(addresses=2)
+    of = RoundPauses(addresses=2)
     for _ in range(8):
         of.after("nobody", fraction)
     assert of.after("standing by", fraction) == 0.5
@@ -39,7 +39,7 @@ def test_a_standby_that_answers_ends_long_pauses_at_once(fraction: float) -> Non
 
 
 def test_who_was_served_begins_anew_or_waits_as_long_as_the_daemon_wants() -> None:
-    of = Pauses(addresses=1)
+    of = RoundPauses(addresses=1)
     for _ in range(8):
         of.after("nobody", 0.0)
     assert of.after("served", 0.0) == 0.25
@@ -48,7 +48,7 @@ def test_who_was_served_begins_anew_or_waits_as_long_as_the_daemon_wants() -> No
 
 def test_a_machine_that_is_gone_takes_a_second_of_a_round_where_there_are_others() -> None:
     """A connection over a slow way is made all the same: later rounds wait for longer."""
-    of = Pauses(addresses=2)
+    of = RoundPauses(addresses=2)
     waited = []
     for _ in range(5):
         waited.append(of.connect_within_s)
@@ -56,4 +56,4 @@ def test_a_machine_that_is_gone_takes_a_second_of_a_round_where_there_are_others
     assert waited == [1.0, 2.0, 4.0, 5.0, 5.0]
     of.after("standing by", 0.0)
     assert of.connect_within_s == 1.0
-    assert Pauses(addresses=1).connect_within_s == 5.0
+    assert RoundPauses(addresses=1).connect_within_s == 5.0
