@@ -77,6 +77,9 @@ class _Line(Struct):
     """What is there of it, if that closes its fence; white space at its end is one blank."""
     opening: Fence | None = None
     """What it opens, if nothing comes that makes it prose."""
+    before: tuple[tuple[int, ...], bool, bool] = ((), False, False)
+    """Containers, paragraph and empty item before it."""
+    beginning: str = ""
 
     def go_on(self, piece: str, fence: Fence | None) -> None:
         if self.closing and fence is not None:
@@ -108,7 +111,11 @@ class Lines:
         if long is None:
             long = self._begin(piece)
         else:
+            opened = long.opening is not None
             long.go_on(piece, self.fence)
+            if opened and long.opening is None:  # prose after all: it may go on with what was there
+                self._containers, self._in_paragraph, self._item_is_empty = long.before
+                self._begin(f"{long.beginning}`")
             if long.is_blank and piece.strip():
                 long.is_blank, self._in_paragraph = False, True
         self._long = long if goes_on else None
@@ -127,6 +134,7 @@ class Lines:
             if matched == len(self.fence.containers):
                 return _Line(is_code=True, closing=_closing(rest, self.fence))
             self.fence, self._in_paragraph = None, False  # its container has ended
+        before = self._containers, self._in_paragraph, self._item_is_empty
         rest = self._enter(piece)
         # What is indented by four in a paragraph goes on with it, and is code elsewhere.
         self._in_paragraph = bool(rest.strip()) and (
@@ -135,7 +143,13 @@ class Lines:
         if _RULE.fullmatch(rest) or _HEADING.fullmatch(rest):
             self._in_paragraph = False
         opening = _opening(rest, self._containers)
-        return _Line(is_code=False, is_blank=not rest.strip(), opening=opening)
+        return _Line(
+            is_code=False,
+            is_blank=not rest.strip(),
+            opening=opening,
+            before=before,
+            beginning=piece,
+        )
 
     @property
     def in_long_line(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -70,6 +70,7 @@ LONG = [
     st.lists(st.one_of(st.sampled_from(LONG), st.sampled_from(["2. ```", "    ```", "", "```"]))),
     st.lists(st.integers(12, 34), max_size=3),
 )
+@example(["> " + "word " * 8, "```" + "y" * 30 + "`", "2. ```"], [12])  # the second goes on lazily
 def test_a_line_in_pieces_opens_and_closes_what_it_does_whole(
     lines: list[str], cuts: list[int]
 ) -> None:
