@@ -26,7 +26,7 @@ STDLIB_WITH_EFFECTS = {"asyncio", "os", "random", "secrets", "socket", "subproce
 
 PROTOCOL_ORDER = ("wire", "routing", "platform", "cards", "agents", "config")
 """Each package imports only those to its left."""
-PROTOCOL_TOP = {"", "ids", "errors", "quoted", "strings"}
+PROTOCOL_TOP = {"", "ids", "errors", "foreign", "quoted", "strings"}
 """At the top of ``protocol/``: importable by all its packages."""
 
 ACTORS = {

@@ -12,6 +12,7 @@ from actors.cli import terminal
 from actors.cli.operator import Unavailable, ask
 from actors.cli.output import Output
 from actors.cli.output import as_json as to_json
+from protocol import foreign
 from protocol.config.places import StateDir
 from protocol.ids import PlaceKey, split_place
 from protocol.routing import channel_tools
@@ -63,7 +64,7 @@ def with_progress(state: StateDir, status: Mapping[str, Any]) -> dict[str, Any]:
     if not answer.ok or not isinstance(answer.result, dict):
         return dict(status)
     found: dict[str, Any] = answer.result
-    listed = [_map(one) for one in status.get("sessions") or ()]
+    listed = [foreign.mapping(one) for one in status.get("sessions") or ()]
     runs_turns = {one.get("sessionId") for one in listed if _runs_turns(one)}
     turns: dict[str, Mapping[str, Any]] = {}
     for turn in found.pop("turns", ()):
@@ -84,9 +85,8 @@ def _runs_turns(session: Mapping[str, Any]) -> bool:
 
 def as_json(status: Mapping[str, Any]) -> str:
     """The status with every key in snake_case; ids and metadata stay as they were given."""
-    sessions = status.get("sessions")
-    listed = sessions if isinstance(sessions, list) else []
-    return to_json({**status, "sessions": [_in_snake_case(_map(one)) for one in listed]})
+    sessions = [_in_snake_case(one) for one in foreign.mappings(status.get("sessions"))]
+    return to_json({**status, "sessions": sessions})
 
 
 def _in_snake_case(session: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def as_text(
 
 
 def _lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iterator[str]:
-    daemon = _map(status.get("daemon"))
+    daemon = foreign.mapping(status.get("daemon"))
     since = _ago(daemon.get("started_at"), now_ms)
     yield (
         f"larkd {daemon.get('version', '?')}   pid {daemon.get('pid', '?')},"
@@ -114,15 +114,15 @@ def _lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iterator[str
     )
     yield from _cluster_lines(daemon, status.get("standbys"))
     yield "connections"
-    for account, state in _map(status.get("connection")).items():
-        about = _map(state)
+    for account, state in foreign.mapping(status.get("connection")).items():
+        about = foreign.mapping(state)
         line = f"  {account}: {about.get('state', '?')}"
         if about.get("last_event_at") is not None:
             line += f", last event {_ago(about['last_event_at'], now_ms)} ago"
         if about.get("last_error"):
             line += f", last error: {about['last_error']}"
         yield line
-        for reason, count in _map(about.get("refused")).items():
+        for reason, count in foreign.mapping(about.get("refused")).items():
             yield f"    refused {count}: {reason}"
     yield "channel"
     yield f"  owner       {status.get('owner_session_id') or '-'}"
@@ -131,8 +131,8 @@ def _lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iterator[str
     target = status.get("effective_target_session_id")
     yield f"  goes to     {target or '- (nobody; messages wait)'}"
     yield f"  epoch       {status.get('lease_epoch', '?')}"
-    yield from _queue_lines(_map(status.get("queue")), now_ms)
-    waiting = [_map(chat) for chat in status.get("waiting_chats") or ()]
+    yield from _queue_lines(foreign.mapping(status.get("queue")), now_ms)
+    waiting = [foreign.mapping(chat) for chat in status.get("waiting_chats") or ()]
     if waiting:
         rows = [_waiting(_Names(status), chat, now_ms) for chat in waiting]
         yield from terminal.table(rows, columns, indent=" " * 4, first=ID)
@@ -144,11 +144,11 @@ class _Names:
     """What chats are called, where the platform has answered it."""
 
     def __init__(self, status: Mapping[str, Any]) -> None:
-        self._known = _map(status.get("chat_names"))
+        self._known = foreign.mapping(status.get("chat_names"))
 
     def of(self, account: object, chat_id: object, topic: str | None = None) -> tuple[str, str]:
         """Return what to call a chat, and its id where that is something else."""
-        name = _map(self._known.get(str(account))).get(str(chat_id))
+        name = foreign.mapping(self._known.get(str(account))).get(str(chat_id))
         suffix = f" #{topic}" if topic else ""
         return (f"{name or chat_id}{suffix}", str(chat_id) if name else "")
 
@@ -171,7 +171,7 @@ def _cluster_lines(daemon: Mapping[str, Any], standbys: object) -> Iterator[str]
         f"cluster {daemon['cluster']}   node {daemon.get('node', '?')},"
         f" term {daemon.get('term', '?')}, {daemon.get('hold', '?')}"
     )
-    for one in map(_map, standbys if isinstance(standbys, list) else ()):
+    for one in foreign.mappings(standbys):
         seen = _duration(one.get("seen_ms") or 0)
         yield f"  standby {one.get('node', '?')}, larkd {one.get('version', '?')}, seen {seen} ago"
     if not standbys:
@@ -201,7 +201,7 @@ def _work_lines(status: Mapping[str, Any]) -> Iterator[str]:
         approvals = status.get("approvals_waiting") or 0
         asked = f", {approvals} approvals wait for a press" if approvals else ""
         yield f"cards         {status['cards_in_flight']} in flight{asked}"
-    used = [_map(use) for use in status.get("budgets") or ()]
+    used = [foreign.mapping(use) for use in status.get("budgets") or ()]
     used = [use for use in used if use.get("in_minute")]
     for use in used[:BUDGETS_MAX]:
         title = "budget        " if use is used[0] else " " * 14
@@ -216,8 +216,7 @@ def _share(use: Mapping[str, Any]) -> str:
 
 
 def _session_lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iterator[str]:
-    listed = status.get("sessions")
-    sessions = [_map(session) for session in listed] if isinstance(listed, list) else []
+    sessions = foreign.mappings(status.get("sessions"))
     if not sessions:
         yield "sessions      none"
         return
@@ -231,7 +230,7 @@ def _session_lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iter
             _ago(session.get("connected_at"), now_ms),
             str(session.get("sessionId", "")),
             str(session.get("pid", "")),
-            str(_map(session.get("metadata")).get("cwd", "")),
+            str(foreign.mapping(session.get("metadata")).get("cwd", "")),
         )
         for session in sessions
     ]
@@ -243,7 +242,7 @@ def _session_lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iter
                 f"  {session.get('alias')} was given {session['unanswered']} messages over"
                 " 10 minutes ago and has not answered"
             )
-    bindings = _map(status.get("bindings"))
+    bindings = foreign.mapping(status.get("bindings"))
     if bindings:
         yield "chats bound to a session"
         bound = [_bound(names, str(place), str(to)) for place, to in bindings.items()]
@@ -255,16 +254,12 @@ def _does(session: Mapping[str, Any], names: _Names, now_ms: int) -> str:
     if session.get("unresponsive"):
         return "does not stop"
     if isinstance(session.get("turn_since"), int):
-        at = _map(session.get("turn_chat"))
+        at = foreign.mapping(session.get("turn_chat"))
         chat = f": {names.of(at.get('account'), at['chat_id'])[0]}" if at.get("chat_id") else ""
         return f"a turn, {_ago(session['turn_since'], now_ms)}{chat}"
     if session.get("waiting"):
         return f"{session['waiting']} waiting"
     return "idle" if _runs_turns(session) else "channel"
-
-
-def _map(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _ago(moment_ms: object, now_ms: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from actors.messages import gateway
+from protocol import foreign
 from protocol.ids import CardId, ChatId, MessageId, OpenId
 from protocol.platform.comments import markdown, message_id_of, place_of
 from protocol.platform.events import Mention
@@ -39,8 +40,7 @@ def read(operation: gateway.Operation, body: Mapping[str, Any]) -> Accepted | No
 
     An answer that lacks what the operation is for is no answer: it may have happened.
     """
-    data = body.get("data")
-    data = data if isinstance(data, dict) else {}
+    data = foreign.mapping(body.get("data"))
     try:
         match operation:
             case gateway.CreateCard():
@@ -80,8 +80,7 @@ def read(operation: gateway.Operation, body: Mapping[str, Any]) -> Accepted | No
             case gateway.FindPerson():
                 return PersonFound(open_id=_first_person(data.get("user_list")))
             case gateway.GetBotInfo():
-                bot = body.get("bot")
-                bot = bot if isinstance(bot, dict) else {}
+                bot = foreign.mapping(body.get("bot"))
                 return BotInfo(
                     open_id=OpenId(_text(bot, "open_id")), name=str(bot.get("app_name", ""))
                 )
@@ -98,44 +97,37 @@ def _own_reactions(items: object) -> tuple[str, ...]:
     """Those of apps. Another bot's may be among them: only its owner can remove it (231007)."""
     return tuple(
         item["reaction_id"]
-        for item in (items if isinstance(items, list) else [])
-        if isinstance(item, dict)
-        and isinstance(item.get("reaction_id"), str)
-        and isinstance(operator := item.get("operator"), dict)
-        and operator.get("operator_type") == "app"
+        for item in foreign.mappings(items)
+        if isinstance(item.get("reaction_id"), str)
+        and foreign.mapping(item.get("operator")).get("operator_type") == "app"
     )
 
 
 def _names(items: object) -> dict[OpenId, str]:
     return {
         OpenId(item["member_id"]): str(item.get("name") or "")
-        for item in (items if isinstance(items, list) else [])
-        if isinstance(item, dict) and isinstance(item.get("member_id"), str)
+        for item in foreign.mappings(items)
+        if isinstance(item.get("member_id"), str)
     }
 
 
 def _first_person(found: object) -> OpenId | None:
-    ids = (
-        one["user_id"]
-        for one in (found if isinstance(found, list) else [])
-        if isinstance(one, dict) and isinstance(one.get("user_id"), str)
-    )
+    ids = (foreign.text(one, "user_id") for one in foreign.mappings(found))
     return next((OpenId(one) for one in ids if one), None)
 
 
 def _comment_replies(items: object) -> tuple[CommentReply, ...]:
     return tuple(
         CommentReply(reply_id=item["reply_id"], markdown=markdown(content.get("elements")))
-        for item in (items if isinstance(items, list) else [])
-        if isinstance(item, dict)
-        and isinstance(item.get("reply_id"), str)
+        for item in foreign.mappings(items)
+        if isinstance(item.get("reply_id"), str)
         and isinstance(content := item.get("content"), dict)
     )
 
 
 def _messages(items: object) -> tuple[FoundMessage, ...]:
     found: list[FoundMessage] = []
-    for item in items if isinstance(items, list) else []:
+    for item in foreign.items(items):
         try:
             raw = msgspec.convert(item, _MessageItem)
         except msgspec.ValidationError:
@@ -188,14 +180,14 @@ class _MessageItem(msgspec.Struct):
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:
-    value = data.get(key)
-    if not isinstance(value, str) or not value:
+    value = foreign.text(data, key)
+    if not value:
         raise KeyError(key)
     return value
 
 
 def _client_config(raw: object) -> ClientConfig:
-    known = raw if isinstance(raw, dict) else {}
+    known = foreign.mapping(raw)
     found = {
         ours: known[theirs]
         for ours, theirs in (

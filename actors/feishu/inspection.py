@@ -17,6 +17,7 @@ from msgspec import Struct
 from actors.feishu.http import Platform
 from actors.feishu.socket import Socket, SocketLimits, run_socket
 from actors.messages import gateway
+from protocol import foreign
 from protocol.platform.outcomes import BotInfo, EndpointFound, MissingScope, NoAnswer, Outcome
 from protocol.platform.registration import OPTIONAL_SCOPES, REQUIRED_SCOPES
 
@@ -92,13 +93,8 @@ def _standing(answer: Mapping[str, Any] | Outcome) -> ScopeState:
 
 async def _with_list(platform: Platform, proven: Mapping[str, ScopeState]) -> dict[str, ScopeState]:
     answer = await platform.inquire("GET", "/open-apis/application/v6/scopes")
-    data = answer.get("data") if isinstance(answer, Mapping) else None
-    listed = data.get("scopes") if isinstance(data, Mapping) else None
-    granted = {
-        one.get("scope_name")
-        for one in (listed if isinstance(listed, list) else [])
-        if isinstance(one, Mapping) and one.get("grant_status") == _GRANTED
-    }
+    listed = foreign.mappings(_data(answer).get("scopes"))
+    granted = {one.get("scope_name") for one in listed if one.get("grant_status") == _GRANTED}
     found: dict[str, ScopeState] = dict(proven)
     for scope in (*REQUIRED_SCOPES, *OPTIONAL_SCOPES):
         if scope in found:
@@ -110,6 +106,9 @@ async def _with_list(platform: Platform, proven: Mapping[str, ScopeState]) -> di
 
 async def _connections(platform: Platform) -> int | None:
     answer = await platform.inquire("GET", "/open-apis/event/v1/connection")
-    data = answer.get("data") if isinstance(answer, Mapping) else None
-    count = data.get("online_instance_cnt") if isinstance(data, Mapping) else None
+    count = _data(answer).get("online_instance_cnt")
     return count if isinstance(count, int) else None
+
+
+def _data(answer: object) -> Mapping[str, Any]:
+    return foreign.mapping(foreign.mapping(answer).get("data"))

@@ -25,8 +25,9 @@ from actors.proxies.errors import (
     LoginWanted,
 )
 from actors.proxies.rpc import MethodUnknown, Peer, PeerError, PeerGone
+from protocol import foreign
 from protocol.agents import acp
-from protocol.agents.acp_steps import step, text_of
+from protocol.agents.acp_steps import step
 from protocol.wire import messages as wire
 
 CANCEL_WITHIN_S: Final = 5.0
@@ -132,7 +133,7 @@ class Agent:
         except PeerGone as gone:
             self.over.set()
             raise AgentEnded(await self._process.how_it_ended()) from gone
-        return result if isinstance(result, Mapping) else {}
+        return foreign.mapping(result)
 
     async def choose(self, option: str, choice: str) -> None:
         """Set one of its options.
@@ -266,8 +267,8 @@ class Agent:
         self.session.updated_at = trio.current_time()
         if self.session.options.take_update(update):
             self.options_changed()
-        if update.get("sessionUpdate") == "session_info_update" and text_of(update, "title"):
-            self.titled(text_of(update, "title"))
+        if update.get("sessionUpdate") == "session_info_update" and foreign.text(update, "title"):
+            self.titled(foreign.text(update, "title"))
         if self.session.loading:
             return
         self._note_call(update)
@@ -301,8 +302,7 @@ class Agent:
         return acp.outcome(await self._ask_permission(params))
 
     async def _ask_permission(self, params: Mapping[str, Any]) -> wire.PermissionVerdict | None:
-        call = params.get("toolCall")
-        call_id = call.get("toolCallId") if isinstance(call, Mapping) else None
+        call_id = foreign.mapping(params.get("toolCall")).get("toolCallId")
         question = acp.read_question(params, self._calls.get(str(call_id)))
         if question is None:
             return None

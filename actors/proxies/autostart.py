@@ -18,6 +18,7 @@ import trio
 
 from actors.host import started
 from actors.host.advice import is_of_the_sandbox, start_of
+from protocol import foreign
 from protocol.config import places
 from protocol.config.places import StateDir
 
@@ -159,11 +160,8 @@ def named_variables(config: Path | None) -> frozenset[str]:
 
 
 def _agents_names(parsed: Any) -> Iterator[str]:
-    configured = parsed.get("agents") if isinstance(parsed, dict) else None
-    for agent in configured.values() if isinstance(configured, dict) else ():
-        names = agent.get("env") if isinstance(agent, dict) else None
-        if isinstance(names, list):
-            yield from (one for one in names if isinstance(one, str))
+    for agent in foreign.mapping(foreign.mapping(parsed).get("agents")).values():
+        yield from foreign.texts(foreign.mapping(agent).get("env"))
 
 
 def _env_names(value: Any) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from protocol import __version__
+from protocol import __version__, foreign
 from protocol.agents.acp_steps import TITLE_CHARACTERS_MAX, diffs_of, place_of, step, unified
 from protocol.cards.turn import REJECTED
 from protocol.wire import messages as wire
@@ -63,9 +63,9 @@ def initialize_params(*, read_files: bool, write_files: bool) -> dict[str, Any]:
 
 
 def read_abilities(result: Mapping[str, Any]) -> Abilities:
-    capabilities = _map(result.get("agentCapabilities"))
-    sessions = _map(capabilities.get("sessionCapabilities"))
-    in_prompts = _map(capabilities.get("promptCapabilities"))
+    capabilities = foreign.mapping(result.get("agentCapabilities"))
+    sessions = foreign.mapping(capabilities.get("sessionCapabilities"))
+    in_prompts = foreign.mapping(capabilities.get("promptCapabilities"))
     methods = result.get("authMethods")
     return Abilities(
         load_session=capabilities.get("loadSession") is True,
@@ -75,9 +75,8 @@ def read_abilities(result: Mapping[str, Any]) -> Abilities:
         sounds=in_prompts.get("audio") is True,
         embedded_context=in_prompts.get("embeddedContext") is True,
         auth_methods=tuple(
-            _text(one, "name") or _text(one, "id")
-            for one in (methods if isinstance(methods, list) else [])
-            if isinstance(one, Mapping)
+            foreign.text(one, "name") or foreign.text(one, "id")
+            for one in foreign.mappings(methods)
         ),
     )
 
@@ -122,29 +121,27 @@ def _chunk(
 
 def content_text(content: object) -> str:
     """Return a content block as text; what is no text is named, or linked."""
-    block = _map(content)
+    block = foreign.mapping(content)
     match block.get("type"):
         case "text":
-            return _text(block, "text")
+            return foreign.text(block, "text")
         case "resource_link":
-            name = _text(block, "title") or _text(block, "name") or "link"
-            return f"[{name}]({_text(block, 'uri')})"
+            name = foreign.text(block, "title") or foreign.text(block, "name") or "link"
+            return f"[{name}]({foreign.text(block, 'uri')})"
         case "resource":
-            return _text(_map(block.get("resource")), "text")
+            return foreign.text(foreign.mapping(block.get("resource")), "text")
         case "image" | "audio" as kind:
             return f"[{kind}]"
     return ""
 
 
 def _entries(entries: object) -> list[wire.PlanEntry]:
-    listed = entries if isinstance(entries, list) else []
     return [
         wire.PlanEntry(
-            content=_text(one, "content"),
+            content=foreign.text(one, "content"),
             status=next((each for each in _PLAN_STATUSES if each == one.get("status")), "pending"),
         )
-        for one in listed[:PLAN_ENTRIES_MAX]
-        if isinstance(one, Mapping)
+        for one in foreign.mappings(entries)[:PLAN_ENTRIES_MAX]
     ]
 
 
@@ -189,16 +186,18 @@ def read_question(
 
     *known* is what the agent reported of the same call before.
     """
-    options = list(filter(None, map(_option, _list(params.get("options"))[:OPTIONS_MAX])))
+    options = list(
+        filter(None, map(_option, foreign.mappings(params.get("options"))[:OPTIONS_MAX]))
+    )
     if not options:
         return None
-    read = {key: one for key, one in _map(params.get("toolCall")).items() if one}
+    read = {key: one for key, one in foreign.mapping(params.get("toolCall")).items() if one}
     call = {**(known or {}), **read}
     detail = _detail(call)
     if detail is not None and len(detail) > DETAIL_CHARACTERS_MAX:
         return None
     return AcpQuestion(
-        title=_text(call, "title")[:TITLE_CHARACTERS_MAX] or "a tool call",
+        title=foreign.text(call, "title")[:TITLE_CHARACTERS_MAX] or "a tool call",
         detail=detail,
         options=options,
         call=call,
@@ -221,11 +220,13 @@ def rejected(seed: wire.ToolEvent) -> wire.ToolEvent:
 
 
 def _option(raw: Mapping[str, Any]) -> wire.PermissionOption | None:
-    option_id = _text(raw, "optionId")
+    option_id = foreign.text(raw, "optionId")
     kind = next((each for each in _OPTION_KINDS if each == raw.get("kind")), None)
     if not option_id or kind is None:
         return None
-    return wire.PermissionOption(id=option_id, label=_text(raw, "name") or option_id, kind=kind)
+    return wire.PermissionOption(
+        id=option_id, label=foreign.text(raw, "name") or option_id, kind=kind
+    )
 
 
 def _detail(call: Mapping[str, Any]) -> str | None:
@@ -233,11 +234,11 @@ def _detail(call: Mapping[str, Any]) -> str | None:
     diffs = diffs_of(call)
     if diffs:
         return unified(diffs)
-    raw = _map(call.get("rawInput"))
+    raw = foreign.mapping(call.get("rawInput"))
     command = raw.get("command")
     if isinstance(command, list):
         command = " ".join(map(str, command))
-    title = _text(call, "title")
+    title = foreign.text(call, "title")
     parts = [title if len(title) > TITLE_CHARACTERS_MAX else ""]
     if isinstance(command, str) and command:
         parts.append(command)
@@ -261,22 +262,9 @@ def refusal_text(code: object, message: str, data: object, abilities: Abilities)
     if code == AUTH_REQUIRED:
         methods = ", ".join(filter(None, abilities.auth_methods)) or "see its documentation"
         return f"the agent wants you to log in on its machine first ({methods})"
-    details = data if isinstance(data, str) else _text(_map(data), "details")
-    details = details or _text(_map(data), "message")
+    details = data if isinstance(data, str) else foreign.text(foreign.mapping(data), "details")
+    details = details or foreign.text(foreign.mapping(data), "message")
     return f"the agent failed: {message}" + (f": {details[:2_000]}" if details else "")
-
-
-def _map(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: object) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
-
-
-def _text(value: Mapping[str, Any], key: str) -> str:
-    found = value.get(key)
-    return found if isinstance(found, str) else ""
 
 
 def _count(value: Mapping[str, Any], key: str) -> int | None:

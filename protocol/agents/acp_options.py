@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from protocol.agents.acp_steps import text_of
+from protocol import foreign
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 
@@ -51,7 +51,7 @@ class AgentOptions:
             case "available_commands_update":
                 self._commands = list(_commands(update.get("availableCommands")))
             case "current_mode_update":
-                return self._entered(text_of(update, "currentModeId"))
+                return self._entered(foreign.text(update, "currentModeId"))
             case "config_option_update":
                 self.take_session(update)
             case _:
@@ -136,23 +136,23 @@ def _apart(  # where each kind has its fields
         id=kind,
         name=name,
         kind=kind,
-        value=text_of(reported, current),
+        value=foreign.text(reported, current),
         choices=list(_choices(reported.get(available), identity)),
     )
 
 
 def _config_options(listed: list[Any]) -> Iterator[wire.Option]:
-    for one in listed:
-        if not isinstance(one, Mapping) or not text_of(one, "id"):
+    for one in foreign.mappings(listed):
+        if not foreign.text(one, "id"):
             continue
         choices = list(_choices(one.get("options"), "value"))
-        value = text_of(one, "currentValue")
+        value = foreign.text(one, "currentValue")
         if not choices or not value:
             continue
-        category = text_of(one, "category") or text_of(one, "id")
+        category = foreign.text(one, "category") or foreign.text(one, "id")
         yield wire.Option(
-            id=text_of(one, "id"),
-            name=text_of(one, "name") or text_of(one, "id"),
+            id=foreign.text(one, "id"),
+            name=foreign.text(one, "name") or foreign.text(one, "id"),
             kind=_CATEGORIES.get(category, "other"),
             value=value,
             choices=choices,
@@ -160,25 +160,22 @@ def _config_options(listed: list[Any]) -> Iterator[wire.Option]:
 
 
 def _choices(listed: object, identity: str) -> Iterator[wire.Choice]:
-    for one in listed[:CHOICES_MAX] if isinstance(listed, list) else ():
-        if not isinstance(one, Mapping):
-            continue
+    for one in foreign.mappings(listed)[:CHOICES_MAX]:
         if isinstance(one.get("options"), list):  # a group of them
             yield from _choices(one["options"], identity)
-        elif text_of(one, identity):
+        elif foreign.text(one, identity):
             yield wire.Choice(
-                id=text_of(one, identity),
-                name=text_of(one, "name") or text_of(one, identity),
-                description=text_of(one, "description") or None,
+                id=foreign.text(one, identity),
+                name=foreign.text(one, "name") or foreign.text(one, identity),
+                description=foreign.text(one, "description") or None,
             )
 
 
 def _commands(listed: object) -> Iterator[wire.SlashCommand]:
-    for one in listed[:COMMANDS_MAX] if isinstance(listed, list) else ():
-        if isinstance(one, Mapping) and text_of(one, "name"):
-            hint = one.get("input")
+    for one in foreign.mappings(listed)[:COMMANDS_MAX]:
+        if foreign.text(one, "name"):
             yield wire.SlashCommand(
-                name=text_of(one, "name"),
-                description=text_of(one, "description") or None,
-                hint=text_of(hint, "hint") or None if isinstance(hint, Mapping) else None,
+                name=foreign.text(one, "name"),
+                description=foreign.text(one, "description") or None,
+                hint=foreign.text(foreign.mapping(one.get("input")), "hint") or None,
             )

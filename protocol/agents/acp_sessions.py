@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from protocol.agents.acp_steps import text_of
+from protocol import foreign
 
 CANNOT_RESUME: Final = "it can't resume earlier conversations"
 """Why nothing is listed, nor brought back; daemon and proxy both know it."""
@@ -25,9 +25,8 @@ class Listed(Struct, frozen=True, kw_only=True):
 
 def read_page(result: Mapping[str, Any], cwd: str) -> tuple[list[Listed], str]:
     """Return the sessions of *cwd* on one page, and the cursor of the next; empty: the last."""
-    listed = result.get("sessions")
-    page = list(_of_directory(listed if isinstance(listed, list) else [], cwd))
-    return page, text_of(result, "nextCursor")
+    page = list(_of_directory(foreign.mappings(result.get("sessions")), cwd))
+    return page, foreign.text(result, "nextCursor")
 
 
 def newest_first(listed: list[Listed], without: str) -> list[Listed]:
@@ -39,15 +38,13 @@ def newest_first(listed: list[Listed], without: str) -> list[Listed]:
     return sorted(others, key=lambda one: -(one.used_at_ms or 0))[:LISTED_MAX]
 
 
-def _of_directory(listed: list[Any], cwd: str) -> Iterator[Listed]:
+def _of_directory(listed: list[Mapping[str, Any]], cwd: str) -> Iterator[Listed]:
     for one in listed:
-        if not isinstance(one, Mapping) or not text_of(one, "sessionId"):
-            continue
-        if text_of(one, "cwd") in ("", cwd):
+        if foreign.text(one, "sessionId") and foreign.text(one, "cwd") in ("", cwd):
             yield Listed(
-                id=text_of(one, "sessionId"),
-                title=text_of(one, "title") or None,
-                used_at_ms=_moment(text_of(one, "updatedAt")),
+                id=foreign.text(one, "sessionId"),
+                title=foreign.text(one, "title") or None,
+                used_at_ms=_moment(foreign.text(one, "updatedAt")),
             )
 
 

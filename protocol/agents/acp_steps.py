@@ -7,11 +7,12 @@ leave; outputs come as ``content``, as ``rawOutput``, or both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
+from protocol import foreign
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 
@@ -48,17 +49,17 @@ _ERROR_KEYS: Final = ("error", "message", "stderr", "output")
 
 def step(call: Mapping[str, Any], turn_id: str) -> wire.ToolEvent | None:
     """Return what a ``tool_call``, its update, or the call of a permission request holds."""
-    call_id = text_of(call, "toolCallId")
+    call_id = foreign.text(call, "toolCallId")
     if not call_id:
         return None
-    status = _STATUSES.get(text_of(call, "status"))
+    status = _STATUSES.get(foreign.text(call, "status"))
     output = output_of(call)
     failed = status == "error"
     return wire.ToolEvent(
         turn_id=turn_id,
         call_id=call_id,
-        name=text_of(call, "title")[:TITLE_CHARACTERS_MAX] or None,
-        kind=_KINDS.get(text_of(call, "kind")),
+        name=foreign.text(call, "title")[:TITLE_CHARACTERS_MAX] or None,
+        kind=_KINDS.get(foreign.text(call, "kind")),
         status=status,
         summary=place_of(call),
         input=call.get("rawInput") or None,
@@ -70,11 +71,9 @@ def step(call: Mapping[str, Any], turn_id: str) -> wire.ToolEvent | None:
 
 def place_of(call: Mapping[str, Any]) -> str | None:
     """Return the file a call is about: its location, or what it changes."""
-    locations = call.get("locations")
-    first = locations[0] if isinstance(locations, list) and locations else None
-    if isinstance(first, Mapping) and text_of(first, "path"):
-        line = first.get("line")
-        named = text_of(first, "path")
+    first = foreign.mapping(next(iter(foreign.items(call.get("locations"))), None))
+    named, line = foreign.text(first, "path"), first.get("line")
+    if named:
         return f"{named}:{line}" if isinstance(line, int) and not isinstance(line, bool) else named
     diffs = diffs_of(call)
     return diffs[0].path if diffs else None
@@ -84,12 +83,12 @@ def diffs_of(call: Mapping[str, Any]) -> list[wire.FileDiff]:
     """Return what the call changes, as its content shows it."""
     return [
         wire.FileDiff(
-            path=text_of(one, "path"),
+            path=foreign.text(one, "path"),
             old=one["oldText"] if isinstance(one.get("oldText"), str) else None,
-            new=text_of(one, "newText"),
+            new=foreign.text(one, "newText"),
         )
-        for one in _content(call)
-        if one.get("type") == "diff" and text_of(one, "path")
+        for one in foreign.mappings(call.get("content"))
+        if one.get("type") == "diff" and foreign.text(one, "path")
     ][:DIFFS_MAX]
 
 
@@ -97,7 +96,7 @@ def output_of(call: Mapping[str, Any]) -> str | None:
     """Return what the call gave: its content as text, else its raw output."""
     texts = [
         text
-        for one in _content(call)
+        for one in foreign.mappings(call.get("content"))
         if one.get("type") == "content" and (text := _block_text(one.get("content")))
     ]
     return "\n".join(texts) or _raw_text(call.get("rawOutput"), _OUTPUT_KEYS)
@@ -111,8 +110,7 @@ def _raw_text(raw: object, keys: tuple[str, ...]) -> str | None:
     if isinstance(raw, str):
         return raw or None
     if isinstance(raw, list):
-        blocks = [one for one in raw if isinstance(one, Mapping)]
-        return "\n".join(filter(None, map(_block_text, blocks))) or None
+        return "\n".join(filter(None, map(_block_text, raw))) or None
     if not isinstance(raw, Mapping) or not raw:
         return None
     found = [raw[key] for key in keys if isinstance(raw.get(key), str) and raw[key]]
@@ -128,24 +126,8 @@ def _raw_text(raw: object, keys: tuple[str, ...]) -> str | None:
 
 
 def _block_text(block: object) -> str:
-    if not isinstance(block, Mapping):
-        return ""
-    resource = block.get("resource")
-    return text_of(block, "text") or (
-        text_of(resource, "text") if isinstance(resource, Mapping) else ""
-    )
-
-
-def _content(call: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    content = call.get("content")
-    yield from (
-        (one for one in content if isinstance(one, Mapping)) if isinstance(content, list) else ()
-    )
-
-
-def text_of(value: Mapping[str, Any], key: str) -> str:
-    found = value.get(key)
-    return found if isinstance(found, str) else ""
+    held = foreign.mapping(block)
+    return foreign.text(held, "text") or foreign.text(foreign.mapping(held.get("resource")), "text")
 
 
 def unified(diffs: list[wire.FileDiff]) -> str:

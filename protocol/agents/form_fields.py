@@ -13,6 +13,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from protocol import foreign
 from protocol.cards.answer import storable
 from protocol.cards.question import FREE_TEXT_CHARACTERS_MAX, Accepts, AnswerOption, Question
 
@@ -82,10 +83,8 @@ def field_of(key: str, schema: Mapping[str, Any], *, required: bool) -> FormFiel
 
 
 def _is_secret(schema: Mapping[str, Any]) -> bool:
-    meta = schema.get("_meta")
-    codex = meta.get("codex") if isinstance(meta, Mapping) else None
-    marked = isinstance(codex, Mapping) and codex.get("isSecret") is True
-    return marked or schema.get("format") == "password"
+    codex = foreign.mapping(foreign.mapping(schema.get("_meta")).get("codex"))
+    return codex.get("isSecret") is True or schema.get("format") == "password"
 
 
 def _written(key: str, question: Question, schema: Mapping[str, Any]) -> Question:
@@ -158,8 +157,7 @@ def _distinct(options: Sequence[tuple[str, AnswerOption]]) -> tuple[AnswerOption
 
 
 def text_of(given: Mapping[str, Any], key: str) -> str:
-    found = given.get(key)
-    text = found if isinstance(found, str) else ""
+    text = foreign.text(given, key)
     if len(text) > TEXT_CHARACTERS_MAX:
         raise CannotAsk(f"{key} is longer than {TEXT_CHARACTERS_MAX} characters")
     return " ".join(storable(text).split())

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
+from protocol import foreign
 from protocol.strings import amounts
 
 FindingState = Literal["ok", "warn", "fail"]
@@ -52,22 +53,22 @@ def examine_status(
 
     *reclaim* is the command line that gives the channel back to the dispatcher.
     """
-    daemon = _map(status.get("daemon"))
+    daemon = foreign.mapping(status.get("daemon"))
     yield ok(
         "daemon",
         f"larkd {daemon.get('version', '?')} runs, pid {daemon.get('pid', '?')},"
         f" start {daemon.get('generation', '?')}",
     )
     yield _versions(status, version)
-    for account, about in _map(status.get("connection")).items():
-        yield _connection(f"connection {account}", _map(about), now_ms)
-    yield from _queue(_map(status.get("queue")), reclaim)
+    for account, about in foreign.mapping(status.get("connection")).items():
+        yield _connection(f"connection {account}", foreign.mapping(about), now_ms)
+    yield from _queue(foreign.mapping(status.get("queue")), reclaim)
     yield _channel(status, reclaim)
     yield from _sessions(status)
 
 
 def _versions(status: Mapping[str, Any], version: str) -> Finding:
-    daemon = _map(status.get("daemon")).get("version")
+    daemon = foreign.mapping(status.get("daemon")).get("version")
     if daemon != version:
         return warn(
             "versions",
@@ -76,7 +77,7 @@ def _versions(status: Mapping[str, Any], version: str) -> Finding:
         )
     others = [
         f"{one.get('alias', '?')} {one.get('proxyVersion', '?')}"
-        for one in _list(status.get("sessions"))
+        for one in foreign.mappings(status.get("sessions"))
         if one.get("proxyVersion") != version
     ]
     if others:
@@ -162,7 +163,7 @@ def _channel(status: Mapping[str, Any], reclaim: str) -> Finding:
 
 
 def _sessions(status: Mapping[str, Any]) -> Iterator[Finding]:
-    sessions = _list(status.get("sessions"))
+    sessions = foreign.mappings(status.get("sessions"))
     quiet = True
     for one in sessions:
         alias = one.get("alias", "?")
@@ -247,11 +248,3 @@ def as_text(findings: Iterable[Finding], *, verbose: bool) -> str:
     in_order = sum(one.state == "ok" for one in findings)
     lines.append(f"{in_order} of {len(findings)} checks are in order")
     return "\n".join(lines)
-
-
-def _map(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: object) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from protocol import foreign
+
 _TEXTS: Final = frozenset({"markdown", "plain_text", "lark_md"})
 _CONTAINERS: Final = ("elements", "columns", "fields")
 _LEFT_OUT: Final = frozenset({"collapsible_panel", "button", "action", "note"})
@@ -30,17 +32,15 @@ def card_text(card: Mapping[str, Any]) -> str:
 
 
 def _title(card: Mapping[str, Any]) -> str:
-    header = card.get("header")
-    title = header.get("title") if isinstance(header, Mapping) else None
-    content = title.get("content") if isinstance(title, Mapping) else None
-    return f"**{' '.join(content.split())}**" if isinstance(content, str) and content else ""
+    title = foreign.mapping(foreign.mapping(card.get("header")).get("title"))
+    content = foreign.text(title, "content")
+    return f"**{' '.join(content.split())}**" if content else ""
 
 
 def _texts(within: Mapping[str, Any], depth: int) -> Iterator[str]:
     for key in _CONTAINERS:
-        inner = within.get(key)
-        for element in inner if isinstance(inner, list) and depth else ():
-            if isinstance(element, Mapping) and element.get("tag") not in _LEFT_OUT:
+        for element in foreign.mappings(within.get(key)) if depth else ():
+            if element.get("tag") not in _LEFT_OUT:
                 yield from _element(element, depth)
 
 

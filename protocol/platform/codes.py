@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from protocol import foreign
 from protocol.platform.outcomes import (
     Busy,
     ConnectionLimit,
@@ -77,8 +78,7 @@ def classify(
             missing = "a JSON object" if body is None else "a code"
             return NoAnswer(reason=f"HTTP {status} without {missing}")
         code = HTTP_TOO_MANY
-    text, error = str(answer.get("msg", "")), answer.get("error")
-    error = error if isinstance(error, dict) else {}
+    text, error = str(answer.get("msg", "")), foreign.mapping(answer.get("error"))
     log_id = error.get("log_id") or headers.get("x-tt-logid")
     about: dict[str, Any] = {
         "code": code,
@@ -131,20 +131,14 @@ def _is_too_large(text: str) -> bool:
 
 def _missing_scope(about: dict[str, Any], text: str, error: Mapping[str, Any]) -> MissingScope:
     """Read the scopes and the page that grants them; they stand in two places."""
-    violations = _maps(error.get("permission_violations"))
-    scopes = [v["subject"] for v in violations if isinstance(v.get("subject"), str)]
+    violations = foreign.mappings(error.get("permission_violations"))
+    scopes = foreign.texts([one.get("subject") for one in violations])
     if not scopes and (listed := _SCOPES.search(text)):
         scopes = [scope.strip() for scope in listed[1].split(",")]
-    links = [
-        help_["url"] for help_ in _maps(error.get("helps")) if isinstance(help_.get("url"), str)
-    ]
+    links = foreign.texts([one.get("url") for one in foreign.mappings(error.get("helps"))])
     # The one in the text names the kind of token too, so the page asks for the right one.
     if found := _GRANT_URL.search(text):
         links.insert(0, found[0])
     return MissingScope(
         **about, scopes=tuple(dict.fromkeys(scopes)), grant_url=links[0] if links else None
     )
-
-
-def _maps(value: object) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from protocol import foreign
 from protocol.ids import ChatId, MessageId
 
 KIND: Final = "doc_comment"
@@ -64,14 +65,13 @@ def _text(content: Mapping[str, Any]) -> str:
     if isinstance(content.get("text"), str):
         return str(content["text"])
     elements = content.get("body", {}).get("elements", [])
-    texts = [one["content"] for one in elements if isinstance(one.get("content"), str)]
-    return "\n".join(texts)
+    return "\n".join(foreign.texts([one.get("content") for one in elements]))
 
 
 def markdown(elements: object) -> str:
     """Return a comment's elements as Markdown."""
     parts: list[str] = []
-    for one in elements if isinstance(elements, list) else []:
+    for one in foreign.items(elements):
         match one:
             case {"type": "text_run", "text_run": {"text": str(text)}}:
                 parts.append(text)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from protocol import foreign
 from protocol.platform.card_text import card_text, is_card_json
 from protocol.platform.events import Mention
 from protocol.platform.rich_text import (
@@ -23,8 +24,6 @@ from protocol.platform.rich_text import (
     locate_post,
     paragraphs_markdown,
     post_markdown,
-    string,
-    strings,
 )
 from protocol.routing.command import MENTION
 from protocol.wire.messages import Attachment
@@ -99,7 +98,7 @@ class _Reader:
             return self._post()
         form = _FORMS.get(message_type)
         markdown = f"[{_clean(message_type)[:40]} message]" if form is None else form(self)
-        if form is None and (text := string(self.body, "text")):
+        if form is None and (text := foreign.text(self.body, "text")):
             markdown = f"{markdown} {text}"
         return Content(markdown=markdown, attachments=tuple(self._attachments))
 
@@ -109,7 +108,7 @@ class _Reader:
             return None
         markdown = post_markdown(post, self._reading)
         own = post_markdown(post, RichTextReading(self._key_of, _no_resource, styled=False))
-        only_text = not self._attachments and not string(post, "title")
+        only_text = not self._attachments and not foreign.text(post, "title")
         return Content(
             markdown=markdown,
             attachments=tuple(self._attachments),
@@ -140,8 +139,8 @@ class _Reader:
 
     def attach(self, kind: AttachmentKind, of: Mapping[str, Any], key: str) -> str:
         """Note a resource to download; return its name in the text."""
-        file_key = string(of, key)
-        named = _file_name(string(of, "file_name"))
+        file_key = foreign.text(of, key)
+        named = _file_name(foreign.text(of, "file_name"))
         shown = f"[{kind}: {named}]" if named else f"[{kind}]"
         # A key goes into the path of a request: one of another shape is nothing to fetch.
         if not _KEY.fullmatch(file_key) or len(self._attachments) >= ATTACHMENTS_MAX:
@@ -156,7 +155,7 @@ class _Reader:
         return f"[{label}: {detail_text}]" if detail_text else f"[{label}]"
 
     def field(self, key: str) -> str:
-        return string(self.body, key)
+        return foreign.text(self.body, key)
 
     def time(self, key: str) -> str:
         """A moment, in the platform's milliseconds as text, for people."""
@@ -197,7 +196,7 @@ class _Reader:
         return self.of("task", detail_text.removeprefix("# "), f"due {due}" if due else "")
 
     def vote(self) -> str:
-        options = "".join(f"\n- {_clean(it)}" for it in strings(self.body.get("options")))
+        options = "".join(f"\n- {_clean(it)}" for it in foreign.texts(self.body.get("options")))
         return self.of("vote", self.field("topic")) + options
 
     def system(self) -> str:
@@ -206,8 +205,8 @@ class _Reader:
     def _filled(self, placeholder: re.Match[str]) -> str:
         value = self.body.get(placeholder[1])
         if isinstance(value, Mapping):
-            return string(value, "text")[:_LIST_CHARACTERS_MAX]
-        detail_text = value if isinstance(value, str) else ", ".join(strings(value))
+            return foreign.text(value, "text")[:_LIST_CHARACTERS_MAX]
+        detail_text = value if isinstance(value, str) else ", ".join(foreign.texts(value))
         return detail_text[:_LIST_CHARACTERS_MAX]
 
 

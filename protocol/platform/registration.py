@@ -15,6 +15,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import msgspec
 from msgspec import Struct
 
+from protocol import foreign
+
 PATH: Final = "/oauth/v1/app/registration"
 FEISHU_ACCOUNTS: Final = "https://accounts.feishu.cn"
 LARK_ACCOUNTS: Final = "https://accounts.larksuite.com"
@@ -123,17 +125,15 @@ def read_begun(answer: Mapping[str, Any]) -> Begun | None:
 
 def read_poll(answer: Mapping[str, Any]) -> Polled:
     """Read the answer to ``poll``, whatever its HTTP status was."""
-    user = answer.get("user_info")
-    about = user if isinstance(user, Mapping) else {}
-    app_id, secret = answer.get("client_id"), answer.get("client_secret")
+    about = foreign.mapping(answer.get("user_info"))
+    app_id, secret = foreign.text(answer, "client_id"), foreign.text(answer, "client_secret")
     brand = "lark" if about.get("tenant_brand") == "lark" else "feishu"
-    if isinstance(app_id, str) and app_id:
-        if isinstance(secret, str) and secret:
-            open_id = about.get("open_id")
+    if app_id:
+        if secret:
             return Approved(
                 app_id=app_id,
                 app_secret=secret,
-                open_id=open_id if isinstance(open_id, str) and open_id else None,
+                open_id=foreign.text(about, "open_id") or None,
                 brand=brand,
             )
         if brand == "lark":

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from protocol import foreign
+
 MENTION_ALL: Final = "@all"
 _STYLES: Final = (("bold", "**"), ("italic", "*"), ("lineThrough", "~~"))
 _FENCE_RUN: Final = re.compile(r"^ {0,3}(`{3,})", re.MULTILINE)
@@ -34,16 +36,6 @@ class RichTextReading(Struct, frozen=True):
     """False leaves bold, italic and the like out."""
 
 
-def string(value: Mapping[str, Any], key: str) -> str:
-    """The string at *key*, or nothing where it is absent or something else."""
-    found = value.get(key)
-    return found if isinstance(found, str) else ""
-
-
-def strings(value: object) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
-
-
 def locate_post(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Find title and paragraphs: bare as they are received, or below a locale."""
     if isinstance(content.get("content"), list) or isinstance(content.get("title"), str):
@@ -58,7 +50,7 @@ def locate_post(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def post_markdown(post: Mapping[str, Any], reading: RichTextReading) -> str:
-    title = " ".join(string(post, "title").split())
+    title = " ".join(foreign.text(post, "title").split())
     body = paragraphs_markdown(post.get("content"), reading)
     return "\n\n".join(part for part in (f"# {title}" if title else "", body) if part)
 
@@ -86,7 +78,7 @@ def _pieces(nodes: list[Any], reading: RichTextReading) -> Iterator[tuple[bool, 
     for node in nodes:
         if not isinstance(node, Mapping):
             continue
-        if string(node, "tag") not in _BLOCK_TAGS:
+        if foreign.text(node, "tag") not in _BLOCK_TAGS:
             line += _inline(node, reading)
             continue
         if line:
@@ -98,26 +90,26 @@ def _pieces(nodes: list[Any], reading: RichTextReading) -> Iterator[tuple[bool, 
 
 
 def _block(node: Mapping[str, Any]) -> str:
-    text = string(node, "text")
-    match string(node, "tag"):
+    text = foreign.text(node, "text")
+    match foreign.text(node, "tag"):
         case "hr":
             return "---"
         case "code_block":
             longest = max((len(run) for run in _FENCE_RUN.findall(text)), default=2)
             fence = "`" * max(3, longest + 1)
-            language = string(node, "language").lower()
+            language = foreign.text(node, "language").lower()
             opening = fence + (language if _LANGUAGE.fullmatch(language) else "")
             return f"{opening}\n{text}{'' if text.endswith(chr(10)) else chr(10)}{fence}"
     return text
 
 
 def _inline(node: Mapping[str, Any], reading: RichTextReading) -> str:
-    text = string(node, "text")
-    match string(node, "tag"):
+    text = foreign.text(node, "text")
+    match foreign.text(node, "tag"):
         case "text":
             return _styled(text, node, reading)
         case "a":
-            href = string(node, "href")
+            href = foreign.text(node, "href")
             if not href or text == href:
                 return text or href
             return _styled(f"[{text}]({href})" if text else href, node, reading)
@@ -128,7 +120,7 @@ def _inline(node: Mapping[str, Any], reading: RichTextReading) -> str:
         case "media":
             return reading.resource("video", node)
         case "emotion":
-            return f":{string(node, 'emoji_type') or 'emoji'}:"
+            return f":{foreign.text(node, 'emoji_type') or 'emoji'}:"
         case "button":
             return f"[button: {text}] "
         case "note":
@@ -149,7 +141,7 @@ def paragraphs_line(nodes: object, reading: RichTextReading) -> str:
 
 def _styled(text: str, node: Mapping[str, Any], reading: RichTextReading) -> str:
     core = text.strip()
-    styles = strings(node.get("style"))
+    styles = foreign.texts(node.get("style"))
     if not core or not reading.styled:
         return text
     before, after = text[: text.index(core)], text[text.index(core) + len(core) :]
@@ -162,8 +154,8 @@ def _styled(text: str, node: Mapping[str, Any], reading: RichTextReading) -> str
 
 
 def _mention(node: Mapping[str, Any], reading: RichTextReading) -> str:
-    who = string(node, "user_id") or string(node, "open_id")
+    who = foreign.text(node, "user_id") or foreign.text(node, "open_id")
     if who in {"all", "@_all", "@all"}:
         return MENTION_ALL
-    name = reading.name_of(who) or string(node, "user_name") or string(node, "text")
+    name = reading.name_of(who) or foreign.text(node, "user_name") or foreign.text(node, "text")
     return "@" + (name.removeprefix("@") or who.removeprefix("@") or "someone")
