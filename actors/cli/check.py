@@ -20,7 +20,8 @@ from protocol.platform.http_proxy import ProxyUnusableError
 from protocol.platform.outcomes import BotInfo, CredentialsRefused, NoAnswer, Outcome
 
 LOOK_AT: Final = (
-    "look at the network, and at HTTPS_PROXY and NO_PROXY: a proxy has to let CONNECT through"
+    "look at the network and its DNS, and at HTTPS_PROXY and NO_PROXY:"
+    " a proxy has to let CONNECT through"
 )
 
 

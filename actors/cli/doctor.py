@@ -24,7 +24,13 @@ from actors.cli import status
 from actors.cli.app_set_up import open_elsewhere
 from actors.cli.check import network_remedy
 from actors.cli.doctor_certificates import examine_certificates
-from actors.cli.operator import StandsBy, Unavailable
+from actors.cli.operator import (
+    NotRunning,
+    StandsBy,
+    Unavailable,
+    nobody_serves,
+    sandbox_beside,
+)
 from actors.cli.output import Output
 from actors.cli.output import as_json as to_json
 from actors.feishu.clock import clock_skew_s
@@ -74,15 +80,18 @@ def examine(
     It looks at the daemon that runs, and at the configuration that one was started with.
     """
     serving = state_dir.serving_pid(state) is not None
-    findings = [*_files(state), *_daemon(state, now_ms)]
+    findings = list(_files(state))
     if serving and config is None and is_of_the_sandbox(state, env):
-        return [*findings, ok("configuration", "the sandbox has its own")]
+        found = ok("configuration", "the sandbox has its own")
+        return [*findings, *_daemon(state, now_ms, configured=True), found]
+    path = config
     try:
-        path = config or (started.configuration_in_use(state) if serving else None)
+        path = path or (started.configuration_in_use(state) if serving else None)
         path = path or config_file.find(None, env, Path.home())
         raw = config_file.load(path) if path is not None else {}
         settings = config_file.settings(raw, env, path)
     except ConfigurationError as wrong:
+        findings += _daemon(state, now_ms, configured=False)
         if serving:
             # The daemon has read it, with an environment of its own.
             what = f"can't be read here as the daemon read it: {wrong.problems[0]}"
@@ -91,6 +100,7 @@ def examine(
         begin = command_for(state, "init", config=config)
         remedy = f"change it as shown, name another one with --config, or begin with: {begin}"
         return findings + [fail("configuration", problem, remedy) for problem in wrong.problems]
+    findings += _daemon(state, now_ms, configured=True)
     findings.append(ok("configuration", f"{path or 'the environment'} is well formed"))
     findings += _agents(settings)
     findings += examine_certificates(settings, now_ms)
@@ -129,18 +139,14 @@ def report(findings: list[Finding], *, as_json: bool, verbose: bool) -> Output:
 
 def _files(state: StateDir) -> Iterator[Finding]:
     if not state.root.is_dir():
-        yield warn(
-            "state",
-            f"{state.root} does not exist yet",
-            f"set larkd up: {command_for(state, 'init')}; or start it: {start_of(state)}",
-        )
-        return
+        return  # the daemon makes it: that none ever ran is the finding
     mode = stat.S_IMODE(state.root.stat().st_mode)
     if mode & 0o077:
         yield warn("state", f"others may look into {state.root}", f"chmod 700 {state.root}")
     else:
         yield ok("state", f"{state.root} is private")
-    for role in ROLES:
+    # The first start makes journal and tokens.
+    for role in ROLES if _ever_started(state) else ():
         try:
             read_token(state.token(role))
         except ConfigurationError as wrong:
@@ -153,22 +159,37 @@ def _files(state: StateDir) -> Iterator[Finding]:
     yield examine_descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
-def _daemon(state: StateDir, now_ms: int) -> Iterator[Finding]:
+def _ever_started(state: StateDir) -> bool:
+    return state.tokens.exists() or state.database.exists()
+
+
+def _daemon(state: StateDir, now_ms: int, *, configured: bool) -> Iterator[Finding]:
+    """Examine the daemon that runs; where none does, whether it can be started is *configured*."""
     try:
         found = status.fetch(state)
     except StandsBy as standby:
         yield ok("daemon", str(standby))
         return
+    except NotRunning:
+        yield fail("daemon", nobody_serves(state), _beginning(state, configured=configured))
+        return
     except (Unavailable, ConfigurationError) as why:
-        remedy = (
-            f"if it ended by itself, the reason is in {state.log}"
-            if state.log.exists()
-            else f"set it up: {command_for(state, 'init')}; or try it without an app: {TRY_IT}"
-        )
-        yield fail("daemon", str(why), remedy)
+        yield fail("daemon", str(why), f"if it ended by itself, the reason is in {state.log}")
         return
     reclaim = command_for(state, "handoff", "reclaim")
     yield from examine_status(found, __version__, now_ms, reclaim)
+
+
+def _beginning(state: StateDir, *, configured: bool) -> str:
+    """Return what makes a daemon serve *state*, which none does."""
+    begin = f"start it: {start_of(state)}"
+    if not (configured or _ever_started(state)):
+        begin = f"set it up: {command_for(state, 'init')}; or try it without an app: {TRY_IT}"
+    if other := sandbox_beside(state):
+        begin = f"{begin}; {other}"
+    if state.log.exists():
+        return f"{begin}; if it ended by itself, the reason is in {state.log}"
+    return begin
 
 
 # ── the platform ────────────────────────────────────────────────────────────

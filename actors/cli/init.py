@@ -186,7 +186,7 @@ async def _begin(registrar: Registrar) -> registration.Begun:
     try:
         return await registrar.begin()
     except Unreachable as failed:
-        raise CommandFailed(f"{failed}; look at --domain, too") from None
+        raise CommandFailed(f"{failed}; look at the network, its DNS, and --domain") from None
 
 
 def _links(begun: registration.Begun, domain: str, name: str | None) -> list[str]:

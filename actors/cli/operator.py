@@ -56,6 +56,10 @@ class Unavailable(CommandFailed):
     """There is no answer to show; the text gives the reason and the remedy."""
 
 
+class NotRunning(Unavailable):
+    """No daemon serves the state directory."""
+
+
 class NoPlace(Unavailable):
     """As many connections of this role are open as the daemon takes."""
 
@@ -93,7 +97,7 @@ def ask(
         return _ask_cluster(_with_token_of_role(settings), call)
     info = read_daemon_info(state)
     if info is None:
-        raise Unavailable(not_running(state))
+        raise NotRunning(not_running(state))
     settings = msgspec.structs.replace(
         settings,
         address=(_ANYWHERE.get(info.host, info.host), info.port),

@@ -21,7 +21,7 @@ def words_of(failed: BaseException, whom: str = "") -> str | None:
     for _ in range(_CAUSES_MAX):
         if isinstance(cause, socket.gaierror):
             name = f"the name of {whom}" if whom else f"{_PLATFORM}'s name"
-            return f"{name} can't be resolved; look at DNS and the network"
+            return f"{name} can't be resolved"
         if isinstance(cause, ssl.SSLError):
             return _of_tls(cause)
         if isinstance(cause, OSError) and cause.strerror:

@@ -54,6 +54,11 @@ def start_of(
     return shlex.join(["larkd", "daemon", *words])
 
 
+def set_up(config: Path | None, env: Mapping[str, str]) -> str:
+    """Return the command that writes an app into *config*, or where a configuration is usual."""
+    return shlex.join(["larkd", "init", *_config(config, env)])
+
+
 def is_of_the_sandbox(state: StateDir, env: Mapping[str, str] | None = None) -> bool:
     """Whether *state* is served by ``larkd daemon --sandbox``: it was, or is where that goes."""
     if last := started.read(state):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from actors.host import advice
 from protocol.config import places
 from protocol.config.reading import read_settings
 from protocol.config.settings import ConfigurationError, Settings
@@ -165,4 +166,17 @@ def settings(
     Raises:
         ConfigurationError: with every problem at once.
     """
-    return read_settings(raw, env, lambda name: read_secret(name, beside=path), listen=listen)
+    return read_settings(
+        raw,
+        env,
+        lambda name: read_secret(name, beside=path),
+        listen=listen,
+        config_path=_shown(path or places.config_paths(env, Path.home())[0]),
+        set_up=advice.set_up(path, env),
+    )
+
+
+def _shown(path: Path) -> str:
+    """Write *path* as people do: what is at home, from there."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)

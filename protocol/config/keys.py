@@ -139,7 +139,9 @@ def _host_port(value: Any, path: str, _problems: Problems) -> dict[str, Any]:
         or (":" in host and not str(value).startswith("["))
     ):
         raise wrong_kind(
-            path, value, "host:port, such as 127.0.0.1:7345 or [::1]:7345; port 0 picks one"
+            path,
+            value,
+            "host:port, such as 127.0.0.1:7345 or [::1]:7345, with a port of 0 (any) to 65535",
         )
     return {"host": host, "port": int(port)}
 

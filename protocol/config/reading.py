@@ -26,6 +26,7 @@ from protocol.config.settings import (
 )
 
 DEFAULT_PATH: Final = "~/.config/larkd/config.toml"
+SET_UP: Final = "larkd init"
 
 
 def read_settings(
@@ -35,12 +36,14 @@ def read_settings(
     *,
     listen: str | None = None,
     config_path: str = DEFAULT_PATH,
+    set_up: str = SET_UP,
 ) -> Settings:
     """Read the whole configuration.
 
     *read_file* returns the text of a secret's file, or raises OSError or ValueError.
     *listen* is the command line's ``host:port``; it goes before environment and file.
-    *config_path* is where a configuration would be looked for, for the error text.
+    *config_path* is where a configuration would be looked for, and *set_up* the command that
+    writes it: both for the error text.
 
     Raises:
         ConfigurationError: with everything that is wrong, a line each.
@@ -84,7 +87,7 @@ def read_settings(
         ),
     )
     if not accounts.found and not problems:
-        problems.add(_nothing_to_do(config_path, disabled=len(channels)))
+        problems.add(_nothing_to_do(config_path, set_up, disabled=len(channels)))
     if problems:
         raise ConfigurationError(*problems.lines)
     return settings
@@ -188,12 +191,13 @@ def sandbox_configuration(
     return {**rest, "channels": [channel]}, {n: v for n, v in env.items() if n not in ours}
 
 
-def _nothing_to_do(config_path: str, *, disabled: int) -> CheckFailed:
+def _nothing_to_do(config_path: str, set_up: str, *, disabled: int) -> CheckFailed:
     if disabled:
         return CheckFailed("channels", "none is enabled; write enabled = true to one")
     return CheckFailed(
         "",
-        f"""no Feishu app is configured. Write its credentials to {config_path}:
+        f"""no Feishu app is configured. Make one by a scan: {set_up}
+Or write the credentials of one that exists to {config_path}:
     [[channels]]
     id = "feishu"
     type = "feishu"

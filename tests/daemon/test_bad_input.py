@@ -19,7 +19,7 @@ from tests.kit import preloaded
 from tests.kit.daemon import environment
 
 APP: Mapping[str, Any] = {"appId": "cli_a1b2c3d4e5f60718", "appSecret": "hush-hush"}
-HOSTS = "host:port, such as 127.0.0.1:7345 or [::1]:7345; port 0 picks one"
+HOSTS = "host:port, such as 127.0.0.1:7345 or [::1]:7345, with a port of 0 (any) to 65535"
 SET_UP = "set larkd up with: larkd init"
 
 
@@ -148,7 +148,8 @@ KEYS: dict[str, Bad] = {
     ),
     "nothing": Bad(
         (
-            "no Feishu app is configured. Write its credentials to ~/.config/larkd/config.toml:",
+            "no Feishu app is configured. Make one by a scan: larkd init\n",
+            "Or write the credentials of one that exists to ~/.config/larkd/config.toml:",
             '\n    [[channels]]\n    id = "feishu"\n',
             "larkd daemon --sandbox\n",
         )

@@ -71,8 +71,8 @@ appSecret = "s"
 domain = "https://no-such-host.invalid"
 """)
     found = await findings(state_dir, "--config", str(config))
-    assert found["state"]["state"] == "warn"
-    assert "larkd init" in found["state"]["remedy"]
+    assert found["daemon"]["found"].endswith("no larkd ever ran with it")
+    assert found["daemon"]["remedy"] == f"start it: larkd daemon --state-dir {state_dir}"
     credentials = found["credentials default"]
     assert credentials["state"] == "fail"
     assert "can't be resolved" in credentials["found"]
@@ -110,3 +110,18 @@ async def answer_to(platform: Platform, chat: dict[str, Any], text: str, **more:
                 if message.get("parent_id") == sent["message_id"]:
                     return str(json.loads(message["content"])["text"])
             await trio.sleep(0.05)
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["no directory", "an empty one"])
+async def test_who_has_set_nothing_up_is_told_what_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: bool
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    state_dir = tmp_path / "state"
+    if made:
+        state_dir.mkdir(0o700)
+    found = await findings(state_dir)
+    failed = {check: one["remedy"] for check, one in found.items() if one["state"] != "ok"}
+    assert failed.keys() == {"daemon", "configuration"}
+    assert all("larkd init" in remedy for remedy in failed.values())
+    assert not any("start it" in remedy for remedy in failed.values())

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from actors.cli.parser import build_parser
-from actors.host import started, state_dir
+from actors.host import config_file, started, state_dir
 from actors.host.advice import command_for, start_of
 from actors.host.arguments import DaemonArguments
 from protocol.config import places
 from protocol.config.places import StateDir
+from protocol.config.settings import ConfigurationError
 from tests.kit.remedies import COMMAND, parsed
 
 ROOT = Path(__file__).parents[3]
@@ -70,6 +71,16 @@ def test_it_names_the_places_that_not_every_shell_takes(
     assert parsed(line) == build_parser().parse_args(["doctor", *options])
 
 
+def test_a_configuration_without_an_app_names_the_command_that_adds_one(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "larkd.toml"
+    with pytest.raises(ConfigurationError) as wrong:
+        config_file.settings({}, {}, elsewhere)
+    assert f"scan: larkd init --config {elsewhere}\n" in str(wrong.value)
+    assert f" to {elsewhere}:\n" in str(wrong.value)
+    with pytest.raises(ConfigurationError, match=r"scan: larkd init\n.* to ~/\.config/larkd/"):
+        config_file.settings({}, {}, CONFIG)
+
+
 def test_the_words_of_another_program_stay_last() -> None:
     line = command_for(ELSEWHERE, "acp", "--alias", "codex", "--", "codex-acp", env={})
     assert line == "larkd acp --alias codex --state-dir '/srv/a state' -- codex-acp"
@@ -96,8 +107,11 @@ def test_what_was_served_is_started_as_it_was(
     assert start_of(state, env={}) == f"{line} --state-dir {tmp_path}"
 
 
-def test_the_sandbox_has_a_place_of_its_own_without_options() -> None:
-    sandbox = places.sandbox_of(USUAL)
+def test_the_sandbox_has_a_place_of_its_own_without_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # where nobody ever started one, with a port
+    sandbox = places.sandbox_of(places.state_dir(None, {}, tmp_path))
     assert start_of(sandbox, env={}) == "larkd daemon --sandbox"
     named = start_of(sandbox, env=NAMED)
     assert named == f"larkd daemon --sandbox --state-dir {sandbox.root}"
