@@ -54,6 +54,10 @@ A stranger who writes to the bot is shown a code, and so is a group that mention
 Approve the code to let them in. The first person approved here becomes admin, who can
 approve others in the chat: /pair CODE.
 """
+TOKENS_DESCRIPTION: Final = """\
+Each role has a token in the state directory, by which a proxy or a command proves it. Make
+a new one where others may have seen it, or to end the console's addresses.
+"""
 
 PORT_MAX: Final = 65_535
 
@@ -162,7 +166,7 @@ def add_handoff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     add_state_dir(handoff)
     handoff.set_defaults(json=False)
     _add_json_anywhere(handoff)
-    actions = handoff.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = handoff.add_subparsers(dest="action", required=True)
     for action, what in (
         ("grant", "let a session take the channel itself, once"),
         ("acquire", "give the channel to a session"),
@@ -207,16 +211,20 @@ def _add_json_anywhere(parser: argparse.ArgumentParser) -> None:
 def add_tokens(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``larkd tokens``."""
     tokens = commands.add_parser(
-        "tokens", help="replace what proves a proxy's role", allow_abbrev=False
+        "tokens",
+        help="replace what proves a proxy's role",
+        description=TOKENS_DESCRIPTION,
+        formatter_class=HelpText,
+        allow_abbrev=False,
     )
     add_state_dir(tokens)
-    actions = tokens.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = tokens.add_subparsers(dest="action", required=True)
     rotate = _action(
         actions,
         "rotate",
         "make a new token for a role; a running daemon takes it from the next connection on",
     )
-    rotate.add_argument("role", choices=ROLES)
+    rotate.add_argument("role", choices=ROLES, help="whose token")
     add_json(rotate)
 
 
@@ -230,7 +238,7 @@ def add_pair(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         allow_abbrev=False,
     )
     add_state_dir(pair)
-    actions = pair.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = pair.add_subparsers(dest="action", required=True)
     listed = _action(actions, "list", "show the codes that wait, and who was let in")
     approve = _action(actions, "approve", "let in whom a code was shown to")
     approve.add_argument("code", metavar="CODE", help="the six characters they were shown")
@@ -243,11 +251,14 @@ def add_pair(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _action(
     actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, what: str
 ) -> argparse.ArgumentParser:
-    action = actions.add_parser(
-        name, help=what, description=what.capitalize() + ".", allow_abbrev=False
-    )
+    action = actions.add_parser(name, help=what, description=sentence(what), allow_abbrev=False)
     add_state_dir(action)
     return action
+
+
+def sentence(what: str) -> str:
+    """Return a line of help as a sentence; its names keep their capitals."""
+    return f"{what[0].upper()}{what[1:]}."
 
 
 def _pair(given: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import trio
@@ -80,36 +80,53 @@ def examine(
     It looks at the daemon that runs, and at the configuration that one was started with.
     """
     serving = state_dir.serving_pid(state) is not None
-    findings = list(_files(state))
-    if serving and config is None and is_of_the_sandbox(state, env):
-        found = ok("configuration", "the sandbox has its own")
-        return [*findings, *_daemon(state, now_ms, configured=True), found]
-    path = config
-    try:
-        path = path or (started.configuration_in_use(state) if serving else None)
-        path = path or config_file.find(None, env, Path.home())
-        raw = config_file.load(path) if path is not None else {}
-        settings = config_file.settings(raw, env, path)
-    except ConfigurationError as wrong:
-        findings += _daemon(state, now_ms, configured=False)
-        if serving:
-            # The daemon has read it, with an environment of its own.
-            what = f"can't be read here as the daemon read it: {wrong.problems[0]}"
-            remedy = "run this with the daemon's environment, or name its file with --config"
-            return [*findings, warn("configuration", what, remedy)]
-        begin = command_for(state, "init", config=config)
-        remedy = f"change it as shown, name another one with --config, or begin with: {begin}"
-        return findings + [fail("configuration", problem, remedy) for problem in wrong.problems]
-    findings += _daemon(state, now_ms, configured=True)
-    findings.append(ok("configuration", f"{path or 'the environment'} is well formed"))
+    read = _configuration(state, config, env, serving=serving)
+    configured = all(one.state != "fail" for one in read.findings)
+    findings = [*_files(state), *_daemon(state, now_ms, configured=configured), *read.findings]
+    settings = read.settings
+    if settings is None:
+        return findings
     findings += _agents(settings)
     findings += examine_certificates(settings, now_ms)
     if settings.cluster is not None:
         from actors.cli.doctor_cluster import examine_cluster  # noqa: PLC0415  # needs larkd[postgres]
 
         findings += examine_cluster(settings.cluster, __version__)
-    new_app = command_for(state, "init", config=path)
+    new_app = command_for(state, "init", config=read.path)
     return findings + trio.run(_online, settings, serving, new_app)
+
+
+class _Read(NamedTuple):
+    """The configuration of a daemon, as far as it can be looked at from here."""
+
+    findings: list[Finding]
+    settings: Settings | None = None
+    path: Path | None = None
+
+
+def _configuration(
+    state: StateDir, config: Path | None, env: Mapping[str, str], *, serving: bool
+) -> _Read:
+    if serving and config is None and is_of_the_sandbox(state, env):
+        return _Read([ok("configuration", "the sandbox has its own")])
+    try:
+        path = config or (started.configuration_in_use(state) if serving else None)
+        path = path or config_file.find(None, env, Path.home())
+        if path is None and env.get("LARKD_ADDRESS"):
+            return _Read([ok("configuration", "is where the daemon of LARKD_ADDRESS runs")])
+        raw = config_file.load(path) if path is not None else {}
+        settings = config_file.settings(raw, env, path)
+    except ConfigurationError as wrong:
+        if serving:
+            # The daemon has read it, with an environment of its own.
+            what = f"can't be read here as the daemon read it: {wrong.problems[0]}"
+            remedy = "run this with the daemon's environment, or name its file with --config"
+            return _Read([warn("configuration", what, remedy)])
+        begin = command_for(state, "init", config=config)
+        remedy = f"change it as shown, name another one with --config, or begin with: {begin}"
+        return _Read([fail("configuration", problem, remedy) for problem in wrong.problems])
+    well_formed = ok("configuration", f"{path or 'the environment'} is well formed")
+    return _Read([well_formed], settings, path)
 
 
 def _agents(settings: Settings) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from actors.cli.arguments import (
     add_pair,
     add_state_dir,
     add_tokens,
+    sentence,
 )
 from actors.host.help_text import HelpText
 from actors.proxies.acp_arguments import add_acp
@@ -63,6 +64,23 @@ RESTORE_DESCRIPTION: Final = """\
 Bring journal and tokens of a backup into a state directory that has no journal yet.
 Stop the daemon first.
 """
+CHANNEL_DESCRIPTION: Final = """\
+Add an app that exists, beside those there are; comments of the configuration stay.
+"""
+JOURNAL_DESCRIPTION: Final = """\
+Copy the SQLite journal of this machine, and its tokens, into the empty cluster that the
+configuration names, and put the file aside. Stop the daemon first.
+"""
+COMPLETION_DESCRIPTION: Final = """\
+Print a script for the shell to read:
+
+  larkd completion bash > ~/.local/share/bash-completion/completions/larkd
+  larkd completion fish > ~/.config/fish/completions/larkd.fish
+  larkd completion zsh > ~/.zfunc/_larkd
+
+The directory has to be there; zsh reads it with fpath=(~/.zfunc $fpath) before compinit
+in ~/.zshrc.
+"""
 
 Subparsers = argparse._SubParsersAction  # noqa: SLF001  # argparse has no public name for it
 
@@ -80,9 +98,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"larkd {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_daemon(commands)
-    _add_looking(commands)
-    _add_clusters(commands)
     _add_setting_up(commands)
+    _add_looking(commands)
     add_handoff(commands)
     add_pair(commands)
     add_tokens(commands)
@@ -95,6 +112,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_state_dir(mcp)
     add_acp(commands)
+    _add_keeping(commands)
+    _add_clusters(commands)
     commands.add_parser(
         "sandbox", help="run the stand-in platform and its chat page alone", add_help=False
     )
@@ -169,12 +188,19 @@ def _add_clusters(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "Run a child for each NAME.toml or NAME.json in DIR, with the state directory NAME"
         " inside of larkd's own; one that ends is started again, with back-off.",
     )
-    node.add_argument("directory", metavar="DIR", type=Path)
-    journal = commands.add_parser("journal", help="move the journal", allow_abbrev=False)
-    actions = journal.add_subparsers(metavar="ACTION", required=True)
+    node.add_argument("directory", metavar="DIR", type=Path, help="holds the configurations")
+    journal = commands.add_parser(
+        "journal",
+        help="bring the journal of one machine into a cluster, or back",
+        description="Bring the journal of one machine into a cluster, or back.",
+        allow_abbrev=False,
+    )
+    actions = journal.add_subparsers(dest="action", required=True)
     moving = actions.add_parser(
         "move",
         help="copy the SQLite journal of this machine into an empty cluster, or back",
+        description=JOURNAL_DESCRIPTION,
+        formatter_class=HelpText,
         allow_abbrev=False,
     )
     moving.add_argument(
@@ -204,15 +230,13 @@ def _add_init(commands: Subparsers[argparse.ArgumentParser]) -> None:
 
 def _add_service(commands: Subparsers[argparse.ArgumentParser]) -> None:
     service = _command(commands, "service", "keep larkd running by systemd or launchd")
-    actions = service.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = service.add_subparsers(dest="action", required=True)
     for name, what in (
         ("install", "install and start it"),
         ("status", "show whether it is installed and runs"),
         ("uninstall", "stop and remove it; journal and configuration stay"),
     ):
-        action = actions.add_parser(
-            name, help=what, description=what.capitalize() + ".", allow_abbrev=False
-        )
+        action = actions.add_parser(name, help=what, description=sentence(what), allow_abbrev=False)
         add_state_dir(action)
         action.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
         add_json(action)
@@ -224,27 +248,34 @@ def _add_setting_up(commands: Subparsers[argparse.ArgumentParser]) -> None:
     _add_init(commands)
     _add_service(commands)
     channel = _command(commands, "channel", "add a Feishu or Lark app to the configuration")
-    actions = channel.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = actions.add_parser("add", help="add an app", allow_abbrev=False)
+    actions = channel.add_subparsers(dest="action", required=True)
+    add = actions.add_parser(
+        "add", help="add an app", description=CHANNEL_DESCRIPTION, allow_abbrev=False
+    )
     add_state_dir(add)
     add_json(add)
     add.add_argument("type", choices=("feishu",), help="the kind of channel")
     add_app_options(add)
+
+
+def _add_keeping(commands: Subparsers[argparse.ArgumentParser]) -> None:
     backup = _command(
         commands, "backup", "copy the journal and the tokens into one file", BACKUP_DESCRIPTION
     )
-    backup.add_argument("file", metavar="FILE", type=Path)
+    backup.add_argument(
+        "file", metavar="FILE", type=Path, help="a new one, or a backup that it replaces"
+    )
     add_json(backup)
     restore = _command(
         commands, "restore", "bring back a backup into an empty directory", RESTORE_DESCRIPTION
     )
-    restore.add_argument("file", metavar="FILE", type=Path)
+    restore.add_argument("file", metavar="FILE", type=Path, help="what a backup wrote")
     add_json(restore)
     completion = commands.add_parser(
         "completion",
         help="print what makes a shell complete larkd's commands",
-        description="Print a script for the shell to read, for example: larkd completion bash"
-        " > ~/.local/share/bash-completion/completions/larkd",
+        description=COMPLETION_DESCRIPTION,
+        formatter_class=HelpText,
         allow_abbrev=False,
     )
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
@@ -274,7 +305,7 @@ def _command(
     parser = commands.add_parser(
         name,
         help=what,
-        description=description or what.capitalize() + ".",
+        description=description or sentence(what),
         formatter_class=HelpText,
         allow_abbrev=False,
     )

@@ -44,12 +44,22 @@ def add_acp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         allow_abbrev=False,
     )
     acp.add_argument(
-        "--state-dir", metavar="DIR", type=Path, default=argparse.SUPPRESS, help="larkd's directory"
+        "--state-dir",
+        metavar="DIR",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="of the daemon (default: $LARKD_STATE_DIR, else ~/.local/state/larkd)",
     )
-    acp.add_argument("--alias", help="the name people use in chat (default: the directory's)")
-    acp.add_argument("--cwd", type=Path, help="the agent's working directory (default: this one)")
     acp.add_argument(
-        "--session-id", help="by which the daemon knows this session again (default: a new one)"
+        "--alias", metavar="NAME", help="what people call it in chat (default: the directory's)"
+    )
+    acp.add_argument(
+        "--cwd", metavar="DIR", type=Path, help="the agent's directory (default: this one)"
+    )
+    acp.add_argument(
+        "--session-id",
+        metavar="ID",
+        help="by which the daemon knows this session again (default: a new one)",
     )
     acp.add_argument(
         "--role", choices=("session", "dispatcher"), help="default: $LARKD_ROLE, else session"

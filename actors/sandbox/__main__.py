@@ -34,8 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--host", type=_loopback, default="127.0.0.1", help="address to serve on (loopback)"
     )
-    parser.add_argument("--port", type=_port, default=0, help="0 picks a free one")
-    parser.add_argument("--websocket-port", type=_port, default=0, help="0 picks a free one")
+    parser.add_argument(
+        "--port", metavar="PORT", type=_port, default=0, help="of the page (default: any free one)"
+    )
+    parser.add_argument(
+        "--websocket-port",
+        metavar="PORT",
+        type=_port,
+        default=0,
+        help="of the long connection (default: any free one)",
+    )
     parser.add_argument(
         "--clock-scale",
         type=_above_0(float, CLOCK_SCALE_MAX),

@@ -91,6 +91,12 @@ def _versions(status: Mapping[str, Any], version: str) -> Finding:
 
 def _connection(check: str, about: Mapping[str, Any], now_ms: int) -> Finding:
     state, error, last = about.get("state"), about.get("last_error"), about.get("last_event_at")
+    if state == "connecting" and not error:
+        return warn(
+            check,
+            "the long connection is being opened",
+            "look again in some seconds; if it stays so, look at the network to the platform",
+        )
     if state != "connected":
         return fail(
             check,

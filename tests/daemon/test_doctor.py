@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import trio
 
+from protocol.config.places import StateDir
 from tests.daemon.test_operator import larkd
-from tests.kit.daemon import Platform, open_daemon, open_platform
+from tests.kit import preloaded
+from tests.kit.daemon import Platform, environment, open_daemon, open_platform
 from tests.kit.raw_proxy import session
 
 
@@ -125,3 +127,22 @@ async def test_who_has_set_nothing_up_is_told_what_begins(
     assert failed.keys() == {"daemon", "configuration"}
     assert all("larkd init" in remedy for remedy in failed.values())
     assert not any("start it" in remedy for remedy in failed.values())
+
+
+async def test_who_only_attaches_agents_to_a_daemon_elsewhere_needs_no_configuration(
+    state_dir: Path, tmp_path: Path
+) -> None:
+    async with open_platform() as platform, open_daemon(platform, state_dir):
+        served = StateDir(state_dir)
+        port = json.loads(served.daemon_json.read_bytes())["port"]
+        elsewhere = environment() | {
+            "LARKD_ADDRESS": f"127.0.0.1:{port}",
+            "LARKD_TOKEN_FILE": str(served.token("session")),
+            "XDG_CONFIG_HOME": str(tmp_path / "none"),
+        }
+        arguments = ["doctor", "--verbose", "--state-dir", str(tmp_path / "none")]
+        done = await preloaded.run("actors.cli", arguments, elsewhere)
+        printed = done.stdout.decode()
+        assert (done.returncode, "❌" in printed) == (0, False), printed
+        assert "configuration: is where the daemon of LARKD_ADDRESS runs" in printed
+        assert "connection default: " in printed

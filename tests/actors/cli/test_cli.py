@@ -93,7 +93,7 @@ def test_the_daemons_arguments() -> None:
         (("daemon", "--sand"), "unrecognized arguments: --sand"),
         (("daemon", "--config"), "--config: expected one argument"),
         (("daemon", "extra"), "invalid choice: 'extra'"),
-        (("handoff",), "the following arguments are required: ACTION"),
+        (("handoff",), "{grant,acquire,return,reclaim}"),
         (("handoff", "acquire"), "one of the arguments SESSION --session-id --match is required"),
         (("handoff", "grant", "a", "--match", "x=1"), "not allowed with argument SESSION"),
         (("handoff", "grant", "--match", "cwd"), "'cwd' is not KEY=VALUE"),

@@ -406,7 +406,7 @@ async def test_the_doctor_answers_also_without_a_daemon(state_dir: Path) -> None
     async with mcp(state_dir) as client:
         found, text = await client.tool("feishu_channel_doctor")
         assert found
-        assert "does not exist yet" in text
+        assert "no larkd ever ran with it" in text
 
 
 async def test_another_session_may_not_reply_where_it_was_never_spoken_to(

@@ -57,6 +57,7 @@ def test_each_thing_that_is_wrong_is_named_with_its_remedy() -> None:
         "connection": {
             "a": {"state": "backoff", "last_error": "no route"},
             "b": {"state": "connecting"},
+            "e": {"state": "connecting", "last_error": "no route"},
             "c": {"state": "connected"},
             "d": {"state": "connected", "last_event_at": NOW_MS - DAY_MS - 1},
         },
@@ -75,7 +76,9 @@ def test_each_thing_that_is_wrong_is_named_with_its_remedy() -> None:
         "❌ connection a: the long connection is backoff; last error: no route\n"
         "     → look at the network to the platform, and at the app: is *long connection* chosen"
         " for its events, and is it enabled?\n"
-        "❌ connection b: the long connection is connecting\n"
+        "⚠️  connection b: the long connection is being opened\n"
+        "     → look again in some seconds; if it stays so, look at the network to the platform\n"
+        "❌ connection e: the long connection is connecting; last error: no route\n"
         "     → look at the network to the platform, and at the app: is *long connection* chosen"
         " for its events, and is it enabled?\n"
         "⚠️  connection c: connected; no event has come since the start\n"
@@ -97,7 +100,7 @@ def test_each_thing_that_is_wrong_is_named_with_its_remedy() -> None:
         " --dangerously-load-development-channels server:feishu\n"
         "⚠️  session web: it has not ended a turn that was cancelled\n"
         "     → look at its agent; end it if it hangs\n"
-        "1 of 12 checks are in order"
+        "1 of 13 checks are in order"
     )
 
 
