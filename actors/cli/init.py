@@ -214,11 +214,11 @@ class _Show:
             sys.stderr.flush()
             return
         if sys.stdout.isatty():
-            for row in qr.lines(links[0], terminal.columns()):
-                self.line(row)
-        self.line("Scan the code with Feishu or Lark, or open this link:")
-        for link in links:
-            self.line(link)
+            lines = qr.shown(links, *terminal.size())
+        else:
+            lines = ["Open this link with Feishu or Lark:", *links]
+        for line in lines:
+            self.line(line)
 
     async def waiting(
         self, registrar: Registrar, device_code: str, interval_s: float, expires_s: float

@@ -34,16 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--host", type=_loopback, default="127.0.0.1", help="address to serve on (loopback)"
     )
-    parser.add_argument(
-        "--port", metavar="PORT", type=_port, default=0, help="of the page (default: any free one)"
-    )
-    parser.add_argument(
-        "--websocket-port",
-        metavar="PORT",
-        type=_port,
-        default=0,
-        help="of the long connection (default: any free one)",
-    )
+    ports = (("--port", "the page"), ("--websocket-port", "the long connection"))
+    for name, what in ports:
+        free = f"of {what} (default: any free one)"
+        parser.add_argument(name, metavar="PORT", type=_port, default=0, help=free)
     parser.add_argument(
         "--clock-scale",
         type=_above_0(float, CLOCK_SCALE_MAX),

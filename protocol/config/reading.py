@@ -42,8 +42,8 @@ def read_settings(
 
     *read_file* returns the text of a secret's file, or raises OSError or ValueError.
     *listen* is the command line's ``host:port``; it goes before environment and file.
-    *config_path* is where a configuration would be looked for, and *set_up* the command that
-    writes it: both for the error text.
+    *config_path*, where a configuration would be looked for, and *set_up*, the command that
+    writes it, are for the error text.
 
     Raises:
         ConfigurationError: with everything that is wrong, a line each.
@@ -54,11 +54,7 @@ def read_settings(
     overrides = _named(env, keys.ENV, problems)
     for_account = {name: keys.OPTIONS[key] for name, key in keys.ACCOUNT_ENV.items()}
     accounts = Accounts(env, read_file, _named(env, for_account, problems), problems)
-    address = [("LARKD_LISTEN", overrides.get("LARKD_LISTEN"))]
-    if listen is not None:
-        flag = _named({"--listen": listen}, {"--listen": keys.ENV["LARKD_LISTEN"]}, problems)
-        address.insert(0, ("--listen", flag.get("--listen")))
-
+    address = _addresses(overrides, listen, problems)
     channels = top.get("channels", ())
     for at, channel in enumerate(channels):
         if channel.get("enabled", True):
@@ -189,6 +185,17 @@ def sandbox_configuration(
     ours = {"LARKD_APP_ID", "LARKD_APP_SECRET", "LARKD_DOMAIN"}
     rest = {key: value for key, value in raw.items() if key != "cluster"}
     return {**rest, "channels": [channel]}, {n: v for n, v in env.items() if n not in ours}
+
+
+def _addresses(
+    overrides: Mapping[str, Any], listen: str | None, problems: Problems
+) -> list[tuple[str, Any]]:
+    """Return what goes before the file's address, the first that is given first."""
+    found = [("LARKD_LISTEN", overrides.get("LARKD_LISTEN"))]
+    if listen is not None:
+        flag = _named({"--listen": listen}, {"--listen": keys.ENV["LARKD_LISTEN"]}, problems)
+        found.insert(0, ("--listen", flag.get("--listen")))
+    return found
 
 
 def _nothing_to_do(config_path: str, set_up: str, *, disabled: int) -> CheckFailed:

@@ -115,7 +115,7 @@ async def answer_to(platform: Platform, chat: dict[str, Any], text: str, **more:
 
 
 @pytest.mark.parametrize("made", [False, True], ids=["no directory", "an empty one"])
-async def test_who_has_set_nothing_up_is_told_what_begins(
+async def test_who_has_set_nothing_up_sees_what_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: bool
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))

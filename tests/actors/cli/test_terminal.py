@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
-from actors.cli import status, terminal
+from actors.cli import qr, status, terminal
 from actors.cli.parser import build_parser
 from actors.host.help_text import HelpText
 from actors.kit.plain import plain
@@ -98,3 +99,30 @@ def test_prose_of_help_is_filled_and_examples_stand_as_they_are() -> None:
         prog="x", formatter_class=HelpText, epilog="one\ntwo\n\nexamples:\n  a   b\n  c\n\nthree\n"
     )
     assert parser.format_help().endswith("\none two\n\nexamples:\n  a   b\n  c\n\nthree\n")
+
+
+LINK = "https://open.feishu.cn/page/launcher?user_code=ABCD-EFGH&addons=" + "x" * 250
+
+
+@pytest.mark.parametrize(
+    ("columns", "height", "drawn", "hint"),
+    [
+        (80, 60, True, None),
+        (80, 24, True, "To scan the code, enlarge the window to "),
+        (60, 60, False, " columns would show a code):"),
+    ],
+)
+def test_a_code_that_the_window_can_not_hold_comes_with_what_to_change(
+    columns: int, height: int, drawn: bool, hint: str | None
+) -> None:
+    lines = qr.shown([LINK], columns, height)
+    assert lines[-1] == LINK
+    code = [line for line in lines if "█" in line]
+    assert bool(code) is drawn
+    assert all(terminal.width(plain_of(line)) <= columns for line in code)
+    assert any(hint in line for line in lines) if hint else len(lines) == len(code) + 2
+
+
+def plain_of(line: str) -> str:
+    """A line without its colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", line)
