@@ -27,6 +27,8 @@ class Relay:
         """Reset both sides instead of passing on what the client sends with this in it; once."""
         self.cut_after: bytes | None = None
         """Pass it on, then reset before any answer; once."""
+        self.round_trips = 0
+        """How often the client went on after an answer, or began: of all connections."""
         self._open: set[socket.socket] = set()
         self._ended = threading.Event()
 
@@ -55,6 +57,7 @@ class Relay:
                     self._open -= {client, server}
 
     def _pump(self, client: socket.socket, server: socket.socket) -> None:
+        last = server
         while not self._ended.is_set():
             if self.holding.is_set():
                 self._ended.wait(LOOK_EVERY_S)
@@ -64,6 +67,9 @@ class Relay:
                 data = one.recv(READ_BYTES)
                 if not data:
                     return
+                if one is client and last is server:
+                    self.round_trips += 1
+                last = one
                 if one is client and self.cut_before is not None and self.cut_before in data:
                     self.cut_before = None
                     return

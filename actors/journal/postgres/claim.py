@@ -70,6 +70,8 @@ class ClaimTaken(msgspec.Struct, frozen=True, kw_only=True):
     """Rises when a role token is rotated."""
     keys: Mapping[str, str]
     """Role to its token."""
+    replicated: bool
+    """Whether the server waits for a synchronous replica at each commit."""
 
 
 class Watcher:
@@ -227,35 +229,66 @@ class Watcher:
             psycopg.Error: it failed, or whether it was committed is not known.
         """
         mark = secrets.randbelow(MARKS) + 1
-        cluster = self.target.cluster
         sent_at = now()
-        with self.connection.transaction():
-            row = self.connection.execute(
-                "UPDATE larkd.claim SET term = term + 1, mark = %s, batch = 0, node = %s,"
-                " addresses = %s, wanted = NULL, beat_at = clock_timestamp()"
-                " WHERE cluster = %s AND mark = %s AND batch = %s RETURNING term, tokens",
-                (mark, self.target.node, Jsonb(list(addresses)), cluster, seen.mark, seen.batch),
-            ).fetchone()
-            if row is None:
-                return None
-            term, tokens = row
-            bring_up_to_date(self.connection, cluster, migrations)
-            self.connection.execute(
-                "UPDATE inbound SET state = 'ready', connection_id = NULL WHERE state = 'offered'"
+        connection = self.connection
+        committed = False
+        try:
+            # Begun, ended and sent as one: a transaction() of the driver waits eight times.
+            with connection.pipeline():
+                connection.execute("BEGIN")
+                row = self._take(seen, mark, addresses)
+                if row is None:
+                    return None
+                term, tokens, replicated = row
+                bring_up_to_date(connection, self.target.cluster, migrations)
+                keys = self._settle_in(term, new_key)
+            connection.execute("COMMIT")
+            committed = True
+        finally:
+            if not committed and not connection.closed:
+                with contextlib.suppress(psycopg.Error):
+                    connection.execute("ROLLBACK")
+        return ClaimTaken(
+            term=term,
+            mark=mark,
+            sent_at=sent_at,
+            tokens=tokens,
+            keys=dict(keys.fetchall()),
+            replicated=replicated,
+        )
+
+    def _take(
+        self, seen: Seen, mark: int, addresses: Sequence[str]
+    ) -> tuple[int, int, bool] | None:
+        """Return the term, the count of rotations and whether commits are replicated."""
+        row: tuple[Any, ...] | None = self.connection.execute(
+            "UPDATE larkd.claim SET term = term + 1, mark = %s, batch = 0, node = %s,"
+            " addresses = %s, wanted = NULL, beat_at = clock_timestamp()"
+            " WHERE cluster = %s AND mark = %s AND batch = %s"
+            " RETURNING term, tokens, trim(current_setting('synchronous_standby_names')) <> ''",
+            (
+                *(mark, self.target.node, Jsonb(list(addresses))),
+                *(self.target.cluster, seen.mark, seen.batch),
+            ),
+        ).fetchone()
+        return row
+
+    def _settle_in(self, term: int, new_key: Callable[[], str]) -> psycopg.Cursor[Any]:
+        """Send what the claim changes; return where the role tokens will be read."""
+        execute, cluster = self.connection.execute, self.target.cluster
+        execute("UPDATE inbound SET state = 'ready', connection_id = NULL WHERE state = 'offered'")
+        execute("UPDATE meta SET value = %s WHERE key = 'generation'", (term,))
+        for role in ROLES:
+            execute(
+                "INSERT INTO larkd.token (cluster, role, key) VALUES (%s, %s, %s)"
+                " ON CONFLICT DO NOTHING",
+                (cluster, role, new_key()),
             )
-            self.connection.execute("UPDATE meta SET value = %s WHERE key = 'generation'", (term,))
-            for role in ROLES:
-                self.connection.execute(
-                    "INSERT INTO larkd.token (cluster, role, key) VALUES (%s, %s, %s)"
-                    " ON CONFLICT DO NOTHING",
-                    (cluster, role, new_key()),
-                )
-            self.connection.execute(
-                "DELETE FROM larkd.standby WHERE cluster = %s AND node = %s",
-                (cluster, self.target.node),
-            )
-            keys = tokens_of(self.connection, cluster)
-        return ClaimTaken(term=term, mark=mark, sent_at=sent_at, tokens=tokens, keys=keys)
+        execute(
+            "DELETE FROM larkd.standby WHERE cluster = %s AND node = %s",
+            (cluster, self.target.node),
+        )
+        return execute("SELECT role, key FROM larkd.token WHERE cluster = %s", (cluster,))
 
 
 ROLES: Final = ("dispatcher", "session", "observer")

@@ -128,15 +128,21 @@ def _check(connection: Connection, given: dict[str, Any]) -> None:
             f"the database at {where} is PostgreSQL"
             f" {connection.info.server_version // 10_000}; 15 or newer is needed"
         )
-    if _setting(connection, "fsync") != "on":
+    asked = connection.execute(_STATE).fetchone()
+    fsync, recovering, _ = asked or ("", True, "")
+    if fsync != "on":
         raise JournalUnavailable(
             f"the database at {where} runs with fsync=off and would lose messages acked to"
             " Feishu; set fsync=on there and restart it"
         )
-    recovering = connection.execute("SELECT pg_is_in_recovery()").fetchone()
-    if recovering != (False,):
+    if recovering:
         raise JournalUnavailable(_in_recovery(where))
-    connection.execute("SET synchronous_commit = on")
+
+
+_STATE: Final = (
+    "SELECT current_setting('fsync'), pg_is_in_recovery(),"
+    " set_config('synchronous_commit', 'on', false)"
+)
 
 
 def _setting(connection: Connection, name: str) -> str:

@@ -94,7 +94,7 @@ class PostgresStore:
         self._hung_up = False
         self._warned = False
         self._tally = Tally()
-        self._settle(connection)
+        self._settle(connection, replicated=claimed.replicated)
 
     # ── what the loop may ask while the thread works ────────────────────────
 
@@ -242,11 +242,11 @@ class PostgresStore:
                     )
                 answers = self._carry_out(db, batch)
                 news = None if leave else self._ask_news(db)
-                pipeline.sync()
-                ours = fence.one()
-                answers = [read(answer) for answer in answers]
+            # The answers came with the end of the pipeline; another look would be a round trip.
+            ours = fence.one()
             if ours is None:
                 raise Fenced(self._target.cluster)
+            answers = [read(answer) for answer in answers]
         except BaseException:
             self._roll_back()
             raise
@@ -323,12 +323,12 @@ class PostgresStore:
 
     # ── the connection, lost and made again ─────────────────────────────────
 
-    def _settle(self, connection: Connection) -> None:
+    def _settle(self, connection: Connection, *, replicated: bool) -> None:
         self._connection = connection
         self._committed_here = False
         """Over this connection: then no transaction of an older one is under way."""
         self._line = socket.socket(fileno=os.dup(connection.fileno()))
-        self._replicated = is_replicated(connection)
+        self._replicated = replicated
         if not self._replicated:
             log.warning("journal.not_replicated", cluster=self._target.cluster)
         connection.add_notice_handler(self._note_warning)
@@ -344,8 +344,13 @@ class PostgresStore:
         if self._abandoned:
             connection.close()
             raise Fenced(self._target.cluster)
+        try:
+            replicated = is_replicated(connection)
+        except psycopg.Error:
+            connection.close()
+            raise
         self._line.close()
-        self._settle(connection)
+        self._settle(connection, replicated=replicated)
         self._tally.reopened += 1
         log.warning("journal.reopened", after=self._tally.last_error)
 

@@ -12,12 +12,15 @@ import psycopg
 import pytest
 from psycopg import conninfo, sql
 
-from actors.journal.postgres import PostgresStore
+from actors.journal import JournalUnavailable
+from actors.journal.postgres import PostgresStore, Target, Watcher, connecting
 from actors.messages import journal
+from protocol.routing.delivery import RowState
 from tests.actors.journal.client import NOBODY, JournalClient, append_message
 from tests.actors.journal.stores import on_postgres
 from tests.kit import postgres
 from tests.kit.postgres import Server
+from tests.kit.relay import relaying
 
 WITHIN_S = 60.0
 
@@ -156,3 +159,58 @@ def test_a_connection_is_as_written(alone: Server) -> None:
         }.items():
             found = store.connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
             assert found == (value,), name
+
+
+def test_a_batch_takes_two_round_trips_and_appends_alone_one(alone: Server) -> None:
+    """Each costs a node that is far from its database as much as the others together."""
+    with (
+        relaying(alone.port) as relay,
+        closing(on_postgres(alone, "trips", port=relay.port)()) as store,
+    ):
+        client = JournalClient(store)
+        row = client.append("e0").row_id
+        store.apply([])  # what it reads once a second is not due again
+        store._news_at += 3_600
+        taken: dict[str, int] = {}
+
+        def take(name: str, *batch: journal.JournalMessage) -> None:
+            for _ in range(2):  # the first one prepares its statements
+                before = relay.round_trips
+                answers = store.apply(batch)
+                assert not any(isinstance(one, journal.Failed) for one in answers), answers
+                taken[name] = relay.round_trips - before
+
+        take("a beat")
+        take("an append", append_message("e1"))
+        take("appends", *(append_message(f"f{number}") for number in range(10)))
+        close = journal.Close(row_id=row, state=RowState.REFUSED, note=None, at_ms=1, reply=NOBODY)
+        take("what only writes", close)
+        take("what only reads", journal.Queue(reply=NOBODY))
+        take("both, and appends", append_message("e2"), journal.Queue(reply=NOBODY))
+    assert taken == {
+        "a beat": 2,
+        "an append": 1,
+        "appends": 1,
+        "what only writes": 2,
+        "what only reads": 2,
+        "both, and appends": 2,
+    }
+
+
+def test_a_claim_takes_few_round_trips(alone: Server) -> None:
+    """The cluster is to be served 5 s after its last holder, of which it has waited for 3."""
+    with relaying(alone.port) as relay:
+        target = Target(database=alone.url(port=relay.port), cluster="claimed", node="a")
+        with closing(on_postgres(alone, "claimed")()):
+            pass  # the tables are there
+        with closing(Watcher.open(target)) as watcher:
+            seen = watcher.look()
+            before = relay.round_trips
+            assert watcher.claim(seen, (), now=time.monotonic) is not None
+            assert relay.round_trips - before <= 5
+
+
+def test_an_older_server_is_refused(alone: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connecting, "SERVER_VERSION_MIN", 1_000_000)
+    with pytest.raises(JournalUnavailable, match=r"is PostgreSQL \d+; 15 or newer is needed"):
+        Watcher.open(Target(database=alone.url(), cluster="older", node="a"))

@@ -48,17 +48,21 @@ class Watcher:
         pass
 
     async def look(self) -> Seen:
+        self._server.looks.append((trio.current_time(), self._target.node))
+        return await self._read()
+
+    async def _read(self) -> Seen:
         await self._connection.carry()
         seen = self._server.now
         await self._connection.carry()
         return seen
 
     async def keys(self) -> dict[str, str]:
-        await self.look()
+        await self._read()
         return dict(self._server.keys)
 
     async def held_by_own_node(self) -> int:
-        await self.look()
+        await self._read()
         return 0
 
     async def sign_in(self, addresses: Sequence[str], version: str) -> None:

@@ -95,6 +95,8 @@ class Server:
         self.connections: list[Connection] = []
         self.claims: list[tuple[float, str]] = []
         """When which node claimed."""
+        self.looks: list[tuple[float, str]] = []
+        """When which standby looked."""
         self.now = Seen(
             cluster="sim", term=0, mark=0, batch=0, node=None, addresses=(), wanted=None, tokens=0
         )
@@ -212,7 +214,12 @@ class Server:
         self.claims.append((trio.current_time(), node))
         self._claimed(before)
         return ClaimTaken(
-            term=term, mark=mark, sent_at=sent_at, tokens=before.tokens, keys=dict(self.keys)
+            term=term,
+            mark=mark,
+            sent_at=sent_at,
+            tokens=before.tokens,
+            keys=dict(self.keys),
+            replicated=False,
         )
 
     # ── standbys ────────────────────────────────────────────────────────────

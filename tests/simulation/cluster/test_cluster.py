@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from tests.simulation.cluster.plan import CutDatabase, DatabaseAway, make_cluste
 from tests.simulation.cluster.world import ClusterRun
 from tests.simulation.command import simulation
 from tests.simulation.machine import Steps
-from tests.simulation.plan import Attach, BadHttp, Die, Plan, Write
+from tests.simulation.plan import Action, Attach, BadHttp, Die, Plan, Write
 from tests.simulation.run import Run, simulate
 
 SEEDS = 2_000 if NIGHTLY else 6
@@ -113,6 +115,24 @@ def test_a_holder_cut_from_the_database_sends_its_proxies_on_within_4_s(cut_at: 
     for name in ("boss", "mate"):
         bye = times(result.log, "bye", f"session={name}", "at=['tls://b.example:7346']")[0]
         assert claimed < bye <= cut + 4.0
+
+
+class _Watched(ClusterRun):
+    """When the standby looked, while nothing happened."""
+
+    gaps_s: Sequence[float] = ()
+
+    async def _do(self, action: Action) -> None:
+        looks = [at for at, name in self.server.looks if name == "b"]
+        type(self).gaps_s = [after - before for before, after in pairwise(looks)]
+        await super()._do(action)
+
+
+def test_a_standby_looks_each_quarter_of_a_second() -> None:
+    actions = (Write(at=20.0, chat="Alice", text="prompt"),)
+    assert simulate(Plan(seed=1, actions=actions), _Watched).violations == []
+    assert len(_Watched.gaps_s) > 70
+    assert all(0.25 <= gap < 0.3 for gap in _Watched.gaps_s), "and the way to the database"
 
 
 class _TwoBots(ClusterRun):

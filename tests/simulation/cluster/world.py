@@ -77,11 +77,13 @@ class ClusterRun(Run):
     peer: type[ClusterPeer] = ClusterPeer
     may_go_on = MAY_GO_ON | {
         "actors.connection.actor._Connection._run_for_a_while",
+        "actors.journal.given_up._Calls.__call__.<locals>.call",
         "actors.turns.typing_mark.clear_typing",
         "repair",
     }
-    """After a claim by silence there are more connections for 10 minutes; and a claim may be
-    so late, as the database was away, that marks in doubt are still looked for."""
+    """After a claim by silence there are more connections for 10 minutes; a beat may be under
+    way; and a claim may be so late, as the database was away, that marks in doubt are still
+    looked for."""
     files_stay: Sequence[str] = ("tokens/*", "*/tokens/*", "*/daemon.json", "larkd.db-*")
     """The holder still runs, and its journal is open."""
 
