@@ -2,7 +2,7 @@
 
 Text is joined to fewer, larger deltas, most where it is sent faster than it can be written,
 and whoever sends more than fits waits. So a slow daemon slows the agent, a fast one gets the
-first token within 20 ms and what follows every 80, and memory is bounded either way.
+first token within 20 ms and what follows every 200, and memory is bounded either way.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ DELTA_BYTES_MAX: Final = 1024 * 1024
 """Of the text of one delta; an eighth of what a frame may hold."""
 JOIN_S: Final = 0.02
 """Text waits so long for more of it; anything else leaves at once, and the text before it."""
-EVERY_S: Final = 0.08
-"""Text that goes on leaves so often: a card shows more of it five times a second at most, and
-each frame is a turn of the daemon's loop."""
+EVERY_S: Final = 0.2
+"""Text that goes on leaves so often, as often as a card shows more of it at most, and each frame
+is a turn of the daemon's loop."""
 SPACE_BYTES: Final = 256 * 1024
 SPACE_FRAMES: Final = 256
 """Who sends waits while more than this is unsent."""
