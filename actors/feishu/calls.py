@@ -38,12 +38,18 @@ class HttpCall(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     path: str
     params: tuple[tuple[str, str], ...] = ()
-    json: bytes | None = None
+    body: Mapping[str, object] | None = None
+    """What is sent as JSON."""
     files: Mapping[str, Any] | None = None
     fields: Mapping[str, str] | None = None
     needs_token: bool = True
     resource: str | None = None
     """The card or chat whose own limit this counts against."""
+
+    @property
+    def json(self) -> bytes | None:
+        """Encoded when it is sent: the budget asks before what a call is."""
+        return None if self.body is None else msgspec.json.encode(self.body)
 
     def __repr__(self) -> str:
         """Leave out the body: it may hold what users write, or the app's secret."""
@@ -196,7 +202,7 @@ def _call(
         method=method,
         path=_PATH_VALUE.sub(lambda found: quote((where or {})[found[1]], safe=""), template),
         params=tuple((query or {}).items()),
-        json=None if body is None else msgspec.json.encode(body),
+        body=body,
         resource=resource,
     )
 

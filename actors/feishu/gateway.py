@@ -196,7 +196,7 @@ class _Gateway:
             await trio.sleep(COUNT_EVERY_S)
 
     def _wait(self, message: gateway.Permit | gateway.Call, want: Want) -> None:
-        number = next(self._numbers)
+        number, is_behind = next(self._numbers), self._budget.is_behind(want)
         if not self._budget.wait(number, want, trio.current_time()):
             log.error("feishu.budget_full", account=self._settings.account, api=want.apis[0])
             if isinstance(message, gateway.Call):
@@ -205,7 +205,8 @@ class _Gateway:
                 message.reply.close()
             return
         self._waiters[number] = message
-        self._changed.set()
+        if not is_behind:
+            self._changed.set()
 
     def drop_waiting(self) -> None:
         """Close the replies of those who wait for their share: it will not come."""
@@ -288,12 +289,13 @@ class _Gateway:
                     if not self._is_frozen():
                         outcome = await self._platform.perform(message.operation)
             now = trio.current_time()
+            if self._budget.awaits_answer or len(self._under_way) >= CALLS_AT_ONCE_MAX:
+                self._changed.set()
             self._under_way.discard(scope)
             if isinstance(outcome, NoAnswer):
                 self._budget.lost(ready, now)
             else:
                 self._budget.answered(ready, now)
-            self._changed.set()
             self._counts.add(ready.api, outcome, now - began, describe(outcome))
             if isinstance(outcome, RateLimited):
                 self._learn(message, ready, outcome)

@@ -88,6 +88,8 @@ class Budget(Generic[WaiterT]):
         self._used_up_at = used_up_at
         self._streaming: OrderedDict[str, float] = OrderedDict()
         self.waiting = 0
+        self.awaits_answer = False
+        """Whether somebody may go because of an answer, and not only because of the time."""
 
     def allow_up_to(self, priority: int) -> None:
         """Let nobody of a larger priority go, until called again; they wait on."""
@@ -101,12 +103,17 @@ class Budget(Generic[WaiterT]):
         self.waiting += 1
         return True
 
+    def is_behind(self, want: Want) -> bool:
+        """Whether the like of it waits already: then a newcomer changes nothing."""
+        return (want.priority, want.apis) in self._queues
+
     def next_ready(self, now: float) -> tuple[Ready[WaiterT] | None, float | None]:
         """Return who may call now, taken off the queue and counted as having called.
 
         Otherwise None, and when to ask again (None: when an answer or a waiter came).
         """
         self._wake_rested(now)
+        self.awaits_answer = bool(self._full)
         earliest = self._resting[0][0] if self._resting else NEVER
         for priority, queues in self._by_priority():
             if self._allowed is not None and priority > self._allowed:
@@ -149,6 +156,7 @@ class Budget(Generic[WaiterT]):
             )
             if free_at <= now:
                 return api, now
+            self.awaits_answer = self.awaits_answer or free_at >= NEVER
             earliest = min(earliest, free_at)
         return None, earliest
 
@@ -242,6 +250,7 @@ class Budget(Generic[WaiterT]):
     def _rest(self, waiting: _Waiting[WaiterT], until: float) -> None:
         """Its card or chat may not be called before *until*, or before an answer."""
         if until >= NEVER and waiting.want.resource is not None:
+            self.awaits_answer = True
             self._full.setdefault(waiting.want.resource, []).append(waiting)
         else:
             heapq.heappush(self._resting, (until, waiting.number, waiting))
