@@ -124,9 +124,9 @@ class CardPresenter:
                 await self._open()
                 continue
             entity = self._entity
+            await self._pace()
             step = self._plan(entity)
             if step is not None:
-                await self._pace(step)
                 await self._advance(entity, step)
             elif self._cut_to is not None:
                 self._held = entity, "complete"
@@ -181,9 +181,9 @@ class CardPresenter:
         via = CALLS[granted] if granted is not None else None
         return entity.plan.next(self._wanted(), trio.current_time(), tick_s=self._tick_s(), via=via)
 
-    async def _pace(self, step: Step) -> None:
+    async def _pace(self) -> None:
         """Let a moment pass after the last call; the turn's end does not wait."""
-        if step.kind in PACE_S and not self._turn.state.final:
+        if trio.current_time() < self._next_call_at and not self._turn.state.final:
             with trio.move_on_at(self._next_call_at):
                 await self._turn_final.wait()
 

@@ -54,6 +54,8 @@ def safe_beginning(
     an at-tag, a picture, or code with one of them in it; where the line *may_be_mark*
     of a fence, whatever would have to change if it is none.
     """
+    if "<" not in line and "!" not in line:
+        return line, len(line)  # all of them begin so
     spans = sure_spans(line, before)
     unfinished = _UNFINISHED.search(line, spans[-1][1] if spans else 0)
     end = unfinished.start() if unfinished else len(line)
