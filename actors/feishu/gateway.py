@@ -196,7 +196,7 @@ class _Gateway:
             await trio.sleep(COUNT_EVERY_S)
 
     def _wait(self, message: gateway.Permit | gateway.Call, want: Want) -> None:
-        number, is_behind = next(self._numbers), self._budget.is_behind(want)
+        number, others_wait = next(self._numbers), self._budget.has_waiter(want)
         if not self._budget.wait(number, want, trio.current_time()):
             log.error("feishu.budget_full", account=self._settings.account, api=want.apis[0])
             if isinstance(message, gateway.Call):
@@ -205,7 +205,7 @@ class _Gateway:
                 message.reply.close()
             return
         self._waiters[number] = message
-        if not is_behind:
+        if not others_wait:
             self._changed.set()
 
     def drop_waiting(self) -> None:

@@ -103,8 +103,8 @@ class Budget(Generic[WaiterT]):
         self.waiting += 1
         return True
 
-    def is_behind(self, want: Want) -> bool:
-        """Whether the like of it waits already: then a newcomer changes nothing."""
+    def has_waiter(self, want: Want) -> bool:
+        """Whether somebody waits for the same: then who comes now changes nothing."""
         return (want.priority, want.apis) in self._queues
 
     def next_ready(self, now: float) -> tuple[Ready[WaiterT] | None, float | None]:
