@@ -124,6 +124,22 @@ async def test_a_stream_without_end_is_left_as_soon_as_it_is_too_large() -> None
     assert sent < 30_000_000, "what the kernel buffers, and no more"
 
 
+async def test_what_is_declared_as_too_large_is_not_waited_for() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 10001\r\n\r\n"
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await stream.receive_some(65_536)
+        await stream.send_all(head)
+        await stream.receive_some(1)  # nothing more is sent until the other side goes
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        with pytest.raises(PictureRefused, match="over 10000 bytes"):
+            await get(f"http://example.com:{port}/a.png")
+        nursery.cancel_scope.cancel()
+
+
 async def test_redirects_are_followed_to_public_places_only() -> None:
     async with web(moved("/b.png"), ok(PNG)) as (host, _):
         assert await get(f"http://{host}/a.png") == PNG

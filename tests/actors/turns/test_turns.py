@@ -16,6 +16,7 @@ from actors.kit.cleanup import CleanupBudget
 from actors.messages import gateway, intake, journal, lane, ownership, pictures, turn
 from actors.sandbox.cardschema import check_card
 from actors.turns import Peers, show_turn
+from actors.turns.entity import CLOSED
 from actors.turns.peers import GrantNotices
 from protocol.cards.turn import Turn
 from protocol.ids import AccountId, CardId, ChatId, MessageId, OpenId, SessionId, TurnId
@@ -636,6 +637,8 @@ async def test_a_picture_that_comes_after_the_end_still_takes_its_place(
 ) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         world.picture_after_s = 8
+        complete = CLOSED.labels(outcome="complete")
+        before = complete._value.get()
         nursery.start_soon(world.show)
         await world.stream("see ![cat](http://x/cat.png)")
         await world.end()
@@ -647,6 +650,7 @@ async def test_a_picture_that_comes_after_the_end_still_takes_its_place(
         assert world.answer() == "see ![cat](img_v3_cat.png)"
         assert world.is_final()
         assert world.closes == 1, "its entry is closed already"
+        assert complete._value.get() == before + 1
 
 
 @pytest.mark.parametrize(

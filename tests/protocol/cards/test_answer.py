@@ -178,6 +178,14 @@ def test_a_segment_that_could_not_shrink_is_no_smaller_later() -> None:
     assert answer.sealed == []
 
 
+def test_no_card_shrinks_below_what_is_one() -> None:
+    answer = AnswerText()
+    answer.feed("123456789\n" * 120)  # 11 bytes each as JSON: half of them are 660
+    assert answer.shrink()
+    assert 900 < json_bytes(answer.sealed[0]) <= SEGMENT_BYTES_MIN
+    assert not answer.shrink()
+
+
 def test_one_long_line_shrinks_too() -> None:
     answer = AnswerText()
     answer.feed("word " * 1_000 + "\n")
