@@ -218,6 +218,7 @@ def test_an_address_is_whole_on_its_card_and_opened_by_a_button() -> None:
     buttons = [one for one in card["body"]["elements"] if one["tag"] == "button"]
     values = [button["behaviors"][-1]["value"] for button in buttons]
     assert [action_of(value) for value in values] == [OPEN, DECLINE]
+    assert action_of({"action": "something else"}) is None
     assert buttons[0]["behaviors"][0] == {"type": "open_url", "default_url": params["url"]}
     assert answer(asked, "accept") == {"action": "accept"}
 
@@ -238,3 +239,24 @@ def test_labels_that_are_the_same_are_made_distinct() -> None:
     (question,) = asked.elicited.questions
     assert [one.label for one in question.options] == ["1. Same", "2. Same"]
     assert submitted(asked, {"choice_0": "1"})["content"] == {"v": "2"}
+
+
+def test_a_title_is_the_head_of_a_question_that_has_a_description() -> None:
+    colour = {"type": "string", "title": "Colour", "description": "Which do you like?"}
+    asked = form("Two things", colour=colour, size={"type": "string", "title": "Size"})
+    shown = [(one.header, one.question) for one in asked.elicited.questions]
+    assert shown == [("Colour", "Which do you like?"), ("", "Size")]
+
+
+@pytest.mark.parametrize(
+    "of_its_own", [{"enum": ["a"]}, {"oneOf": [{"const": "a"}]}, {"format": "email"}]
+)
+def test_a_text_with_rules_of_its_own_is_not_the_one_beside_the_options(of_its_own: Map) -> None:
+    options = {"type": "string", "enum": ["x", "y"]}
+    asked = form(what=options, what_note={"type": "string", **of_its_own})
+    assert len(asked.elicited.questions) == 2
+
+
+def test_an_address_without_encryption_is_one_too() -> None:
+    asked = read_request({"mode": "url", "message": "", "url": "http://localhost:8080/"})
+    assert asked.elicited.url == "http://localhost:8080/"

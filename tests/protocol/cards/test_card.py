@@ -241,7 +241,10 @@ def test_a_repaired_card_keeps_its_text_and_shows_why_it_stopped() -> None:
 
 def test_a_sealed_card_shows_that_it_goes_on() -> None:
     turn = Turn(0.0)
+    turn.apply(Plan(turn_id="t", entries=[PlanEntry(content="look", status="pending")]), 1)
     shown = elements(card_of(view_sealed(turn, STYLE, "part one")))
+    assert "stop" not in shown, "the card below has the button"
+    assert "plan_panel" not in shown, "so it has the panels"
     assert text(shown["footer"]) == "Continued below"
     assert text(shown["footer"], "zh_cn") == "下接"
 
@@ -341,6 +344,7 @@ def test_a_block_that_never_closed_ends_before_the_tail() -> None:
 def test_a_better_name_and_kind_replace_and_a_vague_one_does_not() -> None:
     turn = Turn(0.0)
     for event in (
+        ToolEvent(turn_id="t", call_id="1", name="Look", kind="read"),
         ToolEvent(turn_id="t", call_id="1", name="Edit", kind="edit", input={}),
         ToolEvent(turn_id="t", call_id="1", name="", kind="other", summary=""),
         ToolEvent(turn_id="t", call_id="1", diff=[FileDiff(path="src/a.py", new="x = 1\n")]),
@@ -416,3 +420,12 @@ def test_a_turn_that_is_stopped_ends_at_that_moment() -> None:
     assert (turn.state, turn.ended_at) == (TurnState.ABORTED, 6.5)
     turn.stop(9.0)
     assert turn.ended_at == 6.5, "the first end stands"
+
+
+def test_the_title_stands_above_panels_and_answer() -> None:
+    turn = Turn(0.0)
+    assert turn.apply(Plan(turn_id="t", entries=[PlanEntry(content="a", status="pending")]), 1)
+    stream(turn, "the answer")
+    shown = elements(card_of(view_running(turn, msgspec.structs.replace(STYLE, title="Work"), 1)))
+    assert list(shown)[:2] == ["title", "plan_panel"]
+    assert shown["title"]["content"] == "**Work**"

@@ -87,3 +87,13 @@ def test_of_one_property_that_changes_only_that_is_sent(card: list[dict[str, Any
         ("answer", {"content": "new"}, False),
         ("panel", {"expanded": not card[1]["expanded"]}, False),
     ]
+
+
+def test_a_panel_that_loses_a_property_and_gains_an_element_is_replaced_whole() -> None:
+    rule, line = {"tag": "hr", "margin": "a"}, {"tag": "markdown", "element_id": "x", "content": ""}
+    panel = {"tag": "collapsible_panel", "element_id": "panel", "expanded": True}
+    shown = [{**panel, "header": "a", "elements": [line]}]
+    wanted = [{**panel, "elements": [line, rule]}]
+    found = changes(shown, wanted)
+    assert found is not None
+    assert carried_out(shown, batch(found)) == wanted

@@ -85,11 +85,12 @@ def test_an_agent_without_a_command_is_one_problem_also_where_topics_name_it() -
 
 def test_what_an_agent_may_do_is_as_configured_and_else_nothing() -> None:
     command = {"command": ["codex-acp"]}
-    all_of_it = {**command, "cwd": "/w", "roots": ["/r"], "fs": "write", "restore": False}
-    agents = read({"agents": {"least": command, "most": all_of_it}}).agents
+    may = {"cwd": "/w", "roots": ["/r"], "fs": "write", "env": ["KEY"], "restore": False}
+    agents = read({"agents": {"least": command, "most": {**command, **may}}}).agents
     assert (agents["least"].fs, agents["least"].restore) == ("none", True)
     most = agents["most"]
     assert (most.cwd, most.roots, most.fs, most.restore) == ("/w", ("/r",), "write", False)
+    assert (most.env, agents["least"].env) == (("KEY",), ())
 
 
 def test_limits_and_stalls_are_tuned() -> None:
@@ -181,10 +182,10 @@ def test_the_environment_replaces_host_and_port_only() -> None:
 
 
 def test_an_authority_of_clients_is_kept() -> None:
-    tls = {"host": "0.0.0.0", "port": 7346, **CERTIFICATE, "clientCaFile": "/ca.pem"}
+    tls = {"host": "10.0.0.1", "port": 7346, **CERTIFICATE, "clientCaFile": "/ca.pem"}
     listening = read({"listen": {"tls": tls}}).listen
     assert listening.tls is not None
-    assert listening.tls.client_ca_file == "/ca.pem"
+    assert (listening.tls.host, listening.tls.client_ca_file) == ("10.0.0.1", "/ca.pem")
 
 
 def test_a_certificate_has_two_files() -> None:

@@ -482,3 +482,13 @@ def test_used_names_what_counts_and_the_limits() -> None:
     used = budget.used(30.5)["a"]
     assert (used.in_second, used.in_minute) == (10, 30)
     assert (used.second_max, used.minute_max) == (50, 1_000)
+
+
+def test_nothing_is_kept_of_a_card_that_was_not_called_for_a_minute() -> None:
+    budget: Budget[int] = Budget()
+    run = Simulation(budget)
+    run.want(1, want(TEXT, card=1))
+    run.want(2, want(TEXT, card=2), at=30.0)
+    run.run(40)
+    budget.forget_idle(62.0)
+    assert set(budget._resources) == {"card 2"}

@@ -110,6 +110,15 @@ def test_the_owner_offline_is_nobodys_turn(setup: Setup) -> None:
     assert setup.epoch == 2
 
 
+def test_who_owns_the_channel_already_uses_up_its_grant(setup: Setup) -> None:
+    setup.join("boss", "dispatcher")
+    setup.join("mate")
+    setup.call("boss", "acquire", session_id="mate")
+    setup.call("boss", "grant", session_id="mate")
+    assert setup.call("mate", "acquire") == "Feishu channel owner is now mate (session, epoch 2)."
+    assert setup.state.lease.granted is None
+
+
 def test_a_grant_lets_its_target_acquire_once(setup: Setup) -> None:
     setup.join("boss", "dispatcher")
     setup.join("mate")

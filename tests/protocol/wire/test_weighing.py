@@ -182,3 +182,8 @@ def test_of_what_a_turn_sends_no_more_is_kept_than_can_be_of_use() -> None:
     end = bounded(wire.TurnEnd(turn_id="t", status="error", error=long))
     assert isinstance(end, wire.TurnEnd)
     assert len(end.error or "") == 8_000
+
+
+def test_others_have_their_turn_after_each_slice() -> None:
+    body = msgspec.msgpack.encode([0] * (2 * SLICE_VALUES))
+    assert list(weigh(body, 3 * SLICE_VALUES)) == [SLICE_VALUES, 2 * SLICE_VALUES]
