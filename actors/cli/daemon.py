@@ -21,6 +21,7 @@ from actors.cli.arguments import parse_daemon_arguments
 from actors.host import config_file, runtime, started, state_dir
 from actors.host.arguments import DaemonArguments
 from actors.host.exit_status import ExitStatus
+from actors.host.terminal_text import print_what_can_be
 from actors.host.tokens import TokenFiles, open_tokens
 from actors.journal import JournalError
 from actors.kit.plain import LINES, plain
@@ -35,6 +36,7 @@ go leave cycles: freeing 10,000 objects at once takes some 10 ms of the loop, 14
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon; return its exit status."""
+    print_what_can_be()
     arguments = parse_daemon_arguments(list(sys.argv[1:] if argv is None else argv))
     if arguments.stop:
         from actors.cli.answering import stop_daemon  # noqa: PLC0415  # not for a running daemon

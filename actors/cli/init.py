@@ -25,6 +25,7 @@ from actors.feishu.inspection import Inspection, connect_once, inspect
 from actors.feishu.registration import Registrar, Unreachable
 from actors.host import config_edit
 from actors.host.advice import command_for
+from actors.host.terminal_text import can_print
 from protocol.config.places import StateDir
 from protocol.config.settings import ConfigurationError
 from protocol.platform import registration
@@ -213,7 +214,7 @@ class _Show:
             sys.stderr.write("".join(f"{link}\n" for link in links))
             sys.stderr.flush()
             return
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and can_print(qr.MODULES):
             lines = qr.shown(links, *terminal.size())
         else:
             lines = ["Open this link with Feishu or Lark:", *links]

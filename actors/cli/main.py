@@ -13,6 +13,7 @@ from typing import Final
 from actors.cli.arguments import parse_daemon_arguments
 from actors.cli.parser import build_parser, command_list
 from actors.host.exit_status import ExitStatus
+from actors.host.terminal_text import print_what_can_be
 from actors.proxies.acp_arguments import acp_settings
 
 _COMPLETING: Final = "_ARGCOMPLETE"
@@ -21,6 +22,7 @@ _COMPLETING: Final = "_ARGCOMPLETE"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; return the exit status."""
+    print_what_can_be()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         try:

@@ -15,6 +15,8 @@ _WORDS: Final = 2
 """Lines below the code beside the links: what to do, and the time left."""
 _UPPER: Final = "▀"
 _WHOLE: Final = "█"
+MODULES: Final = f"{_UPPER}▄{_WHOLE}"
+"""What a code is drawn with: two modules, one above the other, are a character."""
 
 
 def shown(links: list[str], columns: int, height: int) -> list[str]:

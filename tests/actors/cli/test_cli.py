@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import secrets
@@ -19,10 +20,12 @@ import pytest
 import trio
 
 from actors import links
-from actors.cli import operator, status
+from actors.cli import operator, qr, status
 from actors.cli.arguments import parse_daemon_arguments
+from actors.cli.main import main
 from actors.host import state_dir, tokens
 from actors.host.arguments import DaemonArguments
+from actors.host.terminal_text import can_print
 from actors.messages import ownership
 from protocol.config.places import DaemonInfo, StateDir
 from protocol.ids import ConnectionId
@@ -447,3 +450,17 @@ def test_a_reader_that_goes_away_is_no_accident(unbuffered: str) -> None:
         os.close(write_end)
     assert done.stderr == b""
     assert done.returncode in (0, 1)
+
+
+@pytest.mark.parametrize(("encoding", "arrow"), [("gbk", "→"), ("latin-1", "->")])
+def test_what_the_locale_lacks_is_written_otherwise(
+    encoding: str, arrow: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = io.BytesIO()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding=encoding))
+    assert main(["doctor", "--state-dir", str(tmp_path / "none")]) == 1
+    lines = printed.getvalue().decode(encoding).splitlines()
+    assert lines[0].startswith("!! daemon: ")
+    assert lines[1].startswith(f"     {arrow} set it up: larkd init ")
+    assert not can_print(qr.MODULES), "so no code is drawn"
