@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from actors.cli import service
+from actors.cli import service, terminal
 from actors.cli.output import CommandFailed
 from actors.cli.service_manager import can_be_installed
 from actors.feishu.inspection import Inspection
@@ -86,7 +86,7 @@ def summary(
     name = f"bot {bot.name} ({bot.open_id})" if isinstance(bot, BotInfo) else "bot not seen yet"
     lines = [
         f"✅ {app.app_id}: {name}",
-        at_home(
+        terminal.at_home(
             f"✅ account {written.account} in {written.config}; its secret in {written.secret}"
         ),
     ]
@@ -139,11 +139,6 @@ def _beside(command: str, what: str) -> list[str]:
     return [f"  {command}", f"  {'':<{COLUMN}}{what}"]
 
 
-def at_home(text: object) -> str:
-    """Return a path, or a text with paths, with ``~`` for the home directory."""
-    return str(text).replace(f"{Path.home()}/", "~/")
-
-
 def _asked(state: StateDir, config: Path) -> list[str]:
     """Return what was installed; nothing where it was not wanted, or did not succeed."""
     try:
@@ -155,7 +150,7 @@ def _asked(state: StateDir, config: Path) -> list[str]:
         return []
     try:
         done = service.install(state, config)
-        return at_home(done.text).splitlines()
+        return terminal.at_home(done.text).splitlines()
     except (CommandFailed, ConfigurationError) as failed:
         sys.stdout.write(f"❌ {failed}\n")
         return []

@@ -17,6 +17,7 @@ from actors.feishu.http import Platform
 from actors.host import config_edit, config_file
 from actors.host.advice import command_for
 from actors.host.exit_status import ExitStatus
+from actors.host.state_dir import serving_pid
 from actors.messages import gateway
 from protocol.config import keys, places
 from protocol.config.checks import CheckFailed, Problems
@@ -47,10 +48,12 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
         raise refused(app.app_id, base_url, outcome)
     written = config_edit.add_app(target(parsed.config), app, os.environ)
     start = command_for(state, "daemon", config=written.config)
+    if serving_pid(state) is not None:
+        start = f"{command_for(state, 'daemon', 'stop')} && {start}"
     lines = [
         f"added account {written.account} ({app.app_id}) to {written.config}",
         f"its secret is in {written.secret}, readable by you alone",
-        f"start or restart the daemon: {start}",
+        f"then it is served: {start}",
     ]
     if not isinstance(outcome, BotInfo):
         lines.insert(0, f"not proven: {base_url} does not name the bot: {describe(outcome)}")

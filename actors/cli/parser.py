@@ -72,11 +72,11 @@ Copy the SQLite journal of this machine, and its tokens, into the empty cluster 
 configuration names, and put the file aside. Stop the daemon first.
 """
 COMPLETION_DESCRIPTION: Final = """\
-Print a script for the shell to read:
+Print a script for the shell to read, each time it starts:
 
-  larkd completion bash > ~/.local/share/bash-completion/completions/larkd
-  larkd completion fish > ~/.config/fish/completions/larkd.fish
+  echo 'source <(larkd completion bash)' >> ~/.bashrc
   larkd completion zsh > ~/.zfunc/_larkd
+  larkd completion fish > ~/.config/fish/completions/larkd.fish
 
 The directory has to be there; zsh reads it with fpath=(~/.zfunc $fpath) before compinit
 in ~/.zshrc.

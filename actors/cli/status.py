@@ -230,7 +230,7 @@ def _session_lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iter
             _ago(session.get("connected_at"), now_ms),
             str(session.get("sessionId", "")),
             str(session.get("pid", "")),
-            str(foreign.mapping(session.get("metadata")).get("cwd", "")),
+            terminal.at_home(foreign.mapping(session.get("metadata")).get("cwd", "")),
         )
         for session in sessions
     ]

@@ -10,7 +10,7 @@ from typing import Any, Final
 from actors.host.logs import FILES_KEPT
 
 LINES_MAX: Final = 500
-_IDS: Final = ("event_id", "message", "message_id", "turn", "turn_id", "card", "row")
+_IDS: Final = ("event_id", "message", "message_id", "answers", "turn", "turn_id", "card", "row")
 """Fields of a log event by which one message's way is followed."""
 
 
@@ -26,8 +26,8 @@ def events_about(log: Path, known: set[str]) -> list[Mapping[str, Any]]:
 def follow(events: Iterable[Mapping[str, Any]], known: set[str]) -> list[Mapping[str, Any]]:
     """Return the events about any of the *known* ids, and about ids those name in turn.
 
-    A turn or card that is named once beside the message belongs to it; what came before
-    that line is found by the second look.
+    A turn or card that is named once beside the message it answers belongs to it; what came
+    before that line is found by the second look.
     """
     listed = list(events)
     found: list[Mapping[str, Any]] = []

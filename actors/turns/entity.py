@@ -97,7 +97,10 @@ class CardEntity:
         if isinstance(outcome, MessageSent):
             self.message_id = outcome.message_id
             await self._entry.sent_as(outcome.message_id)
-            log.info("feishu.card.opened", **self.ids(), message=outcome.message_id)
+            answers = self._client.opening.message_id
+            log.info(
+                "feishu.card.opened", **self.ids(), message=outcome.message_id, answers=answers
+            )
         return outcome
 
     def _note_unanswered(self) -> None:

@@ -201,12 +201,15 @@ async def test_log_shows_what_became_of_a_message(state_dir: Path) -> None:
         session(state_dir, "boss", "dispatcher") as boss,
     ):
         sent = await platform.send(await platform.chat(), "hello")
-        await boss.expect("deliver")
+        delivered = await boss.expect("deliver")
         message = sent["message_id"]
-        await daemon.logged('"row.offered"')
+        turn = delivered["turn_id"]
+        await boss.send(t="turn_end", turn_id=turn, status="complete", text="hi")
+        await daemon.logged('"feishu.card.closed"')
         shown = await output_of(state_dir, "log", message)
         assert shown.splitlines()[0].startswith("journal   ")
-        for event in ("feishu.message.received", "row.offered"):
+        its_card = ("feishu.card.opened", "feishu.card.closed")
+        for event in ("feishu.message.received", "row.offered", *its_card):
             assert event in shown, shown
         found = json.loads(await output_of(state_dir, "log", message, "--json"))
         assert (found["version"], found["row"]["message_id"]) == (1, message)

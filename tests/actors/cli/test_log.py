@@ -32,11 +32,14 @@ def test_a_week_later_it_is_in_the_rotated_log_and_an_older_journal(
         db.executescript(RELEASED[schema].read_text())
     before = dump(tmp_path / "larkd.db")
     received = event("feishu.message.received", "2026-11-14T10:00:00Z", message="om_answered")
-    delivered = event("row.delivered", "2026-11-14T10:00:01Z", event_id="e_answered", turn="t_1")
+    delivered = event("row.delivered", "2026-11-14T10:00:01Z", event_id="e_answered")
+    opened = event(
+        "feishu.card.opened", "2026-11-14T10:00:02Z", turn="t_1", card="c_1", answers="om_answered"
+    )
     closed = event("feishu.card.closed", "2026-11-14T10:00:09Z", turn="t_1", card="c_1")
     other = event("row.delivered", "2026-11-21T10:00:00Z", event_id="e_other")
     (tmp_path / "larkd.log.2").write_text(received)
-    (tmp_path / "larkd.log.1").write_text(delivered + "cut off in the mid\n" + closed)
+    (tmp_path / "larkd.log.1").write_text(delivered + "cut off in the mid\n" + opened + closed)
     (tmp_path / "larkd.log").write_text(other)
 
     done = larkd(tmp_path, "log", "om_answered")
@@ -46,11 +49,12 @@ def test_a_week_later_it_is_in_the_rotated_log_and_an_older_journal(
     assert [line.split()[1] for line in lines if line.startswith("2026")] == [
         "feishu.message.received",
         "row.delivered",
+        "feishu.card.opened",
         "feishu.card.closed",
     ]
     assert dump(tmp_path / "larkd.db") == before
     found = json.loads(larkd(tmp_path, "log", "e_answered", "--json").stdout)
-    assert (found["row"]["message_id"], len(found["log"])) == ("om_answered", 3)
+    assert (found["row"]["message_id"], len(found["log"])) == ("om_answered", 4)
 
 
 def test_a_journal_of_a_newer_larkd_is_left_to_that(tmp_path: Path) -> None:
