@@ -86,8 +86,10 @@ METAPHORS: Final = re.compile(
     re.IGNORECASE,
 )
 """Words for which Trio, OTP, Feishu, MCP and ACP have terms: a reader is to learn no other."""
+WORDED: Final = {".css", ".html", ".js", ".md", ".mjs", ".py"}
 NO_METAPHORS: Final = re.compile(
-    r"math\.floor|e-mail|test_behind_a_proxy|who hears this chat|\bheard_by\b", re.IGNORECASE
+    r"## Behind a proxy|math\.floor|e-mail|test_behind_a_proxy|who hears this chat|\bheard_by\b",
+    re.IGNORECASE,
 )
 """What the contract prescribes, what a released journal is called, and the terms of others."""
 
@@ -199,9 +201,9 @@ def test_one_name_means_one_thing() -> None:
 def test_words_are_the_terms_of_the_field() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{number}: {word[0]!r}"
-        for folder in ("protocol", "actors", "bench", "tests")
-        for path in sorted((ROOT / folder).rglob("*.py"))
-        if path != Path(__file__)
+        for folder in ("protocol", "actors", "bench", "tests", "docs")
+        for path in sorted((ROOT / folder).rglob("*.*"))
+        if path.suffix in WORDED and path != Path(__file__)
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if (word := METAPHORS.search(NO_METAPHORS.sub("", line))) is not None
     ]

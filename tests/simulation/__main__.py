@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from tests.simulation.command import begin_alike
+from tests.simulation.regressions import REGRESSIONS, undone
 from tests.simulation.run import simulate
 from tests.simulation.schedules import make_plan
 from tests.simulation.shrink import kind_of, shrink
-from tests.simulation.teeth import TEETH, undone
 
 
 def main() -> int:
@@ -26,7 +26,9 @@ def main() -> int:
         "--known", action="append", default=[], help="go on after what begins so (repeatable)"
     )
     parser.add_argument(
-        "--undo", choices=[tooth.name for tooth in TEETH], help="run without this mend"
+        "--undo",
+        choices=[one.name for one in REGRESSIONS],
+        help="run without this mend",
     )
     parser.add_argument("--no-shrink", action="store_true", help="print a failing plan as it is")
     options = parser.parse_args()

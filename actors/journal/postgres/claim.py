@@ -25,7 +25,7 @@ from actors.journal.postgres.schema import CLAIMS, bring_up_to_date
 
 MARKS: Final = 2**62
 SAME_NAME_LOOK_S: Final = 0.7
-"""A process that lives has looked or committed at least once in that time."""
+"""A process that runs has looked or committed at least once in that time."""
 CREATED_BY_ANOTHER: Final = (
     psycopg.errors.UniqueViolation,
     psycopg.errors.DuplicateTable,
@@ -145,7 +145,7 @@ class Watcher:
     def require_own_name(self, sleep: Callable[[float], None] = time.sleep) -> None:
         """Refuse to start beside a living process of the same cluster and node.
 
-        What a dead one left at the server does nothing any more; who lives, does.
+        What a dead one left at the server does nothing any more; who runs, does.
 
         Raises:
             JournalUnavailable: there is one.

@@ -9,17 +9,17 @@ const [library, { StdioClientTransport }] =
     ? [await import("@modelcontextprotocol/sdk/client/index.js"), await import("@modelcontextprotocol/sdk/client/stdio.js")]
     : [await import("@modelcontextprotocol/client"), await import("@modelcontextprotocol/client/stdio")];
 const options = mode === "first" ? {} : { versionNegotiation: { mode } };
-const say = (what) => process.stdout.write(JSON.stringify(what) + "\n");
+const send = (what) => process.stdout.write(JSON.stringify(what) + "\n");
 
 const client = new library.Client({ name: "a-client", version: "1" }, options);
-client.fallbackNotificationHandler = async (one) => say({ notified: one.method, params: one.params });
+client.fallbackNotificationHandler = async (one) => send({ notified: one.method, params: one.params });
 await client.connect(new StdioClientTransport({ command, args, env: process.env, stderr: "inherit" }));
-say({ server: client.getServerVersion().name, tools: (await client.listTools()).tools.map((one) => one.name) });
+send({ server: client.getServerVersion().name, tools: (await client.listTools()).tools.map((one) => one.name) });
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { name, args: given } = JSON.parse(line);
   const answer = await client.callTool({ name, arguments: given });
-  say({ called: name, error: answer.isError, text: answer.content[0].text });
+  send({ called: name, error: answer.isError, text: answer.content[0].text });
 }
 await client.close();
-say({ closed: true });
+send({ closed: true });

@@ -18,7 +18,7 @@ from actors.ownership.rows import Rows
 from protocol.ids import ConnectionId, RowId
 from protocol.routing import lease, targets
 from protocol.routing.delivery import RowState
-from tests.simulation.teeth.tooth import replaced
+from tests.simulation.regressions.regression import replaced
 
 
 class _Never:

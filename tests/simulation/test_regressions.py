@@ -8,8 +8,8 @@ import pytest
 from tests.actors.kit.test_supervisor import CHILDREN, assert_each_runs_as_if_alone
 from tests.kit.sizes import NIGHTLY
 from tests.simulation.command import simulation
-from tests.simulation.teeth import TEETH, undone
-from tests.simulation.teeth.supervision import one_keeper
+from tests.simulation.regressions import REGRESSIONS, undone
+from tests.simulation.regressions.supervision import one_keeper
 
 SEEDS = 1_000 if NIGHTLY else 5
 FOUND_AT_ONCE = {"lost-answer", "sequence-reused", "typing-stays"}
@@ -18,7 +18,8 @@ FOUND_AT_ONCE = {"lost-answer", "sequence-reused", "typing-stays"}
 
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize(
-    "name", [tooth.name for tooth in TEETH if NIGHTLY or tooth.name in FOUND_AT_ONCE]
+    "name",
+    [one.name for one in REGRESSIONS if NIGHTLY or one.name in FOUND_AT_ONCE],
 )
 def test_a_seed_finds_what_is_undone(name: str) -> None:
     status, shown = simulation(
@@ -27,7 +28,7 @@ def test_a_seed_finds_what_is_undone(name: str) -> None:
     assert status == 1, shown
 
 
-@pytest.mark.parametrize("name", [tooth.name for tooth in TEETH])
+@pytest.mark.parametrize("name", [one.name for one in REGRESSIONS])
 def test_what_is_undone_is_done_again(name: str) -> None:
     """Of those that only a nightly run tries, too: what they replace is still there."""
     with undone(name):

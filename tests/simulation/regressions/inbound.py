@@ -22,7 +22,7 @@ from actors.messages import intake, journal
 from protocol.ids import RowId
 from protocol.routing.delivery import RowState
 from protocol.strings import Text
-from tests.simulation.teeth.tooth import replaced
+from tests.simulation.regressions.regression import replaced
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 
-class Tooth(Struct, frozen=True, kw_only=True):
+class Regression(Struct, frozen=True, kw_only=True):
     """One mend of the daemon, and how to undo it."""
 
     name: str

@@ -12,7 +12,7 @@ from actors.turns.actor import _TurnActor
 from actors.turns.typing_mark import EMOJI, TypingMark
 from protocol.cards.cardplan import CardPlan
 from protocol.platform.outcomes import ReactionAdded
-from tests.simulation.teeth.tooth import replaced
+from tests.simulation.regressions.regression import replaced
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from actors.links.notices import EndNotices
-from tests.simulation.teeth.tooth import replaced
+from tests.simulation.regressions.regression import replaced
 
 WITHIN_S = 1.0
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import trio
 
 from actors.kit.supervisor import Child, Supervisor, _calls_for_restart
-from tests.simulation.teeth.tooth import replaced
+from tests.simulation.regressions.regression import replaced
 
 
 @contextmanager
