@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from tests.kit import preloaded
-from tests.kit.daemon import Daemon, Platform, environment, open_daemon, open_platform
+from tests.kit.daemon import Daemon, Platform, environment, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import Map, RawProxy, session
 
 OPTIONS = [
@@ -229,8 +229,7 @@ async def test_a_strangers_turn_is_decided_by_admins(state_dir: Path) -> None:
 
 async def test_who_was_revoked_has_no_open_request_and_presses_nothing(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir, dmPolicy="pairing"),
+        open_served(state_dir, dmPolicy="pairing") as platform,
         session(
             state_dir, "boss", "dispatcher", capabilities=["turns", "cancel", "permission"]
         ) as boss,

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.kit.daemon import Platform, open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import session
 
 Map = dict[str, Any]
@@ -20,8 +20,7 @@ HELD_BACK_S = 50.0
 @asynccontextmanager
 async def channel_session(state_dir: Path) -> AsyncIterator[tuple[Platform, Map, Any]]:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "boss", "dispatcher", capabilities=[]) as proxy,
     ):
         yield platform, await platform.chat(), proxy
@@ -123,8 +122,7 @@ async def test_a_quoted_message_comes_along_as_a_quote(state_dir: Path) -> None:
 
 async def test_a_quoted_card_of_the_bot_is_its_text(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "agent", "dispatcher") as proxy,
     ):
         chat = await platform.chat()

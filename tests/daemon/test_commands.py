@@ -12,7 +12,7 @@ from typing import Any
 import trio
 
 from tests.daemon.test_operator import output_of
-from tests.kit.daemon import Platform, open_daemon, open_platform, wait_reactions
+from tests.kit.daemon import Platform, open_daemon, open_platform, open_served, wait_reactions
 from tests.kit.raw_proxy import RawProxy, session
 
 Map = dict[str, Any]
@@ -65,7 +65,7 @@ class Chat:
 
 @asynccontextmanager
 async def open_chat(state_dir: Path, **options: Any) -> AsyncIterator[tuple[Platform, Chat]]:
-    async with open_platform() as platform, open_daemon(platform, state_dir, **options):
+    async with open_served(state_dir, **options) as platform:
         yield platform, Chat(platform, await platform.chat())
 
 
@@ -470,10 +470,7 @@ async def test_two_slashes_send_a_command_to_the_session(state_dir: Path) -> Non
 
 async def test_who_waits_for_a_session_learns_how_to_start_one(state_dir: Path) -> None:
     agents = {"codex": {"command": ["/bin/false"]}}
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir, agents=agents),
-    ):
+    async with open_served(state_dir, agents=agents) as platform:
         chat = Chat(platform, await platform.chat())
         assert await chat.ask("hello") == (
             "No session is connected. Your message is kept and will be delivered."
@@ -529,8 +526,7 @@ async def test_why_follows_a_message_from_its_receipt_to_its_answer(state_dir: P
 
 async def test_why_names_what_refused_or_took_back_a_message(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir, requireMention=True, language="zh"),
+        open_served(state_dir, requireMention=True, language="zh") as platform,
         worker(state_dir, "boss", "dispatcher") as boss,
     ):
         group = Chat(platform, await platform.chat("group", "Team"))

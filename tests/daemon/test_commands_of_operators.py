@@ -25,7 +25,7 @@ from actors.proxies.autostart import Autostart
 from protocol.config.places import StateDir
 from tests.daemon.test_operator import larkd, output_of, refused
 from tests.kit import preloaded
-from tests.kit.daemon import environment, open_daemon, open_platform
+from tests.kit.daemon import environment, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import session
 from tests.kit.remedies import lines_in, place_of
 
@@ -139,11 +139,7 @@ async def test_a_backup_of_a_running_daemon_is_whole_and_restores_elsewhere(
     state_dir: Path, tmp_path: Path
 ) -> None:
     archive, other = tmp_path / "backup.tar.gz", tmp_path / "other"
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        session(state_dir, "boss", "dispatcher"),
-    ):
+    async with open_served(state_dir) as platform, session(state_dir, "boss", "dispatcher"):
         await platform.send(await platform.chat(), "kept for later")
         shown = await output_of(state_dir, "backup", str(archive))
         assert shown.startswith(f"{archive}: journal and 3 tokens.")
@@ -171,14 +167,14 @@ async def test_a_backup_of_a_running_daemon_is_whole_and_restores_elsewhere(
 
     again = await refused(other, "restore", str(archive))
     assert "holds a journal, which would be lost" in again
-    async with open_platform() as platform, open_daemon(platform, other):
+    async with open_served(other) as platform:
         pass  # it opens
 
 
 async def test_a_backup_replaces_nothing_else_and_a_broken_one_restores_nothing(
     state_dir: Path, tmp_path: Path
 ) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         precious = tmp_path / "precious.txt"
         precious.write_text("mine")
         done = await larkd(state_dir, "backup", str(precious))
@@ -223,8 +219,7 @@ async def test_top_draws_in_place_and_gives_the_terminal_back(state_dir: Path) -
     stream = pyte.ByteStream(screen)
     master, slave = pty.openpty()
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir),
         session(state_dir, "boss", "dispatcher", metadata={"cwd": "/工作/后端"}),
     ):
         command = [sys.executable, "-m", "actors.cli", "top", "--state-dir", str(state_dir)]
@@ -253,8 +248,7 @@ async def test_top_draws_in_place_and_gives_the_terminal_back(state_dir: Path) -
 
 async def test_status_shows_what_sessions_do_and_which_chats_wait(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "boss", "dispatcher", capabilities=["turns"]) as boss,
     ):
         chat = await platform.chat()
@@ -283,7 +277,7 @@ async def test_status_shows_what_sessions_do_and_which_chats_wait(state_dir: Pat
 
 
 async def test_where_the_platform_names_nothing_the_status_shows_ids(state_dir: Path) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir) as platform:
         chat = await platform.chat()
         template = "/open-apis/im/v1/chats/:chat_id"
         await platform.post("faults", kind="hang", match={"template": template}, times=None)

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from tests.daemon.test_commands import end, take, worker
-from tests.kit.daemon import Platform, open_daemon, open_platform, wait_refused
+from tests.kit.daemon import Platform, open_served, wait_refused
 from tests.kit.raw_proxy import session
 
 Map = dict[str, Any]
@@ -29,11 +29,7 @@ async def thread(platform: Platform, comment: Map, count: int) -> list[str]:
 
 
 async def test_a_comment_is_a_turn_whose_answer_is_a_reply_to_it(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        worker(state_dir, "boss", "dispatcher") as boss,
-    ):
+    async with open_served(state_dir) as platform, worker(state_dir, "boss", "dispatcher") as boss:
         comment = await platform.post("comment", text="is this right?")
         first = await take(boss)
         assert first["content"] == "is this right?"
@@ -53,8 +49,7 @@ async def test_a_comment_is_a_turn_whose_answer_is_a_reply_to_it(state_dir: Path
 
 async def test_who_is_not_admitted_or_mentions_nobody_is_not_delivered(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir, dmPolicy="pairing", allowFrom=["ou_friend"]),
+        open_served(state_dir, dmPolicy="pairing", allowFrom=["ou_friend"]) as platform,
         worker(state_dir, "boss", "dispatcher") as boss,
     ):
         stranger = await platform.post("comment", text="let me in")
@@ -71,8 +66,7 @@ async def test_who_is_not_admitted_or_mentions_nobody_is_not_delivered(state_dir
 
 async def test_a_channel_session_answers_a_comment_by_its_tool(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
     ):
         comment = await platform.post("comment", text="please look")
@@ -90,11 +84,7 @@ async def test_a_channel_session_answers_a_comment_by_its_tool(state_dir: Path) 
 
 
 async def test_a_comment_nobody_can_read_still_arrives(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        worker(state_dir, "boss", "dispatcher") as boss,
-    ):
+    async with open_served(state_dir) as platform, worker(state_dir, "boss", "dispatcher") as boss:
         template = "/open-apis/drive/v1/files/:file_token/comments/:comment_id/replies"
         await platform.post(
             "faults",

@@ -25,7 +25,7 @@ from tests.daemon.test_metrics import address_of
 from tests.daemon.test_operator import larkd, output_of, refused
 from tests.kit.axe import axe_source, serious
 from tests.kit.browser import Browser, open_browser
-from tests.kit.daemon import Platform, open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import RawProxy, session
 from tests.kit.sizes import NIGHTLY
 
@@ -92,7 +92,7 @@ async def test_without_its_token_nothing_is_shown_or_done(state_dir: Path) -> No
 
 
 async def test_the_command_prints_how_to_have_one(state_dir: Path) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         refusal = await refused(state_dir, "console")
         assert "serves no console; add it to the end of the configuration, and restart:" in refusal
         # What it writes is what the configuration takes.

@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from tests.kit.daemon import Platform, open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import RawProxy, session
 
 
@@ -37,7 +37,7 @@ async def wait_acked(platform: Platform, event_id: str, pushes: int) -> list[dic
 async def test_a_message_with_no_session_waits_for_the_first_that_may_receive_it(
     state_dir: Path,
 ) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir) as platform:
         sent = await platform.send(await platform.chat(), "anybody?")
         await wait_acked(platform, sent["event_id"], 1)
         async with session(state_dir, "mate") as mate:
@@ -51,8 +51,7 @@ async def test_a_message_with_no_session_waits_for_the_first_that_may_receive_it
 
 async def test_the_same_event_pushed_five_times_is_delivered_once(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
     ):
         chat = await platform.chat()
@@ -68,7 +67,7 @@ async def test_the_same_event_pushed_five_times_is_delivered_once(state_dir: Pat
 async def test_an_unacked_row_comes_again_marked_and_a_late_ack_is_ignored(
     state_dir: Path,
 ) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir) as platform:
         async with session(state_dir, "boss", "dispatcher", capabilities=[]) as boss:
             await platform.send(await platform.chat(), "take it")
             first = await boss.until("deliver")
@@ -87,8 +86,7 @@ async def test_an_unacked_row_comes_again_marked_and_a_late_ack_is_ignored(
 
 async def test_an_unacked_row_follows_a_handoff(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
         session(state_dir, "mate", capabilities=[]) as mate,
     ):
@@ -108,8 +106,7 @@ async def test_the_owner_offline_keeps_its_rows_and_gets_them_once_in_order(
     state_dir: Path,
 ) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
     ):
         async with session(state_dir, "mate", capabilities=[]):

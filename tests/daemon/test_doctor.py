@@ -12,7 +12,7 @@ import trio
 from protocol.config.places import StateDir
 from tests.daemon.test_operator import larkd
 from tests.kit import preloaded
-from tests.kit.daemon import Platform, environment, open_daemon, open_platform
+from tests.kit.daemon import Platform, environment, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import session
 
 
@@ -26,7 +26,7 @@ async def findings(state_dir: Path, *arguments: str) -> dict[str, dict[str, Any]
 
 async def test_it_looks_at_the_daemon_that_runs_whatever_is_at_home(state_dir: Path) -> None:
     agents = {"here": {"command": ["sh"]}, "gone": {"command": ["no-such-agent"]}}
-    async with open_platform() as platform, open_daemon(platform, state_dir, agents=agents):
+    async with open_served(state_dir, agents=agents):
         found = await findings(state_dir)
         for check in ("state", "token session", "configuration", "credentials default"):
             assert found[check]["state"] == "ok", found[check]
@@ -37,7 +37,7 @@ async def test_it_looks_at_the_daemon_that_runs_whatever_is_at_home(state_dir: P
 
 
 async def test_missing_scopes_come_with_the_page_that_grants_them(state_dir: Path) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir) as platform:
         await platform.post("scopes", missing=["cardkit:card:write", "im:resource"])
         found = await findings(state_dir)
         scopes = found["scopes default"]
@@ -48,11 +48,7 @@ async def test_missing_scopes_come_with_the_page_that_grants_them(state_dir: Pat
 
 
 async def test_another_program_on_the_same_app_is_found(state_dir: Path, tmp_path: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        open_daemon(platform, tmp_path / "other"),
-    ):
+    async with open_served(state_dir) as platform, open_daemon(platform, tmp_path / "other"):
         found = await findings(state_dir)
         assert found["connections default"]["state"] == "warn"
         assert found["connections default"]["found"].startswith("1 other connection of")
@@ -132,7 +128,7 @@ async def test_who_has_set_nothing_up_sees_what_begins(
 async def test_who_only_attaches_agents_to_a_daemon_elsewhere_needs_no_configuration(
     state_dir: Path, tmp_path: Path
 ) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         served = StateDir(state_dir)
         port = json.loads(served.daemon_json.read_bytes())["port"]
         elsewhere = environment() | {

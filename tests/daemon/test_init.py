@@ -22,7 +22,7 @@ import trio
 from actors.host import config_file
 from tests.kit import preloaded
 from tests.kit.browser import open_browser
-from tests.kit.daemon import Platform, environment, open_daemon, open_platform
+from tests.kit.daemon import Platform, environment, open_platform, open_served
 from tests.kit.tmux import Pane, open_pane
 
 LARKD = [sys.executable, "-m", "actors.cli"]
@@ -321,7 +321,7 @@ async def test_who_does_not_answer_which_of_the_two_writes_nothing(tmp_path: Pat
 async def test_what_can_not_be_proven_is_named_and_so_is_who_takes_messages_away(
     tmp_path: Path, state_dir: Path
 ) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir) as platform:
         app = platform.running.settings
         await platform.post("scopes", listed=False)
         given = ("--app-id", app.app_id, "--app-secret-stdin", "--domain", platform.base_url)

@@ -17,7 +17,7 @@ import trio
 
 from tests.daemon.test_attachments import upload
 from tests.daemon.test_commands import Chat, end, take, worker
-from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform
+from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import RawProxy, session
 
 Map = dict[str, Any]
@@ -231,7 +231,7 @@ async def test_stream_shows_text_without_the_tool_panel(state_dir: Path) -> None
 async def test_what_is_kept_is_noted_once_and_the_twenty_first_is_answered(
     state_dir: Path, language: str, kept: str, full: str, dropped: str
 ) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir, language=language):
+    async with open_served(state_dir, language=language) as platform:
         chat = Chat(platform, await platform.chat())
         assert await chat.ask("one") == kept
         await chat.send("two")

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.kit.daemon import LEAVES_WITHIN_MS, Platform, environment, open_daemon, open_platform
+from tests.kit.daemon import (
+    LEAVES_WITHIN_MS,
+    Platform,
+    environment,
+    open_daemon,
+    open_platform,
+    open_served,
+)
 from tests.kit.ledger import wait_noted
 from tests.kit.raw_proxy import RawProxy, session
 from tests.kit.sizes import NIGHTLY
@@ -183,11 +190,7 @@ async def wait_marks(platform: Platform, count: int) -> None:
 
 
 async def test_a_stop_word_is_answered_where_no_card_could_be_shown(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        session(state_dir, "boss", "dispatcher") as boss,
-    ):
+    async with open_served(state_dir) as platform, session(state_dir, "boss", "dispatcher") as boss:
         await platform.post("scopes", missing=["cardkit:card:write"])
         chat = await platform.chat()
         await platform.send(chat, "question")
@@ -269,11 +272,7 @@ async def test_an_answer_that_gets_lost_on_the_way_out_is_no_loss(state_dir: Pat
 
 
 async def test_a_cancel_is_answered_once_while_the_card_is_being_refused(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        session(state_dir, "boss", "dispatcher") as boss,
-    ):
+    async with open_served(state_dir) as platform, session(state_dir, "boss", "dispatcher") as boss:
         await platform.post("scopes", missing=["cardkit:card:write"])
         create = {"method": "POST", "template": "/open-apis/cardkit/v1/cards"}
         await platform.post("faults", kind="delay", match=create, seconds=2)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.kit.daemon import environment, open_daemon, open_platform
+from tests.kit.daemon import environment, open_served
 from tests.kit.raw_proxy import RawProxy, session
 
 NIGHTLY = pytest.mark.skipif(
@@ -28,8 +28,7 @@ async def test_a_newer_connection_takes_over_the_row_the_older_one_did_not_ack(
     state_dir: Path,
 ) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "boss", "dispatcher", capabilities=[]) as older,
     ):
         await platform.send(await platform.chat(), "once more")
@@ -47,11 +46,7 @@ async def test_a_newer_connection_takes_over_the_row_the_older_one_did_not_ack(
 
 @NIGHTLY
 async def test_a_stopped_proxy_is_found_within_45_seconds_and_comes_back(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        session(state_dir, "watch", "observer") as watch,
-    ):
+    async with open_served(state_dir) as platform, session(state_dir, "watch", "observer") as watch:
         echo = await trio.lowlevel.open_process(
             [
                 sys.executable,

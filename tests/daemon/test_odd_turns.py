@@ -6,17 +6,13 @@ import json
 from pathlib import Path
 
 from tests.daemon.test_commands import Chat, end, take, worker
-from tests.kit.daemon import open_daemon, open_platform
+from tests.kit.daemon import open_served
 
 NESTED = "> ````\n> ```\n> not the end\n> ```\n> ````\n- ```\n  open for ever"
 
 
 async def test_odd_input_of_every_kind_ends_in_a_card(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        worker(state_dir, "boss", "dispatcher") as boss,
-    ):
+    async with open_served(state_dir) as platform, worker(state_dir, "boss", "dispatcher") as boss:
         chat = Chat(platform, await platform.chat())
         await chat.send("go")
         turn = await take(boss)

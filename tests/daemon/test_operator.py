@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 
 from tests.kit import preloaded
-from tests.kit.daemon import environment, open_daemon, open_platform
+from tests.kit.daemon import environment, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import Map, RawProxy, connect, registration, session
 
 
@@ -39,8 +39,7 @@ async def lease(proxy: RawProxy) -> Map:
 
 async def test_an_operator_hands_the_channel_over_and_is_no_session(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir),
         session(state_dir, "boss", "dispatcher") as boss,
         session(state_dir, "mate:1", metadata={"alias": "API", "cwd": "/src/api"}) as mate,
     ):
@@ -69,7 +68,7 @@ async def test_an_operator_hands_the_channel_over_and_is_no_session(state_dir: P
 
 
 async def test_an_operators_mistakes_change_nothing_and_are_named(state_dir: Path) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         async with session(state_dir, "mate") as mate:
             assert await refused(state_dir, "handoff", "acquire", "nobody") == (
                 "larkd handoff: no live channel proxy session: nobody"
@@ -88,7 +87,7 @@ async def test_an_operators_mistakes_change_nothing_and_are_named(state_dir: Pat
 
 async def test_a_rotated_token_is_in_force_without_a_restart(state_dir: Path) -> None:
     old = (await _token_after_start(state_dir)).encode()
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         async with session(state_dir, "mate") as mate:
             output = await output_of(state_dir, "tokens", "rotate", "session")
             new = (state_dir / "tokens" / "session.token").read_text()
@@ -109,7 +108,7 @@ async def test_a_rotated_token_is_in_force_without_a_restart(state_dir: Path) ->
 
 
 async def _token_after_start(state_dir: Path) -> str:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         return (state_dir / "tokens" / "session.token").read_text()
 
 

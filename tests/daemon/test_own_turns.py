@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.daemon.test_approvals import approval_card, ask, press
 from tests.daemon.test_commands import Chat, worker
-from tests.kit.daemon import Platform, open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import Map, RawProxy, frame, session
 
 
@@ -106,11 +106,7 @@ async def test_a_stop_word_stops_it_and_ten_seconds_end_it(state_dir: Path) -> N
 
 
 async def test_what_may_not_be_opened_is_refused_and_then_ignored(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        session(state_dir, "boss", "dispatcher") as boss,
-    ):
+    async with open_served(state_dir), session(state_dir, "boss", "dispatcher") as boss:
         for turn_id, fields in (
             ("mine-1", {}),
             ("own-" + "x" * 65, {}),

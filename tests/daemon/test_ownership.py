@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit.daemon import Platform, open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import Closed, RawProxy, connect, registration, session
 
 Map = dict[str, Any]
@@ -17,7 +17,7 @@ Map = dict[str, Any]
 
 @asynccontextmanager
 async def open_both(state_dir: Path) -> AsyncIterator[Platform]:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir) as platform:
         yield platform
 
 

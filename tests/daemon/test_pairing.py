@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from tests.daemon.test_operator import output_of, refused
-from tests.kit.daemon import Platform, open_daemon, open_platform, wait_refused
+from tests.kit.daemon import Platform, open_daemon, open_platform, open_served, wait_refused
 from tests.kit.raw_proxy import RawProxy, session
 
 CODE = re.compile(r"larkd pair approve ([A-HJ-NP-Z2-9]{6})")
@@ -134,8 +134,7 @@ async def test_an_admin_pairs_others_from_a_direct_chat_and_nobody_else_can(
 
 async def test_a_session_is_no_operator(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir, dmPolicy="pairing"),
+        open_served(state_dir, dmPolicy="pairing") as platform,
         session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
     ):
         chat = await platform.chat()

@@ -18,7 +18,7 @@ from tests.daemon.test_agents import alive
 from tests.daemon.test_attachments import HELD_BACK_S, send, slow_downloads, upload
 from tests.daemon.test_choosing import choices
 from tests.daemon.test_commands import Chat
-from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform
+from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import connect
 
 AGENT = Path(__file__).parents[1] / "fakes" / "remembering_agent.py"
@@ -185,7 +185,7 @@ async def test_a_conversation_is_of_its_agent_and_directory(
     state_dir: Path,
 ) -> None:
     """As a proxy of somebody else's sees it: on the wire."""
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         for cwd, kept in (("/w", None), ("/w", "c-1"), ("/elsewhere", None)):
             fields: dict[str, Any] = {
                 "capabilities": ["turns", "conversations"],

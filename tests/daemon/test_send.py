@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.test_outbound import bots, given
-from tests.kit.daemon import open_daemon, open_platform
+from tests.kit.daemon import open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import Map, session
 
 
@@ -83,8 +83,7 @@ async def test_chats_are_written_to_that_are_configured_or_of_somebody_let_in(
 
 async def test_what_the_platform_refuses_is_an_error_and_shown(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir, dmPolicy="open"),
+        open_served(state_dir, dmPolicy="open"),
         session(state_dir, "one", "session", capabilities=[]) as one,
     ):
         answer = await one.tool("send", to="ou_of_another_tenant", text="hello")
@@ -98,10 +97,6 @@ async def test_what_the_platform_refuses_is_an_error_and_shown(state_dir: Path) 
     [({"text": "x"}, "to"), ({"to": " ", "text": "x"}, "to"), ({"to": "ou_1"}, "text")],
 )
 async def test_a_missing_argument_is_named(state_dir: Path, args: Map, missing: str) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        session(state_dir, "one", "session", capabilities=[]) as one,
-    ):
+    async with open_served(state_dir), session(state_dir, "one", "session", capabilities=[]) as one:
         answer = await one.tool("send", **args)
         assert answer["error"] == f"missing or empty required argument: {missing}"

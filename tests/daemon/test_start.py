@@ -15,7 +15,14 @@ import trio
 
 from tests.daemon.test_operator import larkd
 from tests.kit import preloaded
-from tests.kit.daemon import Platform, configuration, environment, open_daemon, open_platform
+from tests.kit.daemon import (
+    Platform,
+    configuration,
+    environment,
+    open_daemon,
+    open_platform,
+    open_served,
+)
 from tests.kit.raw_proxy import session
 
 
@@ -203,11 +210,7 @@ async def test_a_journal_of_a_newer_larkd_is_refused_and_untouched(state_dir: Pa
 
 
 async def test_the_state_directory_is_private(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        session(state_dir, "s"),
-    ):
+    async with open_served(state_dir), session(state_dir, "s"):
         assert state_dir.stat().st_mode & 0o777 == 0o700
         for name in ("larkd.db", "daemon.json", "tokens/observer.token"):
             assert (state_dir / name).stat().st_mode & 0o777 == 0o600, name
@@ -215,11 +218,7 @@ async def test_the_state_directory_is_private(state_dir: Path) -> None:
 
 async def test_status_of_the_command_line_is_the_daemons(state_dir: Path) -> None:
     command = [sys.executable, "-m", "actors.cli", "status", "--state-dir", str(state_dir)]
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        session(state_dir, "boss", "dispatcher"),
-    ):
+    async with open_served(state_dir), session(state_dir, "boss", "dispatcher"):
         done = await trio.run_process(
             command, check=False, capture_stdout=True, capture_stderr=True, env=environment()
         )

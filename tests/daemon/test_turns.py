@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from tests.kit.daemon import Platform, open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import session
 
 
@@ -37,8 +37,7 @@ async def test_a_message_becomes_a_turn_whose_answer_streams_into_a_card(
     state_dir: Path,
 ) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "boss", "dispatcher") as proxy,
     ):
         chat = await platform.chat()
@@ -106,8 +105,7 @@ async def test_a_message_becomes_a_turn_whose_answer_streams_into_a_card(
 
 async def test_stop_on_the_card_cancels_the_turn_and_shows_stopped(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "boss", "dispatcher") as proxy,
     ):
         chat = await platform.chat()
@@ -151,8 +149,7 @@ def _buttons(node: object) -> list[dict[str, Any]]:
 
 async def test_turns_of_one_session_run_one_at_a_time_in_order(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "boss", "dispatcher") as proxy,
     ):
         chat = await platform.chat()
@@ -177,7 +174,7 @@ async def test_turns_of_one_session_run_one_at_a_time_in_order(state_dir: Path) 
 async def test_a_session_that_disconnects_in_a_turn_leaves_an_error_on_its_card(
     state_dir: Path,
 ) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir) as platform:
         chat = await platform.chat()
         async with session(state_dir, "boss", "dispatcher") as proxy:
             await platform.send(chat, "hello")
@@ -191,8 +188,7 @@ async def test_a_session_that_disconnects_in_a_turn_leaves_an_error_on_its_card(
 
 async def test_an_error_of_the_agent_is_shown_below_its_text(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "boss", "dispatcher") as proxy,
     ):
         await platform.send(await platform.chat(), "hello")
@@ -208,8 +204,7 @@ async def test_an_error_of_the_agent_is_shown_below_its_text(state_dir: Path) ->
 
 async def test_a_group_gets_static_replies_by_default(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "boss", "dispatcher") as proxy,
     ):
         group = await platform.chat("group", "Team")

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from tests.daemon.test_commands import Chat, take
-from tests.kit.daemon import open_daemon, open_platform, wait_reactions
+from tests.kit.daemon import open_served, wait_reactions
 from tests.kit.raw_proxy import RawProxy, session
 
 NIGHTLY = pytest.mark.skipif(
@@ -24,7 +24,7 @@ async def idle(proxy: RawProxy) -> None:
 
 
 async def test_the_typing_mark_goes_when_the_session_does(state_dir: Path) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir) as platform:
         async with session(state_dir, "boss", "dispatcher", capabilities=[]) as boss:
             sent = await platform.send(await platform.chat(), "read me")
             await take(boss)
@@ -38,8 +38,7 @@ async def test_a_message_unread_for_two_minutes_is_noticed_once_and_a_tool_call_
 ) -> None:
     about = {"agent": "claude", "cwd": "/w/boss"}
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "boss", "dispatcher", capabilities=[], metadata=about) as boss,
     ):
         chat = Chat(platform, await platform.chat())

@@ -16,12 +16,12 @@ import pytest
 import trio
 
 from actors.kit.descriptors import raise_limit
-from tests.kit.daemon import open_daemon, open_platform
+from tests.kit.daemon import open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import Closed, connect, registration, session
 
 
 async def test_errors_name_what_is_wrong_and_the_connection_stays_open(state_dir: Path) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         async with connect(state_dir) as proxy:
             hello = await proxy.expect("hello")
             assert hello == {"t": "hello", "protocol": 1, "nonce": hello["nonce"]}
@@ -78,11 +78,7 @@ async def test_errors_name_what_is_wrong_and_the_connection_stays_open(state_dir
 async def test_a_bad_registration_is_refused_with_its_code(
     state_dir: Path, fields: dict[str, Any], code: str
 ) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        connect(state_dir) as proxy,
-    ):
+    async with open_served(state_dir), connect(state_dir) as proxy:
         answer = await proxy.register(state_dir, "s", **fields)
         assert (answer["t"], answer["code"]) == ("refused", code)
         assert answer["message"]
@@ -104,8 +100,7 @@ async def test_a_bad_frame_is_fatal_for_its_connection_alone(
     state_dir: Path, garbage: bytes
 ) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir),
         session(state_dir, "other") as other,
         connect(state_dir) as proxy,
     ):
@@ -118,7 +113,7 @@ async def test_a_bad_frame_is_fatal_for_its_connection_alone(
 
 
 async def test_roles_are_proved_by_their_tokens(state_dir: Path) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         for token in ("dispatcher", "session", "observer"):
             path = state_dir / "tokens" / f"{token}.token"
             assert path.stat().st_mode & 0o777 == 0o600
@@ -143,7 +138,7 @@ async def test_the_daemon_proves_itself_with_the_token_that_proved_the_proxy(
     state_dir: Path,
 ) -> None:
     ours = bytes(range(32))
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         for token in ("session", "dispatcher"):
             async with connect(state_dir) as proxy:
                 hello = await proxy.expect("hello")
@@ -197,7 +192,7 @@ async def test_a_session_id_belongs_to_its_first_role_also_after_a_restart(
 
 
 async def test_before_registration_frames_are_small_and_errors_few(state_dir: Path) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         async with connect(state_dir) as proxy:
             await proxy.expect("hello")
             await proxy.send_bytes((256 * 1024 + 1).to_bytes(4, "big"))
@@ -271,8 +266,7 @@ def resident_bytes(pid: int) -> int:
 async def test_a_result_that_fits_no_frame_is_an_error_of_its_call(state_dir: Path) -> None:
     metadata = {f"key{n:02}": "中" * 1_024 for n in range(32)}
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir),
         session(state_dir, "watcher", "observer") as observer,
         AsyncExitStack() as stack,
     ):
@@ -289,8 +283,7 @@ async def test_a_result_that_fits_no_frame_is_an_error_of_its_call(state_dir: Pa
 
 async def test_a_newer_connection_of_a_session_replaces_the_older(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir),
         session(state_dir, "s") as older,
         session(state_dir, "s") as newer,
     ):
@@ -324,11 +317,7 @@ async def test_an_observer_sees_and_is_not_seen(state_dir: Path) -> None:
 
 async def test_rubbish_of_every_kind_never_takes_the_daemon_down(state_dir: Path) -> None:
     rng = random.Random(20261120)
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        session(state_dir, "steady") as steady,
-    ):
+    async with open_served(state_dir), session(state_dir, "steady") as steady:
         for _ in range(150):
             async with connect(state_dir) as proxy:
                 hello = await proxy.expect("hello")

@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from protocol.strings import about_agents
-from tests.kit.daemon import Platform, open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import Map, RawProxy, session
 
 FRIEND = "ou_friend"
@@ -91,8 +91,7 @@ async def test_who_is_not_let_in_is_counted_by_the_reason_and_gets_no_answer(
 
 async def test_another_bot_passes_by_name_alone(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir, allowFrom=[FRIEND]),
+        open_served(state_dir, allowFrom=[FRIEND]) as platform,
         session(state_dir, "boss", "dispatcher") as boss,
     ):
         chat = await platform.chat()

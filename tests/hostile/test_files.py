@@ -16,7 +16,7 @@ from actors.kit.real_files import NotAFile, read_real
 from actors.proxies.agent_files import AgentFiles
 from tests.cluster.nodes import Certificates
 from tests.daemon.test_outbound import bots, given
-from tests.kit.daemon import environment, open_daemon, open_platform
+from tests.kit.daemon import environment, open_daemon, open_platform, open_served
 from tests.kit.ports import free_port
 from tests.kit.raw_proxy import Map, RawProxy, session
 from tests.kit.stdio_process import larkd, open_stdio
@@ -30,8 +30,7 @@ async def test_a_proxy_of_another_machine_names_no_files_of_this_one(
     tls = {"host": "127.0.0.1", "port": port, "certFile": str(made.cert), "keyFile": str(made.key)}
     (tmp_path / "private.txt").write_text("of this machine")
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir, listen={"tls": tls}),
+        open_served(state_dir, listen={"tls": tls}) as platform,
         await trio.open_ssl_over_tcp_stream(
             "localhost", port, ssl_context=ssl.create_default_context(cafile=str(made.ca))
         ) as stream,
@@ -83,7 +82,7 @@ async def test_an_mcp_session_sends_nothing_of_larkd_from_outside_its_directory(
     """What lies elsewhere its own proxy reads, and sends along; larkd's own files it does not."""
     (tmp_path / "cwd").mkdir()
     (tmp_path / "elsewhere.txt").write_text("a session's user may read it")
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir) as platform:
         env = environment() | {
             "LARKD_STATE_DIR": str(state_dir),
             "LARKD_ROLE": "dispatcher",

@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from tests.hostile.test_turns_page import ABLE, given
-from tests.kit.daemon import Platform, open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import Map, RawProxy, connect, frame, registration, session
 
 YES = [
@@ -55,7 +55,7 @@ async def test_a_registration_and_what_follows_it_come_in_one_packet_or_byte_by_
     state_dir: Path,
 ) -> None:
     tool: Map = {"t": "tool", "id": 1, "name": "feishu_channel_status", "args": {}}
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         for at_once in (True, False):
             async with connect(state_dir) as proxy:
                 hello = await proxy.expect("hello")
@@ -82,7 +82,7 @@ async def test_a_registration_and_what_follows_it_come_in_one_packet_or_byte_by_
 
 async def test_nothing_that_follows_a_wrong_proof_has_an_effect(state_dir: Path) -> None:
     tool: Map = {"t": "tool", "id": 1, "name": "feishu_channel_status", "args": {}}
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         async with connect(state_dir) as proxy:
             hello = await proxy.expect("hello")
             right = registration(hello, state_dir, "s", "session", None, {})
@@ -95,12 +95,7 @@ async def test_nothing_that_follows_a_wrong_proof_has_an_effect(state_dir: Path)
 
 
 async def test_two_registrations_of_one_session_at_once_leave_one_of_them(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        connect(state_dir) as one,
-        connect(state_dir) as two,
-    ):
+    async with open_served(state_dir), connect(state_dir) as one, connect(state_dir) as two:
         for proxy in (one, two):
             hello = await proxy.expect("hello")
             proxy.seen.append(registration(hello, state_dir, "s", "session", None, {}))

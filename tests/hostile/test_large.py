@@ -12,7 +12,7 @@ import msgspec
 import trio
 
 from tests.daemon.test_wire import resident_bytes
-from tests.kit.daemon import Daemon, open_daemon, open_platform
+from tests.kit.daemon import Daemon, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import RawProxy, connect, session
 
 SLOWEST_S = 1.0
@@ -159,8 +159,7 @@ async def test_requests_for_permission_of_millions_of_characters_hold_up_nobody(
 async def test_an_inbox_of_long_texts_counts_what_it_leaves_out(state_dir: Path) -> None:
     """All of them together fit no frame; asked for, they ended every link."""
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "boss", "dispatcher", capabilities=[]) as boss,
     ):
         chat = await platform.chat()

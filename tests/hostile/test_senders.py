@@ -7,16 +7,12 @@ from pathlib import Path
 
 import trio
 
-from tests.kit.daemon import open_daemon, open_platform
+from tests.kit.daemon import open_served
 from tests.kit.raw_proxy import session
 
 
 async def test_a_message_without_a_sender_is_counted_as_that(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        session(state_dir, "boss", "dispatcher") as boss,
-    ):
+    async with open_served(state_dir) as platform, session(state_dir, "boss", "dispatcher") as boss:
         chat = await platform.chat()
         for number, sender in enumerate(({}, {"sender_id": None}, {"sender_id": {"open_id": ""}})):
             message = {

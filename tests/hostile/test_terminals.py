@@ -10,7 +10,7 @@ import trio
 
 from actors.kit.plain import plain
 from tests.kit import preloaded
-from tests.kit.daemon import environment, open_daemon, open_platform
+from tests.kit.daemon import environment, open_served
 from tests.kit.raw_proxy import frame, session
 
 MOVING = "\x1b[2J\x1b]0;title\x07\x9b2J\u202e\u2066\u2028\u2029\u200b\x7f\r\nlarkd: all is well"
@@ -29,8 +29,7 @@ async def larkd(state_dir: Path, *arguments: str) -> tuple[str, str]:
 
 async def test_commands_show_what_sessions_and_strangers_call_themselves(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir, dmPolicy="pairing", allowFrom=[]),
+        open_served(state_dir, dmPolicy="pairing", allowFrom=[]) as platform,
         session(
             state_dir,
             "evil",
@@ -56,7 +55,7 @@ async def test_commands_show_what_sessions_and_strangers_call_themselves(state_d
 
 async def test_whoever_holds_the_port_writes_nothing_on_the_terminal(state_dir: Path) -> None:
     """He has proved nothing, and what he refuses with is shown."""
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         where = json.loads((state_dir / "daemon.json").read_text())
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     where["port"] = listener.socket.getsockname()[1]

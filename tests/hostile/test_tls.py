@@ -13,7 +13,7 @@ import msgspec
 import trio
 
 from tests.cluster.nodes import Certificates
-from tests.kit.daemon import open_daemon, open_platform
+from tests.kit.daemon import open_served
 from tests.kit.ports import free_port
 from tests.kit.raw_proxy import Map, frame, registration
 
@@ -125,7 +125,7 @@ async def test_nobody_is_greeted_who_does_less_than_the_page_demands(
         now.socket.close()
         first.socket.close()
 
-    async with open_platform() as platform, open_daemon(platform, state_dir, listen={"tls": tls}):
+    async with open_served(state_dir, listen={"tls": tls}):
         await trio.to_thread.run_sync(attack)
 
 

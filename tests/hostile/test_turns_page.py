@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from tests.hostile.test_wire_page import not_fatal
-from tests.kit.daemon import Platform, open_daemon, open_platform
+from tests.kit.daemon import Platform, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import Map, RawProxy, connect, session
 
 DELIVER = {
@@ -37,7 +37,7 @@ async def given(platform: Platform, chat: Map, proxy: RawProxy, text: str) -> Ma
 async def test_a_delivery_has_its_fields_and_is_taken_by_its_own_ack_alone(
     state_dir: Path,
 ) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir) as platform:
         chat = await platform.chat()
         async with (
             session(state_dir, "boss", "dispatcher") as boss,
@@ -75,8 +75,7 @@ async def test_a_delivery_has_its_fields_and_is_taken_by_its_own_ack_alone(
 
 async def test_a_turn_is_its_sessions_alone_and_over_when_it_ends(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir, admins=["ou_admin"]),
+        open_served(state_dir, admins=["ou_admin"]) as platform,
         session(state_dir, "boss", "dispatcher", capabilities=ABLE) as boss,
         session(state_dir, "other", capabilities=ABLE) as other,
     ):
@@ -121,8 +120,7 @@ async def test_a_request_that_can_not_be_decided_is_cancelled_and_never_ends_the
 ) -> None:
     twice = YES * 2
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "boss", "dispatcher", capabilities=ABLE) as boss,
     ):
         row = await given(platform, await platform.chat(), boss, "one")

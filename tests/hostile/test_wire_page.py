@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import trio
 
-from tests.kit.daemon import Daemon, open_daemon, open_platform
+from tests.kit.daemon import Daemon, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import Map, RawProxy, connect, registration, session
 
 KIB = 1024
@@ -83,7 +83,7 @@ def padded(size: int, **message: Any) -> bytes:
 
 
 async def test_frames_are_taken_up_to_their_limit_however_they_come(state_dir: Path) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         async with connect(state_dir) as proxy:
             await proxy.expect("hello")
             await proxy.send_bytes(padded(EARLY_MAX, t="ping", n=1))
@@ -113,7 +113,7 @@ NO_MAPS = (b"\xc0", b"\x07", b"\xa1x", b"\x90", b"\xc3", b"\xc1", b"\x81")
 
 
 async def test_what_is_no_map_ends_its_connection(state_dir: Path) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         for body, registered in itertools.product(NO_MAPS, (False, True)):
             async with connect(state_dir) as proxy:
                 if registered:
@@ -127,11 +127,7 @@ async def test_what_is_no_map_ends_its_connection(state_dir: Path) -> None:
 async def test_what_is_wrong_with_a_message_is_named_and_nothing_else_happens(
     state_dir: Path,
 ) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        session(state_dir, "s") as proxy,
-    ):
+    async with open_served(state_dir), session(state_dir, "s") as proxy:
         unknown: list[Any] = [None, 7, [], "", "Ping", "hello", "registered", "deliver", "bye"]
         for one in unknown:
             await proxy.send(t=one, n=1)
@@ -179,11 +175,7 @@ def wrong_ones() -> Iterator[tuple[str, Map, str]]:
 
 
 async def test_nil_is_as_good_as_left_out_and_unknown_keys_are_ignored(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        session(state_dir, "s", nonce=None) as proxy,
-    ):
+    async with open_served(state_dir), session(state_dir, "s", nonce=None) as proxy:
         for number, (kind, nils) in enumerate(NILS.items()):
             more = {"zzz": {"a": [1, None]}, "turn_id": f"own-{number}"}
             await proxy.send(t=kind, **WHOLE[kind] | nils | more)
@@ -197,7 +189,7 @@ async def test_before_registration_each_type_is_refused_and_the_17th_error_close
     state_dir: Path,
 ) -> None:
     early = [kind for kind in WHOLE if kind not in ("ping", "pong", "register", "tool")]
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         async with connect(state_dir) as proxy:
             await proxy.expect("hello")
             for kind in early:
@@ -216,11 +208,7 @@ async def test_before_registration_each_type_is_refused_and_the_17th_error_close
 async def test_of_64_that_wait_the_oldest_gives_way_and_who_registers_is_none_of_them(
     state_dir: Path,
 ) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        AsyncExitStack() as stack,
-    ):
+    async with open_served(state_dir), AsyncExitStack() as stack:
         waiting = [await stack.enter_async_context(connect(state_dir)) for _ in range(64)]
         nonces = {(await one.expect("hello"))["nonce"] for one in waiting}
         assert len(nonces) == 64
@@ -253,7 +241,7 @@ async def test_a_registration_is_judged_by_the_page(state_dir: Path) -> None:
         ({"nonce": "n" * 32}, "nonce"),
         ({"role": "king"}, "role"),
     ]
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         for session_id in ("a", "x" * 128, "A-Z.a_z:0-9"):
             async with connect(state_dir) as proxy:
                 registered = await proxy.register(state_dir, session_id)
@@ -303,7 +291,7 @@ ALIASES = [
 
 
 async def test_aliases_are_made_and_made_distinct_by_the_page(state_dir: Path) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         for metadata, alias in ALIASES:
             async with connect(state_dir) as proxy:
                 answer = await proxy.register(state_dir, "the-id", metadata=metadata)

@@ -310,6 +310,13 @@ async def open_daemon(platform: Platform, state_dir: Path, **options: Any) -> As
             process.close()
 
 
+@asynccontextmanager
+async def open_served(state_dir: Path, **options: Any) -> AsyncIterator[Platform]:
+    """Open a platform, and a daemon that serves it."""
+    async with open_platform() as platform, open_daemon(platform, state_dir, **options):
+        yield platform
+
+
 async def _ready(process: ForkedProcess) -> str:
     assert process.stdout is not None
     assert process.stderr is not None

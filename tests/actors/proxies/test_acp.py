@@ -17,7 +17,7 @@ from tests.daemon.test_approvals import approval_card, press
 from tests.daemon.test_choosing import choices
 from tests.daemon.test_commands import Chat
 from tests.kit import preloaded
-from tests.kit.daemon import Platform, environment, open_daemon, open_platform
+from tests.kit.daemon import Platform, environment, open_daemon, open_platform, open_served
 from tests.kit.stdio_process import larkd
 
 Map = dict[str, Any]
@@ -163,7 +163,7 @@ CAN_NOT_BEGIN = (
 async def test_where_its_agent_can_not_begin_it_ends_and_nothing_is_registered(
     state_dir: Path,
 ) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir) as platform:
         for arguments, status, words in CAN_NOT_BEGIN:
             command = ["acp", "--state-dir", str(state_dir), *arguments]
             process = await preloaded.start("actors.cli", command, environment(), stderr=True)

@@ -32,7 +32,7 @@ from protocol.wire import codec
 from protocol.wire import messages as wire
 from protocol.wire.auth import daemon_proof
 from protocol.wire.framing import FrameReader, frame
-from tests.kit.daemon import Platform, environment, open_daemon, open_platform
+from tests.kit.daemon import Platform, environment, open_daemon, open_platform, open_served
 
 README = Path(__file__).resolve().parents[3] / "actors" / "proxies" / "README.md"
 
@@ -55,11 +55,7 @@ async def next_turn(proxy: Proxy) -> ProxyTurn:
 
 
 async def test_a_turn_is_answered_and_ends_with_its_block(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        open_proxy(settings(state_dir)) as proxy,
-    ):
+    async with open_served(state_dir) as platform, open_proxy(settings(state_dir)) as proxy:
         registered = attached(proxy)
         assert registered is not None
         assert registered.alias == "boss"
@@ -76,11 +72,7 @@ async def test_a_turn_is_answered_and_ends_with_its_block(state_dir: Path) -> No
 
 
 async def test_a_block_that_raises_ends_the_turn_as_an_error(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        open_proxy(settings(state_dir)) as proxy,
-    ):
+    async with open_served(state_dir) as platform, open_proxy(settings(state_dir)) as proxy:
         await platform.send(await platform.chat(), "hello")
         async with await next_turn(proxy):
             raise ValueError("agent broke")
@@ -88,11 +80,7 @@ async def test_a_block_that_raises_ends_the_turn_as_an_error(state_dir: Path) ->
 
 
 async def test_cancel_ends_the_block_at_once(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        open_proxy(settings(state_dir)) as proxy,
-    ):
+    async with open_served(state_dir) as platform, open_proxy(settings(state_dir)) as proxy:
         chat = await platform.chat()
         await platform.send(chat, "hello")
         turn = await next_turn(proxy)
@@ -111,8 +99,7 @@ async def test_cancel_ends_the_block_at_once(state_dir: Path) -> None:
 
 async def test_tools_answer_or_report_why_not(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir),
         open_proxy(settings(state_dir)) as boss,
         open_proxy(settings(state_dir, "mate", role="session")) as mate,
     ):
@@ -148,8 +135,7 @@ async def test_a_restart_of_the_daemon_is_survived(state_dir: Path) -> None:
 
 async def test_a_newer_connection_ends_the_older_for_good(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir),
         open_proxy(settings(state_dir)) as older,
         open_proxy(settings(state_dir)) as newer,
     ):
@@ -168,7 +154,7 @@ async def test_no_daemon_and_a_wrong_token_are_distinguished(state_dir: Path) ->
     ):
         async with open_proxy(settings(state_dir)):
             raise AssertionError("attached to nothing")
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         with pytest.RaisesGroup(
             pytest.RaisesExc(SessionRefused, match="^bad_proof: "), allow_unwrapped=True
         ):
@@ -191,7 +177,7 @@ async def run_readme_example(platform: Platform, state_dir: Path, folder: Path) 
 async def test_the_example_of_the_readme_works_as_it_stands(
     state_dir: Path, tmp_path: Path
 ) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir) as platform:
         await run_readme_example(platform, state_dir, tmp_path)
 
 
@@ -231,11 +217,7 @@ async def test_a_lost_link_cancels_the_block(state_dir: Path) -> None:
 
 
 async def test_text_of_any_size_and_number_of_pieces_arrives(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        open_proxy(settings(state_dir)) as proxy,
-    ):
+    async with open_served(state_dir) as platform, open_proxy(settings(state_dir)) as proxy:
         chat = await platform.chat("group", "Team")  # static: read as messages
         await platform.send(chat, "hello", mention_bot=True)
         async with await next_turn(proxy) as turn:
@@ -259,7 +241,7 @@ async def test_text_of_any_size_and_number_of_pieces_arrives(state_dir: Path) ->
 
 
 async def test_what_was_sent_before_a_cancellation_still_goes_out(state_dir: Path) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir) as platform:
         with trio.CancelScope() as scope:
             async with open_proxy(settings(state_dir)) as proxy:
                 await platform.send(await platform.chat(), "hello")
@@ -294,8 +276,7 @@ async def test_a_proxy_that_waits_for_its_daemon_reports_its_link(state_dir: Pat
 
 async def test_a_permission_is_asked_in_the_chat_and_decided_there(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         open_proxy(settings(state_dir, capabilities=("turns", "cancel", "permission"))) as proxy,
     ):
         chat = await platform.chat()

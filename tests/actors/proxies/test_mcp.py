@@ -21,6 +21,7 @@ from tests.kit.daemon import (
     environment,
     open_daemon,
     open_platform,
+    open_served,
     wait_reactions,
 )
 from tests.kit.raw_proxy import connect, session
@@ -140,8 +141,7 @@ async def test_while_the_daemon_is_away_tools_report_it_at_once(state_dir: Path)
 
 async def test_a_message_arrives_and_its_reply_is_answered_in_the_chat(state_dir: Path) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         mcp(state_dir, CLAUDE_PROJECT_DIR="/w/api", LARKD_TEAMMATE_NAME="Ann") as client,
     ):
         status = await attached(client)
@@ -175,7 +175,7 @@ async def test_a_message_arrives_and_its_reply_is_answered_in_the_chat(state_dir
 async def test_a_newer_process_of_the_session_detaches_this_one_for_good(
     state_dir: Path,
 ) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         async with mcp(state_dir) as older:
             await attached(older)
             async with mcp(state_dir) as newer:
@@ -214,11 +214,7 @@ async def test_a_restart_of_the_daemon_is_survived_and_what_was_not_written_come
 
 
 async def test_a_cancelled_call_is_not_answered(state_dir: Path) -> None:
-    async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
-        mcp(state_dir) as client,
-    ):
+    async with open_served(state_dir) as platform, mcp(state_dir) as client:
         await attached(client)
         chat = await platform.chat()
         await platform.send(chat, "hello")
@@ -316,7 +312,7 @@ async def test_a_permission_is_decided_by_words_and_is_no_message_then(state_dir
 
 
 async def test_it_ends_with_its_input_and_with_a_signal(state_dir: Path) -> None:
-    async with open_platform() as platform, open_daemon(platform, state_dir):
+    async with open_served(state_dir):
         async with mcp(state_dir) as client:
             await attached(client)
             await client.close_input()
@@ -413,8 +409,7 @@ async def test_another_session_may_not_reply_where_it_was_never_spoken_to(
     state_dir: Path,
 ) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "boss", "dispatcher"),
         mcp(state_dir, role="session") as client,
     ):
@@ -434,8 +429,7 @@ async def test_inside_an_attached_agent_it_has_that_session_s_tools_and_is_no_se
     state_dir: Path,
 ) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         session(state_dir, "robot", "session") as robot,
         mcp(state_dir, role="session", LARKD_SESSION_ID="robot", LARKD_INSIDE="acp") as client,
     ):
@@ -457,8 +451,7 @@ async def test_inside_nobody_speaks_for_a_session_without_its_role_s_token(
     state_dir: Path,
 ) -> None:
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir),
         session(state_dir, "boss", "dispatcher"),
         session(state_dir, "boss", "observer", capabilities=["inside"]) as observer,
         connect(state_dir) as other,

@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from tests.kit import node
-from tests.kit.daemon import Platform, environment, open_daemon, open_platform
+from tests.kit.daemon import Platform, environment, open_daemon, open_platform, open_served
 from tests.kit.ports import free_port
 from tests.kit.stdio_process import StdioProcess, larkd, open_stdio
 
@@ -100,8 +100,7 @@ async def test_the_example_agent_of_the_typescript_acp_sdk(
     agent = node_modules / "node_modules/@agentclientprotocol/sdk/dist/examples/agent.js"
     command = larkd("acp", "--state-dir", str(state_dir), "--role", "dispatcher", "--cwd")
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         open_stdio([*command, str(tmp_path), "--", "node", str(agent)], environment()),
     ):
         chat = await platform.chat()
@@ -145,8 +144,7 @@ async def test_the_example_agents_of_the_python_acp_sdk(
     command = larkd("acp", "--state-dir", str(state_dir), "--role", "dispatcher", "--cwd")
     agent = (sys.executable, str(python_acp_examples / example))
     async with (
-        open_platform() as platform,
-        open_daemon(platform, state_dir),
+        open_served(state_dir) as platform,
         open_stdio([*command, str(tmp_path), "--", *agent], environment()),
     ):
         chat = await platform.chat()
