@@ -60,7 +60,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 ONLY_IMPORTER: dict[str, set[str]] = {
     "lark_oapi": set(),  # the sandbox takes its frames out of it, by its path
     "google": {"feishu"},
-    "trio_websocket": {"feishu", "sandbox"},
+    "trio_websocket": {"sandbox"},
+    "wsproto": {"feishu"},
     "httpx": {"feishu"},
     "sqlite3": {"journal"},
     "psycopg": {"journal"},

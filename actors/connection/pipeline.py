@@ -10,7 +10,8 @@ They outlive a link, so what was committed on the last one still reaches intake.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, get_args
+from itertools import groupby
+from typing import Final, NamedTuple, get_args
 
 import msgspec
 import structlog
@@ -144,9 +145,16 @@ class Pipeline:
             return events.Envelope(event_id=event_id, event_type="unreadable", kind="other")
 
     async def _settle(self, nursery: trio.Nursery) -> None:
-        """Take the journal's answers in order of receipt: ack what is committed."""
+        """Take the journal's answers in order of receipt: ack what is committed.
+
+        What one commit has decided is acked in one write, before anything is waited for.
+        """
+        settled: list[_Settled] = []
         while True:
             pending = taken(self._pending_rx)
+            if pending is None or isinstance(pending, trio.Event) or not pending.answer.is_over:
+                await self._acknowledge(settled)
+                settled = []
             if pending is None:
                 pending = await self._pending_rx.receive()
             if isinstance(pending, trio.Event):
@@ -170,14 +178,25 @@ class Pipeline:
             self._counted[envelope.kind].inc()
             stored = pending.append.stored(appended.row_id)
             if fresh and envelope.kind == "card_action":
+                await self._acknowledge(settled)  # what came before it is with intake before it
+                settled = []
                 await self._presses.acquire()
                 nursery.start_soon(self._press, pending, stored)
                 continue
+            settled.append(_Settled(pending, stored if fresh else None))
+
+    async def _acknowledge(self, settled: list[_Settled]) -> None:
+        """Ack what is committed, in one write for each link, and pass on what is new."""
+        for socket, of_link in groupby(settled, lambda one: one.pending.socket):
+            pending = [one.pending for one in of_link]
             if self._may_ack():
-                await pending.socket.send(pending.ack())
-                ACK_LATENCY.observe(trio.current_time() - pending.received_at)
-            if fresh:
-                await self._pass_on(stored)
+                await socket.send(*(one.ack() for one in pending))
+                now = trio.current_time()
+                for one in pending:
+                    ACK_LATENCY.observe(now - one.received_at)
+        for _, fresh in settled:
+            if fresh is not None:
+                await self._pass_on(fresh)
 
     def _may_ack(self) -> bool:
         """On a claim that is not fresh nothing is acked: the successor gets it again."""
@@ -265,6 +284,14 @@ class _Pending(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def ack(self, data: bytes | None = None) -> longconn.Frame:
         took_ms = int((trio.current_time() - self.received_at) * 1_000)
         return longconn.ack(self.event.frame, took_ms=took_ms, data=data)
+
+
+class _Settled(NamedTuple):
+    """An event that is committed and not acked yet."""
+
+    pending: _Pending
+    fresh: StoredEvent | None
+    """What intake is to have of it; None: it had it before."""
 
 
 class _Unsure:

@@ -1,1 +1,1 @@
-"""The adapter to the platform: the one importer of trio_websocket, httpx and protobuf."""
+"""The adapter to the platform: the one importer of wsproto, httpx and protobuf."""

@@ -5,39 +5,35 @@ to is its return value, since links end every day. Inside, nothing
 raises either: :meth:`Socket.receive` gives None and :meth:`Socket.send` False once the
 link is over.
 
-How it works: the body of a service nursery is *serve*; its children are the
-library's reader and our pings. So whatever ends the body, the reader still runs for
-the close handshake. A peer that does not answer (no pong in time, a write that does
-not get through) is cut off at the TCP stream, without a close frame.
+How it works: *serve* reads, and closes with the handshake when it is done; our pings are
+a task beside it. A peer that does not answer (no pong in time, a write that does not get
+through) is cut off at the TCP stream, without a close frame.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import h11
 import structlog
 import trio
-import trio_websocket as ws
 from msgspec import Struct
 from wsproto.utilities import ProtocolError as WebSocketProtocolError
 
 from actors.feishu import frames
 from actors.feishu.dial import Dial, ProxyRefusedError, dial_tcp
 from actors.feishu.network_errors import words_of
-from actors.kit.services import open_service_nursery
+from actors.feishu.websocket import (
+    ABNORMAL_CLOSURE,
+    HandshakeRejected,
+    WebSocket,
+    WebSocketClosed,
+)
 from protocol.errors import RemoteProtocolError
 from protocol.platform import longconn
 from protocol.platform.outcomes import ClientConfig
-
-MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
-"""The platform's own Python client takes 1 MiB, so more is not sent today."""
-READ_BYTES: Final = 64 * 1024
-READ_AHEAD_MESSAGES_MAX: Final = 16
-"""Read and not yet taken; then TCP pushes back."""
-ABNORMAL_CLOSURE: Final = 1006
 
 log = structlog.get_logger()
 
@@ -69,7 +65,7 @@ class Socket:
 
     def __init__(
         self,
-        connection: ws.WebSocketConnection,
+        connection: WebSocket,
         stream: trio.abc.Stream,
         receiver: longconn.Receiver,
         service: int,
@@ -95,38 +91,46 @@ class Socket:
         """Wait for the next complete event; None when the link is over.
 
         Only time spent waiting here counts as the peer's silence: what we
-        were late to read is not the peer's silence.
+        were late to read is not the peer's silence. Those that one read brought come
+        without a checkpoint between them.
         """
         while self.end is None:
-            since = trio.current_time()
-            with trio.move_on_after(self._silence_left_s) as silence:
-                try:
-                    message = await self._connection.get_message()
-                except ws.ConnectionClosed as closed:
-                    self._ended(_end_of(closed.reason))
-                    return None
-            if silence.cancelled_caught:
-                silent_s = self.client_config.ping_interval_s + self._limits.pong_grace_s
-                await self._cut("half_open", f"no pong for {silent_s:g} s")
-                return None
-            self._silence_left_s -= trio.current_time() - since
-            event = self._read(message)
+            message = self._connection.receive_nowait()
+            if message is None:
+                message = await self._next_message()
+            event = None if message is None else self._read(message)
             if event is not None:
                 return event
         return None
 
-    async def send(self, frame: longconn.Frame) -> bool:
-        """Send *frame*; return whether it was handed to the network."""
+    async def _next_message(self) -> str | bytes | None:
+        """Wait for a message; None when the link is over."""
+        since = trio.current_time()
+        with trio.move_on_after(self._silence_left_s) as silence:
+            try:
+                message = await self._connection.receive()
+            except WebSocketClosed as closed:
+                self._ended(_end_of(closed))
+                return None
+        if silence.cancelled_caught:
+            silent_s = self.client_config.ping_interval_s + self._limits.pong_grace_s
+            await self._cut("half_open", f"no pong for {silent_s:g} s")
+            return None
+        self._silence_left_s -= trio.current_time() - since
+        return message
+
+    async def send(self, *sent: longconn.Frame) -> bool:
+        """Send frames in one write; return whether they were handed to the network."""
         if self.end is not None:
             return False
-        data = frames.encode_frame(frame)
+        data = [frames.encode_frame(frame) for frame in sent]
         through = False
         try:
             with trio.move_on_after(self._limits.send_within_s):
-                await self._connection.send_message(data)
+                await self._connection.send(*data)
                 through = True
-        except ws.ConnectionClosed as closed:
-            self._ended(_end_of(closed.reason))
+        except WebSocketClosed as closed:
+            self._ended(_end_of(closed))
             return False
         finally:
             # Also when cancelled: part of a frame may be out, nothing can follow it.
@@ -231,32 +235,26 @@ async def _shake_hands_and_serve(
     open_until: float,
 ) -> SocketEnd | None:
     """Shake hands and serve; None when the handshake took too long."""
-    socket: Socket | None = None
-    served = False
-    end: SocketEnd | None = None
+    connection = WebSocket(stream)
     try:
-        async with open_service_nursery() as nursery:
-            connection: ws.WebSocketConnection | None = None
-            with trio.move_on_at(open_until):
-                connection = await _shake_hands(nursery, stream, address)
-            if connection is not None:
-                socket = Socket(connection, stream, receiver, address.service, limits)
-                nursery.start_soon(socket.ping_forever)
-                try:
-                    await serve(socket)
-                    served = True
-                finally:
-                    await socket.close()  # noqa: ASYNC102  # it shields itself, with a deadline
-            nursery.cancel_scope.cancel(reason="the link is over")
-    except* ws.ConnectionRejected as group:
-        end = _rejected(group)
-    except* (ws.ConnectionClosed, WebSocketProtocolError, h11.ProtocolError) as group:
-        # The library's reader failed at what the peer sent, or at answering it (it
-        # does not translate the errors of the protocol machines it is built on).
-        # Once we were done ourselves it changes nothing.
-        if not served:
-            end = SocketEnd(kind="lost", reason=f"broken WebSocket: {_cause(group)}")
-    return end or (socket.end if socket else None)
+        with trio.move_on_at(open_until) as opening:
+            await connection.shake_hands(address.host_header, address.resource)
+    except HandshakeRejected as rejection:
+        refusal = longconn.handshake_refused(rejection.status, rejection.headers)
+        return SocketEnd(kind="refused", reason=refusal.reason, refusal=refusal)
+    except (WebSocketClosed, WebSocketProtocolError, h11.ProtocolError) as broken:
+        return SocketEnd(kind="lost", reason=f"broken WebSocket: {_cause(broken)}")
+    if opening.cancelled_caught:
+        return None
+    socket = Socket(connection, stream, receiver, address.service, limits)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(socket.ping_forever)
+        try:
+            await serve(socket)
+        finally:
+            await socket.close()  # noqa: ASYNC102  # it shields itself, with a deadline
+        nursery.cancel_scope.cancel(reason="the link is over")
+    return socket.end
 
 
 class _Address(Struct, frozen=True, kw_only=True):
@@ -290,37 +288,11 @@ class _Address(Struct, frozen=True, kw_only=True):
         )
 
 
-async def _shake_hands(
-    nursery: trio.Nursery, stream: trio.abc.Stream, address: _Address
-) -> ws.WebSocketConnection:
-    """Upgrade *stream*; the library's reader runs in *nursery*, and raises refusals there."""
-    return await ws.wrap_client_stream(
-        nursery,
-        stream,  # type: ignore[arg-type]  # any stream will do
-        address.host_header,
-        address.resource,
-        message_queue_size=READ_AHEAD_MESSAGES_MAX,
-        max_message_size=MESSAGE_BYTES_MAX,
-        receive_buffer_size=READ_BYTES,
-    )
-
-
-def _rejected(group: BaseExceptionGroup[ws.ConnectionRejected]) -> SocketEnd:
-    rejection = group.exceptions[0]
-    assert isinstance(rejection, ws.ConnectionRejected)
-    headers = {
-        name.decode("latin-1").lower(): value.decode("latin-1")
-        for name, value in rejection.headers or ()
-    }
-    refusal = longconn.handshake_refused(rejection.status_code, headers)
-    return SocketEnd(kind="refused", reason=refusal.reason, refusal=refusal)
-
-
-def _end_of(reason: ws.CloseReason | None) -> SocketEnd:
-    if reason is None or reason.code == ABNORMAL_CLOSURE:
+def _end_of(closed: WebSocketClosed) -> SocketEnd:
+    if closed.code == ABNORMAL_CLOSURE:
         return SocketEnd(kind="lost", reason="the connection broke off")
-    text = f"closed with {reason.code} {reason.reason or ''}".rstrip()
-    refusal = longconn.close_refused(reason.code, reason.reason or "")
+    text = f"closed with {closed.code} {closed.reason}".rstrip()
+    refusal = longconn.close_refused(closed.code, closed.reason)
     return SocketEnd(kind="closed", reason=text, refusal=refusal)
 
 
@@ -331,6 +303,4 @@ def _cause(error: BaseException) -> str:
     if words := words_of(error):
         return words
     inner = error.__cause__ or error
-    while isinstance(inner, BaseExceptionGroup):
-        inner = inner.exceptions[0]
     return f"{type(inner).__name__}: {inner}"[:200]

@@ -45,6 +45,11 @@ class Answer(Generic[AnswerT]):
         """Give up asking: no answer is taken any more."""
         self.abandoned = True
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the answer is there, or will not come: nothing is waited for any more."""
+        return self._over
+
     def receive_nowait(self) -> AnswerT:
         """Return the answer that is there.
 

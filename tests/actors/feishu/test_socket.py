@@ -194,6 +194,41 @@ async def test_an_event_comes_in_and_its_ack_goes_out(platform: ScriptedPlatform
     await serve(platform, script)
 
 
+async def test_acks_that_are_sent_together_all_arrive(platform: ScriptedPlatform) -> None:
+    async def script(link: Link, run: Run) -> None:
+        for number in range(3):
+            await link.push_event(message_event(number), message_id=f"push-{number}")
+        events = [await run.events.receive() for _ in range(3)]
+        assert run.socket is not None
+        assert await run.socket.send(*(longconn.ack(one.frame, took_ms=1) for one in events))
+        assert [(await link.next_ack())[0] for _ in range(3)] == ["push-0", "push-1", "push-2"]
+        run.leave.cancel()
+
+    await serve(platform, script)
+
+
+async def test_a_websocket_ping_is_answered(platform: ScriptedPlatform) -> None:
+    """The platform pings in its own frames; what is between may ping in the WebSocket's."""
+
+    async def script(link: Link, run: Run) -> None:
+        with trio.fail_after(60):
+            await link.connection.ping(b"from a load balancer")
+        run.leave.cancel()
+
+    assert end_of(await serve(platform, script)).kind == "left"
+
+
+async def test_bytes_that_are_no_frame_end_the_link(platform: ScriptedPlatform) -> None:
+    async def script(link: Link, run: Run) -> None:
+        await link.pings.receive()
+        await link.push_event(message_event())
+        await link.stream.send_all(b"\xff\xff junk")
+        assert (await run.events.receive()).payload == message_event()
+
+    end = end_of(await serve(platform, script))
+    assert (end.kind, end.reason[:16]) == ("closed", "closed with 1002")
+
+
 async def test_fragments_in_any_order_are_one_event(platform: ScriptedPlatform) -> None:
     async def script(link: Link, run: Run) -> None:
         await link.push(reversed(frames_of(message_event(), parts=5)))
@@ -429,19 +464,42 @@ class TestTls:
         assert end_of(run).kind == "closed"
         assert run.socket is not None
 
+    async def test_leaving_while_nothing_comes(
+        self, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A read that is cancelled does not harm the close handshake after it."""
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        codes: list[int] = []
+
+        async def read_to_the_end(connection: ws.WebSocketConnection, run: Run) -> None:
+            # Shielded: our side may be done, and the server with it, before this has seen it.
+            with trio.fail_after(60, shield=True), contextlib.suppress(ws.ConnectionClosed):
+                await connection.get_message()
+                run.leave.cancel()
+                await connection.get_message()
+            assert connection.closed is not None
+            codes.append(connection.closed.code)
+
+        assert end_of(await self.visit(certificate, read_to_the_end)).kind == "left"
+        assert codes == [1000]
+
     async def test_a_peer_nobody_vouches_for(self, certificate: Path) -> None:
         run = await self.visit(certificate)
         assert end_of(run).kind == "unreachable"
         assert "its certificate is not trusted: self-signed" in end_of(run).reason
 
-    async def visit(self, certificate: Path) -> Run:
+    async def visit(
+        self,
+        certificate: Path,
+        serve: Callable[[ws.WebSocketConnection, Run], Awaitable[None]] | None = None,
+    ) -> Run:
+        """Run one run; *serve* is the platform's side of it, which else hangs up."""
+        serve = serve or self.hang_up
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(certificate)
 
         async def greet(request: ws.WebSocketRequest) -> None:
-            connection = await request.accept()
-            await connection.get_message()
-            await connection.aclose(1001, "that was all")
+            await serve(await request.accept(), run)
 
         async with trio.open_nursery() as nursery:
             server: ws.WebSocketServer = await nursery.start(
@@ -453,6 +511,10 @@ class TestTls:
             await run.run()
             nursery.cancel_scope.cancel()
         return run
+
+    async def hang_up(self, connection: ws.WebSocketConnection, _run: Run) -> None:
+        await connection.get_message()
+        await connection.aclose(1001, "that was all")
 
 
 @pytest.mark.parametrize("url", ["", "https://open.feishu.cn/", "ws://", "ws://[::1", "ws://h:x/"])
