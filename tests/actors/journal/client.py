@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Collection
 from typing import Any, Literal, TypedDict, Unpack
@@ -33,6 +34,8 @@ GROWING_TABLES = frozenset({"inbound", "content", "card", "sent"})
 """Tables whose size grows with the age of the installation."""
 NOBODY: Reply[Any] = Reply(Answer())
 """For messages whose answer is what ``Store.apply`` returns."""
+_DROPS = itertools.count(1)
+"""Questions to drop what waits; a journal that is opened again has those of before."""
 
 
 def prompt(place: str = "oc_1", content: str = "hello", message: str = "om_1") -> Prompt:
@@ -93,7 +96,6 @@ class Offering(TypedDict, total=False):
 class JournalClient:
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._drops = 0
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -176,12 +178,11 @@ class JournalClient:
 
     def drop_waiting(self, row_ids: Collection[int], at_ms: int | None = None) -> list[int]:
         """Ask for it, each time anew unless *at_ms* names the question of before."""
-        self._drops += 1
         dropped: tuple[RowId, ...] = self.ask(
             journal.DropWaiting(
                 row_ids=tuple(map(RowId, row_ids)),
                 note="dropped",
-                at_ms=self._drops if at_ms is None else at_ms,
+                at_ms=next(_DROPS) if at_ms is None else at_ms,
                 reply=NOBODY,
             )
         )

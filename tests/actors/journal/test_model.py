@@ -62,6 +62,8 @@ class ModelRow(msgspec.Struct):
     attempt: int = 0
     connection: int | None = None
     joined_to: int | None = None
+    refused: bool = False
+    """By a full lane, once: it stays refused."""
 
     @property
     def prompt(self) -> int:
@@ -153,9 +155,17 @@ class JournalAgainstModel(RuleBasedStateMachine):
     @rule(row_id=ROWS, chat=CHATS)
     def prepare(self, row_id: int, chat: str) -> None:
         row = self.row(row_id)
+        self.prepared(row, chat, self.client.prepare(row_id, chat))
+
+    def prepared(self, row: ModelRow | None, chat: str, changed: bool | None) -> None:
+        """A row was to be made ready, and its lane has capacity."""
         can = row is not None and row.state is RowState.RECEIVED
-        assert self.client.prepare(row_id, chat) == can
-        if row is not None and can:
+        if row is None or not can:
+            assert changed is False
+        elif row.refused:
+            assert changed is None
+        else:
+            assert changed is True
             self.dispatched(row, chat)
             row.state = RowState.READY
 
@@ -164,9 +174,13 @@ class JournalAgainstModel(RuleBasedStateMachine):
         first, *others = row_ids
         known = [row for row_id in row_ids if (row := self.row(row_id)) is not None]
         rows = [row for row in known if row.state is RowState.RECEIVED]
-        assert self.client.prepare(first, chat, joined=others) == bool(rows)
+        refused = any(row.refused for row in rows)
+        changed = self.client.prepare(first, chat, joined=others)
+        assert changed is (None if refused else bool(rows))
         leads = self.row(first)
         for row in rows:
+            if row.refused:
+                continue
             if leads is not None and leads is not row and leads.dispatched and not row.dispatched:
                 row.chat, row.dispatched = chat, True
                 row.dispatched_to = leads.dispatched_to
@@ -197,14 +211,12 @@ class JournalAgainstModel(RuleBasedStateMachine):
             session_id=SessionId(session), takes_unbound=unbound, waiting_max=waiting_max
         )
         if len(waiting) < waiting_max:
-            can = row is not None and row.state is RowState.RECEIVED
-            assert self.client.prepare(row_id, chat, capacity) == can
-            if row is not None and can:
-                self.dispatched(row, chat)
-                row.state = RowState.READY
+            self.prepared(row, chat, self.client.prepare(row_id, chat, capacity))
             return
         is_new = row is not None and row.state is RowState.RECEIVED
         assert self.client.prepare(row_id, chat, capacity) is (None if is_new else False)
+        if row is not None and is_new:
+            row.refused = True
 
     @rule(session=SESSIONS, unbound=st.booleans(), limit=st.integers(1, 4))
     def list_waiting(self, session: str, unbound: bool, limit: int) -> None:
