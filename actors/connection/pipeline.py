@@ -10,6 +10,7 @@ They outlive a link, so what was committed on the last one still reaches intake.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import groupby
 from typing import Final, NamedTuple, get_args
 
@@ -205,16 +206,10 @@ class Pipeline:
     async def _commit_of(self, pending: _Pending) -> journal.Appended | None:
         """Wait for the commit; None means no ack, and the reason is logged."""
         answer: journal.Appended | journal.Failed | None = None
-        try:
-            try:
-                # An answer that is there counts, however late we come to look.
-                answer = pending.answer.receive_nowait()
-            except trio.WouldBlock:
-                with trio.move_on_at(pending.received_at + self._settings.append_within_s):
-                    answer = await pending.answer.receive()
-        except ActorGone:
-            pass
-        pending.answer.close()
+        with suppress(ActorGone, trio.TooSlowError):
+            answer = await pending.answer.receive_by(
+                pending.received_at + self._settings.append_within_s
+            )
         match answer:
             case journal.Appended():
                 return answer

@@ -52,8 +52,8 @@ async def prepare_rows(
             await put(journal_tx, _prepare(prompt, Reply(answer)))
     for answer, prompt in waiting:
         stored: PrepareAnswer | None = None
-        with answer, trio.move_on_after(JOURNAL_WITHIN_S), contextlib.suppress(ActorGone):
-            stored = await answer.receive()
+        with contextlib.suppress(ActorGone, trio.TooSlowError):
+            stored = await answer.receive_by(trio.current_time() + JOURNAL_WITHIN_S)
         match stored:
             case journal.Done():
                 continue

@@ -33,8 +33,6 @@ for _state in CLOSED_STATES:
 BATCH_MESSAGES_MAX: Final = 256
 """Of one commit: some 10 ms of work, so a question never waits long for a commit."""
 CLOSE_WITHIN_S: Final = 5.0
-NO_BEAT_S: Final = 3_600.0
-"""How long a store without a beat waits for a message before it waits again."""
 
 ArgumentTs = TypeVarTuple("ArgumentTs")
 ResultT = TypeVar("ResultT")
@@ -95,18 +93,25 @@ async def _serve(
     The first is due at once: what confirmed the claim was sent before the journal was
     migrated, and who waits for another beat may be frozen by then.
     """
-    beat_every_s = store.beat_every_s or NO_BEAT_S
-    due_s = beat_every_s if store.beat_every_s is None else 0.0
+    due_s = None if store.beat_every_s is None else 0.0
     while True:
-        batch: list[journal.JournalMessage] = []
-        with trio.move_on_after(due_s):
-            try:
-                batch.append(await inbox.receive())
-            except trio.EndOfChannel:
-                return
-        due_s = beat_every_s
-        if batch or store.beat_every_s is not None:
-            await _commit(batch, inbox, store, in_thread, after_batch)
+        try:
+            first = await _next(inbox, due_s)
+        except trio.EndOfChannel:
+            return
+        due_s = store.beat_every_s
+        await _commit([] if first is None else [first], inbox, store, in_thread, after_batch)
+
+
+async def _next(
+    inbox: trio.MemoryReceiveChannel[journal.JournalMessage], due_s: float | None
+) -> journal.JournalMessage | None:
+    """Return the next message; None where an empty batch is due first."""
+    if due_s is None:
+        return await inbox.receive()
+    with trio.move_on_after(due_s):
+        return await inbox.receive()
+    return None
 
 
 async def inline(function: Callable[[*ArgumentTs], ResultT], *args: *ArgumentTs) -> ResultT:

@@ -75,6 +75,24 @@ class Answer(Generic[AnswerT]):
             await trio.lowlevel.wait_task_rescheduled(self._stop_waiting)
         return self.receive_nowait()
 
+    async def receive_by(self, deadline: float) -> AnswerT:
+        """Wait for the answer until *deadline* on the loop's clock, then give up asking.
+
+        One that is there counts, however late it is looked for; neither a checkpoint nor a
+        cancel scope is made for it.
+
+        Raises:
+            trio.TooSlowError: there is none by then.
+            ActorGone: the question was dropped.
+        """
+        with self:
+            if not self._over:
+                with trio.move_on_at(deadline):
+                    await self.receive()
+            if not self._over:
+                raise trio.TooSlowError
+            return self.receive_nowait()
+
     def settle(self, *answers: AnswerT) -> bool:
         """Take the answer, or that there is none; for the :class:`Reply`, once.
 

@@ -48,7 +48,10 @@ class Redaction:
     def __call__(
         self, _logger: object, _method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        # Most of what is logged is ids and counts, in which there is nothing to look for.
+        # Most of what is logged is ids and counts, in which there is nothing to look for: all
+        # of an event's at once, joined; where that is not plain, one by one.
+        if not _is_any_hidden(tuple(event)) and self._is_all_plain(event):
+            return event
         for key, value in event.items():
             kind = type(value)
             if kind is str:
@@ -58,6 +61,17 @@ class Redaction:
             if not plain or _is_hidden(key):
                 event[key] = self._value(str(key), value, 0)
         return event
+
+    def _is_all_plain(self, event: Mapping[str, Any]) -> bool:
+        texts = []
+        for key, value in event.items():
+            kind = type(value)
+            if kind is str:
+                if key != TIMESTAMP_KEY:
+                    texts.append(value)
+            elif not (kind is int or kind is bool or value is None):
+                return False
+        return self._is_plain("#".join(texts))
 
     def _is_plain(self, text: str) -> bool:
         """Whether a text is shown as it is: nothing in it may be, or begin, a secret."""
@@ -108,6 +122,12 @@ class Redaction:
 def _is_hidden(key: str) -> bool:
     """Keys are few and come again with every line."""
     return _HIDDEN_KEY.search(_snake(key)) is not None
+
+
+@lru_cache(maxsize=1_000)
+def _is_any_hidden(keys: tuple[str, ...]) -> bool:
+    """So do the keys of a line together."""
+    return any(map(_is_hidden, keys))
 
 
 def _snake(key: str) -> str:

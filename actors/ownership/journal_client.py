@@ -90,12 +90,13 @@ class JournalClient:
         """
         while self._unconfirmed:
             write = self._unconfirmed[0]
-            outcome: StoredOrFailed = journal.Failed(reason="no answer")
-            with write.answer, trio.move_on_at(write.sent_at + WRITE_AGAIN_WITHIN_S):
-                try:
-                    outcome = await write.answer.receive()
-                except ActorGone:
-                    outcome = journal.Failed(reason="dropped")
+            outcome: StoredOrFailed
+            try:
+                outcome = await write.answer.receive_by(write.sent_at + WRITE_AGAIN_WITHIN_S)
+            except trio.TooSlowError:
+                outcome = journal.Failed(reason="no answer")
+            except ActorGone:
+                outcome = journal.Failed(reason="dropped")
             del self._unconfirmed[0]
             if isinstance(outcome, journal.Failed):
                 log.error("row.not_stored", row=write.row_id, reason=outcome.reason)
