@@ -224,8 +224,11 @@ class StaticPresenter:
                     self._outbox.append(UnsentReply(footer))
             case TurnState.ERROR:
                 # An agent's words: they mention nobody.
-                error = f"\n{quoted(turn.error)}" if turn.error else ""
-                self._outbox.append(UnsentReply(on_card.FOOTER_ERROR.format(time=time).plus(error)))
+                footer = on_card.FOOTER_ERROR.format(time=time)
+                if turn.error is not None:
+                    error = Text(quoted(turn.error.en), quoted(turn.error.zh))
+                    footer = footer.plus("\n").joined(error)
+                self._outbox.append(UnsentReply(footer))
             case _ if turn.note == on_card.INTERRUPTED:
                 self._add_footer(on_card.FOOTER_ABORTED.format(time=time))
             case _ if not self._client.stop_is_answered:

@@ -268,19 +268,18 @@ def _bottom_row(footer: dict[str, Any], style: Style, *, running: bool) -> dict[
 
 def _notes(turn: Turn, language: Language) -> list[Element]:
     """Why it ended, below what was streamed and in a block of its own."""
-    if turn.error:
-        characters = ERROR_BYTES_MAX
-        shown = in_card(turn.error, characters)
-        while json_bytes(shown) > ERROR_BYTES_MAX:
-            characters //= 2
-            shown = in_card(turn.error, characters)
-        return [
-            {
-                "tag": "markdown",
-                "element_id": "error",
-                "content": f"<font color='red'>{shown}</font>",
-            }
-        ]
+    if turn.error is not None:
+        error = Text(_red(turn.error.en), _red(turn.error.zh))
+        return [both({"tag": "markdown", "element_id": "error"}, error, language)]
     if turn.note is not None:
         return [both({"tag": "markdown", "element_id": "note"}, turn.note, language)]
     return []
+
+
+def _red(error: str) -> str:
+    characters = ERROR_BYTES_MAX
+    shown = in_card(error, characters)
+    while json_bytes(shown) > ERROR_BYTES_MAX:
+        characters //= 2
+        shown = in_card(error, characters)
+    return f"<font color='red'>{shown}</font>"

@@ -77,7 +77,8 @@ class Turn:
         self.steps_dropped = 0
         self.plan: tuple[PlanEntry, ...] = ()
         self.usage: Usage | None = None
-        self.error: str | None = None
+        self.error: Text | None = None
+        """The agent's words, or the daemon's own in both languages."""
         self.note: Text | None = None
         self.changed_at = started_at
         self._questions_open = 0
@@ -175,7 +176,7 @@ class Turn:
         if end.text:
             self._append(self._splitter.feed_tail(end.text))
         self._append(self._splitter.finish())
-        self.error = end.error if end.status == "error" else None
+        self.error = Text(end.error, end.error) if end.status == "error" and end.error else None
         self._finish(TurnState(end.status), now)
 
     # ── from the daemon ──────────────────────────────────────────────
@@ -189,7 +190,7 @@ class Turn:
         return self._cut(TurnState.ERROR, now, error=on_card.SESSION_DISCONNECTED)
 
     def _cut(
-        self, state: TurnState, now: float, *, note: Text | None = None, error: str | None = None
+        self, state: TurnState, now: float, *, note: Text | None = None, error: Text | None = None
     ) -> bool:
         if self.state.final:
             return False

@@ -115,4 +115,4 @@ ANSWER_CUT: Final = Text(
     "回答超过 {count} 个字符，其余部分已省略。",
 )
 INTERRUPTED: Final = Text("Interrupted by a restart.", "因重启而中断。")
-SESSION_DISCONNECTED: Final = "session disconnected"
+SESSION_DISCONNECTED: Final = Text("session disconnected", "会话已断开")

@@ -226,9 +226,9 @@ def test_the_first_final_state_wins_and_what_comes_later_is_dropped() -> None:
 def test_a_lost_session_is_an_error_that_names_it() -> None:
     turn = Turn(0.0)
     turn.lose_session(1.0)
-    assert elements(card_of(view_running(turn, STYLE, 1)))["error"]["content"] == (
-        "<font color='red'>session disconnected</font>"
-    )
+    error = elements(card_of(view_running(turn, STYLE, 1)))["error"]
+    assert error["content"] == "<font color='red'>session disconnected</font>"
+    assert text(error, "zh_cn") == "<font color='red'>会话已断开</font>"
 
 
 def test_a_repaired_card_keeps_its_text_and_shows_why_it_stopped() -> None:
