@@ -230,6 +230,15 @@ export function find(models, elementId) {
   return undefined;
 }
 
+// What a card that has no summary begins with.
+export function firstText(models, language) {
+  for (const model of models ?? []) {
+    const shown = localized(model, language) || firstText(model.elements ?? model.columns, language);
+    if (shown) return shown;
+  }
+  return "";
+}
+
 export function summary(card, language) {
   return localized(card.card.config?.summary, language) || (card.streaming ? "…" : "");
 }

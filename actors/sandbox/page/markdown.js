@@ -28,6 +28,11 @@ export function picture(key, alt) {
   return element("img", { class: "picture", "data-file": key, alt: alt || "" });
 }
 
+// Plain text, with its addresses as links.
+export function linked(text) {
+  return text.split(/(https?:\/\/[^\s<>"'（）。，；]+[^\s<>"'（）。，；.,;:!?)\]])/).map((piece, at) => at % 2 ? element("a", { href: piece, rel: "noopener noreferrer", target: "_blank" }, piece) : piece);
+}
+
 export function inline(text) {
   const nodes = [];
   let plain = "";

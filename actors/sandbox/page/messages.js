@@ -3,7 +3,7 @@
 import { fileUrl, post } from "./api.js";
 import { CardView, hydrate, rawCard } from "./card.js";
 import { element, modelOf, morph } from "./dom.js";
-import { markdown, picture } from "./markdown.js";
+import { linked, markdown, picture } from "./markdown.js";
 import { cards, messages, parsed, t, textOf, time, view } from "./store.js";
 
 const EMOJI = { OK: "👌", THUMBSUP: "👍", DONE: "✅", HEART: "❤️", SMILE: "😊", OnIt: "🫡", Get: "👀", CheckMark: "✔️", CrossMark: "❌", Alarm: "⏰", OneSecond: "⏳", ERROR: "⚠️" };
@@ -144,7 +144,7 @@ function content(message) {
     case "image": return element("div", { class: "bubble media" }, picture(held.image_key ?? "", "🖼"));
     case "audio": return element("div", { class: "bubble media" }, `${t("voice")} ${held.duration ? `${Math.max(1, Math.round(held.duration / 1000))}″` : ""}`, element("audio", { controls: true, "aria-label": t("voice"), "data-file": held.file_key }));
     case "file": case "media": return element("div", { class: "bubble media" }, element("button", { type: "button", class: "file", model: { download: held } }, held.file_name ?? held.file_key));
-    default: return element("div", { class: "bubble" }, textOf(message));
+    default: return element("div", { class: "bubble" }, linked(textOf(message)));
   }
 }
 

@@ -1,5 +1,5 @@
 // Everything the page knows, and the few things derived from it.
-import { summary, rawCard } from "./card.js";
+import { firstText, rawCard, summary } from "./card.js";
 import { texts } from "./texts.js";
 
 export const users = new Map(), chats = new Map(), messages = new Map(), cards = new Map();
@@ -74,7 +74,7 @@ export function textOf(message) {
     case "file": case "media": return `[${t("file")}] ${content.file_name ?? ""}`;
     case "interactive": {
       const card = cards.get(message.card_id);
-      const shown = card ? summary(card, view.language) : rawCard(message.content)?.body?.elements?.[0]?.content ?? "";
+      const shown = card ? summary(card, view.language) : firstText(rawCard(message.content)?.body?.elements, view.language);
       return shown.replace(/\*\*|`/g, "");
     }
     default: return `[${message.msg_type}]`;

@@ -409,6 +409,30 @@ def test_a_form_is_filled_in_and_submitted(sandbox: SandboxProcess, page: Browse
     }
 
 
+def test_an_address_in_a_text_is_a_link_and_a_card_has_a_preview(
+    sandbox: SandboxProcess, page: Browser
+) -> None:
+    chat_id = sandbox.chat()["chat_id"]
+    sandbox.post("send", chat_id=chat_id, text="grant it: https://example.com/auth?q=a:b&c=d. Now")
+    link = one(page, ".mine .bubble a")
+    assert link.get_attribute("href") == "https://example.com/auth?q=a:b&c=d"
+    assert text(page, ".mine .bubble") == "grant it: https://example.com/auth?q=a:b&c=d. Now"
+    i18n = {"en_us": "Where to?", "zh_cn": "去哪里？"}
+    words = {"tag": "markdown", "content": "Where to?", "i18n_content": i18n}
+    columns = {"tag": "column_set", "columns": [{"tag": "column", "elements": [words]}]}
+    card = {"schema": "2.0", "body": {"elements": [columns]}}
+    sandbox.call(
+        "POST",
+        "/open-apis/im/v1/messages?receive_id_type=chat_id",
+        receive_id=chat_id,
+        msg_type="interactive",
+        content=json.dumps(card),
+    )
+    wait_text(page, "#chats li:first-child .preview", "Where to?")
+    one(page, "#language").click()
+    wait_text(page, "#chats li:first-child .preview", "去哪里？")
+
+
 def test_a_topic_opens_below_its_message(sandbox: SandboxProcess, page: Browser) -> None:
     sandbox.post("send", chat_id=sandbox.chat()["chat_id"], text="first")
     bubble = one(page, ".mine .bubble")
