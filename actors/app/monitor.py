@@ -68,9 +68,12 @@ async def open_monitor(
     from actors.monitoring.console import Access  # noqa: PLC0415  # likewise
 
     async with AsyncExitStack() as stack:
+        metrics = await _listen(stack, "metrics", settings.metrics)
         served = http.Served(
-            metrics=await _listen(stack, "metrics", settings.metrics),
-            console=await _listen(stack, "console", settings.console),
+            metrics=metrics,
+            console=metrics
+            if settings.one_http_address
+            else await _listen(stack, "console", settings.console),
             access=Access(role_of=tokens.console_role, log_about=partial(events_about, state.log)),
             peers=lambda: monitor.peers,
         )

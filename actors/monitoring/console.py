@@ -6,7 +6,7 @@ token goes with every call of the page in a header, so no other page can make on
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
@@ -84,11 +84,12 @@ class StopForm(msgspec.Struct, frozen=True, kw_only=True):
     chat_id: str
 
 
-def console_app(recorder: Recorder, access: Access) -> ASGIApp:
-    """Return the console."""
+def console_app(recorder: Recorder, access: Access, beside: Sequence[Route] = ()) -> ASGIApp:
+    """Return the console, and *beside* it what needs no token."""
     console = _Console(recorder, access)
     return Starlette(
         routes=[
+            *beside,
             Route("/", console.page),
             Route("/static/{name}", console.static),
             Route("/api/stream", console.stream),
@@ -124,7 +125,7 @@ class _Console:
         return _answer(wrong.status_code, error=wrong.detail)
 
     async def stream(self, request: Request) -> Response:
-        """Send what is, each second that it changes, as server-sent events."""
+        """Send what is, each second that it changes, and the daemon's clock (ms), as events."""
         role = self._role(request)
         if role is None:
             return _answer(401, error="the token is missing or was rotated; run: larkd console")
@@ -135,10 +136,15 @@ class _Console:
         shown = b""
         while True:
             view = await self._recorder.view(texts=may_act)
-            event = msgspec.json.encode({**view, "may_act": may_act})
-            # A comment keeps the connection known to be open where nothing changes.
-            yield b": still\n\n" if event == shown else b"data: " + event + b"\n\n"
-            shown = event
+            drawn = msgspec.json.encode({**view, "may_act": may_act})
+            # Where nothing changes its clock goes on, and the connection is known to be open.
+            peers = self._recorder.peers
+            yield (
+                b": still\n\n" if peers is None else b"event: clock\ndata: %d\n\n" % peers.now_ms()
+            )
+            if drawn != shown:
+                yield b"data: " + drawn + b"\n\n"
+            shown = drawn
             await trio.sleep(LOOK_EVERY_S)
 
     async def log(self, request: Request) -> Response:

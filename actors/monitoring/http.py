@@ -11,7 +11,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from actors.monitoring import metrics
 from actors.monitoring.console import Access, console_app
@@ -28,6 +27,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     metrics: HttpSettings | None
     console: HttpSettings | None
+    """The same as *metrics* where one address serves both."""
     access: Access
     peers: Callable[[], Peers | None]
     """Whom to ask now; None while the daemon stands by, starts or leaves."""
@@ -38,18 +38,24 @@ async def serve(
 ) -> None:
     """Serve until cancelled."""
     async with trio.open_nursery() as nursery:
+        beside: list[Route] = []
         if served.metrics is not None:
             nursery.start_soon(metrics.measure_lag)
-            nursery.start_soon(serve_app, metrics_app(served.peers), served.metrics)
+            routes = metrics_routes(served.peers)
+            if served.metrics is served.console:
+                beside = routes
+            else:
+                nursery.start_soon(serve_app, Starlette(routes=routes), served.metrics)
         if served.console is not None:
             recorder = Recorder(served.peers)
             nursery.start_soon(recorder.run)
-            nursery.start_soon(serve_app, console_app(recorder, served.access), served.console)
+            app = console_app(recorder, served.access, beside)
+            nursery.start_soon(serve_app, app, served.console)
         task_status.started()
 
 
-def metrics_app(peers: Callable[[], Peers | None]) -> ASGIApp:
-    """Return the app of ``/metrics``, ``/livez`` and ``/healthz``."""
+def metrics_routes(peers: Callable[[], Peers | None]) -> list[Route]:
+    """Return ``/metrics``, ``/livez`` and ``/healthz``."""
 
     async def scrape(_request: Request) -> Response:
         asked = peers()
@@ -65,10 +71,4 @@ def metrics_app(peers: Callable[[], Peers | None]) -> ASGIApp:
         content = {"status": "unavailable" if reasons else "ok", "reasons": reasons}
         return JSONResponse(content, status_code=503 if reasons else 200)
 
-    return Starlette(
-        routes=[
-            Route("/metrics", scrape),
-            Route("/livez", live),
-            Route("/healthz", healthy),
-        ]
-    )
+    return [Route("/metrics", scrape), Route("/livez", live), Route("/healthz", healthy)]

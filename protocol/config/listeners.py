@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from protocol.config.checks import CheckFailed, Problems
 from protocol.config.keys import in_snake_case, is_loopback
-from protocol.config.settings import Certificate, HttpListen, Listen, TlsListen
+from protocol.config.settings import Certificate, HttpListen, Listen, Settings, TlsListen
 
 DEFAULT_TLS_HOST: Final = "0.0.0.0"  # noqa: S104  # what a TLS listener is for
 DEFAULT_TLS_PORT: Final = 7346
@@ -65,6 +65,21 @@ def read_http_listen(
             )
         )
     return listen
+
+
+def check_one_http_address(settings: Settings, problems: Problems) -> None:
+    """Metrics and console under one address are served alike."""
+    metrics, console = settings.metrics, settings.console
+    if metrics is None or console is None or settings.one_http_address or console.port == 0:
+        return
+    if (console.host, console.port) == (metrics.host, metrics.port):
+        problems.add(
+            CheckFailed(
+                "console.port",
+                "is the port of metrics, which is served with other tls or insecure;"
+                " write the same in both, or another port",
+            )
+        )
 
 
 def _tls_listen(found: Mapping[str, Any], problems: Problems) -> TlsListen | None:

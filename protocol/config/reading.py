@@ -12,7 +12,7 @@ from typing import Any, Final
 from protocol.config import keys
 from protocol.config.accounts import Accounts
 from protocol.config.checks import CheckFailed, Problems, Reader, join, nearest, read_map
-from protocol.config.listeners import read_http_listen, read_listen
+from protocol.config.listeners import check_one_http_address, read_http_listen, read_listen
 from protocol.config.secret_sources import SecretSource
 from protocol.config.settings import (
     DEFAULT_CONSOLE_PORT,
@@ -82,6 +82,7 @@ def read_settings(
             f"{key}: means nothing to larkd, ignored" for key in keys.IGNORED if key in top
         ),
     )
+    check_one_http_address(settings, problems)
     if not accounts.found and not problems:
         problems.add(_nothing_to_do(config_path, set_up, disabled=len(channels)))
     if problems:

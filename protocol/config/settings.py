@@ -181,3 +181,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """None: one daemon, its journal in the state directory."""
     notices: tuple[str, ...] = ()
     """A line for each key that is accepted and means nothing here."""
+
+    @property
+    def one_http_address(self) -> bool:
+        """Whether metrics and console are served under one address."""
+        return self.console is not None and self.console == self.metrics and self.console.port != 0

@@ -26,14 +26,18 @@ from tests.daemon.test_operator import larkd, output_of, refused
 from tests.kit.axe import axe_source, serious
 from tests.kit.browser import Browser, open_browser
 from tests.kit.daemon import Platform, open_daemon, open_platform, open_served
+from tests.kit.ports import free_port
 from tests.kit.raw_proxy import RawProxy, session
 from tests.kit.sizes import NIGHTLY
 
 
 @asynccontextmanager
-async def open_console(platform: Platform, state_dir: Path) -> AsyncIterator[tuple[str, str]]:
-    """Give the address to act from, and the one to look only."""
-    async with open_daemon(platform, state_dir, console={"port": 0}):
+async def open_console(
+    platform: Platform, state_dir: Path, port: int = 0
+) -> AsyncIterator[tuple[str, str]]:
+    """Give the address to act from, and the one to look only. With *port* also of metrics."""
+    where = {"console": {"port": port}} | ({"metrics": {"port": port}} if port else {})
+    async with open_daemon(platform, state_dir, **where):
         acting = await output_of(state_dir, "console")
         yield acting, await output_of(state_dir, "console", "--read-only")
 
@@ -46,7 +50,7 @@ def split(address: str) -> tuple[str, dict[str, str]]:
 async def test_without_its_token_nothing_is_shown_or_done(state_dir: Path) -> None:
     async with (
         open_platform() as platform,
-        open_console(platform, state_dir) as (acting, looking),
+        open_console(platform, state_dir, free_port()) as (acting, looking),
         session(state_dir, "boss", "dispatcher"),
         session(state_dir, "mate"),
         httpx.AsyncClient(trust_env=False, timeout=60) as http,
@@ -69,6 +73,8 @@ async def test_without_its_token_nothing_is_shown_or_done(state_dir: Path) -> No
             assert (await http.post(base + path, json=wanted)).status_code == 401
             answer = await http.post(base + path, json=wanted, headers=may_look)
             assert answer.status_code == 403
+        for path in ("/metrics", "/livez"):
+            assert (await http.get(base + path)).status_code == 200, "metrics are for scrapers"
         page = await http.get(looking)
         assert (page.status_code, page.headers["cache-control"]) == (200, "no-store")
         assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
@@ -213,6 +219,9 @@ def inspected(browser: Browser, axe: str, folder: Path, screen: str, look: str) 
     (folder / f"console-{screen}-{look}.png").write_bytes(base64.b64decode(picture["data"]))
 
 
+CLOCK_IS_WRONG: Final = "const now = Date.now; Date.now = () => now() + 36e6;"
+
+
 async def test_an_operator_sees_and_does_it_in_a_browser(state_dir: Path, tmp_path: Path) -> None:
     axe = await trio.to_thread.run_sync(axe_source)
     folder = Path(os.environ.get("LARKD_SCREENSHOTS") or tmp_path)
@@ -237,9 +246,12 @@ async def test_an_operator_sees_and_does_it_in_a_browser(state_dir: Path, tmp_pa
                 browser.get(acting)
                 see_all_of_it(browser)
                 see_it_in_chinese(browser, axe, folder)
-                act(browser, str(sent["message_id"]))
+                act(browser, axe, str(sent["message_id"]))
                 errors = [one for one in browser.get_log("browser") if one["level"] == "SEVERE"]
                 assert not errors, errors
+                browser.execute_cdp_cmd(
+                    "Page.addScriptToEvaluateOnNewDocument", {"source": CLOCK_IS_WRONG}
+                )
                 browser.get(looking)
                 look_only(browser)
 
@@ -277,7 +289,7 @@ def see_it_in_chinese(browser: Browser, axe: str, folder: Path) -> None:
     inspected(browser, axe, folder, "desktop", "dark")
 
 
-def act(browser: Browser, message_id: str) -> None:
+def act(browser: Browser, axe: str, message_id: str) -> None:
     browser.find_element(By.ID, "log-id").send_keys(message_id)
     click(browser, "#log-form button")
     wait_text(browser, "#log", "offered to mate", "feishu.message.received")
@@ -285,10 +297,17 @@ def act(browser: Browser, message_id: str) -> None:
     wait_text(browser, "#outcome", "Stopped mate.")
     click(browser, '#sessions tr[data-key="boss"] button')
     wait_text(browser, "#outcome", "Feishu channel owner is now boss")
+    click(browser, "#language")
+    click(browser, "#reclaim")
+    wait_text(browser, "#outcome", "频道已收回。")
+    assert serious(browser, axe) == [], "with a log and an outcome"
+    click(browser, "#language")
 
 
 def look_only(browser: Browser) -> None:
     wait_text(browser, "#daemon", "to look only")
+    shown = browser.find_element(By.ID, "chats").text + browser.find_element(By.ID, "daemon").text
+    assert " h" not in shown, "how long is by the daemon's clock"
     wait_text(browser, "#sessions", "boss")
     buttons = browser.find_elements(By.CSS_SELECTOR, "main table button, .actions button")
     acting = [one for one in buttons if one.text != "Why?"]

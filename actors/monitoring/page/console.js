@@ -5,13 +5,16 @@ import { $, button, setRows, setText } from "/static/table.js";
 import { duration, texts } from "/static/texts.js";
 
 const SILENT_MS = 15_000;
+const LATE_MS = 60_000; // for a message to wait
 const token = new URLSearchParams(location.search).get("token") || "";
 const headers = { Authorization: "Bearer " + token };
 let language = localStorage.getItem("larkd-language") || (navigator.language.startsWith("zh") ? "zh" : "en");
 let t = texts[language], latest = null, link = ["connecting", ""], found = null;
+let ahead = 0; // how many milliseconds this machine's clock is before the daemon's
 
 const lasting = (ms) => duration(language, ms);
-const since = (at) => at == null ? "–" : lasting(Date.now() - at);
+const now = () => Date.now() - ahead;
+const since = (at) => at == null ? "–" : lasting(now() - at);
 const percent = (share) => Math.round(share * 100) + " %";
 const seconds = (s) => (s < 10 ? Math.round(s * 10) / 10 : Math.round(s)) + (language === "zh" ? " 秒" : " s");
 
@@ -35,12 +38,12 @@ function setLink(text, kind) {
   setText("link", t[text], kind);
 }
 
-async function act(path, body) {
+async function act(path, body, alias = "") {
   setText("outcome", "…");
   try {
     const answer = await fetch(path, { method: "POST", headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(body) });
     const done = await answer.json();
-    setText("outcome", done.result || done.error, answer.ok ? "good" : "bad");
+    setText("outcome", answer.ok ? t.done(body.action || "stop", alias, done.result) : t.notDone(done.error), answer.ok ? "good" : "bad");
   } catch (lost) {
     setText("outcome", t.unreachable, "bad");
   }
@@ -60,7 +63,7 @@ function draw(view) {
   };
   setText("daemon", view.serving ? t.daemon(daemon.version, daemon.generation, since(daemon.started_at)) + (can ? "" : " · " + t.lookOnly) : t.notServing);
 
-  setText("waiting", String(queue.pending ?? "–"), queue.pending ? "bad" : "");
+  setText("waiting", String(queue.pending ?? "–"), queue.oldest_pending_ms >= LATE_MS ? "bad" : "");
   setText("waiting-more", queue.oldest_pending_ms ? t.oldest(lasting(queue.oldest_pending_ms)) : t.nothingLate);
   setText("cards-count", String(view.cards_in_flight ?? "–"));
   setText("cards-more", queue.in_flight ? t.offered(queue.in_flight) : "");
@@ -77,18 +80,18 @@ function draw(view) {
     const id = one.sessionId;
     return { key: id, cells: [one.alias, role(one.role), does(one, busy.get(id) || []), one.metadata?.cwd || "–",
       status.effective_target_session_id === id ? t.gets : status.granted_session_id === id ? t.granted : "–",
-      button(t.give, () => act("/api/handoff", { action: "acquire", session_id: id }), { disabled: !can || status.owner_session_id === id, about: t.giveTo(one.alias) })] };
+      button(t.give, () => act("/api/handoff", { action: "acquire", session_id: id }, one.alias), { disabled: !can || status.owner_session_id === id, about: t.giveTo(one.alias) })] };
   }), t.noSession);
   for (const name of ["return", "reclaim"]) $(name).disabled = !can;
 
   setRows("turns", turns.map((one) => ({ key: [one.session_id, one.account, one.chat_id].join(" "), cells: [alias(one.session_id), chatOf(one), since(one.since),
-    button(t.stop, () => act("/api/stop", { session_id: one.session_id, chat_id: one.chat_id }), { disabled: !can, about: t.stopOf(alias(one.session_id), chatOf(one)) })] })), t.noTurn);
-  setRows("asked", (view.approvals || []).map((one, n) => ({ key: [one.session_id, one.chat_id, n].join(" "), cells: [one.alias, chatOf(one), can ? [one.title, one.detail].filter(Boolean).join("\n") : t.hidden, lasting(one.expires_at - Date.now())] })), t.noApproval);
+    button(t.stop, () => act("/api/stop", { session_id: one.session_id, chat_id: one.chat_id }, alias(one.session_id)), { disabled: !can, about: t.stopOf(alias(one.session_id), chatOf(one)) })] })), t.noTurn);
+  setRows("asked", (view.approvals || []).map((one, n) => ({ key: [one.session_id, one.chat_id, n].join(" "), cells: [one.alias, chatOf(one), can ? [one.title, one.detail].filter(Boolean).join("\n") : t.hidden, lasting(one.expires_at - now())] })), t.noApproval);
   for (const cell of $("asked").querySelectorAll("td:nth-child(3)")) cell.className = "text";
   setRows("queue", view.queue.map((one) => ({ key: [one.account, one.message_id, one.received_at].join(" "), cells: [chatOf(one), !can ? t.hidden : one.text ?? (one.state === "received" ? t.notRead : t.long), one.session_id ? alias(one.session_id) : status.effective_target_session_id ? alias(status.effective_target_session_id) : t.nobody, since(one.received_at),
     one.message_id ? button(t.why, () => explain(one.message_id), { about: t.whyOf(one.message_id) }) : "–"] })), t.noQueue);
   setRows("chats", view.chats.map((one) => ({ key: [one.account, one.chat_id, one.topic].join(" "), cells: [chatOf(one), one.bound ? t.bound(alias(one.session_id)) : alias(one.session_id), one.last_at ? t.ago(since(one.last_at)) : "–"] })), t.noChat);
-  setRows("connections", accounts.map(([name, one]) => ({ key: name, cells: [name, (one.state === "connected" ? t.connected : one.state) + (one.last_error ? ": " + one.last_error : ""), one.last_event_at ? t.ago(since(one.last_event_at)) : t.never] })), t.noConnection);
+  setRows("connections", accounts.map(([name, one]) => ({ key: name, cells: [name, (t.states[one.state] || one.state) + (one.last_error ? ": " + one.last_error : ""), one.last_event_at ? t.ago(since(one.last_event_at)) : t.never], kind: one.state === "connected" ? "" : "bad" })), t.noConnection);
   setRows("refused", view.refused.map((one) => ({ key: one.account + " " + one.reason.en, cells: [(accounts.length > 1 ? one.account + ": " : "") + one.reason[language], one.count] })), t.noRefusal);
   setRows("budgets", view.budgets.filter((one) => one.in_minute).slice(0, 6).map((one) => ({ key: one.account + " " + one.endpoint, cells: [endpoint(one), t.of(one.in_minute, one.minute_max)] })), t.noBudget);
   drawPlots(view.samples);
@@ -157,7 +160,9 @@ async function follow() {
         const events = (rest + value).split("\n\n");
         rest = events.pop();
         for (const event of events) {
-          if (event.startsWith("data: ")) draw(latest = JSON.parse(event.slice(6)));
+          if (event.startsWith("event: clock")) ahead = Date.now() - Number(event.split("data: ")[1]);
+          else if (event.startsWith("data: ")) latest = JSON.parse(event.slice(6));
+          if (latest) draw(latest);
           wait = 500;
           setLink("live", "good");
         }

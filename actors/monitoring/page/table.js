@@ -10,16 +10,17 @@ export function setText(id, value, kind = "") {
   at.classList.toggle("good", kind === "good");
 }
 
-/** rows: [{key, cells}]; a cell is a text, or {id, make} for an element made anew when id changes. */
+/** rows: [{key, cells, kind}]; kind is the row's class; a cell is a text, or {id, make} for an element made anew when id changes. */
 export function setRows(id, rows, empty) {
   const table = $(id), body = table.tBodies[0];
   const labels = [...table.tHead.rows[0].cells].map((th) => th.textContent);
   if (!rows.length) rows = [{ key: "", cells: [empty], wide: true }];
   const old = new Map([...body.rows].map((row) => [row.dataset.key, row]));
-  rows.forEach(({ key, cells, wide }, at) => {
+  rows.forEach(({ key, cells, wide, kind = "" }, at) => {
     const row = old.get(key) || body.insertRow();
     old.delete(key);
     row.dataset.key = key;
+    row.className = kind;
     cells.forEach((value, n) => {
       const cell = row.cells[n] || row.insertCell();
       cell.dataset.label = wide ? "" : labels[n];

@@ -10,7 +10,8 @@ export const texts = {
     daemon: (version, start, up) => `${version}, start ${start}, up ${up}`, lookOnly: "to look only", notServing: "does not serve now", ago: (text) => `${text} ago`, never: "none yet",
     oldest: (text) => `the oldest for ${text}`, nothingLate: "nothing is late", offered: (n) => `${plural(n, "message", "messages")} offered and not yet taken`, askedInChat: "asked in the chat", fullest: (name) => `fullest: ${name}`, idle: "idle", channelSession: "channel", turn: (text) => `a turn, ${text}`, turnsHere: (n, text) => `${n} turns, the longest ${text}`, stuck: "does not stop", unanswered: (n) => `${n} not answered`, waits: (n) => `${n} waiting`, gets: "gets the messages", granted: "may take it", nobody: "nobody; messages wait", owner: "the channel's owner", hidden: "(shown with the full address)", notRead: "(not read yet)", long: "(long)", admins: "the admins", direct: "direct chat", topicOf: (chat, topic) => `${chat}, topic ${topic}`,
     noSession: "No session is connected. Attach one: larkd acp --alias codex -- codex-acp", noTurn: "No turn runs.", noApproval: "Nothing is asked.", noQueue: "Nothing waits.", noChat: "Nobody wrote yet.", noConnection: "No connection yet.", noRefusal: "Nothing was refused.", noBudget: "No call yet.", unknown: "Nothing is known of it.",
-    bound: (alias) => `${alias} (bound)`, dispatcher: "dispatcher", sessionRole: "session", observer: "observer", connected: "connected", of: (n, max) => `${n} of ${max}`,
+    bound: (alias) => `${alias} (bound)`, dispatcher: "dispatcher", sessionRole: "session", observer: "observer", of: (n, max) => `${n} of ${max}`,
+    states: {}, done: (_action, _alias, result) => result, notDone: (error) => error,
     plotLabel: (what, last, most) => last == null ? `${what}: nothing yet` : `${what}: last ${last}, at most ${most}`,
   },
   zh: {
@@ -22,7 +23,9 @@ export const texts = {
     daemon: (version, start, up) => `${version}，第 ${start} 次启动，已运行 ${up}`, lookOnly: "只读", notServing: "当前未提供服务", ago: (text) => `${text}前`, never: "尚无",
     oldest: (text) => `最久 ${text}`, nothingLate: "没有积压", offered: (n) => `${n} 条已派发、尚未接收`, askedInChat: "在聊天中询问", fullest: (name) => `最满：${name}`, idle: "空闲", channelSession: "频道会话", turn: (text) => `任务，${text}`, turnsHere: (n, text) => `${n} 个任务，最久 ${text}`, stuck: "无法停止", unanswered: (n) => `${n} 条未回复`, waits: (n) => `${n} 条等待`, gets: "接收消息", granted: "可以接管", nobody: "无人接收，消息在等待", owner: "频道的拥有者", hidden: "（完整地址才显示）", notRead: "（尚未读取）", long: "（较长）", admins: "管理员", direct: "单聊", topicOf: (chat, topic) => `${chat}，话题 ${topic}`,
     noSession: "没有已连接的会话。接入一个：larkd acp --alias codex -- codex-acp", noTurn: "没有运行中的任务。", noApproval: "没有等待批准的请求。", noQueue: "没有等待的消息。", noChat: "还没有人来信。", noConnection: "尚无连接。", noRefusal: "没有被拒绝的消息。", noBudget: "尚无调用。", unknown: "没有任何记录。",
-    bound: (alias) => `${alias}（已绑定）`, dispatcher: "调度", sessionRole: "会话", observer: "观察", connected: "已连接", of: (n, max) => `${n} / ${max}`,
+    bound: (alias) => `${alias}（已绑定）`, dispatcher: "调度", sessionRole: "会话", observer: "观察", of: (n, max) => `${n} / ${max}`,
+    states: { connected: "已连接", connecting: "正在连接", reconnecting: "正在重连", refused: "被拒绝", frozen: "已冻结", closed: "已关闭" },
+    done: (action, alias) => ({ stop: `已停止 ${alias}。`, acquire: `频道已交给 ${alias}。`, return: "频道已交还调度会话。", reclaim: "频道已收回。" })[action], notDone: (error) => `未完成：${error}`,
     plotLabel: (what, last, most) => last == null ? `${what}：尚无数据` : `${what}：最近 ${last}，最高 ${most}`,
   },
 };

@@ -428,6 +428,18 @@ def test_all_mistakes_are_reported_at_once_each_with_its_path() -> None:
     )
 
 
+def test_metrics_and_console_are_under_one_address_where_both_name_it() -> None:
+    where = {"host": "::1", "port": 9465}
+    one = read(with_options() | {"metrics": where, "console": where})
+    assert one.one_http_address
+    for other in ({"port": 0}, {"host": "::1"}):
+        apart = read(with_options() | {"metrics": other, "console": other})
+        assert not apart.one_http_address
+    unlike = with_options() | {"metrics": where, "console": where | {"insecure": True}}
+    (line,) = problems(unlike)
+    assert line.startswith("console.port: is the port of metrics, which is served with other tls")
+
+
 def test_a_wrong_value_is_not_also_called_missing() -> None:
     assert problems(with_options(appId=["cli_a000000000000000"])) == (
         (
