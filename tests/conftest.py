@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 import pytest_timeout
 
-from tests.kit import postgres
+from tests.kit import postgres, virtual_time
 from tests.kit.limits import keep_stderr, set_timer
 from tests.kit.order import longest_first
 from tests.kit.sizes import MUTATING, NIGHTLY, examples
@@ -62,6 +62,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    virtual_time.mark(items)
     workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
     items[:] = longest_first(items, LONGEST, workers)
 

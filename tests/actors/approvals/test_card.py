@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from actors.approvals.actor import run
 from actors.approvals.card import ApprovalCard
@@ -25,6 +24,8 @@ from tests.actors.approvals.world import (
     serving,
 )
 
+pytestmark = pytest.mark.virtual_time
+
 OPENING, LAST = '{"buttons":1}', '{"buttons":0}'
 
 
@@ -33,9 +34,7 @@ def card_of(world: World) -> ApprovalCard:
 
 
 @pytest.mark.parametrize("cut_after_s", [0.0, 0.5, 1.0, 1.5, 2.5])
-async def test_cut_at_any_moment_no_button_is_left(
-    autojump_clock: MockClock, cut_after_s: float
-) -> None:
+async def test_cut_at_any_moment_no_button_is_left(cut_after_s: float) -> None:
     world = World()
     world.answers_after_s = 1.0
     card = card_of(world)
@@ -53,7 +52,7 @@ async def test_cut_at_any_moment_no_button_is_left(
 
 @pytest.mark.parametrize("killed_after_s", [0.2, 0.7, 1.5])
 async def test_killed_as_the_card_is_sent_the_next_start_leaves_no_button(
-    autojump_clock: MockClock, killed_after_s: float
+    killed_after_s: float,
 ) -> None:
     """Before the platform shows it, before it has answered so, and after."""
     world = World()
@@ -72,7 +71,7 @@ async def test_killed_as_the_card_is_sent_the_next_start_leaves_no_button(
     assert world.left == {}
 
 
-async def test_without_an_entry_nothing_is_sent(autojump_clock: MockClock) -> None:
+async def test_without_an_entry_nothing_is_sent() -> None:
     world = World()
     world.journal_fails = True
     async with serving(world), trio.open_nursery() as nursery:
@@ -88,9 +87,7 @@ async def test_without_an_entry_nothing_is_sent(autojump_clock: MockClock) -> No
     assert world.left == {}
 
 
-async def test_a_card_nobody_can_find_any_more_is_not_sent_again(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_card_nobody_can_find_any_more_is_not_sent_again() -> None:
     """The platform knows a uuid for an hour: after that the call would be another message."""
     world = World()
     opening = journal.ApprovalOpening(
@@ -108,9 +105,7 @@ async def test_a_card_nobody_can_find_any_more_is_not_sent_again(
     assert (world.calls, world.left) == ([], {})
 
 
-async def test_after_an_hour_the_agent_is_answered_and_the_card_shows_it(
-    autojump_clock: MockClock,
-) -> None:
+async def test_after_an_hour_the_agent_is_answered_and_the_card_shows_it() -> None:
     world = World()
     link_tx, link_rx = trio.open_memory_channel[link.LinkMessage](10)
     ask = approvals.Ask(

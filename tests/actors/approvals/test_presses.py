@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from actors.approvals.actor import SECRET_BYTES, run
 from actors.kit.mailbox import Reply, ask
@@ -27,6 +28,8 @@ from tests.actors.approvals.world import (
     serving,
 )
 from tests.kit.asking import gone_asker
+
+pytestmark = pytest.mark.virtual_time
 
 POLICY = Policy(allow_from=frozenset({OpenId("ou")}))
 KEY = bytes(12).hex()
@@ -95,9 +98,7 @@ async def asked_once() -> AsyncIterator[Asked]:
         nursery.cancel_scope.cancel()
 
 
-async def test_the_gate_is_asked_for_until_an_intake_that_is_full_takes_it(
-    autojump_clock: MockClock,
-) -> None:
+async def test_the_gate_is_asked_for_until_an_intake_that_is_full_takes_it() -> None:
     """Without it every request would be a stranger's, until the next change of the gate."""
     world = World()
     (intake_tx,) = world.peers.intakes
@@ -110,7 +111,7 @@ async def test_the_gate_is_asked_for_until_an_intake_that_is_full_takes_it(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_press_whose_asker_has_gone_is_not_taken(autojump_clock: MockClock) -> None:
+async def test_a_press_whose_asker_has_gone_is_not_taken() -> None:
     """Its person was answered that it was too late: the request stays for another press."""
     async with asked_once() as asked:
         await asked.tx.send(asked.pressed(gone_asker()))
@@ -120,14 +121,14 @@ async def test_a_press_whose_asker_has_gone_is_not_taken(autojump_clock: MockClo
         assert asked.last_verdicts() == [ALLOWED]
 
 
-async def test_the_first_of_two_presses_counts(autojump_clock: MockClock) -> None:
+async def test_the_first_of_two_presses_counts() -> None:
     async with asked_once() as asked:
         assert await asked.press() == on_card.TOAST_ALLOWED.en
         assert await asked.press() == on_card.TOAST_TOO_LATE.en
         assert asked.last_verdicts() == [ALLOWED]
 
 
-async def test_a_request_that_arrives_twice_is_asked_once(autojump_clock: MockClock) -> None:
+async def test_a_request_that_arrives_twice_is_asked_once() -> None:
     async with asked_once() as asked:
         await asked.tx.send(asked.ask())
         await trio.sleep(1)
@@ -136,9 +137,7 @@ async def test_a_request_that_arrives_twice_is_asked_once(autojump_clock: MockCl
         assert asked.last_verdicts() == [ALLOWED]
 
 
-async def test_links_that_start_again_leave_no_request_of_before(
-    autojump_clock: MockClock,
-) -> None:
+async def test_links_that_start_again_leave_no_request_of_before() -> None:
     """What ended their connections was lost with them: no press is taken for nobody."""
     async with asked_once() as asked:
         await asked.tx.send(approvals.AllConnectionsOver())
@@ -147,9 +146,7 @@ async def test_links_that_start_again_leave_no_request_of_before(
         assert asked.last_verdicts() == []
 
 
-async def test_who_waits_for_a_verdict_is_answered_where_the_approvals_end(
-    autojump_clock: MockClock,
-) -> None:
+async def test_who_waits_for_a_verdict_is_answered_where_the_approvals_end() -> None:
     """A crash of theirs closes every card: nobody could decide any more."""
     async with asked_once() as asked:
         pass

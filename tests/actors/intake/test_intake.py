@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from actors.kit.mailbox import ask
 from actors.messages import intake, journal
 from protocol.ids import ChatId, MessageId, RowId, SessionId
 from tests.actors.intake.world import SECOND, SESSION, open_intake, open_world
 
+pytestmark = pytest.mark.virtual_time
 
-async def test_a_command_that_is_read_twice_acts_once(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+
+async def test_a_command_that_is_read_twice_acts_once(tmp_path: Path) -> None:
     async with open_intake(tmp_path) as world:
         await trio.sleep(1)  # the bot is known: the start's own passes are over
         world.start_agent_s = 2.0
@@ -31,9 +31,7 @@ async def test_a_command_that_is_read_twice_acts_once(
         assert await world.received() == []
 
 
-async def test_a_start_that_takes_long_shows_how_far_it_is(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_a_start_that_takes_long_shows_how_far_it_is(tmp_path: Path) -> None:
     async with open_intake(tmp_path) as world:
         await trio.sleep(1)
         world.start_agent_s = 30.0
@@ -51,7 +49,7 @@ async def test_a_start_that_takes_long_shows_how_far_it_is(
 
 @pytest.mark.parametrize("comes_s", [0.0, 8.0, 60.0])
 async def test_a_waiting_mark_goes_however_late_its_call_is_carried_out(
-    autojump_clock: MockClock, tmp_path: Path, comes_s: float
+    tmp_path: Path, comes_s: float
 ) -> None:
     async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
         world.bound, world.busy, world.mark_comes_s = SESSION, True, comes_s
@@ -67,7 +65,7 @@ async def test_a_waiting_mark_goes_however_late_its_call_is_carried_out(
 
 
 async def test_what_is_taken_out_of_the_queue_is_taken_once_however_often_the_row_is_read(
-    autojump_clock: MockClock, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
         world.bound = SESSION
@@ -84,7 +82,7 @@ async def test_what_is_taken_out_of_the_queue_is_taken_once_however_often_the_ro
 
 
 async def test_a_waiting_mark_goes_when_a_chat_of_another_account_drops_the_prompt(
-    autojump_clock: MockClock, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     async with open_intake(tmp_path) as world, trio.open_nursery() as nursery:
         world.bound, world.busy = SESSION, True
@@ -100,7 +98,7 @@ async def test_a_waiting_mark_goes_when_a_chat_of_another_account_drops_the_prom
 
 
 async def test_an_answer_in_flight_when_everything_dies_is_sent_by_the_next_run(
-    autojump_clock: MockClock, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     async with open_world(tmp_path) as world:
         world.platform_s = 3.0
@@ -124,9 +122,7 @@ async def test_an_answer_in_flight_when_everything_dies_is_sent_by_the_next_run(
         assert await world.received() == []
 
 
-async def test_an_answer_waits_for_a_platform_that_is_down_for_long(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_an_answer_waits_for_a_platform_that_is_down_for_long(tmp_path: Path) -> None:
     async with open_intake(tmp_path) as world:
         world.platform_down = True
         await world.send("/help")
@@ -137,9 +133,7 @@ async def test_an_answer_waits_for_a_platform_that_is_down_for_long(
         assert await world.received() == []
 
 
-async def test_what_is_recalled_in_the_batch_it_came_in_is_given_to_nobody(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_what_is_recalled_in_the_batch_it_came_in_is_given_to_nobody(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
         world.bound, world.busy = SESSION, True
         await nursery.start(world.run_intake)
@@ -157,9 +151,7 @@ async def test_what_is_recalled_in_the_batch_it_came_in_is_given_to_nobody(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_prompt_after_a_command_follows_what_the_command_changed(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_a_prompt_after_a_command_follows_what_the_command_changed(tmp_path: Path) -> None:
     async with open_intake(tmp_path) as world:
         await trio.sleep(1)
         world.start_agent_s = 5.0
@@ -174,9 +166,7 @@ async def test_a_prompt_after_a_command_follows_what_the_command_changed(
         assert world.dispatched == [SessionId("agent-1")]
 
 
-async def test_what_came_before_a_command_is_ready_before_the_command_acts(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_what_came_before_a_command_is_ready_before_the_command_acts(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
         await nursery.start(world.run_intake)
         await trio.sleep(1)  # else they are read as what an earlier run left, in one commit
@@ -190,9 +180,7 @@ async def test_what_came_before_a_command_is_ready_before_the_command_acts(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_message_that_was_recalled_at_once_reaches_nobody(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_a_message_that_was_recalled_at_once_reaches_nobody(tmp_path: Path) -> None:
     async with open_intake(tmp_path) as world:
         await trio.sleep(1)
         for event in (await world.append("hello"), await world.append("", recalls=1)):
@@ -203,7 +191,7 @@ async def test_a_message_that_was_recalled_at_once_reaches_nobody(
 
 
 async def test_the_start_serves_while_it_catches_up_and_the_backlog_goes_in_order(
-    autojump_clock: MockClock, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     async with open_world(tmp_path) as world:
         for number in range(1_500):
@@ -236,9 +224,7 @@ async def test_the_start_serves_while_it_catches_up_and_the_backlog_goes_in_orde
         assert all(rows == sorted(rows) for rows in order.values())
 
 
-async def test_nothing_is_left_to_read_when_nothing_happens(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_nothing_is_left_to_read_when_nothing_happens(tmp_path: Path) -> None:
     async with open_intake(tmp_path) as world:
         for number in range(20):
             await world.send(f"prompt {number}")
@@ -249,7 +235,7 @@ async def test_nothing_is_left_to_read_when_nothing_happens(
 
 
 async def test_a_message_to_a_group_waits_for_the_name_of_the_bot_however_old_it_is(
-    autojump_clock: MockClock, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
         world.bound = SESSION

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from actors.messages import intake
 from protocol.ids import SessionId
 from tests.actors.intake.world import PICTURE, World, open_world
+
+pytestmark = pytest.mark.virtual_time
 
 
 @asynccontextmanager
@@ -31,9 +32,7 @@ async def send_apart(world: World, seconds: float, *texts: str) -> None:
         await world.send(text)
 
 
-async def test_a_picture_and_a_text_are_one_prompt(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_a_picture_and_a_text_are_one_prompt(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
         await send_apart(world, 1.4, PICTURE, "what is that?")
         await trio.sleep(1.4)
@@ -47,9 +46,7 @@ async def test_a_picture_and_a_text_are_one_prompt(
         assert [one.file_key for one in offer.prompt.attachments] == ["img_1"]
 
 
-async def test_a_picture_without_a_text_goes_alone(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_a_picture_without_a_text_goes_alone(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
         await world.send(PICTURE)
         await trio.sleep(1.6)
@@ -58,23 +55,21 @@ async def test_a_picture_without_a_text_goes_alone(
         assert not offer.prompt.joined
 
 
-async def test_what_comes_too_late_is_a_prompt_of_its_own(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_what_comes_too_late_is_a_prompt_of_its_own(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
         await send_apart(world, 1.6, PICTURE, "what is that?")
         await trio.sleep(0.1)
         assert await world.prompts() == [("om_1",), ("om_2",)]
 
 
-async def test_text_waits_for_nothing(autojump_clock: MockClock, tmp_path: Path) -> None:
+async def test_text_waits_for_nothing(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
         await world.send("hello")
         await trio.sleep(0.05)
         assert await world.prompts() == [("om_1",)]
 
 
-async def test_five_seconds_at_most(autojump_clock: MockClock, tmp_path: Path) -> None:
+async def test_five_seconds_at_most(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
         await send_apart(world, 1.2, *[PICTURE] * 6)
         await trio.sleep(0.1)
@@ -84,7 +79,7 @@ async def test_five_seconds_at_most(autojump_clock: MockClock, tmp_path: Path) -
 
 
 async def test_a_slow_picture_keeps_its_prompt_back_and_nobody_joins_meanwhile(
-    autojump_clock: MockClock, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     async with running(tmp_path) as world:
         world.download_s = 10
@@ -96,9 +91,7 @@ async def test_a_slow_picture_keeps_its_prompt_back_and_nobody_joins_meanwhile(
         assert await world.prompts() == [("om_1", "om_2"), ("om_3",)]
 
 
-async def test_other_people_queue_after_it_and_other_places_do_not(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_other_people_queue_after_it_and_other_places_do_not(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
         await world.send(PICTURE)
         await world.send("of Bob", sender="ou_bob")
@@ -110,7 +103,7 @@ async def test_other_people_queue_after_it_and_other_places_do_not(
         assert await world.prompts() == [("om_1", "om_4"), ("om_2",)]
 
 
-async def test_two_people_have_a_window_each(autojump_clock: MockClock, tmp_path: Path) -> None:
+async def test_two_people_have_a_window_each(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
         for text, sender in (
             (PICTURE, "ou_alice"),
@@ -123,7 +116,7 @@ async def test_two_people_have_a_window_each(autojump_clock: MockClock, tmp_path
         assert await world.prompts() == [("om_1", "om_3"), ("om_2", "om_4")]
 
 
-async def test_a_command_neither_joins_nor_waits(autojump_clock: MockClock, tmp_path: Path) -> None:
+async def test_a_command_neither_joins_nor_waits(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
         await world.send(PICTURE)
         await world.send("/sessions")
@@ -135,18 +128,14 @@ async def test_a_command_neither_joins_nor_waits(autojump_clock: MockClock, tmp_
         assert await world.prompts() == [("om_1", "om_4")]
 
 
-async def test_what_follows_a_switch_goes_where_the_place_is_then(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_what_follows_a_switch_goes_where_the_place_is_then(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
         await send_apart(world, 0.1, PICTURE, "/use api", "for the other")
         await trio.sleep(0.1)
         assert await world.prompts() == [("om_1",), ("om_3",)], "no window is open any more"
 
 
-async def test_a_channel_session_waits_for_nothing(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_a_channel_session_waits_for_nothing(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
         world.takes_turns = False
         await send_apart(world, 0.1, PICTURE, "what is that?")
@@ -156,7 +145,7 @@ async def test_a_channel_session_waits_for_nothing(
 
 @pytest.mark.parametrize(("recalled", "left"), [(1, ("om_2", "om_3")), (2, ("om_1", "om_3"))])
 async def test_a_recall_before_the_window_closes(
-    autojump_clock: MockClock, tmp_path: Path, recalled: int, left: tuple[str, ...]
+    tmp_path: Path, recalled: int, left: tuple[str, ...]
 ) -> None:
     async with running(tmp_path) as world:
         await send_apart(world, 0.1, PICTURE, PICTURE, "what is that?")
@@ -165,9 +154,7 @@ async def test_a_recall_before_the_window_closes(
         assert await world.prompts() == [left]
 
 
-async def test_a_recalled_picture_keeps_nobody_back(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_a_recalled_picture_keeps_nobody_back(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
         world.download_s = 60
         await world.send(PICTURE)
@@ -177,9 +164,7 @@ async def test_a_recalled_picture_keeps_nobody_back(
         assert await world.prompts() == [("om_2",)]
 
 
-async def test_a_recall_of_one_that_was_offered_stops_the_turn(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_a_recall_of_one_that_was_offered_stops_the_turn(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
         await send_apart(world, 0.1, PICTURE, "what is that?")
         await trio.sleep(1.6)
@@ -189,9 +174,7 @@ async def test_a_recall_of_one_that_was_offered_stops_the_turn(
         assert world.recalled == ["om_2"]
 
 
-async def test_a_prompt_for_a_busy_session_is_marked_at_once(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_a_prompt_for_a_busy_session_is_marked_at_once(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
         world.busy = True
         await world.send(PICTURE)
@@ -202,9 +185,7 @@ async def test_a_prompt_for_a_busy_session_is_marked_at_once(
         assert world.marks == ["r"], "one mark, on the message that leads"
 
 
-async def test_a_full_lane_refuses_all_of_it_once(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_a_full_lane_refuses_all_of_it_once(tmp_path: Path) -> None:
     async with running(tmp_path) as world:
         world.waiting_max = 0
         await send_apart(world, 0.1, PICTURE, PICTURE, "what is that?")
@@ -215,7 +196,7 @@ async def test_a_full_lane_refuses_all_of_it_once(
 
 @pytest.mark.parametrize("seconds", [0.05, 0.5, 1.05, 1.5, 2.45, 2.6])
 async def test_an_intake_that_dies_on_the_way_makes_the_same_prompt(
-    autojump_clock: MockClock, tmp_path: Path, seconds: float
+    tmp_path: Path, seconds: float
 ) -> None:
     async with open_world(tmp_path) as world:
         world.takes_turns = True
@@ -236,9 +217,7 @@ async def test_an_intake_that_dies_on_the_way_makes_the_same_prompt(
             nursery.cancel_scope.cancel()
 
 
-async def test_what_was_left_is_joined_by_when_it_was_received(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_what_was_left_is_joined_by_when_it_was_received(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world, trio.open_nursery() as nursery:
         world.takes_turns, world.waiting_max = True, 1_000
         for number in range(250):  # more than a page
@@ -258,9 +237,7 @@ async def test_what_was_left_is_joined_by_when_it_was_received(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_prompt_bound_before_a_crash_stays_bound(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_a_prompt_bound_before_a_crash_stays_bound(tmp_path: Path) -> None:
     async with open_world(tmp_path) as world:
         world.takes_turns = True
         with trio.move_on_after(1.5):

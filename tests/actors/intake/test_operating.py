@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from actors.kit.mailbox import ask
 from actors.messages import intake
@@ -16,6 +15,8 @@ from protocol.ids import OpenId
 from protocol.routing.access import Policy
 from tests.actors.intake.world import World, open_world
 from tests.kit.asking import gone_asker
+
+pytestmark = pytest.mark.virtual_time
 
 STRANGER = "ou_stranger"
 
@@ -56,9 +57,7 @@ async def show_code(world: World) -> str:
     return request.code
 
 
-async def test_an_operator_who_has_gone_changes_nothing(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_an_operator_who_has_gone_changes_nothing(tmp_path: Path) -> None:
     """They were answered that the account is silent, and may have thought better of it."""
     async with open_intake(tmp_path) as world:
         code = await show_code(world)
@@ -69,9 +68,7 @@ async def test_an_operator_who_has_gone_changes_nothing(
         assert await revoke(world, STRANGER) == f"revoked {STRANGER}", "they were let in still"
 
 
-async def test_what_an_operator_asks_twice_is_done_once(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_what_an_operator_asks_twice_is_done_once(tmp_path: Path) -> None:
     async with open_intake(tmp_path) as world:
         code = await show_code(world)
         assert await approve(world, code) is not None
@@ -80,9 +77,7 @@ async def test_what_an_operator_asks_twice_is_done_once(
         assert await revoke(world, STRANGER) is None
 
 
-async def test_a_code_approved_as_its_operator_gives_up_counts_once(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
+async def test_a_code_approved_as_its_operator_gives_up_counts_once(tmp_path: Path) -> None:
     """Begun is carried out: asked again, the code is used up, and its person is let in."""
     async with open_intake(tmp_path) as world:
         code = await show_code(world)

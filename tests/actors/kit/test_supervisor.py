@@ -22,6 +22,8 @@ from actors.kit.supervisor import (
     Supervisor,
 )
 
+pytestmark = pytest.mark.virtual_time
+
 Body = Callable[[], Awaitable[None]]
 
 
@@ -59,9 +61,7 @@ class Story:
         )
 
 
-async def test_children_start_in_order_and_stop_in_reverse(
-    autojump_clock: trio.abc.Clock,
-) -> None:
+async def test_children_start_in_order_and_stop_in_reverse() -> None:
     story = Story()
     async with trio.open_nursery() as nursery:
         await nursery.start(story.supervisor(Strategy.REST_FOR_ONE).run)
@@ -69,9 +69,7 @@ async def test_children_start_in_order_and_stop_in_reverse(
     assert story.log == ["+a", "+b", "+c", "-c", "-b", "-a"]
 
 
-async def test_one_for_one_restarts_the_crashed_one_alone(
-    autojump_clock: trio.abc.Clock,
-) -> None:
+async def test_one_for_one_restarts_the_crashed_one_alone() -> None:
     story = Story()
     async with trio.open_nursery() as nursery:
         await nursery.start(story.supervisor(Strategy.ONE_FOR_ONE).run)
@@ -82,9 +80,7 @@ async def test_one_for_one_restarts_the_crashed_one_alone(
         nursery.cancel_scope.cancel()
 
 
-async def test_rest_for_one_restarts_what_was_started_after_it(
-    autojump_clock: trio.abc.Clock,
-) -> None:
+async def test_rest_for_one_restarts_what_was_started_after_it() -> None:
     story = Story()
     async with trio.open_nursery() as nursery:
         await nursery.start(story.supervisor(Strategy.REST_FOR_ONE).run)
@@ -94,9 +90,7 @@ async def test_rest_for_one_restarts_what_was_started_after_it(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_spent_budget_stops_the_others_and_fails_upwards(
-    autojump_clock: trio.abc.Clock,
-) -> None:
+async def test_a_spent_budget_stops_the_others_and_fails_upwards() -> None:
     story = Story()
     with pytest.RaisesGroup(
         pytest.RaisesExc(RestartsExhausted, match="b: 3 restarts"),
@@ -110,9 +104,7 @@ async def test_a_spent_budget_stops_the_others_and_fails_upwards(
     assert sorted(story.log[-2:]) == ["-a", "-c"]
 
 
-async def test_a_child_that_is_late_to_stop_is_named_and_waited_for(
-    autojump_clock: trio.abc.Clock,
-) -> None:
+async def test_a_child_that_is_late_to_stop_is_named_and_waited_for() -> None:
     log: list[str] = []
 
     async def stubborn(*, task_status: trio.TaskStatus[None]) -> None:
@@ -137,9 +129,7 @@ async def test_a_child_that_is_late_to_stop_is_named_and_waited_for(
     assert log == ["slow to stop: s", "ended"]
 
 
-async def test_a_transient_child_that_ends_well_stays_ended(
-    autojump_clock: trio.abc.Clock,
-) -> None:
+async def test_a_transient_child_that_ends_well_stays_ended() -> None:
     runs = 0
 
     async def once(*, task_status: trio.TaskStatus[None]) -> None:
@@ -159,17 +149,13 @@ async def test_a_transient_child_that_ends_well_stays_ended(
     assert runs == 1
 
 
-async def test_what_must_start_in_order_is_an_error_at_once_when_it_cannot(
-    autojump_clock: trio.abc.Clock,
-) -> None:
+async def test_what_must_start_in_order_is_an_error_at_once_when_it_cannot() -> None:
     supervisor = make([Child(name="x", run=broken)], Strategy.REST_FOR_ONE)
     with pytest.RaisesGroup(OSError, flatten_subgroups=True):
         await supervisor.run()
 
 
-async def test_who_cannot_start_spends_the_budget_and_nothing_else(
-    autojump_clock: trio.abc.Clock,
-) -> None:
+async def test_who_cannot_start_spends_the_budget_and_nothing_else() -> None:
     log: list[str] = []
     supervisor = make([Child(name="x", run=broken), child_of(log, "y")], Strategy.ONE_FOR_ONE)
     with pytest.RaisesGroup(
@@ -179,9 +165,7 @@ async def test_who_cannot_start_spends_the_budget_and_nothing_else(
     assert log == ["0.0 y ready", "3.1 y ended"]
 
 
-async def test_a_child_that_is_not_ready_in_time_is_named(
-    autojump_clock: trio.abc.Clock,
-) -> None:
+async def test_a_child_that_is_not_ready_in_time_is_named() -> None:
     supervisor = make([child_of([], "slow", ready_s=50)], Strategy.REST_FOR_ONE)
     with pytest.RaisesGroup(
         pytest.RaisesExc(StartTimedOut, match="slow was not ready in 10 s"), flatten_subgroups=True
@@ -189,9 +173,7 @@ async def test_a_child_that_is_not_ready_in_time_is_named(
         await supervisor.run()
 
 
-async def test_one_that_starts_slowly_keeps_no_other_down(
-    autojump_clock: trio.abc.Clock,
-) -> None:
+async def test_one_that_starts_slowly_keeps_no_other_down() -> None:
     log: list[str] = []
     children = [
         child_of(log, "slow", ready_s=50, start_within_s=60, lasts_s=[5]),
@@ -208,9 +190,7 @@ async def test_one_that_starts_slowly_keeps_no_other_down(
     ]
 
 
-async def test_what_is_stated_to_start_after_another_waits_for_it_once(
-    autojump_clock: trio.abc.Clock,
-) -> None:
+async def test_what_is_stated_to_start_after_another_waits_for_it_once() -> None:
     log: list[str] = []
     children = [
         child_of(log, "second", after=("first",), lasts_s=[3]),

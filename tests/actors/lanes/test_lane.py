@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from actors import lanes
 from actors.kit.mailbox import ActorGone, Answer, Reply, ask
@@ -35,6 +35,8 @@ from protocol.routing.delivery import Offer, Prompt
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 from tests.kit.asking import gone_asker
+
+pytestmark = pytest.mark.virtual_time
 
 SESSION = SessionId("s")
 CONNECTION = ConnectionId(1)
@@ -267,9 +269,7 @@ async def open_world(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_connection_that_comes_as_the_lane_ends_is_served(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_connection_that_comes_as_the_lane_ends_is_served() -> None:
     """Its mailbox may hold more than the message after which nothing is left to do."""
     async with open_world() as world:
         own, inbox = trio.open_memory_channel[lane.LaneMessage](10)
@@ -286,7 +286,7 @@ async def test_a_connection_that_comes_as_the_lane_ends_is_served(
             nursery.cancel_scope.cancel()
 
 
-async def test_a_turns_session_gets_one_row_at_a_time(autojump_clock: MockClock) -> None:
+async def test_a_turns_session_gets_one_row_at_a_time() -> None:
     async with open_world() as world:
         await world.attach()
         await world.give(row(1), row(2), row(3))
@@ -298,9 +298,7 @@ async def test_a_turns_session_gets_one_row_at_a_time(autojump_clock: MockClock)
         assert world.answered == [1, 2]
 
 
-async def test_what_a_channel_session_was_given_is_marked_until_it_is_answered_or_lost(
-    autojump_clock: MockClock,
-) -> None:
+async def test_what_a_channel_session_was_given_is_marked_until_it_is_answered_or_lost() -> None:
     async with open_world() as world:
         await world.attach("permission")
         await world.give(row(1), row(2), row(3))
@@ -313,7 +311,7 @@ async def test_what_a_channel_session_was_given_is_marked_until_it_is_answered_o
         assert world.marks == []
 
 
-async def test_so_many_marks_at_once_and_no_more(autojump_clock: MockClock) -> None:
+async def test_so_many_marks_at_once_and_no_more() -> None:
     async with open_world() as world:
         await world.attach("permission")
         await world.give(*(row(number) for number in range(66)))
@@ -325,9 +323,7 @@ async def test_so_many_marks_at_once_and_no_more(autojump_clock: MockClock) -> N
         assert "om_100" in world.marks
 
 
-async def test_a_question_for_a_row_that_nobody_answered_is_asked_again(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_question_for_a_row_that_nobody_answered_is_asked_again() -> None:
     async with open_world() as world:
         world.silent = True
         world.rows = [row(1)]
@@ -339,9 +335,7 @@ async def test_a_question_for_a_row_that_nobody_answered_is_asked_again(
         world.unanswered.clear()
 
 
-async def test_a_tool_call_of_a_session_reads_what_it_was_given_until_then(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_tool_call_of_a_session_reads_what_it_was_given_until_then() -> None:
     async with open_world() as world:
         await world.attach("permission")
         await world.give(row(1))
@@ -355,7 +349,7 @@ async def test_a_tool_call_of_a_session_reads_what_it_was_given_until_then(
         assert world.given[1].read.is_set()
 
 
-async def test_a_channel_session_gets_rows_as_they_come(autojump_clock: MockClock) -> None:
+async def test_a_channel_session_gets_rows_as_they_come() -> None:
     async with open_world() as world:
         await world.attach("permission")
         await world.give(row(1), row(2), row(3))
@@ -363,7 +357,7 @@ async def test_a_channel_session_gets_rows_as_they_come(autojump_clock: MockCloc
         assert world.openings == []
 
 
-async def test_groups_may_have_a_reply_mode_of_their_own(autojump_clock: MockClock) -> None:
+async def test_groups_may_have_a_reply_mode_of_their_own() -> None:
     async with open_world({AccountId("default"): "streaming"}) as world:
         await world.attach()
         await world.give(row(1, kind="group"), row(2))
@@ -371,7 +365,7 @@ async def test_groups_may_have_a_reply_mode_of_their_own(autojump_clock: MockClo
         assert [opening.mode for opening in world.openings] == ["streaming", "streaming"]
 
 
-async def test_a_stop_is_answered_where_the_card_was_lost(autojump_clock: MockClock) -> None:
+async def test_a_stop_is_answered_where_the_card_was_lost() -> None:
     async with open_world() as world:
         await world.attach()
         await world.give(row(1))
@@ -385,9 +379,7 @@ async def test_a_stop_is_answered_where_the_card_was_lost(autojump_clock: MockCl
         assert stop.answered, "so the turn's own replies need not add that it stopped"
 
 
-async def test_a_stop_is_shown_once_a_card_was_sent_or_the_turn_is_over(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_stop_is_shown_once_a_card_was_sent_or_the_turn_is_over() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         await world.attach()
         await world.give(row(1), row(2))
@@ -413,9 +405,7 @@ async def test_a_stop_is_shown_once_a_card_was_sent_or_the_turn_is_over(
         assert seen[-1] == first, "long over"
 
 
-async def test_nobody_knows_whether_a_stop_is_shown_after_a_crash(
-    autojump_clock: MockClock,
-) -> None:
+async def test_nobody_knows_whether_a_stop_is_shown_after_a_crash() -> None:
     async with open_world() as world:
         world.crash_turns = True
         await world.attach()
@@ -427,7 +417,7 @@ async def test_nobody_knows_whether_a_stop_is_shown_after_a_crash(
         assert not await world.is_shown(turn_id), "there is no lane"
 
 
-async def test_groups_are_static_and_direct_chats_stream(autojump_clock: MockClock) -> None:
+async def test_groups_are_static_and_direct_chats_stream() -> None:
     async with open_world() as world:
         await world.attach()
         await world.give(row(1), row(2, kind="group"))
@@ -435,9 +425,7 @@ async def test_groups_are_static_and_direct_chats_stream(autojump_clock: MockClo
         assert [opening.mode for opening in world.openings] == ["streaming", "static"]
 
 
-async def test_stop_cancels_at_once_and_the_end_frees_the_lane(
-    autojump_clock: MockClock,
-) -> None:
+async def test_stop_cancels_at_once_and_the_end_frees_the_lane() -> None:
     async with open_world() as world:
         await world.attach()
         await world.give(row(1), row(2))
@@ -451,9 +439,7 @@ async def test_stop_cancels_at_once_and_the_end_frees_the_lane(
         assert world.offered() == ["prompt 1", "prompt 2"]
 
 
-async def test_an_agent_that_ignores_cancel_holds_the_lane_for_ten_seconds(
-    autojump_clock: MockClock,
-) -> None:
+async def test_an_agent_that_ignores_cancel_holds_the_lane_for_ten_seconds() -> None:
     async with open_world() as world:
         await world.attach()
         await world.give(row(1), row(2))
@@ -468,9 +454,7 @@ async def test_an_agent_that_ignores_cancel_holds_the_lane_for_ten_seconds(
         assert world.offered() == ["prompt 1", "prompt 2"], "and nothing of the next is touched"
 
 
-async def test_an_end_that_is_owed_is_forgotten_with_the_connection(
-    autojump_clock: MockClock,
-) -> None:
+async def test_an_end_that_is_owed_is_forgotten_with_the_connection() -> None:
     async with open_world() as world:
         await world.attach()
         await world.give(row(1))
@@ -481,7 +465,7 @@ async def test_an_end_that_is_owed_is_forgotten_with_the_connection(
         assert world.unresponsive is False
 
 
-async def test_only_those_who_may_can_stop_a_turn(autojump_clock: MockClock) -> None:
+async def test_only_those_who_may_can_stop_a_turn() -> None:
     async with open_world() as world:
         await world.attach()
         await world.give(row(1, chat="oc_team", sender="ou_ann", kind="group"))
@@ -497,7 +481,7 @@ async def test_only_those_who_may_can_stop_a_turn(autojump_clock: MockClock) -> 
         assert isinstance(stopped, lane.Stopped), "anyone in its direct chat"
 
 
-async def test_a_stop_that_names_another_turn_stops_nothing(autojump_clock: MockClock) -> None:
+async def test_a_stop_that_names_another_turn_stops_nothing() -> None:
     async with open_world() as world:
         await world.attach()
         await world.give(row(1))
@@ -505,9 +489,7 @@ async def test_a_stop_that_names_another_turn_stops_nothing(autojump_clock: Mock
         assert world.cancels() == []
 
 
-async def test_a_lost_session_loses_its_turn_and_the_lane_ends_with_it(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_lost_session_loses_its_turn_and_the_lane_ends_with_it() -> None:
     async with open_world() as world:
         await world.attach()
         await world.give(row(1))
@@ -522,9 +504,7 @@ async def test_a_lost_session_loses_its_turn_and_the_lane_ends_with_it(
         assert world.offered() == ["prompt 1", "prompt 2"]
 
 
-async def test_a_turn_for_a_link_that_is_over_leaves_nothing(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_turn_for_a_link_that_is_over_leaves_nothing() -> None:
     async with open_world() as world:
         link_tx, link_rx = trio.open_memory_channel[link.LinkMessage](1)
         link_rx.close()
@@ -547,7 +527,7 @@ def task_names() -> list[str]:
     return names
 
 
-async def test_the_end_of_an_older_connection_is_no_loss(autojump_clock: MockClock) -> None:
+async def test_the_end_of_an_older_connection_is_no_loss() -> None:
     async with open_world() as world:
         await world.attach()
         await world.attach(connection=2)
@@ -556,9 +536,7 @@ async def test_the_end_of_an_older_connection_is_no_loss(autojump_clock: MockClo
         assert world.offered() == ["prompt 1"]
 
 
-async def test_a_stop_right_after_a_message_means_that_message(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_stop_right_after_a_message_means_that_message() -> None:
     """Its row is ready, and may be on its way, when the word comes."""
     async with open_world() as world:
         await world.attach()
@@ -588,7 +566,7 @@ async def test_a_stop_right_after_a_message_means_that_message(
         assert world.offered() == ["prompt 1", "prompt 2"]
 
 
-async def test_a_stop_whose_asker_has_gone_stops_nothing(autojump_clock: MockClock) -> None:
+async def test_a_stop_whose_asker_has_gone_stops_nothing() -> None:
     """Its person was notified that nothing runs; what runs by now may be what they wrote since."""
     async with open_world() as world:
         await world.attach()
@@ -609,9 +587,7 @@ async def test_a_stop_whose_asker_has_gone_stops_nothing(autojump_clock: MockClo
         assert isinstance(await world.stop(), lane.Stopped)
 
 
-async def test_a_turn_of_its_own_whose_asker_has_gone_is_not_opened(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_turn_of_its_own_whose_asker_has_gone_is_not_opened() -> None:
     """Nobody would end it."""
     async with open_world() as world:
         await world.attach()
@@ -622,9 +598,7 @@ async def test_a_turn_of_its_own_whose_asker_has_gone_is_not_opened(
         assert isinstance(opened, lane.OwnTurnOpened)
 
 
-async def test_a_turn_of_its_own_follows_one_whose_actor_has_yet_to_read_its_end(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_turn_of_its_own_follows_one_whose_actor_has_yet_to_read_its_end() -> None:
     """A proxy sends the end and the next opening back to back; neither may be refused or lost."""
     async with open_world() as world:
         await world.attach()
@@ -642,9 +616,7 @@ async def test_a_turn_of_its_own_follows_one_whose_actor_has_yet_to_read_its_end
             assert still_open.why == "turn own-3 is open; end it first", "not ended with the first"
 
 
-async def test_turns_of_its_own_whose_ends_are_not_shown_yet_are_bounded(
-    autojump_clock: MockClock,
-) -> None:
+async def test_turns_of_its_own_whose_ends_are_not_shown_yet_are_bounded() -> None:
     async with open_world() as world, contextlib.AsyncExitStack() as open_turns:
         await world.attach()
         for number in range(TURNS_SHOWN_MAX):
@@ -654,9 +626,7 @@ async def test_turns_of_its_own_whose_ends_are_not_shown_yet_are_bounded(
         assert refused.why == "the ends of 64 turns are still being shown; open it later"
 
 
-async def test_a_row_that_went_to_another_session_stops_its_turn_here(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_row_that_went_to_another_session_stops_its_turn_here() -> None:
     async with open_world() as world:
         await world.attach()
         await world.give(row(1))
@@ -667,7 +637,7 @@ async def test_a_row_that_went_to_another_session_stops_its_turn_here(
         assert world.answered == [], "the row is the other session's now"
 
 
-async def test_a_recalled_message_stops_its_turn(autojump_clock: MockClock) -> None:
+async def test_a_recalled_message_stops_its_turn() -> None:
     async with open_world() as world:
         await world.attach()
         await world.give(row(1))
@@ -676,7 +646,7 @@ async def test_a_recalled_message_stops_its_turn(autojump_clock: MockClock) -> N
         assert world.cancels() == ["recalled"]
 
 
-async def test_leaving_stops_every_turn_and_starts_no_more(autojump_clock: MockClock) -> None:
+async def test_leaving_stops_every_turn_and_starts_no_more() -> None:
     async with open_world() as world:
         await world.attach()
         await world.give(row(1), row(2))
@@ -687,9 +657,7 @@ async def test_leaving_stops_every_turn_and_starts_no_more(autojump_clock: MockC
         assert world.offered() == ["prompt 1"]
 
 
-async def test_a_turn_whose_actor_crashes_is_finished_and_cancelled(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_turn_whose_actor_crashes_is_finished_and_cancelled() -> None:
     async with open_world() as world:
         world.crash_turns = True
         await world.attach()
@@ -702,9 +670,7 @@ async def test_a_turn_whose_actor_crashes_is_finished_and_cancelled(
         assert world.offered() == ["prompt 1", "prompt 2"]
 
 
-async def test_a_lane_that_crashes_with_a_full_mailbox_takes_no_other_with_it(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_lane_that_crashes_with_a_full_mailbox_takes_no_other_with_it() -> None:
     lanes_tx, lanes_rx = trio.open_memory_channel[lane.LaneMessage](0)
     crash, attached = trio.Event(), trio.Event()
 
@@ -745,9 +711,7 @@ async def test_a_lane_that_crashes_with_a_full_mailbox_takes_no_other_with_it(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_lane_does_not_ask_again_where_no_more_rows_were_ready(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_lane_does_not_ask_again_where_no_more_rows_were_ready() -> None:
     async with open_world() as world:
         asked = []
 

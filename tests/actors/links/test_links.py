@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
+from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from actors import links
 from actors.links.link import ProxyLink
@@ -30,6 +30,8 @@ from protocol.routing.delivery import Offer, Prompt
 from protocol.wire import messages as wire
 from protocol.wire.auth import Verified
 from tests.kit.garbage import nothing_kept_of
+
+pytestmark = pytest.mark.virtual_time
 
 Map = dict[str, Any]
 
@@ -149,9 +151,7 @@ async def open_world(
         nursery.cancel_scope.cancel()
 
 
-async def test_who_does_not_register_in_ten_seconds_is_refused(
-    autojump_clock: MockClock,
-) -> None:
+async def test_who_does_not_register_in_ten_seconds_is_refused() -> None:
     async with open_world() as world:
         peer = await world.listener.connect()
         started = trio.current_time()
@@ -164,7 +164,7 @@ async def test_who_does_not_register_in_ten_seconds_is_refused(
         assert [type(one) for one in world.received] == [ownership.LinksStarted]
 
 
-async def test_a_link_that_is_over_is_freed_at_once(autojump_clock: MockClock) -> None:
+async def test_a_link_that_is_over_is_freed_at_once() -> None:
     """Sessions that come and go a thousand times leave nothing to collect."""
     async with open_world() as world:
         with nothing_kept_of(ProxyLink):
@@ -176,9 +176,7 @@ async def test_a_link_that_is_over_is_freed_at_once(autojump_clock: MockClock) -
                 await wait_all_tasks_blocked()
 
 
-async def test_a_silent_proxy_is_pinged_and_given_up_after_45_seconds(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_silent_proxy_is_pinged_and_given_up_after_45_seconds() -> None:
     async with open_world() as world:
         peer = await world.listener.connect()
         await peer.register()
@@ -193,9 +191,7 @@ async def test_a_silent_proxy_is_pinged_and_given_up_after_45_seconds(
         assert isinstance(world.received[-1], ownership.ConnectionEnded)
 
 
-async def test_every_end_reaches_an_ownership_that_was_busy_for_long(
-    autojump_clock: MockClock,
-) -> None:
+async def test_every_end_reaches_an_ownership_that_was_busy_for_long() -> None:
     async with open_world() as world:
         peers = [await world.listener.connect() for _ in range(50)]
         for peer in peers:
@@ -215,7 +211,7 @@ async def test_every_end_reaches_an_ownership_that_was_busy_for_long(
         assert sorted(ended) == sorted(world.links)
 
 
-async def test_a_proxy_that_answers_is_kept_for_ever(autojump_clock: MockClock) -> None:
+async def test_a_proxy_that_answers_is_kept_for_ever() -> None:
     async with open_world() as world:
         peer = await world.listener.connect()
         await peer.register()
@@ -227,9 +223,7 @@ async def test_a_proxy_that_answers_is_kept_for_ever(autojump_clock: MockClock) 
         assert not any(isinstance(one, ownership.ConnectionEnded) for one in world.received)
 
 
-async def test_a_proxy_that_does_not_read_is_given_up_with_bounded_memory(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_proxy_that_does_not_read_is_given_up_with_bounded_memory() -> None:
     async with open_world() as world:
         peer = await world.listener.connect(lockstep=True)
         await peer.register()
@@ -242,9 +236,7 @@ async def test_a_proxy_that_does_not_read_is_given_up_with_bounded_memory(
         assert isinstance(world.received[-1], ownership.ConnectionEnded)
 
 
-async def test_a_proxy_that_reads_no_answers_is_given_up_by_their_number_too(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_proxy_that_reads_no_answers_is_given_up_by_their_number_too() -> None:
     async with open_world() as world:
         peer = await world.listener.connect(lockstep=True)
         await peer.register()
@@ -255,7 +247,7 @@ async def test_a_proxy_that_reads_no_answers_is_given_up_by_their_number_too(
         assert 1_024 <= sent <= 1_030
 
 
-async def test_who_reads_again_before_it_is_closed_is_sent_why(autojump_clock: MockClock) -> None:
+async def test_who_reads_again_before_it_is_closed_is_sent_why() -> None:
     async with open_world() as world:
         peer = await world.listener.connect(lockstep=True)
         await peer.register()
@@ -268,7 +260,7 @@ async def test_who_reads_again_before_it_is_closed_is_sent_why(autojump_clock: M
         assert await peer.receive() is None
 
 
-async def test_one_torn_link_leaves_the_others_alone(autojump_clock: MockClock) -> None:
+async def test_one_torn_link_leaves_the_others_alone() -> None:
     async with open_world() as world:
         steady, torn = await world.listener.connect(), await world.listener.connect()
         await steady.register()
@@ -310,7 +302,7 @@ OFFERED: Map = {
 
 @pytest.mark.parametrize("answers_after_s", [None, 4.0, 60.0])
 async def test_a_row_waits_until_what_was_chosen_is_chosen_again_ten_seconds_at_most(
-    autojump_clock: MockClock, answers_after_s: float | None
+    answers_after_s: float | None,
 ) -> None:
     async with open_world() as world:
         world.choices = {"model": "large"}
@@ -335,9 +327,7 @@ async def test_a_row_waits_until_what_was_chosen_is_chosen_again_ten_seconds_at_
         assert trio.current_time() - began_at == pytest.approx(waits_s)
 
 
-async def test_a_row_that_waits_for_what_was_chosen_ends_with_its_link(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_row_that_waits_for_what_was_chosen_ends_with_its_link() -> None:
     async with open_world() as world:
         world.choices = {"model": "large"}
         peer = await world.listener.connect()
@@ -350,9 +340,7 @@ async def test_a_row_that_waits_for_what_was_chosen_ends_with_its_link(
         assert [message async for message in outlet] == []
 
 
-async def test_a_turn_is_routed_to_its_actor_and_deltas_are_joined(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_turn_is_routed_to_its_actor_and_deltas_are_joined() -> None:
     async with open_world() as world:
         peer = await world.listener.connect()
         await peer.register()
@@ -384,9 +372,7 @@ async def test_a_turn_is_routed_to_its_actor_and_deltas_are_joined(
         ]
 
 
-async def test_a_turn_learns_that_it_waits_for_people_and_that_it_does_not_any_more(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_turn_learns_that_it_waits_for_people_and_that_it_does_not_any_more() -> None:
     approvals_tx, _approvals_rx = trio.open_memory_channel[approvals.ApprovalsMessage](10)
     inputs, outlet = trio.open_memory_channel[turn.TurnInput](64)
     options = [{"id": "y", "label": "Allow", "kind": "allow_once"}]
@@ -422,7 +408,7 @@ async def test_a_turn_learns_that_it_waits_for_people_and_that_it_does_not_any_m
         assert sum(changes([one async for one in outlet])) == 0
 
 
-async def test_a_crash_of_one_link_is_its_own(autojump_clock: MockClock) -> None:
+async def test_a_crash_of_one_link_is_its_own() -> None:
     async with open_world() as world:
         steady, unlucky = await world.listener.connect(), await world.listener.connect()
         await steady.register()
@@ -435,7 +421,7 @@ async def test_a_crash_of_one_link_is_its_own(autojump_clock: MockClock) -> None
         assert answer["t"] == "tool_result"
 
 
-async def test_a_result_over_a_frame_is_an_error_of_that_call(autojump_clock: MockClock) -> None:
+async def test_a_result_over_a_frame_is_an_error_of_that_call() -> None:
     async with open_world() as world:
         peer = await world.listener.connect()
         await peer.register()
@@ -448,9 +434,7 @@ async def test_a_result_over_a_frame_is_an_error_of_that_call(autojump_clock: Mo
         assert await peer.receive() == {"t": "pong", "n": 1}
 
 
-async def test_who_asks_without_end_waits_for_others_like_him_and_nobody_else(
-    autojump_clock: MockClock,
-) -> None:
+async def test_who_asks_without_end_waits_for_others_like_him_and_nobody_else() -> None:
     calls = 200
     async with open_world() as world:
         greedy = [await world.listener.connect() for _ in range(3)]
@@ -481,9 +465,7 @@ async def test_who_asks_without_end_waits_for_others_like_him_and_nobody_else(
         assert trio.current_time() - started == pytest.approx(3 * calls * 0.001 * 3, rel=0.2)
 
 
-async def test_the_end_of_what_an_agent_asked_reaches_approvals_that_are_busy_for_long(
-    autojump_clock: MockClock,
-) -> None:
+async def test_the_end_of_what_an_agent_asked_reaches_approvals_that_are_busy_for_long() -> None:
     approvals_tx, approvals_rx = trio.open_memory_channel[approvals.ApprovalsMessage](1)
     async with open_world(approvals_tx) as world:
         assert isinstance(await approvals_rx.receive(), approvals.AllConnectionsOver)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
 import trio
-from trio.testing import MockClock
 
 from actors.kit.mailbox import ask
 from actors.messages import lane, link, ownership
@@ -15,6 +15,8 @@ from protocol.routing.delivery import Offer
 from protocol.routing.lease import LeaseState
 from protocol.wire import messages as wire
 from tests.actors.ownership.world import ACCOUNT, CHAT, A, B, World, open_world
+
+pytestmark = pytest.mark.virtual_time
 
 PLACE = place_key(ACCOUNT, CHAT)
 
@@ -40,7 +42,7 @@ async def target(world: World) -> ownership.ChatTarget:
     )
 
 
-async def test_who_leaves_admits_nobody_and_offers_nothing(autojump_clock: MockClock) -> None:
+async def test_who_leaves_admits_nobody_and_offers_nothing() -> None:
     async with open_world(A) as world:
         await world.row()
         await ask(world.tx, lambda reply: ownership.Leaving(reply=reply), within_s=10)
@@ -53,9 +55,7 @@ async def test_who_leaves_admits_nobody_and_offers_nothing(autojump_clock: MockC
         assert refused.code == "draining"
 
 
-async def test_a_row_that_was_on_its_way_as_the_channel_moved_goes_to_the_new_owner(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_row_that_was_on_its_way_as_the_channel_moved_goes_to_the_new_owner() -> None:
     async with open_world(A, B) as world:
         await world.row()
         world.disk.commit_s = 1.0
@@ -69,9 +69,7 @@ async def test_a_row_that_was_on_its_way_as_the_channel_moved_goes_to_the_new_ow
         assert row.lease_epoch == 2
 
 
-async def test_a_row_that_was_on_its_way_as_the_daemon_leaves_waits(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_row_that_was_on_its_way_as_the_daemon_leaves_waits() -> None:
     async with open_world(A) as world:
         await world.row()
         world.disk.commit_s = 1.0
@@ -85,9 +83,7 @@ async def test_a_row_that_was_on_its_way_as_the_daemon_leaves_waits(
             await ask(world.tx, lambda reply: ownership.Leaving(reply=reply), within_s=10)
 
 
-async def test_an_unacked_row_is_taken_back_where_the_channel_moved(
-    autojump_clock: MockClock,
-) -> None:
+async def test_an_unacked_row_is_taken_back_where_the_channel_moved() -> None:
     async with open_world(A, B) as world:
         await world.row()
         row = await world.offered(A, 1)
@@ -101,7 +97,7 @@ async def test_an_unacked_row_is_taken_back_where_the_channel_moved(
         assert (again.row_id, again.attempt) == (row.row_id, 2)
 
 
-async def test_an_acked_row_stays_where_it_is(autojump_clock: MockClock) -> None:
+async def test_an_acked_row_stays_where_it_is() -> None:
     async with open_world(A, B) as world:
         await world.row()
         row = await world.offered(A, 1)
@@ -112,9 +108,7 @@ async def test_an_acked_row_stays_where_it_is(autojump_clock: MockClock) -> None
         assert await world.next(B, 2) is None
 
 
-async def test_an_ack_wakes_a_channel_session_that_held_all_it_may(
-    autojump_clock: MockClock,
-) -> None:
+async def test_an_ack_wakes_a_channel_session_that_held_all_it_may() -> None:
     async with open_world() as world:
         await world.register(A, 1, "dispatcher", capabilities=frozenset())
         held: list[Offer] = []
@@ -134,7 +128,7 @@ async def test_an_ack_wakes_a_channel_session_that_held_all_it_may(
         assert await world.next(A, 1) is None
 
 
-async def test_rows_offered_together_are_given_back_as_one_each(autojump_clock: MockClock) -> None:
+async def test_rows_offered_together_are_given_back_as_one_each() -> None:
     async with open_world() as world:
         await world.register(A, 1, "dispatcher", capabilities=frozenset())
         for _ in range(3):
@@ -149,7 +143,7 @@ async def test_rows_offered_together_are_given_back_as_one_each(autojump_clock: 
         assert [one.attempt for one in again] == [2, 2]
 
 
-async def test_an_ack_of_another_attempt_changes_nothing(autojump_clock: MockClock) -> None:
+async def test_an_ack_of_another_attempt_changes_nothing() -> None:
     async with open_world(A) as world:
         await world.row()
         row = await world.offered(A, 1)
@@ -164,9 +158,7 @@ async def test_an_ack_of_another_attempt_changes_nothing(autojump_clock: MockClo
 # ── what could not be stored ──
 
 
-async def test_a_chat_stays_where_it_is_when_its_move_could_not_be_stored(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_chat_stays_where_it_is_when_its_move_could_not_be_stored() -> None:
     async with open_world(A, B) as world:
         world.disk.commit_s = 6.0
         assert not await world.bind(PLACE, B)
@@ -176,9 +168,9 @@ async def test_a_chat_stays_where_it_is_when_its_move_could_not_be_stored(
         assert found.session_id == A
 
 
-async def test_a_dispatcher_that_left_while_nothing_could_be_stored_is_still_the_dispatcher(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_dispatcher_that_left_while_nothing_could_be_stored_is_still_the_dispatcher() -> (
+    None
+):
     """What holds after a restart is what is stored, so that is what holds before it, too."""
     async with open_world(A) as world:
         await world.register(SessionId("c"), 3, "dispatcher")
@@ -198,7 +190,7 @@ async def test_a_dispatcher_that_left_while_nothing_could_be_stored_is_still_the
 # ── while nobody is there ──
 
 
-async def test_a_chat_is_the_owners_also_while_it_is_away(autojump_clock: MockClock) -> None:
+async def test_a_chat_is_the_owners_also_while_it_is_away() -> None:
     async with open_world(A) as world:
         await world.tx.send(ownership.ConnectionEnded(connection_id=ConnectionId(1)))
         await trio.sleep(1)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from actors.kit.mailbox import ask
 from actors.messages import lane, ownership
@@ -16,10 +16,10 @@ from protocol.routing.roster import StartedAgent
 from tests.actors.ownership.world import ACCOUNT, CHAT, A, B, open_world
 from tests.kit.asking import gone_asker
 
+pytestmark = pytest.mark.virtual_time
 
-async def test_a_row_that_was_offered_too_late_is_found_while_running(
-    autojump_clock: MockClock,
-) -> None:
+
+async def test_a_row_that_was_offered_too_late_is_found_while_running() -> None:
     async with open_world(A) as world:
         await world.row()
         world.disk.commit_s = 6.0
@@ -32,7 +32,7 @@ async def test_a_row_that_was_offered_too_late_is_found_while_running(
         assert row.prompt.content == "prompt 1"
 
 
-async def test_whoever_has_rows_waiting_is_woken_now_and_then(autojump_clock: MockClock) -> None:
+async def test_whoever_has_rows_waiting_is_woken_now_and_then() -> None:
     """Whatever became of the wake: nobody reported these rows to ownership."""
     async with open_world(A, B) as world:
         await trio.sleep(1)
@@ -42,9 +42,7 @@ async def test_whoever_has_rows_waiting_is_woken_now_and_then(autojump_clock: Mo
         assert set(world.woken()) == {A}, "the owner's: they are bound to nobody"
 
 
-async def test_a_row_whose_lane_has_given_up_asking_is_given_at_the_next_question(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_row_whose_lane_has_given_up_asking_is_given_at_the_next_question() -> None:
     async with open_world(A) as world:
         await world.row()
         await world.row()
@@ -57,9 +55,7 @@ async def test_a_row_whose_lane_has_given_up_asking_is_given_at_the_next_questio
         assert first.prompt.content == "prompt 1", "the next one has overtaken it"
 
 
-async def test_a_question_for_a_row_whose_asker_has_gone_offers_none(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_question_for_a_row_whose_asker_has_gone_offers_none() -> None:
     async with open_world(A) as world:
         await world.row()
         question = ownership.Next(session_id=A, connection_id=ConnectionId(1), reply=gone_asker())
@@ -68,9 +64,7 @@ async def test_a_question_for_a_row_whose_asker_has_gone_offers_none(
         assert (await world.offered(A, 1)).attempt == 1
 
 
-async def test_a_question_for_a_row_that_arrives_twice_offers_each_row_once(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_question_for_a_row_that_arrives_twice_offers_each_row_once() -> None:
     async with open_world(A) as world:
         for _ in range(2):
             await world.row()
@@ -88,9 +82,7 @@ async def test_a_question_for_a_row_that_arrives_twice_offers_each_row_once(
         assert len(set(given)) == len(given) >= 1
 
 
-async def test_a_connection_that_ends_releases_what_it_does_not_know_of(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_connection_that_ends_releases_what_it_does_not_know_of() -> None:
     async with open_world(A) as world:
         await world.row()
         world.disk.commit_s = 6.0
@@ -104,9 +96,7 @@ async def test_a_connection_that_ends_releases_what_it_does_not_know_of(
         assert await world.next(A, 2) is not None
 
 
-async def test_a_link_that_gave_up_registering_leaves_no_session(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_link_that_gave_up_registering_leaves_no_session() -> None:
     async with open_world(A) as world:
         await wait_all_tasks_blocked()  # what is remembered of it is stored as well
         world.disk.commit_s = 3.0
@@ -148,7 +138,7 @@ async def test_a_link_that_gave_up_registering_leaves_no_session(
     ids=["CallTool", "Bind", "SetReplyMode", "Expect", "Remove", "PassChoice", "PassResume"],
 )
 async def test_what_is_asked_by_one_who_has_gone_is_not_begun(
-    autojump_clock: MockClock, message: Callable[[], ownership.OwnershipMessage]
+    message: Callable[[], ownership.OwnershipMessage],
 ) -> None:
     """Whoever asked was answered that nothing has changed."""
     async with open_world(A, B) as world:
@@ -160,9 +150,7 @@ async def test_what_is_asked_by_one_who_has_gone_is_not_begun(
             world.links[2].receive_nowait()
 
 
-async def test_a_lease_that_could_not_be_stored_in_time_does_not_stand_later(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_lease_that_could_not_be_stored_in_time_does_not_stand_later() -> None:
     async with open_world(A, B) as world:
         before = await world.stored_lease()
         world.disk.commit_s = 6.0
@@ -175,9 +163,7 @@ async def test_a_lease_that_could_not_be_stored_in_time_does_not_stand_later(
         assert (status["owner_session_id"], status["lease_epoch"]) == ("a", 1)
 
 
-async def test_the_end_of_a_turn_that_could_not_be_stored_is_stored_later(
-    autojump_clock: MockClock,
-) -> None:
+async def test_the_end_of_a_turn_that_could_not_be_stored_is_stored_later() -> None:
     async with open_world(A) as world:
         await world.row()
         row = await world.offered(A, 1)
@@ -191,9 +177,7 @@ async def test_the_end_of_a_turn_that_could_not_be_stored_is_stored_later(
         assert await world.next(A, 2) is None
 
 
-async def test_a_slow_journal_keeps_nobody_from_asking_where_a_chat_is_routed(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_slow_journal_keeps_nobody_from_asking_where_a_chat_is_routed() -> None:
     async with open_world(A) as world:
         await world.row()
         row = await world.offered(A, 1)
@@ -210,7 +194,7 @@ async def test_a_slow_journal_keeps_nobody_from_asking_where_a_chat_is_routed(
             assert not target.live
 
 
-async def test_only_the_session_a_chat_went_to_is_woken(autojump_clock: MockClock) -> None:
+async def test_only_the_session_a_chat_went_to_is_woken() -> None:
     async with open_world(A) as world:
         for number in range(2, 102):
             session = SessionId(f"s{number}")
@@ -224,9 +208,7 @@ async def test_only_the_session_a_chat_went_to_is_woken(autojump_clock: MockCloc
         assert set(world.woken()) <= {"s3", "s5"}
 
 
-async def test_notices_to_a_host_that_does_not_read_are_merged(
-    autojump_clock: MockClock,
-) -> None:
+async def test_notices_to_a_host_that_does_not_read_are_merged() -> None:
     lanes_tx, lanes_rx = trio.open_memory_channel[lane.LaneMessage](0)
     lanes = Lanes(lanes_tx)
     async with trio.open_nursery() as nursery:
@@ -245,9 +227,7 @@ async def test_notices_to_a_host_that_does_not_read_are_merged(
         nursery.cancel_scope.cancel()
 
 
-async def test_links_that_start_anew_end_every_session_of_before(
-    autojump_clock: MockClock,
-) -> None:
+async def test_links_that_start_anew_end_every_session_of_before() -> None:
     async with open_world(A, B) as world:
         await world.tx.send(ownership.LinksStarted())
         await world.register(A, 3, "dispatcher")
@@ -255,9 +235,7 @@ async def test_links_that_start_anew_end_every_session_of_before(
         assert [one["sessionId"] for one in status["sessions"]] == ["a"]
 
 
-async def test_a_row_that_became_ready_without_a_notice_is_asked_for(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_row_that_became_ready_without_a_notice_is_asked_for() -> None:
     async with open_world(A) as world:
         assert await world.next(A, 1) is None
         await world.row()  # and the intake has crashed before it could send its notice
@@ -267,7 +245,7 @@ async def test_a_row_that_became_ready_without_a_notice_is_asked_for(
         assert world.woken() == [A]
 
 
-async def test_two_bots_in_one_group_share_no_binding(autojump_clock: MockClock) -> None:
+async def test_two_bots_in_one_group_share_no_binding() -> None:
     async with open_world(A, B) as world:
         other = AccountId("other")
         await world.bind(place_key(other, CHAT), B)
@@ -287,9 +265,7 @@ async def test_two_bots_in_one_group_share_no_binding(autojump_clock: MockClock)
             assert row.account == other, "it follows the binding of its own account"
 
 
-async def test_a_new_session_is_admitted_when_its_role_is_stored_and_not_before(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_new_session_is_admitted_when_its_role_is_stored_and_not_before() -> None:
     async with open_world(A) as world:
         await trio.sleep(1)
         world.disk.commit_s = 2.0

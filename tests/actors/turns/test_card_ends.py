@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 import trio
-from trio.testing import MockClock
 
 from actors.messages import gateway, journal, lane, turn
 from actors.turns import TypingMark, repair_cards
@@ -28,6 +27,8 @@ from protocol.wire.messages import Delta, FileDiff, Plan, PlanEntry, ToolEvent
 from tests.actors.turns.shown import CARD_UPDATES, after, content
 from tests.actors.turns.test_turns import ACCOUNT, ANSWER_S, World, open_world, opening
 
+pytestmark = pytest.mark.virtual_time
+
 TEXT_CALLS = (gateway.ElementContent, gateway.BatchUpdate, gateway.PatchElement)
 
 
@@ -43,9 +44,7 @@ def is_text(operation: gateway.Operation) -> bool:
 
 
 @pytest.mark.parametrize("code", [99991400, 230020])
-async def test_the_end_does_not_wait_for_a_limit_on_text(
-    autojump_clock: MockClock, code: int
-) -> None:
+async def test_the_end_does_not_wait_for_a_limit_on_text(code: int) -> None:
     def script(operation: gateway.Operation) -> Outcome | None:
         return (
             RateLimited(code=code, message="slow down", retry_after_s=60.0)
@@ -63,9 +62,7 @@ async def test_the_end_does_not_wait_for_a_limit_on_text(
         assert (world.answer(), world.is_final()) == ("held up", True)
 
 
-async def test_a_final_state_is_given_up_after_minutes_and_kept_for_the_next_start(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_final_state_is_given_up_after_minutes_and_kept_for_the_next_start() -> None:
     def script(operation: gateway.Operation) -> Outcome | None:
         return NoAnswer(reason="down") if isinstance(operation, gateway.UpdateCard) else None
 
@@ -87,9 +84,7 @@ async def test_a_final_state_is_given_up_after_minutes_and_kept_for_the_next_sta
 # ── ticks ───────────────────────────────────────────────────────────────────
 
 
-async def test_the_footer_ticks_once_a_second_whatever_the_round_trip(
-    autojump_clock: MockClock,
-) -> None:
+async def test_the_footer_ticks_once_a_second_whatever_the_round_trip() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         for kind in CARD_UPDATES:
             world.answers_after_s[kind] = 0.15
@@ -101,7 +96,7 @@ async def test_the_footer_ticks_once_a_second_whatever_the_round_trip(
         await world.end()
 
 
-async def test_no_tick_goes_alone_while_text_goes(autojump_clock: MockClock) -> None:
+async def test_no_tick_goes_alone_while_text_goes() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await trio.sleep(0.5)
@@ -121,9 +116,7 @@ async def test_no_tick_goes_alone_while_text_goes(autojump_clock: MockClock) -> 
         await world.end()
 
 
-async def test_text_spills_over_to_what_is_granted_and_only_grows(
-    autojump_clock: MockClock,
-) -> None:
+async def test_text_spills_over_to_what_is_granted_and_only_grows() -> None:
     for grants in range(4):
         async with open_world() as world, trio.open_nursery() as nursery:
             world.grants = grants
@@ -158,9 +151,7 @@ def small_platform(world: World, bytes_max: int) -> None:
 
 
 @pytest.mark.parametrize("bytes_max", [2_500, 4_000, 6_000])
-async def test_panels_too_large_for_the_platform_shrink(
-    autojump_clock: MockClock, bytes_max: int
-) -> None:
+async def test_panels_too_large_for_the_platform_shrink(bytes_max: int) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         small_platform(world, bytes_max)
         nursery.start_soon(world.show)
@@ -182,9 +173,7 @@ async def test_panels_too_large_for_the_platform_shrink(
         assert world.texts() == []
 
 
-async def test_a_card_that_takes_nothing_more_ends_as_a_card_and_the_rest_follows(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_card_that_takes_nothing_more_ends_as_a_card_and_the_rest_follows() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await world.stream("on the card; ")
@@ -201,7 +190,7 @@ async def test_a_card_that_takes_nothing_more_ends_as_a_card_and_the_rest_follow
         assert set(world.ledger.values()) == {"complete"}
 
 
-async def test_a_card_is_sealed_when_it_is_really_full(autojump_clock: MockClock) -> None:
+async def test_a_card_is_sealed_when_it_is_really_full() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         text = "".join(f"paragraph {number} of it\n\n" for number in range(2_000))
@@ -217,9 +206,7 @@ async def test_a_card_is_sealed_when_it_is_really_full(autojump_clock: MockClock
 # ── lost cards ──────────────────────────────────────────────────────────────
 
 
-async def test_a_lost_card_repeats_nothing_that_can_be_read_on_it(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_lost_card_repeats_nothing_that_can_be_read_on_it() -> None:
     lost = False
 
     def script(operation: gateway.Operation) -> Outcome | None:
@@ -242,7 +229,7 @@ async def test_a_lost_card_repeats_nothing_that_can_be_read_on_it(
         assert [one[:4] for one in footers] == ["Done"]
 
 
-async def test_what_may_be_on_a_lost_card_is_marked_as_that(autojump_clock: MockClock) -> None:
+async def test_what_may_be_on_a_lost_card_is_marked_as_that() -> None:
     calls = iter([NoAnswer(reason="cut"), Gone(code=200750, message="expired")])
 
     def script(operation: gateway.Operation) -> Outcome | None:
@@ -260,9 +247,7 @@ async def test_what_may_be_on_a_lost_card_is_marked_as_that(autojump_clock: Mock
         assert message.endswith("perhaps shown")
 
 
-async def test_a_scope_lost_in_the_middle_of_a_turn_is_asked_for_and_the_rest_follows(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_scope_lost_in_the_middle_of_a_turn_is_asked_for_and_the_rest_follows() -> None:
     url = "https://open.feishu.cn/app/cli_x/auth?q=cardkit:card:write"
     missing = MissingScope(code=99991672, message="no scope", scopes=("x",), grant_url=url)
     lost = False
@@ -293,7 +278,7 @@ def cards_lost(world: World) -> int:
     return count
 
 
-async def test_a_card_that_was_sent_without_an_answer_ends_too(autojump_clock: MockClock) -> None:
+async def test_a_card_that_was_sent_without_an_answer_ends_too() -> None:
     def script(operation: gateway.Operation) -> Outcome | None:
         if isinstance(operation, gateway.ReplyMessage) and "card_id" in operation.content_json:
             world.done.append(operation)  # it was sent
@@ -320,9 +305,7 @@ async def test_a_card_that_was_sent_without_an_answer_ends_too(autojump_clock: M
         MissingScope(code=99991672, message="", scopes=("cardkit:card:write",), grant_url="u"),
     ],
 )
-async def test_a_card_that_was_given_up_ends_all_the_same_when_it_can(
-    autojump_clock: MockClock, refusal: Outcome
-) -> None:
+async def test_a_card_that_was_given_up_ends_all_the_same_when_it_can(refusal: Outcome) -> None:
     """It may be there although the platform has answered that it is gone; a scope may come back."""
     left: list[Outcome] = []
 
@@ -346,9 +329,7 @@ async def test_a_card_that_was_given_up_ends_all_the_same_when_it_can(
         assert world.ledger == {CardId("card1"): "lost"}
 
 
-async def test_a_card_that_may_have_been_sent_ends_beside_the_messages_that_replace_it(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_card_that_may_have_been_sent_ends_beside_the_messages_that_replace_it() -> None:
     """The text does not wait for it, nor is the card given up before five minutes."""
     up = trio.Event()
 
@@ -376,9 +357,7 @@ async def test_a_card_that_may_have_been_sent_ends_beside_the_messages_that_repl
 
 
 @pytest.mark.parametrize("answered", [True, False])
-async def test_a_stop_in_static_mode_is_answered_once(
-    autojump_clock: MockClock, answered: bool
-) -> None:
+async def test_a_stop_in_static_mode_is_answered_once(answered: bool) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show, "static")
         await world.stream("shown\n\n")
@@ -389,7 +368,7 @@ async def test_a_stop_in_static_mode_is_answered_once(
         assert world.texts() == ["shown\n\n", *stopped]
 
 
-async def test_a_message_that_may_be_there_goes_again_as_it_was(autojump_clock: MockClock) -> None:
+async def test_a_message_that_may_be_there_goes_again_as_it_was() -> None:
     """Its uuid stands for its content: the mark of the end is a message of its own then."""
     cut = trio.CancelScope()
 
@@ -415,9 +394,9 @@ async def test_a_message_that_may_be_there_goes_again_as_it_was(autojump_clock: 
         nursery.cancel_scope.cancel()
 
 
-async def test_a_turn_that_fell_back_to_messages_notifies_its_lane_and_stops_with_a_message(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_turn_that_fell_back_to_messages_notifies_its_lane_and_stops_with_a_message() -> (
+    None
+):
     def script(operation: gateway.Operation) -> Outcome | None:
         refused = isinstance(operation, gateway.CreateCard)
         return Rejected(code=300302, message="no") if refused else None
@@ -432,9 +411,7 @@ async def test_a_turn_that_fell_back_to_messages_notifies_its_lane_and_stops_wit
 
 
 @pytest.mark.parametrize(("text", "messages"), [("all of it\n\n", 2), ("all of it", 1)])
-async def test_the_end_of_plain_replies_is_marked(
-    autojump_clock: MockClock, text: str, messages: int
-) -> None:
+async def test_the_end_of_plain_replies_is_marked(text: str, messages: int) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show, "static")
         await world.stream(text)
@@ -470,7 +447,7 @@ async def crash(world: World) -> journal.LedgerEntry:
         return entry
 
 
-async def test_a_repaired_card_has_all_that_was_noted(autojump_clock: MockClock) -> None:
+async def test_a_repaired_card_has_all_that_was_noted() -> None:
     async with open_world() as world:
         entry = await crash(world)
     assert entry.term == 1
@@ -493,7 +470,7 @@ async def test_a_repaired_card_has_all_that_was_noted(autojump_clock: MockClock)
 
 @pytest.mark.parametrize("fails", [gateway.CreateCard, gateway.UpdateCard])
 async def test_text_that_stands_on_no_card_yet_survives_a_crash(
-    autojump_clock: MockClock, fails: type[gateway.Operation]
+    fails: type[gateway.Operation],
 ) -> None:
     """Whether the next card can't be opened, or the first one not be updated."""
     text = "\n\n".join(f"Paragraph {number}. " + "words " * 40 for number in range(400))
@@ -531,9 +508,7 @@ def squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-async def test_what_is_shown_is_noted_every_two_seconds_and_not_without_need(
-    autojump_clock: MockClock,
-) -> None:
+async def test_what_is_shown_is_noted_every_two_seconds_and_not_without_need() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await trio.sleep(1)
@@ -550,7 +525,7 @@ async def test_what_is_shown_is_noted_every_two_seconds_and_not_without_need(
         await world.end()
 
 
-async def test_a_card_of_more_than_127_terms_ago_counts_as_gone(autojump_clock: MockClock) -> None:
+async def test_a_card_of_more_than_127_terms_ago_counts_as_gone() -> None:
     async with open_world() as world:
         entry = await crash(world)
     async with open_world() as world:
@@ -561,9 +536,7 @@ async def test_a_card_of_more_than_127_terms_ago_counts_as_gone(autojump_clock: 
         assert world.ledger[entry.card_id] == "lost"
 
 
-async def test_a_start_with_a_journal_that_fails_repairs_what_it_learns_of_later(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_start_with_a_journal_that_fails_repairs_what_it_learns_of_later() -> None:
     """It may fail to list the entries, and to close them; the start itself does not wait."""
 
     def script(operation: gateway.Operation) -> Outcome | None:
@@ -595,7 +568,7 @@ async def test_a_start_with_a_journal_that_fails_repairs_what_it_learns_of_later
 
 @pytest.mark.parametrize(("in_a_cluster", "most_s"), [(False, 3.0), (True, 1.0)])
 async def test_the_start_waits_for_no_repair_and_the_connection_for_some_seconds(
-    in_a_cluster: bool, most_s: float, autojump_clock: MockClock
+    in_a_cluster: bool, most_s: float
 ) -> None:
     down = True
 
@@ -620,9 +593,7 @@ async def test_the_start_waits_for_no_repair_and_the_connection_for_some_seconds
             nursery.cancel_scope.cancel()
 
 
-async def test_a_card_that_could_not_be_entered_is_entered_once_the_journal_can(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_card_that_could_not_be_entered_is_entered_once_the_journal_can() -> None:
     """Else nobody would know of it after a crash; and no Typing mark is put without an entry."""
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
@@ -641,9 +612,7 @@ async def test_a_card_that_could_not_be_entered_is_entered_once_the_journal_can(
 
 
 @pytest.mark.parametrize("is_shown", [False, True])
-async def test_a_card_of_this_run_is_repaired_unless_it_has_an_actor(
-    autojump_clock: MockClock, is_shown: bool
-) -> None:
+async def test_a_card_of_this_run_is_repaired_unless_it_has_an_actor(is_shown: bool) -> None:
     """Lanes that ended in the middle of a call that hung leave one, and run again."""
     async with open_world() as world:
         entry = await crash(world)
@@ -660,7 +629,7 @@ async def test_a_card_of_this_run_is_repaired_unless_it_has_an_actor(
 # ── the Typing mark ─────────────────────────────────────────────────────────
 
 
-async def test_a_mark_that_is_put_after_the_end_is_taken_away(autojump_clock: MockClock) -> None:
+async def test_a_mark_that_is_put_after_the_end_is_taken_away() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         world.answers_after_s[gateway.AddReaction] = 8.0
         nursery.start_soon(world.show)
@@ -673,9 +642,7 @@ async def test_a_mark_that_is_put_after_the_end_is_taken_away(autojump_clock: Mo
         assert (world.reactions, world.marks) == ([], {})
 
 
-async def test_the_mark_goes_as_the_turn_ends_and_not_after_its_card(
-    autojump_clock: MockClock,
-) -> None:
+async def test_the_mark_goes_as_the_turn_ends_and_not_after_its_card() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         world.answers_after_s[gateway.UpdateCard] = 9.0
         nursery.start_soon(world.show)
@@ -686,7 +653,7 @@ async def test_the_mark_goes_as_the_turn_ends_and_not_after_its_card(
         assert world.reactions == []
 
 
-async def test_removing_the_mark_is_tried_again(autojump_clock: MockClock) -> None:
+async def test_removing_the_mark_is_tried_again() -> None:
     failures = iter([NoAnswer(reason="x"), NoAnswer(reason="x")])
 
     def script(operation: gateway.Operation) -> Outcome | None:
@@ -698,9 +665,7 @@ async def test_removing_the_mark_is_tried_again(autojump_clock: MockClock) -> No
         assert (world.reactions, world.marks) == ([], {})
 
 
-async def test_a_later_attempts_end_does_not_forget_the_earlier_ones_call(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_later_attempts_end_does_not_forget_the_earlier_ones_call() -> None:
     unanswered = iter([NoAnswer(reason="still on its way")])
 
     def script(operation: gateway.Operation) -> Outcome | None:
@@ -723,9 +688,7 @@ async def test_a_later_attempts_end_does_not_forget_the_earlier_ones_call(
 
 
 @pytest.mark.parametrize("reaction_id", [None, "re_9"])
-async def test_a_mark_left_by_a_crash_is_taken_away_at_the_start(
-    autojump_clock: MockClock, reaction_id: str | None
-) -> None:
+async def test_a_mark_left_by_a_crash_is_taken_away_at_the_start(reaction_id: str | None) -> None:
     async with open_world() as world:
         world.reactions = ["re_9"]
         world.marks = {(MessageId("om_user"), TurnId("t")): reaction_id}
@@ -736,7 +699,7 @@ async def test_a_mark_left_by_a_crash_is_taken_away_at_the_start(
 # ── a turn that is silent, and one of the session's own ─────────────────────
 
 
-async def test_a_turn_without_anything_new_reports_it_once(autojump_clock: MockClock) -> None:
+async def test_a_turn_without_anything_new_reports_it_once() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await world.stream("working on it")
@@ -754,9 +717,7 @@ async def test_a_turn_without_anything_new_reports_it_once(autojump_clock: MockC
         await world.end()
 
 
-async def test_a_turn_of_the_sessions_own_goes_to_the_chat_under_its_title(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_turn_of_the_sessions_own_goes_to_the_chat_under_its_title() -> None:
     async with open_world() as world:
         own = msgspec.structs.replace(opening(), message_id=None, title="*Tests* are done")
         await world.end(text="all green")
@@ -773,7 +734,7 @@ async def test_a_turn_of_the_sessions_own_goes_to_the_chat_under_its_title(
 # ── what the agent does ─────────────────────────────────────────────────────
 
 
-async def test_what_steps_gave_is_on_the_card(autojump_clock: MockClock) -> None:
+async def test_what_steps_gave_is_on_the_card() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await world.receive(tool("1", name="Bash", kind="execute", status="running", input={}))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
-from trio.testing import MockClock
 
 from actors.messages import gateway
 from protocol.ids import CardId
@@ -13,13 +13,13 @@ from tests.actors.turns.shown import CARD_UPDATES, content
 from tests.actors.turns.test_card_ends import is_text
 from tests.actors.turns.test_turns import open_world
 
+pytestmark = pytest.mark.virtual_time
+
 GONE = Gone(code=200750, message="expired")
 MARKED = f"{on_card.MAY_REPEAT.en}\n\n"
 
 
-async def test_a_text_in_doubt_stays_so_when_streaming_is_opened_again(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_text_in_doubt_stays_so_when_streaming_is_opened_again() -> None:
     calls = iter([NoAnswer(reason="cut"), StreamingClosed(code=200850, message="closed")])
 
     def script(operation: gateway.Operation) -> Outcome | None:
@@ -36,9 +36,7 @@ async def test_a_text_in_doubt_stays_so_when_streaming_is_opened_again(
         assert world.texts() == [f"{MARKED}perhaps shown"]
 
 
-async def test_what_a_card_was_opened_with_may_be_read_where_nobody_knows_if_it_was_sent(
-    autojump_clock: MockClock,
-) -> None:
+async def test_what_a_card_was_opened_with_may_be_read_where_nobody_knows_if_it_was_sent() -> None:
     def script(operation: gateway.Operation) -> Outcome | None:
         if isinstance(operation, gateway.ReplyMessage) and "card2" in operation.content_json:
             return NoAnswer(reason="cut")
@@ -59,9 +57,7 @@ async def test_what_a_card_was_opened_with_may_be_read_where_nobody_knows_if_it_
         assert first + message.removeprefix(MARKED) == text
 
 
-async def test_a_line_begun_on_a_lost_card_is_not_begun_again_where_it_goes_on_below(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_line_begun_on_a_lost_card_is_not_begun_again_where_it_goes_on_below() -> None:
     lost = False
 
     def script(operation: gateway.Operation) -> Outcome | None:
@@ -81,7 +77,7 @@ async def test_a_line_begun_on_a_lost_card_is_not_begun_again_where_it_goes_on_b
         assert "".join(world.texts()) == "and " + "no end of it " * 800
 
 
-async def test_what_was_read_as_another_text_may_be_read_twice(autojump_clock: MockClock) -> None:
+async def test_what_was_read_as_another_text_may_be_read_twice() -> None:
     """A picture has taken the place of the link that the lost card shows."""
     lost = False
 

@@ -7,7 +7,6 @@ import json
 import msgspec
 import pytest
 import trio
-from trio.testing import MockClock
 
 from actors.messages import gateway, journal
 from actors.turns import repair_cards
@@ -15,6 +14,8 @@ from protocol.platform.outcomes import Gone, NoAnswer, Outcome
 from tests.actors.turns.shown import CARD_UPDATES
 from tests.actors.turns.test_card_ends import crash
 from tests.actors.turns.test_turns import World, open_world
+
+pytestmark = pytest.mark.virtual_time
 
 # ── plain replies across a crash ────────────────────────────────────────────
 
@@ -47,9 +48,7 @@ async def repaired(entry: journal.LedgerEntry) -> World:
     return world
 
 
-async def test_text_of_a_plain_turn_that_was_not_sent_survives_a_crash(
-    autojump_clock: MockClock,
-) -> None:
+async def test_text_of_a_plain_turn_that_was_not_sent_survives_a_crash() -> None:
     async with open_world() as before:
         entry = await crash_static(before, "one\n\n", "two is not fini")
         assert before.texts()[0] == "one\n\n"
@@ -61,9 +60,7 @@ async def test_text_of_a_plain_turn_that_was_not_sent_survives_a_crash(
     assert used.isdisjoint(one.uuid for one in after.of(gateway.ReplyMessage))
 
 
-async def test_a_message_that_was_on_its_way_at_a_crash_is_repeated_as_it_was(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_message_that_was_on_its_way_at_a_crash_is_repeated_as_it_was() -> None:
     def script(operation: gateway.Operation) -> Outcome | None:
         return NoAnswer(reason="cut") if isinstance(operation, gateway.ReplyMessage) else None
 
@@ -80,9 +77,7 @@ async def test_a_message_that_was_on_its_way_at_a_crash_is_repeated_as_it_was(
     assert after.texts() == ["one\n\n", "and", "Interrupted by a restart."]
 
 
-async def test_a_plain_turn_that_was_over_at_a_crash_is_not_called_interrupted(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_plain_turn_that_was_over_at_a_crash_is_not_called_interrupted() -> None:
     def script(operation: gateway.Operation) -> Outcome | None:
         return NoAnswer(reason="cut") if isinstance(operation, gateway.ReplyMessage) else None
 
@@ -97,7 +92,7 @@ async def test_a_plain_turn_that_was_over_at_a_crash_is_not_called_interrupted(
     assert footers(after)[0].startswith("Done · ")
 
 
-async def test_a_short_plain_turn_costs_no_entry(autojump_clock: MockClock) -> None:
+async def test_a_short_plain_turn_costs_no_entry() -> None:
     async with open_world() as world:
         await world.end(text="quick")
         await world.show("static")
@@ -105,9 +100,7 @@ async def test_a_short_plain_turn_costs_no_entry(autojump_clock: MockClock) -> N
 
 
 @pytest.mark.parametrize("times", [1, 5])
-async def test_a_card_that_is_answered_to_be_gone_may_be_there_all_the_same(
-    autojump_clock: MockClock, times: int
-) -> None:
+async def test_a_card_that_is_answered_to_be_gone_may_be_there_all_the_same(times: int) -> None:
     answers = iter([Gone(code=200740, message="no such card")] * (times + 1))
     lost = False
 
@@ -126,9 +119,7 @@ async def test_a_card_that_is_answered_to_be_gone_may_be_there_all_the_same(
         assert world.ledger == {"card1": "lost"}
 
 
-async def test_a_card_of_a_crash_that_is_gone_is_tried_again_and_its_text_sent(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_card_of_a_crash_that_is_gone_is_tried_again_and_its_text_sent() -> None:
     def gone(operation: gateway.Operation) -> Outcome | None:
         is_card = isinstance(operation, CARD_UPDATES)
         return Gone(code=230011, message="recalled") if is_card else None

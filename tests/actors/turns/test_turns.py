@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 from msgspec.structs import replace
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from actors.kit.cleanup import CleanupBudget
 from actors.messages import gateway, intake, journal, lane, ownership, pictures, turn
@@ -37,6 +37,8 @@ from protocol.wire.messages import Delta, TurnEnd
 from tests.actors.turns.shown import CARD_UPDATES, after, content
 from tests.kit.cancel_everywhere import cancel_everywhere
 from tests.kit.garbage import nothing_kept_of
+
+pytestmark = pytest.mark.virtual_time
 
 ACCOUNT = AccountId("default")
 ANSWER_S = 0.05
@@ -293,9 +295,7 @@ async def open_world(script: Script = lambda _operation: None) -> AsyncIterator[
         nursery.cancel_scope.cancel()
 
 
-async def test_a_turn_is_opened_streamed_and_brought_to_its_end(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_turn_is_opened_streamed_and_brought_to_its_end() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await trio.sleep(1)
@@ -318,9 +318,7 @@ async def test_a_turn_is_opened_streamed_and_brought_to_its_end(
         assert sequences == sorted(set(sequences))
 
 
-async def test_a_turn_that_waits_for_people_is_not_reported_to_show_nothing(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_turn_that_waits_for_people_is_not_reported_to_show_nothing() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await world.stream("Hello")
@@ -340,9 +338,7 @@ async def test_a_turn_that_waits_for_people_is_not_reported_to_show_nothing(
         await world.end()
 
 
-async def test_an_entry_that_could_not_be_closed_is_closed_when_the_journal_can(
-    autojump_clock: MockClock,
-) -> None:
+async def test_an_entry_that_could_not_be_closed_is_closed_when_the_journal_can() -> None:
     """Else the next start would show a card that has ended as interrupted."""
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
@@ -360,9 +356,7 @@ async def test_an_entry_that_could_not_be_closed_is_closed_when_the_journal_can(
 
 
 @pytest.mark.parametrize("mode", ["streaming", "static"])
-async def test_a_turn_that_is_over_is_freed_with_its_text_at_once(
-    autojump_clock: MockClock, mode: turn.Mode
-) -> None:
+async def test_a_turn_that_is_over_is_freed_with_its_text_at_once(mode: turn.Mode) -> None:
     with nothing_kept_of(Turn):
         async with open_world() as world:
             async with trio.open_nursery() as nursery:
@@ -372,9 +366,7 @@ async def test_a_turn_that_is_over_is_freed_with_its_text_at_once(
                 await world.end()
 
 
-async def test_a_turn_that_ends_before_its_card_is_open_shows_all_of_it(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_turn_that_ends_before_its_card_is_open_shows_all_of_it() -> None:
     async with open_world() as world:
         await world.stream("quick")
         await world.end()
@@ -383,9 +375,7 @@ async def test_a_turn_that_ends_before_its_card_is_open_shows_all_of_it(
 
 
 @pytest.mark.parametrize("reason", ["user", "shutdown", "recalled", "timeout"])
-async def test_stop_is_shown_at_once_and_late_words_are_dropped(
-    autojump_clock: MockClock, reason: Any
-) -> None:
+async def test_stop_is_shown_at_once_and_late_words_are_dropped(reason: Any) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await world.stream("so far")
@@ -399,7 +389,7 @@ async def test_stop_is_shown_at_once_and_late_words_are_dropped(
         assert world.ledger == {"card1": "aborted"}
 
 
-async def test_the_end_does_not_wait_for_a_call_that_hangs(autojump_clock: MockClock) -> None:
+async def test_the_end_does_not_wait_for_a_call_that_hangs() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         world.answers_after_s[gateway.ElementContent] = 60.0
         nursery.start_soon(world.show)
@@ -415,7 +405,7 @@ async def test_the_end_does_not_wait_for_a_call_that_hangs(autojump_clock: MockC
         assert world.ledger == {"card1": "complete"}
 
 
-async def test_a_lost_session_is_shown_on_the_card(autojump_clock: MockClock) -> None:
+async def test_a_lost_session_is_shown_on_the_card() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await trio.sleep(1)
@@ -426,7 +416,7 @@ async def test_a_lost_session_is_shown_on_the_card(autojump_clock: MockClock) ->
         assert world.ledger == {"card1": "error"}
 
 
-async def test_a_refused_card_becomes_plain_replies(autojump_clock: MockClock) -> None:
+async def test_a_refused_card_becomes_plain_replies() -> None:
     def script(operation: gateway.Operation) -> Outcome | None:
         if isinstance(operation, gateway.CreateCard):
             return Rejected(code=300302, message="no")
@@ -441,7 +431,7 @@ async def test_a_refused_card_becomes_plain_replies(autojump_clock: MockClock) -
         assert world.texts() == ["first paragraph\n\n", "second and last"]
 
 
-async def test_a_missing_scope_is_reported_once_with_its_page(autojump_clock: MockClock) -> None:
+async def test_a_missing_scope_is_reported_once_with_its_page() -> None:
     url = "https://open.feishu.cn/app/cli_x/auth?q=cardkit:card:write"
     missing = MissingScope(code=99991672, message="", scopes=("cardkit:card:write",), grant_url=url)
 
@@ -457,7 +447,7 @@ async def test_a_missing_scope_is_reported_once_with_its_page(autojump_clock: Mo
         assert world.texts().count("answer") == 2
 
 
-async def test_a_recalled_message_is_answered_in_the_chat(autojump_clock: MockClock) -> None:
+async def test_a_recalled_message_is_answered_in_the_chat() -> None:
     def script(operation: gateway.Operation) -> Outcome | None:
         if isinstance(operation, gateway.ReplyMessage):
             return Gone(code=230011, message="The message is recalled.")
@@ -471,9 +461,7 @@ async def test_a_recalled_message_is_answered_in_the_chat(autojump_clock: MockCl
         assert world.is_final()
 
 
-async def test_a_lost_answer_is_asked_for_again_under_the_same_uuid(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_lost_answer_is_asked_for_again_under_the_same_uuid() -> None:
     failures = iter([NoAnswer(reason="timeout"), NoAnswer(reason="5xx")])
 
     def script(operation: gateway.Operation) -> Outcome | None:
@@ -487,7 +475,7 @@ async def test_a_lost_answer_is_asked_for_again_under_the_same_uuid(
         assert len({reply.uuid for reply in replies}) == 1
 
 
-async def test_a_final_state_is_tried_until_it_is_accepted(autojump_clock: MockClock) -> None:
+async def test_a_final_state_is_tried_until_it_is_accepted() -> None:
     failures = iter(
         [NoAnswer(reason="x")] * 6 + [RateLimited(code=99991400, message="", retry_after_s=30)]
     )
@@ -504,9 +492,7 @@ async def test_a_final_state_is_tried_until_it_is_accepted(autojump_clock: MockC
         assert world.ledger == {"card1": "complete"}
 
 
-async def test_a_card_that_is_gone_sends_what_it_does_not_show_as_messages(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_card_that_is_gone_sends_what_it_does_not_show_as_messages() -> None:
     def script(operation: gateway.Operation) -> Outcome | None:
         if isinstance(operation, gateway.ElementContent | gateway.UpdateCard):
             return Gone(code=200750, message="expired")
@@ -524,7 +510,7 @@ async def test_a_card_that_is_gone_sends_what_it_does_not_show_as_messages(
         assert world.ledger == {"card1": "lost"}
 
 
-async def test_a_long_answer_goes_on_in_further_cards(autojump_clock: MockClock) -> None:
+async def test_a_long_answer_goes_on_in_further_cards() -> None:
     text = "".join(f"line {number} of a long answer\n\n" for number in range(2_000))
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
@@ -545,9 +531,7 @@ async def test_a_long_answer_goes_on_in_further_cards(autojump_clock: MockClock)
         assert set(world.ledger.values()) == {"complete"}
 
 
-async def test_static_mode_sends_paragraphs_and_always_sends_an_error(
-    autojump_clock: MockClock,
-) -> None:
+async def test_static_mode_sends_paragraphs_and_always_sends_an_error() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show, "static")
         await world.stream("one\n\ntw")
@@ -565,9 +549,7 @@ async def test_static_mode_sends_paragraphs_and_always_sends_an_error(
         assert world.created() == []
 
 
-async def test_plain_replies_come_a_second_apart_until_the_turn_ends(
-    autojump_clock: MockClock,
-) -> None:
+async def test_plain_replies_come_a_second_apart_until_the_turn_ends() -> None:
     paragraph = "words of a long answer " * 40 + "\n\n"
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show, "static")
@@ -615,9 +597,7 @@ def test_cancelled_at_any_step_the_card_is_final_and_the_ledger_closed() -> None
     assert cancel_everywhere(scenario) > 15
 
 
-async def test_a_picture_takes_the_place_of_its_link_when_the_platform_has_it(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_picture_takes_the_place_of_its_link_when_the_platform_has_it() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         world.picture_after_s = 3
         nursery.start_soon(world.show)
@@ -632,9 +612,7 @@ async def test_a_picture_takes_the_place_of_its_link_when_the_platform_has_it(
         assert world.answer() == "see ![cat](img_v3_cat.png)\nand on"
 
 
-async def test_a_picture_that_comes_after_the_end_still_takes_its_place(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_picture_that_comes_after_the_end_still_takes_its_place() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         world.picture_after_s = 8
         complete = CLOSED.labels(outcome="complete")
@@ -657,9 +635,7 @@ async def test_a_picture_that_comes_after_the_end_still_takes_its_place(
     ("after_s", "shown"),
     [(1, "![cat](img_v3_cat.png) here"), (8, "[cat](http://x/cat.png) here")],
 )
-async def test_plain_replies_wait_a_moment_for_their_pictures(
-    autojump_clock: MockClock, after_s: float, shown: str
-) -> None:
+async def test_plain_replies_wait_a_moment_for_their_pictures(after_s: float, shown: str) -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         world.picture_after_s = after_s
         nursery.start_soon(world.show, "static")
@@ -670,9 +646,7 @@ async def test_plain_replies_wait_a_moment_for_their_pictures(
         assert [one.strip() for one in world.texts()] == [shown, "more"]
 
 
-async def test_a_turn_of_two_hours_ends_with_the_right_card_and_idles_cheaply(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_turn_of_two_hours_ends_with_the_right_card_and_idles_cheaply() -> None:
     async with open_world() as world, trio.open_nursery() as nursery:
         nursery.start_soon(world.show)
         await world.stream("first words")
@@ -689,7 +663,7 @@ async def test_a_turn_of_two_hours_ends_with_the_right_card_and_idles_cheaply(
         assert world.ledger == {"card1": "complete"}
 
 
-async def test_a_turn_of_a_megabyte_arrives_whole(autojump_clock: MockClock) -> None:
+async def test_a_turn_of_a_megabyte_arrives_whole() -> None:
     line = "word 字 🎉 " * 60 + "\n\n"
     text = line * (1_000_000 // len(line))
     async with open_world() as world:
