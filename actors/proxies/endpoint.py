@@ -86,8 +86,9 @@ class Route:
         if settings.token is not None:
             return settings.token
         if settings.token_file is not None:
-            return _token(settings.token_file)
-        return _token(_state(settings, "a token").token(settings.role))
+            return _token(settings.token_file, "name the role's token in LARKD_TOKEN_FILE")
+        own = _state(settings, "a token").token(settings.role)
+        return _token(own, "start larkd once, or run this as the same user")
 
 
 async def connect(endpoint: Endpoint, settings: ProxySettings) -> trio.abc.Stream:
@@ -175,13 +176,12 @@ def _address(state: StateDir) -> tuple[str, int]:
     return info.host, info.port
 
 
-def _token(path: Path) -> bytes:
+def _token(path: Path, remedy: str) -> bytes:
     try:
         token = path.read_bytes().strip()
     except OSError as unreadable:
         raise DaemonNotRunning(
-            f"{path} can't be read ({unreadable.strerror}); start larkd once, or run this as"
-            " the same user"
+            f"{path} can't be read ({unreadable.strerror}); {remedy}"
         ) from unreadable
     if not token:
         raise DaemonNotRunning(f"{path} is empty; remove it and start larkd again to make it anew")

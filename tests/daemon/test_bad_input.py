@@ -260,6 +260,12 @@ EMPTY_HOME: dict[str, Bad] = {
             "backup b.tgz",
         )
     },
+    "LARKD_TOKEN_FILE": Bad(
+        ("/nonexistent can't be read (No such file or directory); name the role's token in",),
+        ("status",),
+        env={"LARKD_ADDRESS": "127.0.0.1:9", "LARKD_TOKEN_FILE": "/nonexistent"},
+        status=1,
+    ),
     "daemon stop": command("daemon stop", "there is no state directory"),
     "restore": command("restore b.tgz", "does not exist; name the file that `larkd backup` wrote"),
     "restore of something else": command("restore /etc/passwd", "is no backup of larkd; name the"),
