@@ -135,6 +135,18 @@ def add_state_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_config_of_node(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config`` to what looks into the journal or the tokens, wherever they are."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        default=argparse.SUPPRESS,  # as of the state directory
+        help="whose cluster holds them (default: what the daemon of the state directory was"
+        " started with)",
+    )
+
+
 def _check_json(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
     if parsed.json and not (parsed.check or parsed.action):
         parser.error("--json: a daemon that runs prints no result; it goes with --check and stop")
@@ -218,12 +230,14 @@ def add_tokens(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         allow_abbrev=False,
     )
     add_state_dir(tokens)
+    add_config_of_node(tokens)
     actions = tokens.add_subparsers(dest="action", required=True)
     rotate = _action(
         actions,
         "rotate",
         "make a new token for a role; a running daemon takes it from the next connection on",
     )
+    add_config_of_node(rotate)
     rotate.add_argument("role", choices=ROLES, help="whose token")
     add_json(rotate)
 

@@ -11,9 +11,7 @@ from pathlib import Path
 
 from actors.cli.output import CommandFailed
 from actors.host import config_file
-from actors.host.started import configuration_in_use
 from actors.journal import JournalError
-from protocol.config.places import StateDir
 from protocol.config.settings import ClusterSettings, ConfigurationError
 
 try:
@@ -68,24 +66,3 @@ def target_of(cluster: ClusterSettings) -> Target:
         cluster=cluster.name,
         node=f"{cluster.node or socket.gethostname()} command",
     )
-
-
-def cluster_of(state: StateDir) -> ClusterSettings | None:
-    """Return the cluster of the configuration the state directory was last served with.
-
-    None where it had none: the journal and the tokens are in the directory then.
-
-    Raises:
-        ConfigurationError: it had one, and can't be read here as the daemon read it.
-    """
-    path = configuration_in_use(state)
-    if path is None:
-        return None
-    raw = {}
-    try:
-        raw = config_file.load(path)
-        return config_file.settings(raw, dict(os.environ), path).cluster
-    except ConfigurationError:
-        if "cluster" in raw:
-            raise
-        return None

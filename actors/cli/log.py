@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from actors import journal
 from actors.cli import terminal
+from actors.cli.configured import cluster_of
 from actors.cli.operator import not_running
 from actors.cli.output import CommandFailed, Output, as_json
 from actors.host.log_reading import events_about
@@ -28,7 +30,7 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
         CommandFailed: neither journal nor log knows the message, or can't be read.
     """
     try:
-        found = _what_became_of(state, parsed.message)
+        found = _what_became_of(state, parsed.message, getattr(parsed, "config", None))
     except journal.JournalError as failed:
         raise CommandFailed(str(failed)) from None
     known = {parsed.message}
@@ -50,12 +52,13 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     return Output(terminal.fitted(shown, limit))
 
 
-def _what_became_of(state: StateDir, message: str) -> to_journal.Explained | None:
-    if not state.database.exists() and configuration_in_use(state) is not None:
-        from actors.cli.claims import cluster_of, target_of  # noqa: PLC0415  # it needs larkd[postgres]
-
-        cluster = cluster_of(state)
+def _what_became_of(
+    state: StateDir, message: str, config: Path | None
+) -> to_journal.Explained | None:
+    if config or (not state.database.exists() and configuration_in_use(state) is not None):
+        cluster = cluster_of(state, config)
         if cluster is not None:
+            from actors.cli.claims import target_of  # noqa: PLC0415  # it needs larkd[postgres]
             from actors.journal import postgres  # noqa: PLC0415  # likewise
 
             return postgres.what_became_of(target_of(cluster), message)

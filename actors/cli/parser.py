@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from actors.cli.arguments import (
+    add_config_of_node,
     add_daemon_options,
     add_handoff,
     add_json,
@@ -165,6 +166,7 @@ def _add_looking(commands: Subparsers[argparse.ArgumentParser]) -> None:
     doctor.add_argument("--verbose", action="store_true", help="show also what is in order")
     log = _command(commands, "log", "show what became of a message, with its log lines")
     log.add_argument("message", metavar="MESSAGE", help="a message_id (om_…) or an event_id")
+    add_config_of_node(log)
     add_json(log)
     console = _command(commands, "console", "print the address of the console in the browser")
     console.add_argument(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import secrets
+from pathlib import Path
 
+from actors.cli.configured import cluster_of
 from actors.cli.output import Output, as_asked
 from actors.host import tokens
 from actors.host.started import configuration_in_use
@@ -16,13 +18,13 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     """Replace the role's token: in the directory, or in the database of its cluster.
 
     Raises:
-        ConfigurationError: there is no state directory, or it can't be written.
+        ConfigurationError: there is no state directory, or it can't be written; or the
+            configuration can't be read.
         CommandFailed: the cluster's database can't be used.
     """
-    if configuration_in_use(state) is not None and not state.database.exists():
-        from actors.cli.claims import cluster_of  # noqa: PLC0415  # it needs larkd[postgres]
-
-        cluster = cluster_of(state)
+    config: Path | None = getattr(parsed, "config", None)
+    if config or (configuration_in_use(state) is not None and not state.database.exists()):
+        cluster = cluster_of(state, config)
         if cluster is not None:
             return _in_database(cluster, parsed)
     path = tokens.rotate(state, parsed.role, secrets.token_urlsafe)
@@ -34,7 +36,7 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
 
 
 def _in_database(cluster: ClusterSettings, parsed: argparse.Namespace) -> Output:
-    from actors.cli.claims import asking_of  # noqa: PLC0415  # as above
+    from actors.cli.claims import asking_of  # noqa: PLC0415  # it needs larkd[postgres]
     from actors.journal import postgres  # noqa: PLC0415  # as above
 
     role = parsed.role

@@ -60,6 +60,16 @@ async def test_tokens_status_doctor_log_and_backup_know_of_the_cluster(
 
             status, shown, _ = await run("a", "log", "--json", sent["message_id"])
             assert (status, json.loads(shown)["row"]["event_id"]) == (0, sent["event_id"])
+            # On a machine that has the configuration and never ran a node, too.
+            status, shown, _ = await fleet.command(
+                "b", "log", "--json", sent["message_id"], "--state-dir", str(root / "none")
+            )
+            assert (status, json.loads(shown)["row"]["event_id"]) == (0, sent["event_id"])
+            status, shown, why = await fleet.command(
+                "b", "tokens", "rotate", "observer", "--state-dir", str(root / "none")
+            )
+            assert (status, why) == (0, "")
+            assert f"new observer token in the database of cluster {cluster}" in shown
             status, _, why = await run("a", "backup", str(root / "copy"))
             assert status == 1
             assert f"pg_dump --schema=larkd --schema=larkd_{cluster}" in why
