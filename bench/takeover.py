@@ -71,18 +71,20 @@ def let_happen(fault: Fault, machine: Machine) -> None:
 
 
 async def one_fault(
-    server: postgres.Server, tls: Certificates, root: Path, cluster: str, fault: Fault
+    server: postgres.Server, tls: Certificates, root: Path, fault: Fault, delay_s: float
 ) -> tuple[dict[str, float], float]:
     """Return seconds by phase, from the fault on, and how starved the machine was."""
     async with AsyncExitStack() as stack:
         platform = await stack.enter_async_context(open_platform())
-        fleet = Fleet(platform, root, server.url(), cluster, tls)
+        fleet = Fleet(platform, root, server.url(), root.name, tls)
         a, b = [
             await stack.enter_async_context(open_machine(name, [server], platform, {}))
             for name in "ab"
         ]
         nursery = await stack.enter_async_context(trio.open_nursery())
         for machine in (a, b):
+            for edge in machine.databases:
+                edge.delay_s = delay_s
             await nursery.start(machine.keep, fleet)
             line = "larkd ready on" if machine is a else "larkd standing by on"
             await machine.node.wait_line(line)
@@ -101,11 +103,11 @@ async def one_fault(
 
 
 async def in_time(
-    server: postgres.Server, tls: Certificates, root: Path, cluster: str, fault: Fault
+    server: postgres.Server, tls: Certificates, root: Path, fault: Fault, delay_s: float
 ) -> tuple[dict[str, float], float] | None:
     """Make one run; None: it was not over in time."""
     with trio.move_on_after(RUN_WITHIN_S):
-        return await one_fault(server, tls, root, cluster, fault)
+        return await one_fault(server, tls, root, fault, delay_s)
     return None
 
 
@@ -144,6 +146,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=10, help="of each fault (10)")
     parser.add_argument("--fault", choices=FAULTS, help="only this one (all)")
+    parser.add_argument(
+        "--way-ms",
+        type=float,
+        default=0.0,
+        help="to the database and as long back, beside what it takes here (0)",
+    )
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, {len(PROXIES)} proxies, seconds from the fault", flush=True)
     over, began = False, time.monotonic()
@@ -159,7 +167,7 @@ def main() -> int:
                 name = f"{fault.lower().replace(' ', '_')}_{number}"
                 root = Path(directory) / name
                 root.mkdir()
-                made = trio.run(in_time, server, tls, root, name, fault)
+                made = trio.run(in_time, server, tls, root, fault, options.way_ms / 1_000)
                 if made is None:
                     print(f"{fault:<11} not over after {RUN_WITHIN_S:.0f} s", flush=True)
                     continue

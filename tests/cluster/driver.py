@@ -94,6 +94,8 @@ class Trouble(msgspec.Struct, kw_only=True):
     """From its beginning to the first event acked, where another node took over."""
     registered_s: float | None = None
     """To the last session registered with the successor."""
+    standby_known: bool = True
+    """Whether the holder had read that the other node stands by, when it began."""
     starved: float = 0.0
     """The share of the time meanwhile in which some process waited for a processor."""
 
@@ -271,6 +273,9 @@ class Driver:
         other = next(one for one in self.machines if one is not holder)
         trouble = Trouble(kind=kind, node=holder.name, began=trio.current_time())
         self.troubles.append(trouble)
+        if kind == "cut from the database":
+            trouble.standby_known = await self._knows(other)
+            trouble.began = trio.current_time()
         starved_s = starved_so_far_s()
         async with trio.open_nursery() as nursery:
             if kind in SILENCES:
@@ -282,6 +287,11 @@ class Driver:
                 nursery.cancel_scope.cancel()
         took_s = trio.current_time() - trouble.began
         trouble.starved = (starved_so_far_s() - starved_s) / took_s
+
+    async def _knows(self, other: Machine) -> bool:
+        """Return whether the holder knows that the other node stands by; True: nobody answers."""
+        status = await self.sessions[0].status()
+        return status is None or other.name in {one["node"] for one in status["standbys"]}
 
     def _faults(self) -> dict[str, Callable[[Machine, float], Awaitable[None]]]:
         return {

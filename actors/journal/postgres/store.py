@@ -258,7 +258,9 @@ class PostgresStore:
         return answers
 
     def _wants_news(self) -> bool:
-        return self._now() - self._news_at >= NEWS_EVERY_S
+        # Cut off before it knows a standby, a holder has nobody to ask who holds the cluster.
+        every_s = NEWS_EVERY_S if self._standing.standbys else BEAT_EVERY_S
+        return self._now() - self._news_at >= every_s
 
     def _ask_news(self, db: PipelineDb) -> Callable[[], dict[str, Any]] | None:
         """Ask, when it is time, for what the holder should know; the answer is read later."""
