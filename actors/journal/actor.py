@@ -33,6 +33,8 @@ for _state in CLOSED_STATES:
 BATCH_MESSAGES_MAX: Final = 256
 """Of one commit: some 10 ms of work, so a question never waits long for a commit."""
 CLOSE_WITHIN_S: Final = 5.0
+FIRST_BEAT_AFTER_S: Final = 0.05
+"""What is asked at the start is a beat itself, and waits for none before it."""
 
 ArgumentTs = TypeVarTuple("ArgumentTs")
 ResultT = TypeVar("ResultT")
@@ -90,10 +92,10 @@ async def _serve(
 ) -> None:
     """Commit what comes until nobody can send; without messages, an empty batch when due.
 
-    The first is due at once: what confirmed the claim was sent before the journal was
-    migrated, and who waits for another beat may be frozen by then.
+    The first is due as soon as nobody asks anything: what confirmed the claim was sent before
+    the journal was migrated, and who waits for another beat may be frozen by then.
     """
-    due_s = None if store.beat_every_s is None else 0.0
+    due_s = None if store.beat_every_s is None else FIRST_BEAT_AFTER_S
     while True:
         try:
             first = await _next(inbox, due_s)

@@ -11,7 +11,7 @@ decision depends on the commit: for a change of the lease.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -92,21 +92,28 @@ class _Ownership:
         self._sessionless = Sessionless()
 
     async def load(self) -> str | None:
-        """Take the lease and the sessions from the journal; return why that failed."""
+        """Take the lease and the sessions from the journal; return why that failed.
+
+        All of it is asked at once: one batch, where several would take a successor's time.
+        """
+        failures: list[str | None] = []
+
+        async def take(part: Callable[[], Awaitable[str | None]]) -> None:
+            failures.append(await part())
+
+        async with trio.open_nursery() as nursery:
+            for part in (self._load_lease, self._sessions.load, self._rows.release_all):
+                nursery.start_soon(take, part)
+        return next(filter(None, failures), None)
+
+    async def _load_lease(self) -> str | None:
         answer: lease.LeaseState | journal.Failed = await self._journal.ask(
             lambda reply: journal.LoadLease(reply=reply)
         )
         if isinstance(answer, journal.Failed):
             return answer.reason
         self._state = lease.OwnershipState(lease=answer)
-        unreadable = await self._sessions.load()
-        if unreadable is not None:
-            return unreadable
-        # Nobody is connected: whatever was offered before waits again.
-        released: journal.Done | journal.Failed = await self._journal.ask(
-            lambda reply: journal.Release(connection_id=None, row_ids=None, reply=reply)
-        )
-        return released.reason if isinstance(released, journal.Failed) else None
+        return None
 
     async def serve(self, inbox: trio.MemoryReceiveChannel[ownership.OwnershipMessage]) -> None:
         self._nursery.start_soon(self._lanes.run)

@@ -73,6 +73,13 @@ class Rows:
         self._connections: dict[ConnectionId, _Holdings] = {}
         self._doubt = trio.Event()
 
+    async def release_all(self) -> str | None:
+        """Let all that was offered before wait again, as nobody is connected; return a failure."""
+        released: journal.Done | journal.Failed = await self._journal.ask(
+            lambda reply: journal.Release(connection_id=None, row_ids=None, reply=reply)
+        )
+        return released.reason if isinstance(released, journal.Failed) else None
+
     def open(self, connection_id: ConnectionId, session_id: SessionId) -> None:
         """This connection speaks for a session from now on, and may hold rows."""
         self._connections[connection_id] = _Holdings(session_id)

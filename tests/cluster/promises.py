@@ -106,11 +106,11 @@ def _times(run: Run) -> Iterator[str]:
         if one.successor is None or one.starved > STARVED_MAX:
             continue
         # A holder that is cut off and knows no standby stays frozen, for a minute at most: it
-        # has nobody to ask, and proxies stay with it until the database tells it.
-        told_s = 0.0 if one.standby_known else one.ended - one.began
+        # has nobody to ask, and proxies stay with it until it reaches the database again.
+        reached_s = 0.0 if one.standby_known else one.ended - one.began
         for what, seconds, from_s in (
             ("first ack", one.acked_s, 0.0),
-            ("last registration", one.registered_s, told_s),
+            ("last registration", one.registered_s, reached_s),
         ):
             if seconds is not None and seconds - from_s > SERVED_WITHIN_S:
                 yield f"{what} {seconds:.1f} s after {one.kind!r} of {one.node}"

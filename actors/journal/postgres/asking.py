@@ -18,7 +18,7 @@ def what_became_of(target: Target, message: str) -> journal.Explained | None:
     Raises:
         JournalError: the journal can't be read, or is a newer larkd's.
     """
-    connection = connect(target)
+    connection = connect(target).connection
     try:
         version = schema_version(connection, target.cluster)
         if version != len(schema.MIGRATIONS):

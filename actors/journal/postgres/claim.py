@@ -89,7 +89,7 @@ class Watcher:
             JournalUnavailable: the server can't be used; the text names the remedy. Where that
                 may pass by itself it is a JournalUnreachable.
         """
-        watcher = cls(target, connect(target))
+        watcher = cls(target, connect(target).connection)
         try:
             watcher._make_claims()
         except psycopg.errors.InsufficientPrivilege as failed:

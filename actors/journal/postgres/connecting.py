@@ -44,7 +44,15 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return f"larkd/{self.cluster}@{self.node}"
 
 
-def connect(target: Target) -> Connection:
+class CheckedConnection(msgspec.Struct, frozen=True):
+    """A connection to a server that may be used."""
+
+    connection: Connection
+    replicated: bool
+    """Whether the server waited for a synchronous replica at each commit, then."""
+
+
+def connect(target: Target) -> CheckedConnection:
     """Connect, or raise why not.
 
     Blocks for :data:`CONNECT_WITHIN_S` a host at most, and as long again for the checks.
@@ -84,7 +92,7 @@ def connect(target: Target) -> Connection:
     connection.adapters.register_dumper(int, Int8BinaryDumper)
     connection.adapters.register_dumper(Column, ColumnDumper)
     try:
-        _check(connection, given)
+        replicated = _checked(connection, given)
     except psycopg.Error as failed:
         error = JournalUnreachable if connection.closed else JournalUnavailable
         connection.close()
@@ -92,7 +100,7 @@ def connect(target: Target) -> Connection:
     except BaseException:
         connection.close()
         raise
-    return connection
+    return CheckedConnection(connection, replicated)
 
 
 def is_replicated(connection: Connection) -> bool:
@@ -121,7 +129,8 @@ def _is_here(host: str) -> bool:
         return False
 
 
-def _check(connection: Connection, given: dict[str, Any]) -> None:
+def _checked(connection: Connection, given: dict[str, Any]) -> bool:
+    """Return whether commits are replicated, of a server that may be used. One round trip."""
     where = _where(given)
     if connection.info.server_version < SERVER_VERSION_MIN:
         raise JournalUnavailable(
@@ -129,7 +138,7 @@ def _check(connection: Connection, given: dict[str, Any]) -> None:
             f" {connection.info.server_version // 10_000}; 15 or newer is needed"
         )
     asked = connection.execute(_STATE).fetchone()
-    fsync, recovering, _ = asked or ("", True, "")
+    fsync, recovering, replicas, _ = asked or ("", True, "", "")
     if fsync != "on":
         raise JournalUnavailable(
             f"the database at {where} runs with fsync=off and would lose messages acked to"
@@ -137,11 +146,12 @@ def _check(connection: Connection, given: dict[str, Any]) -> None:
         )
     if recovering:
         raise JournalUnavailable(_in_recovery(where))
+    return str(replicas).strip() != ""
 
 
 _STATE: Final = (
     "SELECT current_setting('fsync'), pg_is_in_recovery(),"
-    " set_config('synchronous_commit', 'on', false)"
+    " current_setting('synchronous_standby_names'), set_config('synchronous_commit', 'on', false)"
 )
 
 

@@ -24,7 +24,7 @@ from actors.journal.errors import JournalError
 from actors.journal.handlers import HANDLERS
 from actors.journal.postgres.appending import BatchFence, append_all, append_fenced, as_appends
 from actors.journal.postgres.claim import ClaimTaken, Standby, look
-from actors.journal.postgres.connecting import Connection, Target, connect, is_replicated
+from actors.journal.postgres.connecting import Connection, Target, connect
 from actors.journal.postgres.news import ask_news
 from actors.journal.postgres.outcome import Fenced, InDoubt, read_outcome
 from actors.journal.postgres.pipeline import PipelineDb
@@ -163,8 +163,8 @@ class PostgresStore:
             raise Fenced(self._target.cluster)
         self._reconnect_if_closed()
         try:
-            # A statement does not see what is committed while it waits at its own fence, so the
-            # first batch of a connection fences apart: an older one's may be under way.
+            # A statement sees nothing that is committed while it waits at its own fence, so a
+            # connection's first batch fences apart: an older one's may be under way.
             alone = self._committed_here and not self._wants_news()
             if alone and (appends := as_appends(batch)):
                 return self._append(appends)
@@ -242,7 +242,7 @@ class PostgresStore:
                     )
                 answers = self._carry_out(db, batch)
                 news = None if leave else self._ask_news(db)
-            # The answers came with the end of the pipeline; another look would be a round trip.
+            # The answers are here with the pipeline's end; a look before were a round trip more.
             ours = fence.one()
             if ours is None:
                 raise Fenced(self._target.cluster)
@@ -259,8 +259,8 @@ class PostgresStore:
 
     def _wants_news(self) -> bool:
         # Cut off before it knows a standby, a holder has nobody to ask who holds the cluster.
-        every_s = NEWS_EVERY_S if self._standing.standbys else BEAT_EVERY_S
-        return self._now() - self._news_at >= every_s
+        due_s = NEWS_EVERY_S if self._standing.standbys else BEAT_EVERY_S
+        return self._now() - self._news_at >= due_s
 
     def _ask_news(self, db: PipelineDb) -> Callable[[], dict[str, Any]] | None:
         """Ask, when it is time, for what the holder should know; the answer is read later."""
@@ -342,17 +342,12 @@ class PostgresStore:
     def _reconnect_if_closed(self) -> None:
         if not self._connection.closed:
             return
-        connection = connect(self._target)
+        opened = connect(self._target)
         if self._abandoned:
-            connection.close()
+            opened.connection.close()
             raise Fenced(self._target.cluster)
-        try:
-            replicated = is_replicated(connection)
-        except psycopg.Error:
-            connection.close()
-            raise
         self._line.close()
-        self._settle(connection, replicated=replicated)
+        self._settle(opened.connection, replicated=opened.replicated)
         self._tally.reopened += 1
         log.warning("journal.reopened", after=self._tally.last_error)
 
