@@ -189,8 +189,25 @@ def _refuse_what_is_not_ours(path: Path, known: int) -> None:
     if version > known:
         raise JournalNewer(
             f"{path} was written by a newer larkd (schema {version}, this one knows {known});"
-            " start the newer larkd, or name another state directory"
+            f" start the newer larkd, or name another state directory{_way_back(path, known)}"
         )
+
+
+def _way_back(path: Path, known: int) -> str:
+    """Name the newest copy that a larkd which knows *known* migrations can open."""
+    for version in range(known, 0, -1):
+        copy = _copy_before(path, version)
+        if copy.exists():
+            return (
+                f"; to go back to before the upgrade, remove {path}-wal and {path}-shm where they"
+                f" are left, and put {copy.name} in its place"
+            )
+    return ""
+
+
+def _copy_before(path: Path, version: int) -> Path:
+    """Where the journal is copied to before it is migrated from *version*."""
+    return path.with_name(f"{path.name}.schema-{version}")
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:
@@ -238,7 +255,7 @@ def migrate(db: sqlite3.Connection, path: Path | None, migrations: Sequence[str]
     """
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if path is not None and 0 < version < len(migrations):
-        copy = path.with_name(f"{path.name}.schema-{version}")
+        copy = _copy_before(path, version)
         back_up(db, copy)
         log.info("journal.backed_up", file=copy.name, schema=version)
     for number in range(version, len(migrations)):

@@ -168,7 +168,7 @@ def test_it_is_backed_up_first_and_the_copy_is_the_way_back(path: Path, version:
     copy = path.with_name(f"larkd.db.schema-{version}")
     assert dump(copy) == before
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-    with pytest.raises(JournalNewer):
+    with pytest.raises(JournalNewer, match=rf"put {copy.name} in its place$"):
         SqliteStore.open(path, migrations=schema.MIGRATIONS[:version])
     copy.replace(path)
     SqliteStore.open(path, migrations=schema.MIGRATIONS[:version]).close()
