@@ -15,6 +15,7 @@ from actors.app.composition import App
 from actors.app.describing import describe_on_signal
 from actors.app.monitor import open_monitor
 from actors.host import logs
+from actors.host.advice import WITH_POSTGRES
 from actors.host.tokens import TokenFiles
 from actors.kit.services import open_service_nursery
 from protocol.config.places import StateDir
@@ -92,7 +93,7 @@ def _runner(
         from actors.app.standby import Node  # noqa: PLC0415  # it needs larkd[postgres]
     except ImportError as missing:
         raise ConfigurationError(
-            "cluster: PostgreSQL's client is not installed; pip install 'larkd[postgres]'"
+            f"cluster: PostgreSQL's client is not installed; {WITH_POSTGRES}"
         ) from missing
     node = Node(settings, state, tokens, adapters)
     return lambda: node.run(print_standing_by, print_ready)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from actors.cli.output import CommandFailed
 from actors.host import config_file
+from actors.host.advice import WITH_POSTGRES
 from actors.journal import JournalError
 from protocol.config.settings import ClusterSettings, ConfigurationError
 
@@ -19,7 +20,7 @@ try:
 except ImportError as missing:
     raise ConfigurationError(
         "this is for several machines with one journal in PostgreSQL, whose client is not"
-        " installed: pip install 'larkd[postgres]'; one machine alone has no use for it"
+        f" installed: {WITH_POSTGRES}; one machine alone has no use for it"
     ) from missing
 
 

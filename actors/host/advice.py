@@ -18,6 +18,10 @@ from protocol.config.places import StateDir
 
 TRY_IT: Final = "larkd daemon --sandbox"
 """What shows larkd to who has no app yet: a daemon of its own, beside any other."""
+WITH_POSTGRES: Final = (
+    "install larkd again as '.[postgres]' in place of '.': pipx install --force '.[postgres]'"
+)
+"""What adds the client of PostgreSQL; pip and uv take the same name."""
 
 
 def command_for(
