@@ -1,10 +1,14 @@
-"""``larkd log MESSAGE``: what became of a message, from the journal and the rotated log."""
+"""``larkd log MESSAGE``: what became of a message, from the journal and the rotated log.
+
+Without a message, which came last: the chat apps show nobody their ids.
+"""
 
 from __future__ import annotations
 
 import argparse
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +17,8 @@ from actors.cli import terminal
 from actors.cli.configured import cluster_of
 from actors.cli.operator import not_running
 from actors.cli.output import CommandFailed, Output, as_json
-from actors.host.log_reading import events_about
+from actors.host.advice import command_for
+from actors.host.log_reading import events_about, log_events
 from actors.host.started import configuration_in_use
 from actors.kit.clock import local_clock
 from actors.messages import journal as to_journal
@@ -21,14 +26,19 @@ from protocol.config.places import StateDir
 from protocol.routing.history import history_text
 
 _SHOWN_FIRST: Final = ("timestamp", "level", "event")
+RECENT_MAX: Final = 20
+_WIDE: Final = 120
+"""Columns in which the chat's id stands beside the message's."""
 
 
 def run(state: StateDir, parsed: argparse.Namespace) -> Output:
-    """Show the journal's row and every log line about it, oldest first.
+    """Show the journal's row and every log line about it, oldest first; or which came last.
 
     Raises:
         CommandFailed: neither journal nor log knows the message, or can't be read.
     """
+    if parsed.message is None:
+        return _recent(state, parsed)
     try:
         found = _what_became_of(state, parsed.message, getattr(parsed, "config", None))
     except journal.JournalError as failed:
@@ -50,6 +60,56 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     limit = terminal.columns()
     shown = [*_row_lines(found), *map(_log_line, lines)]
     return Output(terminal.fitted(shown, limit))
+
+
+def _recent(state: StateDir, parsed: argparse.Namespace) -> Output:
+    received: dict[str, Mapping[str, Any]] = {}
+    refused: dict[str, str] = {}
+    try:
+        for event in log_events(state.log):
+            message = event.get("message")
+            if event.get("event") == "feishu.message.received" and message:
+                received.setdefault(str(message), event)
+            elif event.get("event") == "feishu.message.refused":
+                refused[str(message)] = str(event.get("reason"))
+        newest = list(received.values())[-RECENT_MAX:]
+        config = getattr(parsed, "config", None)
+        found = [
+            _came(_what_became_of(state, str(event["message"]), config), event, refused)
+            for event in newest
+        ]
+    except OSError as failed:
+        raise CommandFailed(f"{state.log} can't be read: {failed.strerror}") from None
+    except journal.JournalError as failed:
+        raise CommandFailed(str(failed)) from None
+    if parsed.json:
+        return Output(as_json({"messages": found}))
+    if not state.log.exists():
+        raise CommandFailed(f"no log to look into: {not_running(state)}")
+    if not found:
+        return Output(f"no message has come, as far as {state.log} reaches")
+    limit = terminal.columns()
+    shown = 4 if limit >= _WIDE else 3
+    rows = [("RECEIVED", "MESSAGE", "STATE", "CHAT")[:shown]]
+    for one in found:
+        row = (_clock(one["received_at"]), one["message_id"], one["state"], str(one["chat_id"]))
+        rows.append(row[:shown])
+    more = f"more of one: {command_for(state, 'log', 'MESSAGE')}"
+    return Output("\n".join([*terminal.table(rows, limit, indent="", first=2), more]))
+
+
+def _came(
+    row: to_journal.Explained | None, event: Mapping[str, Any], refused: Mapping[str, str]
+) -> dict[str, Any]:
+    message = str(event["message"])
+    became = "closed" if row is None else row.history.state
+    return {
+        "received_at": _milliseconds(str(event.get("timestamp"))),
+        "message_id": message,
+        "state": f"refused: {refused[message]}" if message in refused else became,
+        "chat_id": event.get("chat"),
+        "account": event.get("account"),
+    }
 
 
 def _what_became_of(
@@ -96,6 +156,13 @@ def _row_lines(found: to_journal.Explained | None) -> Iterator[str]:
     yield f"          chat {found.chat_id or '-'}, session {history.session_id or '-'}"
     for step in history_text(history, local_clock).en.splitlines():
         yield f"          {step}"
+
+
+def _milliseconds(timestamp: str) -> int:
+    try:
+        return int(datetime.fromisoformat(timestamp).timestamp() * 1000)
+    except ValueError:
+        return 0
 
 
 def _clock(at_ms: int) -> str:

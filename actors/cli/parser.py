@@ -164,8 +164,15 @@ def _add_looking(commands: Subparsers[argparse.ArgumentParser]) -> None:
     doctor.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
     add_json(doctor, "print the findings as JSON")
     doctor.add_argument("--verbose", action="store_true", help="show also what is in order")
-    log = _command(commands, "log", "show what became of a message, with its log lines")
-    log.add_argument("message", metavar="MESSAGE", help="a message_id (om_…) or an event_id")
+    log = _command(
+        commands,
+        "log",
+        "show what became of a message, with its log lines",
+        "Show what became of a message, with its log lines; without MESSAGE, which came last.",
+    )
+    log.add_argument(
+        "message", metavar="MESSAGE", nargs="?", help="a message_id (om_…) or an event_id"
+    )
     add_config_of_node(log)
     add_json(log)
     console = _command(commands, "console", "print the address of the console in the browser")

@@ -218,7 +218,6 @@ OPTIONS: dict[str, Bad] = {
     "sandbox --keep": command(
         "sandbox --keep /nonexistent/x", "/nonexistent/x can't be written: No such file"
     ),
-    "log": command("log", "the following arguments are required: MESSAGE", status=2),
     "completion": command("completion tcsh", "invalid choice: 'tcsh'", "fish", status=2),
     "--match": command("handoff acquire --match x", "'x' is not KEY=VALUE", status=2),
     "role": command("tokens rotate boss", "invalid choice: 'boss'", "dispatcher", status=2),
@@ -257,6 +256,7 @@ EMPTY_HOME: dict[str, Bad] = {
             "pair approve K7M2QX",
             "handoff return",
             "log om_1",
+            "log",
             "backup b.tgz",
         )
     },

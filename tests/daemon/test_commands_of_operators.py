@@ -212,6 +212,10 @@ async def test_log_shows_what_became_of_a_message(state_dir: Path) -> None:
         assert found["row"]["session_id"] == "boss"
         assert "hello" not in shown
         assert "nothing about om_none" in await refused(state_dir, "log", "om_none")
+        listed = (await output_of(state_dir, "log")).splitlines()
+        assert listed[0].split() == ["RECEIVED", "MESSAGE", "STATE", "CHAT"]
+        assert listed[1].split()[2:5:2] == [message, found["row"]["chat_id"]]
+        assert "larkd log MESSAGE" in listed[-1]
 
 
 async def test_top_draws_in_place_and_gives_the_terminal_back(state_dir: Path) -> None:

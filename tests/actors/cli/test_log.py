@@ -57,6 +57,30 @@ def test_a_week_later_it_is_in_the_rotated_log_and_an_older_journal(
     assert (found["row"]["message_id"], len(found["log"])) == ("om_answered", 4)
 
 
+def test_without_a_message_the_newest_are_listed(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "larkd.db")) as db:
+        db.executescript(RELEASED[max(RELEASED)].read_text())
+    at = "2026-11-14T10:00:00Z"
+    stranger = event("feishu.message.refused", at, message="om_2", reason="direct pairing required")
+    received = [
+        event("feishu.message.received", at, message=f"om_{one}", chat="oc_1", account="default")
+        for one in ("answered", "answered", "2", *range(5, 24))
+    ]
+    (tmp_path / "larkd.log").write_text("".join([*received, stranger]))
+    found = json.loads(larkd(tmp_path, "log", "--json").stdout)["messages"]
+    assert [one["message_id"] for one in found] == ["om_2", *(f"om_{n}" for n in range(5, 24))]
+    assert found[0] == {
+        "received_at": 1794650400000,
+        "message_id": "om_2",
+        "state": "refused: direct pairing required",
+        "chat_id": "oc_1",
+        "account": "default",
+    }
+    (tmp_path / "larkd.log").write_text(received[0])
+    (only,) = larkd(tmp_path, "log").stdout.splitlines()[1:-1]
+    assert only.split()[2:] == ["om_answered", "answered", "oc_1"]
+
+
 def test_a_journal_of_a_newer_larkd_is_left_to_that(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "larkd.db")) as db:
         db.execute("PRAGMA user_version = 9999")
