@@ -120,7 +120,8 @@ def ask(
     except (trio.BrokenResourceError, EOFError):
         raise Unavailable(f"{where} closed the connection; look into {state.log}") from None
     except StandingBy as away:
-        raise StandsBy(f"{where} stands by: {away}") from None
+        at = f"the holder is at {', '.join(away.at)}" if away.at else "nobody holds it now"
+        raise StandsBy(f"{where} stands by for its cluster; {at}: `larkd clusters`") from None
 
 
 def _ask_with_a_place(state: StateDir, settings: ProxySettings, call: wire.Tool) -> wire.ToolResult:
@@ -155,7 +156,7 @@ def _ask_cluster(settings: ProxySettings, call: wire.Tool) -> wire.ToolResult:
         raise Unavailable(f"{late}; look into its log on the node that holds the cluster") from None
     except StandingBy as standby:
         raise Unavailable(
-            f"every node that answers at {where} stands by: {standby}; name the holder's"
+            f"every node that answers at {where} stands by ({standby}); name the holder's"
             " address too, or set LARKD_CA_FILE so that it is followed"
         ) from None
     except _UNREACHED as failed:

@@ -76,6 +76,21 @@ def test_a_certificate_of_the_database_that_proves_nothing_is_refused(root: Path
         assert "name the host as the server's certificate does" in text
 
 
+@pytest.mark.parametrize(
+    ("database", "remedy"),
+    [
+        ("host=a..b sslmode=verify-full", "correct the host in cluster.database"),
+        (f"host={'a' * 70} sslmode=verify-full", "correct the host in cluster.database"),
+        ("host=127.0.0.1 port=99999", "correct cluster.database"),
+        ("host=127.0.0.1 port=word", "correct cluster.database"),
+        ("host=127.0.0.1 sslmode=maybe", "correct cluster.database"),
+        ("host=127.0.0.1,127.0.0.1 port=1,2,3", "name as many ports as hosts"),
+    ],
+)
+def test_a_connection_string_that_can_not_be_meant_is_refused(database: str, remedy: str) -> None:
+    assert remedy in refusal(database)
+
+
 async def test_a_node_of_an_older_larkd_stands_by_and_logs_why_it_does_not_claim(
     server: Server, certificates: Certificates, cluster: str, root: Path
 ) -> None:

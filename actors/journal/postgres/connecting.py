@@ -84,7 +84,7 @@ def connect(target: Target) -> CheckedConnection:
             },  # type: ignore[arg-type]  # libpq's own names, checked by it
             autocommit=True,
         )
-    except psycopg.Error as failed:
+    except (psycopg.Error, UnicodeError) as failed:  # the latter: of a name that none can be
         reason = str(failed)
         away = any(text in reason for text in _PASSING)
         error = JournalUnreachable if away else JournalUnavailable
@@ -181,6 +181,7 @@ _PASSING: Final = (
     "server closed the connection",
     "No route to host",
     "Network is unreachable",
+    "Temporary failure in name resolution",
 )
 """What may pass by itself: a node waits for it."""
 _REMEDIES: Final = (
@@ -195,9 +196,19 @@ _REMEDIES: Final = (
     ("root certificate file", "set sslrootcert to the certificate that signed the server's"),
     ("server does not support SSL", "turn ssl on in the server"),
     ("does not exist", "create it in the server, or correct cluster.database"),
+    (
+        "failed to resolve host",
+        "correct the host in cluster.database, or see that its name is known here",
+    ),
     ("Connection refused", "start the server, or correct host and port in cluster.database"),
     ("timeout expired", "see that the host can be reached from here"),
     ("permission denied", "grant this user the right: GRANT CREATE, CONNECT ON DATABASE …"),
+    ("invalid port", "correct cluster.database"),
+    ("invalid integer", "correct cluster.database"),
+    ("invalid sslmode", "correct cluster.database"),
+    ("could not match", "name as many ports as hosts in cluster.database, or one for all"),
+    ("unrecognized configuration parameter", "correct the options in cluster.database"),
+    ("'idna' codec failed", "correct the host in cluster.database"),
     ("too many connections", "raise max_connections in the server"),
 )
 
