@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import random
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
@@ -22,10 +25,12 @@ from actors.sandbox.kept import NotKept, read_or_make
 from actors.sandbox.server import RunningSandbox, SandboxSettings, serve_sandbox
 from protocol.config.places import StateDir
 from protocol.config.reading import read_settings, sandbox_configuration
-from protocol.config.settings import Listen, Settings
+from protocol.config.settings import HttpListen, Listen, Settings
 
 FAILED: Final = 1
 ECHO_ENDS_WITHIN_S: Final = 1.0
+
+ListenT = TypeVar("ListenT", Listen, HttpListen)
 
 log = structlog.get_logger()
 
@@ -123,10 +128,28 @@ def _settings(
     settings = read_settings(
         ours, their_env, lambda name: Path(name).read_text(), listen=arguments.listen
     )
-    if arguments.listen is None and not env.get("LARKD_LISTEN") and "listen" not in raw:
-        # A real daemon may serve the usual port; a demo takes any.
-        return msgspec.structs.replace(settings, listen=Listen(port=0))
-    return settings
+    listen = settings.listen
+    if arguments.listen is None and not env.get("LARKD_LISTEN"):
+        listen = _or_any(listen, "listen") if "listen" in raw else Listen(port=0)
+    return msgspec.structs.replace(
+        settings,
+        listen=listen,
+        metrics=settings.metrics and _or_any(settings.metrics, "metrics"),
+        console=settings.console and _or_any(settings.console, "console"),
+    )
+
+
+def _or_any(at: ListenT, table: str) -> ListenT:
+    """Return *at*, or any port where it is taken: by the daemon of that configuration, mostly."""
+    family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
+    try:
+        socket.create_server((at.host, at.port), family=family).close()
+    except OSError as failed:
+        if failed.errno != errno.EADDRINUSE:
+            return at
+        sys.stderr.write(f"larkd: {table}.port {at.port} is taken; the sandbox takes another\n")
+        return msgspec.structs.replace(at, port=0)
+    return at
 
 
 async def _echo(
@@ -154,7 +177,8 @@ async def _echo(
     task_status.started()
     try:
         status = await process.wait()
-        log.warning("echo.ended", status=status)
+        # Ctrl-C in a terminal reaches it as well.
+        log.log(logging.WARNING if status else logging.INFO, "echo.ended", status=status)
     finally:
         if process.returncode is None:
             process.terminate()

@@ -8,6 +8,7 @@ import pty
 import re
 import shlex
 import signal
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -49,10 +50,15 @@ async def test_stop_ends_the_daemon_and_autostart_leaves_it_ended(state_dir: Pat
 
 
 async def test_the_sandbox_is_looked_at_and_started_again_as_the_sandbox(tmp_path: Path) -> None:
-    home = environment() | {"HOME": str(tmp_path), "LARKD_LISTEN": "127.0.0.1:0"}
+    home = environment() | {"HOME": str(tmp_path)}
     for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         home.pop(name, None)
     state_dir = tmp_path / ".local" / "state" / "larkd-sandbox"
+    real = socket.create_server(("127.0.0.1", 0))  # the daemon of that configuration serves
+    at = {"port": real.getsockname()[1]}
+    config = tmp_path / ".config" / "larkd" / "config.json"
+    config.parent.mkdir(parents=True)
+    config.write_text(json.dumps({"listen": at, "metrics": at, "console": at}))
     process = await preloaded.start("actors.daemon", ["--sandbox"], home)
     try:
         shown = b""
@@ -66,6 +72,7 @@ async def test_the_sandbox_is_looked_at_and_started_again_as_the_sandbox(tmp_pat
             assert await process.wait() == 0
     finally:
         process.kill()
+        real.close()
     findings = {one["check"]: one for one in json.loads(looked.stdout)["findings"]}
     assert findings["configuration"]["state"] == "ok"
     assert stopped.stdout.decode().endswith("stays stopped until: larkd daemon --sandbox\n")
