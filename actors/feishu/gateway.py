@@ -285,9 +285,15 @@ class _Gateway:
             began = trio.current_time()
             # Permits given out just before may make it a few more than there are connections.
             with scope:
-                async with self._at_once:
+                if not self._at_once.available_tokens:
+                    await self._at_once.acquire_on_behalf_of(scope)
+                else:  # no checkpoint, which is a turn of the loop
+                    self._at_once.acquire_on_behalf_of_nowait(scope)
+                try:
                     if not self._is_frozen():
                         outcome = await self._platform.perform(message.operation)
+                finally:
+                    self._at_once.release_on_behalf_of(scope)
             now = trio.current_time()
             if self._budget.awaits_answer or len(self._under_way) >= CALLS_AT_ONCE_MAX:
                 self._changed.set()

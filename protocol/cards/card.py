@@ -147,7 +147,7 @@ def view_repaired(
 
 def answer_share(view: View) -> int:
     """Return how many bytes of answer the card has space for beside all else on it."""
-    beside = len(view.card_json.encode()) - json_bytes(view.answer)
+    beside = len(msgspec.json.encode(view.card)) - json_bytes(view.answer)
     return max(ANSWER_BYTES_MIN, CARD_BYTES_MAX - beside)
 
 
@@ -211,7 +211,8 @@ def _summary(turn: Turn, answer: str) -> Text:
 
 def _footer(turn: Turn, style: Style, now: float) -> Text:
     form = _FOOTERS.get(turn.state, on_card.FOOTER_RUNNING)
-    footer = form.format(time=amounts.duration(turn.elapsed_s(now)))
+    time = amounts.duration(turn.elapsed_s(now))
+    footer = form.format(time=Text(time, time))
     return footer.plus(_usage(turn)).joined(_stall(turn, style, now))
 
 

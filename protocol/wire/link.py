@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final
 
@@ -284,11 +284,13 @@ class LinkMachine:
             self._reported.popitem(last=False)
 
 
-def join_deltas(messages: Iterable[wire.TurnMessage]) -> list[wire.TurnMessage]:
+def join_deltas(messages: list[wire.TurnMessage]) -> list[wire.TurnMessage]:
     """Join consecutive deltas of one turn and channel into one, keeping all order.
 
     One read of the socket often brings many; the card then takes them as one.
     """
+    if len(messages) == 1:
+        return messages
     joined: list[wire.TurnMessage] = []
     for key, group in itertools.groupby(messages, _delta_key):
         run = list(group)
