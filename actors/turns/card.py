@@ -90,6 +90,8 @@ class CardPresenter:
         self._changed = trio.Event()
         self._turn_final = trio.Event()
         self._next_call_at = 0.0
+        self._last_text: tuple[Step, int, int] | None = None
+        """What the last call was planned as, and the turn's revision and length then."""
         self._waiting_for: gateway.Priority | None = None
         self._wait_scope = trio.CancelScope()
         self._call_scope = trio.CancelScope()
@@ -125,7 +127,7 @@ class CardPresenter:
                 continue
             entity = self._entity
             await self._pace()
-            step = self._plan(entity)
+            step = self._more_text(entity) or self._plan(entity)
             if step is not None:
                 await self._advance(entity, step)
             elif self._cut_to is not None:
@@ -180,6 +182,20 @@ class CardPresenter:
     def _plan(self, entity: CardEntity, granted: gateway.Api | None = None) -> Step | None:
         via = CALLS[granted] if granted is not None else None
         return entity.plan.next(self._wanted(), trio.current_time(), tick_s=self._tick_s(), via=via)
+
+    def _more_text(self, entity: CardEntity) -> Step | None:
+        """Return the plan of the last call again, where nothing but its text goes on.
+
+        It only names the calls to wait for: what is sent is planned when one is granted.
+        """
+        last, self._last_text = self._last_text, None
+        if last is None or self._turn.state.final or self._number < len(self._turn.answer.sealed):
+            return None
+        step, revision, written = last
+        if self._turn.revision != revision or self._turn.written == written:
+            return None
+        takes_footer = entity.plan.takes_footer(trio.current_time(), self._tick_s())
+        return step if step.calls[0] == ("batch" if takes_footer else "content") else None
 
     async def _pace(self) -> None:
         """Let a moment pass after the last call; the turn's end does not wait."""
@@ -256,6 +272,7 @@ class CardPresenter:
         granted = await self._granted(entity, planned)
         if granted is None:
             return
+        revision, written = self._turn.revision, self._turn.written
         step = self._plan(entity, granted.api)
         if step is None or APIS[step.call] is not granted.api:
             return
@@ -267,6 +284,8 @@ class CardPresenter:
             )
         if not isinstance(outcome, Rejected | NoAnswer):
             entity.accepted(step)
+            if step.kind is Kind.TEXT and planned.kind is Kind.TEXT:
+                self._last_text = planned, revision, written
             self._next_call_at = trio.current_time() + PACE_S.get(step.kind, 0.0)
             return
         await self._failed(entity, step, outcome)

@@ -138,6 +138,10 @@ class CardPlan:
         """Return when a tick alone is due: not while text goes, which takes it along."""
         return max(self._footer_at, self._text_at) + every_s
 
+    def takes_footer(self, now: float, every_s: float) -> bool:
+        """Whether the next call may change the footer too."""
+        return now >= self._footer_at + every_s
+
     def next(
         self, wanted: View, now: float, *, tick_s: float = 1.0, via: CallName | None = None
     ) -> Step | None:
@@ -159,7 +163,7 @@ class CardPlan:
             return self._whole(Kind.STRUCTURE, wanted)
         if self._typing and (self._reopen or now - self._opened_at >= REOPEN_AFTER_S):
             return self._step(Kind.REOPEN, ("settings",), None, shown, content=STREAMING_ON)
-        if now < self._footer_at + tick_s:
+        if not self.takes_footer(now, tick_s):
             wanted = _with_footer_of(shown, wanted)
         found = changes(shown.elements, wanted.elements)
         if found is None:

@@ -81,6 +81,8 @@ class Turn:
         """The agent's words, or the daemon's own in both languages."""
         self.note: Text | None = None
         self.changed_at = started_at
+        self.revision = 0
+        """Counts changes of all but the answer: where it is the same, only that has grown."""
         self._questions_open = 0
         self._reasoning: list[str] = []
         self._reasoning_size = 0
@@ -90,6 +92,11 @@ class Turn:
     @property
     def reasoning(self) -> str:
         return "".join(self._reasoning)
+
+    @property
+    def written(self) -> int:
+        """How many characters the answer has so far."""
+        return ANSWER_CHARACTERS_MAX - self._answer_left
 
     def elapsed_s(self, now: float) -> float:
         return (self.ended_at if self.ended_at is not None else now) - self.started_at
@@ -110,11 +117,14 @@ class Turn:
         if self.state.final:
             return False
         self.changed_at = now
+        if isinstance(message, Delta):
+            if message.channel == "reasoning":
+                self._reason(message.text)
+            else:
+                self._append(self._splitter.feed(message.text))
+            return True
+        self.revision += 1
         match message:
-            case Delta(channel="reasoning", text=text):
-                self._reason(text)
-            case Delta(text=text):
-                self._append(self._splitter.feed(text))
             case ToolEvent():
                 self._step(message, now)
             case Plan(entries=entries):
@@ -138,6 +148,7 @@ class Turn:
     def _reason(self, text: str) -> None:
         if not text:
             return
+        self.revision += 1
         self._reasoning.append(text)
         self._reasoning_size += len(text)
         if self._reasoning_size > 2 * REASONING_CHARACTERS_MAX:
