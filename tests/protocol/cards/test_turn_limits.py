@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protocol.cards.turn import ANSWER_CHARACTERS_MAX, Turn, TurnState
 from protocol.strings import on_card
-from protocol.wire.messages import Delta, TurnEnd
+from protocol.wire.messages import Delta, ToolEvent, TurnEnd, Usage
 
 
 def test_what_an_agent_writes_without_end_is_left_out_and_the_end_shows_it() -> None:
@@ -45,3 +45,22 @@ def test_a_turn_thinks_until_the_first_text_of_its_answer_and_may_end_from_there
     quiet = Turn(0.0)
     quiet.apply(TurnEnd(turn_id="t", status="complete"), 1.0)
     assert quiet.state is TurnState.COMPLETE
+
+
+def test_all_but_more_of_the_answer_is_another_revision() -> None:
+    turn = Turn(0.0)
+    revisions = []
+    for message in (
+        Delta(turn_id="t", text="Hello "),
+        Delta(turn_id="t", text="again"),
+        Delta(turn_id="t", text="hm", channel="reasoning"),
+        Delta(turn_id="t", text="\n<think>so</think>"),
+        ToolEvent(turn_id="t", call_id="1", name="Read"),
+        Usage(turn_id="t", used=1),
+    ):
+        turn.apply(message, 1.0)
+        revisions.append(turn.revision)
+    assert revisions[:2] == [0, 0]
+    assert revisions[2:] == sorted({*revisions[2:]})
+    assert revisions[2] > 0
+    assert turn.written >= len("Hello again")

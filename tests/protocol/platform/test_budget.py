@@ -202,6 +202,45 @@ def test_a_card_whose_calls_all_hang_waits_for_an_answer() -> None:
     assert ready.waiter == 9
 
 
+@settings(max_examples=examples(50))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 7), st.integers(0, 4), st.integers(0, 3), st.floats(0.0, 0.3)),
+        min_size=20,
+        max_size=150,
+    )
+)
+def test_who_need_not_be_looked_at_again_could_not_have_gone(
+    happenings: list[tuple[int, int, int, float]],
+) -> None:
+    """Neither because of one more who waits alike, nor of an answer that nobody awaits."""
+    budget: Budget[int] = Budget(Limits(per_second=4, per_minute=40), SHARES)
+    now, under_way = 0.0, []
+    for number, (kind, priority, card, pause_s) in enumerate(happenings):
+        now += pause_s
+        while (found := budget.next_ready(now))[0] is not None:
+            under_way.append(found[0])
+        if kind < 5:
+            wanted = Want(
+                apis=TEXT_APIS[kind % 3 :],
+                priority=priority,
+                resource=f"card {card}",
+                resource_per_second=2,
+            )
+            changes_nothing = budget.has_waiter(wanted)
+            budget.wait(number, wanted, now)
+        elif under_way:
+            changes_nothing = not budget.awaits_answer
+            (budget.lost if kind == 7 else budget.answered)(under_way.pop(0), now)
+        else:
+            continue
+        if changes_nothing:
+            assert budget.next_ready(now)[0] is None
+            # Nor before the time that was named, or ever where none was.
+            now = now + 5 if found[1] is None else max(now, found[1] - 1e-6)
+            assert budget.next_ready(now)[0] is None
+
+
 def test_too_many_waiters_are_refused() -> None:
     budget: Budget[int] = Budget()
     assert all(budget.wait(number, want(TEXT), 0.0) for number in range(10_000))
