@@ -7,7 +7,6 @@ go out after the commit.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar, TypeVarTuple
 
@@ -17,7 +16,7 @@ import trio
 from actors.journal.given_up import GivenUp, RunSync, waited_for
 from actors.journal.store import JournalStatistics, OpenStore, Store
 from actors.kit import metrics
-from actors.kit.mailbox import drain
+from actors.kit.mailbox import drain, taken
 from actors.kit.own_thread import OwnThread
 from actors.messages import journal
 from protocol.routing.delivery import CLOSED_STATES, RowState
@@ -131,28 +130,23 @@ def own_thread() -> RunSync:
 
 
 async def _commit(
-    batch: list[journal.JournalMessage],
+    messages: list[journal.JournalMessage],
     inbox: trio.MemoryReceiveChannel[journal.JournalMessage],
     store: Store,
     in_thread: RunSync,
     after_batch: Callable[[], None],
 ) -> None:
     """Commit what was taken and all that waits after it, then answer."""
-    with contextlib.ExitStack() as replies:
-        for message in batch:
-            replies.enter_context(message.reply)
-        while len(batch) < BATCH_MESSAGES_MAX:
-            try:
-                message = inbox.receive_nowait()
-            except (trio.WouldBlock, trio.EndOfChannel):
-                break
-            replies.enter_context(message.reply)
-            batch.append(message)
+    try:
+        # Whoever is about to run may have something for this commit, which costs many turns.
+        await trio.lowlevel.checkpoint()
+        while len(messages) < BATCH_MESSAGES_MAX and (message := taken(inbox)) is not None:
+            messages.append(message)
         # Their askers count them as failed: an offer would give a row to nobody, a lease
         # would stand that nobody was notified of.
         batch = [
             one
-            for one in batch
+            for one in messages
             if not (isinstance(one, journal.OfferNext | journal.SaveLease) and one.reply.abandoned)
         ]
         began = trio.current_time()
@@ -165,6 +159,9 @@ async def _commit(
         for message, answer in zip(batch, answers, strict=True):
             _count(message, answer)
             message.reply.send(answer)
+    finally:
+        for message in messages:
+            message.reply.close()
 
 
 def _count(message: journal.JournalMessage, answer: object) -> None:

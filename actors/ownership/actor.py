@@ -323,7 +323,11 @@ class _Ownership:
         self._wake(targets.target_of(self._state, place))
 
     def _wake(self, session_id: SessionId | None) -> None:
-        if session_id is not None:
+        """Wake a lane that may be given something. A full one is woken by its next ack."""
+        if session_id is None:
+            return
+        session = self._state.sessions.get(session_id)
+        if session is None or not self._rows.is_full(session.connection_id):
             self._lanes.wake(session_id)
 
     async def _change(self, new: lease.OwnershipState, moved: targets.Moved) -> bool:

@@ -125,6 +125,11 @@ class Rows:
             )
         return answer
 
+    def is_full(self, connection_id: ConnectionId) -> bool:
+        """Whether the connection holds as many rows unacked as it may."""
+        connection = self._connections.get(connection_id)
+        return connection is not None and len(connection.held) >= UNACKED_ROWS_MAX
+
     async def acked(self, connection_id: ConnectionId, ack: wire.Ack) -> bool:
         """Take an ack; return whether the connection may hold more because of it.
 
@@ -136,7 +141,7 @@ class Rows:
         if connection is None or row is None or row.attempt != ack.attempt:
             return False
         at_ms = self._now_ms()
-        was_full = len(connection.held) >= UNACKED_ROWS_MAX
+        was_full = self.is_full(connection_id)
         del connection.held[event_id]
         await self._journal.write(
             row.row_id,

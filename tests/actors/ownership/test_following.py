@@ -120,6 +120,10 @@ async def test_an_ack_wakes_a_channel_session_that_held_all_it_may() -> None:
         assert len(held) == UNACKED_ROWS_MAX
         await trio.sleep(1)
         world.notices.clear()
+        ready = ownership.RowReady(row_id=RowId(1), place=PLACE, dispatched_to=A)
+        await world.tx.send(ready)
+        await trio.sleep(1)
+        assert world.woken() == []  # it would be given nothing
         await ack(world, 1, held[0])
         await trio.sleep(1)
         assert world.woken() == [A]
