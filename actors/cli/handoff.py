@@ -9,6 +9,7 @@ from typing import Any, Final
 from actors.cli.operator import Declined, ask
 from actors.cli.output import Output, as_json
 from actors.cli.status import fetch
+from actors.host.advice import command_for
 from protocol.config.places import StateDir
 from protocol.routing import channel_tools
 
@@ -30,9 +31,18 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
     """
     answer = ask(state, TOOLS[parsed.action], _arguments(state, parsed), role="dispatcher")
     if not answer.ok:
-        raise Declined(answer.error or "refused without a reason")
+        reason = answer.error or "refused without a reason"
+        raise Declined(f"{reason}\n{_remedy(state, parsed.action)}")
     text = str(answer.result)
     return Output(as_json({"result": text}) if parsed.json else text)
+
+
+def _remedy(state: StateDir, action: str) -> str:
+    """Return a line of its own: the daemon's words are those that agents get, too."""
+    if action in ("grant", "acquire"):
+        return f"the sessions there are: {command_for(state, 'status')}"
+    choose = command_for(state, "handoff", "acquire", "SESSION")
+    return f"start a session with LARKD_ROLE=dispatcher, or choose one: {choose}"
 
 
 def _arguments(state: StateDir, parsed: argparse.Namespace) -> dict[str, Any]:

@@ -121,7 +121,8 @@ def ask(
         raise Unavailable(f"{where} closed the connection; look into {state.log}") from None
     except StandingBy as away:
         at = f"the holder is at {', '.join(away.at)}" if away.at else "nobody holds it now"
-        raise StandsBy(f"{where} stands by for its cluster; {at}: `larkd clusters`") from None
+        holders = command_for(state, "clusters")
+        raise StandsBy(f"{where} stands by for its cluster; {at}: {holders}") from None
 
 
 def _ask_with_a_place(state: StateDir, settings: ProxySettings, call: wire.Tool) -> wire.ToolResult:

@@ -70,12 +70,16 @@ async def test_an_operator_hands_the_channel_over_and_is_no_session(state_dir: P
 async def test_an_operators_mistakes_change_nothing_and_are_named(state_dir: Path) -> None:
     async with open_served(state_dir):
         async with session(state_dir, "mate") as mate:
+            place = f"--state-dir {state_dir}"
             assert await refused(state_dir, "handoff", "acquire", "nobody") == (
-                "larkd handoff: no live channel proxy session: nobody"
+                "larkd handoff: no live channel proxy session: nobody\n"
+                f"the sessions there are: larkd status {place}"
             )
             for action in ("reclaim", "return"):
                 assert await refused(state_dir, "handoff", action) == (
-                    "larkd handoff: no live dispatcher channel proxy is registered"
+                    "larkd handoff: no live dispatcher channel proxy is registered\n"
+                    "start a session with LARKD_ROLE=dispatcher, or choose one:"
+                    f" larkd handoff acquire SESSION {place}"
                 )
             found = await lease(mate)
             assert (found["lease_epoch"], found["dispatcher_session_id"]) == (0, None)
