@@ -167,15 +167,8 @@ def daemon_arguments(parsed: argparse.Namespace) -> DaemonArguments:
 
 def add_handoff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``larkd handoff`` with its four actions and their selectors."""
-    handoff = commands.add_parser(
-        "handoff",
-        help="choose which session receives the messages",
-        description=HANDOFF_DESCRIPTION,
-        epilog=HANDOFF_EPILOG,
-        formatter_class=HelpText,
-        allow_abbrev=False,
-    )
-    add_state_dir(handoff)
+    what = "choose which session receives the messages"
+    handoff = add_command(commands, "handoff", what, HANDOFF_DESCRIPTION, HANDOFF_EPILOG)
     handoff.set_defaults(json=False)
     _add_json_anywhere(handoff)
     actions = handoff.add_subparsers(dest="action", required=True)
@@ -183,7 +176,7 @@ def add_handoff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         ("grant", "let a session take the channel itself, once"),
         ("acquire", "give the channel to a session"),
     ):
-        one = _action(actions, action, what)
+        one = add_command(actions, action, what)
         _add_json_anywhere(one)
         target = one.add_mutually_exclusive_group(required=True)
         target.add_argument(
@@ -197,8 +190,8 @@ def add_handoff(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
             type=_pair,
             help="what the session registered as metadata; may be given several times",
         )
-    back = _action(actions, "return", "give the channel back to the dispatcher")
-    reclaim = _action(actions, "reclaim", "take the channel back for the dispatcher")
+    back = add_command(actions, "return", "give the channel back to the dispatcher")
+    reclaim = add_command(actions, "reclaim", "take the channel back for the dispatcher")
     for one in (back, reclaim):
         _add_json_anywhere(one)
     reclaim.add_argument(
@@ -222,17 +215,11 @@ def _add_json_anywhere(parser: argparse.ArgumentParser) -> None:
 
 def add_tokens(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``larkd tokens``."""
-    tokens = commands.add_parser(
-        "tokens",
-        help="replace what proves a proxy's role",
-        description=TOKENS_DESCRIPTION,
-        formatter_class=HelpText,
-        allow_abbrev=False,
-    )
-    add_state_dir(tokens)
+    what = "replace what proves a proxy's role"
+    tokens = add_command(commands, "tokens", what, TOKENS_DESCRIPTION)
     add_config_of_node(tokens)
     actions = tokens.add_subparsers(dest="action", required=True)
-    rotate = _action(
+    rotate = add_command(
         actions,
         "rotate",
         "make a new token for a role; a running daemon takes it from the next connection on",
@@ -244,35 +231,39 @@ def add_tokens(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def add_pair(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``larkd pair`` with its three actions."""
-    pair = commands.add_parser(
-        "pair",
-        help="let people and groups in, by the code they were shown",
-        description=PAIR_DESCRIPTION,
-        formatter_class=HelpText,
-        allow_abbrev=False,
-    )
-    add_state_dir(pair)
+    what = "let people and groups in, by the code they were shown"
+    pair = add_command(commands, "pair", what, PAIR_DESCRIPTION)
     actions = pair.add_subparsers(dest="action", required=True)
-    listed = _action(actions, "list", "show the codes that wait, and who was let in")
-    approve = _action(actions, "approve", "let in whom a code was shown to")
+    listed = add_command(actions, "list", "show the codes that wait, and who was let in")
+    approve = add_command(actions, "approve", "let in whom a code was shown to")
     approve.add_argument("code", metavar="CODE", help="the six characters they were shown")
-    revoke = _action(actions, "revoke", "take an approval back")
+    revoke = add_command(actions, "revoke", "take an approval back")
     revoke.add_argument("subject", metavar="ID", help="an open_id, a chat_id, or a waiting code")
     for action in (listed, approve, revoke):
         add_json(action)
 
 
-def _action(
-    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, what: str
+def add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    what: str,
+    description: str = "",
+    epilog: str | None = None,
 ) -> argparse.ArgumentParser:
-    action = actions.add_parser(name, help=what, description=sentence(what), allow_abbrev=False)
-    add_state_dir(action)
-    return action
+    """Add a command, or an action of one, that is about a state directory.
 
-
-def sentence(what: str) -> str:
-    """Return a line of help as a sentence; its names keep their capitals."""
-    return f"{what[0].upper()}{what[1:]}."
+    Without a *description* it is *what* as a sentence; its names keep their capitals.
+    """
+    parser = commands.add_parser(
+        name,
+        help=what,
+        description=description or f"{what[0].upper()}{what[1:]}.",
+        epilog=epilog,
+        formatter_class=HelpText,
+        allow_abbrev=False,
+    )
+    add_state_dir(parser)
+    return parser
 
 
 def _pair(given: str) -> tuple[str, str]:

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from actors.cli.arguments import (
+    add_command,
     add_config_of_node,
     add_daemon_options,
     add_handoff,
     add_json,
     add_pair,
-    add_state_dir,
     add_tokens,
-    sentence,
 )
 from actors.host.help_text import HelpText
 from actors.proxies.acp_arguments import add_acp
@@ -104,14 +103,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_handoff(commands)
     add_pair(commands)
     add_tokens(commands)
-    mcp = commands.add_parser(
-        "mcp",
-        help="attach an MCP client, such as Claude Code, over stdio",
-        description=MCP_DESCRIPTION,
-        formatter_class=HelpText,
-        allow_abbrev=False,
-    )
-    add_state_dir(mcp)
+    what = "attach an MCP client, such as Claude Code, over stdio"
+    add_command(commands, "mcp", what, MCP_DESCRIPTION)
     add_acp(commands)
     _add_keeping(commands)
     _add_clusters(commands)
@@ -147,14 +140,14 @@ def _add_daemon(commands: Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def _add_looking(commands: Subparsers[argparse.ArgumentParser]) -> None:
-    status = _command(commands, "status", "show the state of the running daemon")
+    status = add_command(commands, "status", "show the state of the running daemon")
     add_json(status, "print the whole status as JSON")
-    top = _command(commands, "top", "show sessions, queue, cards and budget, live")
+    top = add_command(commands, "top", "show sessions, queue, cards and budget, live")
     top.add_argument(
         "--once", action="store_true", help="print it once, also to something that is no terminal"
     )
     add_json(top, "print it once, as `larkd status --json` does")
-    doctor = _command(
+    doctor = add_command(
         commands,
         "doctor",
         "look for what is wrong, each finding with its remedy",
@@ -164,7 +157,7 @@ def _add_looking(commands: Subparsers[argparse.ArgumentParser]) -> None:
     doctor.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
     add_json(doctor, "print the findings as JSON")
     doctor.add_argument("--verbose", action="store_true", help="show also what is in order")
-    log = _command(
+    log = add_command(
         commands,
         "log",
         "show what became of a message, with its log lines",
@@ -175,7 +168,7 @@ def _add_looking(commands: Subparsers[argparse.ArgumentParser]) -> None:
     )
     add_config_of_node(log)
     add_json(log)
-    console = _command(commands, "console", "print the address of the console in the browser")
+    console = add_command(commands, "console", "print the address of the console in the browser")
     console.add_argument(
         "--read-only", action="store_true", help="an address to look only, not to act"
     )
@@ -184,13 +177,13 @@ def _add_looking(commands: Subparsers[argparse.ArgumentParser]) -> None:
 
 def _add_clusters(commands: Subparsers[argparse.ArgumentParser]) -> None:
     """What there is to do with a cluster on several machines."""
-    clusters = _command(commands, "clusters", "show who holds each cluster, and who stands by")
-    move = _command(commands, "move", "let another node take this cluster, in order")
+    clusters = add_command(commands, "clusters", "show who holds each cluster, and who stands by")
+    move = add_command(commands, "move", "let another node take this cluster, in order")
     move.add_argument("--to", metavar="NODE", help="which one (default: the standby seen last)")
     for parser in (clusters, move):
         add_json(parser)
         parser.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
-    node = _command(
+    node = add_command(
         commands,
         "node",
         "run a daemon for each configuration in a directory",
@@ -205,24 +198,18 @@ def _add_clusters(commands: Subparsers[argparse.ArgumentParser]) -> None:
         allow_abbrev=False,
     )
     actions = journal.add_subparsers(dest="action", required=True)
-    moving = actions.add_parser(
-        "move",
-        help="copy the SQLite journal of this machine into an empty cluster, or back",
-        description=JOURNAL_DESCRIPTION,
-        formatter_class=HelpText,
-        allow_abbrev=False,
-    )
+    what = "copy the SQLite journal of this machine into an empty cluster, or back"
+    moving = add_command(actions, "move", what, JOURNAL_DESCRIPTION)
     moving.add_argument(
         "--back", action="store_true", help="from the cluster into an empty state directory"
     )
-    add_state_dir(moving)
     add_json(moving)
     moving.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
     moving.set_defaults(command="journal move", module="journal_move")
 
 
 def _add_init(commands: Subparsers[argparse.ArgumentParser]) -> None:
-    init = _command(
+    init = add_command(
         commands, "init", "make an app by a scan, and configure larkd with it", INIT_DESCRIPTION
     )
     add_app_options(init, required=False)
@@ -238,15 +225,14 @@ def _add_init(commands: Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def _add_service(commands: Subparsers[argparse.ArgumentParser]) -> None:
-    service = _command(commands, "service", "keep larkd running by systemd or launchd")
+    service = add_command(commands, "service", "keep larkd running by systemd or launchd")
     actions = service.add_subparsers(dest="action", required=True)
     for name, what in (
         ("install", "install and start it"),
         ("status", "show whether it is installed and runs"),
         ("uninstall", "stop and remove it; journal and configuration stay"),
     ):
-        action = actions.add_parser(name, help=what, description=sentence(what), allow_abbrev=False)
-        add_state_dir(action)
+        action = add_command(actions, name, what)
         action.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
         add_json(action)
         if name != "status":
@@ -256,26 +242,23 @@ def _add_service(commands: Subparsers[argparse.ArgumentParser]) -> None:
 def _add_setting_up(commands: Subparsers[argparse.ArgumentParser]) -> None:
     _add_init(commands)
     _add_service(commands)
-    channel = _command(commands, "channel", "add a Feishu or Lark app to the configuration")
+    channel = add_command(commands, "channel", "add a Feishu or Lark app to the configuration")
     actions = channel.add_subparsers(dest="action", required=True)
-    add = actions.add_parser(
-        "add", help="add an app", description=CHANNEL_DESCRIPTION, allow_abbrev=False
-    )
-    add_state_dir(add)
+    add = add_command(actions, "add", "add an app", CHANNEL_DESCRIPTION)
     add_json(add)
     add.add_argument("type", choices=("feishu",), help="the kind of channel")
     add_app_options(add)
 
 
 def _add_keeping(commands: Subparsers[argparse.ArgumentParser]) -> None:
-    backup = _command(
+    backup = add_command(
         commands, "backup", "copy the journal and the tokens into one file", BACKUP_DESCRIPTION
     )
     backup.add_argument(
         "file", metavar="FILE", type=Path, help="a new one, or a backup that it replaces"
     )
     add_json(backup)
-    restore = _command(
+    restore = add_command(
         commands, "restore", "bring back a backup into an empty directory", RESTORE_DESCRIPTION
     )
     restore.add_argument("file", metavar="FILE", type=Path, help="what a backup wrote")
@@ -306,17 +289,3 @@ def add_app_options(parser: argparse.ArgumentParser, *, required: bool = True) -
         "--account", metavar="NAME", help="the name of the app among several (default: its id)"
     )
     parser.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
-
-
-def _command(
-    commands: Subparsers[argparse.ArgumentParser], name: str, what: str, description: str = ""
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=what,
-        description=description or sentence(what),
-        formatter_class=HelpText,
-        allow_abbrev=False,
-    )
-    add_state_dir(parser)
-    return parser
