@@ -143,20 +143,13 @@ class Agents:
         return about_agents.AGENT_CLOSED.format(alias=found.session.alias)
 
     async def _remove(self, session_id: SessionId) -> None:
-        await self._own(lambda reply: ownership.Remove(session_id=session_id, reply=reply))
+        await self._to.own(lambda reply: ownership.Remove(session_id=session_id, reply=reply))
 
     async def _own_until_stored(self, build: ownership.BuildStored) -> None:
         """The agent runs already: what is not stored would be gone with the daemon."""
-        await while_it_helps(lambda: self._own(build), until_done(STORED_PAUSES, STORED_WITHIN_S))
-
-    async def _own(self, build: ownership.BuildStored) -> bool:
-        stored: ownership.Stored = await ask_or(
-            self._to.ownership_tx,
-            build,
-            within_s=COMMAND_WITHIN_S,
-            otherwise=lambda _reason: ownership.Stored(done=False),
+        await while_it_helps(
+            lambda: self._to.own(build), until_done(STORED_PAUSES, STORED_WITHIN_S)
         )
-        return stored.done
 
 
 def _alias_and_directory(args: tuple[str, ...]) -> tuple[str | None, str | None]:

@@ -17,7 +17,7 @@ from actors.intake.resuming import Resuming
 from actors.intake.rows import store
 from actors.intake.stop import Stopper
 from actors.kit.clock import local_clock
-from actors.kit.mailbox import ask_or, offer
+from actors.kit.mailbox import offer
 from actors.messages import intake, journal, ownership
 from protocol.ids import ChatId, PlaceKey, RowId, SessionId
 from protocol.platform.events import MessageReceived
@@ -71,7 +71,7 @@ class Commands:
                 return in_chat.HELP
             case Name.PAIR:
                 return in_chat.PAIR_NOT_HERE
-        state = await self._look_up(self._to.place(message))
+        state = await self._to.look_up(self._to.place(message))
         if state is None:
             return in_chat.NOT_STORED
         if command.name is Name.RESUME:
@@ -126,15 +126,6 @@ class Commands:
                 return await self._agents.close(command.args, state)
         raise AssertionError(command.name)
 
-    async def _look_up(self, place: PlaceKey) -> ownership.ChatState | None:
-        nobody: ownership.ChatState | None = None
-        return await ask_or(
-            self._to.ownership_tx,
-            lambda reply: ownership.LookUp(place=place, reply=reply),
-            within_s=COMMAND_WITHIN_S,
-            otherwise=lambda _reason: nobody,
-        )
-
     # ── /use ────────────────────────────────────────────────────────────────
 
     async def _use(
@@ -147,13 +138,9 @@ class Commands:
         if isinstance(wanted, Text):
             return wanted
         bound_to = wanted.session.session_id if wanted and query != "-" else None
-        stored: ownership.Stored = await ask_or(
-            self._to.ownership_tx,
-            lambda reply: ownership.Bind(place=place, session_id=bound_to, reply=reply),
-            within_s=COMMAND_WITHIN_S,
-            otherwise=lambda _reason: ownership.Stored(done=False),
-        )
-        if not stored.done:
+        if not await self._to.own(
+            lambda reply: ownership.Bind(place=place, session_id=bound_to, reply=reply)
+        ):
             return in_chat.NOT_STORED
         alias = _alias(wanted)
         text = in_chat.SWITCHED.format(alias=alias, previous=_alias(_view(state, state.current)))
@@ -194,15 +181,11 @@ class Commands:
         wanted = roster.reply_mode(word)
         if len(args) > 1 or (wanted is None and word != "reset"):
             return in_chat.REPLY_MODE_USAGE
-        stored: ownership.Stored = await ask_or(
-            self._to.ownership_tx,
+        if not await self._to.own(
             lambda reply: ownership.SetReplyMode(
                 session_id=current.session.session_id, mode=wanted, reply=reply
-            ),
-            within_s=COMMAND_WITHIN_S,
-            otherwise=lambda _reason: ownership.Stored(done=False),
-        )
-        if not stored.done:
+            )
+        ):
             return in_chat.NOT_STORED
         return in_chat.REPLY_MODE_SET.format(mode=wanted or self._reply_mode)
 

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 import trio
 
-from actors.kit.mailbox import ActorGone, Answer, Reply, ask, put
+from actors.kit.mailbox import ActorGone, Answer, Reply, ask, ask_or, put
 from actors.messages import agents, approvals, gateway, intake, journal, lane, ownership
 from protocol.ids import AccountId, PlaceKey, place_key
 from protocol.platform.events import MessageReceived
@@ -44,6 +44,26 @@ class Peers(msgspec.Struct, frozen=True, kw_only=True):
 
     async def call(self, operation: gateway.Operation, priority: gateway.Priority) -> Outcome:
         return await gateway.call(self.gateway_tx, operation, priority, within_s=CALL_WITHIN_S)
+
+    async def look_up(self, place: PlaceKey) -> ownership.ChatState | None:
+        """Ask which sessions there are for a place; None: ownership does not answer in time."""
+        unknown: ownership.ChatState | None = None
+        return await ask_or(
+            self.ownership_tx,
+            lambda reply: ownership.LookUp(place=place, reply=reply),
+            within_s=COMMAND_WITHIN_S,
+            otherwise=lambda _reason: unknown,
+        )
+
+    async def own(self, build: ownership.BuildStored) -> bool:
+        """Have ownership change something; return whether that is stored, for sure."""
+        stored: ownership.Stored = await ask_or(
+            self.ownership_tx,
+            build,
+            within_s=COMMAND_WITHIN_S,
+            otherwise=lambda _reason: ownership.Stored(done=False),
+        )
+        return stored.done
 
 
 async def find_targets(

@@ -97,13 +97,7 @@ class Resuming:
             within_s=COMMAND_WITHIN_S,
         )
         # In this order: what waits no more is in flight by now.
-        nothing: ownership.ChatState | None = None
-        now = await ask_or(
-            self._to.ownership_tx,
-            lambda reply: ownership.LookUp(place=place, reply=reply),
-            within_s=COMMAND_WITHIN_S,
-            otherwise=lambda _reason: nothing,
-        )
+        now = await self._to.look_up(place)
         view = None if now is None or now.current != current else _current(now)
         return view is None or view.busy or view.asks or bool(waiting)
 

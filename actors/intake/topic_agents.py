@@ -15,8 +15,7 @@ import trio
 from actors.intake.agents import Agents
 from actors.intake.answers import Answers
 from actors.intake.peers import COMMAND_WITHIN_S, Peers
-from actors.kit.mailbox import ask_or
-from actors.messages import agents, intake, journal, ownership
+from actors.messages import agents, intake, journal
 from protocol.ids import PlaceKey, RowId
 from protocol.platform.events import MessageReceived
 
@@ -75,13 +74,7 @@ class TopicAgents:
 
     async def _is_first(self, row_id: RowId, message: MessageReceived) -> bool | None:
         """None: nobody knows at this moment. A topic that was put on a session is begun."""
-        nobody: ownership.ChatState | None = None
-        state = await ask_or(
-            self._to.ownership_tx,
-            lambda reply: ownership.LookUp(place=self._to.place(message), reply=reply),
-            within_s=COMMAND_WITHIN_S,
-            otherwise=lambda _reason: nobody,
-        )
+        state = await self._to.look_up(self._to.place(message))
         if state is None or state.bound or message.topic is None:
             return None if state is None else False
         topic = message.topic
