@@ -15,6 +15,7 @@ import msgspec
 
 from protocol.cards.answer import json_bytes, storable
 from protocol.cards.approval import PRESS, Approval, Shown, allows, signature
+from protocol.cards.elements import in_both
 from protocol.ids import OpenId
 from protocol.quoted import in_card, quoted, visible
 from protocol.strings import Text, on_card
@@ -98,7 +99,7 @@ def open_card(approval: Approval, secret: bytes) -> str:
             "element_id": f"option_{number}",
             "type": "primary_filled" if allows(option) else "danger",
             "width": "fill",
-            "text": _both({"tag": "plain_text"}, _label(option)),
+            "text": in_both({"tag": "plain_text"}, _label(option)),
             "behaviors": [
                 {
                     "type": "callback",
@@ -136,15 +137,15 @@ def _card(approval: Approval, below: list[dict[str, Any]], summary: Text) -> str
     title = on_card.APPROVAL_ASKS.format(
         alias=in_card(approval.alias), title=in_card(approval.request.title, TITLE_CHARACTERS_MAX)
     )
-    elements: list[dict[str, Any]] = [_both({"tag": "markdown", "element_id": "title"}, title)]
+    elements: list[dict[str, Any]] = [in_both({"tag": "markdown", "element_id": "title"}, title)]
     shown = approval.shown
     if shown.start:
         elements.append({"tag": "markdown", "element_id": "detail", "content": _code(shown.start)})
     if shown.beside:
-        elements.append(_both({"tag": "markdown", "element_id": "file"}, on_card.APPROVAL_FILE))
+        elements.append(in_both({"tag": "markdown", "element_id": "file"}, on_card.APPROVAL_FILE))
     card = {
         "schema": "2.0",
-        "config": {"update_multi": True, "summary": _both({}, summary)},
+        "config": {"update_multi": True, "summary": in_both({}, summary)},
         "body": {"elements": [*elements, *below]},
     }
     return msgspec.json.encode(card).decode()
@@ -179,16 +180,8 @@ def _restates(option: PermissionOption) -> bool:
 def _scope(option: PermissionOption) -> dict[str, Any]:
     words = _WORDS[option.kind]
     text = words.plus(f": {in_card(option.label, SCOPE_CHARACTERS_MAX)}")
-    return _both({"tag": "markdown", "text_size": "notation"}, text)
+    return in_both({"tag": "markdown", "text_size": "notation"}, text)
 
 
 def _note(text: Text) -> dict[str, Any]:
-    return _both({"tag": "markdown", "element_id": "note", "text_size": "notation"}, text)
-
-
-def _both(node: dict[str, Any], text: Text) -> dict[str, Any]:
-    return {
-        **node,
-        "content": text.en,
-        "i18n_content": {"en_us": text.en, "zh_cn": text.zh},
-    }
+    return in_both({"tag": "markdown", "element_id": "note", "text_size": "notation"}, text)

@@ -23,6 +23,11 @@ def both(node: Element, text: Text, language: Language) -> Element:
     return shown
 
 
+def in_both(node: Element, text: Text) -> Element:
+    """Give *node* a text in both languages, English for clients that take but one."""
+    return {**both(node, text, "en"), "i18n_content": {"en_us": text.en, "zh_cn": text.zh}}
+
+
 def notation(content: str, element_id: str) -> Element:
     """Return small markdown."""
     return {

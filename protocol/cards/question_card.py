@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from protocol.cards.elements import in_both
 from protocol.cards.question import (
     ANSWER,
     FREE_TEXT_CHARACTERS_MAX,
@@ -55,7 +56,7 @@ def elicited_card(question_id: str, elicited: Elicitation) -> str:
         "tag": "button",
         "element_id": "decline",
         "type": "default",
-        "text": _both({"tag": "plain_text"}, on_card.QUESTION_DECLINE),
+        "text": in_both({"tag": "plain_text"}, on_card.QUESTION_DECLINE),
         "behaviors": [_callback(question_id, DECLINE)],
     }
     elements = [*(message if elicited.message else []), *asked, decline]
@@ -78,7 +79,7 @@ def _form(question_id: str, questions: tuple[Question, ...]) -> dict[str, Any]:
         "name": "submit",
         "type": "primary_filled",
         "form_action_type": "submit",
-        "text": _both({"tag": "plain_text"}, on_card.QUESTION_SUBMIT),
+        "text": in_both({"tag": "plain_text"}, on_card.QUESTION_SUBMIT),
         "behaviors": [_callback(question_id)],
     }
     return {"tag": "form", "name": "questions", "elements": [*elements, submit]}
@@ -92,7 +93,7 @@ def _link(question_id: str, url: str) -> list[dict[str, Any]]:
             "tag": "button",
             "element_id": "open",
             "type": "primary_filled",
-            "text": _both({"tag": "plain_text"}, on_card.QUESTION_OPEN),
+            "text": in_both({"tag": "plain_text"}, on_card.QUESTION_OPEN),
             "behaviors": [
                 {"type": "open_url", "default_url": url},
                 _callback(question_id, OPEN),
@@ -128,7 +129,7 @@ def _choice(number: int, question: Question) -> dict[str, Any]:
     is_boolean = question.accepts.kind == "boolean"
     names = (on_card.YES, on_card.NO) if is_boolean else ()
     options = [
-        {"text": _both({"tag": "plain_text"}, name), "value": str(at)}
+        {"text": in_both({"tag": "plain_text"}, name), "value": str(at)}
         for at, name in enumerate(names)
     ] or [
         {"text": {"tag": "plain_text", "content": quoted(one.label)}, "value": str(at)}
@@ -143,7 +144,7 @@ def _choice(number: int, question: Question) -> dict[str, Any]:
         "tag": tag,
         "name": f"choice_{number}",
         "width": "fill",
-        "placeholder": _both({"tag": "plain_text"}, hint),
+        "placeholder": in_both({"tag": "plain_text"}, hint),
         "options": options,
     }
     if values:
@@ -163,7 +164,7 @@ def _input(number: int, question: Question) -> dict[str, Any]:
         "name": f"text_{number}",
         "width": "fill",
         "max_length": FREE_TEXT_CHARACTERS_MAX,
-        "placeholder": _both({"tag": "plain_text"}, hint),
+        "placeholder": in_both({"tag": "plain_text"}, hint),
     }
     if accepts.written:
         field["default_value"] = accepts.written
@@ -184,7 +185,7 @@ def closed_card(
     """
     summary = verdict
     verdict = verdict if by is None else verdict.plus(f" <at id={by}></at>")
-    note = _both({"tag": "markdown", "text_size": "notation"}, verdict)
+    note = in_both({"tag": "markdown", "text_size": "notation"}, verdict)
     given = answers or (Answered(),) * len(elicited.questions)
     characters = QUESTION_CHARACTERS_MAX
     while True:
@@ -217,15 +218,7 @@ def _title(question: Question, characters_max: int = QUESTION_CHARACTERS_MAX) ->
 def _card(elements: list[dict[str, Any]], summary: Text) -> str:
     card = {
         "schema": "2.0",
-        "config": {"update_multi": True, "summary": _both({}, summary)},
+        "config": {"update_multi": True, "summary": in_both({}, summary)},
         "body": {"elements": elements},
     }
     return msgspec.json.encode(card).decode()
-
-
-def _both(node: dict[str, Any], text: Text) -> dict[str, Any]:
-    return {
-        **node,
-        "content": text.en,
-        "i18n_content": {"en_us": text.en, "zh_cn": text.zh},
-    }
