@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
 
 from actors.messages import journal
+
+LOG_AGAIN_S: Final = 1.0
 
 log = structlog.get_logger()
 
@@ -68,6 +70,9 @@ class Tally:
         self.commits = self.failed = self.reopened = 0
         self.last_error: str | None = None
         self._last_error_at_ms: int | None = None
+        self._logged: tuple[str, dict[str, str]] | None = None
+        self._logged_at = 0.0
+        self._unlogged = 0
 
     def begin(self, batch: Sequence[journal.JournalMessage]) -> None:
         self.messages += len(batch)
@@ -87,11 +92,22 @@ class Tally:
         ]
 
     def failure(self, failed: BaseException | None, **ids: str) -> journal.Failed:
-        """Note and log why something was not committed; return the answer for it."""
-        self.last_error = str(failed).strip() or type(failed).__name__
+        """Note why something was not committed; return the answer for it.
+
+        A reason that holds on is logged once a second: each batch meets it, while a database
+        is away.
+        """
+        reason = str(failed).strip() or type(failed).__name__
+        now = time.monotonic()
+        if (reason, ids) != self._logged or now - self._logged_at >= LOG_AGAIN_S:
+            unlogged = {"unlogged": self._unlogged} if self._unlogged else {}
+            log.error("journal.not_committed", reason=reason, **ids, **unlogged)
+            self._logged, self._logged_at, self._unlogged = (reason, ids), now, 0
+        else:
+            self._unlogged += 1
+        self.last_error = reason
         self._last_error_at_ms = time.time_ns() // 1_000_000
-        log.error("journal.not_committed", reason=self.last_error, **ids)
-        return journal.Failed(reason=self.last_error)
+        return journal.Failed(reason=reason)
 
     def statistics(self) -> JournalStatistics:
         return JournalStatistics(

@@ -10,10 +10,12 @@ from typing import Any
 
 import psycopg
 import pytest
+import structlog
 from psycopg import conninfo, sql
 
 from actors.journal import JournalUnavailable
 from actors.journal.postgres import PostgresStore, Target, Watcher, connecting
+from actors.journal.store import Tally
 from actors.messages import journal
 from protocol.routing.delivery import RowState
 from tests.actors.journal.client import NOBODY, JournalClient, append_message
@@ -214,3 +216,18 @@ def test_an_older_server_is_refused(alone: Server, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(connecting, "SERVER_VERSION_MIN", 1_000_000)
     with pytest.raises(JournalUnavailable, match=r"is PostgreSQL \d+; 15 or newer is needed"):
         Watcher.open(Target(database=alone.url(), cluster="older", node="a"))
+
+
+def test_a_reason_that_holds_on_is_logged_once_a_second() -> None:
+    """Each batch meets it while the database is away, a hundred in a second."""
+    tally, began = Tally(), time.monotonic()
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(100):
+            tally.failure(OSError("away"))
+        of_one = len(logged)
+        tally.failure(OSError("away"), message="Queue")
+        tally.failure(OSError("back"))
+        tally.failure(OSError("away"))
+    assert of_one <= 1 + (time.monotonic() - began)
+    assert [one["reason"] for one in logged[of_one:]] == ["away", "back", "away"]
+    assert sum(one.get("unlogged", 0) for one in logged) == 100 - of_one
