@@ -25,7 +25,6 @@ from actors.feishu.inspection import Inspection, connect_once, inspect
 from actors.feishu.registration import Registrar, Unreachable
 from actors.host import config_edit
 from actors.host.advice import command_for
-from actors.host.terminal_text import can_print
 from protocol.config.places import StateDir
 from protocol.config.settings import ConfigurationError
 from protocol.platform import registration
@@ -214,7 +213,7 @@ class _Show:
             sys.stderr.write("".join(f"{link}\n" for link in links))
             sys.stderr.flush()
             return
-        if sys.stdout.isatty() and can_print(qr.MODULES):
+        if sys.stdout.isatty() and qr.can_be_drawn(os.environ):
             lines = qr.shown(links, *terminal.size())
         else:
             lines = ["Open this link with Feishu or Lark:", *links]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import Final
 
 import segno
+
+from actors.host.terminal_text import can_print
 
 _COLOURS: Final = "\x1b[97;40m"
 """White on black, whatever the terminal's own are: half of the scanners read no inverse."""
@@ -17,6 +20,11 @@ _UPPER: Final = "▀"
 _WHOLE: Final = "█"
 MODULES: Final = f"{_UPPER}▄{_WHOLE}"
 """What a code is drawn with: two modules, one above the other, are a character."""
+
+
+def can_be_drawn(env: Mapping[str, str]) -> bool:
+    """Whether the terminal of standard output has the characters, and colours at all."""
+    return env.get("TERM") != "dumb" and can_print(MODULES)
 
 
 def shown(links: list[str], columns: int, height: int) -> list[str]:

@@ -25,7 +25,6 @@ from actors.cli.arguments import parse_daemon_arguments
 from actors.cli.main import main
 from actors.host import state_dir, tokens
 from actors.host.arguments import DaemonArguments
-from actors.host.terminal_text import can_print
 from actors.messages import ownership
 from protocol.config.places import DaemonInfo, StateDir
 from protocol.ids import ConnectionId
@@ -463,4 +462,4 @@ def test_what_the_locale_lacks_is_written_otherwise(
     lines = printed.getvalue().decode(encoding).splitlines()
     assert lines[0].startswith("!! daemon: ")
     assert lines[1].startswith(f"     {arrow} set it up: larkd init ")
-    assert not can_print(qr.MODULES), "so no code is drawn"
+    assert not qr.can_be_drawn({"TERM": "xterm"})

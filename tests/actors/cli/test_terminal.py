@@ -123,6 +123,11 @@ def test_a_code_that_the_window_can_not_hold_comes_with_what_to_change(
     assert any(hint in line for line in lines) if hint else len(lines) == len(code) + 2
 
 
+def test_a_terminal_without_colours_gets_no_code() -> None:
+    assert qr.can_be_drawn({"TERM": "xterm"})
+    assert not qr.can_be_drawn({"TERM": "dumb"})
+
+
 def plain_of(line: str) -> str:
     """A line without its colours."""
     return re.sub(r"\x1b\[[0-9;]*m", "", line)
