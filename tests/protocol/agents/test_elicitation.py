@@ -260,3 +260,13 @@ def test_a_text_with_rules_of_its_own_is_not_the_one_beside_the_options(of_its_o
 def test_an_address_without_encryption_is_one_too() -> None:
     asked = read_request({"mode": "url", "message": "", "url": "http://localhost:8080/"})
     assert asked.elicited.url == "http://localhost:8080/"
+
+
+def test_a_yes_or_no_is_chosen_beforehand_only_where_the_agent_chose_it() -> None:
+    asked = form(
+        a={"type": "boolean"},
+        b={"type": "boolean", "default": True},
+        c={"type": "boolean", "default": False},
+        d={"type": "boolean", "default": "yes"},
+    )
+    assert [one.accepts.chosen for one in asked.elicited.questions] == [(), (0,), (1,), ()]

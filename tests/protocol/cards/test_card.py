@@ -102,10 +102,10 @@ def test_a_final_card_shows_how_it_ended_in_both_languages(
 def test_usage_follows_the_footer() -> None:
     turn = Turn(0.0)
     turn.apply(
-        Usage(turn_id="t", used=12_000, size=200_000, input_tokens=1_200, output_tokens=800), 1
+        Usage(turn_id="t", used=150_000, size=200_000, input_tokens=1_200, output_tokens=800), 1
     )
     assert view_running(turn, STYLE, 2).footer == (
-        "⏳ Processing... 2.0s · ↑1.2k · ↓800 · ctx 12k/200k 6%"
+        "⏳ Processing... 2.0s · ↑1.2k · ↓800 · ctx 150k/200k 75%"
     )
 
 

@@ -9,6 +9,7 @@ from protocol.cards.kept import DETAIL_CHARACTERS_MAX, Rest, keep, restored, tur
 from protocol.cards.panels import REASONING_BYTES_MAX
 from protocol.cards.turn import ToolStep, Turn, TurnState
 from protocol.ids import MessageId
+from protocol.strings import on_card
 from protocol.wire.messages import PlanEntry, Usage
 
 PLAN = (PlanEntry(content="Mend", status="completed"),)
@@ -54,6 +55,7 @@ def test_what_cannot_be_read_restores_nothing(kept: bytes) -> None:
 
 def test_the_rest_is_an_interrupted_turn_of_its_own() -> None:
     turn = turn_of(Rest(texts=("one", "two", "three")), 2.5)
+    assert turn.note == on_card.INTERRUPTED
     assert list(turn.answer.sealed) == ["one", "two"]
     assert turn.answer.current == "three"
     assert turn.state is TurnState.ABORTED

@@ -335,3 +335,9 @@ def test_aliases_are_unique_among_the_living() -> None:
     assert chosen == ["api", "api-2", "api-3"]
     long = "长" * 64
     assert lease.choose_alias(SessionId("s"), {"alias": long}, [long]) == "长" * 62 + "-2"
+
+
+def test_status_names_what_each_proxy_is(setup: Setup) -> None:
+    setup.join("boss", "dispatcher", cwd="/w")
+    (shown,) = channel_tools.describe(setup.state)["sessions"]
+    assert (shown["proxyVersion"], shown["pid"], shown["metadata"]) == ("1", 1, {"cwd": "/w"})

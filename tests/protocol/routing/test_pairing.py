@@ -115,6 +115,13 @@ def test_approving_a_person_lets_that_person_in_everywhere_the_list_counts() -> 
     assert approve(book, request.code)[1] is None, "a code is good once"
 
 
+def test_who_was_let_in_keeps_the_name_the_platform_gave() -> None:
+    book, request = shown(AccessBook())
+    named = msgspec.structs.replace(request, name="Ann")
+    book, _ = approve(msgspec.structs.replace(book, requests=(named,)), request.code)
+    assert book.names == {ANN: "Ann"}
+
+
 @pytest.mark.parametrize(
     ("policy", "first", "admin"),
     [
