@@ -19,9 +19,9 @@ const default_ = (setting, fallback) => setting?.pc ?? setting?.default ?? fallb
 
 // What is painted of an element's text, and what more of it is to be typed.
 class Typewriter {
-  constructor() {
-    this.target = "";
-    this.painted = 0;
+  constructor(shown) {
+    this.target = shown;
+    this.painted = shown.length;
     this.sequence = 0;
   }
 
@@ -55,12 +55,13 @@ export class CardView {
   }
 
   update(card, { first = false } = {}) {
+    const before = this.card?.card.body?.elements;
     this.card = card;
     this.node.dataset.state = card.streaming ? "streaming" : "final";
     const delay = card.card.config?.streaming_config?.print_strategy === "delay";
     for (const [elementId, sequence] of Object.entries(card.typed ?? {})) {
       const text = localized(find(card.card.body?.elements, elementId), this.language());
-      if (!this.typewriters.has(elementId)) this.typewriters.set(elementId, new Typewriter());
+      if (!this.typewriters.has(elementId)) this.typewriters.set(elementId, new Typewriter(localized(find(before, elementId), this.language())));
       this.typewriters.get(elementId).receive(text, sequence, { typed: card.streaming && !first, delay });
     }
     for (const elementId of [...this.typewriters.keys()]) if (!(elementId in (card.typed ?? {})) || !card.streaming) this.typewriters.delete(elementId);

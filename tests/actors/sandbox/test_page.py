@@ -265,6 +265,32 @@ def test_only_what_came_by_content_is_typed(sandbox: SandboxProcess, page: Brows
     wait_text(page, '[data-element-id="typed"]', "abcdefghij")
 
 
+SHRUNK = """
+const card = arguments[0];
+let shown = 0;
+window.shrunk = [];
+new MutationObserver(() => {
+  const now = card.textContent.length;
+  if (now < shown) window.shrunk.push([shown, now]);
+  shown = now;
+}).observe(card, {subtree: true, childList: true, characterData: true});
+"""
+
+
+def test_what_stands_there_is_never_typed_again(sandbox: SandboxProcess, page: Browser) -> None:
+    card_id = sandbox.send_card(sandbox.chat()["chat_id"], streaming(text_element()))
+    page.execute_script(SHRUNK, one(page, f'[data-card-id="{card_id}"]'))
+    sandbox.stream(card_id, "answer", "typed", 1)
+    wait_text(page, '[data-element-id="answer"]', "typed")
+    change = json.dumps({"content": "typed, painted"})
+    path = f"{CARDS}/{card_id}/elements/answer"
+    sandbox.call("PATCH", path, partial_element=change, sequence=2)
+    wait_text(page, '[data-element-id="answer"]', "painted")
+    sandbox.stream(card_id, "answer", "typed, painted, typed", 3)
+    wait_text(page, '[data-element-id="answer"]', "painted, typed")
+    assert page.execute_script("return window.shrunk") == []
+
+
 # ── the page and its sandbox ────────────────────────────────────────────────
 
 
