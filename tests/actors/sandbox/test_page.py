@@ -565,6 +565,23 @@ def axe() -> str:
     return axe_source()
 
 
+def page_with_all_that_comes_and_goes(browser: Browser) -> None:
+    """Show a message's actions, what it answers, a file, a notice, and the way to the latest."""
+    browser.execute_script(
+        "const mine = document.querySelector('.message.mine'); mine.classList.add('picked');"
+        "mine.querySelector('[data-key=topic]').click();"
+        "document.getElementById('latest').hidden = false;"
+    )
+    browser.execute_script(GIVE, "paste", list(PNG))
+    browser.execute_script(
+        "const banner = document.getElementById('banner'), toast = document.createElement('div');"
+        "[banner.hidden, banner.textContent] = [false, 'The sandbox is not reachable'];"
+        "[toast.className, toast.textContent] = ['toast error', 'Not sent'];"
+        "document.getElementById('toasts').append(toast);"
+    )
+    one(browser, "#attached li")
+
+
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1280, PHONE[0]])
 def test_axe_finds_nothing_serious(
@@ -585,6 +602,8 @@ def test_axe_finds_nothing_serious(
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
     browser.get(sandbox.page_url)
     one(browser, '[data-element-id="stop"]')
+    assert serious(browser, axe) == []
+    page_with_all_that_comes_and_goes(browser)
     assert serious(browser, axe) == []
     one(browser, "#inspect").click()
     one(browser, "#calls li")
