@@ -176,6 +176,8 @@ class ReasoningSplitter:
             self._last_newline = True
             return
         self._last_newline = False
+        if token[0] not in "`~":
+            return  # a tag that is code: it opens none
         match self._state:
             case _State.TEXT if starts_line and len(token) >= _FENCE_MIN:
                 self._state, self._mark = _State.FENCE, token

@@ -44,6 +44,13 @@ CASES = [
     ("    a\n    <think>b", "    a\n    <think>b", ""),
     ("so\n    <think>r</think>x", "so\n    x", "r"),
     ("so:\n\n  <think>r</think>x", "so:\n\n  x", "r"),
+    ("    <think>\n\n<think>r</think>x", "    <think>\n\nx", "r"),
+    ("    <think>\n\n```\n<think>\n```\n", "    <think>\n\n```\n<think>\n```\n", ""),
+    (
+        "    <think>\n\n```\n<think>\n```\n`<think>`",
+        "    <think>\n\n```\n<think>\n```\n`<think>`",
+        "",
+    ),
     ("", "", ""),
 ]
 
