@@ -314,7 +314,7 @@ class _Gateway:
         if outcome.code == gateway.API_LIMIT_CODE or resource is None:
             self._budget.limited(ready.api, message.priority, outcome.retry_after_s, now)
         else:
-            self._budget.limited_resource(resource, outcome.retry_after_s, now)
+            self._budget.limited_resource(resource, message.priority, outcome.retry_after_s, now)
         log.warning(
             "feishu.rate_limited",
             account=self._settings.account,

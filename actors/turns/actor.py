@@ -16,11 +16,12 @@ import trio
 
 from actors.kit import metrics
 from actors.kit.mailbox import offer, taken
-from actors.messages import lane, turn
+from actors.messages import journal, lane, turn
 from actors.turns.background import is_background, send_background_notice
 from actors.turns.card import CardPresenter, CardRefused
 from actors.turns.client import TurnClient
 from actors.turns.ends import CardEnds
+from actors.turns.entry import LedgerNotes
 from actors.turns.peers import Peers
 from actors.turns.pictures import TurnPictures
 from actors.turns.static import StaticTurn
@@ -106,10 +107,12 @@ class _TurnActor:
         self._pictured_late = False
         self._client.settle_pictures = self._pictures.settle_for_good
         self._ends = CardEnds()
+        self._entry = LedgerNotes(self._client, journal.text_entry_id(opening.key))
+        """Of what stands on no card: all of a static turn, and of another until one is sent."""
         self._presenter: Presenter = (
-            CardPresenter(self._turn, self._client, self._ends)
+            CardPresenter(self._turn, self._client, self._ends, self._entry)
             if opening.mode == "streaming"
-            else StaticTurn(self._turn, self._client)
+            else StaticTurn(self._turn, self._client, self._entry)
         )
         self._shown = False
 
@@ -200,7 +203,7 @@ class _TurnActor:
             await self._presenter.show()
         except CardRefused as refused:
             log.warning("feishu.streaming.fallback", **self._client.ids(), reason=str(refused))
-            self._presenter = StaticTurn(self._turn, self._client, sure=refused.sure)
+            self._presenter = StaticTurn(self._turn, self._client, self._entry, sure=refused.sure)
             self._card_lost()
             if refused.missing is not None:
                 await self._client.send_grant_notice(refused.missing)

@@ -19,11 +19,12 @@ from actors.turns.ends import CardEnds
 from actors.turns.entity import (
     APIS,
     CALLS,
+    CLOSE_WITHIN_S,
     CardEntity,
     operation_of,
     retried,
 )
-from actors.turns.entry import LAST_CLOSE_WITHIN_S, outcome_of
+from actors.turns.entry import LAST_CLOSE_WITHIN_S, LedgerNotes, outcome_of
 from actors.turns.static import StaticPresenter
 from protocol.cards.answer import json_bytes
 from protocol.cards.card import View, view_of, view_sealed
@@ -78,15 +79,17 @@ class CardRefused(Exception):
 class CardPresenter:
     """Shows one turn as cards, and what no card takes as messages."""
 
-    def __init__(self, turn: Turn, client: TurnClient, ends: CardEnds) -> None:
+    def __init__(self, turn: Turn, client: TurnClient, ends: CardEnds, unsent: LedgerNotes) -> None:
+        """*unsent* is the entry of a turn without a card: it has the text until one is sent."""
         self._turn = turn
         self._client = client
         self._ends = ends
+        self._unsent = unsent
         self._style = client.style()
         self._number = 0  # of the card that is shown, from 0
         self._entity: CardEntity | None = None
         self._held: tuple[CardEntity, journal.CardOutcome] | None = None
-        """A card that is over, whose entry stays open for the text that follows it."""
+        """A card that is over, whose entry has the text that follows it until that is sent."""
         self._changed = trio.Event()
         self._turn_final = trio.Event()
         self._next_call_at = 0.0
@@ -140,6 +143,7 @@ class CardPresenter:
             elif self._turn.state.final:
                 outcome = outcome_of(self._turn.state)
                 await entity.close(outcome, within_s=LAST_CLOSE_WITHIN_S)
+                await self._unsent.close(outcome, within_s=LAST_CLOSE_WITHIN_S)
                 return
             else:
                 with trio.move_on_at(self._next_tick_at(entity)):
@@ -150,8 +154,14 @@ class CardPresenter:
     async def note(self) -> None:
         """Note what the card shows, or is about to, where it has changed."""
         entity = self._held[0] if self._held is not None else self._entity
-        if entity is not None:
+        if entity is not None and entity.message_id is not None:
             await self._note_on(entity)
+        else:
+            answer = self._turn.answer
+            rest = Rest(texts=tuple(one for one in (*answer.sealed, answer.current) if one))
+            kept = self._kept(rest)
+            await self._unsent.enter(panels=kept)
+            await self._unsent.note("", kept)
 
     async def _note_on(self, entity: CardEntity) -> None:
         """Note the card's text, and what of the turn stands on no card."""
@@ -161,8 +171,11 @@ class CardPresenter:
         else:
             text, *texts = [*answer.sealed, answer.current][entity.number :]
             rest = Rest(texts=tuple(one for one in texts if one))
-        rest = self._client.addressed(rest, self._style)
-        await entity.note(text, keep(self._turn, rest, tools=self._style.tools))
+        await entity.note(text, self._kept(rest))
+
+    def _kept(self, rest: Rest) -> bytes:
+        addressed = self._client.addressed(rest, self._style)
+        return keep(self._turn, addressed, tools=self._style.tools)
 
     async def _release(self) -> None:
         """Close the entry of the card before: what followed it is sent, or noted elsewhere."""
@@ -222,12 +235,13 @@ class CardPresenter:
         if entity is None:
             return
         await entity.enter_before_sent()
-        if self._held is not None:
-            await self._note_on(entity)
-            await self._release()
         sent = await entity.send()
         if isinstance(sent, MessageSent):
             self._client.shows_card()
+            if self._held is not None or self._unsent.is_open:
+                await self._note_on(entity)
+                await self._release()
+                await self._unsent.close("complete", within_s=CLOSE_WITHIN_S)
             return
         ended, sure = True, True
         if entity.may_be_sent or again_after_s(sent, 0.0) is not None:

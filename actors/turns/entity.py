@@ -24,6 +24,7 @@ from protocol.platform.outcomes import (
     NoAnswer,
     Outcome,
     Rejected,
+    TooLarge,
     again_after_s,
 )
 
@@ -43,6 +44,9 @@ SCOPE_AGAIN_S: Final = 10.0
 """An admin who was sent the page may have granted what was missing."""
 GONE_AGAIN_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Pauses between tries with a card that is answered to be gone: it may be there all the same."""
+TOO_LARGE_AGAIN_S: Final = 0.5
+TOO_LARGE_AGAIN_MAX_S: Final = 10.0
+"""Between tries with a card that is refused for its size: one with less on it was, too."""
 
 Ended = Literal["final", "gone", "live"]
 
@@ -115,7 +119,7 @@ class CardEntity:
         *gone_again_s*. What the card shows then, as far as that is known: ``plan.read``.
         """
         until = trio.current_time() + within_s
-        gone_again = iter(gone_again_s)
+        gone_again, too_large_again_s = iter(gone_again_s), TOO_LARGE_AGAIN_S
         while trio.current_time() < until:
             step = self.plan.next(view, trio.current_time())
             if step is None:
@@ -132,8 +136,9 @@ class CardEntity:
                 await trio.sleep(verdict.seconds)
             elif isinstance(outcome, MissingScope):
                 await trio.sleep(SCOPE_AGAIN_S)
-            elif not isinstance(outcome, Gone):
-                return "live"
+            elif isinstance(outcome, TooLarge):
+                await trio.sleep(too_large_again_s)
+                too_large_again_s = min(2 * too_large_again_s, TOO_LARGE_AGAIN_MAX_S)
             elif (pause_s := next(gone_again, None)) is not None:
                 await trio.sleep(pause_s)
             else:

@@ -34,6 +34,11 @@ class LedgerNotes:
         self._closed = False
         self._noted: tuple[str, bytes] = ("", b"")
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the next start would repair it, as far as is known."""
+        return self._begun and not self._closed
+
     async def enter(self, text: str = "", panels: bytes = b"") -> None:
         """Open the entry, once; where the journal fails, :meth:`note` does it."""
         if self._entered or self._over:

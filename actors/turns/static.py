@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from actors.kit.retry import Pauses, Tries, while_it_helps
-from actors.messages import gateway, journal
+from actors.messages import gateway
 from actors.turns.client import TurnClient
 from actors.turns.entry import LAST_CLOSE_WITHIN_S, LedgerNotes, outcome_of
 from protocol.cards.fences import Lines
@@ -38,12 +38,14 @@ log = structlog.get_logger()
 class StaticTurn:
     """Shows one turn as messages, with an entry in the ledger that a repair goes on from."""
 
-    def __init__(self, turn: Turn, client: TurnClient, *, sure: bool = True) -> None:
+    def __init__(
+        self, turn: Turn, client: TurnClient, entry: LedgerNotes, *, sure: bool = True
+    ) -> None:
         """*sure*: whether nothing of the turn can be read on a card."""
         self._turn = turn
         self._client = client
         self._style = client.style()
-        self._entry = LedgerNotes(client, journal.text_entry_id(client.opening.key))
+        self._entry = entry
         self._messages = StaticPresenter(turn, client, sure=sure)
         client.note_unsent = self._note_if_open
 

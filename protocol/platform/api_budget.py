@@ -140,11 +140,23 @@ class ApiBudget:
 
 
 class ResourceBudget:
-    """The window of one card or chat."""
+    """The window of one card or chat.
+
+    What was refused to a call pauses those of its priority and less: text that comes too
+    often holds up no end.
+    """
 
     def __init__(self) -> None:
         self.calls = Sliding()
-        self.paused_until = 0.0
+        self._paused: dict[int, float] = {}
 
-    def free_at(self, now: float, per_second: int) -> float:
-        return max(self.paused_until, self.calls.free_at(now, per_second, SECOND_S))
+    @property
+    def paused_until(self) -> float:
+        return max(self._paused.values(), default=0.0)
+
+    def pause(self, priority: int, until: float) -> None:
+        self._paused[priority] = max(self._paused.get(priority, 0.0), until)
+
+    def free_at(self, now: float, priority: int, per_second: int) -> float:
+        pauses = (until for refused, until in self._paused.items() if refused <= priority)
+        return max(max(pauses, default=0.0), self.calls.free_at(now, per_second, SECOND_S))

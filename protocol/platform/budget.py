@@ -185,11 +185,12 @@ class Budget(Generic[WaiterT]):
         """The platform answered "too many" to a call of *priority*: rest, and do less after."""
         self._api(api, now).refused(priority, retry_after_s, now)
 
-    def limited_resource(self, resource: str, retry_after_s: float, now: float) -> None:
-        """One card or chat was called too often; the others go on."""
-        until = now + max(retry_after_s, PAUSE_MIN_S)
+    def limited_resource(
+        self, resource: str, priority: int, retry_after_s: float, now: float
+    ) -> None:
+        """One card or chat was called too often; the others go on, and what is more urgent."""
         window = self._resources.setdefault(resource, ResourceBudget())
-        window.paused_until = max(window.paused_until, until)
+        window.pause(priority, now + max(retry_after_s, PAUSE_MIN_S))
 
     def forget_idle(self, now: float) -> None:
         """Drop the windows of cards and chats nobody called for a while."""
@@ -257,7 +258,9 @@ class Budget(Generic[WaiterT]):
 
     def _rest_until(self, want: Want, now: float) -> float:
         window = self._resources.get(want.resource) if want.resource else None
-        return window.free_at(now, want.resource_per_second) if window is not None else now
+        if window is None:
+            return now
+        return window.free_at(now, want.priority, want.resource_per_second)
 
     def _leave(self, want: Want, api: str, now: float) -> None:
         self._apis[api].leave(now, want.priority)

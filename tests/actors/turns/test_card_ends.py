@@ -345,10 +345,36 @@ async def test_a_card_that_may_have_been_sent_ends_beside_the_messages_that_repl
         await trio.sleep(95)
         (text,) = world.texts()
         assert text.endswith("all of it")
-        assert world.ledger == {"card1": None}
+        # The other entry had the text while no card was sent.
+        assert world.ledger == {"card1": None, "text:t": "complete"}
         await trio.sleep(165)
         up.set()
         await trio.sleep(15)
+        assert not world.shows[CardId("card1")]["config"]["streaming_mode"]
+        assert world.ledger[CardId("card1")] == "lost"
+
+
+async def test_a_card_that_is_refused_for_its_size_ends_as_soon_as_it_is_taken(
+    autojump_clock: MockClock,
+) -> None:
+    """Not the first refusal leaves it to the next start."""
+    small = True
+
+    def script(operation: gateway.Operation) -> Outcome | None:
+        if small and isinstance(operation, gateway.UpdateCard):
+            return TooLarge(code=200860, message="over its size")
+        return None
+
+    async with open_world(script) as world, trio.open_nursery() as nursery:
+        nursery.start_soon(world.show)
+        await trio.sleep(1)
+        await world.stream("read on the card")
+        await trio.sleep(1)
+        await world.end()
+        await trio.sleep(60)
+        assert world.shows[CardId("card1")]["config"]["streaming_mode"]
+        small = False
+        await trio.sleep(20)
         assert not world.shows[CardId("card1")]["config"]["streaming_mode"]
         assert world.ledger[CardId("card1")] == "lost"
 
@@ -502,6 +528,52 @@ async def test_text_that_stands_on_no_card_yet_survives_a_crash(
         assert content(world.shows[opened], "footer") == "Continued below"
         assert world.texts()[-1] == "Interrupted by a restart."
         assert world.ledger[opened] == "aborted"
+
+
+@pytest.mark.parametrize("fails", [gateway.CreateCard, gateway.ReplyMessage])
+async def test_text_of_a_turn_whose_first_card_is_not_there_yet_survives_a_crash(
+    autojump_clock: MockClock, fails: type[gateway.Operation]
+) -> None:
+    """Whether it can't be created, or not be sent."""
+    down = True
+
+    def script(operation: gateway.Operation) -> Outcome | None:
+        return NoAnswer(reason="down") if down and isinstance(operation, fails) else None
+
+    async with open_world(script) as world, trio.open_nursery() as nursery:
+        nursery.start_soon(world.show)
+        await world.stream("seen by nobody yet")
+        await trio.sleep(2)
+        entries, shows = dict(world.entries), dict(world.shows)
+        down = False
+        await world.end()
+
+    async with open_world() as world:
+        world.entries.update(entries)
+        world.shows.update(shows)
+        await repair_cards(world.peers)
+        assert world.texts() == ["seen by nobody yet", "Interrupted by a restart."]
+
+
+async def test_text_is_noted_with_its_card_as_soon_as_that_is_sent(
+    autojump_clock: MockClock,
+) -> None:
+    """What was noted while there was none is closed."""
+    down = True
+
+    def script(operation: gateway.Operation) -> Outcome | None:
+        is_create = isinstance(operation, gateway.CreateCard)
+        return NoAnswer(reason="down") if down and is_create else None
+
+    async with open_world(script) as world, trio.open_nursery() as nursery:
+        nursery.start_soon(world.show)
+        await world.stream("on a card at last")
+        await trio.sleep(2)
+        down = False
+        await trio.sleep(10)
+        assert world.ledger == {"text:t": "complete", "card1": None}
+        assert world.entries[CardId("card1")].text == "on a card at last"
+        await world.end()
 
 
 def squeezed(text: str) -> str:

@@ -464,16 +464,27 @@ def test_an_app_that_does_not_probe_keeps_its_pace() -> None:
 
 def test_a_card_too_often_called_pauses_alone() -> None:
     budget: Budget[int] = Budget()
-    budget.limited_resource("card 1", 2.0, now=0.0)
+    budget.limited_resource("card 1", FINAL, 2.0, now=0.0)
     run = Simulation(budget)
     run.want(1, want(FINAL, card=1))
     run.want(2, want(TEXT, card=2))
     assert [(gone.at, gone.who) for gone in run.run(20)] == [(0.0, 2), (2.0, 1)]
 
 
+def test_the_end_of_a_card_does_not_wait_for_what_its_text_was_refused() -> None:
+    budget: Budget[int] = Budget()
+    budget.limited_resource("card 1", TEXT, 60.0, now=0.0)
+    budget.limited_resource("card 1", STRUCTURE, 5.0, now=0.0)
+    run = Simulation(budget)
+    run.want(1, want(TEXT, card=1))
+    run.want(2, want(STRUCTURE, card=1))
+    run.want(3, want(FINAL, card=1))
+    assert [(gone.at, gone.who) for gone in run.run(80)] == [(0.0, 3), (5.0, 2), (60.0, 1)]
+
+
 def test_idle_cards_are_forgotten_and_paused_ones_are_not() -> None:
     budget: Budget[int] = Budget()
-    budget.limited_resource("card 1", 100.0, now=0.0)
+    budget.limited_resource("card 1", FINAL, 100.0, now=0.0)
     budget.forget_idle(61.0)
     run = Simulation(budget)
     run.want(1, want(FINAL, card=1), at=61.0)
