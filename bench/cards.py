@@ -25,19 +25,19 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import trio
 
 from actors.proxies.client import ProxySettings, open_proxy
 from bench.goals import COLUMNS, NEVER_S, Contestant, Figures, missed_by, shown, side_by_side
-from bench.loopback import Loopback, open_loopback, percentile
+from bench.loopback import Loopback, Process, open_loopback, percentile
 from bench.other_bots import Begun, Over, Task
 from bench.streaming import TOKEN, TOKENS, Load, begin_turn, wait_cards
 
 SETTLE_S = 20.0
-"""After the end of the turns, before what is still live counts as left."""
+"""After the end of the turns, before what is still live counts as left, of all three."""
 BESIDE_S, BESIDE_TURN_S = 60.0, 0.3
 """Of a run, beside its turns: processes, sessions, settling and reading the record. So ten
 runs of 60 s and 100 turns end within 25 minutes, whatever happens."""
@@ -45,8 +45,6 @@ PIPE_BYTES = 2**20
 """So much text waits for another bot whose loop is busy."""
 LIMITED = (99991400, 230020, 11232)
 CONTESTANTS = ("larkd", "fixed 800 ms", "lark-oapi's channel")
-T = TypeVar("T")
-"""What a marked line of the other bots holds."""
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,21 +192,24 @@ async def others(name: str, run: Run) -> Figures:
                 is_channel=name == "lark-oapi's channel",
                 chats=await loopback.chats(run.turns),
             )
-            async with _other_bot(task) as (stdin, output):
-                _marked(await anext(output), Begun)
+            async with _other_bot(task) as (bot, stdin, output):
+                msgspec.json.decode(await anext(output), type=Begun)
                 before = (await loopback.get("calls"))[-1]["n"]
+                cpu_s = bot.cpu_s()
                 sent = await _feed(stdin, run, task.chats)
-                over = _marked(await anext(output), Over)
+                with trio.move_on_after(SETTLE_S):
+                    msgspec.json.decode(await anext(output), type=Over)
+                cpu_s = bot.cpu_s() - cpu_s
             ended = _is_closed if task.is_channel else _has_ended
             figures = await figures_of(loopback, run, sent, before, ended)
-            figures.cpu_s = over.cpu_s
+            figures.cpu_s = cpu_s
             return figures
 
 
 @asynccontextmanager
 async def _other_bot(
     task: Task,
-) -> AsyncIterator[tuple[trio.abc.SendStream, AsyncIterator[bytes]]]:
+) -> AsyncIterator[tuple[Process, trio.abc.SendStream, AsyncIterator[bytes]]]:
     """Start it; give its stdin and the lines that it marks. It does not outlive the block."""
     process = await trio.lowlevel.open_process(
         [sys.executable, "-c", "from bench.other_bots import main; main()"],
@@ -221,7 +222,8 @@ async def _other_bot(
         assert process.stdout is not None
         fcntl.fcntl(process.stdin.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         await process.stdin.send_all(msgspec.json.encode(task) + b"\n")
-        yield process.stdin, _marked_lines(process.stdout)
+        started_s = time.monotonic()
+        yield Process(process, started_s), process.stdin, _marked_lines(process.stdout)
     finally:
         process.kill()
         with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
@@ -258,10 +260,6 @@ async def _marked_lines(stdout: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
             if line.startswith(b"@"):  # their library prints, too
                 yield line[1:]
     raise RuntimeError("the other bot ended before its turns did")
-
-
-def _marked(line: bytes, kind: type[T]) -> T:
-    return msgspec.json.decode(line, type=kind)
 
 
 @asynccontextmanager

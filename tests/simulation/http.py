@@ -24,6 +24,7 @@ DENIED = (
     b'{"code": 99991672, "msg": "Access denied.", "error": {"permission_violations":'
     b' [{"type": "action_scope_required", "subject": "cardkit:card:write"}]}}'
 )
+SCOPE = "cardkit:card:write"
 ROUND_TRIP_S = 0.02
 MISSING_SCOPE = 99991672
 ERROR_CODES = {230099: 11310}
@@ -99,7 +100,7 @@ class Transport(httpx.AsyncBaseTransport):
                 )
             )
         elif fault is not None and kind == "code":
-            answer.set(_refusal(fault.code))
+            answer.set(_refusal(fault.code, seconds))
         elif kind == "denied":
             answer.set(httpx.Response(400, stream=httpx.ByteStream(DENIED)))
         elif kind != "hangs":
@@ -119,11 +120,15 @@ class Transport(httpx.AsyncBaseTransport):
                     answer.set(response)
 
 
-def _refusal(code: int) -> httpx.Response:
+def _refusal(code: int, reset_s: float) -> httpx.Response:
     problem: dict[str, Any] = {"code": code, "msg": f"injected; ErrCode: {ERROR_CODES.get(code)}"}
     if code == MISSING_SCOPE:
-        return httpx.Response(400, stream=httpx.ByteStream(DENIED))
-    return httpx.Response(400, stream=httpx.ByteStream(json.dumps(problem).encode()))
+        problem = json.loads(DENIED)
+        problem["error"]["helps"] = [{"url": f"https://open.feishu.cn/app/cli_a/auth?q={SCOPE}"}]
+    headers = {"x-ogw-ratelimit-reset": f"{reset_s:g}"} if reset_s else {}
+    return httpx.Response(
+        400, stream=httpx.ByteStream(json.dumps(problem).encode()), headers=headers
+    )
 
 
 class Control:

@@ -10,9 +10,9 @@ from typing import Final, Literal
 from msgspec import Struct
 
 SESSIONS: Final = ("boss", "mate", "pal", "talker")
-PROMPTS: Final = ("prompt", "long", "careful")
+PROMPTS: Final = ("prompt", "long", "careful", "full")
 """Texts that go to a session, each with its number; a long one has a long turn, in a careful
-one the session asks for permission."""
+one the session asks for permission, in a full one it sends all that a card shows."""
 CHATS: Final = ("Alice", "Bob", "Team")
 
 HttpFaultKind = Literal[

@@ -513,9 +513,12 @@ class Run:
             end = self._machine.connect()
         except OSError:
             return
-        peer = Peer(self, name, end, self._state.root)
+        peer = self.make_peer(name, end)
         self._peers[name] = peer
         nursery.start_soon(self._run_peer, peer)
+
+    def make_peer(self, name: str, end: End) -> Peer:
+        return Peer(self, name, end, self._state.root)
 
     def _visit(self, sessions: int) -> None:
         """Let sessions come that stay away once they are cut."""
