@@ -354,9 +354,7 @@ async def test_a_card_that_may_have_been_sent_ends_beside_the_messages_that_repl
         assert world.ledger[CardId("card1")] == "lost"
 
 
-async def test_a_card_that_is_refused_for_its_size_ends_as_soon_as_it_is_taken(
-    autojump_clock: MockClock,
-) -> None:
+async def test_a_card_that_is_refused_for_its_size_ends_as_soon_as_it_is_taken() -> None:
     """Not the first refusal leaves it to the next start."""
     small = True
 
@@ -532,7 +530,7 @@ async def test_text_that_stands_on_no_card_yet_survives_a_crash(
 
 @pytest.mark.parametrize("fails", [gateway.CreateCard, gateway.ReplyMessage])
 async def test_text_of_a_turn_whose_first_card_is_not_there_yet_survives_a_crash(
-    autojump_clock: MockClock, fails: type[gateway.Operation]
+    fails: type[gateway.Operation],
 ) -> None:
     """Whether it can't be created, or not be sent."""
     down = True
@@ -555,9 +553,7 @@ async def test_text_of_a_turn_whose_first_card_is_not_there_yet_survives_a_crash
         assert world.texts() == ["seen by nobody yet", "Interrupted by a restart."]
 
 
-async def test_text_is_noted_with_its_card_as_soon_as_that_is_sent(
-    autojump_clock: MockClock,
-) -> None:
+async def test_text_is_noted_with_its_card_as_soon_as_that_is_sent() -> None:
     """What was noted while there was none is closed."""
     down = True
 

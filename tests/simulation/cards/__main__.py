@@ -8,7 +8,7 @@ import time
 from contextlib import nullcontext
 
 from tests.simulation.cards.plan import make_card_plan
-from tests.simulation.cards.teeth import TEETH, undone
+from tests.simulation.cards.regressions import REGRESSIONS, undone
 from tests.simulation.cards.world import CardRun
 from tests.simulation.command import begin_alike
 from tests.simulation.run import simulate
@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100, help="how many to run (100)")
     parser.add_argument("--first", type=int, default=1, help="the first of them (1)")
     parser.add_argument("--survey", action="store_true", help="run all, whatever breaks")
-    parser.add_argument("--undo", choices=sorted(TEETH), help="run without this mend")
+    parser.add_argument("--undo", choices=sorted(REGRESSIONS), help="run without this mend")
     options = parser.parse_args()
     begin_alike("tests.simulation.cards")
     with undone(options.undo) if options.undo else nullcontext():

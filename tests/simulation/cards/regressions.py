@@ -18,7 +18,7 @@ from protocol.cards.reasoning import ReasoningSplitter
 from protocol.cards.turn import Turn
 from protocol.platform import codes
 from protocol.platform.api_budget import ResourceBudget
-from tests.simulation.teeth.tooth import Tooth, replaced
+from tests.simulation.regressions.regression import Regression, replaced
 
 Undo = Callable[[], AbstractContextManager[None]]
 
@@ -102,85 +102,85 @@ def _tail(_self: ReasoningSplitter, text: str) -> list[tuple[str, str]]:
     return [("answer", text)]
 
 
-TEETH: Final = {
-    tooth.name: tooth
-    for tooth in (
-        Tooth(
+REGRESSIONS: Final = {
+    one.name: one
+    for one in (
+        Regression(
             name="end-waits",
             seen="the end waits until text may go again",
             undo=_instead(CardPresenter, notify=_notify),
         ),
-        Tooth(
+        Regression(
             name="card-waits",
             seen="what a card's own limit refused to text holds up its end in the gateway",
             undo=_instead(ResourceBudget, pause=_pause),
         ),
-        Tooth(
+        Regression(
             name="noted-late",
             seen="the ledger notes what is shown every 6 s",
             undo=_instead(actor, NOTE_EVERY_S=6.0),
         ),
-        Tooth(
+        Regression(
             name="panels-lost",
             seen="a repaired card has lost its plan, tools and reasoning",
             undo=_instead(card, keep=_keep_text),
         ),
-        Tooth(
+        Regression(
             name="unsent-lost",
             seen="a crash loses the text of a turn whose card is not there yet",
             undo=_instead(CardPresenter, note=_note_sent),
         ),
-        Tooth(
+        Regression(
             name="too-large-live",
             seen="a card that is too large stays live, closed as lost",
             undo=_too_large_is_lost,
         ),
-        Tooth(
+        Regression(
             name="too-large-once",
             seen="a card that is refused for its size once is left to the next start",
             undo=_instead(entity, TOO_LARGE_AGAIN_S=1_000.0, TOO_LARGE_AGAIN_MAX_S=1_000.0),
         ),
-        Tooth(
+        Regression(
             name="no-grant",
             seen="a scope that is lost in the middle is asked for nowhere",
             undo=_instead(TurnClient, send_grant_notice=_no_notice),
         ),
-        Tooth(
+        Regression(
             name="raw-tail",
             seen="reasoning in the text of a turn's end is shown as the answer",
             undo=_instead(ReasoningSplitter, feed_tail=_tail),
         ),
-        Tooth(
+        Regression(
             name="indented-code",
             seen="a tag in indented code opens reasoning",
             undo=_instead(ReasoningSplitter, _in_indented_code=lambda _self: False),
         ),
-        Tooth(
+        Regression(
             name="tag-fence",
             seen="a tag in indented code opens a code fence",
             undo=_any_token_is_a_fence,
         ),
-        Tooth(
+        Regression(
             name="ticks-follow",
             seen="the footer follows the round trip",
             undo=_instead(CardPresenter, _tick_s=lambda _self: 0.15),
         ),
-        Tooth(
+        Regression(
             name="unknown-card",
             seen="200740, no such card, is a refusal like any other",
             undo=_code_200740_is_unknown,
         ),
-        Tooth(
+        Regression(
             name="half-full",
             seen="a card is sealed at 14 kB",
             undo=_instead(answer, SEGMENT_BYTES_MAX=14_000),
         ),
-        Tooth(
+        Regression(
             name="read-twice",
             seen="what was read on a lost card is repeated",
             undo=_what_was_read_is_repeated,
         ),
-        Tooth(
+        Regression(
             name="unmarked-end",
             seen="nobody sees that plain replies are over",
             undo=_instead(StaticPresenter, _mark_the_end=_nothing),
@@ -195,4 +195,4 @@ def undone(name: str) -> AbstractContextManager[None]:
     Raises:
         KeyError: there is no such tooth.
     """
-    return TEETH[name].undo()
+    return REGRESSIONS[name].undo()
