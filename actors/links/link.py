@@ -19,14 +19,14 @@ from actors.links.answers import PassedAnswers
 from actors.links.capacity import NO_PLACE
 from actors.links.common import Common
 from actors.links.conversations import LinkConversations
-from actors.links.frame_memory import COUNTED_FROM_BYTES, Reservation
+from actors.links.decoding import Decoding
 from actors.links.liveness import Liveness
 from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.permissions import Asks, Permissions
 from actors.links.sender import FrameSender
 from actors.links.sending import is_here, linger, peer_of
 from actors.links.settings import LinkSettings
-from actors.links.share import DELTA_S, MESSAGE_S, REQUEST_S, Share
+from actors.links.share import DELTA_S, MESSAGE_S, REQUEST_S
 from actors.links.tools import ToolCalls
 from actors.links.turns import LinkTurns, drop
 from actors.links.unproven import EARLY_READ_BYTES, Opened
@@ -36,31 +36,22 @@ from protocol.ids import SessionId, TurnId
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
 from protocol.wire.auth import Verified
-from protocol.wire.codec import InvalidMessage
 from protocol.wire.framing import (
     BODY_BYTES_MAX,
-    EARLY_BODY_BYTES_MAX,
-    FrameBody,
-    FrameReader,
     frame,
 )
 from protocol.wire.link import (
     Admit,
     CloseLink,
     LinkMachine,
-    LinkState,
     LinkStep,
-    Received,
     Request,
     Send,
 )
-from protocol.wire.weighing import EARLY_VALUES_MAX, VALUES_MAX, WEIGHED_FROM_BYTES, weigh
 
 MAILBOX_MESSAGES_MAX: Final = 256
 """A link takes its messages at once; this covers one scheduling round of a busy lane."""
 READ_BYTES: Final = 256 * 1024
-STEP_S: Final = 0.001
-"""After so long at what one read brought, others have their turn."""
 GOODBYE_WITHIN_S: Final = 1.0
 """For the last frames to leave."""
 LINGER_S: Final = 0.5
@@ -88,19 +79,16 @@ class ProxyLink:
         self._ownership_tx = ownership_tx
         self._wrong_proofs = common.wrong_proofs
         self._places = common.places
-        self._reader = FrameReader(EARLY_BODY_BYTES_MAX)
         self._machine = LinkMachine(opened.verified)
         self._sender = FrameSender(stream, connection_id)
         self._outbox = self._sender.outbox
+        self._frames = Decoding(self._machine, settings, self._sender.end)
         self._mailbox, self._inbox = trio.open_memory_channel[link.LinkMessage](
             MAILBOX_MESSAGES_MAX
         )
         self._proven: Admit | None = None
         self._session_id = SessionId("")
         self.asked_in = False
-        self._yield_at = 0.0
-        self._share = Share(trio.current_time())
-        self._holding: Reservation | None = None
         self._liveness = Liveness(connection_id)
         asks = None
         if settings.approvals_tx is not None and common.over is not None:
@@ -139,9 +127,7 @@ class ProxyLink:
             with self._mailbox, self._inbox:
                 while (message := taken(self._inbox)) is not None:
                     drop(message)
-            if self._holding is not None and not self._holding.kept:
-                self._holding.free()
-            self._reader.clear()  # now, not when this link's cycles are collected
+            self._frames.close()
             self._turns.close_all()
             self._permissions.connection_over()
             self._options.close()
@@ -166,8 +152,7 @@ class ProxyLink:
             elif not data:
                 self._sender.end()
             else:
-                self._yield_at = trio.current_time() + STEP_S
-                self._reader.feed(data)
+                self._frames.feed(data)
                 await self._take()
             data = b""
             if self._proven is not None:
@@ -183,48 +168,32 @@ class ProxyLink:
 
     async def _read(self) -> None:
         while True:
-            await self._reserve()
+            await self._frames.reserve()
             self._liveness.reading()
             data = await self._stream.receive_some(READ_BYTES)
             self._liveness.received()
             if not data:
                 return
-            self._yield_at = trio.current_time() + STEP_S
-            self._reader.feed(data)
+            self._frames.feed(data)
             await self._take()
-
-    async def _reserve(self) -> None:
-        """Before more of a large frame is read, reserve memory for it."""
-        size = self._reader.unfinished
-        if self._holding is None and size >= COUNTED_FROM_BYTES:
-            self._holding = await self._settings.memory.take(size, self._sender.end)
-
-    def _release(self) -> None:
-        """What was large has been done with, or goes on beside and frees it itself."""
-        if self._holding is not None and self._holding.arrived:
-            if not self._holding.kept:
-                self._holding.free()
-            self._holding = None
 
     async def _take(self) -> None:
         """Do what one read brought, in order; messages of turns are joined first."""
         of_turns: list[wire.TurnMessage] = []
         try:
-            for body in self._reader:
-                if self._holding is not None:
-                    self._holding.arrived = True
-                received = await self._decoded(body)
+            for body in self._frames.reader:
+                received = await self._frames.decoded(body)
                 del body  # what it holds may be large, and what is done with it take long
-                await self._pay(DELTA_S if isinstance(received, wire.Delta) else MESSAGE_S)
+                await self._frames.pay(DELTA_S if isinstance(received, wire.Delta) else MESSAGE_S)
                 if isinstance(received, wire.TurnMessage):
                     of_turns.append(received)
                 elif received is not None:
                     await self._turns.pass_on(of_turns)
                     of_turns = []
                     if isinstance(received, Request):
-                        await self._pay(REQUEST_S)
+                        await self._frames.pay(REQUEST_S)
                     await self._do(received)
-                    self._release()
+                    self._frames.release()
                     if isinstance(received, Admit):
                         return  # what follows is taken once it is admitted
         except RemoteProtocolError as fault:
@@ -232,28 +201,7 @@ class ProxyLink:
             await self._do(self._machine.torn(fault))
         else:
             await self._turns.pass_on(of_turns)
-        self._release()
-
-    async def _pay(self, cost_s: float) -> None:
-        """Let others go first, where this link has used more than its share."""
-        beyond_s = self._share.use(cost_s, trio.current_time())
-        if beyond_s:
-            await self._settings.heavy.settle(beyond_s)
-
-    async def _decoded(self, body: FrameBody) -> Received | None:
-        """Decode a body. What is large waits its turn, and is not begun if it holds too much."""
-        if len(body) < WEIGHED_FROM_BYTES:
-            if trio.current_time() > self._yield_at:
-                await trio.lowlevel.checkpoint()
-                self._yield_at = trio.current_time() + STEP_S
-            return self._machine.receive(body)
-        registered = self._machine.state is LinkState.REGISTERED
-        try:
-            for _ in weigh(body, VALUES_MAX if registered else EARLY_VALUES_MAX):
-                await trio.lowlevel.checkpoint()
-        except InvalidMessage as wrong:
-            return self._machine.refused(wrong)
-        return await self._settings.heavy.run(lambda: self._machine.receive(body))
+        self._frames.release()
 
     async def _do(self, step: LinkStep | Request) -> None:
         match step:
@@ -270,7 +218,7 @@ class ProxyLink:
                 await put(self._ownership_tx, ownership.RowAcked(connection_id=self._id, ack=ack))
             case wire.Tool() as tool:
                 await self._note_question(tool)
-                await self._calls.use(tool, self._nursery, self._holding)
+                await self._calls.use(tool, self._nursery, self._frames.holding)
             case wire.TurnOpen() as wish:
                 refusal = await self._turns.open_own(self._session_id, wish)
                 if refusal is not None:
@@ -329,7 +277,7 @@ class ProxyLink:
                 self._session_id = SessionId(register.session_id)
                 self._options.admitted(register, answer.choices)
                 self._conversations.admitted(register, answer.alias)
-                self._reader.body_bytes_max = BODY_BYTES_MAX
+                self._frames.reader.body_bytes_max = BODY_BYTES_MAX
                 self._calls.admitted(register, verified.by, here=is_here(self._stream))
                 self._permissions.admitted(SessionId(register.session_id), answer.alias)
                 self._sender.send(registered(register, verified, answer, self._settings))
