@@ -214,6 +214,9 @@ class Pipeline:
             case journal.Appended():
                 return answer
             case journal.Failed(reason=reason):
+                # A connection to PostgreSQL that is lost may have committed it all the same:
+                # then the next push is a duplicate that intake never received.
+                self._unsure.add(pending.envelope)
                 self._not_journaled(pending.envelope, reason)
             case None:
                 # It may be committed all the same, and a press is pushed once. Intake asks

@@ -108,6 +108,11 @@ class Journal:
     def fail(self, append: journal.Append) -> None:
         append.reply.send(journal.Failed(reason="disk full"))
 
+    def commit_and_fail(self, append: journal.Append) -> None:
+        """Commit, over a connection that is lost before it can be known."""
+        self.rows.setdefault(append.message_key or append.event_id, RowId(len(self.rows) + 1))
+        self.fail(append)
+
     def drop(self, append: journal.Append) -> None:
         append.reply.close()
 
@@ -340,6 +345,23 @@ async def test_a_failed_commit_is_not_acked_and_the_next_push_is_new(setup: Setu
     await link.push_event(message_event(), message_id="again")
     assert await next_ack(link) == ("again", {"code": 200})
     assert (await setup.arrived()).event_id == "evt-1"
+
+
+async def test_what_was_committed_though_it_failed_reaches_intake_with_the_next_push(
+    setup: Setup,
+) -> None:
+    """It stayed received until the next start, acked and given to nobody."""
+    setup.journal.answer = setup.journal.commit_and_fail
+    link = await setup.platform.next_link()
+    await link.push_event(message_event(), message_id="first")
+    await setup.journal.wait_appends(1)
+    assert await no_ack_yet(link)
+    setup.journal.answer = setup.journal.commit
+    for again in ("again", "and again"):
+        await link.push_event(message_event(), message_id=again)
+        assert await next_ack(link) == (again, {"code": 200})
+    assert (await setup.arrived()).event_id == "evt-1"
+    assert setup.nothing_for_intake(), "once"
 
 
 @hasty
