@@ -242,7 +242,9 @@ async def _shake_hands_and_serve(
     except HandshakeRejected as rejection:
         refusal = longconn.handshake_refused(rejection.status, rejection.headers)
         return SocketEnd(kind="refused", reason=refusal.reason, refusal=refusal)
-    except (WebSocketClosed, WebSocketProtocolError, h11.ProtocolError) as broken:
+    except WebSocketClosed as closed:
+        return _end_of(closed)
+    except (WebSocketProtocolError, h11.ProtocolError) as broken:
         return SocketEnd(kind="lost", reason=f"broken WebSocket: {_cause(broken)}")
     if opening.cancelled_caught:
         return None
