@@ -9,7 +9,7 @@ from functools import cache
 
 from actors.messages import gateway
 from protocol.platform.api_budget import Used
-from protocol.platform.outcomes import Accepted, Outcome
+from protocol.platform.outcomes import Accepted, MissingScope, Outcome
 
 
 class CallCounts:
@@ -17,7 +17,9 @@ class CallCounts:
 
     def __init__(self) -> None:
         self.calls = 0
-        self._last_error: str | None = None
+        self._failing: dict[str, str] = {}
+        """Of each API whose last call failed: how; the newest stands last."""
+        self._missed: dict[str, gateway.Missed] = {}
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
@@ -25,15 +27,21 @@ class CallCounts:
         self.calls += 1
         self._outcomes[api, outcome_name(type(outcome))] += 1
         self._seconds[api] += took_s
-        if not isinstance(outcome, Accepted):
-            self._last_error = description
+        self._failing.pop(api, None)
+        if isinstance(outcome, Accepted):
+            self._missed.pop(api, None)  # granted meanwhile
+        else:
+            self._failing[api] = description
+        if isinstance(outcome, MissingScope) and outcome.grant_url is not None:
+            self._missed[api] = gateway.Missed(outcome.scopes, outcome.grant_url)
 
     def statistics(
         self, *, waiting: int, under_way: int, used: Mapping[str, Used]
     ) -> gateway.GatewayStatistics:
         return gateway.GatewayStatistics(
             calls=self.calls,
-            last_error=self._last_error,
+            last_error=next(reversed(self._failing.values()), None),
+            missed=tuple(dict.fromkeys(self._missed.values())),
             waiting=waiting,
             under_way=under_way,
             outcomes=tuple(

@@ -1,6 +1,7 @@
 """``/doctor``: what an admin can learn of the daemon from a chat, each finding with its remedy.
 
-What needs the machine (disk, clock, scopes, files) is looked at by ``larkd doctor`` there.
+What needs the machine (disk, clock, files) is looked at by ``larkd doctor`` there, and so is
+every scope; here those are named that a call has missed.
 """
 
 from __future__ import annotations
@@ -68,5 +69,9 @@ def _of_queue(queue: journal.QueueState | journal.Failed, now_ms: int) -> Iterat
 def _of_calls(calls: gateway.GatewayStatistics | None) -> Iterator[Text]:
     if calls is None:
         yield in_chat.DOCTOR_GATEWAY
+    elif calls.missed:
+        for one in calls.missed:
+            scopes = ", ".join(one.scopes)
+            yield in_chat.DOCTOR_SCOPES.format(scopes=scopes, url=one.grant_url)
     elif calls.last_error is not None:
         yield in_chat.DOCTOR_CALLS.format(reason=calls.last_error)

@@ -321,11 +321,21 @@ class BudgetUse(msgspec.Struct, frozen=True, kw_only=True):
     """From the leaving of calls to their answers, summed up over all of them."""
 
 
+class Missed(msgspec.Struct, frozen=True):
+    """Scopes that an API wants and the app has not, as its last call was answered."""
+
+    scopes: tuple[str, ...]
+    grant_url: str
+    """The page that grants them."""
+
+
 class GatewayStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Counts since the gateway began to run, and how it is now."""
 
     calls: int
     last_error: str | None
+    """The newest failure of an API that no call has succeeded on since."""
+    missed: tuple[Missed, ...] = ()
     waiting: int
     """Calls and permits that wait for their share of a budget."""
     under_way: int

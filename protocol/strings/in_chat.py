@@ -111,6 +111,10 @@ DOCTOR_JOURNAL: Final = Text(
     "❌ The journal could not store something ({reason}): free space on its disk.",
     "❌ 日志库写入失败（{reason}）：请清理磁盘空间。",
 )
+DOCTOR_SCOPES: Final = Text(
+    "❌ The app lacks {scopes}. Grant it here, and publish a version: {url}",
+    "❌ 应用缺少权限 {scopes}。请在这里开通并发布版本：{url}",
+)
 DOCTOR_CALLS: Final = Text(
     "⚠️ The last call to the platform that failed: {reason}",
     "⚠️ 最近一次失败的平台调用：{reason}",

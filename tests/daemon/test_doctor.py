@@ -97,6 +97,32 @@ async def test_admins_ask_in_the_chat(state_dir: Path, language: str) -> None:
                 assert refused in await answer_to(platform, group, "/doctor", sender=bob)
 
 
+async def test_a_scope_that_a_call_has_missed_is_in_the_chat_until_it_is_granted(
+    state_dir: Path,
+) -> None:
+    async with open_platform() as platform:
+        chat = await platform.chat()
+        async with (
+            open_daemon(platform, state_dir, admins=chat["members"]),
+            session(state_dir, "boss", "dispatcher") as boss,
+        ):
+            for missing in (["cardkit:card:write"], []):
+                await platform.post("scopes", missing=missing)
+                await platform.send(chat, "hello")
+                turn = (await boss.until("deliver"))["turn_id"]
+                await boss.send(t="turn_end", turn_id=turn, status="complete", text="hi")
+                with trio.fail_after(60):
+                    while ("❌ The app lacks" in await doctor(platform, chat)) is not bool(missing):
+                        pass
+
+
+async def doctor(platform: Platform, chat: dict[str, Any]) -> str:
+    answer = await answer_to(platform, chat, "/doctor")
+    page = "/auth?q=cardkit:card:write"
+    assert (page in answer) is ("❌ The app lacks cardkit:card:write. Grant it here" in answer)
+    return answer
+
+
 async def answer_to(platform: Platform, chat: dict[str, Any], text: str, **more: Any) -> str:
     """Send a command, and return the text of the reply to it."""
     if chat["type"] == "group":
