@@ -96,33 +96,35 @@ def _delete(card: dict[str, Any], params: dict[str, Any]) -> None:
     if not isinstance(element_ids, list) or not element_ids:
         raise card_error(300314, "element_ids is not a list of ids")
     for element_id in element_ids:
-        place = find(_elements(card), element_id)
-        if place is None:
-            raise card_error(300314, f"not find elementID : {element_id}")
-        del place[0][place[1]]
+        holder, key = _place(card, element_id, 300314)
+        del holder[key]
 
 
 def _replace(card: dict[str, Any], params: dict[str, Any]) -> None:
-    place = find(_elements(card), params.get("element_id"))
-    if place is None:
-        raise card_error(300121, f"not find elementID : {params.get('element_id')}")
+    holder, key = _place(card, params.get("element_id"), 300121)
     element = params.get("element")
     if not isinstance(element, dict):
         raise card_error(300121, "element is not an object")
-    place[0][place[1]] = element
+    holder[key] = element
 
 
 def _merge(card: dict[str, Any], params: dict[str, Any]) -> None:
-    place = find(_elements(card), params.get("element_id"))
-    if place is None:
-        raise card_error(300313, f"not find elementID : {params.get('element_id')}")
+    holder, key = _place(card, params.get("element_id"), 300313)
     change = params.get("partial_element")
     if not isinstance(change, dict):
         raise card_error(300313, "partial_element is not an object")
-    element = place[0][place[1]]
+    element = holder[key]
     if change.get("tag", element.get("tag")) != element.get("tag"):
         raise card_error(300312, "unable to update element tag")
     element.update(change)
+
+
+def _place(card: dict[str, Any], element_id: Any, missing: int) -> tuple[Any, Any]:
+    """Return what holds an element of the card, and where; *missing* is the code without it."""
+    place = find(_elements(card), element_id)
+    if place is None:
+        raise card_error(missing, f"not find elementID : {element_id}")
+    return place
 
 
 def find(node: Any, element_id: Any) -> tuple[Any, Any] | None:

@@ -254,7 +254,9 @@ async def asked(client: StdioProcess, platform: Platform, chat: Map, but: str | 
             await trio.sleep(0.02)
 
 
-async def test_a_permission_is_decided_by_a_button_of_its_card(state_dir: Path) -> None:
+@asynccontextmanager
+async def prompted(state_dir: Path) -> AsyncIterator[tuple[Platform, Map, StdioProcess]]:
+    """A session that an admin has sent a message."""
     async with open_platform() as platform:
         chat = await platform.chat()
         async with (
@@ -264,48 +266,45 @@ async def test_a_permission_is_decided_by_a_button_of_its_card(state_dir: Path) 
             await attached(client)
             await platform.send(chat, "do it")
             await client.notified(CHANNEL)
-            card = await asked(client, platform, chat)
-            assert "Bash: Run the tests" in card["content"]
-            await platform.post("click", message_id=card["message_id"], element_id="option_0")
-            params = await client.notified("notifications/claude/channel/permission")
-            assert params == {"request_id": "abcde", "behavior": "allow"}
-            # The next one is decided at the terminal: the session goes on, and the card closes.
-            card = await asked(client, platform, chat, card["message_id"])
-            await client.tool("inbox")
-            with trio.fail_after(60):
-                while any(
-                    one["message_id"] == card["message_id"] and '"button"' in one["content"]
-                    for one in await platform.messages(chat)
-                ):
-                    await trio.sleep(0.02)
-            given = [one for one in client.seen if str(one.get("method")).endswith("/permission")]
-            assert len(given) == 1
+            yield platform, chat, client
+
+
+async def test_a_permission_is_decided_by_a_button_of_its_card(state_dir: Path) -> None:
+    async with prompted(state_dir) as (platform, chat, client):
+        card = await asked(client, platform, chat)
+        assert "Bash: Run the tests" in card["content"]
+        await platform.post("click", message_id=card["message_id"], element_id="option_0")
+        params = await client.notified("notifications/claude/channel/permission")
+        assert params == {"request_id": "abcde", "behavior": "allow"}
+        # The next one is decided at the terminal: the session goes on, and the card closes.
+        card = await asked(client, platform, chat, card["message_id"])
+        await client.tool("inbox")
+        with trio.fail_after(60):
+            while any(
+                one["message_id"] == card["message_id"] and '"button"' in one["content"]
+                for one in await platform.messages(chat)
+            ):
+                await trio.sleep(0.02)
+        given = [one for one in client.seen if str(one.get("method")).endswith("/permission")]
+        assert len(given) == 1
 
 
 async def test_a_permission_is_decided_by_words_and_is_no_message_then(state_dir: Path) -> None:
-    async with open_platform() as platform:
-        chat = await platform.chat()
-        async with (
-            open_daemon(platform, state_dir, admins=chat["members"]),
-            mcp(state_dir) as client,
-        ):
-            await attached(client)
-            await platform.send(chat, "do it")
-            await client.notified(CHANNEL)
-            await platform.send(chat, "yes abcde")
-            assert (await client.notified(CHANNEL))["content"] == "yes abcde", "nothing is open"
-            card = await asked(client, platform, chat)
-            await platform.send(chat, " No ABCDE ")
-            params = await client.notified("notifications/claude/channel/permission")
-            assert params == {"request_id": "abcde", "behavior": "deny"}
-            late = await platform.http.post(
-                f"{platform.base_url}/sandbox/click",
-                json={"message_id": card["message_id"], "element_id": "option_0"},
-            )
-            # Unless the button is gone already, which is a bad request of the test.
-            if late.status_code != 400:
-                shown = late.json()
-                assert shown["code"] != 0 or "no longer" in str(shown["toast"])
+    async with prompted(state_dir) as (platform, chat, client):
+        await platform.send(chat, "yes abcde")
+        assert (await client.notified(CHANNEL))["content"] == "yes abcde", "nothing is open"
+        card = await asked(client, platform, chat)
+        await platform.send(chat, " No ABCDE ")
+        params = await client.notified("notifications/claude/channel/permission")
+        assert params == {"request_id": "abcde", "behavior": "deny"}
+        late = await platform.http.post(
+            f"{platform.base_url}/sandbox/click",
+            json={"message_id": card["message_id"], "element_id": "option_0"},
+        )
+        # Unless the button is gone already, which is a bad request of the test.
+        if late.status_code != 400:
+            shown = late.json()
+            assert shown["code"] != 0 or "no longer" in str(shown["toast"])
 
 
 # ── its end ─────────────────────────────────────────────────────────────────

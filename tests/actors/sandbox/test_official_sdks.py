@@ -63,8 +63,15 @@ class Client:
 async def open_client(command: list[str], platform: Platform) -> AsyncIterator[Client]:
     settings = platform.running.settings
     chat = await platform.chat()
+    account = settings.app_id, settings.app_secret, chat["chat_id"]
+    async with open_sdk([*command, platform.base_url, *account]) as client:
+        yield client
+
+
+@asynccontextmanager
+async def open_sdk(command: list[str]) -> AsyncIterator[Client]:
     process = await trio.lowlevel.open_process(
-        [*command, platform.base_url, settings.app_id, settings.app_secret, chat["chat_id"]],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

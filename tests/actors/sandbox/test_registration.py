@@ -5,17 +5,14 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
 import trio
 
-from tests.actors.sandbox.test_official_sdks import CLIENTS, Client, node_client
+from tests.actors.sandbox.test_official_sdks import CLIENTS, node_client, open_sdk
 from tests.kit.daemon import Platform, open_platform
 
 __all__ = ["node_client"]
@@ -184,24 +181,8 @@ async def test_the_list_of_scopes_can_be_silent() -> None:
 # ── the official SDKs ───────────────────────────────────────────────────────
 
 
-@asynccontextmanager
-async def open_registrar(command: list[str], platform: Platform) -> AsyncIterator[Client]:
-    process = await trio.lowlevel.open_process(
-        [*command, platform.base_url],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield Client(process)
-    finally:
-        process.kill()
-        with trio.move_on_after(5, shield=True):
-            await process.wait()
-
-
 async def registers(command: list[str], brand: str) -> None:
-    async with open_platform() as platform, open_registrar(command, platform) as sdk:
+    async with open_platform() as platform, open_sdk([*command, platform.base_url]) as sdk:
         url = (await sdk.reported("link"))["url"]
         assert "source=" in url
         await platform.post("registrations", url=url, tenant_brand=brand)
