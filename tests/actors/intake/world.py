@@ -178,7 +178,7 @@ class World:
         found: tuple[StoredEvent, ...] | journal.Failed = await ask(
             self.journal_tx,
             lambda reply: journal.Unprepared(
-                account=ACCOUNT, after_row=RowId(0), limit=1000, reply=reply
+                account=ACCOUNT, after_row=RowId(0), limit=10_000, reply=reply
             ),
             within_s=60,
         )
