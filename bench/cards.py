@@ -33,14 +33,15 @@ import trio
 from actors.proxies.client import ProxySettings, open_proxy
 from bench.goals import COLUMNS, NEVER_S, Contestant, Figures, missed_by, shown, side_by_side
 from bench.loopback import Loopback, Process, open_loopback, percentile
-from bench.other_bots import Begun, Over, Task
+from bench.other_bots import OPENED_WITHIN_S, Begun, Over, Task
 from bench.streaming import TOKEN, TOKENS, Load, begin_turn, wait_cards
 
 SETTLE_S = 20.0
 """After the end of the turns, before what is still live counts as left, of all three."""
 BESIDE_S, BESIDE_TURN_S = 60.0, 0.3
-"""Of a run, beside its turns: processes, sessions, settling and reading the record. So ten
-runs of 60 s and 100 turns end within 25 minutes, whatever happens."""
+"""Of a run, beside its turns: processes, sessions, settling and reading the record; the others
+open their cards besides. So ten runs of 60 s and 100 turns end within 25 minutes, whatever
+happens."""
 PIPE_BYTES = 2**20
 """So much text waits for another bot whose loop is busy."""
 LIMITED = (99991400, 230020, 11232)
@@ -56,9 +57,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     faults: list[dict[str, Any]] = []
     """Rules for the platform of larkd, as its ``POST faults`` takes them."""
 
-    @property
-    def within_s(self) -> float:
-        return self.seconds + BESIDE_S + self.turns * BESIDE_TURN_S
+    def within_s(self, name: str) -> float:
+        opening_s = 0.0 if name == "larkd" else OPENED_WITHIN_S + SETTLE_S
+        return self.seconds + BESIDE_S + self.turns * BESIDE_TURN_S + opening_s
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +134,7 @@ def _progress(text: str) -> None:
 async def within(load: Run, name: str) -> Figures | None:
     """Make one run; None: it, or a step of it, took too long."""
     figures: Figures | None = None
-    with trio.move_on_after(load.within_s):
+    with trio.move_on_after(load.within_s(name)):
         try:
             figures = await (ours(load) if name == "larkd" else others(name, load))
         except* trio.TooSlowError:

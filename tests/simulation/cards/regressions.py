@@ -193,6 +193,6 @@ def undone(name: str) -> AbstractContextManager[None]:
     """Run the daemon without the mend of that *name* while the block runs.
 
     Raises:
-        KeyError: there is no such tooth.
+        KeyError: there is no such regression.
     """
     return REGRESSIONS[name].undo()

@@ -9,7 +9,7 @@ from tests.simulation.cards.regressions import REGRESSIONS, undone
 from tests.simulation.command import simulation
 
 SEEDS = 5_000 if NIGHTLY else 40
-SEEDS_UNDONE = 1_500 if NIGHTLY else 5
+SEEDS_UNDONE = 2_000 if NIGHTLY else 5
 FOUND_AT_ONCE = {"ticks-follow", "too-large-live"}
 """By one of the first five seeds; the others take a nightly run."""
 
