@@ -565,7 +565,7 @@ def axe() -> str:
     return axe_source()
 
 
-def page_with_all_that_comes_and_goes(browser: Browser) -> None:
+def show_what_comes_and_goes(browser: Browser) -> None:
     """Show a message's actions, what it answers, a file, a notice, and the way to the latest."""
     browser.execute_script(
         "const mine = document.querySelector('.message.mine'); mine.classList.add('picked');"
@@ -603,7 +603,7 @@ def test_axe_finds_nothing_serious(
     browser.get(sandbox.page_url)
     one(browser, '[data-element-id="stop"]')
     assert serious(browser, axe) == []
-    page_with_all_that_comes_and_goes(browser)
+    show_what_comes_and_goes(browser)
     assert serious(browser, axe) == []
     one(browser, "#inspect").click()
     one(browser, "#calls li")
