@@ -7,7 +7,7 @@ its own permit inside the gateway.
 
 from __future__ import annotations
 
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Final, Literal
 
 import msgspec
@@ -16,6 +16,7 @@ import trio
 from actors.kit.mailbox import Reply, ask_or
 from actors.messages.base import Message
 from protocol.ids import CardId, ChatId, MessageId
+from protocol.platform.api_budget import Priority as Priority  # noqa: PLC0414  # callers name it gateway.Priority
 from protocol.platform.comments import CommentPlace
 from protocol.platform.outcomes import NoAnswer, Outcome
 
@@ -24,18 +25,6 @@ API_LIMIT_CODE: Final = 99991400
 
 
 PERMIT_VALID_S: Final = 1.0
-
-
-class Priority(IntEnum):
-    """Smaller goes first. Text shares what the others leave."""
-
-    FINAL = 0
-    """Final states, stop, error notices."""
-    CREATE = 1
-    """New cards, replies, reactions, discovery."""
-    STRUCTURE = 2
-    TEXT = 3
-    TICK = 4
 
 
 class Api(StrEnum):

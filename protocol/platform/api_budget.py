@@ -6,6 +6,7 @@ part of every second and minute to them.
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Final
 
 from msgspec import Struct
@@ -27,11 +28,19 @@ SPREAD_BURST: Final = 60
 100 turns go at once."""
 TICK_BURST: Final = 12
 """Ticks: so that seconds shown leave the rest of it to words."""
-URGENT: Final = 1
-"""Priorities up to this one (final, create) may use the whole minute."""
-TEXT: Final = 3
-TICK: Final = 4
-"""Priorities from this one on may be only a little ahead of the even pace."""
+
+
+class Priority(IntEnum):
+    """Smaller goes first. Text shares what the others leave."""
+
+    FINAL = 0
+    """Final states, stop, error notices."""
+    CREATE = 1
+    """New cards, replies, reactions, discovery. Up to it all may use the whole minute."""
+    STRUCTURE = 2
+    TEXT = 3
+    TICK = 4
+    """May be only a little ahead of the even pace."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -80,44 +89,46 @@ class ApiBudget:
 
     def free_at(self, now: float, priority: int) -> float:
         """Return when one more call of *priority* fits; *now* or earlier: at once."""
-        paused_until = self._urgent_paused_until if priority <= URGENT else self._paused_until
+        paused_until = (
+            self._urgent_paused_until if priority <= Priority.CREATE else self._paused_until
+        )
         if paused_until > now:
             return paused_until
         free = self._free_at(now, priority)
-        if free > now and priority < TICK:
+        if free > now and priority < Priority.TICK:
             self.learned.pressed(now)
         return free
 
     def _free_at(self, now: float, priority: int) -> float:
         factor = self.learned.factor(now)
         per_second, per_minute = self.limits.per_second * factor, self.limits.per_minute * factor
-        if priority <= URGENT:
+        if priority <= Priority.CREATE:
             return max(
                 self.calls.free_at(now, per_second, SECOND_S),
                 self.calls.free_at(now, per_minute, MINUTE_S),
             )
-        ahead = TICK_BURST if priority >= TICK else SPREAD_BURST
+        ahead = TICK_BURST if priority >= Priority.TICK else SPREAD_BURST
         return max(
             self.calls.free_at(now, per_second * self._second, SECOND_S),
             self.calls.free_at(now, per_minute, MINUTE_S),
             self.spread.free_at(factor, ahead),
-            self.text.free_at(factor, ahead) if priority >= TEXT else 0.0,
+            self.text.free_at(factor, ahead) if priority >= Priority.TEXT else 0.0,
         )
 
     def leave(self, now: float, priority: int) -> None:
         self.calls.leave()
         factor = self.learned.factor(now)
-        if priority > URGENT:
+        if priority > Priority.CREATE:
             self.spread.leave(now, factor)
-        if priority >= TEXT:
+        if priority >= Priority.TEXT:
             self.text.leave(now, factor)
 
     def refund(self, now: float, priority: int) -> None:
         self.calls.refund()
         factor = self.learned.factor(now)
-        if priority > URGENT:
+        if priority > Priority.CREATE:
             self.spread.refund(factor)
-        if priority >= TEXT:
+        if priority >= Priority.TEXT:
             self.text.refund(factor)
 
     def refused(self, priority: int, retry_after_s: float, now: float) -> None:
@@ -127,7 +138,7 @@ class ApiBudget:
             self.learned.refused(now)
         until = now + max(retry_after_s, PAUSE_MIN_S)
         self._paused_until = max(self._paused_until, until)
-        if priority <= URGENT:
+        if priority <= Priority.CREATE:
             self._urgent_paused_until = max(self._urgent_paused_until, until)
 
     def use_up(self, until: float, now: float) -> None:

@@ -24,7 +24,7 @@ from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from protocol.platform.api_budget import TEXT, ApiBudget, Limits, ResourceBudget, Shares, Used
+from protocol.platform.api_budget import ApiBudget, Limits, Priority, ResourceBudget, Shares, Used
 from protocol.platform.window import MINUTE_S, NEVER, PAUSE_MIN_S, SECOND_S, Sliding
 
 PER_CARD_SECOND: Final = 9
@@ -267,7 +267,7 @@ class Budget(Generic[WaiterT]):
         if want.resource is None:
             return
         self._resources.setdefault(want.resource, ResourceBudget()).calls.leave()
-        if want.priority == TEXT:
+        if want.priority == Priority.TEXT:
             self._streaming[want.resource] = now
             self._streaming.move_to_end(want.resource)
 
