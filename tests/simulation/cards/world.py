@@ -10,7 +10,7 @@ import trio
 
 from tests.simulation import plan as plans
 from tests.simulation.cards import promises
-from tests.simulation.cards.plan import CardPlan
+from tests.simulation.cards.plan import RECALLED, CardPlan
 from tests.simulation.cards.turn import IDLE_S, Map, Turn, panels, write
 from tests.simulation.clock import sleep
 from tests.simulation.machine import Steps
@@ -98,13 +98,18 @@ class CardRun(Run):
         if self.calm:
             return None
         for number, fault in enumerate(self._faults):
-            if self._left[number] and re.search(fault.part, path):
+            if self._left[number] and re.search(fault.part, path) and self._meets(fault, path):
                 self._left[number] -= 1
                 self.met.add(self.card_plan.faults.index(fault))
                 self.note("http fault", kind=fault.kind, code=fault.code, path=path)
                 self.watch.fault()
                 return fault
         return None
+
+    def _meets(self, fault: plans.BadHttp, path: str) -> bool:
+        """Whether a call is about what *fault* is about: the prompt alone is recalled."""
+        is_about_it = fault.code in RECALLED and path.endswith("/reply")
+        return not is_about_it or self._sent[0]["message_id"] in path
 
     async def shown(self) -> list[promises.Part]:
         """What can be read in the chat at this moment, from top to bottom."""
