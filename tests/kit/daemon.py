@@ -269,8 +269,16 @@ def configuration(platform_url: str, app_id: str, app_secret: str, **options: An
 
 
 def environment() -> dict[str, str]:
-    """The machine's, without anything of larkd's own."""
-    return {key: value for key, value in os.environ.items() if not key.startswith("LARKD_")}
+    """The machine's, without anything of larkd's own, or of the terminal that tests run in.
+
+    Processes of parallel tests have the width of that terminal, to which commands cut lines.
+    """
+    of_a_terminal = ("COLUMNS", "LINES")
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("LARKD_") and key not in of_a_terminal
+    }
 
 
 @asynccontextmanager

@@ -31,6 +31,7 @@ from protocol.ids import ConnectionId
 from protocol.wire import codec
 from protocol.wire import messages as wire
 from protocol.wire.framing import FrameReader, frame
+from tests.kit.daemon import environment
 
 LARKD = [sys.executable, "-m", "actors.cli"]
 WITHIN_S = 60
@@ -39,7 +40,7 @@ WITHIN_S = 60
 def larkd(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*LARKD, *arguments],
-        env={**os.environ, **env},
+        env=environment() | env,
         capture_output=True,
         text=True,
         timeout=WITHIN_S,

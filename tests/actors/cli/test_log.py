@@ -17,8 +17,7 @@ from tests.kit.daemon import environment
 
 def larkd(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "actors.cli", *arguments, "--state-dir", str(state_dir)]
-    env = {**environment(), "COLUMNS": "200"}  # a process of parallel tests has its terminal's
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
 
 
 def event(name: str, at: str, **about: str) -> str:
