@@ -11,10 +11,11 @@ import msgspec
 import trio
 
 from actors.host.advice import start_of
-from actors.kit.tls import TlsStream, client_context
+from actors.kit.tls import CertificateUnusable, TlsStream, client_context
 from actors.proxies.errors import DaemonNotRunning
 from actors.proxies.settings import ProxySettings
 from protocol.config.places import DaemonInfo, StateDir
+from protocol.errors import RemoteProtocolError
 from protocol.wire import codec
 from protocol.wire.addresses import Address, parse_address
 from protocol.wire.framing import FrameReader
@@ -150,8 +151,8 @@ async def _greets(endpoint: Endpoint, settings: ProxySettings) -> bool:
                 reader.feed(data)
                 for body in reader:
                     return isinstance(codec.decode_from_daemon(body), Hello)
-    except (OSError, trio.BrokenResourceError):
-        pass
+    except (OSError, trio.BrokenResourceError, RemoteProtocolError, CertificateUnusable):
+        pass  # whoever else listens there is none of ours
     return False
 
 

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trio
 
-from actors.proxies.endpoint import Route
+from actors.proxies.endpoint import Endpoint, Route, another_serves
 from actors.proxies.settings import ProxySettings
+from protocol.wire import messages as wire
 from protocol.wire.addresses import Address, parse_address
+from protocol.wire.framing import frame
 
 
 def address(name: str) -> Address:
@@ -67,3 +70,31 @@ def test_only_a_verified_address_is_followed(settings: ProxySettings) -> None:
     assert tried(Route(unverified), {"a": ["tls://new:7346"]}) == ["a", "b", "c"]
     for wrong in ("tcp://new:7346", "new:7346", "tls://new"):
         assert tried(Route(settings), {"a": [wrong]}) == ["a", "b", "c"]
+
+
+GREETING = frame(wire.Hello(nonce=bytes(32)))
+
+
+@pytest.mark.parametrize(
+    "other", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x00\x00\x00\x03abc", b""]
+)
+async def test_who_sends_rubbish_or_hangs_up_is_not_the_one_that_serves(
+    settings: ProxySettings, other: bytes
+) -> None:
+    async def listen(nursery: trio.Nursery, first: bytes) -> Address:
+        async def greet(stream: trio.SocketStream) -> None:
+            async with stream:
+                await stream.send_all(first)
+
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, greet, [listener])
+        return Address(host="127.0.0.1", port=listener.socket.getsockname()[1], tls=False)
+
+    async with trio.open_nursery() as nursery:
+        wrong, right = await listen(nursery, other), await listen(nursery, GREETING)
+        silent = Endpoint(address("a"), b"t")
+        both = msgspec.structs.replace(settings, addresses=(silent.address, wrong, right))
+        assert await another_serves(silent, both) == right
+        neither = msgspec.structs.replace(settings, addresses=(silent.address, wrong))
+        assert await another_serves(silent, neither) is None
+        nursery.cancel_scope.cancel()
