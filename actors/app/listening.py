@@ -10,7 +10,8 @@ from typing import Final
 import structlog
 import trio
 
-from actors.kit.tls import CertificateUnusable, Files, TlsListener
+from actors.kit.tls import CertificateUnusable
+from actors.kit.tls_serving import Files, TlsListener
 from protocol.config.settings import Certificate, Listen, TlsListen
 
 Listeners = Sequence[trio.abc.Listener[trio.abc.Stream]]

@@ -27,7 +27,7 @@ from actors.host.tokens import TokenFiles
 from actors.journal import JournalError, JournalNewer, JournalUnavailable, JournalUnreachable
 from actors.journal.postgres import ClaimTaken, DatabaseError, Seen, Target
 from actors.kit.listening import Borrowed, serve_borrowed
-from actors.kit.tls import shake_hands
+from actors.kit.tls_serving import shake_hands
 from protocol import __version__
 from protocol.config.places import DaemonInfo, StateDir
 from protocol.config.settings import Settings

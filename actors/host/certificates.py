@@ -10,7 +10,8 @@ import ssl
 from collections.abc import Sequence
 from typing import Final
 
-from actors.kit.tls import CertificateUnusable, Files
+from actors.kit.tls import CertificateUnusable
+from actors.kit.tls_serving import Files
 
 _NO_CHECK_TIME: Final = 0x200000
 """``X509_V_FLAG_NO_CHECK_TIME`` of OpenSSL, which Python has no name for."""

@@ -13,7 +13,8 @@ import trio
 from actors.kit.descriptors import raise_limit
 from actors.kit.listening import Borrowed, serve_borrowed
 from actors.kit.peer_user import PeerUsers
-from actors.kit.tls import TlsStream, shake_hands
+from actors.kit.tls import TlsStream
+from actors.kit.tls_serving import shake_hands
 from actors.links.capacity import Places, capacity_of
 from actors.links.common import Common
 from actors.links.link import ProxyLink

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 import trio
 
-from actors.kit.tls import Files
+from actors.kit.tls_serving import Files
 from actors.messages import approvals, gateway, journal, lane, ownership
 from protocol.ids import AccountId, ConnectionId
 

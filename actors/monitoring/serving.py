@@ -19,7 +19,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import wrap_app
 from starlette.types import ASGIApp
 
-from actors.kit.tls import HANDSHAKE_WITHIN_S
+from actors.kit.tls_serving import HANDSHAKE_WITHIN_S
 from actors.monitoring.peers import HttpSettings
 
 CONNECTIONS_MAX: Final = 48
