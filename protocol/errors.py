@@ -20,3 +20,11 @@ class RemoteProtocolError(ProtocolError):
     def __init__(self, message: str, *, code: str = "bad_frame") -> None:
         super().__init__(message)
         self.code = code
+
+
+class ConfigurationError(Exception):
+    """larkd can't start as it is set up; each line names the change to make. Exit status 2."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems

@@ -19,7 +19,8 @@ from actors.host.advice import WITH_POSTGRES
 from actors.host.tokens import TokenFiles
 from actors.kit.services import open_service_nursery
 from protocol.config.places import StateDir
-from protocol.config.settings import ConfigurationError, Settings
+from protocol.config.settings import Settings
+from protocol.errors import ConfigurationError
 
 LOGS_WITHIN_S: Final = 1.0
 

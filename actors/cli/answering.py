@@ -15,7 +15,7 @@ from actors.host.exit_status import ExitStatus
 from actors.host.state_dir import AlreadyRunning
 from actors.kit.plain import LINES, plain
 from protocol.config import places
-from protocol.config.settings import ConfigurationError
+from protocol.errors import ConfigurationError
 
 
 def answer(parsed: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from actors.host import config_edit
 from actors.host.advice import command_for
 from protocol.config.keys import FEISHU_URL, LARK_URL
 from protocol.config.places import StateDir
-from protocol.config.settings import ConfigurationError
+from protocol.errors import ConfigurationError
 from protocol.platform import registration
 from protocol.platform.outcomes import BotInfo
 

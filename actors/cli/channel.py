@@ -22,7 +22,7 @@ from actors.messages import gateway
 from protocol.config import keys, places
 from protocol.config.checks import CheckFailed, Problems
 from protocol.config.places import StateDir
-from protocol.config.settings import ConfigurationError
+from protocol.errors import ConfigurationError
 from protocol.platform.outcomes import BotInfo, CredentialsRefused, NoAnswer, Outcome
 
 SECRET_CHARACTERS_MAX: Final = 4_096

@@ -13,7 +13,8 @@ from actors.cli.output import CommandFailed
 from actors.host import config_file
 from actors.host.advice import WITH_POSTGRES
 from actors.journal import JournalError
-from protocol.config.settings import ClusterSettings, ConfigurationError
+from protocol.config.settings import ClusterSettings
+from protocol.errors import ConfigurationError
 
 try:
     from actors.journal.postgres import DatabaseError, Target, Watcher

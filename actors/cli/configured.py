@@ -8,7 +8,8 @@ from pathlib import Path
 from actors.host import config_file
 from actors.host.started import configuration_in_use
 from protocol.config.places import StateDir
-from protocol.config.settings import ClusterSettings, ConfigurationError
+from protocol.config.settings import ClusterSettings
+from protocol.errors import ConfigurationError
 
 
 def cluster_of(state: StateDir, config: Path | None = None) -> ClusterSettings | None:

@@ -27,7 +27,8 @@ from actors.journal import JournalError
 from actors.kit.plain import LINES, plain
 from protocol.config import places
 from protocol.config.places import StateDir
-from protocol.config.settings import ConfigurationError, Settings
+from protocol.config.settings import Settings
+from protocol.errors import ConfigurationError
 
 COLLECT_EVERY: Final = (2_500, 4, 400)
 """Objects more than before, and collections of the next younger ones. Connections that come and

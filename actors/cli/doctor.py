@@ -55,7 +55,8 @@ from protocol.config.doctor import (
 )
 from protocol.config.keys import FEISHU_URL, LARK_URL
 from protocol.config.places import StateDir
-from protocol.config.settings import AccountSettings, ConfigurationError, Settings
+from protocol.config.settings import AccountSettings, Settings
+from protocol.errors import ConfigurationError
 from protocol.platform.outcomes import BotInfo, CredentialsRefused, NoAnswer, Outcome
 from protocol.platform.registration import grant_link
 from protocol.wire.vocabulary import ROLES

@@ -26,7 +26,7 @@ from actors.feishu.registration import Registrar, Unreachable
 from actors.host import config_edit
 from actors.host.advice import command_for
 from protocol.config.places import StateDir
-from protocol.config.settings import ConfigurationError
+from protocol.errors import ConfigurationError
 from protocol.platform import registration
 from protocol.platform.outcomes import BotInfo, CredentialsRefused
 

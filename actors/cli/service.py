@@ -18,7 +18,7 @@ from actors.host.service import Service, environment_of, environment_text
 from actors.host.state_dir import write_private
 from protocol.config import places
 from protocol.config.places import StateDir
-from protocol.config.settings import ConfigurationError
+from protocol.errors import ConfigurationError
 
 
 class ServiceAnswer(NamedTuple):

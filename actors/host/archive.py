@@ -14,7 +14,7 @@ from typing import IO, Final
 import msgspec
 
 from actors.host.state_dir import PRIVATE_FILE, write_private
-from protocol.config.settings import ConfigurationError
+from protocol.errors import ConfigurationError
 
 MANIFEST: Final = "larkd-backup.json"
 FORMAT: Final = 1

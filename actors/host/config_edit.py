@@ -19,7 +19,7 @@ from actors.host.state_dir import PRIVATE_DIR, write_private
 from protocol.config import keys
 from protocol.config.checks import Problems, read_map
 from protocol.config.reading import read_settings
-from protocol.config.settings import ConfigurationError
+from protocol.errors import ConfigurationError
 
 
 class NewApp(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,8 @@ from typing import Any, Final
 from actors.host import advice
 from protocol.config import places
 from protocol.config.reading import read_settings
-from protocol.config.settings import ConfigurationError, Settings
+from protocol.config.settings import Settings
+from protocol.errors import ConfigurationError
 
 CONFIG_BYTES_MAX: Final = 1024 * 1024
 """A configuration of a thousand accounts is smaller."""

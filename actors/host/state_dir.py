@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from protocol.config.places import DaemonInfo, StateDir
-from protocol.config.settings import ConfigurationError
+from protocol.errors import ConfigurationError
 
 PRIVATE_DIR: Final = 0o700
 PRIVATE_FILE: Final = 0o600

@@ -18,7 +18,7 @@ import structlog
 from actors.host.advice import command_for, start_of
 from actors.host.state_dir import write_private
 from protocol.config.places import TOKEN_CHARACTERS, StateDir
-from protocol.config.settings import ConfigurationError
+from protocol.errors import ConfigurationError
 from protocol.wire.auth import Keyring, Verified
 from protocol.wire.console import role_of
 from protocol.wire.messages import Register

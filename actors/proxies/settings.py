@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from protocol import __version__
-from protocol.config.settings import ConfigurationError
+from protocol.errors import ConfigurationError
 from protocol.wire import vocabulary
 from protocol.wire.addresses import Address, parse_addresses
 

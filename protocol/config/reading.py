@@ -19,11 +19,11 @@ from protocol.config.settings import (
     DEFAULT_METRICS_PORT,
     AgentCommand,
     ClusterSettings,
-    ConfigurationError,
     LogSettings,
     Secret,
     Settings,
 )
+from protocol.errors import ConfigurationError
 
 DEFAULT_PATH: Final = "~/.config/larkd/config.toml"
 SET_UP: Final = "larkd init"

@@ -26,14 +26,6 @@ DEFAULT_CONSOLE_PORT: Final = 7347
 """Beside the port of the proxies and that of their TLS listener."""
 
 
-class ConfigurationError(Exception):
-    """larkd can't start as it is set up; each line names the change to make. Exit status 2."""
-
-    def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-
 class Secret:
     """A string that is used, never shown."""
 

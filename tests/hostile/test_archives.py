@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from actors.host.archive import Manifest, extract, read_manifest, write
-from protocol.config.settings import ConfigurationError
+from protocol.errors import ConfigurationError
 
 LARGE = 100 * 1024 * 1024
 
@@ -84,7 +84,7 @@ def test_what_an_archive_claims_of_itself_takes_no_memory(
 import resource, sys
 from pathlib import Path
 from actors.host.archive import extract, read_manifest
-from protocol.config.settings import ConfigurationError
+from protocol.errors import ConfigurationError
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(read_manifest(Path({str(source)!r})))
 try:

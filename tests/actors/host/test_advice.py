@@ -14,7 +14,7 @@ from actors.host.advice import command_for, start_of
 from actors.host.arguments import DaemonArguments
 from protocol.config import places
 from protocol.config.places import StateDir
-from protocol.config.settings import ConfigurationError
+from protocol.errors import ConfigurationError
 from tests.kit.remedies import COMMAND, parsed
 
 ROOT = Path(__file__).parents[3]

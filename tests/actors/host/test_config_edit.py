@@ -11,7 +11,8 @@ import pytest
 
 from actors.host import config_file
 from actors.host.config_edit import NewApp, add_app
-from protocol.config.settings import ConfigurationError, Secret
+from protocol.config.settings import Secret
+from protocol.errors import ConfigurationError
 
 FIRST = NewApp(app_id="cli_a000000000000001", app_secret="one", domain="lark", admins=("ou_1",))
 SECOND = NewApp(app_id="cli_a000000000000002", app_secret="two")

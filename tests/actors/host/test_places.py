@@ -15,7 +15,7 @@ import pytest
 
 from actors.host import config_file, state_dir, tokens
 from protocol.config.places import DaemonInfo, StateDir
-from protocol.config.settings import ConfigurationError
+from protocol.errors import ConfigurationError
 from protocol.wire.auth import proof
 from protocol.wire.messages import Register
 from protocol.wire.vocabulary import ROLES, Role

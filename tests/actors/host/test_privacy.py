@@ -10,7 +10,7 @@ import pytest
 
 from actors.host import state_dir
 from protocol.config.places import StateDir
-from protocol.config.settings import ConfigurationError
+from protocol.errors import ConfigurationError
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from protocol.config.settings import (
     AgentCommand,
     Certificate,
     ClusterSettings,
-    ConfigurationError,
     HttpListen,
     Listen,
     Secret,
     Settings,
     TlsListen,
 )
+from protocol.errors import ConfigurationError
 
 OPTIONS: dict[str, Any] = {"appId": "cli_a1b2c3d4e5f60718", "appSecret": "hunter2secretvalue"}
 CERTIFICATE = {"certFile": "/c.pem", "keyFile": "/k.pem"}

@@ -14,14 +14,8 @@ from hypothesis import strategies as st
 from protocol.config.keys import OPTIONS, TUNING
 from protocol.config.reading import read_settings, sandbox_configuration
 from protocol.config.secret_sources import SecretSource
-from protocol.config.settings import (
-    AccountSettings,
-    ConfigurationError,
-    Listen,
-    Secret,
-    Settings,
-    Tuning,
-)
+from protocol.config.settings import AccountSettings, Listen, Secret, Settings, Tuning
+from protocol.errors import ConfigurationError
 from protocol.routing.access import GroupRule, Policy
 from tests.kit.json_values import json_values
 
