@@ -33,8 +33,8 @@ async function call(path, options = {}) {
   return answer;
 }
 
-export async function get(path) {
-  const answer = await call(path);
+export async function get(path, options) {
+  const answer = await call(path, options);
   if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
   return answer.json();
 }
@@ -68,7 +68,7 @@ async function readFeed({ state, change }, opened) {
   received();
   try {
     const answer = await call("stream", { signal: silence.signal });
-    state(await get("state"));
+    state(await get("state", { signal: silence.signal }));
     opened();
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
