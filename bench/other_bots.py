@@ -27,10 +27,9 @@ from lark_oapi.api.cardkit.v1 import (
 )
 from lark_oapi.api.im.v1 import CreateMessageRequest, CreateMessageRequestBody
 
+from bench.policies import CREATE_EVERY_S, FIXED_PAUSE_S
+
 OPENED_WITHIN_S = 60.0
-CREATE_EVERY_S = 0.025
-"""Below the platform's 50 a second: neither paces what it creates."""
-FIXED_PAUSE_S = 0.8
 SILENT = 60
 """Above every level of their logger."""
 

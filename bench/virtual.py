@@ -26,6 +26,7 @@ import trio
 from trio.testing import MockClock
 
 from bench.loopback import percentile
+from bench.policies import CREATE_EVERY_S, FIXED_PAUSE_S
 from bench.reader import Reading, Typewriter, Update, read
 from protocol.ids import CardId
 from tests.actors.turns.under_load import (
@@ -39,10 +40,7 @@ from tests.actors.turns.under_load import (
 from tests.kit.scheduler import seeded_scheduler
 
 SETTLE_S = 20.0
-CREATE_EVERY_S = 0.025
-"""Below the platform's 50 a second: the others do not pace what they create."""
 READ_FROM_S = 2.0
-FIXED_PAUSE_S = 0.8
 CHANNEL_MIN_S, CHANNEL_MIN_CHARACTERS = 0.1, 50
 TEXT_PATH = "/open-apis/cardkit/v1/cards/{}/elements/answer/content"
 
