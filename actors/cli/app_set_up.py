@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
-from actors.cli import service, terminal
+from actors.cli import service
 from actors.cli.output import CommandFailed
 from actors.cli.service_manager import can_be_installed
 from actors.feishu.inspection import Inspection
 from actors.host import config_edit
-from actors.host.advice import command_for
+from actors.host.advice import at_home, command_for
 from protocol.config.keys import FEISHU_URL, LARK_URL
 from protocol.config.places import StateDir
 from protocol.errors import ConfigurationError
@@ -86,7 +86,7 @@ def summary(
     name = f"bot {bot.name} ({bot.open_id})" if isinstance(bot, BotInfo) else "bot not seen yet"
     lines = [
         f"✅ {app.app_id}: {name}",
-        terminal.at_home(
+        at_home(
             f"✅ account {written.account} in {written.config}; its secret in {written.secret}"
         ),
     ]
@@ -150,7 +150,7 @@ def _asked(state: StateDir, config: Path) -> list[str]:
         return []
     try:
         done = service.install(state, config)
-        return terminal.at_home(done.text).splitlines()
+        return at_home(done.text).splitlines()
     except (CommandFailed, ConfigurationError) as failed:
         sys.stdout.write(f"❌ {failed}\n")
         return []

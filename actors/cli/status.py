@@ -12,6 +12,7 @@ from actors.cli import terminal
 from actors.cli.operator import Unavailable, ask
 from actors.cli.output import Output
 from actors.cli.output import as_json as to_json
+from actors.host.advice import at_home
 from protocol import foreign
 from protocol.config.places import StateDir
 from protocol.ids import PlaceKey, split_place
@@ -230,7 +231,7 @@ def _session_lines(status: Mapping[str, Any], now_ms: int, columns: int) -> Iter
             _ago(session.get("connected_at"), now_ms),
             str(session.get("sessionId", "")),
             str(session.get("pid", "")),
-            terminal.at_home(foreign.mapping(session.get("metadata")).get("cwd", "")),
+            at_home(foreign.mapping(session.get("metadata")).get("cwd", "")),
         )
         for session in sessions
     ]

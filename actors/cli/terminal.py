@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Final
 
 from wcwidth import wcswidth
@@ -26,11 +25,6 @@ def size() -> os.terminal_size:
 def columns() -> int:
     """``$COLUMNS``, else the width of the terminal, else as good as no limit."""
     return shutil.get_terminal_size((_UNLIMITED, 24)).columns
-
-
-def at_home(text: object) -> str:
-    """Return a path, or a text with paths, with ``~`` for the home directory."""
-    return str(text).replace(f"{Path.home()}/", "~/")
 
 
 def width(text: str) -> int:

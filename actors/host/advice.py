@@ -99,3 +99,8 @@ def _unnamed(env: Mapping[str, str]) -> dict[str, str]:
     return {
         key: value for key, value in env.items() if key not in ("LARKD_STATE_DIR", "LARKD_CONFIG")
     }
+
+
+def at_home(text: object) -> str:
+    """Return a path, or a text with paths, with ``~`` for the home directory."""
+    return str(text).replace(f"{Path.home()}/", "~/")

@@ -172,12 +172,6 @@ def settings(
         env,
         lambda name: read_secret(name, beside=path),
         listen=listen,
-        config_path=_shown(path or places.config_paths(env, Path.home())[0]),
+        config_path=advice.at_home(path or places.config_paths(env, Path.home())[0]),
         set_up=advice.set_up(path, env),
     )
-
-
-def _shown(path: Path) -> str:
-    """Write *path* as people do: what is at home, from there."""
-    home = Path.home()
-    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
