@@ -243,17 +243,18 @@ async def test_the_loop_goes_on_during_a_commit(path: Path) -> None:
     assert ticks > 10
 
 
+def open_beating_store() -> SqliteStore:
+    store = SqliteStore.open(None)
+    store.beat_every_s = 0.5
+    return store
+
+
 async def test_a_store_with_a_beat_beats_soon_and_then_when_nothing_comes(
     autojump_clock: MockClock,
 ) -> None:
     """What confirmed a claim is old by the time its journal is opened."""
     began = trio.current_time()
     beats: list[float] = []
-
-    def open_store() -> SqliteStore:
-        store = SqliteStore.open(None)
-        store.beat_every_s = 0.5
-        return store
 
     async def noting(function: Callable[..., T], *args: object) -> T:
         if function.__name__ == "apply":
@@ -263,18 +264,13 @@ async def test_a_store_with_a_beat_beats_soon_and_then_when_nothing_comes(
 
     _tx, rx = trio.open_memory_channel[journal.JournalMessage](1)
     with trio.move_on_after(1.2):
-        await journal_actor.run(open_store, rx, run_sync=noting)
+        await journal_actor.run(open_beating_store, rx, run_sync=noting)
     assert beats == pytest.approx([0.05, 0.55, 1.05])
 
 
 async def test_what_is_asked_at_the_start_is_the_first_beat(autojump_clock: MockClock) -> None:
     """A batch of its own before it would cost a successor two round trips."""
     sizes: list[int] = []
-
-    def open_store() -> SqliteStore:
-        store = SqliteStore.open(None)
-        store.beat_every_s = 0.5
-        return store
 
     async def noting(function: Callable[..., T], *args: object) -> T:
         if function.__name__ == "apply":
@@ -285,7 +281,7 @@ async def test_what_is_asked_at_the_start_is_the_first_beat(autojump_clock: Mock
 
     tx, rx = trio.open_memory_channel[journal.JournalMessage](1)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lambda: journal_actor.run(open_store, rx, run_sync=noting))
+        nursery.start_soon(lambda: journal_actor.run(open_beating_store, rx, run_sync=noting))
         await trio.sleep(0.01)
         await tx.send(append_message("e1"))
         await trio.sleep(0.6)
