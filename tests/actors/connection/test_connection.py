@@ -393,7 +393,7 @@ async def test_an_unconfirmed_commit_is_not_acked_and_not_forgotten(
 
 
 async def test_a_journal_that_takes_nothing_is_not_waited_for(
-    platform: ScriptedPlatform,
+    clock: MockClock, platform: ScriptedPlatform
 ) -> None:
     setup = Setup(platform)
     setup.settings = HASTY
@@ -403,7 +403,8 @@ async def test_a_journal_that_takes_nothing_is_not_waited_for(
         nursery.start_soon(setup.run)
         link = await platform.next_link()
         await link.push_event(message_event(1), message_id="first")
-        await trio.sleep(HASTY.append_within_s)
+        assert await no_ack_yet(link)
+        await trio.sleep(HASTY.append_within_s)  # the clock waits for the first one to arrive
         nursery.start_soon(setup.journal.run)
         await link.push_event(message_event(2), message_id="other")
         assert (await next_ack(link))[0] == "other"
