@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 FIRST: Final = 10_000
@@ -26,3 +27,11 @@ def free_port() -> int:
             one.bind(("127.0.0.1", port))
             _given.add(port)
             return port
+
+
+@contextmanager
+def deaf_port() -> Iterator[int]:
+    """Keep a port on which nobody listens: no other process gets it meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]

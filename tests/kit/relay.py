@@ -12,6 +12,8 @@ from typing import Final
 
 READ_BYTES: Final = 65_536
 LOOK_EVERY_S: Final = 0.02
+READY_FOR_QUERY: Final = b"Z\x00\x00\x00\x05"
+"""How PostgreSQL's protocol ends each answer."""
 
 
 class Relay:
@@ -26,7 +28,7 @@ class Relay:
         self.cut_before: bytes | None = None
         """Reset both sides instead of passing on what the client sends with this in it; once."""
         self.cut_after: bytes | None = None
-        """Pass it on, then reset before any answer; once."""
+        """Pass it on, and reset as its server is done with it, instead of passing on that; once."""
         self.round_trips = 0
         """How often the client went on after an answer, or began: of all connections."""
         self._open: set[socket.socket] = set()
@@ -76,7 +78,18 @@ class Relay:
                 (server if one is client else client).sendall(data)
                 if one is client and self.cut_after is not None and self.cut_after in data:
                     self.cut_after = None
+                    self._await_done(server)
                     return
+
+    def _await_done(self, server: socket.socket) -> None:
+        """Read until the server is ready for the next query: it has carried this one out."""
+        answer = b""
+        while READY_FOR_QUERY not in answer and not self._ended.is_set():
+            if select.select([server], [], [], LOOK_EVERY_S)[0]:
+                data = server.recv(READ_BYTES)
+                if not data:
+                    return
+                answer += data
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class Setup:
         self.journal_tx, self._journal = trio.open_memory_channel[journal.JournalMessage](MAILBOX)
         self._leave_tx, self._inbox = trio.open_memory_channel[connection.ConnectionMessage](1)
 
-    async def run(self, state_dir: Path, *, app_secret: str) -> None:
+    async def run(self, state_dir: Path, *, app_secret: str, pong_grace_s: float) -> None:
         settings = gateway_actor.GatewaySettings(
             account=ACCOUNT,
             base_url=self.sandbox.base_url,
@@ -68,9 +68,11 @@ class Setup:
             await connection_actor.run(
                 ConnectionSettings(
                     account=ACCOUNT,
-                    socket=SocketLimits(pong_grace_s=5.0),
+                    socket=SocketLimits(pong_grace_s=pong_grace_s),
+                    append_within_s=WITHIN_S,
+                    press_within_s=WITHIN_S,
                     slow_retry_s=0.1,
-                    report_every_s=0.02,
+                    report_every_s=0.0,
                 ),
                 self._inbox,
                 mailboxes,
@@ -135,16 +137,23 @@ async def setup() -> AsyncIterator[Setup]:
     settings = SandboxSettings(ping_interval_s=1, reconnect_interval_s=1, reconnect_nonce_s=0)
     async with httpx.AsyncClient(timeout=WITHIN_S) as http, trio.open_nursery() as nursery:
         sandbox: RunningSandbox = await nursery.start(serve_sandbox, settings)
+        sandbox.sockets.press_within_s = WITHIN_S
         yield Setup(sandbox, http)
         nursery.cancel_scope.cancel()
 
 
 @pytest.fixture
-async def connected(setup: Setup, tmp_path: Path) -> AsyncIterator[Setup]:
+def pong_grace_s() -> float:
+    return WITHIN_S
+
+
+@pytest.fixture
+async def connected(setup: Setup, tmp_path: Path, pong_grace_s: float) -> AsyncIterator[Setup]:
     async with trio.open_nursery() as nursery:
 
         async def run() -> None:
-            await setup.run(tmp_path, app_secret=setup.sandbox.settings.app_secret)
+            secret = setup.sandbox.settings.app_secret
+            await setup.run(tmp_path, app_secret=secret, pong_grace_s=pong_grace_s)
 
         nursery.start_soon(run)
         await setup.reported("connected")
@@ -201,9 +210,13 @@ async def test_a_press_shows_intakes_toast(connected: Setup) -> None:
 
 
 @pytest.mark.parametrize(
-    "trouble",
-    [{"action": "close", "code": 1001}, {"action": "abort"}, {"action": "freeze"}],
-    ids=lambda each: each["action"],
+    ("trouble", "pong_grace_s"),
+    [
+        ({"action": "close", "code": 1001}, WITHIN_S),
+        ({"action": "abort"}, WITHIN_S),
+        ({"action": "freeze"}, 1.0),  # only silence shows it
+    ],
+    ids=["close", "abort", "freeze"],
 )
 async def test_after_any_end_of_the_link_events_come_again(
     connected: Setup, trouble: dict[str, Any]
@@ -232,4 +245,4 @@ async def test_a_full_platform_is_logged_and_tried_again(connected: Setup) -> No
 async def test_a_wrong_secret_ends_the_start(setup: Setup, tmp_path: Path) -> None:
     with pytest.RaisesGroup(connection.CredentialsRefusedError):
         with trio.fail_after(WITHIN_S):
-            await setup.run(tmp_path, app_secret="wrong")
+            await setup.run(tmp_path, app_secret="wrong", pong_grace_s=WITHIN_S)

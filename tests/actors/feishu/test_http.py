@@ -31,6 +31,7 @@ from protocol.platform.outcomes import (
     TokenRefused,
 )
 from tests.kit.gateway_client import BOT_INFO, ELEMENT, TOKEN, content, loopback_clock, open_gateway
+from tests.kit.ports import deaf_port
 
 WHO = gateway.GetBotInfo()
 DAY_OF_A_TOKEN_S = 7200
@@ -314,11 +315,9 @@ async def test_what_is_not_an_answer_of_the_platform_is_no_answer(
 
 
 async def test_a_platform_that_is_not_there_is_no_answer() -> None:
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    port = listener.socket.getsockname()[1]
-    await listener.aclose()
-    async with Platform(f"http://127.0.0.1:{port}", "cli_a", "secret") as platform:
-        assert isinstance(await platform.perform(WHO), NoAnswer)
+    with deaf_port() as port:
+        async with Platform(f"http://127.0.0.1:{port}", "cli_a", "secret") as platform:
+            assert isinstance(await platform.perform(WHO), NoAnswer)
 
 
 async def ask_a(nursery: trio.Nursery, handler: object) -> tuple[Outcome, float]:

@@ -21,6 +21,7 @@ from protocol.platform.longconn import Complete, Frame
 from protocol.platform.outcomes import ClientConfig
 from tests.kit.certificates import self_signed
 from tests.kit.gateway_client import loopback_clock
+from tests.kit.ports import deaf_port
 from tests.kit.scripted_platform import (
     SERVICE,
     Link,
@@ -31,11 +32,11 @@ from tests.kit.scripted_platform import (
 )
 
 CONFIG = ClientConfig(ping_interval_s=120)
-QUICK = SocketLimits(connect_within_s=30, send_within_s=30, close_within_s=0.2, pong_grace_s=60)
+QUICK = SocketLimits(connect_within_s=30, send_within_s=30, close_within_s=30, pong_grace_s=60)
 IMPATIENT = msgspec.structs.replace(QUICK, pong_grace_s=0.1)
 """For what happens when no pong comes, on a clock that no slow machine moves."""
-HASTY = msgspec.structs.replace(QUICK, connect_within_s=0.5, send_within_s=0.3)
-"""For what happens when a limit is over; elsewhere none ends because a machine is slow."""
+HASTY = msgspec.structs.replace(QUICK, connect_within_s=0.5, send_within_s=0.3, close_within_s=0.2)
+"""For what happens when a limit is over, in virtual time; elsewhere none ends for slowness."""
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def end_of(run: Run) -> SocketEnd:
 
 @pytest.fixture
 def clock() -> MockClock:
-    """Of the tests that ask for it: they measure how long something took."""
+    """Of the tests that ask for it: they wait for a limit, or measure how long something took."""
     return loopback_clock()
 
 
@@ -305,7 +306,9 @@ async def test_sending_on_a_link_that_is_over_raises(platform: ScriptedPlatform)
     assert sent == [False]
 
 
-async def test_a_peer_that_stops_reading_is_given_up(platform: ScriptedPlatform) -> None:
+async def test_a_peer_that_stops_reading_is_given_up(
+    clock: MockClock, platform: ScriptedPlatform
+) -> None:
     large = Frame(service=1, method=1, payload=bytes(32 * 1024 * 1024))
     sent: list[bool] = []
 
@@ -319,8 +322,7 @@ async def test_a_peer_that_stops_reading_is_given_up(platform: ScriptedPlatform)
 
         async def run() -> None:
             with trio.fail_after(60):
-                limits = msgspec.structs.replace(QUICK, send_within_s=0.3)
-                ends.append(await run_socket(platform.url, CONFIG, serve, limits=limits))
+                ends.append(await run_socket(platform.url, CONFIG, serve, limits=HASTY))
 
         nursery.start_soon(run)
         await (await platform.next_link()).freeze()
@@ -358,11 +360,13 @@ async def test_leaving_does_not_wait_for_a_dead_peer(
         run.leave.cancel()
 
     began = trio.current_time()
-    assert end_of(await serve(platform, script)).kind == "left"
-    assert trio.current_time() - began <= QUICK.close_within_s + 0.01
+    assert end_of(await serve(platform, script, limits=HASTY)).kind == "left"
+    assert trio.current_time() - began <= HASTY.close_within_s + 0.01
 
 
-async def test_a_ping_into_our_close_is_no_crash(platform: ScriptedPlatform) -> None:
+async def test_a_ping_into_our_close_is_no_crash(
+    clock: MockClock, platform: ScriptedPlatform
+) -> None:
     """The library refuses to answer it; the link was over anyway."""
 
     async def script(link: Link, run: Run) -> None:
@@ -418,7 +422,9 @@ async def test_refusals_are_distinguished(
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 101 Sure\r\n\r\n"])
-async def test_a_peer_that_is_no_websocket(platform: ScriptedPlatform, answer: bytes) -> None:
+async def test_a_peer_that_is_no_websocket(
+    clock: MockClock, platform: ScriptedPlatform, answer: bytes
+) -> None:
     platform.raw_answer = answer
     run = Run(platform.url, limits=HASTY)
     await run.run()
@@ -427,11 +433,9 @@ async def test_a_peer_that_is_no_websocket(platform: ScriptedPlatform, answer: b
 
 
 async def test_nobody_listens() -> None:
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    port = listener.socket.getsockname()[1]
-    await listener.aclose()
-    run = Run(f"ws://127.0.0.1:{port}/ws/v2?ticket=secret")
-    await run.run()
+    with deaf_port() as port:
+        run = Run(f"ws://127.0.0.1:{port}/ws/v2?ticket=secret")
+        await run.run()
     assert end_of(run).kind == "unreachable"
     assert "secret" not in end_of(run).reason
 

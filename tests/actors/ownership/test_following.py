@@ -189,6 +189,11 @@ async def test_a_dispatcher_that_left_while_nothing_could_be_stored_is_still_the
         assert isinstance(stored, LeaseState)
         assert status["dispatcher_session_id"] == stored.dispatcher
         assert {one["sessionId"] for one in status["sessions"]} == {"a", "b"}
+        reclaimed = await world.call(1, "feishu_channel_reclaim")
+        assert reclaimed.startswith("Feishu channel owner reclaimed by dispatcher a ")
+        stored = await world.stored_lease()
+        assert isinstance(stored, LeaseState)
+        assert (stored.owner, stored.dispatcher) == (A, A), "who is there takes the place"
 
 
 # ── while nobody is there ──

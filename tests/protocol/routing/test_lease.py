@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from protocol.ids import ConnectionId, PlaceKey, SessionId
@@ -217,6 +218,32 @@ def test_after_a_restart_a_live_dispatcher_can_reclaim_from_a_dead_one(setup: Se
         == "Feishu channel owner reclaimed by dispatcher new (epoch 8)."
     )
     assert (setup.owner, setup.state.lease.dispatcher) == ("new", "new")
+
+
+def test_a_live_dispatcher_the_lease_does_not_name_reclaims_and_is_named(setup: Setup) -> None:
+    """The lease names one who left while nothing could be stored."""
+    setup.join("boss", "dispatcher")
+    setup.join("mate")
+    setup.call("boss", "acquire", session_id="mate")
+    gone = msgspec.structs.replace(setup.state.lease, dispatcher=SessionId("gone"))
+    setup.state = lease.with_lease(setup.state, gone)
+    assert (
+        setup.call("boss", "reclaim")
+        == "Feishu channel owner reclaimed by dispatcher boss (epoch 3)."
+    )
+    assert (setup.owner, setup.state.lease.dispatcher) == ("boss", "boss")
+
+
+def test_a_dispatcher_who_reclaims_gives_the_channel_to_the_live_one_the_lease_names(
+    setup: Setup,
+) -> None:
+    setup.join("boss", "dispatcher")
+    setup.join("deputy", "dispatcher")
+    assert (
+        setup.call("boss", "reclaim")
+        == "Feishu channel owner reclaimed by dispatcher deputy (epoch 2)."
+    )
+    assert (setup.owner, setup.state.lease.dispatcher) == ("deputy", "deputy")
 
 
 REFUSALS = [
