@@ -9,11 +9,13 @@ from pathlib import Path
 from tests.kit.daemon import environment
 
 HANGS = """
+import pytest
 import trio
 
 async def waits_for_nothing():
     await trio.Event().wait()
 
+@pytest.mark.timeout(2)
 async def test_that_hangs():
     async with trio.open_nursery() as nursery:
         nursery.start_soon(waits_for_nothing)
@@ -37,7 +39,7 @@ def test_a_test_that_hangs_is_named_with_its_tasks(tmp_path: Path) -> None:
             "-n",
             "1",
             "--timeout",
-            "1",
+            "60",
             "--timeout-method",
             "thread",
             "--rootdir",

@@ -647,7 +647,7 @@ async def test_a_later_refusal_is_shown_and_tried_again(
     ],
     ids=["limit", "forbidden", "ticket"],
 )
-async def test_refused_handshakes_are_distinguished(  # noqa: PLR0913  # fixtures, and one case
+async def test_refused_handshakes_are_distinguished(
     clock: MockClock,
     platform: ScriptedPlatform,
     setup: Setup,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import re
 import resource
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -77,12 +81,15 @@ async def test_a_picture_is_fetched_by_its_name() -> None:
 
 async def test_a_bomb_in_layers_costs_neither_memory_nor_the_loops_time() -> None:
     """A thousand bytes of gzip in gzip unpack to gigabytes, in one step of the loop."""
-    bomb = gzip.compress(bytes(1 << 28), 9)
+    packing = zlib.compressobj(9, wbits=31)  # piece by piece: what this costs is no peak
+    piece = bytes(1 << 20)
+    bomb = b"".join((*(packing.compress(piece) for _ in range(256)), packing.flush()))
     for _ in range(2):
         bomb = gzip.compress(bomb, 9)
     assert len(bomb) < 10_000
     longest = 0.0
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    forget_peak()
+    before = peak_kib()
 
     async def watch() -> None:
         nonlocal longest
@@ -98,7 +105,22 @@ async def test_a_bomb_in_layers_costs_neither_memory_nor_the_loops_time() -> Non
                 await get(f"http://{host}/a.png", bytes_max=5_000_000)
             nursery.cancel_scope.cancel()
     assert longest < 1
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
+    assert peak_kib() - before < 50_000
+
+
+def forget_peak() -> None:
+    """Let what this process held before count no more, or a lower peak would be hidden by it."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_kib() -> int:
+    """The most memory that was resident, since the last peak was forgotten."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        if found is not None:
+            return int(found[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 async def test_a_stream_without_end_is_left_as_soon_as_it_is_too_large() -> None:
