@@ -26,7 +26,7 @@ from actors.links.permissions import Asks, Permissions
 from actors.links.sender import FrameSender
 from actors.links.sending import is_here, linger, peer_of
 from actors.links.settings import LinkSettings
-from actors.links.share import DELTA_S, MESSAGE_S, REQUEST_S
+from actors.links.share import ACK_S, DELTA_S, MESSAGE_S, REQUEST_S
 from actors.links.tools import ToolCalls
 from actors.links.turns import LinkTurns, drop
 from actors.links.unproven import EARLY_READ_BYTES, Opened
@@ -191,7 +191,8 @@ class ProxyLink:
                     await self._turns.pass_on(of_turns)
                     of_turns = []
                     if isinstance(received, Request):
-                        await self._frames.pay(REQUEST_S)
+                        is_ack = isinstance(received, wire.Ack)
+                        await self._frames.pay(ACK_S if is_ack else REQUEST_S)
                     await self._do(received)
                     self._frames.release()
                     if isinstance(received, Admit):

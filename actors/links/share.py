@@ -13,11 +13,13 @@ DELTA_S: Final = 10e-6
 """To decode a piece of text and to join it with those beside it."""
 MESSAGE_S: Final = 50e-6
 """To decode a message and to answer it."""
+ACK_S: Final = 0.15e-3
+"""More, to note that a row was delivered: many share a commit, and nobody waits for it."""
 REQUEST_S: Final = 1e-3
 """More, where other actors are asked: most of it is the journal's thread."""
 PER_S: Final = 0.01
-"""Of each second: 1,000 pieces of text, 200 other messages, or ten requests. An agent that
-streams sends 50 pieces."""
+"""Of each second: 1,000 pieces of text, 200 other messages, 50 acks, or ten requests. An agent
+that streams sends 50 pieces."""
 FIRST_S: Final = 0.01
 """What a new link may use at once: to register, and to take what has waited for it."""
 SAVED_S_MAX: Final = 0.1
