@@ -144,6 +144,15 @@ def open_card(db: Db, message: journal.OpenCard) -> Later[journal.Done]:
 
 
 def note_card(db: Db, message: journal.NoteCard) -> Later[journal.Done]:
+    for card_id in message.instead_of:
+        db.execute(
+            "UPDATE card SET closed_at = ?1, outcome = 'complete', text = '', panels = NULL"
+            " WHERE card_id = ?2 AND closed_at IS NULL"
+            " AND EXISTS (SELECT 1 FROM card WHERE card_id = ?3 AND closed_at IS NULL)",
+            message.at_ms,
+            card_id,
+            message.card_id,
+        )
     return change(
         db,
         "UPDATE card SET message_id = coalesce(?1, message_id), text = coalesce(?2, text),"
@@ -157,13 +166,21 @@ def note_card(db: Db, message: journal.NoteCard) -> Later[journal.Done]:
 
 def close_card(db: Db, message: journal.CloseCard) -> Later[journal.Done]:
     """Close the card's entry. Its content was for a repair that is not needed any more."""
+    for card_id in message.instead_of:
+        _close(db, card_id, "complete", message.at_ms)
+    return _close(db, message.card_id, message.outcome, message.at_ms)
+
+
+def _close(
+    db: Db, card_id: CardId, outcome: journal.CardOutcome, at_ms: int
+) -> Later[journal.Done]:
     return change(
         db,
         "UPDATE card SET closed_at = ?1, outcome = ?2, text = '', panels = NULL"
         " WHERE card_id = ?3 AND closed_at IS NULL",
-        message.at_ms,
-        message.outcome,
-        message.card_id,
+        at_ms,
+        outcome,
+        card_id,
     )
 
 

@@ -142,8 +142,7 @@ class CardPresenter:
                 self._number += 1
             elif self._turn.state.final:
                 outcome = outcome_of(self._turn.state)
-                await entity.close(outcome, within_s=LAST_CLOSE_WITHIN_S)
-                await self._unsent.close(outcome, within_s=LAST_CLOSE_WITHIN_S)
+                await entity.entry.close(outcome, within_s=LAST_CLOSE_WITHIN_S)
                 return
             else:
                 with trio.move_on_at(self._next_tick_at(entity)):
@@ -171,17 +170,19 @@ class CardPresenter:
         else:
             text, *texts = [*answer.sealed, answer.current][entity.number :]
             rest = Rest(texts=tuple(one for one in texts if one))
-        await entity.note(text, self._kept(rest))
+        await entity.entry.note(text, self._kept(rest))
 
     def _kept(self, rest: Rest) -> bytes:
         addressed = self._client.addressed(rest, self._style)
         return keep(self._turn, addressed, tools=self._style.tools)
 
     async def _release(self) -> None:
-        """Close the entry of the card before: what followed it is sent, or noted elsewhere."""
+        """Close the entry of the card before: what followed it is sent."""
         if self._held is not None:
             entity, outcome = self._held
-            if not self._ends.closes(entity, outcome) and not await entity.close(outcome):
+            if not self._ends.closes(entity, outcome) and not await entity.entry.close(
+                outcome, within_s=CLOSE_WITHIN_S
+            ):
                 self._ends.close(entity, outcome)
             self._held = None
 
@@ -234,14 +235,15 @@ class CardPresenter:
         entity = self._entity
         if entity is None:
             return
-        await entity.enter_before_sent()
+        await entity.entry.enter_before_sent()
         sent = await entity.send()
         if isinstance(sent, MessageSent):
             self._client.shows_card()
-            if self._held is not None or self._unsent.is_open:
-                await self._note_on(entity)
-                await self._release()
-                await self._unsent.close("complete", within_s=CLOSE_WITHIN_S)
+            entity.entry.take_over(self._unsent)
+            if self._held is not None:
+                entity.entry.take_over(self._held[0].entry)
+                self._held = None
+            await self._note_on(entity)
             return
         ended, sure = True, True
         if entity.may_be_sent or again_after_s(sent, 0.0) is not None:
@@ -252,7 +254,7 @@ class CardPresenter:
             sure = entity.plan.read == ("", True)
             if not ended:
                 self._ends.add(entity, view, "lost")
-        if ended and not await entity.close("lost"):
+        if ended and not await entity.entry.close("lost", within_s=CLOSE_WITHIN_S):
             self._ends.close(entity, "lost")
         await self._refused(sent, sure=sure)
 

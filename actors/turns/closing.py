@@ -18,15 +18,27 @@ log = structlog.get_logger()
 
 
 async def close_entry(
-    peers: Peers, card_id: CardId, outcome: journal.CardOutcome, *, within_s: float
+    peers: Peers,
+    card_id: CardId,
+    outcome: journal.CardOutcome,
+    *,
+    within_s: float,
+    instead_of: tuple[CardId, ...] = (),
 ) -> bool:
-    """Close an entry, once; tried for *within_s* seconds. Return whether it is closed."""
+    """Close an entry, once; tried for *within_s* seconds. Return whether it is closed.
+
+    *instead_of* are the entries whose content it had, closed in the same commit.
+    """
 
     async def attempt() -> bool:
         answer: journal.Done | journal.Failed = await journal.ask_journal(
             peers.journal_tx,
             lambda reply: journal.CloseCard(
-                card_id=card_id, outcome=outcome, at_ms=peers.now_ms(), reply=reply
+                card_id=card_id,
+                outcome=outcome,
+                instead_of=instead_of,
+                at_ms=peers.now_ms(),
+                reply=reply,
             ),
             within_s=CLOSE_TRY_WITHIN_S,
         )

@@ -94,7 +94,7 @@ class CardEnds:
             self._left.append(entity)
             log.warning("feishu.card.left_for_repair", **entity.ids())
         elif end.close_as is not None:
-            await entity.close(end.close_as, within_s=LAST_CLOSE_WITHIN_S)
+            await entity.entry.close(end.close_as, within_s=LAST_CLOSE_WITHIN_S)
         self._open.remove(end)
         self._settled.set()
 

@@ -71,8 +71,7 @@ class CardEntity:
         self.message_id: MessageId | None = None
         self.may_be_sent = False
         """Whether one of its calls may have sent it unseen: a later refusal proves nothing."""
-        self._entry = LedgerNotes(client, card_id)
-        self._closed = False
+        self.entry = LedgerNotes(client, card_id, self._note_closed)
         self._shown_at = trio.current_time()
 
     def accepted(self, step: Step) -> None:
@@ -83,12 +82,11 @@ class CardEntity:
             STALENESS.observe(now - self._shown_at)
         self._shown_at = now
 
-    async def enter_before_sent(self) -> None:
-        """Enter the card into the ledger; once."""
-        await self._entry.enter_before_sent()
-
     async def send(self) -> Outcome:
-        """Send the card, which is in the ledger; may be called again if it was cut."""
+        """Send the card, which is in the ledger; may be called again if it was cut.
+
+        That it is there is noted with what it shows.
+        """
         content = msgspec.json.encode({"type": "card", "data": {"card_id": self.card_id}}).decode()
         outcome: Outcome | None = None
         for way in self._client.reply("interactive", content, "card", self.number):
@@ -100,7 +98,7 @@ class CardEntity:
         assert outcome is not None
         if isinstance(outcome, MessageSent):
             self.message_id = outcome.message_id
-            await self._entry.sent_as(outcome.message_id)
+            self.entry.sent_as(outcome.message_id)
             answers = self._client.opening.message_id
             log.info(
                 "feishu.card.opened", **self.ids(), message=outcome.message_id, answers=answers
@@ -145,22 +143,9 @@ class CardEntity:
                 return "gone"
         return "live"
 
-    async def note(self, text: str, panels: bytes) -> None:
-        """Keep in the ledger what a repair is to show, where it has changed."""
-        await self._entry.note(text, panels)
-
-    async def close(
-        self, outcome: journal.CardOutcome, *, within_s: float = CLOSE_WITHIN_S
-    ) -> bool:
-        """Close the entry; once, also where a picture changes the card later.
-
-        Return whether it is closed; nothing more is noted in one that is not.
-        """
-        if not self._closed and await self._entry.close(outcome, within_s=within_s):
-            self._closed = True
-            CLOSED.labels(outcome=outcome).inc()
-            log.info("feishu.card.closed", **self.ids(), outcome=outcome)
-        return self._closed
+    def _note_closed(self, outcome: journal.CardOutcome) -> None:
+        CLOSED.labels(outcome=outcome).inc()
+        log.info("feishu.card.closed", **self.ids(), outcome=outcome)
 
     def ids(self) -> dict[str, str]:
         return {**self._client.ids(), "card": self.card_id}

@@ -71,12 +71,18 @@ class OpenCard(Message, frozen=True, kw_only=True):
 
 
 class NoteCard(Message, frozen=True, kw_only=True):
-    """Update what is known of an open card. None leaves a field as it is."""
+    """Update what is known of an open card. None leaves a field as it is.
+
+    Where that has what other entries had until now, they are closed as complete in the same
+    commit: a repair shows no text twice, and none is lost.
+    """
 
     card_id: CardId
     message_id: MessageId | None = None
     text: str | None = None
     panels: bytes | None = None
+    instead_of: tuple[CardId, ...] = ()
+    at_ms: int
     reply: Reply[Done | Failed]
 
 
@@ -88,6 +94,8 @@ class CloseCard(Message, frozen=True, kw_only=True):
 
     card_id: CardId
     outcome: CardOutcome
+    instead_of: tuple[CardId, ...] = ()
+    """Closed as complete in the same commit: of :class:`NoteCard`, where that failed."""
     at_ms: int
     reply: Reply[Done | Failed]
 

@@ -329,6 +329,7 @@ class JournalClient:
         message: str | None = None,
         text: str | None = None,
         panels: bytes | None = None,
+        instead_of: tuple[str, ...] = (),
     ) -> bool:
         return self._changed(
             journal.NoteCard(
@@ -336,6 +337,8 @@ class JournalClient:
                 message_id=None if message is None else MessageId(message),
                 text=text,
                 panels=panels,
+                instead_of=tuple(map(CardId, instead_of)),
+                at_ms=10,
                 reply=NOBODY,
             )
         )
@@ -377,9 +380,16 @@ class JournalClient:
         card: str,
         outcome: Literal["complete", "aborted", "error", "lost"] = "complete",
         at_ms: int = 10,
+        instead_of: tuple[str, ...] = (),
     ) -> bool:
         return self._changed(
-            journal.CloseCard(card_id=CardId(card), outcome=outcome, at_ms=at_ms, reply=NOBODY)
+            journal.CloseCard(
+                card_id=CardId(card),
+                outcome=outcome,
+                instead_of=tuple(map(CardId, instead_of)),
+                at_ms=at_ms,
+                reply=NOBODY,
+            )
         )
 
     def open_cards(self) -> tuple[journal.LedgerEntry, ...]:

@@ -73,6 +73,33 @@ def test_a_note_changes_what_it_names_and_nothing_else(client: JournalClient) ->
     assert client.open_cards() == (replace(expected, text=""),)
 
 
+def test_a_note_closes_what_it_stands_for_instead_of(client: JournalClient) -> None:
+    for card in ("before", "text", "other", "now"):
+        client.open_card(entry(card))
+    assert client.note_card("now", text="all of it", instead_of=("before", "text"))
+    left = {card.card_id: card.text for card in client.open_cards()}
+    assert left == {"other": entry("other").text, "now": "all of it"}
+
+
+def test_a_note_of_a_card_that_is_not_open_closes_nothing(client: JournalClient) -> None:
+    client.open_card(entry("before"))
+    assert not client.note_card("never entered", text="x", instead_of=("before",))
+    client.open_card(entry("closed"))
+    client.close_card("closed")
+    assert not client.note_card("closed", text="x", instead_of=("before",))
+    assert [card.card_id for card in client.open_cards()] == ["before"]
+
+
+def test_a_card_is_closed_with_all_that_it_stands_for(client: JournalClient) -> None:
+    for card in ("before", "now"):
+        client.open_card(entry(card))
+    assert client.close_card("now", instead_of=("before",))
+    assert client.open_cards() == ()
+    client.open_card(entry("left"))
+    assert not client.close_card("never entered", instead_of=("left",))
+    assert client.open_cards() == ()
+
+
 def test_a_closed_card_is_closed_for_good(client: JournalClient) -> None:
     client.open_card(entry("c1"))
     assert client.close_card("c1")

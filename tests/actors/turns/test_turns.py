@@ -175,6 +175,11 @@ class World:
                 self.answers.append(content(card, "answer"))
         return Accepted()
 
+    def close_all(self, cards: tuple[CardId, ...], outcome: journal.CardOutcome) -> None:
+        for card_id in cards:
+            self.ledger[card_id] = outcome
+            self.entries.pop(card_id, None)
+
     async def serve_journal(self) -> None:
         async for message in self._journal_rx:
             match message:
@@ -186,8 +191,8 @@ class World:
                     message.reply.send(journal.Done())
                 case journal.CloseCard(card_id=card_id, outcome=outcome):
                     self.closes += 1
-                    self.ledger[card_id] = outcome
-                    self.entries.pop(card_id, None)
+                    self.close_all(message.instead_of, "complete")
+                    self.close_all((card_id,), outcome)
                     message.reply.send(journal.Done())
                 case journal.NoteCard(card_id=card_id):
                     self.notes += 1
@@ -197,6 +202,7 @@ class World:
                         if getattr(message, name) is not None
                     }
                     self.entries[card_id] = replace(self.entries[card_id], **changed)
+                    self.close_all(message.instead_of, "complete")
                     message.reply.send(journal.Done())
                 case journal.OpenCards():
                     message.reply.send(tuple(self.entries.values()))

@@ -34,7 +34,6 @@ FRESH_S: Final = 4.0
 CARD_TEXT_BYTES: Final = 18_000
 """A card that is sealed holds more; one sealed at 14 kB does not."""
 ENOUGH_S: Final = 1.0
-TAKES_OVER_S: Final = 0.1
 NOT_TICKS: Final = re.compile(r'"element_id":\s*"(?!footer)')
 
 
@@ -56,7 +55,6 @@ class AtRest(Struct, frozen=True, kw_only=True):
     calls: list[Map]
     histories: dict[str, list[Map]]
     died_at: float | None
-    gone_at: float | None
     read_later: dict[str, int]
     met: set[int]
 
@@ -124,7 +122,7 @@ def broken(rest: AtRest) -> list[str]:
     turn, parts = rest.turns[0], read(rest.state)
     return [
         *_whole(rest, turn, parts),
-        *_once(rest, parts),
+        *_once(parts),
         *_after_a_crash(rest, turn, parts),
         *_reasoning(turn, parts),
         *_ends(rest, turn, parts),
@@ -148,16 +146,8 @@ def _whole(rest: AtRest, turn: Turn, parts: Sequence[Part]) -> Iterator[str]:
         yield "a card is left live"
 
 
-def _once(rest: AtRest, parts: Sequence[Part]) -> Iterator[str]:
-    """No word is read twice, but below the note that it may be.
-
-    The ledger takes text over from one entry to the next in two commits: a process that is gone
-    between them, right after a card was sent, repeats it rather than loses it.
-    """
-    for part in parts:
-        opened_at = (part.sent_ms - BEGINNING_MS) / 1000
-        if rest.gone_at is not None and 0 <= rest.gone_at - opened_at < TAKES_OVER_S:
-            return
+def _once(parts: Sequence[Part]) -> Iterator[str]:
+    """No word is read twice, but below the note that it may be."""
     last = -1
     for part in parts:
         found = [int(number) for number in NUMBERED.findall(part.text)]

@@ -73,8 +73,6 @@ class CardRun(Run):
         self.card_plan = plan
         self.turns: list[Turn] = []
         self.died_at: float | None = None
-        """When it was to die; *gone_at*: when it was gone, some steps later."""
-        self.gone_at: float | None = None
         self.read_later: dict[str, int] = {}
         """Words that could be read a while after the end of a turn, by its id."""
         self._two_accounts = False
@@ -82,11 +80,6 @@ class CardRun(Run):
         self._left: dict[int, int] = {}
         self.met: set[int] = set()
         """Which of the faults, by their place in the plan, a call has met."""
-
-    def note(self, what: str, /, **fields: Any) -> None:
-        if what == "the process dies":
-            self.gone_at = trio.current_time()
-        super().note(what, **fields)
 
     def make_peer(self, name: str, end: End) -> Peer:
         return FullPeer(self, name, end, self._state.root)
@@ -139,7 +132,6 @@ class CardRun(Run):
             calls=await self._get("calls"),
             histories=histories,
             died_at=self.died_at,
-            gone_at=self.gone_at,
             read_later=self.read_later,
             met={*self.met},
         )
