@@ -34,6 +34,8 @@ FRESH_S: Final = 4.0
 CARD_TEXT_BYTES: Final = 18_000
 """A card that is sealed holds more; one sealed at 14 kB does not."""
 ENOUGH_S: Final = 1.0
+LANGUAGES: Final = "i18n_content"
+"""The same text again, for readers of each language."""
 NOT_TICKS: Final = re.compile(r'"element_id":\s*"(?!footer)')
 
 
@@ -82,15 +84,16 @@ def read(state: Map) -> list[Part]:
             continue
         card = cards.get(message["card_id"])
         if card is None:
-            text = whole = "\n".join(_strings(json.loads(message["content"])))
+            content = json.loads(message["content"])
+            text = "\n".join(_strings(content, without=LANGUAGES))
         else:
-            found = element(card["card"]["body"]["elements"], "answer")
+            content = card["card"]
+            found = element(content["body"]["elements"], "answer")
             text = "" if found is None else str(found.get("content", ""))
-            whole = "\n".join(_strings(card["card"]))
         parts.append(
             Part(
                 text=text,
-                whole=whole,
+                whole="\n".join(_strings(content)),
                 card_id=message["card_id"],
                 is_live=card is not None and card["streaming"],
                 sent_ms=message["create_time"],
@@ -99,16 +102,17 @@ def read(state: Map) -> list[Part]:
     return parts
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _strings(value: Any, *, without: str = "") -> Iterator[str]:
     match value:
         case str():
             yield value
         case dict():
-            for one in value.values():
-                yield from _strings(one)
+            for key, one in value.items():
+                if key != without:
+                    yield from _strings(one, without=without)
         case list():
             for one in value:
-                yield from _strings(one)
+                yield from _strings(one, without=without)
 
 
 def numbers(parts: Sequence[Part]) -> list[int]:
