@@ -39,6 +39,8 @@ from protocol.platform.window import NEVER
 
 CALLS_AT_ONCE_MAX: Final = CONNECTIONS_MAX
 """So no call ever waits for a connection inside the HTTP client, where nobody sees it."""
+TEXT_AT_ONCE_MAX: Final = CALLS_AT_ONCE_MAX * 3 // 4
+"""The others are kept for what is more urgent: text whose calls all hang holds up no end."""
 FORGET_IDLE_S: Final = 60.0
 COUNT_EVERY_S: Final = 15.0
 FRESH_EVERY_S: Final = 0.2
@@ -223,7 +225,9 @@ class _Gateway:
             if self._is_frozen():
                 again_at = now + FRESH_EVERY_S
             elif len(self._under_way) < CALLS_AT_ONCE_MAX:
-                ready, ready_at = self._budget.next_ready(now)
+                is_busy = len(self._under_way) >= TEXT_AT_ONCE_MAX
+                most = gateway.Priority.CREATE if is_busy else None
+                ready, ready_at = self._budget.next_ready(now, most)
                 if ready is not None:
                     self._go(ready)
                     continue
@@ -291,11 +295,13 @@ class _Gateway:
                     self._at_once.acquire_on_behalf_of_nowait(scope)
                 try:
                     if not self._is_frozen():
-                        outcome = await self._platform.perform(message.operation)
+                        outcome = await self._platform.perform(
+                            message.operation, message.answer_within_s
+                        )
                 finally:
                     self._at_once.release_on_behalf_of(scope)
             now = trio.current_time()
-            if self._budget.awaits_answer or len(self._under_way) >= CALLS_AT_ONCE_MAX:
+            if self._budget.awaits_answer or len(self._under_way) >= TEXT_AT_ONCE_MAX:
                 self._changed.set()
             self._under_way.discard(scope)
             if isinstance(outcome, NoAnswer):

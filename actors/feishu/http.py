@@ -102,8 +102,13 @@ class Platform:
         with trio.move_on_after(1, shield=True):
             await self._transport.aclose()
 
-    async def perform(self, operation: gateway.Operation) -> Outcome:
-        """Make one call, within 10 s."""
+    async def perform(
+        self, operation: gateway.Operation, answer_within_s: float | None = None
+    ) -> Outcome:
+        """Make one call, within 10 s; where *answer_within_s* is less, give up its answer then.
+
+        What comes before it, the token above all, has its own time.
+        """
         if isinstance(
             operation, gateway.AddReaction | gateway.RemoveReaction | gateway.PatchMessage
         ) and is_comment(operation.message_id):
@@ -117,7 +122,7 @@ class Platform:
         is_download = isinstance(operation, gateway.DownloadResource)
         within_s = DOWNLOAD_WITHIN_S if is_download else CALL_WITHIN_S
         with trio.move_on_after(within_s):
-            return await self._perform(operation, call)
+            return await self._perform(operation, call, answer_within_s or within_s)
         return NoAnswer(reason=f"no answer in {within_s:g} s")
 
     async def inquire(self, method: str, path: str) -> dict[str, Any] | Outcome:
@@ -141,13 +146,15 @@ class Platform:
             return classify(status, answer_headers, body)
         return NoAnswer(reason=f"no answer in {CALL_WITHIN_S:g} s")
 
-    async def _perform(self, operation: gateway.Operation, call: calls.HttpCall) -> Outcome:
+    async def _perform(
+        self, operation: gateway.Operation, call: calls.HttpCall, answer_within_s: float
+    ) -> Outcome:
         if not call.needs_token:
-            return await self._send(operation, call, None)
+            return await self._send_within(answer_within_s, operation, call, None)
         token = await self._tokens.get()
         if not isinstance(token, TenantToken):
             return token
-        outcome = await self._send(operation, call, token)
+        outcome = await self._send_within(answer_within_s, operation, call, token)
         if not isinstance(outcome, TokenRefused):
             return outcome
         self._tokens.refused(token)
@@ -156,7 +163,18 @@ class Platform:
             return renewed
         if renewed.value == token.value:
             return outcome
-        return await self._send(operation, call, renewed)
+        return await self._send_within(answer_within_s, operation, call, renewed)
+
+    async def _send_within(
+        self,
+        within_s: float,
+        operation: gateway.Operation,
+        call: calls.HttpCall,
+        token: TenantToken | None,
+    ) -> Outcome:
+        with trio.move_on_after(within_s):
+            return await self._send(operation, call, token)
+        return NoAnswer(reason=f"no answer in {within_s:g} s")
 
     async def _send(
         self, operation: gateway.Operation, call: calls.HttpCall, token: TenantToken | None

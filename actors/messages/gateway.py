@@ -287,6 +287,8 @@ class Call(Message, frozen=True, kw_only=True):
     priority: Priority
     permit: int | None = None
     """A granted permit; None waits for one here."""
+    answer_within_s: float | None = None
+    """Then it is cut off, from when it leaves: ``NoAnswer``. None: the gateway's own deadline."""
     reply: Reply[Outcome]
 
 
@@ -346,6 +348,7 @@ async def call(
     *,
     within_s: float,
     permit: int | None = None,
+    answer_within_s: float | None = None,
 ) -> Outcome:
     """Ask for one call; a gateway that is late or gone is no answer of the platform.
 
@@ -353,7 +356,13 @@ async def call(
     """
     return await ask_or(
         gateway_tx,
-        lambda reply: Call(operation=operation, priority=priority, permit=permit, reply=reply),
+        lambda reply: Call(
+            operation=operation,
+            priority=priority,
+            permit=permit,
+            answer_within_s=answer_within_s,
+            reply=reply,
+        ),
         within_s=within_s,
         otherwise=lambda reason: NoAnswer(reason=reason),
     )

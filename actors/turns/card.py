@@ -293,10 +293,15 @@ class CardPresenter:
         if step is None or APIS[step.call] is not granted.api:
             return
         outcome: Outcome = NoAnswer(reason="overtaken by the turn's end")
-        entity.plan.begin(step, trio.current_time())
+        now = trio.current_time()
+        within_s = entity.plan.answer_within_s(step, now)
+        entity.plan.begin(step, now)
         with trio.CancelScope() as self._call_scope:
             outcome = await self._client.call(
-                operation_of(entity.card_id, step), _PRIORITIES[step.kind], granted.permit
+                operation_of(entity.card_id, step),
+                _PRIORITIES[step.kind],
+                granted.permit,
+                answer_within_s=within_s,
             )
         if not isinstance(outcome, Rejected | NoAnswer):
             entity.accepted(step)

@@ -83,11 +83,21 @@ class TurnClient:
         )
 
     async def call(
-        self, operation: gateway.Operation, priority: gateway.Priority, permit: int | None = None
+        self,
+        operation: gateway.Operation,
+        priority: gateway.Priority,
+        permit: int | None = None,
+        *,
+        answer_within_s: float | None = None,
     ) -> Outcome:
         waits_s = 0.0 if permit is not None else PERMIT_WITHIN_S
         return await gateway.call(
-            self.gateway_tx, operation, priority, permit=permit, within_s=CALL_WITHIN_S + waits_s
+            self.gateway_tx,
+            operation,
+            priority,
+            permit=permit,
+            answer_within_s=answer_within_s,
+            within_s=CALL_WITHIN_S + waits_s,
         )
 
     async def permit(

@@ -122,9 +122,10 @@ class CardEntity:
             step = self.plan.next(view, trio.current_time())
             if step is None:
                 return "final"
+            within_s = self.plan.answer_within_s(step, trio.current_time())
             self.plan.begin(step, trio.current_time())
             outcome = await self._client.call(
-                operation_of(self.card_id, step), gateway.Priority.FINAL
+                operation_of(self.card_id, step), gateway.Priority.FINAL, answer_within_s=within_s
             )
             if not isinstance(outcome, Rejected | NoAnswer):
                 self.plan.accepted(step, trio.current_time())

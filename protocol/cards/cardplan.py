@@ -46,6 +46,14 @@ CRASHED_FROM: Final = 2**23
 """Where a repair in the term of the card itself begins: above what its actor has used."""
 API_LIMIT_CODE: Final = 99991400
 """Counts one endpoint of the app; the other rate limits count the card."""
+ANSWER_FIRST_S: Final = 2.5
+"""So long a call may take before the text goes by another one, or by a copy with a higher
+sequence: the platform refuses the late one. Longer where the card's last answer took long."""
+ANSWER_MAX_S: Final = 10.0
+ANSWER_TIMES: Final = 3.0
+HUNG_RESTS_TIMES: Final = 4.0
+"""A call that got no answer is not made again for so many times as long as it was waited for,
+while there is another one."""
 BACKOFF_FIRST_S: Final = 0.25
 BACKOFF_MAX_S: Final = 10.0
 REFUSALS_MAX: Final = 5
@@ -125,6 +133,9 @@ class CardPlan:
         self._refusals = 0
         self._end_only = False
         self._resting: dict[CallName, float] = {}
+        self._hung: dict[CallName, int] = {}  # answers that did not come in time, in a row
+        self._begun_at = opened_at
+        self._took_s = 0.0  # the last answer
 
     @property
     def read(self) -> tuple[str, bool]:
@@ -161,7 +172,7 @@ class CardPlan:
             return self._whole(Kind.FINAL, wanted)
         if shown is None or shown.card["config"] != wanted.card["config"]:
             return self._whole(Kind.STRUCTURE, wanted)
-        if self._typing and (self._reopen or now - self._opened_at >= REOPEN_AFTER_S):
+        if self._reopens(now):
             return self._step(Kind.REOPEN, ("settings",), None, shown, content=STREAMING_ON)
         if not self.takes_footer(now, tick_s):
             wanted = _with_footer_of(shown, wanted)
@@ -172,6 +183,13 @@ class CardPlan:
             return None
         return self._small(found, shown, wanted, now, via) if found else None
 
+    def _reopens(self, now: float) -> bool:
+        is_due = self._reopen or now - self._opened_at >= REOPEN_AFTER_S
+        return self._typing and is_due and self._is_awake("settings", now)
+
+    def _is_awake(self, call: CallName, now: float) -> bool:
+        return self._resting.get(call, 0.0) <= now
+
     def _whole(self, kind: Kind, wanted: View) -> Step:
         return self._step(kind, ("update",), None, wanted, content=wanted.card_json)
 
@@ -180,7 +198,7 @@ class CardPlan:
     ) -> Step:
         ids = {change.element_id for change in found}
         kind, calls = self._ways(ids, shown, wanted)
-        awake = tuple(call for call in calls if self._resting.get(call, 0.0) <= now)
+        awake = tuple(call for call in calls if self._is_awake(call, now))
         calls = awake or calls
         call = via if via in calls else calls[0]
         if call == "update":
@@ -226,9 +244,19 @@ class CardPlan:
             view=view,
         )
 
+    def answer_within_s(self, step: Step, now: float) -> float:
+        """Return how long to wait for the answer to *step*: shortly, where another call will do.
+
+        A single one that hangs holds up neither text nor an end; where all do, they get longer.
+        """
+        others = (self._is_awake(call, now) for call in step.calls if call != step.call)
+        tries = 0 if any(others) else min(self._hung.get(step.call, 0), 2)
+        return min(ANSWER_MAX_S, max(ANSWER_FIRST_S * (1 << tries), ANSWER_TIMES * self._took_s))
+
     def begin(self, step: Step, now: float) -> None:
         """The call leaves now: whatever comes of it, its sequence is used."""
         self._begun = step
+        self._begun_at = now
         self._sequence = step.sequence
         if self._shown is None or step.view.footer != self._shown.footer:
             self._footer_at = now
@@ -239,6 +267,8 @@ class CardPlan:
         """The platform did it."""
         self._begun = None
         self._failures = self._refusals = 0
+        self._hung.pop(step.call, None)
+        self._took_s = now - self._begun_at
         if step.kind is Kind.REOPEN:
             self._opened_at, self._reopen = now, False
             return
@@ -271,7 +301,9 @@ class CardPlan:
                 return Lost(reason=outcome.message, gone=False, missing=outcome)
             case Gone():
                 return Lost(reason=outcome.message)
-            case NoAnswer() | TokenRefused():
+            case NoAnswer():
+                return self._unanswered(step, now)
+            case TokenRefused():
                 self._in_doubt(step)
                 return self._back_off()
             case TooLarge():
@@ -286,8 +318,19 @@ class CardPlan:
         if outcome.code != API_LIMIT_CODE:
             return Wait(seconds=seconds)
         self._resting[step.call] = now + seconds
-        others = (self._resting.get(call, 0.0) <= now for call in step.calls)
+        others = (self._is_awake(call, now) for call in step.calls)
         return Wait(seconds=0 if any(others) else seconds)
+
+    def _unanswered(self, step: Step, now: float) -> Wait:
+        """Send it again; by another call at once, where this one has hung."""
+        self._in_doubt(step)
+        waited_s = now - self._begun_at
+        if waited_s < ANSWER_FIRST_S:
+            return self._back_off()
+        self._hung[step.call] = self._hung.get(step.call, 0) + 1
+        self._resting[step.call] = now + HUNG_RESTS_TIMES * waited_s
+        others = (self._is_awake(call, now) for call in step.calls)
+        return Wait(seconds=0) if any(others) else self._back_off()
 
     def _refused(self, step: Step) -> Verdict:
         self._refusals += 1

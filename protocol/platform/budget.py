@@ -107,16 +107,21 @@ class Budget(Generic[WaiterT]):
         """Whether somebody waits for the same: then who comes now changes nothing."""
         return (want.priority, want.apis) in self._queues
 
-    def next_ready(self, now: float) -> tuple[Ready[WaiterT] | None, float | None]:
+    def next_ready(
+        self, now: float, most: int | None = None
+    ) -> tuple[Ready[WaiterT] | None, float | None]:
         """Return who may call now, taken off the queue and counted as having called.
 
-        Otherwise None, and when to ask again (None: when an answer or a waiter came).
+        With *most*, nobody of a larger priority. Otherwise None, and when to ask again (None:
+        when an answer or a waiter came).
         """
         self._wake_rested(now)
         self.awaits_answer = bool(self._full)
         earliest = self._resting[0][0] if self._resting else NEVER
         for priority, queues in self._by_priority():
             if self._allowed is not None and priority > self._allowed:
+                break
+            if most is not None and priority > most:
                 break
             # The oldest head first, whichever APIs would do for it.
             for queue in sorted(queues, key=lambda queue: queue[0][0]):

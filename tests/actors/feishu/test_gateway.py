@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -453,6 +455,24 @@ async def test_a_permit_nobody_waits_for_costs_nothing(clock: MockClock) -> None
         assert trio.current_time() - asked_at < 0.5
 
 
+@asynccontextmanager
+async def gateway_of(
+    platform: httpx.AsyncBaseTransport,
+) -> AsyncIterator[trio.MemorySendChannel[gateway.GatewayMessage]]:
+    """Run the gateway over a platform in memory."""
+    settings = gateway_actor.GatewaySettings(
+        account=AccountId("default"),
+        base_url="https://platform.example",
+        app_id="cli_1",
+        app_secret="s",
+    )
+    tx, rx = trio.open_memory_channel[gateway.GatewayMessage](1_000)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(gateway_actor.run, settings, rx, transport=platform))
+        yield tx
+        nursery.cancel_scope.cancel()
+
+
 class SlowPlatform(httpx.AsyncBaseTransport):
     """Answers as many calls as may be under way late, and keeps the order of all of them."""
 
@@ -474,37 +494,65 @@ class SlowPlatform(httpx.AsyncBaseTransport):
 async def test_a_slow_platform_is_met_by_priority_too(autojump_clock: MockClock) -> None:
     """In memory: what a socket has under way looks idle to a virtual clock."""
     platform, slow = SlowPlatform(), gateway_actor.CALLS_AT_ONCE_MAX
-    settings = gateway_actor.GatewaySettings(
-        account=AccountId("default"),
-        base_url="https://platform.example",
-        app_id="cli_1",
-        app_secret="s",
-    )
-    tx, rx = trio.open_memory_channel[gateway.GatewayMessage](1_000)
+    async with gateway_of(platform) as tx, trio.open_nursery() as askers:
 
-    async def call(operation: gateway.Operation, priority: Priority) -> None:
-        await ask(
-            tx,
-            lambda reply: gateway.Call(operation=operation, priority=priority, reply=reply),
-            within_s=60,
-        )
+        def call(operation: gateway.Operation, priority: Priority) -> None:
+            askers.start_soon(partial(gateway.call, tx, operation, priority, within_s=60))
 
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(gateway_actor.run, settings, rx, transport=platform))
-        async with trio.open_nursery() as askers:
-            # As many as may be under way hang, of two APIs, each of which has its own limit.
-            for number in range(slow):
-                hung = gateway.GetBotInfo() if number % 2 else gateway.DiscoverEndpoint()
-                askers.start_soon(call, hung, Priority.FINAL)
-            await trio.sleep(3)
-            for _ in range(120):
-                askers.start_soon(call, gateway.GetBotInfo(), Priority.TEXT)
-            await trio.sleep(1)
-            askers.start_soon(call, gateway.CreateCard(card_json="{}"), Priority.FINAL)
-        nursery.cancel_scope.cancel()
+        # As many as may be under way hang, of two APIs, each of which has its own limit.
+        for number in range(slow):
+            hung = gateway.GetBotInfo() if number % 2 else gateway.DiscoverEndpoint()
+            call(hung, Priority.FINAL)
+        await trio.sleep(3)
+        for _ in range(120):
+            call(gateway.GetBotInfo(), Priority.TEXT)
+        await trio.sleep(1)
+        call(gateway.CreateCard(card_json="{}"), Priority.FINAL)
     # What leaves in one pass of the loop arrives in any order; that is 18 calls for the name.
     assert "cards" in platform.arrived[slow : slow + 19]
     assert platform.arrived[slow:].count("info") == 120
+
+
+class HungPlatform(httpx.AsyncBaseTransport):
+    """Answers no text, and all else at once; *left_at* has when each call came."""
+
+    def __init__(self) -> None:
+        self.left_at: dict[str, list[float]] = defaultdict(list)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        name = request.url.path.rpartition("/")[2]
+        self.left_at[name].append(trio.current_time())
+        if name == "content":
+            await trio.sleep_forever()
+        answer = {"code": 0, "tenant_access_token": "t", "expire": 7200}
+        return httpx.Response(
+            200, stream=httpx.ByteStream(msgspec.json.encode(answer)), request=request
+        )
+
+
+async def test_an_answer_is_awaited_as_long_as_its_asker_wants(autojump_clock: MockClock) -> None:
+    async with gateway_of(HungPlatform()) as tx:
+        asked_at = trio.current_time()
+        outcome = await gateway.call(
+            tx, content(CardId("7"), "x", 1), Priority.TEXT, answer_within_s=2.5, within_s=60
+        )
+        assert outcome == NoAnswer(reason="no answer in 2.5 s")
+        assert trio.current_time() - asked_at == pytest.approx(2.5, abs=0.2)
+
+
+async def test_text_whose_calls_all_hang_holds_up_no_end(autojump_clock: MockClock) -> None:
+    platform = HungPlatform()
+    async with gateway_of(platform) as tx, trio.open_nursery() as askers:
+        for number in range(200):
+            text = content(CardId(str(number)), "x", 1)
+            askers.start_soon(partial(gateway.call, tx, text, Priority.TEXT, within_s=60))
+        await trio.sleep(7)
+        assert len(platform.left_at["content"]) < gateway_actor.CALLS_AT_ONCE_MAX
+        asked_at = trio.current_time()
+        end = gateway.UpdateCard(card_id=CardId("1"), card_json="{}", sequence=2, uuid="u")
+        assert await gateway.call(tx, end, Priority.FINAL, within_s=60) == Accepted()
+        assert trio.current_time() - asked_at < 0.5
+        askers.cancel_scope.cancel()
 
 
 # ── endings ─────────────────────────────────────────────────────────────────

@@ -176,6 +176,92 @@ def test_text_that_its_endpoint_refuses_goes_by_another_at_once() -> None:
     assert later.call == "content", "the six seconds are over"
 
 
+def unanswered(plan: CardPlan, step: Step, now: float) -> tuple[float, Wait]:
+    """Let a call hang as long as it may; return until when, and what then."""
+    until = now + plan.answer_within_s(step, now)
+    plan.begin(step, now)
+    verdict = plan.failed(step, NoAnswer(reason="no answer"), until)
+    assert isinstance(verdict, Wait)
+    return until, verdict
+
+
+def test_text_whose_call_hangs_goes_by_another_soon() -> None:
+    turn, plan = opened()
+    turn.apply(Delta(turn_id="t", text="x"), 0.5)
+    first = plan.next(view(turn, 0.5), 0.5)
+    assert first is not None
+    assert first.call == "content"
+    now, verdict = unanswered(plan, first, 0.5)
+    assert (now, verdict) == (3.0, Wait(seconds=0))
+    second = plan.next(view(turn, now), now)
+    assert second is not None
+    assert second.sequence > first.sequence
+    assert second.calls == ("batch", "patch", "update")
+    plan.begin(second, now)
+    plan.accepted(second, now)
+    turn.apply(Delta(turn_id="t", text="y"), 12.0)
+    still = plan.next(view(turn, 12.9), 12.9, tick_s=60)
+    assert still is not None
+    assert still.call == "batch", "what has hung is left alone four times as long"
+    later = plan.next(view(turn, 13.1), 13.1, tick_s=60)
+    assert later is not None
+    assert later.call == "content"
+
+
+def test_where_every_call_hangs_each_gets_longer() -> None:
+    turn, plan = opened()
+    turn.apply(Delta(turn_id="t", text="x"), 0.5)
+    now, waits = 0.5, []
+    for _ in range(7):
+        step = plan.next(view(turn, now), now, tick_s=600)
+        assert step is not None
+        waits.append((step.call, plan.answer_within_s(step, now)))
+        now, verdict = unanswered(plan, step, now)
+        now += verdict.seconds
+    calls = [call for call, _ in waits]
+    assert calls[:4] == ["content", "batch", "patch", "update"]
+    assert [seconds for _, seconds in waits[:3]] == [2.5, 2.5, 2.5]
+    assert max(seconds for _, seconds in waits) > 2.5
+    assert all(seconds <= 10.0 for _, seconds in waits)
+
+
+def test_a_slow_platform_is_waited_for() -> None:
+    turn, plan = opened()
+    turn.apply(Delta(turn_id="t", text="x"), 0.5)
+    step = plan.next(view(turn, 0.5), 0.5)
+    assert step is not None
+    plan.begin(step, 0.5)
+    plan.accepted(step, 2.5)
+    assert plan.answer_within_s(step, 3.0) == 6.0, "three times what the last one took"
+
+
+def test_an_end_that_nobody_answers_is_sent_again_before_it_is_given_up() -> None:
+    turn, plan = opened()
+    turn.apply(TurnEnd(turn_id="t", status="complete", text="x"), 1.0)
+    now, sequences, waits = 1.0, [], []
+    for _ in range(4):
+        step = plan.next(view(turn, 1.0), now)
+        assert step is not None
+        assert step.kind is Kind.FINAL
+        sequences.append(step.sequence)
+        waits.append(plan.answer_within_s(step, now))
+        now, _ = unanswered(plan, step, now)
+    assert waits == [2.5, 5.0, 10.0, 10.0]
+    assert sequences == sorted(set(sequences))
+
+
+def test_streaming_whose_opening_hangs_holds_up_no_text() -> None:
+    turn, plan = opened()
+    turn.apply(Delta(turn_id="t", text="x"), 545.0)
+    reopen = plan.next(view(turn, 545.0), 545.0, tick_s=600)
+    assert reopen is not None
+    assert reopen.kind is Kind.REOPEN
+    now, _ = unanswered(plan, reopen, 545.0)
+    step = plan.next(view(turn, now), now, tick_s=600)
+    assert step is not None
+    assert step.kind is Kind.TEXT
+
+
 def test_structure_takes_the_whole_card_and_carries_the_text() -> None:
     turn, plan = opened()
     turn.apply(Delta(turn_id="t", text="hello"), 1.0)

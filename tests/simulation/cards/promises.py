@@ -20,6 +20,7 @@ from tests.simulation.cards.plan import (
     RATE,
     TEXT,
     TOO_LARGE,
+    WAYS,
     CardPlan,
 )
 from tests.simulation.cards.turn import IN_CODE, PLAN, SECRET, TOOL, Map, Turn
@@ -217,13 +218,20 @@ def _fresh(rest: AtRest, turn: Turn) -> Iterator[str]:
     if turn.ended_at is None or rest.died_at is not None:
         return
     one_endpoint = len({fault.part for fault in rest.faults}) <= 1
-    if one_endpoint and rest.meets_only(*TEXT, codes=(99991400, *GONE, MISSING_SCOPE)):
+    if one_endpoint and rest.meets_only(*TEXT) and all(map(_leaves_others, rest.faults)):
         sent = turn.sent_by(turn.ended_at - FRESH_S)
         if turn.read_at_end < sent:
             yield f"{turn.read_at_end} words at the turn's end, {sent} older than {FRESH_S:g} s"
         read_later = rest.read_later.get(turn.turn_id, 0)
         if read_later < turn.script.words:
             yield f"{read_later} of {turn.script.words} words a while after the end"
+
+
+def _leaves_others(fault: plans.BadHttp) -> bool:
+    """Whether text can go on by another endpoint, or as messages, at once."""
+    if fault.kind == "code":
+        return fault.code in {99991400, *GONE, MISSING_SCOPE}
+    return fault.kind in WAYS
 
 
 def _ticks(rest: AtRest, turn: Turn) -> Iterator[str]:
