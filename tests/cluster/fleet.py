@@ -19,7 +19,7 @@ from psycopg import sql
 
 from tests.cluster.nodes import Certificates, Fleet, Place
 from tests.cluster.sessions import Session
-from tests.kit.daemon import Platform, environment, open_platform
+from tests.kit.daemon import Platform, environment, open_platform, whole_lines
 from tests.kit.ports import free_port
 from tests.kit.postgres import Server
 
@@ -56,8 +56,7 @@ class Machine:
         await self.process.wait()
 
     def log(self, cluster: str) -> str:
-        path = self.state_dir / cluster / "larkd.log"
-        return path.read_text() if path.exists() else ""
+        return whole_lines(self.state_dir / cluster / "larkd.log")
 
 
 class Cluster:
@@ -94,6 +93,14 @@ class Cluster:
             for chat in self.chats:
                 while len(await self.platform.messages(chat)) < 2:
                     await trio.sleep(0.1)
+
+    def let_turns_end(self, may: bool) -> None:
+        """Hold turns from now on before their last piece; or let them end, those held too."""
+        for one in self.sessions:
+            if may:
+                one.may_end.set()
+            else:
+                one.may_end = trio.Event()
 
     async def ask_all(self) -> list[str]:
         """Let a person write in each chat; return the events."""

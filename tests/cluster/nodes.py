@@ -18,7 +18,7 @@ from actors.proxies.client import ProxyError, ProxySettings, open_proxy
 from protocol.wire import messages as wire
 from protocol.wire.addresses import parse_address
 from tests.kit import preloaded
-from tests.kit.daemon import Platform, configuration, environment
+from tests.kit.daemon import Platform, configuration, environment, whole_lines
 from tests.kit.ports import free_port
 from tests.kit.preloaded import ForkedProcess
 
@@ -120,8 +120,7 @@ class Node:
         await self.process.wait()
 
     async def log(self) -> str:
-        path = self.state_dir / "larkd.log"
-        return path.read_text() if path.exists() else ""
+        return whole_lines(self.state_dir / "larkd.log")
 
     async def events(self) -> list[dict[str, Any]]:
         lines = (await self.log()).splitlines()

@@ -46,6 +46,9 @@ class Session:
         self._note = note
         self._chance = chance
         self._piece_s = piece_s
+        self.may_end = trio.Event()
+        """While it is not set, a turn goes on after all but its last piece."""
+        self.may_end.set()
         self._changed = trio.Event()
 
     @property
@@ -113,6 +116,8 @@ class Session:
                 ):  # an ack that was sent before is committed by now
                     self._note(Settled(deliver.event_id))
                 for start in range(0, len(text), 12):
+                    if start + 12 >= len(text):
+                        await self.may_end.wait()
                     await turn.send(text[start : start + 12])
                     await trio.sleep(self._piece_s)
             if not turn.lost and turn.cancel_reason is None and await self.status() is not None:

