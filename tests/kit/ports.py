@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-FIRST: Final = 10_000
+FIRST: Final = 10_081
+"""Beyond 10080, which browsers and Node refuse to connect to."""
 END: Final = 32_768
 """From here on the kernel gives ports to connections: one might be taken meanwhile."""
 WORKERS: Final = 16
