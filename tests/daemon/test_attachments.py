@@ -161,14 +161,9 @@ async def test_prompts_held_at_a_crash_are_taken_up_again(state_dir: Path) -> No
         async with open_daemon(platform, state_dir) as daemon:
             key = await upload(platform, "image", b"png")
             await slow_downloads(platform, HELD_BACK_S)
-            await platform.post(
-                "send",
-                chat_id=chat["chat_id"],
-                message_type="image",
-                content=json.dumps({"image_key": key}),
-                wait_ack=True,
-            )
-            await platform.send(chat, "and text", wait_ack=True)
+            await send(platform, chat, "image", image_key=key)
+            text = await platform.send(chat, "and text")
+            await platform.wait_handled(text["event_id"])
             await daemon.kill()
         await platform.lift_faults()
         async with (

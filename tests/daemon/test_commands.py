@@ -81,8 +81,21 @@ async def take(proxy: RawProxy) -> Map:
     return deliver
 
 
+async def handled(proxy: RawProxy) -> None:
+    """Return when what this session has acked is noted: what is asked in the chat sees it."""
+    assert (await proxy.tool("feishu_channel_status", 77))["ok"]
+
+
 async def end(proxy: RawProxy, deliver: Map, status: str = "complete", **fields: Any) -> None:
     await proxy.send(t="turn_end", turn_id=deliver["turn_id"], status=status, **fields)
+
+
+async def wait_idle(chat: Chat) -> str:
+    """Wait until no session has a turn or something unread; return the list of sessions."""
+    with trio.fail_after(60):
+        while "●" in (listed := await chat.ask("/ss", mention_bot=chat.chat["type"] == "group")):
+            await trio.sleep(0.1)
+    return listed
 
 
 # ── who is there ────────────────────────────────────────────────────────────
@@ -222,7 +235,7 @@ async def test_switching_to_a_session_at_work_mentions_it_and_stopping_it_is_no_
         assert (await api.until("cancel"))["turn_id"] == turn["turn_id"]
         await end(api, turn, "aborted")
         assert await chat.ask("/stop api") == "Nothing is running."
-        assert "●" not in await chat.ask("/ss")
+        await wait_idle(chat)
         assert "done" not in " ".join(await chat.texts())
 
 
@@ -302,13 +315,17 @@ async def test_twenty_may_wait_and_the_next_is_reported(state_dir: Path) -> None
         open_chat(state_dir) as (_, chat),
         worker(state_dir, "boss", "dispatcher") as boss,
     ):
-        for number in range(22):
+        await chat.send("prompt 0")
+        deliver = await take(boss)  # until it is given, it waits, too
+        assert deliver["content"] == "prompt 0"
+        for number in range(1, 22):
             await chat.send(f"prompt {number}")
         assert await chat.next_text() == "Session boss already has 20 messages waiting."
-        for number in range(21):
+        for number in range(1, 21):
+            await end(boss, deliver)
             deliver = await take(boss)
             assert deliver["content"] == f"prompt {number}"
-            await end(boss, deliver)
+        await end(boss, deliver)
         await chat.send("prompt 22")
         assert (await take(boss))["content"] == "prompt 22"
         assert len(await chat.texts()) == 1
@@ -499,6 +516,7 @@ async def test_why_follows_a_message_from_its_receipt_to_its_answer(state_dir: P
         )
         first_sent = await chat.send("one")
         first = await take(boss)
+        await handled(boss)
         waiting = await chat.send("two")
         quoted = {"parent_id": first_sent["message_id"]}
         assert steps_of(await chat.ask("/why", **quoted)) == [
@@ -512,6 +530,7 @@ async def test_why_follows_a_message_from_its_receipt_to_its_answer(state_dir: P
         ], "the last one, which is not the command before"
         await end(boss, first)
         await take(boss)
+        await handled(boss)
         assert steps_of(await chat.ask("/why", **quoted)) == [
             "received",
             "offered to boss",

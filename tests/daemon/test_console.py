@@ -15,6 +15,11 @@ from typing import Final
 import httpx
 import pytest
 import trio
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -181,18 +186,32 @@ async def fetched(
 # ── in a browser ────────────────────────────────────────────────────────────
 
 
+MOVED: Final = (
+    ElementClickInterceptedException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
+
+
 def wait_text(browser: Browser, selector: str, *wanted: str) -> None:
     def shown(driver: Browser) -> bool:
         text = driver.find_element(By.CSS_SELECTOR, selector).text
         return all(one in text for one in wanted)
 
-    WebDriverWait(browser, 60, poll_frequency=0.1).until(shown, f"{wanted} in {selector}")
+    moving = WebDriverWait(browser, 60, poll_frequency=0.1, ignored_exceptions=MOVED)
+    moving.until(shown, f"{wanted} in {selector}")
 
 
 def click(browser: Browser, selector: str) -> None:
-    button = browser.find_element(By.CSS_SELECTOR, selector)
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
-    button.click()
+    """Press; again where its row was drawn anew, or moved, between the aim and the press."""
+
+    def pressed(driver: Browser) -> bool:
+        button = driver.find_element(By.CSS_SELECTOR, selector)
+        driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+        button.click()
+        return True
+
+    WebDriverWait(browser, 60, poll_frequency=0.1, ignored_exceptions=MOVED).until(pressed)
 
 
 SCREENS: Final = {

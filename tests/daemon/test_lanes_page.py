@@ -16,7 +16,8 @@ import pytest
 import trio
 
 from tests.daemon.test_attachments import upload
-from tests.daemon.test_commands import Chat, end, take, worker
+from tests.daemon.test_commands import Chat, end, handled, take, wait_idle, worker
+from tests.daemon.test_operator import output_of
 from tests.kit.daemon import Daemon, Platform, open_daemon, open_platform, open_served
 from tests.kit.raw_proxy import RawProxy, session
 
@@ -88,7 +89,7 @@ async def test_the_messages_of_a_batch_share_its_state(state_dir: Path) -> None:
             picture = await team.shows(key)
             words = await team.mention("look at that")
         batch = await take(boss)
-        await boss.barrier()
+        await handled(boss)
         for one in (picture, words):
             assert (
                 (await team.ask("/why", parent_id=one["message_id"]))
@@ -98,8 +99,16 @@ async def test_the_messages_of_a_batch_share_its_state(state_dir: Path) -> None:
         await end(boss, batch, text="seen")
         await platform.wait_cards(1, "seen", "Done · ")
         for one in (picture, words):
-            why = await team.ask("/why", parent_id=one["message_id"])
-            assert why.endswith("answered by boss"), why
+            await wait_why(team, one["message_id"], "answered by boss")
+
+
+async def wait_why(chat: Chat, message_id: str, last: str) -> None:
+    """Wait until the last step that is known of a message ends so."""
+    why = ""
+    with trio.move_on_after(60):
+        while not (why := await chat.ask("/why", parent_id=message_id)).endswith(last):
+            await trio.sleep(0.1)
+    assert why.endswith(last), why
 
 
 # ── who may stop what ───────────────────────────────────────────────────────
@@ -165,7 +174,17 @@ async def test_a_stop_word_right_after_a_message_stops_it(state_dir: Path) -> No
             assert (await boss.until("cancel"))["turn_id"] == turn["turn_id"]
             await end(boss, turn, "aborted")
             await platform.wait_cards(number, "🛑 已停止 · ")
+            await wait_free(team.daemon)  # or the next stop word would mean this turn
         assert await team.texts() == []
+
+
+async def wait_free(daemon: Daemon) -> None:
+    """Wait until no session has a turn: its card may show the end before its proxy sends it."""
+    with trio.fail_after(60):
+        while True:
+            status = json.loads(await output_of(daemon.state_dir, "status", "--json"))
+            if not any(one["turn_since"] for one in status["sessions"]):
+                return
 
 
 async def test_a_turn_nobody_asked_for_is_work_of_its_session(state_dir: Path) -> None:
@@ -305,7 +324,7 @@ async def test_a_prompt_stays_where_it_was_dispatched_and_a_recalled_one_is_neve
         await end(boss, third)
         # api's turn ends in the background; an aborted one would send nothing.
         await end(api, fourth, "aborted")
-        assert (await team.ask("/ss")).splitlines()[1:] == [
+        assert (await wait_idle(team)).splitlines()[1:] == [
             "- boss (claude @ /w/boss) [current]",
             "- api (claude @ /w/api)",
         ]

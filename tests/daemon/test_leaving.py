@@ -284,7 +284,9 @@ async def test_a_cancel_is_answered_once_while_the_card_is_being_refused(state_d
         await boss.until("cancel")
         await boss.send(t="turn_end", turn_id=deliver["turn_id"], status="aborted")
         with trio.fail_after(60):
-            while "rest" not in str(await platform.messages(chat)):
+            while "rest" not in (shown := str(await platform.messages(chat))) or (
+                "Stopped current task." not in shown
+            ):
                 await trio.sleep(0.1)
         await platform.send(chat, "/cancel")
         with trio.fail_after(60):

@@ -146,6 +146,7 @@ async def test_health_is_whether_it_serves(state_dir: Path) -> None:
 
 async def test_it_is_off_until_it_is_asked_for_and_a_taken_port_is_named(state_dir: Path) -> None:
     async with open_platform() as platform, open_daemon(platform, state_dir) as daemon:
+        await daemon.logged('"daemon.ready"')
         assert "http.serving" not in await daemon.log()
         port = int(daemon.address.rpartition(":")[2])
         other = state_dir.parent / "other"

@@ -179,10 +179,10 @@ async def morning(alice: Chat, boss: RawProxy, api: RawProxy) -> None:
     second = await take(api)
     await alice.ask("/sessions")
     await end(api, second, text="quick answer")
+    await alice.platform.wait_cards(1, "quick answer", "Done · ")
     await end(boss, first, text="long answer")
     await alice.next_text()
-    await alice.platform.wait_cards(1, "long answer", "· ")
-    await boss.barrier()
+    await alice.platform.wait_cards(1, "long answer", "Done · ")
     # A task of boss that is stopped from a chat that is elsewhere.
     await alice.ask("/use boss")
     await alice.send("another")
@@ -251,22 +251,23 @@ async def an_agent(alice: Chat) -> None:
     await alice.ask("/mode plan")
     await alice.ask("/resume")
     await alice.send("draw a plan")
-    await alice.platform.wait_cards(1, "conv-1: draw a plan.", "· ")
+    await alice.platform.wait_cards(1, "conv-1: draw a plan.", "Done · ")
     await alice.ask("/close")
     await alice.ask("/new fake helper")
     await alice.send("something else")
-    await alice.platform.wait_cards(1, "conv-2: something else.", "· ")
+    await alice.platform.wait_cards(1, "conv-2: something else.", "Done · ")
     await alice.ask("/resume")
     await alice.ask("/resume 1")
     await alice.send("and then")
-    await alice.platform.wait_cards(1, "conv-1: draw a plan, and then.", "· ")
+    await alice.platform.wait_cards(1, "conv-1: draw a plan, and then.", "Done · ")
     await alice.ask("/close helper")
 
 
 async def the_sessions_own_work(platform: Platform, alice: Chat, boss: RawProxy) -> None:
     """Boss asks, gets its answer wherever the chat is by then, and goes on by itself."""
     await alice.send("go ahead")
-    await end(boss, await take(boss))
+    await end(boss, await take(boss), text="On it.")
+    await platform.wait_cards(1, "On it.", "Done · ")
     chat_id = alice.chat["chat_id"]
     assert (await boss.tool("ask", chat_id=chat_id, questions=QUESTIONS))["ok"]
     (card,) = [one for one in await platform.messages(alice.chat) if '"form"' in one["content"]]
@@ -280,7 +281,7 @@ async def the_sessions_own_work(platform: Platform, alice: Chat, boss: RawProxy)
     await boss.send(t="turn_open", turn_id="own-1", title="Tests are done")
     await boss.send(t="delta", turn_id="own-1", text="All of them passed.")
     await boss.send(t="turn_end", turn_id="own-1", status="complete")
-    await platform.wait_cards(1, "Tests are done", "All of them passed.", "· ")
+    await platform.wait_cards(1, "Tests are done", "All of them passed.", "Done · ")
     await alice.next_text()
 
 
@@ -291,7 +292,8 @@ async def evening(state_dir: Path, alice: Chat) -> None:
     async with sessions(state_dir, "boss", "api") as (boss, api):
         later = await take(api)
         assert (later["content"], later["attempt"]) == ("for api, later", 1)
-        await end(api, later)
+        await end(api, later, text="Here it is.")
+        await alice.platform.wait_cards(1, "Here it is.", "Done · ")
         await alice.ask("/use boss")
         await alice.send("good night")
         await end(boss, await take(boss))

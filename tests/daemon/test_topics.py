@@ -15,7 +15,7 @@ from tests.daemon.test_ask import submit
 from tests.daemon.test_commands import Chat, end, take, worker
 from tests.daemon.test_outbound import bots
 from tests.kit.daemon import open_daemon, open_platform
-from tests.kit.raw_proxy import session
+from tests.kit.raw_proxy import RawProxy, session
 
 Map = dict[str, Any]
 AGENT = Path(__file__).parents[1] / "fakes" / "remembering_agent.py"
@@ -38,6 +38,14 @@ class Group(Chat):
             if one["message_id"] == message_id
         ]
         return found
+
+    async def answered(self, proxy: RawProxy, text: str) -> None:
+        """Answer the next prompt; return when its card shows the end.
+
+        From then on the chat may go to another session, and no notice of the turn comes after.
+        """
+        await end(proxy, await take(proxy), text=text)
+        await self.platform.wait_cards(1, text, "Done · ")
 
     async def asks(self, thread_id: str | None, text: str) -> str:
         """Send a command into a topic; return its answer, which is in that topic."""
@@ -112,17 +120,17 @@ async def test_a_topic_without_a_binding_follows_its_chat(state_dir: Path) -> No
         chat_id = group.chat["chat_id"]
         assert await group.asks(None, "/use api") == "Switched to api (previous: boss)"
         root = await group.send("root", mention_bot=True)
-        await end(api, await take(api))
+        await group.answered(api, "to the root")
         sent = await group.send(
             "in a topic", mention_bot=True, parent_id=root["message_id"], reply_in_thread=True
         )
         thread = (await group.message(sent["message_id"]))["thread_id"]
-        await end(api, await take(api))
+        await group.answered(api, "in the topic")
         assert await group.asks(thread, "/use web") == "Switched to web (previous: api)"
         assert await group.asks(None, "/use boss") == "Switched to boss (previous: api)"
         assert await bindings(boss) == {chat_id: "s-boss", f"{chat_id}#{thread}": "s-web"}
         await group.send("to web", mention_bot=True, thread_id=thread)
-        await end(web, await take(web))
+        await group.answered(web, "by web")
         assert await group.asks(None, "/use api") == "Switched to api (previous: boss)"
         assert await group.asks(thread, "/use -") == "Switched to api (previous: web)"
         await group.send("to api", mention_bot=True, thread_id=thread)
@@ -136,7 +144,7 @@ async def test_topics_of_any_other_group_are_of_its_chat(state_dir: Path) -> Non
         worker(state_dir, "api") as api,
     ):
         root = await group.send("root", mention_bot=True)
-        await end(boss, await take(boss))
+        await group.answered(boss, "to the root")
         sent = await group.send(
             "/use api", mention_bot=True, parent_id=root["message_id"], reply_in_thread=True
         )

@@ -44,9 +44,13 @@ async def test_a_message_unread_for_two_minutes_is_noticed_once_and_a_tool_call_
         chat = Chat(platform, await platform.chat())
         await chat.send("read me")
         await take(boss)
-        with trio.move_on_after(125):
-            await idle(boss)
-        assert await chat.texts() == ["boss has not read this yet."]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(idle, boss)
+            with trio.fail_after(240):
+                while not (texts := await chat.texts()):
+                    await trio.sleep(0.5)
+            nursery.cancel_scope.cancel()
+        assert texts == ["boss has not read this yet."]
         await chat.send("and me")
         await take(boss)
         assert (await boss.tool("inbox", limit=1))["ok"]
