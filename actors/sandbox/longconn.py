@@ -154,6 +154,8 @@ class LongConnections:
         self.events: OrderedDict[str, Event] = OrderedDict()
         self.refusals: list[HandshakeRefusal] = []
         self.url = ""
+        self.ack_within_s = ACK_WITHIN_S
+        """How long a push waits for its ack."""
         self.press_within_s = ACK_WITHIN_S
         """How long a press waits for its answer."""
 
@@ -292,9 +294,12 @@ class LongConnections:
         event.state = "lost"
 
     async def push_once(
-        self, event: Event, *, frames_as: str = "normal", within_s: float = ACK_WITHIN_S
+        self, event: Event, *, frames_as: str = "normal", within_s: float | None = None
     ) -> SentEvent:
-        """Push to one random listening connection and wait so long for its ack."""
+        """Push to one random listening connection and wait so long for its ack.
+
+        Without *within_s*, for :attr:`ack_within_s`.
+        """
         waiting = SentEvent()
         listening = [
             one for one in self.connections.values() if one.listening and one.app_id == event.app_id
@@ -312,7 +317,7 @@ class LongConnections:
         self._waiting[push.message_id] = waiting
         started = trio.current_time()
         try:
-            with trio.move_on_after(within_s):
+            with trio.move_on_after(self.ack_within_s if within_s is None else within_s):
                 for frame in self._frames(event, push.message_id, frames_as):
                     await self._send(connection, frame)
                 await waiting.answered.wait()

@@ -11,7 +11,7 @@ import trio
 from actors.sandbox import events, scopes
 from actors.sandbox.documents import Documents
 from actors.sandbox.errors import PlatformError
-from actors.sandbox.longconn import ACK_WITHIN_S, LongConnections
+from actors.sandbox.longconn import LongConnections
 from actors.sandbox.rest import OpenApi
 from actors.sandbox.uploads import FILE_BYTES_MAX
 from actors.sandbox.world import (
@@ -97,7 +97,7 @@ class PeopleApi:
             return {"message_id": message.message_id, "event_id": None}
         pushed = self._sockets.publish(app.app_id, event)
         if body.get("wait_ack"):
-            with trio.move_on_after(ACK_WITHIN_S):
+            with trio.move_on_after(self._sockets.ack_within_s):
                 while pushed.state == "pending":  # noqa: ASYNC110  # a bench's need, not the platform's
                     await trio.sleep(ACK_POLL_S)
         return {"message_id": message.message_id, "event_id": pushed.event_id}

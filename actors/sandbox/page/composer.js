@@ -10,6 +10,7 @@ const $ = (id) => document.getElementById(id);
 const attached = []; // {file, url}
 let hooks = { failed() {}, sent() {} };
 let sending = false;
+let again = false; // it was pressed while something was on its way: that goes next
 let recording = null;
 
 export function setUp(given) {
@@ -120,7 +121,8 @@ async function carried(file) {
 
 async function send() {
   const text = $("composer").value;
-  if (sending || !view.chat || (!text.trim() && !attached.length)) return;
+  if (sending) { again = true; return; }
+  if (!view.chat || (!text.trim() && !attached.length)) return;
   sending = true;
   $("send").setAttribute("aria-busy", "true");
   const to = { chat_id: view.chat, sender: $("sender").value || undefined, parent_id: view.replyTo?.message_id, reply_in_thread: view.inTopic || undefined };
@@ -137,6 +139,7 @@ async function send() {
     answer(null, false);
     hooks.sent();
   } catch (failed) {
+    again = false;
     hooks.failed(failed);
     if (!$("composer").value) $("composer").value = text;
     grow();
@@ -144,4 +147,5 @@ async function send() {
     sending = false;
     $("send").removeAttribute("aria-busy");
   }
+  if (again) { again = false; await send(); }
 }

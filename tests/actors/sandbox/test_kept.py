@@ -54,7 +54,7 @@ def test_the_command_reports_it_and_ends(tmp_path: Path) -> None:
     open_to_others(path)
     command = [sys.executable, "-m", "actors.sandbox", "--keep", os.fspath(path)]
     ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=30, env=environment(), check=False
+        command, capture_output=True, text=True, timeout=60, env=environment(), check=False
     )
     assert ended.returncode == 1
     assert ended.stderr.startswith("larkd sandbox: --keep: ")

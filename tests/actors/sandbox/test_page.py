@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -138,7 +139,18 @@ def phone(sandbox: SandboxProcess, narrow_browser: Browser) -> Browser:
 
 
 def wait(page: Browser, until: Callable[[], Any], within_s: float = 60) -> Any:
-    return WebDriverWait(page, within_s, poll_frequency=0.05).until(lambda _: until())
+    """Wait until it holds; what was drawn anew between two looks at it is looked at again."""
+    moving = WebDriverWait(
+        page, within_s, poll_frequency=0.05, ignored_exceptions=[StaleElementReferenceException]
+    )
+    try:
+        return moving.until(lambda _: until())
+    except TimeoutException as late:
+        shown = page.execute_script("return document.body?.innerText ?? 'no body'")
+        raise AssertionError(
+            f"never so in {within_s:g} s: {page.current_url} shows {shown[:2_000]!r};"
+            f" the browser logged {page.get_log('browser')}"
+        ) from late
 
 
 def one(page: Browser, selector: str) -> WebElement:
@@ -163,9 +175,17 @@ def focused(page: Browser) -> WebElement:
 # ── nothing is rebuilt under the pointer ────────────────────────────────────
 
 
+HELD_LONGER = """
+const after = window.setTimeout;
+window.setTimeout = (act, ms, ...more) => after(act, ms === 3000 ? 120000 : ms, ...more);
+"""
+"""A press may last three seconds before the page paints again; here as long as it takes."""
+
+
 def test_a_click_that_an_update_falls_into_is_a_click(
     sandbox: SandboxProcess, page: Browser
 ) -> None:
+    page.execute_script(HELD_LONGER)
     chat_id = sandbox.chat()["chat_id"]
     card_id = sandbox.send_card(chat_id, streaming(PLAN, text_element(), STOP))
     stop, team = one(page, '[data-element-id="stop"]'), one(page, "#chats li:nth-child(2) button")
@@ -179,8 +199,12 @@ def test_a_click_that_an_update_falls_into_is_a_click(
         wait_text(page, "#chats li:first-child .preview", f"beside {sequence}")
         ActionChains(page).release().perform()
     wait_text(page, "#chat-name", "Team")
-    pressed = [one for one in sandbox.get("events") if one["event_type"] == "card.action.trigger"]
-    assert len(pressed) == 1, "the press on Stop arrived"
+
+    def presses() -> list[Any]:
+        kind = "card.action.trigger"
+        return [one for one in sandbox.get("events") if one["event_type"] == kind]
+
+    assert len(wait(page, presses)) == 1, "the press on Stop arrived"
 
 
 def test_what_is_pointed_at_stays_where_it_is(sandbox: SandboxProcess, page: Browser) -> None:
@@ -253,7 +277,8 @@ def test_a_plan_that_is_done_makes_space_when_the_card_ends(
 
 def test_only_what_came_by_content_is_typed(sandbox: SandboxProcess, page: Browser) -> None:
     card = streaming(text_element("typed"), text_element("painted"))
-    card["config"]["streaming_config"] = {"print_frequency_ms": {"default": 400}}
+    # Typing all of it would take minutes: it is not over before it is looked at.
+    card["config"]["streaming_config"] = {"print_frequency_ms": {"default": 20_000}}
     card_id = sandbox.send_card(sandbox.chat()["chat_id"], card)
     one(page, '[data-element-id="typed"]')
     sandbox.stream(card_id, "typed", "abcdefghij", 1)
@@ -262,6 +287,8 @@ def test_only_what_came_by_content_is_typed(sandbox: SandboxProcess, page: Brows
     sandbox.call("PATCH", path, partial_element=change, sequence=2)
     wait_text(page, '[data-element-id="painted"]', "all at once")
     assert len(text(page, '[data-element-id="typed"]')) < 10, "still typing"
+    off = json.dumps({"config": {"streaming_mode": False}})
+    sandbox.call("PATCH", f"{CARDS}/{card_id}/settings", settings=off, sequence=3)
     wait_text(page, '[data-element-id="typed"]', "abcdefghij")
 
 
@@ -394,6 +421,7 @@ def test_pictures_are_chosen_pasted_and_dropped(
     wait_text(page, ".mine .file", "笔记.txt")
     wait_text(page, ".mine .bubble", "look")
     for number, how in enumerate(("paste", "drop"), 2):
+        wait(page, lambda: not page.find_elements(By.CSS_SELECTOR, "#attached li"))
         page.execute_script(GIVE, how, list(PNG))
         one(page, "#attached li")
         one(page, "#send").click()
@@ -401,6 +429,32 @@ def test_pictures_are_chosen_pasted_and_dropped(
     sent = sandbox.get("state")["messages"]
     assert [one["msg_type"] for one in sent] == ["image", "file", "text", "image", "image"]
     assert json.loads(sent[1]["content"])["file_name"] == "笔记.txt"
+
+
+SLOW = """
+const fetched = window.fetch, answers = new Promise((go) => { window.answer = go; });
+window.fetch = async (path, ...more) => {
+  const answer = await fetched(path, ...more);
+  if (path.endsWith("/send")) await answers;
+  return answer;
+};
+"""
+
+
+def test_what_is_sent_while_the_last_is_on_its_way_goes_next(
+    sandbox: SandboxProcess, page: Browser
+) -> None:
+    page.execute_script(SLOW)
+    composer = one(page, "#composer")
+    composer.send_keys("first", Keys.ENTER)
+    wait_text(page, ".mine .bubble", "first")
+    composer.send_keys("second", Keys.ENTER)
+    assert composer.get_property("value") == "second"
+    page.execute_script("window.answer()")
+    wait_text(page, ".mine .bubble", "second")
+    wait(page, lambda: composer.get_property("value") == "")
+    texts = [json.loads(one["content"])["text"] for one in sandbox.get("state")["messages"]]
+    assert texts == ["first", "second"]
 
 
 def test_an_attached_file_can_be_taken_back(page: Browser, tmp_path: Path) -> None:
@@ -543,8 +597,10 @@ def test_a_long_conversation_opens_at_its_end_and_goes_back_on_demand(
     count = "return document.querySelectorAll('.message').length"
     wait(page, lambda: page.execute_script(count) == 200)
     wait_text(page, ".message:last-child .bubble", "line 449")
-    first = sandbox.get("state")["messages"][0]
-    sandbox.post("react", message_id=first["message_id"], emoji_type="OK")
+    messages = sandbox.get("state")["messages"]
+    for seen in (messages[0], messages[-1]):  # once the last one shows it, the first has come
+        sandbox.post("react", message_id=seen["message_id"], emoji_type="OK")
+    one(page, ".message:last-child .reactions")
     one(page, "#language").click()
     wait_text(page, ".earlier", "更早的消息")
     assert page.execute_script(count) == 200, "what changes up there stays up there"

@@ -11,9 +11,11 @@ from typing import Any
 import httpx
 import pytest
 import trio
+from trio.testing import MockClock
 
 from tests.actors.sandbox.test_official_sdks import CLIENTS, node_client, open_sdk
 from tests.kit.daemon import Platform, open_platform
+from tests.kit.gateway_client import loopback_clock
 
 __all__ = ["node_client"]
 
@@ -34,6 +36,12 @@ ADDONS = {
 def encoded(addons: dict[str, Any]) -> str:
     packed = gzip.compress(json.dumps(addons).encode(), mtime=0)
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+
+@pytest.fixture
+def clock() -> MockClock:
+    """Of the test that asks for it: no time passes between its polls."""
+    return loopback_clock()
 
 
 async def register(platform: Platform, action: str, **form: str) -> httpx.Response:
@@ -101,7 +109,7 @@ async def test_a_tenant_of_lark_gets_the_secret_at_the_second_poll() -> None:
         assert second["client_secret"]
 
 
-async def test_polling_too_often_slows_down_and_keeps_slow() -> None:
+async def test_polling_too_often_slows_down_and_keeps_slow(clock: MockClock) -> None:
     async with open_platform() as platform:
         begun = await begin(platform)
         answers = [(await poll(platform, begun))[1]["error"] for _ in range(3)]
