@@ -31,6 +31,8 @@ async def attack(seed: int, state_dir: Path, turns: Path, ports: tuple[int, ...]
             nursery.start_soon(one.run)
         nursery.start_soon(local.run)
         await trio.lowlevel.wait_readable(0)
+        while not any(one.attacks for one in proxies):  # on a machine that began just now
+            await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
     return sum(one.attacks for one in proxies) + local.attacks
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +73,15 @@ async def write_and_wait(
         written.append(text)
 
 
-async def ask_status(state_dir: Path, over: trio.Event) -> int:
-    """Ask with a command, as an operator does, again and again."""
+async def ask_status(state_dir: Path, over: trio.Event) -> AsyncIterator[int]:
+    """Ask with a command, as an operator does, again and again; give how often."""
     asked = 0
     while not over.is_set():
         with trio.fail_after(ANSWER_WITHIN_S):
             status = json.loads(await _status(state_dir))
         assert any(one["session_id"] == "boss" for one in status["sessions"])
         asked += 1
-    return asked
+        yield asked
 
 
 async def _status(state_dir: Path) -> bytes:

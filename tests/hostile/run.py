@@ -22,6 +22,7 @@ from tests.kit.raw_proxy import Map, RawProxy, session
 AGENT = Path(__file__).parent / "agent.py"
 MEMORY_MAX = 100 * 1024 * 1024
 SAMPLE_EVERY_S = 0.05
+EACH_WITHIN_S = 120.0
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -85,6 +86,7 @@ async def run(seed: int, seconds: float, root: Path) -> Report:
                         working.start_soon(write_and_wait, platform, alice, honest, over, written)
                         working.start_soon(_ask_status, state_dir, over, report)
                         await trio.sleep(seconds)
+                        await _each_was_at_it(written, report, users)
                         over.set()
                     hostile.cancel()
             nursery.cancel_scope.cancel()
@@ -95,8 +97,16 @@ async def run(seed: int, seconds: float, root: Path) -> Report:
     return report
 
 
+async def _each_was_at_it(written: list[str], report: Report, users: list[HostileUser]) -> None:
+    """A slow machine takes more than its time until everybody has done something."""
+    with trio.fail_after(EACH_WITHIN_S):
+        while len(written) < 2 or not report.commands or not any(one.acts for one in users):
+            await trio.sleep(SAMPLE_EVERY_S)
+
+
 async def _ask_status(state_dir: Path, over: trio.Event, report: Report) -> None:
-    report.commands = await ask_status(state_dir, over)
+    async for asked in ask_status(state_dir, over):
+        report.commands = asked
 
 
 async def _attack(  # a process of its own, so that nobody waits for it here

@@ -33,7 +33,7 @@ CASES: list[tuple[dict[str, Any], dict[str, int]]] = [
 
 async def refusals(boss: RawProxy, wanted: dict[str, int]) -> Map:
     refused: Map = {}
-    with trio.move_on_after(30):
+    with trio.move_on_after(60):
         while True:
             status = (await boss.tool("feishu_channel_status"))["result"]
             refused = status["connection"]["default"]["refused"]
@@ -98,7 +98,7 @@ async def test_another_bot_passes_by_name_alone(state_dir: Path) -> None:
         for open_id in ("ou_robot", FRIEND):
             sender = {"sender_id": {"open_id": open_id}, "sender_type": "app"}
             await push(platform, chat, f"beep of {open_id}", sender=sender)
-        row = await boss.until("deliver", within_s=30)
+        row = await boss.until("deliver")
         assert row["content"] == f"beep of {FRIEND}"
         assert sum((await refusals(boss, {"sender is a bot": 1})).values()) == 1
 
@@ -121,7 +121,7 @@ async def test_who_is_let_in_and_no_admin_starts_and_closes_no_agent(
                     await platform.send(
                         chat, command, sender=alice["members"][0], mention_bot=chat is team
                     )
-                with trio.fail_after(30):
+                with trio.fail_after(60):
                     while await refused_in(platform, chat) < len(commands):
                         await trio.sleep(0.02)
             await boss.barrier()
