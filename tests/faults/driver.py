@@ -68,14 +68,19 @@ class Driver:
         self._events: dict[str, str] = {}  # by message
         self._chats: list[Map] = []
 
-    async def run(self, cycles: int) -> None:
-        """Run and be killed so often, then let everything come to rest and write it down."""
+    async def run(self, cycles: int, at_stake: int) -> None:
+        """Run and be killed so often, then let everything come to rest and write it down.
+
+        On a machine that comes to little in a cycle, more often: until *at_stake* deliveries.
+        """
         self._chats = [
             await self._platform.chat(),
             await self._platform.chat("group", "Team"),
             await self._platform.chat("p2p", "Zoë"),
         ]
         for _ in range(cycles):
+            await self._run_and_kill()
+        while sum(isinstance(one, Delivered) for one in self.history) < at_stake:
             await self._run_and_kill()
         self.calm = True
         async with self._daemon() as (_, watch):
@@ -366,8 +371,10 @@ class Peer:
 MANNERS: Final = ("once", "once", "once", "twice", "wrong", "late", "never")
 
 
-async def drive(seed: int, cycles: int, state_dir: Path, round_trip_s: float = 0.0) -> list[Seen]:
-    """Run and kill so often; return what was seen.
+async def drive(
+    seed: int, cycles: int, state_dir: Path, round_trip_s: float = 0.0, at_stake: int = 0
+) -> list[Seen]:
+    """Run and kill so often, until as many deliveries are *at_stake*; return what was seen.
 
     *round_trip_s* is what each call to the platform takes.
     """
@@ -375,5 +382,5 @@ async def drive(seed: int, cycles: int, state_dir: Path, round_trip_s: float = 0
         if round_trip_s:
             await platform.post("faults", match={}, kind="delay", seconds=round_trip_s, times=None)
         driver = Driver(seed, platform, state_dir)
-        await driver.run(cycles)
+        await driver.run(cycles, at_stake)
         return driver.history

@@ -76,6 +76,11 @@ def a_service_of(home: Path) -> None:
 
         stopped = manager.larkd("daemon", "stop")
         assert stopped.returncode == 0, stopped.stderr
+        # The process is gone before its manager has seen that.
+        until = time.monotonic() + 120
+        while manager.shown("ActiveState") in ("active", "deactivating"):
+            assert time.monotonic() < until, "the service manager sees no end of it"
+            time.sleep(0.2)
         found = json.loads(manager.larkd("service", "status", "--json").stdout)
         assert (found["installed"], found["state"]) == (True, "inactive"), "it left in order"
 

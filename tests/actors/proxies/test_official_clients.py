@@ -110,7 +110,7 @@ async def test_the_example_agent_of_the_typescript_acp_sdk(
         assert "Modifying critical configuration file" in question["content"]
         await platform.post("click", message_id=question["message_id"], element_id="option_0")
         await platform.wait_cards(
-            1, "The changes have been applied.", "🔧 Tool calls (2)", "Done · ", within_s=30
+            1, "The changes have been applied.", "🔧 Tool calls (2)", "Done · "
         )
         await platform.send(chat, "once more")
         await platform.wait_cards(1, "Processing... ", "I'll help you with that")

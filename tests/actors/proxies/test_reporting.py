@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -23,8 +24,15 @@ def frame(**message: object) -> bytes:
     return len(body).to_bytes(4, "big") + body
 
 
-async def pretend(stream: trio.SocketStream) -> None:
-    """Let everybody in, without knowing the token."""
+async def pretend(came: list[trio.Event], stream: trio.SocketStream) -> None:
+    """Let everybody in, without knowing the token; set the next of *came*."""
+    if came:
+        came.pop(0).set()
+    with suppress(trio.BrokenResourceError):  # who is killed resets it
+        await let_in(stream)
+
+
+async def let_in(stream: trio.SocketStream) -> None:
     await stream.send_all(frame(t="hello", protocol=1, nonce=b"n" * 32))
     await stream.receive_some(65_536)
     await stream.send_all(
@@ -61,7 +69,9 @@ async def test_who_answers_in_place_of_the_daemon_is_reported_once(
         token.write_text("k" * 43)
         token.chmod(0o600)
     async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(partial(trio.serve_tcp, pretend, 0, host="127.0.0.1"))
+        events = [trio.Event() for _ in range(3)]
+        serve = partial(trio.serve_tcp, partial(pretend, [*events]), 0, host="127.0.0.1")
+        listeners = await nursery.start(serve)
         port = listeners[0].socket.getsockname()[1]
         (state_dir / "daemon.json").write_text(
             json.dumps(
@@ -101,13 +111,19 @@ async def test_who_answers_in_place_of_the_daemon_is_reported_once(
                 f"larkd {command[0]}: something else answers at 127.0.0.1:{port};"
                 " it does not know this state directory's token\n"
             ).encode()
-            with trio.move_on_after(20):
+            with trio.move_on_after(60):
                 while wanted not in printed:
                     printed += await process.stderr.receive_some()
             assert wanted in printed
+            with trio.fail_after(60):
+                await events[2].wait()  # it tries again later, and has been refused again
+            assert process.poll() is None
+            process.kill()
+            while data := await process.stderr.receive_some():
+                printed += data
             assert printed.count(wanted) == 1
-            assert process.poll() is None, "it tries again later"
         finally:
             process.kill()
-            await process.wait()
+            with trio.move_on_after(5, shield=True):
+                await process.wait()
             nursery.cancel_scope.cancel()
