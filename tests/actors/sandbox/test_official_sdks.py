@@ -86,7 +86,7 @@ async def open_sdk(command: list[str]) -> AsyncIterator[Client]:
 
 async def scenario(command: list[str]) -> None:
     async with open_platform() as platform, open_client(command, platform) as sdk:
-        # The platform's own 3 s are the SDK's affair; whether it acks is what counts here.
+        # Whether it acks is what counts here, not whether a busy machine does in the usual 3 s.
         platform.running.sockets.ack_within_s = WITHIN_S
         own = await sdk.reported("read_back")
         assert own["online"] in (0, 1), "it may not be connected yet"
