@@ -8,11 +8,10 @@ thread, reads a clock or draws a random number that did not come from here.
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
 import msgspec
 import trio
@@ -24,9 +23,8 @@ from actors.feishu.dial import Dial, dial_tcp
 from actors.feishu.http import Transport
 from actors.journal import RunSync, own_thread
 from actors.kit import watchdog
+from actors.kit.leaving import receive_leaving_signals
 from actors.kit.supervisor import Child
-
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 ArgumentTs = TypeVarTuple("ArgumentTs")
 ResultT = TypeVar("ResultT")
@@ -40,11 +38,6 @@ async def listen_on_tcp(host: str, port: int) -> tuple[Listeners, int]:
     """
     listeners = await open_listeners(host, port, option="--listen HOST:PORT")
     return listeners, listeners[0].socket.getsockname()[1]
-
-
-def receive_signals() -> AbstractContextManager[AsyncIterable[int]]:
-    """Receive SIGINT and SIGTERM while the block runs, in the place of their defaults."""
-    return trio.open_signal_receiver(*SIGNALS)
 
 
 def run_in_thread(
@@ -72,7 +65,7 @@ class Adapters(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Runs what waits for the disk beside the journal."""
     run_agent: RunAgent = run_process
     """Runs an agent started from a chat to its end."""
-    signals: Callable[[], AbstractContextManager[AsyncIterable[int]]] = receive_signals
+    signals: Callable[[], AbstractContextManager[AsyncIterable[int]]] = receive_leaving_signals
     arm_watchdog: Callable[..., Callable[[], None] | None] = watchdog.arm
     """Ends the process unless it has ended in time, or what it returns is called."""
     monitored: Callable[[monitoring.Peers], AbstractContextManager[Any]] = nullcontext

@@ -120,7 +120,11 @@ class Coordinator:
 async def _relay(
     signals: AsyncIterable[int], own: trio.MemorySendChannel[shutdown.ShutdownMessage]
 ) -> None:
+    hung_up = False
     async for number in signals:
+        if number == signal.SIGHUP and hung_up:
+            continue  # both the kernel and the shell send it when a terminal closes
+        hung_up = hung_up or number == signal.SIGHUP
         offer(
             own, shutdown.Leave(exit_status=0, reason=signal.Signals(number).name, by_signal=True)
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import signal
 import sys
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ import trio
 
 from actors.cli.output import CommandFailed, Output
 from actors.host.exit_status import ExitStatus
+from actors.kit.leaving import receive_leaving_signals
 from protocol.config.places import StateDir
 
 BACKOFF_FIRST_S: Final = 1.0
@@ -44,7 +44,7 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
 
 
 async def _serve(found: list[Path], state: StateDir) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with receive_leaving_signals() as signals:
         async with trio.open_nursery() as nursery:
             for config in found:
                 nursery.start_soon(_keep, config, state.root / config.stem)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
 from contextlib import suppress
 from typing import Final
@@ -17,6 +16,7 @@ from typing import Final
 import msgspec
 import trio
 
+from actors.kit.leaving import receive_leaving_signals
 from actors.kit.plain import LINES, plain
 from actors.proxies.agent import AgentSettings
 from actors.proxies.client import LinkChanged, open_proxy
@@ -125,7 +125,7 @@ def _report(report: starting.Report) -> None:
 async def run(settings: AcpSettings) -> int:
     """Serve until a signal, the parent's end, or the session's; return the exit status."""
     failure: ProxyError | None = None
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+    with receive_leaving_signals() as signals:
         async with trio.open_nursery() as nursery:
 
             async def leave_on_signal() -> None:

@@ -12,7 +12,6 @@ It ends with its input, with its output, with its parent, or by a signal, at onc
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -22,6 +21,7 @@ from typing import Any, Final
 import msgspec
 import trio
 
+from actors.kit.leaving import receive_leaving_signals
 from actors.proxies.attachments import FETCHED, fetched
 from actors.proxies.autostart import Autostart
 from actors.proxies.client import Proxy, open_proxy
@@ -91,7 +91,7 @@ async def _watch_parent(parent: int, whole: trio.CancelScope) -> None:
 
 
 async def _watch_signals(whole: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+    with receive_leaving_signals() as signals:
         async for _ in signals:
             whole.cancel(reason="signal")
             return

@@ -48,14 +48,22 @@ async def stream_cards(
     return mates
 
 
-async def test_sigterm_brings_every_card_to_stopped_and_exits_0(state_dir: Path) -> None:
+HUNG_UP = (signal.SIGHUP, signal.SIGHUP)
+"""A terminal that closes: the kernel sends it, and the shell."""
+
+
+@pytest.mark.parametrize("sent", [(signal.SIGTERM,), HUNG_UP], ids=["asked", "hung up"])
+async def test_a_signal_brings_every_card_to_stopped_and_exits_0(
+    state_dir: Path, sent: tuple[signal.Signals, ...]
+) -> None:
     async with (
         open_platform() as platform,
         open_daemon(platform, state_dir, tuning=PROMISED) as daemon,
         AsyncExitStack() as stack,
     ):
         mates = await stream_cards(platform, state_dir, stack, CARDS)
-        daemon.signal(signal.SIGTERM)
+        for number in sent:
+            daemon.signal(number)
         assert await daemon.wait(within_s=120) == 0
         cards = await platform.wait_cards(CARDS, "🛑 Stopped · ", "so far", within_s=60)
         assert not any(card["streaming"] for card in cards)
