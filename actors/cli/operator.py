@@ -17,7 +17,7 @@ from actors.host.tokens import read_token
 from actors.kit.plain import plain_part
 from actors.kit.tls import OF_THEIR_AUTHORITY, CertificateUnusable
 from actors.proxies.endpoint import Endpoint, Route, connect
-from actors.proxies.errors import REMEDIES, NotTheDaemon, ProxyError, StandingBy
+from actors.proxies.errors import NotTheDaemon, ProxyError, StandingBy, explained
 from actors.proxies.settings import ProxySettings, of_environment
 from protocol import __version__
 from protocol.config import places
@@ -248,7 +248,7 @@ async def _registered(route: Route, settings: ProxySettings) -> _Daemon:
 
 
 async def _register(endpoint: Endpoint, settings: ProxySettings) -> _Daemon:
-    daemon = _Daemon(await connect(endpoint, settings))
+    daemon = _Daemon(await connect(endpoint, settings), settings)
     try:
         hello = await daemon.next(wire.Hello)
         register = wire.Register(
@@ -278,8 +278,9 @@ class StandsBy(Unavailable):
 class _Daemon(trio.abc.AsyncResource):
     """The daemon as seen over one connection: what is sent to it, what it sends next."""
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, settings: ProxySettings) -> None:
         self._stream = stream
+        self._settings = settings
         self._frames = FrameReader()
         self._received: list[wire.FromDaemon] = []
 
@@ -307,10 +308,15 @@ class _Daemon(trio.abc.AsyncResource):
                         plain_part(message.message), tuple(message.at), message.retry_after_ms
                     )
                 if isinstance(message, wire.Refused | wire.Error):
-                    remedy = REMEDIES.get(message.code)
+                    why, remedy = explained(
+                        message.code,
+                        message.message,
+                        self._settings.role,
+                        self._settings.proves_with,
+                    )
                     failed = NoPlace if message.code == "too_many_sessions" else Unavailable
                     raise failed(
-                        f"larkd refused: {plain_part(message.message)} ({plain_part(message.code)})"
+                        f"larkd refused: {why} ({plain_part(message.code)})"
                         + (f"; {remedy}" if remedy else "")
                     )
                 if isinstance(message, wire.Bye):

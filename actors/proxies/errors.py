@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from actors.kit.plain import plain_part
@@ -17,6 +18,17 @@ REMEDIES: Final[Mapping[str, str]] = {
     "role_mismatch": "use another session id, or the dispatcher's token",
     "invalid_message": "at most 32 pairs of metadata, keys up to 64 and values up to 1,024 long",
 }
+
+
+def explained(
+    code: str, message: str, role: str, token_file: Path | None
+) -> tuple[str, str | None]:
+    """Return why the daemon refused, for a person, and the remedy where there is one."""
+    if code == "bad_proof" and token_file is not None:
+        why = f"the token in {token_file} is not that of role {role}"
+        copy = f"copy tokens/{role}.token from the daemon's state directory"
+        return why, f"{copy}, and name the copy in LARKD_TOKEN_FILE"
+    return plain_part(message), REMEDIES.get(code)
 
 
 class ProxyError(Exception):
@@ -34,11 +46,12 @@ class SessionRefused(ProxyError):
     has not proved to be the daemon, and what was wrong may be put right.
     """
 
-    def __init__(self, code: str, message: str) -> None:
-        remedy = REMEDIES.get(code)
-        super().__init__(
-            f"{plain_part(code)}: {plain_part(message)}" + (f" ({remedy})" if remedy else "")
-        )
+    def __init__(
+        self, code: str, message: str, *, role: str = "", token_file: Path | None = None
+    ) -> None:
+        """*token_file* is what the proof of *role* was made with, where one was named."""
+        why, remedy = explained(code, message, role, token_file)
+        super().__init__(f"{plain_part(code)}: {why}" + (f" ({remedy})" if remedy else ""))
         self.code = code
 
 

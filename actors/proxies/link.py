@@ -337,7 +337,9 @@ class DaemonLink:
             case wire.Refused(code="standby", message=why, at=at, retry_after_ms=after_ms):
                 raise StandingBy(why, tuple(at), after_ms)
             case wire.Refused(code=code, message=why):
-                raise SessionRefused(code, why)
+                raise SessionRefused(
+                    code, why, role=self._settings.role, token_file=self._settings.proves_with
+                )
 
     def _not_the_daemon(self) -> NotTheDaemon:
         return NotTheDaemon(self._endpoint.address.host, self._endpoint.address.port)

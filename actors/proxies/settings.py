@@ -46,6 +46,11 @@ class ProxySettings(msgspec.Struct, frozen=True, kw_only=True):
     waits_for_daemon: bool = False
     """Open at once and keep trying, also where no daemon runs yet."""
 
+    @property
+    def proves_with(self) -> Path | None:
+        """The file that was named for the token; None: it comes from elsewhere."""
+        return None if self.token is not None else self.token_file
+
     def __repr__(self) -> str:
         """Show who and where; the token stays out of logs and tracebacks."""
         where = self.addresses or self.address or self.state_dir

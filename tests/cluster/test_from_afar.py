@@ -72,7 +72,11 @@ async def test_a_node_that_is_gone_is_passed_over(
                 a, "handoff", "reclaim", at=a.tls_address, LARKD_TOKEN_FILE=str(only_session)
             )
             assert status == 1
-            assert "(bad_proof); use the token of this role" in why
+            assert why == (
+                f"larkd handoff: larkd refused: the token in {only_session} is not that of role"
+                " dispatcher (bad_proof); copy tokens/dispatcher.token from the daemon's state"
+                " directory, and name the copy in LARKD_TOKEN_FILE\n"
+            )
 
 
 @pytest.mark.parametrize(
