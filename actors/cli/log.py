@@ -23,6 +23,8 @@ from actors.host.started import configuration_in_use
 from actors.kit.clock import local_clock
 from actors.messages import journal as to_journal
 from protocol.config.places import StateDir
+from protocol.config.settings import ClusterSettings
+from protocol.routing.delivery import RowState
 from protocol.routing.history import history_text
 
 _SHOWN_FIRST: Final = ("timestamp", "level", "event")
@@ -63,68 +65,99 @@ def run(state: StateDir, parsed: argparse.Namespace) -> Output:
 
 
 def _recent(state: StateDir, parsed: argparse.Namespace) -> Output:
-    received: dict[str, Mapping[str, Any]] = {}
-    refused: dict[str, str] = {}
     try:
-        for event in log_events(state.log):
-            message = event.get("message")
-            if event.get("event") == "feishu.message.received" and message:
-                received.setdefault(str(message), event)
-            elif event.get("event") == "feishu.message.refused":
-                refused[str(message)] = str(event.get("reason"))
-        newest = list(received.values())[-RECENT_MAX:]
-        config = getattr(parsed, "config", None)
-        found = [
-            _came(_what_became_of(state, str(event["message"]), config), event, refused)
-            for event in newest
-        ]
+        found = {str(one["message_id"]): one for one in _logged(state)}
+        for kept in _newest(state, getattr(parsed, "config", None)):
+            message = str(kept.history.message_id)
+            found[message] = _came(kept, found.get(message, {}))
     except OSError as failed:
         raise CommandFailed(f"{state.log} can't be read: {failed.strerror}") from None
     except journal.JournalError as failed:
         raise CommandFailed(str(failed)) from None
+    newest = sorted(found.values(), key=lambda one: one["received_at"] or 0)[-RECENT_MAX:]
     if parsed.json:
-        return Output(as_json({"messages": found}))
-    if not state.log.exists():
-        raise CommandFailed(f"no log to look into: {not_running(state)}")
-    if not found:
-        return Output(f"no message has come, as far as {state.log} reaches")
+        return Output(as_json({"messages": newest}))
+    if not newest:
+        return Output("no message has come, as far as journal (30 days) and log reach")
     limit = terminal.columns()
     shown = 4 if limit >= _WIDE else 3
     rows = [("RECEIVED", "MESSAGE", "STATE", "CHAT")[:shown]]
-    for one in found:
-        row = (_clock(one["received_at"]), one["message_id"], one["state"], str(one["chat_id"]))
+    for one in newest:
+        row = (
+            _clock(one["received_at"]),
+            one["message_id"],
+            one["state"],
+            str(one["chat_id"] or "-"),
+        )
         rows.append(row[:shown])
     more = f"more of one: {command_for(state, 'log', 'MESSAGE')}"
     return Output("\n".join([*terminal.table(rows, limit, indent="", first=2), more]))
 
 
-def _came(
-    row: to_journal.Explained | None, event: Mapping[str, Any], refused: Mapping[str, str]
-) -> dict[str, Any]:
-    message = str(event["message"])
-    became = "closed" if row is None else row.history.state
+def _logged(state: StateDir) -> Iterator[dict[str, Any]]:
+    """The messages in the log: also those that never came into the journal, or left it."""
+    received: dict[str, Mapping[str, Any]] = {}
+    refused: dict[str, str] = {}
+    for event in log_events(state.log):
+        message = event.get("message")
+        if event.get("event") == "feishu.message.received" and message:
+            received.setdefault(str(message), event)
+        elif event.get("event") == "feishu.message.refused":
+            refused[str(message)] = str(event.get("reason"))
+    for message, event in received.items():
+        yield {
+            "received_at": _milliseconds(str(event.get("timestamp"))),
+            "message_id": message,
+            "state": f"refused: {refused[message]}" if message in refused else "closed",
+            "chat_id": event.get("chat"),
+            "account": event.get("account"),
+        }
+
+
+def _came(row: to_journal.Explained, logged: Mapping[str, Any]) -> dict[str, Any]:
+    refused = row.history.state is RowState.REFUSED and row.history.note
     return {
-        "received_at": _milliseconds(str(event.get("timestamp"))),
-        "message_id": message,
-        "state": f"refused: {refused[message]}" if message in refused else became,
-        "chat_id": event.get("chat"),
-        "account": event.get("account"),
+        "received_at": row.history.received_at_ms,
+        "message_id": row.history.message_id,
+        "state": f"refused: {row.history.note}" if refused else row.history.state,
+        "chat_id": row.chat_id or logged.get("chat_id"),
+        "account": row.account,
     }
+
+
+def _newest(state: StateDir, config: Path | None) -> tuple[to_journal.Explained, ...]:
+    cluster = _cluster(state, config)
+    if cluster is None:
+        return journal.newest(_file_of(state), RECENT_MAX)
+    from actors.cli.claims import target_of  # noqa: PLC0415  # it needs larkd[postgres]
+    from actors.journal import postgres  # noqa: PLC0415  # likewise
+
+    return postgres.newest(target_of(cluster), RECENT_MAX)
 
 
 def _what_became_of(
     state: StateDir, message: str, config: Path | None
 ) -> to_journal.Explained | None:
-    if config or (not state.database.exists() and configuration_in_use(state) is not None):
-        cluster = cluster_of(state, config)
-        if cluster is not None:
-            from actors.cli.claims import target_of  # noqa: PLC0415  # it needs larkd[postgres]
-            from actors.journal import postgres  # noqa: PLC0415  # likewise
+    cluster = _cluster(state, config)
+    if cluster is None:
+        return journal.what_became_of(_file_of(state), message)
+    from actors.cli.claims import target_of  # noqa: PLC0415  # it needs larkd[postgres]
+    from actors.journal import postgres  # noqa: PLC0415  # likewise
 
-            return postgres.what_became_of(target_of(cluster), message)
+    return postgres.what_became_of(target_of(cluster), message)
+
+
+def _cluster(state: StateDir, config: Path | None) -> ClusterSettings | None:
+    """Return whose database has the journal; None: the state directory has it."""
+    if config or (not state.database.exists() and configuration_in_use(state) is not None):
+        return cluster_of(state, config)
+    return None
+
+
+def _file_of(state: StateDir) -> Path:
     if not state.database.exists():
         raise CommandFailed(f"no journal to look into: {not_running(state)}")
-    return journal.what_became_of(state.database, message)
+    return state.database
 
 
 def _row(found: to_journal.Explained) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from actors.journal.given_up import RunSync
 from actors.journal.sqlite import (
     SqliteStore,
     copy,
+    newest,
     problems_of,
     sqlite_store,
     what_became_of,
@@ -38,6 +39,7 @@ __all__ = [
     "Store",
     "copy",
     "inline",
+    "newest",
     "own_thread",
     "problems_of",
     "run",

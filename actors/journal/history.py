@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from actors.journal.db import Db, the_one
+from actors.journal.db import Db, Row, the_one
 from actors.journal.joined import PROMPT, PROMPTS
 from actors.messages import journal
 from protocol.ids import AccountId, ChatId, EventId, MessageId, RowId, SessionId
@@ -15,6 +15,7 @@ _ROW: Final = (
     "SELECT row_id, message_key, state, note, received_at, offered_at, seen_at,"  # noqa: S608 -- our own constants
     f" changed_at, attempt, session_id, routed_to, {PROMPT} FROM inbound"
 )
+_EVENT: Final = "SELECT row_id, account, event_id, kind, chat_id FROM inbound"
 _COUNTED_MAX: Final = 1_000
 """Of what is before a row no more are counted: a session that is away may have many."""
 
@@ -61,12 +62,24 @@ def explain(db: Db, message: journal.Explain) -> journal.Explained | None:
 def explained(db: Db, message: str) -> journal.Explained | None:
     """Return what became of a message_id or an event_id, whatever account it is of."""
     row = db.execute(
-        "SELECT row_id, account, event_id, kind, chat_id FROM inbound"
-        " WHERE message_key = ?1 OR event_id = ?1 ORDER BY row_id LIMIT 1",
-        message,
+        f"{_EVENT} WHERE message_key = ?1 OR event_id = ?1 ORDER BY row_id LIMIT 1", message
     ).one()
-    history = None if row is None else _history(db, "row_id = ?1", row[0])
-    if row is None or history is None:
+    return None if row is None else _explained(db, row)
+
+
+def newest(db: Db, limit: int) -> tuple[journal.Explained, ...]:
+    """Return what became of the *limit* newest messages, oldest first."""
+    rows = db.execute(
+        f"{_EVENT} WHERE message_key IS NOT NULL ORDER BY row_id DESC LIMIT ?1", limit
+    ).all()
+    found = [_explained(db, row) for row in reversed(rows)]
+    return tuple(one for one in found if one is not None)
+
+
+def _explained(db: Db, row: Row) -> journal.Explained | None:
+    """Explain a row of :data:`_EVENT`; None: it is gone by now."""
+    history = _history(db, "row_id = ?1", row[0])
+    if history is None:
         return None
     return journal.Explained(
         account=AccountId(row[1]),

@@ -65,6 +65,11 @@ async def test_tokens_status_doctor_log_and_backup_know_of_the_cluster(
                 "b", "log", "--json", sent["message_id"], "--state-dir", str(root / "none")
             )
             assert (status, json.loads(shown)["row"]["event_id"]) == (0, sent["event_id"])
+            status, shown, _ = await fleet.command(
+                "b", "log", "--json", "--state-dir", str(root / "none")
+            )
+            listed = [one["message_id"] for one in json.loads(shown)["messages"]]
+            assert (status, sent["message_id"] in listed) == (0, True), "though no log is there"
             status, shown, why = await fleet.command(
                 "b", "tokens", "rotate", "observer", "--state-dir", str(root / "none")
             )

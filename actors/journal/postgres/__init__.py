@@ -5,7 +5,7 @@ It is imported only where a cluster is configured: psycopg comes with ``larkd[po
 
 from psycopg import Error as DatabaseError
 
-from actors.journal.postgres.asking import what_became_of
+from actors.journal.postgres.asking import newest, what_became_of
 from actors.journal.postgres.claim import (
     ClaimTaken,
     Seen,
@@ -36,6 +36,7 @@ __all__ = [
     "is_replicated",
     "move_into",
     "move_out_of",
+    "newest",
     "rotate",
     "standbys",
     "want",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import psycopg
 
 from actors.journal import history, schema
@@ -18,6 +21,22 @@ def what_became_of(target: Target, message: str) -> journal.Explained | None:
     Raises:
         JournalError: the journal can't be read, or is a newer larkd's.
     """
+    with _beside_its_holder(target) as db:
+        return history.explained(db, message)
+
+
+def newest(target: Target, limit: int) -> tuple[journal.Explained, ...]:
+    """Return what became of the *limit* newest messages, oldest first.
+
+    Raises:
+        JournalError: the journal can't be read, or is a newer larkd's.
+    """
+    with _beside_its_holder(target) as db:
+        return history.newest(db, limit)
+
+
+@contextmanager
+def _beside_its_holder(target: Target) -> Iterator[PipelineDb]:
     connection = connect(target).connection
     try:
         version = schema_version(connection, target.cluster)
@@ -27,7 +46,7 @@ def what_became_of(target: Target, message: str) -> journal.Explained | None:
                 f" knows {len(schema.MIGRATIONS)}; ask with the larkd of its holder"
             )
         with connection.pipeline() as pipeline:
-            return history.explained(PipelineDb(connection, pipeline), message)
+            yield PipelineDb(connection, pipeline)
     except psycopg.Error as failed:
         raise JournalUnavailable(
             f"the journal of cluster {target.cluster} can't be read: {failed}"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from actors.journal.sqlite.offline import (
     copy,
+    newest,
     what_became_of,
 )
 from actors.journal.sqlite.opening import problems_of
@@ -23,6 +24,7 @@ def sqlite_store(path: Path | None) -> OpenStore:
 __all__ = [
     "SqliteStore",
     "copy",
+    "newest",
     "problems_of",
     "sqlite_store",
     "what_became_of",

@@ -55,6 +55,19 @@ def what_became_of(path: Path, message: str) -> journal.Explained | None:
         raise explained(path, failed) from failed
 
 
+def newest(path: Path, limit: int) -> tuple[journal.Explained, ...]:
+    """Return what became of the *limit* newest messages, oldest first; as above.
+
+    Raises:
+        JournalError: the journal can't be read, or is a newer larkd's.
+    """
+    try:
+        with _as_of_today(path) as db:
+            return history.newest(SqliteDb(db), limit)
+    except sqlite3.Error as failed:
+        raise explained(path, failed) from failed
+
+
 @contextlib.contextmanager
 def _as_of_today(path: Path) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(_connect_to_read(path)) as db:

@@ -76,9 +76,11 @@ def test_without_a_message_the_newest_are_listed(tmp_path: Path) -> None:
         "chat_id": "oc_1",
         "account": "default",
     }
-    (tmp_path / "larkd.log").write_text(received[0])
-    (only,) = larkd(tmp_path, "log").stdout.splitlines()[1:-1]
-    assert only.split()[2:] == ["om_answered", "answered", "oc_1"]
+    (tmp_path / "larkd.log").unlink()
+    listed = larkd(tmp_path, "log").stdout.splitlines()[1:-1]
+    assert ["om_answered", "answered", "oc_3"] in [line.split()[2:] for line in listed], (
+        "a journal that was restored has no log beside it"
+    )
 
 
 def test_a_journal_of_a_newer_larkd_is_left_to_that(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from actors.journal import (
     JournalNewer,
     JournalUnavailable,
     SqliteStore,
+    newest,
     problems_of,
     schema,
     what_became_of,
@@ -197,6 +198,10 @@ def test_what_became_of_a_message_is_read_from_it_as_it_is(path: Path, version: 
         assert found is not None, message
         assert found.history.received_at_ms
     assert what_became_of(path, "om_nobody_knows") is None
+    last, all_of_them = newest(path, 1), newest(path, 100)
+    assert last == all_of_them[-1:]
+    assert "om_answered" in [one.history.message_id for one in all_of_them]
+    assert len({one.history.row_id for one in all_of_them}) == len(all_of_them) > 1
     assert dump(path) == before
     assert [file.name for file in path.parent.iterdir()] == [path.name], "nothing is left"
     with closing(sqlite3.connect(path)) as db:
