@@ -209,7 +209,7 @@ class Lane:
 
     def _begin(self, peer: lane.Attached, row: Offer) -> None:
         turn_id = ids.turn_id(self._settings.random_bytes(ids.TURN_ID_BYTES))
-        inputs: trio.MemorySendChannel[turn.TurnInput] | None = None
+        inputs: turn.InputSender | None = None
         if vocabulary.CAPABILITY_TURNS in peer.capabilities:
             self._turn = self._show(turn_opening(peer, row, turn_id, self._settings), row)
             inputs = self._turn.inputs.clone()
@@ -240,14 +240,12 @@ class Lane:
         return lane.OwnTurnOpened(turn=self._own_turn.inputs.clone())
 
     def _show(self, opening: turn.TurnOpening, row: Offer | None) -> RunningTurn:
-        inputs, outlet = trio.open_memory_channel[turn.TurnInput](TURN_INPUTS_MAX)
+        inputs, outlet = turn.open_inputs(TURN_INPUTS_MAX)
         self._showing.begin(opening.turn_id)
         self._nursery.start_soon(self._run_turn, opening, outlet, name=f"turn {opening.turn_id}")
         return RunningTurn(opening, row, inputs)
 
-    async def _run_turn(
-        self, opening: turn.TurnOpening, outlet: trio.MemoryReceiveChannel[turn.TurnInput]
-    ) -> None:
+    async def _run_turn(self, opening: turn.TurnOpening, outlet: turn.InputReceiver) -> None:
         """Run the turn's actor; when it is done before the proxy is, drop what still comes."""
         crash: Exception | None = None
         with outlet:

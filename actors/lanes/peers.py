@@ -13,7 +13,7 @@ from protocol.routing.delivery import Offer
 ShowTurn = Callable[
     [
         turn.TurnOpening,
-        trio.MemoryReceiveChannel[turn.TurnInput],
+        turn.InputReceiver,
         trio.MemorySendChannel[lane.LaneMessage],
     ],
     Awaitable[None],

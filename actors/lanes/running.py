@@ -23,7 +23,7 @@ class RunningTurn:
         self,
         opening: turn.TurnOpening,
         row: Offer | None,
-        inputs: trio.MemorySendChannel[turn.TurnInput],
+        inputs: turn.InputSender,
     ) -> None:
         """*row* is None for a turn that nobody asked for."""
         self.opening = opening
@@ -39,7 +39,7 @@ class RunningTurn:
         nursery.start_soon(_send, self.inputs.clone(), message)
 
 
-async def _send(inputs: trio.MemorySendChannel[turn.TurnInput], message: turn.TurnInput) -> None:
+async def _send(inputs: turn.InputSender, message: turn.TurnInput) -> None:
     with inputs:
         try:
             await inputs.send(message)

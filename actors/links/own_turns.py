@@ -24,7 +24,7 @@ class OwnTurnPeers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 class OwnTurn(msgspec.Struct, frozen=True, kw_only=True):
     place: journal.TurnPlace
-    turn: trio.MemorySendChannel[turn.TurnInput]
+    turn: turn.InputSender
 
 
 async def open_own_turn(

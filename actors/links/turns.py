@@ -8,7 +8,6 @@ from typing import Final, Literal
 
 import trio
 
-from actors.kit.mailbox import put
 from actors.links.own_turns import OwnTurnPeers, open_own_turn
 from actors.links.permissions import Permissions
 from actors.messages import link, turn
@@ -37,7 +36,7 @@ class LinkTurns:
         self._machine = machine
         self._permissions = permissions
         self._own_turns = own_turns
-        self._turns: dict[TurnId, trio.MemorySendChannel[turn.TurnInput]] = {}
+        self._turns: dict[TurnId, turn.InputSender] = {}
         self._questions: dict[str, TurnId] = {}
         """What people are asked of a turn, by a key of its own: until it is answered."""
 
@@ -91,7 +90,7 @@ class LinkTurns:
             if turn_tx is None:
                 continue
             try:
-                await put(turn_tx, message)
+                await turn_tx.send(message)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self._close(turn_id)
             if isinstance(message, wire.TurnEnd):

@@ -9,7 +9,7 @@ from actors.kit.mailbox import Reply
 from actors.messages.base import Message
 from actors.messages.journal import TurnPlace
 from actors.messages.link import LinkMessage
-from actors.messages.turn import Mode, TurnInput
+from actors.messages.turn import InputSender, Mode
 from protocol.ids import (
     ChatId,
     ConnectionId,
@@ -135,7 +135,7 @@ class FindOwnTurns(Message, frozen=True, kw_only=True):
 
 
 class OwnTurnOpened(msgspec.Struct, frozen=True, kw_only=True):
-    turn: trio.MemorySendChannel[TurnInput]
+    turn: InputSender
     """Takes what the proxy sends of it."""
 
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import trio
-
 from actors.kit.mailbox import Reply
 from actors.messages.base import Message
-from actors.messages.turn import TurnInput
+from actors.messages.turn import InputSender
 from protocol.ids import TurnId
 from protocol.routing.delivery import Offer
 from protocol.wire.messages import AnswerTaken, Cancel, Chosen, PermissionVerdict, Resumed
@@ -27,7 +25,7 @@ class Give(Message, frozen=True, kw_only=True):
 
     offer: Offer
     turn_id: TurnId
-    turn: trio.MemorySendChannel[TurnInput] | None
+    turn: InputSender | None
 
 
 class LeaveLink(Message, frozen=True, kw_only=True):

@@ -6,10 +6,11 @@ joined. From the lane: the end that the daemon decided.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
+from actors.kit.quiet import QuietReceiver, QuietSender, open_quiet_channel
 from actors.messages.base import Message
 from protocol.ids import (
     AccountId,
@@ -23,8 +24,12 @@ from protocol.ids import (
     place_key,
 )
 from protocol.routing.roster import ReplyMode
-from protocol.wire.messages import TurnMessage
+from protocol.wire.messages import Delta, TurnMessage
+from protocol.wire.pieces import PIECE_CHARACTERS, is_large
 from protocol.wire.vocabulary import CancelReason
+
+WAITING_CHARACTERS_MAX: Final = PIECE_CHARACTERS // 2
+"""Of text that may lie unread in small pieces, while a card has no use for it yet."""
 
 
 class Stop(Message, frozen=True, kw_only=True):
@@ -49,6 +54,20 @@ class Waits(Message, frozen=True, kw_only=True):
 
 
 TurnInput = TurnMessage | Stop | SessionLost | Waits
+InputSender = QuietSender[TurnInput]
+InputReceiver = QuietReceiver[TurnInput]
+
+
+def open_inputs(size: int) -> tuple[InputSender, InputReceiver]:
+    """Open the mailbox of one turn, whose reader may sleep through text."""
+    return open_quiet_channel(size, weigh=_weight, weight_max=WAITING_CHARACTERS_MAX)
+
+
+def _weight(message: TurnInput) -> int | None:
+    if isinstance(message, Delta) and not is_large(message):
+        return len(message.text)
+    return None
+
 
 Mode = Literal["streaming", "static"]
 

@@ -7,6 +7,8 @@ crash beside it, the turn is brought to its end under a shield with a deadline.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, Protocol
 
@@ -15,13 +17,14 @@ import structlog
 import trio
 
 from actors.kit import metrics
-from actors.kit.mailbox import offer, taken
+from actors.kit.mailbox import offer
 from actors.messages import journal, lane, turn
 from actors.turns.background import is_background, send_background_notice
 from actors.turns.card import CardPresenter, CardRefused
 from actors.turns.client import TurnClient
 from actors.turns.ends import CardEnds
 from actors.turns.entry import LedgerNotes
+from actors.turns.inputs import TurnInputs
 from actors.turns.peers import Peers
 from actors.turns.pictures import TurnPictures
 from actors.turns.static import StaticTurn
@@ -30,7 +33,7 @@ from protocol.cards.turn import Turn
 from protocol.strings import amounts, on_card
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
-from protocol.wire.pieces import is_large, texts
+from protocol.wire.pieces import texts
 
 LATE_PICTURES_S: Final = 45.0
 NOTE_EVERY_S: Final = 1.5
@@ -65,17 +68,17 @@ class Presenter(Protocol):
 
 async def show_turn(
     opening: turn.TurnOpening,
-    inbox: trio.MemoryReceiveChannel[turn.TurnInput],
+    inbox: turn.InputReceiver,
     lane_tx: trio.MemorySendChannel[lane.LaneMessage],
     peers: Peers,
 ) -> None:
     """Run one turn from its opening to its accepted end."""
     shown = (opening.session_id, opening.turn_id)
     peers.showing.add(shown)
-    actor = _TurnActor(opening, lane_tx, peers)
+    actor = _TurnActor(opening, inbox, lane_tx, peers)
     try:
         with IN_FLIGHT.track_inprogress():
-            await actor.run(inbox)
+            await actor.run()
     finally:
         actor.let_go()
         peers.showing.discard(shown)
@@ -85,10 +88,16 @@ class _TurnActor:
     def __init__(
         self,
         opening: turn.TurnOpening,
+        inbox: turn.InputReceiver,
         lane_tx: trio.MemorySendChannel[lane.LaneMessage],
         peers: Peers,
     ) -> None:
         self._opening = opening
+        self._inbox = inbox
+        self._inputs = TurnInputs(
+            inbox, self._receive, self._receive_large, self._look_for_pictures
+        )
+        self._nursery: trio.Nursery | None = None
         self._lane_tx = lane_tx
         self._peers = peers
         self._client = TurnClient(opening, peers)
@@ -110,7 +119,7 @@ class _TurnActor:
         self._entry = LedgerNotes(self._client, journal.text_entry_id(opening.key))
         """Of what stands on no card: all of a static turn, and of another until one is sent."""
         self._presenter: Presenter = (
-            CardPresenter(self._turn, self._client, self._ends, self._entry)
+            CardPresenter(self._turn, self._client, self._inputs, self._ends, self._entry)
             if opening.mode == "streaming"
             else StaticTurn(self._turn, self._client, self._entry)
         )
@@ -119,6 +128,7 @@ class _TurnActor:
     def let_go(self) -> None:
         """Hold nothing that holds this: what a turn has kept is freed as soon as it is over."""
         self._client.let_go()
+        self._inputs.let_go()
         self._pictures.let_go()
 
     def _pictured(self) -> None:
@@ -131,11 +141,12 @@ class _TurnActor:
     def _card_lost(self) -> None:
         offer(self._lane_tx, lane.CardLost(turn_id=self._opening.turn_id))
 
-    async def run(self, inbox: trio.MemoryReceiveChannel[turn.TurnInput]) -> None:
+    async def run(self) -> None:
         try:
-            with inbox:
+            with self._inbox, self._reading_to_the_end():
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._listen, inbox, nursery)
+                    self._nursery = nursery
+                    nursery.start_soon(self._listen)
                     nursery.start_soon(self._mark)
                     nursery.start_soon(self._keep_ledger)
                     nursery.start_soon(self._watch_for_stall)
@@ -181,6 +192,7 @@ class _TurnActor:
         """Notify the person once that nothing new has come for long."""
         stall_s = self._peers.stall_notice_s.get(self._opening.account, 0.0)
         while stall_s and not self._turn.state.final:
+            self._inputs.look()
             left_s = stall_s - self._turn.idle_s(trio.current_time())
             if left_s > 0:
                 await trio.sleep(left_s)
@@ -210,19 +222,21 @@ class _TurnActor:
             await self._presenter.show()
         self._shown = True
 
-    async def _listen(
-        self, inbox: trio.MemoryReceiveChannel[turn.TurnInput], nursery: trio.Nursery
-    ) -> None:
-        async for first in inbox:
-            message: turn.TurnInput | None = first
-            while message is not None:  # all that is there, before the card is planned
-                if is_large(message):
-                    await self._receive_large(message)
-                else:
-                    self._receive(message)
-                self._pictures.look(nursery)
-                message = taken(inbox)
-            await self._changed()
+    @contextmanager
+    def _reading_to_the_end(self) -> Iterator[None]:
+        """Whatever ends the turn: text that lies there unread is part of it."""
+        try:
+            yield
+        finally:
+            self._nursery = None
+            self._inputs.finish()
+
+    def _look_for_pictures(self) -> None:
+        if self._nursery is not None:
+            self._pictures.look(self._nursery)
+
+    async def _listen(self) -> None:
+        await self._inputs.listen(self._changed)
         self._turn.lose_session(trio.current_time())
         await self._changed()
 

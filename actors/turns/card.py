@@ -25,6 +25,7 @@ from actors.turns.entity import (
     retried,
 )
 from actors.turns.entry import LAST_CLOSE_WITHIN_S, LedgerNotes, outcome_of
+from actors.turns.inputs import TurnInputs
 from actors.turns.static import StaticPresenter
 from protocol.cards.answer import json_bytes
 from protocol.cards.card import View, view_of, view_sealed
@@ -79,10 +80,18 @@ class CardRefused(Exception):
 class CardPresenter:
     """Shows one turn as cards, and what no card takes as messages."""
 
-    def __init__(self, turn: Turn, client: TurnClient, ends: CardEnds, unsent: LedgerNotes) -> None:
+    def __init__(
+        self,
+        turn: Turn,
+        client: TurnClient,
+        inputs: TurnInputs,
+        ends: CardEnds,
+        unsent: LedgerNotes,
+    ) -> None:
         """*unsent* is the entry of a turn without a card: it has the text until one is sent."""
         self._turn = turn
         self._client = client
+        self._inputs = inputs
         self._ends = ends
         self._unsent = unsent
         self._style = client.style()
@@ -123,6 +132,17 @@ class CardPresenter:
         Raises:
             CardRefused: the first card can't be opened; nothing was shown.
         """
+        self._inputs.sleep()
+        try:
+            await self._show_cards()
+        finally:
+            self._inputs.wake()
+        if self._rest is not None:
+            await self._rest.show()
+            await self._release()
+
+    async def _show_cards(self) -> None:
+        """Show until the final state was accepted, or the rest goes as messages."""
         while self._rest is None:
             self._changed = trio.Event()
             if self._entity is None or self._entity.message_id is None:
@@ -145,13 +165,14 @@ class CardPresenter:
                 await entity.entry.close(outcome, within_s=LAST_CLOSE_WITHIN_S)
                 return
             else:
+                self._inputs.wake()
                 with trio.move_on_at(self._next_tick_at(entity)):
                     await self._changed.wait()
-        await self._rest.show()
-        await self._release()
+                self._inputs.sleep()
 
     async def note(self) -> None:
         """Note what the card shows, or is about to, where it has changed."""
+        self._inputs.look()
         entity = self._held[0] if self._held is not None else self._entity
         if entity is not None and entity.message_id is not None:
             await self._note_on(entity)
@@ -189,6 +210,7 @@ class CardPresenter:
     # ── what to show ────────────────────────────────────────────────────────
 
     def _wanted(self) -> View:
+        self._inputs.look()
         if self._cut_to is not None:
             return view_sealed(self._turn, self._style, self._cut_to)
         return view_of(self._turn, self._style, self._number, trio.current_time())
@@ -203,6 +225,7 @@ class CardPresenter:
         It only names the calls to wait for: what is sent is planned when one is granted.
         """
         last, self._last_text = self._last_text, None
+        self._inputs.look()
         if last is None or self._turn.state.final or self._number < len(self._turn.answer.sealed):
             return None
         step, revision, written = last
@@ -288,8 +311,8 @@ class CardPresenter:
         granted = await self._granted(entity, planned)
         if granted is None:
             return
-        revision, written = self._turn.revision, self._turn.written
         step = self._plan(entity, granted.api)
+        revision, written = self._turn.revision, self._turn.written
         if step is None or APIS[step.call] is not granted.api:
             return
         outcome: Outcome = NoAnswer(reason="overtaken by the turn's end")
@@ -314,10 +337,13 @@ class CardPresenter:
     async def _granted(self, entity: CardEntity, planned: Step) -> gateway.Granted | None:
         granted: gateway.Granted | None = None
         self._waiting_for = _PRIORITIES[planned.kind]
+        if self._waiting_for > gateway.Priority.TEXT:
+            self._inputs.wake()  # words go before what is waited for
         with trio.CancelScope() as self._wait_scope:
             apis = tuple(APIS[call] for call in planned.calls)
             granted = await self._client.permit(apis, self._waiting_for, entity.card_id)
         self._waiting_for = None
+        self._inputs.sleep()
         return granted
 
     async def _failed(self, entity: CardEntity, step: Step, outcome: Rejected | NoAnswer) -> None:

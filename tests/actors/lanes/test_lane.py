@@ -146,7 +146,7 @@ class World:
     async def show_turn(
         self,
         opening: turn.TurnOpening,
-        inbox: trio.MemoryReceiveChannel[turn.TurnInput],
+        inbox: turn.InputReceiver,
         own: trio.MemorySendChannel[lane.LaneMessage],
     ) -> None:
         """A turn's actor as small as it can be: it ends with the proxy's end or a loss."""

@@ -332,7 +332,7 @@ async def test_a_row_that_waits_for_what_was_chosen_ends_with_its_link() -> None
         world.choices = {"model": "large"}
         peer = await world.listener.connect()
         await peer.register("turns", "options")
-        inputs, outlet = trio.open_memory_channel[turn.TurnInput](64)
+        inputs, outlet = turn.open_inputs(64)
         (mailbox,) = world.links.values()
         await mailbox.send(link.Give(offer=ROW, turn_id=TurnId("t1"), turn=inputs))
         await wait_all_tasks_blocked()
@@ -344,7 +344,7 @@ async def test_a_turn_is_routed_to_its_actor_and_deltas_are_joined() -> None:
     async with open_world() as world:
         peer = await world.listener.connect()
         await peer.register()
-        inputs, outlet = trio.open_memory_channel[turn.TurnInput](64)
+        inputs, outlet = turn.open_inputs(64)
         (mailbox,) = world.links.values()
         await mailbox.send(link.Give(offer=ROW, turn_id=TurnId("t1"), turn=inputs))
         delivered = await peer.receive()
@@ -374,7 +374,7 @@ async def test_a_turn_is_routed_to_its_actor_and_deltas_are_joined() -> None:
 
 async def test_a_turn_learns_that_it_waits_for_people_and_that_it_does_not_any_more() -> None:
     approvals_tx, _approvals_rx = trio.open_memory_channel[approvals.ApprovalsMessage](10)
-    inputs, outlet = trio.open_memory_channel[turn.TurnInput](64)
+    inputs, outlet = turn.open_inputs(64)
     options = [{"id": "y", "label": "Allow", "kind": "allow_once"}]
     leave = {"t": "permission_request", "turn_id": "t1", "title": "rm", "options": options}
     question = {"t": "tool", "name": "elicit", "args": {"question": "q_1", "turn_id": "t1"}}
@@ -471,7 +471,7 @@ async def test_the_end_of_what_an_agent_asked_reaches_approvals_that_are_busy_fo
         assert isinstance(await approvals_rx.receive(), approvals.AllConnectionsOver)
         peer = await world.listener.connect()
         await peer.register("turns", "permission")
-        turn_tx, turn_rx = trio.open_memory_channel[turn.TurnInput](10)
+        turn_tx, turn_rx = turn.open_inputs(10)
         (mailbox,) = world.links.values()
         with turn_rx:
             for number in range(3):

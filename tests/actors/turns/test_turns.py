@@ -100,7 +100,7 @@ class World:
             100
         )
         self.lane_tx, self.lane_rx = trio.open_memory_channel[lane.LaneMessage](100)
-        self.inputs, self._outlet = trio.open_memory_channel[turn.TurnInput](64)
+        self.inputs, self._outlet = turn.open_inputs(64)
         self.peers = Peers(
             gateways={ACCOUNT: self.gateway_tx},
             intakes={ACCOUNT: self.intake_tx},

@@ -207,7 +207,7 @@ class Load:
             message_id=None,
         )
         lane_tx, _lane_rx = trio.open_memory_channel[Any](10)
-        inputs, outlet = trio.open_memory_channel[turn.TurnInput](64)
+        inputs, outlet = turn.open_inputs(64)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(show_turn, one, outlet, lane_tx, self.world.peers)
             for _ in range(int(self.seconds / EVERY_S)):
