@@ -70,7 +70,7 @@ class QuietSender(Generic[MessageT]):
         return QuietSender(self._channel.clone(), self._alarm, self._weigh, self._weight_max)
 
     def close(self) -> None:
-        """Send nothing more; the reader is told, for this may have been the last sender."""
+        """Send nothing more; the reader is woken, for this may have been the last sender."""
         self._channel.close()
         self._alarm.rung.set()
 

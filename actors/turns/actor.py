@@ -20,9 +20,10 @@ from actors.kit import metrics
 from actors.kit.mailbox import offer
 from actors.messages import journal, lane, turn
 from actors.turns.background import is_background, send_background_notice
-from actors.turns.card import CardPresenter, CardRefused
+from actors.turns.card import CardPresenter
 from actors.turns.client import TurnClient
 from actors.turns.ends import CardEnds
+from actors.turns.entity import CardRefused
 from actors.turns.entry import LedgerNotes
 from actors.turns.inputs import TurnInputs
 from actors.turns.peers import Peers

@@ -20,7 +20,9 @@ from actors.turns.entity import (
     APIS,
     CALLS,
     CLOSE_WITHIN_S,
+    PRIORITIES,
     CardEntity,
+    CardRefused,
     operation_of,
     retried,
 )
@@ -29,7 +31,7 @@ from actors.turns.inputs import TurnInputs
 from actors.turns.static import StaticPresenter
 from protocol.cards.answer import json_bytes
 from protocol.cards.card import View, view_of, view_sealed
-from protocol.cards.cardplan import Kind, Lost, Shrink, Step
+from protocol.cards.cardplan import Kind, Lost, Shrink, Step, tick_every_s
 from protocol.cards.kept import Rest, keep
 from protocol.cards.turn import Turn
 from protocol.platform.outcomes import (
@@ -50,31 +52,8 @@ PACE_S: Final = {Kind.STRUCTURE: 0.4, Kind.TEXT: 0.2}
 OVERTAKEN_AFTER_S: Final = 0.5
 """So long the turn's end waits for a call under way. The platform refuses that one, should
 it still arrive after the end: its sequence is the smaller one."""
-_TICKS: Final = ((60.0, 1.0), (600.0, 5.0))
-_TICK_LATER_S: Final = 15.0
-_PRIORITIES: Final = {
-    Kind.FINAL: gateway.Priority.FINAL,
-    Kind.STRUCTURE: gateway.Priority.STRUCTURE,
-    Kind.TEXT: gateway.Priority.TEXT,
-    Kind.TICK: gateway.Priority.TICK,
-    Kind.REOPEN: gateway.Priority.STRUCTURE,
-}
 
 log = structlog.get_logger()
-
-
-class CardRefused(Exception):
-    """The platform takes no card for this turn.
-
-    *sure* is whether nothing of the turn can be read on one all the same.
-    """
-
-    def __init__(
-        self, reason: str, missing: MissingScope | None = None, *, sure: bool = True
-    ) -> None:
-        super().__init__(reason)
-        self.missing = missing
-        self.sure = sure
 
 
 class CardPresenter:
@@ -246,8 +225,7 @@ class CardPresenter:
         return due_at if due_at > now else now + every_s  # due, and it reads as before
 
     def _tick_s(self) -> float:
-        elapsed = self._turn.elapsed_s(trio.current_time())
-        return next((every for until, every in _TICKS if elapsed < until), _TICK_LATER_S)
+        return tick_every_s(self._turn.elapsed_s(trio.current_time()))
 
     # ── opening ─────────────────────────────────────────────────────────────
 
@@ -322,7 +300,7 @@ class CardPresenter:
         with trio.CancelScope() as self._call_scope:
             outcome = await self._client.call(
                 operation_of(entity.card_id, step),
-                _PRIORITIES[step.kind],
+                PRIORITIES[step.kind],
                 granted.permit,
                 answer_within_s=within_s,
             )
@@ -336,7 +314,7 @@ class CardPresenter:
 
     async def _granted(self, entity: CardEntity, planned: Step) -> gateway.Granted | None:
         granted: gateway.Granted | None = None
-        self._waiting_for = _PRIORITIES[planned.kind]
+        self._waiting_for = PRIORITIES[planned.kind]
         if self._waiting_for > gateway.Priority.TEXT:
             self._inputs.wake()  # words go before what is waited for
         with trio.CancelScope() as self._wait_scope:

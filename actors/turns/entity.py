@@ -40,6 +40,13 @@ APIS: Final[dict[CallName, gateway.Api]] = {
     "settings": gateway.Api.CARD_SETTINGS,
 }
 CALLS: Final = {api: call for call, api in APIS.items()}
+PRIORITIES: Final = {
+    Kind.FINAL: gateway.Priority.FINAL,
+    Kind.STRUCTURE: gateway.Priority.STRUCTURE,
+    Kind.TEXT: gateway.Priority.TEXT,
+    Kind.TICK: gateway.Priority.TICK,
+    Kind.REOPEN: gateway.Priority.STRUCTURE,
+}
 SCOPE_AGAIN_S: Final = 10.0
 """An admin who was sent the page may have granted what was missing."""
 GONE_AGAIN_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -58,6 +65,20 @@ STALENESS: Final = metrics.histogram(
 CLOSED: Final = metrics.counter("larkd_cards", "Cards by their final state.", "outcome")
 
 log = structlog.get_logger()
+
+
+class CardRefused(Exception):
+    """The platform takes no card for this turn.
+
+    *sure* is whether nothing of the turn can be read on one all the same.
+    """
+
+    def __init__(
+        self, reason: str, missing: MissingScope | None = None, *, sure: bool = True
+    ) -> None:
+        super().__init__(reason)
+        self.missing = missing
+        self.sure = sure
 
 
 class CardEntity:

@@ -58,6 +58,8 @@ BACKOFF_FIRST_S: Final = 0.25
 BACKOFF_MAX_S: Final = 10.0
 REFUSALS_MAX: Final = 5
 """Calls in a row, for reasons no code names; then only the card's end is tried."""
+_TICKS: Final = ((60.0, 1.0), (600.0, 5.0))
+_TICK_LATER_S: Final = 15.0
 
 STREAMING_ON: Final = '{"config":{"streaming_mode":true}}'
 
@@ -360,6 +362,11 @@ class CardPlan:
     def _back_off(self) -> Wait:
         self._failures += 1
         return Wait(seconds=min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 10)))
+
+
+def tick_every_s(elapsed_s: float) -> float:
+    """Return how often the footer of a turn changes that runs for so long."""
+    return next((every for until, every in _TICKS if elapsed_s < until), _TICK_LATER_S)
 
 
 def _common(one: str, other: str) -> str:
