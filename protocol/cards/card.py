@@ -202,11 +202,18 @@ def _summary(turn: Turn, answer: str) -> Text:
         case TurnState.ERROR:
             return on_card.SUMMARY_ERROR
         case TurnState.COMPLETE:
-            line = next((line for line in answer.splitlines() if line.strip()), "")
-            line = line.strip("#>*-` ")[:SUMMARY_CHARACTERS_MAX]
+            line = _first_line(next(iter(turn.answer.sealed), answer))
             return Text(line, line) if line else on_card.SUMMARY_DONE
         case _:
             return on_card.PROCESSING
+
+
+def _first_line(text: str) -> str:
+    """Return the first line that has words, without what marks it in Markdown."""
+    for line in text.splitlines():
+        if not line.lstrip().startswith(("```", "~~~")) and (words := line.strip("#>*-|` \t")):
+            return words[:SUMMARY_CHARACTERS_MAX]
+    return ""
 
 
 def _footer(turn: Turn, style: Style, now: float) -> Text:

@@ -75,6 +75,32 @@ def test_a_thinking_card_has_a_footer_and_a_stop_button() -> None:
 
 
 @pytest.mark.parametrize(
+    ("answer", "summary"),
+    [
+        ("## Part 1\n\nSome words", "Part 1"),
+        ("```py\nvalue = 1\n```", "value = 1"),
+        ("| a | b |\n|---|---|\n| 1 | 2 |", "a | b"),
+        ("---\n\n- first", "first"),
+        ("```\n```", "Done"),
+    ],
+)
+def test_the_chat_list_shows_the_first_words_of_the_answer(answer: str, summary: str) -> None:
+    turn = Turn(0.0)
+    turn.apply(TurnEnd(turn_id="t", status="complete", text=answer), 1.0)
+    card = view_running(turn, STYLE, 1.0).card
+    assert card["config"]["summary"]["content"] == summary
+
+
+def test_the_chat_list_shows_how_an_answer_begins_that_goes_on_from_another_card() -> None:
+    turn = Turn(0.0)
+    long = "# The beginning\n\n" + "words of it\n\n" * 4_000
+    turn.apply(TurnEnd(turn_id="t", status="complete", text=long), 1.0)
+    assert turn.answer.sealed
+    card = view_running(turn, STYLE, 1.0).card
+    assert card["config"]["summary"]["content"] == "The beginning"
+
+
+@pytest.mark.parametrize(
     ("status", "english", "chinese", "summary"),
     [
         ("complete", "Done · 3.4s", "已完成 · 3.4s", "the answer"),
