@@ -40,6 +40,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     longest_freeze_s: float
     jumps: tuple[int, ...]
     """Characters that came at once, each time."""
+    per_second: tuple[int, ...] = ()
+    """Characters that came in each second."""
 
     @property
     def characters_per_s(self) -> float:
@@ -76,6 +78,11 @@ def read(updates: Iterable[Update], typewriter: Typewriter, begin: float, end: f
         frozen_s=sum(pauses),
         longest_freeze_s=max(pauses, default=0.0),
         jumps=tuple(jump for at, jump in jumps if at >= begin),
+        per_second=tuple(
+            _shown_at(updates, typewriter, begin + second + 1)
+            - _shown_at(updates, typewriter, begin + second)
+            for second in range(int(end - begin))
+        ),
     )
 
 

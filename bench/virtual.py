@@ -231,6 +231,7 @@ def figures(outcomes: Sequence[Outcome]) -> list[str]:
 
     readings = [reading for one in outcomes for reading in one.readings]
     jumps = [float(jump) for reading in readings for jump in reading.jumps]
+    seconds = [float(count) for reading in readings for count in reading.per_second]
     frozen = sum(one.frozen_s for one in readings) / max(1.0, sum(one.seconds for one in readings))
     freezes = [one.longest_freeze_s for one in readings]
     return [
@@ -243,6 +244,7 @@ def figures(outcomes: Sequence[Outcome]) -> list[str]:
         over_seeds(each(lambda one: one.live), digits=0),
         over_seeds(each(lambda one: one.calls), digits=0),
         f"{sum(one.characters_per_s for one in readings) / max(1, len(readings)):.0f}",
+        " / ".join(f"{percentile(seconds, share):.0f}" for share in (0.05, 0.5, 0.95)),
         f"{percentile(freezes, 0.5):.1f} / {max(freezes, default=math.nan):.1f} s",
         f"{frozen:.0%}",
         f"{percentile(jumps, 0.5):.0f} / {percentile(jumps, 0.99):.0f}" if jumps else "none",
@@ -259,6 +261,7 @@ ROWS = (
     "cards left live",
     "calls",
     "a reader: characters a second",
+    "a reader: characters in each second, p5 / p50 / p95",
     "a reader: longest freeze, p50 / worst",
     "a reader: share of the time frozen",
     "a reader: characters at once, p50 / p99",

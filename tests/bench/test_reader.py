@@ -28,6 +28,7 @@ def test_whole_updates_jump_and_freeze() -> None:
     updates = [Update(0.0, 30, typed=False), Update(4.0, 60, typed=False)]
     reading = read(updates, TEN_A_SECOND, 0.0, 5.0)
     assert reading.jumps == (30, 30)
+    assert reading.per_second == (0, 0, 0, 30, 0), "what is there from the start was not awaited"
     assert reading.longest_freeze_s == pytest.approx(4.0)
     assert reading.frozen_s == pytest.approx(5.0)
     assert reading.characters_per_s == 6
