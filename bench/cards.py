@@ -6,7 +6,9 @@ fixed pause of 800 ms for each card with whole-card updates, and lark-oapi's own
 with its Markdown stream; they are given the same text by a pipe, token by token. One
 table has all sizes; each run ends in a time of its own or counts as one that did not.
 
-The age of the newest text on a card is asked of every turn once a second.
+The age of the newest text on a card is asked of every turn once a second, of those whose card
+was opened at all. A run counts where its generator kept to its times: what a bot could not
+show by then is its result.
 
 ``python -m bench.cards --turns 100 --runs 10`` judges ten runs of larkd alone by the goals.
 With ``--fault`` the platform of larkd meets what it is to miss a goal by.
@@ -15,15 +17,13 @@ With ``--fault`` the platform of larkd meets what it is to miss a goal by.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
-import subprocess
+import math
 import sys
 import tempfile
-import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,12 @@ import msgspec
 import trio
 
 from actors.proxies.client import ProxySettings, open_proxy
+from bench.feeding import Sent, feed, other_bot, platform_only
 from bench.goals import COLUMNS, NEVER_S, Contestant, Figures, missed_by, shown, side_by_side
-from bench.loopback import Loopback, Process, open_loopback, percentile
+from bench.loopback import Loopback, open_loopback, percentile
 from bench.other_bots import OPENED_WITHIN_S, Begun, Over, Task
-from bench.streaming import TOKEN, TOKENS, Load, begin_turn, wait_cards
+from bench.policies import CREATE_EVERY_S, TURNS_A_PROCESS
+from bench.streaming import TOKEN, Load, begin_turn, wait_cards
 
 SETTLE_S = 20.0
 """After the end of the turns, before what is still live counts as left, of all three."""
@@ -42,8 +44,6 @@ BESIDE_S, BESIDE_TURN_S = 60.0, 0.3
 """Of a run, beside its turns: processes, sessions, settling and reading the record; the others
 open their cards besides. So ten runs of 60 s and 100 turns end within 25 minutes, whatever
 happens."""
-PIPE_BYTES = 2**20
-"""So much text waits for another bot whose loop is busy."""
 LIMITED = (99991400, 230020, 11232)
 CONTESTANTS = ("larkd", "fixed 800 ms", "lark-oapi's channel")
 
@@ -60,16 +60,6 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     def within_s(self, name: str) -> float:
         opening_s = 0.0 if name == "larkd" else OPENED_WITHIN_S + SETTLE_S
         return self.seconds + BESIDE_S + self.turns * BESIDE_TURN_S + opening_s
-
-
-class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a generator really did; wall time in milliseconds, by chat."""
-
-    chats: list[str]
-    began_ms: float
-    tokens: dict[str, int]
-    ended_ms: dict[str, float]
-    lag_s: float
 
 
 async def main() -> int:
@@ -184,93 +174,37 @@ async def others(name: str, run: Run) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         async with (
             open_loopback(Path(folder)) as loopback,
-            _platform_only(loopback) as (app_id, secret),
+            platform_only(loopback) as (app_id, secret),
         ):
-            task = Task(
-                base_url=loopback.base_url,
-                app_id=app_id,
-                secret=secret,
-                is_channel=name == "lark-oapi's channel",
-                chats=await loopback.chats(run.turns),
-            )
-            async with _other_bot(task) as (bot, stdin, output):
-                msgspec.json.decode(await anext(output), type=Begun)
+            is_channel = name == "lark-oapi's channel"
+            chats = await loopback.chats(run.turns)
+            processes = math.ceil(run.turns / TURNS_A_PROCESS)
+            async with AsyncExitStack() as stack:
+                bots = []
+                for first in range(processes):
+                    task = Task(
+                        base_url=loopback.base_url,
+                        app_id=app_id,
+                        secret=secret,
+                        is_channel=is_channel,
+                        chats=chats[first::processes],
+                        create_every_s=CREATE_EVERY_S * processes,
+                    )
+                    bots.append(await stack.enter_async_context(other_bot(task)))
+                    await trio.sleep(CREATE_EVERY_S)
+                for bot in bots:
+                    msgspec.json.decode(await anext(bot.output), type=Begun)
                 before = (await loopback.get("calls"))[-1]["n"]
-                cpu_s = bot.cpu_s()
-                sent = await _feed(stdin, run, task.chats)
+                cpu_s = sum(bot.process.cpu_s() for bot in bots)
+                sent = await feed(bots, run.rate, run.seconds)
                 with trio.move_on_after(SETTLE_S):
-                    msgspec.json.decode(await anext(output), type=Over)
-                cpu_s = bot.cpu_s() - cpu_s
-            ended = _is_closed if task.is_channel else _has_ended
+                    for bot in bots:
+                        msgspec.json.decode(await anext(bot.output), type=Over)
+                cpu_s = sum(bot.process.cpu_s() for bot in bots) - cpu_s
+            ended = _is_closed if is_channel else _has_ended
             figures = await figures_of(loopback, run, sent, before, ended)
             figures.cpu_s = cpu_s
             return figures
-
-
-@asynccontextmanager
-async def _other_bot(
-    task: Task,
-) -> AsyncIterator[tuple[Process, trio.abc.SendStream, AsyncIterator[bytes]]]:
-    """Start it; give its stdin and the lines that it marks. It does not outlive the block."""
-    process = await trio.lowlevel.open_process(
-        [sys.executable, "-c", "from bench.other_bots import main; main()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        assert isinstance(process.stdin, trio.lowlevel.FdStream)
-        assert process.stdout is not None
-        fcntl.fcntl(process.stdin.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        await process.stdin.send_all(msgspec.json.encode(task) + b"\n")
-        started_s = time.monotonic()
-        yield Process(process, started_s), process.stdin, _marked_lines(process.stdout)
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + 10):
-            await process.wait()
-
-
-async def _feed(stdin: trio.abc.SendStream, run: Run, chats: list[str]) -> Sent:
-    """Give every turn its tokens at their rate, whatever becomes of them."""
-    began, began_ms = trio.current_time(), time.time() * 1000
-    lags_s: list[float] = []
-    count = int(run.rate * run.seconds)
-    for number in range(count):
-        due = began + number / run.rate
-        await trio.sleep_until(due)
-        lags_s.append(trio.current_time() - due)
-        token = TOKENS[number % len(TOKENS)]
-        await stdin.send_all("".join(f"{one} {token}\n" for one in range(len(chats))).encode())
-    ended_ms = time.time() * 1000
-    await stdin.send_all("".join(f"{one}\n" for one in range(len(chats))).encode())
-    return Sent(
-        chats=chats,
-        began_ms=began_ms,
-        tokens=dict.fromkeys(chats, count),
-        ended_ms=dict.fromkeys(chats, ended_ms),
-        lag_s=percentile(lags_s, 0.99),
-    )
-
-
-async def _marked_lines(stdout: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
-    rest = b""
-    while chunk := await stdout.receive_some(65_536):
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.startswith(b"@"):  # their library prints, too
-                yield line[1:]
-    raise RuntimeError("the other bot ended before its turns did")
-
-
-@asynccontextmanager
-async def _platform_only(loopback: Loopback) -> AsyncIterator[tuple[str, str]]:
-    """End the daemon; the platform stays for another bot. Gives the app's id and secret."""
-    loopback.daemon.process.terminate()
-    await loopback.daemon.process.wait()
-    config = json.loads((loopback.state_dir.parent / "config.json").read_text())
-    options = config["channels"][0]["options"]
-    yield options["appId"], options["appSecret"]
 
 
 # ── the platform's record ───────────────────────────────────────────────────
@@ -304,9 +238,10 @@ async def figures_of(
             live += 1
         elif history:
             final_ms[chat_id] = max(final_ms.get(chat_id, 0.0), history[-1]["at_ms"])
+    opened = [chat_id for chat_id in sent.chats if chat_id in histories]
     stale = [
         age
-        for chat_id in sent.chats
+        for chat_id in opened
         for age in _staleness(histories[chat_id], sent.began_ms, run.rate, run.seconds)
     ]
     finals = [
@@ -321,8 +256,9 @@ async def figures_of(
         calls=len(calls),
         megabytes=sum(len(json.dumps(call["request"])) for call in calls) / 1e6,
         limited=sum(call["code"] in LIMITED for call in calls),
-        stale_p50_s=percentile(stale, 0.5),
-        stale_p99_s=percentile(stale, 0.99),
+        opened=len(opened),
+        stale_p50_s=percentile(stale, 0.5) if stale else NEVER_S,
+        stale_p99_s=percentile(stale, 0.99) if stale else NEVER_S,
         first_words_s=max(_first_words_s(histories[one], sent.began_ms) for one in sent.chats),
         final_p50_s=percentile(finals, 0.5) if finals else NEVER_S,
         final_s=max(finals, default=NEVER_S),

@@ -16,6 +16,8 @@ class Figures(msgspec.Struct, kw_only=True):
     """What one contestant's platform saw."""
 
     turns: int
+    opened: int
+    """Turns that have a card at all."""
     calls: int
     megabytes: float
     limited: int
@@ -70,6 +72,7 @@ COLUMNS: tuple[Column, ...] = (
     ("first words of all, s", lambda one: one.first_words_s, lambda _turns: 2.5),
     ("last end shown, s", lambda one: one.final_s, lambda turns: 1.1 + turns / ENDS_PER_S),
     ("rate-limit answers", lambda one: one.limited, lambda _turns: 0),
+    ("turns without a card", lambda one: one.turns - one.opened, lambda _turns: 0),
     ("turns without all their text", lambda one: one.incomplete, lambda _turns: 0),
     ("cards left live", lambda one: one.live, lambda _turns: 0),
 )
@@ -85,7 +88,7 @@ def missed_by(figures: Figures | None, turns: int) -> list[str]:
         return ["it did not end in time"]
     if figures.invalid:
         return [f"not valid: {figures.invalid}"]
-    judged = COLUMNS if turns <= JUDGED_TURNS_MAX else COLUMNS[-4:]
+    judged = COLUMNS if turns <= JUDGED_TURNS_MAX else COLUMNS[-5:]
     missed: list[str] = []
     for name, figure, most in judged:
         limit = most(turns)
@@ -102,9 +105,10 @@ def shown(figures: Figures | None) -> list[str]:
 # ── beside others ───────────────────────────────────────────────────────────
 
 ROWS: tuple[tuple[str, Callable[[Figures], str]], ...] = (
+    ("cards opened", lambda one: f"{one.opened} of {one.turns}"),
     (
-        "age of the newest text, p50 / p99",
-        lambda one: f"{one.stale_p50_s:.1f} / {one.stale_p99_s:.1f} s",
+        "age of the newest text on those, p50 / p99",
+        lambda one: f"{_seconds(one.stale_p50_s)} / {_seconds(one.stale_p99_s)}",
     ),
     ("first words of the last turn", lambda one: _seconds(one.first_words_s)),
     (

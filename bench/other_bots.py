@@ -1,6 +1,6 @@
-"""The two that larkd is compared with, as a process of its own: lark-oapi and its channel.
+"""The two that larkd is compared with, as processes of their own: lark-oapi and its channel.
 
-``bench/cards.py`` starts it and gives it, line by line on stdin, a :class:`Task`, then the
+``bench/cards.py`` starts some and gives each, line by line on stdin, a :class:`Task`, then the
 text of its turns as it comes: ``<number of the chat> <text>``, without text where the turn
 is over. Lines of output that begin with ``@`` are JSON: :class:`Begun`, then :class:`Over`.
 The libraries print, too.
@@ -27,7 +27,7 @@ from lark_oapi.api.cardkit.v1 import (
 )
 from lark_oapi.api.im.v1 import CreateMessageRequest, CreateMessageRequestBody
 
-from bench.policies import CREATE_EVERY_S, FIXED_PAUSE_S
+from bench.policies import FIXED_PAUSE_S
 
 OPENED_WITHIN_S = 60.0
 SILENT = 60
@@ -43,6 +43,7 @@ class Task(msgspec.Struct, kw_only=True):
     is_channel: bool
     """lark-oapi's channel; else a fixed pause and whole cards."""
     chats: list[str]
+    create_every_s: float
 
 
 class Begun(msgspec.Struct, kw_only=True):
@@ -88,7 +89,7 @@ class Bot:
         turns: list[asyncio.Task[None]] = []
         for chat in self.task.chats:
             turns.append(asyncio.create_task(one(chat)))
-            await asyncio.sleep(CREATE_EVERY_S)
+            await asyncio.sleep(self.task.create_every_s)
         until = time.time() + OPENED_WITHIN_S
         while self.opened < sum(not turn.done() for turn in turns) and time.time() < until:
             await asyncio.sleep(0.1)

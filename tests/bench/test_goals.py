@@ -11,6 +11,7 @@ from bench.goals import NEVER_S, Contestant, Figures, missed_by, side_by_side
 
 GOOD = Figures(
     turns=100,
+    opened=100,
     calls=3_700,
     megabytes=2.5,
     limited=0,
@@ -44,6 +45,7 @@ def but(**changes: Any) -> Figures:
         (but(final_s=3.2), 100, ["last end shown, s 3.2 instead of 3.1"]),
         (but(final_s=5.0), 200, []),
         (but(limited=1), 100, ["rate-limit answers 1 instead of 0"]),
+        (but(opened=98), 100, ["turns without a card 2 instead of 0"]),
         (
             but(incomplete=2, live=1),
             200,
@@ -78,7 +80,10 @@ def test_one_table_has_all_figures_and_none_of_a_run_that_counts_for_nothing() -
     ]
     assert {len(row) for row in rows} == {5}
     cells = {name: row for name, *row in rows}
-    assert cells["age of the newest text, p50 / p99"] == ["0.9 / 1.8 s"] * 2 + ["not valid"] * 2
+    assert (
+        cells["age of the newest text on those, p50 / p99"]
+        == ["0.9 s / 1.8 s"] * 2 + ["not valid"] * 2
+    )
     assert cells["first words of the last turn"][:2] == ["1.5 s", "never"]
     assert cells["rate-limit answers"] == ["0", "7", "not valid", "not valid"]
     assert cells["calls a turn"][0] == "37.0"

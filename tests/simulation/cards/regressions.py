@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Final
 
-from actors.turns import actor, card, entity
+from actors.turns import actor, card, entity, entry
 from actors.turns.card import CardPresenter
 from actors.turns.client import TurnClient
 from actors.turns.ends import CardEnds
 from actors.turns.static import StaticPresenter
-from protocol.cards import answer
+from protocol.cards import answer, cardplan
 from protocol.cards.kept import keep
 from protocol.cards.reasoning import ReasoningSplitter
 from protocol.cards.turn import Turn
@@ -114,6 +114,16 @@ REGRESSIONS: Final = {
             name="card-waits",
             seen="what a card's own limit refused to text holds up its end in the gateway",
             undo=_instead(ResourceBudget, pause=_pause),
+        ),
+        Regression(
+            name="hung-text",
+            seen="text waits for a call that hangs as long as the gateway does",
+            undo=_instead(cardplan, ANSWER_FIRST_S=10.0),
+        ),
+        Regression(
+            name="two-entries",
+            seen="what a card has that was sent stays in the entry before it, too",
+            undo=_instead(entry, _ids=lambda _entries: ()),
         ),
         Regression(
             name="noted-late",
