@@ -29,6 +29,24 @@ LONG = "".join(
 )
 
 
+WIDE = f"""A long name: `actors.turns.card.CardPresenter.{"_continue_as_messages" * 3}`, \
+and https://open.feishu.cn/document/{"cardkit-v1/" * 8}create
+
+```py
+first = {" + ".join(f"value_{number}" for number in range(16))}
+```
+
+| file | before | after | what has changed | who | when |
+|---|---|---|---|---|---|
+| `actors/turns/card.py` | 400 | 387 | text that hangs goes by another endpoint | Alice | today |
+
+> quoted
+
+1. one
+   - inner
+2. 下一步：把所有未完成的卡片恢复到最终状态，并核对每一条消息是否只出现一次。
+"""
+
 SCREENS: dict[str, dict[str, Any]] = {
     "wide": {"width": 1280, "height": 860, "deviceScaleFactor": 1, "mobile": False},
     "phone": {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True},
@@ -49,11 +67,19 @@ class Camera:
         self._kinds = [(screen, language) for screen in SCREENS for language in ("en", "zh")]
         self.taken: list[Path] = []
 
-    async def shoot(self, name: str, *needles: str) -> None:
-        """Wait until the page shows all of the needles, then take the pictures."""
-        await trio.to_thread.run_sync(self._shoot, name, needles)
+    async def shoot(self, name: str, *needles: str, at: str = "") -> None:
+        """Wait until the page shows all of the needles, then take the pictures.
 
-    def _shoot(self, name: str, needles: tuple[str, ...]) -> None:
+        Of the end of the chat with its panels as they are; or with all open, and at the bottom
+        the last text that *at* matches, in either language.
+        """
+        await trio.to_thread.run_sync(self._shoot, name, needles, at)
+
+    async def press(self, button: str) -> None:
+        """Press the last button of that name in the chat."""
+        await trio.to_thread.run_sync(self._page.execute_script, PRESS, button)
+
+    def _shoot(self, name: str, needles: tuple[str, ...], at: str) -> None:
         WebDriverWait(self._page, 60, poll_frequency=0.05).until(
             lambda page: all(
                 needle in str(page.execute_script("return document.body.textContent"))
@@ -70,7 +96,7 @@ class Camera:
             switch = self._page.find_element(By.ID, "language")
             if language == "zh":
                 switch.click()
-            self._page.execute_async_script(AT_THE_END)
+            self._page.execute_async_script(SCROLL, at)
             path = self._folder / f"{name}-{screen}-{language}.png"
             self._page.save_screenshot(str(path))
             self.taken.append(path)
@@ -78,9 +104,23 @@ class Camera:
                 switch.click()
 
 
-AT_THE_END = """
-const [done] = arguments;
-document.getElementById("messages").scrollTo(0, 1e9);
+PRESS = """
+const buttons = [...document.querySelectorAll("#messages button")];
+buttons.findLast((one) => one.textContent.trim() === arguments[0]).click();
+"""
+
+
+SCROLL = """
+const [at, done] = arguments;
+const messages = document.getElementById("messages");
+if (at) {
+  for (const panel of messages.querySelectorAll("details")) panel.open = true;
+  const found = [...messages.querySelectorAll("*")].filter(
+    (one) => !one.children.length && new RegExp(at).test(one.textContent));
+  found.at(-1).scrollIntoView({block: "end"});
+} else {
+  messages.scrollTo(0, 1e9);
+}
 requestAnimationFrame(() => requestAnimationFrame(done));
 """
 
@@ -109,13 +149,14 @@ async def test_each_state_in_both_languages(state_dir: Path, tmp_path: Path) -> 
                 await daemon.kill()
             async with open_daemon(platform, state_dir, admins=chat.chat["members"]):
                 await camera.shoot("14-repaired", "Interrupted by a restart.")
-    assert len(camera.taken) == (60 if all_of_them else 15)
+    assert len(camera.taken) == (76 if all_of_them else 19)
     assert all(path.stat().st_size > 5_000 for path in camera.taken)
 
 
 async def photograph(camera: Camera, chat: Chat, boss: RawProxy, state_dir: Path) -> None:
     await running(camera, chat, boss)
     await ended(camera, chat, boss)
+    await detailed(camera, chat, boss)
     await asked(camera, chat, boss)
     await lost(camera, chat, state_dir)
     await chat.ask("/help")
@@ -185,6 +226,29 @@ async def ended(camera: Camera, chat: Chat, boss: RawProxy) -> None:
         await boss.send(t="delta", turn_id=turn["turn_id"], text=LONG[at : at + 2_000])
     await end(boss, turn)
     await camera.shoot("7-long", "Part 11", "Continued below")
+    await camera.shoot("7-sealed", "Part 11", at="Continued below|下接")
+
+
+async def detailed(camera: Camera, chat: Chat, boss: RawProxy) -> None:
+    """All panels open, and what is wider than a phone."""
+    await chat.send("in detail")
+    turn = await take(boss)
+    of_turn: dict[str, Any] = {"t": "tool_event", "turn_id": turn["turn_id"]}
+    tests = {"name": "Bash", "kind": "execute", "summary": "python -m pytest -q tests/actors"}
+    output = "\n".join(f"tests/actors/turns/test_turns.py::test_{n} PASSED" for n in range(4))
+    await boss.send(call_id="t", status="success", output=output, **tests, **of_turn)
+    write = {"name": "Write", "kind": "edit", "status": "error", "error": "The disk is full."}
+    await boss.send(call_id="w", summary="actors/turns/card.py", **write, **of_turn)
+    await boss.send(call_id="s", name="Grep", kind="search", status="running", **of_turn)
+    reasoning = "It may be the cache: the sessions of 会话 are compared before they are loaded."
+    delta: dict[str, Any] = {"t": "delta", "turn_id": turn["turn_id"]}
+    await boss.send(text=reasoning, channel="reasoning", **delta)
+    await camera.shoot("2-open", "Tool calls (3)", at="Processing|处理中")
+    await boss.send(text=WIDE, **delta)
+    usage = {"input_tokens": 1_200, "output_tokens": 800, "used": 12_000, "size": 200_000}
+    await boss.send(t="usage", turn_id=turn["turn_id"], **usage)
+    await end(boss, turn)
+    await camera.shoot("3-wide", "下一步", "ctx 12k/200k", at="ctx 12k/200k")
 
 
 async def asked(camera: Camera, chat: Chat, boss: RawProxy) -> None:
@@ -202,6 +266,9 @@ async def asked(camera: Camera, chat: Chat, boss: RawProxy) -> None:
         ],
     )
     await camera.shoot("8-permission", "rm -rf build && make all", "Allow once")
+    await camera.press("Allow once")
+    await boss.until("permission_verdict")
+    await camera.shoot("8-allowed", "✅ Allow once", "@Alice")
     await end(boss, turn)
 
 

@@ -2,6 +2,7 @@
 // no string of the outside is ever parsed as HTML.
 
 import { element } from "./dom.js";
+import { users } from "./store.js";
 
 const COLOURS = new Set(["red", "green", "grey", "blue", "orange"]);
 const ENTITIES = { "&#60;": "<", "&#62;": ">", "&#42;": "*", "&#96;": "`", "&#95;": "_", "&sim;": "~", "&#91;": "[", "&#93;": "]", "&#33;": "!", "&#124;": "|", "&emsp;": "\u2003", "&ensp;": "\u2002", "&nbsp;": "\u00a0", "&amp;": "&", "&lt;": "<", "&gt;": ">" };
@@ -17,7 +18,7 @@ const INLINE = [
   [/^!\[([^\]\n]*)\]\(([^)\s]+)\)/, (m) => picture(m[2], m[1])],
   [/^\[([^\]\n]+)\]\((https?:\/\/[^)\s]+)\)/, (m) => element("a", { href: m[2], rel: "noopener noreferrer", target: "_blank" }, ...inline(m[1]))],
   [/^<font color=['"]?([a-z]+)['"]?>([\s\S]*?)<\/font>/, (m) => element("span", { class: COLOURS.has(m[1]) ? `fc-${m[1]}` : "" }, ...inline(m[2]))],
-  [/^<at (?:id|user_id)=['"]?([^'">\s]+)['"]?>([\s\S]*?)<\/at>/, (m) => element("span", { class: "at" }, `@${m[2] || m[1]}`)],
+  [/^<at (?:id|user_id)=['"]?([^'">\s]+)['"]?>([\s\S]*?)<\/at>/, (m) => element("span", { class: "at" }, `@${m[2] || users.get(m[1])?.name || m[1]}`)],
   [/^<br\s*\/?>/, () => element("br")],
   [/^(https?:\/\/[^\s<>)\]]+)/, (m) => element("a", { href: m[1], rel: "noopener noreferrer", target: "_blank" }, m[1])],
 ];
