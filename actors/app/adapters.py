@@ -20,7 +20,7 @@ from actors import monitoring
 from actors.agents import RunAgent, run_process
 from actors.app.listening import Listeners, open_listeners
 from actors.feishu.dial import Dial, dial_tcp
-from actors.feishu.http import Transport
+from actors.feishu.exchange import Transport
 from actors.journal import RunSync, own_thread
 from actors.kit import watchdog
 from actors.kit.leaving import receive_leaving_signals
@@ -56,7 +56,7 @@ class Adapters(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     listen: Callable[[str, int], Awaitable[tuple[Listeners, int]]] = listen_on_tcp
     """``listen(host, port)`` gives what proxies connect to, and its port."""
     http: Callable[[], Transport] | None = None
-    """A transport for each account's calls to the platform; None: httpx's own pool."""
+    """A transport for each account's calls to the platform; None: connections of its own."""
     dial: Dial = dial_tcp
     """``dial(host, port, tls)`` opens the stream of a long connection."""
     journal_worker: Callable[[], RunSync] = own_thread

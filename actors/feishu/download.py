@@ -9,9 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-import httpx
-import trio
-
+from actors.feishu.exchange import HttpAnswer
 from protocol.platform.outcomes import Downloaded, NoAnswer, Oversize
 
 PRIVATE: Final = 0o600
@@ -22,7 +20,7 @@ WRITE_BYTES: Final = 256 * 1024
 """Of one write, so that a file costs few trips to a thread."""
 
 
-def is_encoded(answer: httpx.Response) -> bool:
+def is_encoded(answer: HttpAnswer) -> bool:
     """Whether the body is packed although it was asked for as it is.
 
     Some thousand bytes may unpack to gigabytes, all at once.
@@ -31,23 +29,23 @@ def is_encoded(answer: httpx.Response) -> bool:
     return encoding.strip().lower() != "identity"
 
 
-def is_file(answer: httpx.Response) -> bool:
+def is_file(answer: HttpAnswer) -> bool:
     """Whether this answer is what was asked for, and not an envelope with an error."""
-    if answer.status_code // 100 != 2 or is_encoded(answer):
+    if answer.status // 100 != 2 or is_encoded(answer):
         return False
     is_json = answer.headers.get("content-type", "").startswith("application/json")
     return not is_json or "content-disposition" in answer.headers
 
 
 async def save(
-    answer: httpx.Response, path: Path, bytes_max: int, in_thread: InThread
+    answer: HttpAnswer, path: Path, bytes_max: int, in_thread: InThread
 ) -> Downloaded | Oversize | NoAnswer:
     """Write the body to *path*, through a temporary file beside it.
 
     Cancelled, or failed, it leaves no file.
 
     Raises:
-        httpx.HTTPError: the connection broke.
+        OSError, h11.ProtocolError, trio.BrokenResourceError: the connection broke.
     """
     # Of its own: an earlier attempt whose asker gave up may still write.
     part = path.with_name(f"{path.name}.{next(_parts)}.part")
@@ -64,23 +62,24 @@ async def save(
             part.unlink(missing_ok=True)  # as above
 
 
-async def _write(
-    answer: httpx.Response, part: Path, bytes_max: int, in_thread: InThread
-) -> int | None:
+async def _write(answer: HttpAnswer, part: Path, bytes_max: int, in_thread: InThread) -> int | None:
     length = answer.headers.get("content-length", "")
     if length.isdecimal() and int(length) > bytes_max:
         return None
     size = 0
-    # Cancelled, the client's generators unwind; left early they would not.
-    with _created(part) as file, trio.CancelScope() as enough:
-        # Raw: is_file() refused what comes encoded.
-        async for chunk in answer.aiter_raw(WRITE_BYTES):
+    waiting = bytearray()
+    with _created(part) as file:
+        while (chunk := await answer.chunk()) is not None:
             size += len(chunk)
             if size > bytes_max:
-                enough.cancel(reason="too large")
-            else:
-                await in_thread(file.write, chunk)
-    return size if size <= bytes_max else None
+                return None
+            waiting += chunk
+            if len(waiting) >= WRITE_BYTES:
+                await in_thread(file.write, bytes(waiting))
+                waiting.clear()
+        if waiting:
+            await in_thread(file.write, bytes(waiting))
+    return size
 
 
 def _created(part: Path) -> BinaryIO:

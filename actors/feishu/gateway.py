@@ -25,7 +25,8 @@ import trio
 from actors.feishu import calls
 from actors.feishu.call_counts import CallCounts
 from actors.feishu.download import InThread
-from actors.feishu.http import CONNECTIONS_MAX, Platform, Transport
+from actors.feishu.exchange import Transport
+from actors.feishu.http import CONNECTIONS_MAX, Platform
 from actors.feishu.monthly import MonthlyCount
 from actors.kit.mailbox import drain
 from actors.messages import gateway

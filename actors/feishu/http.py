@@ -11,11 +11,10 @@ longest of all, and comes to answers that trickle.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from functools import lru_cache
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Self
+from urllib.parse import quote, urlencode
 
 import h11
 import httpx
@@ -26,6 +25,7 @@ from actors.feishu import answers, calls
 from actors.feishu.connections import Connections
 from actors.feishu.dial import ProxyRefusedError
 from actors.feishu.download import InThread, is_encoded, is_file, save
+from actors.feishu.exchange import Deadlines, HttpAnswer, HttpRequest, Transport
 from actors.feishu.network_errors import words_of
 from actors.feishu.tls import tls_context
 from actors.feishu.tokens import FetchedToken, TenantToken, Tokens, tenant_token
@@ -48,13 +48,14 @@ CONNECTIONS_MAX: Final = 64
 """Of one account, which the gateway sees to."""
 ANSWER_BYTES_MAX: Final = 1024 * 1024
 """The answers read here are a few KB: ids, codes and an echo of what was sent."""
-URLS_MAX: Final = 1024
-"""Kept as httpx has parsed them, which takes a seventh of a call: a card's are used often."""
 TOKEN_PATH: Final = "/open-apis/auth/v3/tenant_access_token/internal"  # noqa: S105  # an address
 JSON: Final = "application/json; charset=utf-8"
-HEADERS: Final = {"User-Agent": "larkd", "Accept": "*/*", "Accept-Encoding": "identity"}
+HEADERS: Final = (("User-Agent", "larkd"), ("Accept", "*/*"), ("Accept-Encoding", "identity"))
 """Identity: the bytes that are counted are the bytes that are kept."""
-TIMEOUTS: Final = {"connect": CONNECT_WITHIN_S, "read": READ_WITHIN_S, "write": WRITE_WITHIN_S}
+DEADLINES: Final = Deadlines(connect=CONNECT_WITHIN_S, write=WRITE_WITHIN_S, read=READ_WITHIN_S)
+_WITH_LENGTH: Final = frozenset({"PATCH", "POST", "PUT"})
+"""Methods of which a body is expected: they state its length also where there is none (RFC 9110,
+8.6)."""
 
 _BROKEN: Final = (
     httpx.HTTPError,
@@ -65,7 +66,6 @@ _BROKEN: Final = (
     OSError,
     ValueError,  # an answer that is no HTTP at all, in places of the parsers
 )
-Transport = httpx.AsyncBaseTransport
 _Answer = tuple[int, Mapping[str, str], dict[str, Any] | None]
 
 
@@ -91,11 +91,9 @@ class Platform:
             self._proxy = None if transport is not None else proxy_of(base_url)
         except ProxyUnusableError as wrong:
             self._unreachable = str(wrong)
-        self._base_url = str(httpx.URL(base_url)).rstrip("/")
-        self._transport = transport or Connections(self._base_url)
+        self._transport: Transport = transport or Connections(base_url)
 
     async def __aenter__(self) -> Self:
-        await self._transport.__aenter__()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -136,8 +134,8 @@ class Platform:
             token = await self._tokens.get()
             if not isinstance(token, TenantToken):
                 return token
-            headers = {"Authorization": f"Bearer {token.value}"}
-            answer = await self._request(method, path, headers=headers)
+            headers = (*HEADERS, ("Authorization", f"Bearer {token.value}"), *_no_body(method))
+            answer = await self._request(HttpRequest(method=method, path=path, headers=headers))
             if isinstance(answer, NoAnswer):
                 return answer
             status, answer_headers, body = answer
@@ -179,20 +177,10 @@ class Platform:
     async def _send(
         self, operation: gateway.Operation, call: calls.HttpCall, token: TenantToken | None
     ) -> Outcome:
-        headers = {} if token is None else {"Authorization": f"Bearer {token.value}"}
+        request = request_of(call, token)
         if isinstance(operation, gateway.DownloadResource):
-            return await self._download(operation, call, headers)
-        if call.body is not None:
-            headers["Content-Type"] = JSON
-        answer = await self._request(
-            call.method,
-            call.path,
-            params=call.params,
-            content=call.json,
-            data=call.fields,
-            files=call.files,
-            headers=headers,
-        )
+            return await self._download(operation, request)
+        answer = await self._request(request)
         if isinstance(answer, NoAnswer):
             return answer
         status, answer_headers, body = answer
@@ -200,57 +188,34 @@ class Platform:
             return answers.read(operation, body)
         return classify(status, answer_headers, body)
 
-    async def _download(
-        self, operation: gateway.DownloadResource, call: calls.HttpCall, headers: dict[str, str]
-    ) -> Outcome:
+    async def _download(self, operation: gateway.DownloadResource, request: HttpRequest) -> Outcome:
         try:
-            async with self._stream(
-                call.method, call.path, params=call.params, headers=headers
-            ) as answer:
+            answer = await self._transport.exchange(request, DEADLINES)
+            try:
                 if is_file(answer):
                     return await save(
                         answer, Path(operation.path), operation.bytes_max, self._in_thread
                     )
                 content = await _read(answer)
+            finally:
+                answer.close()
         except _BROKEN as failed:
             return NoAnswer(reason=reason_of(failed, self._proxy))
-        return classify(answer.status_code, answer.headers, _json_object(content or b""))
+        return classify(answer.status, answer.headers, _json_object(content or b""))
 
-    @asynccontextmanager
-    async def _stream(
-        self,
-        method: str,
-        path: str,
-        *,
-        headers: Mapping[str, str],
-        params: Any = None,
-        **body: Any,
-    ) -> AsyncIterator[httpx.Response]:
-        """Make a request; its answer's body is read inside."""
-        request = httpx.Request(
-            method,
-            _url(self._base_url + path),
-            params=params or None,
-            headers={**HEADERS, **headers},
-            extensions={"timeout": TIMEOUTS},
-            **body,
-        )
-        answer = await self._transport.handle_async_request(request)
+    async def _request(self, request: HttpRequest) -> _Answer | NoAnswer:
         try:
-            yield answer
-        finally:
-            await answer.aclose()  # noqa: ASYNC102  # of an answer read to its end it waits for nothing
-
-    async def _request(self, method: str, path: str, **request: Any) -> _Answer | NoAnswer:
-        try:
-            async with self._stream(method, path, **request) as answer:
+            answer = await self._transport.exchange(request, DEADLINES)
+            try:
                 content = await _read(answer)
+            finally:
+                answer.close()
         except _BROKEN as failed:
             return NoAnswer(reason=reason_of(failed, self._proxy))
         if content is None:
-            reason = f"HTTP {answer.status_code}, encoded or over {ANSWER_BYTES_MAX} bytes"
+            reason = f"HTTP {answer.status}, encoded or over {ANSWER_BYTES_MAX} bytes"
             return NoAnswer(reason=reason)
-        return answer.status_code, answer.headers, _json_object(content)
+        return answer.status, answer.headers, _json_object(content)
 
     async def _fetch_token(self) -> FetchedToken:
         with trio.move_on_after(TOKEN_WITHIN_S):
@@ -259,29 +224,48 @@ class Platform:
 
     async def _ask_for_token(self) -> FetchedToken:
         asked_at = trio.current_time()
+        body = msgspec.json.encode({"app_id": self._app_id, "app_secret": self._app_secret})
+        headers = (*HEADERS, ("Content-Type", JSON), ("Content-Length", str(len(body))))
         answer = await self._request(
-            "POST",
-            TOKEN_PATH,
-            content=msgspec.json.encode({"app_id": self._app_id, "app_secret": self._app_secret}),
-            headers={"Content-Type": JSON},
+            HttpRequest(method="POST", path=TOKEN_PATH, headers=headers, body=(body,))
         )
         if isinstance(answer, NoAnswer):
             return answer
-        status, headers, body = answer
-        if body is None or not _is_zero(body.get("code")):
-            refused = classify(status, headers, body)
+        status, answer_headers, granted = answer
+        if granted is None or not _is_zero(granted.get("code")):
+            refused = classify(status, answer_headers, granted)
             if isinstance(refused, TokenRefused):
                 return CredentialsRefused(code=refused.code, message=refused.message)
             return refused
-        value, valid_s = body.get("tenant_access_token"), body.get("expire")
+        value, valid_s = granted.get("tenant_access_token"), granted.get("expire")
         if not isinstance(value, str) or not value or not isinstance(valid_s, int):
             return NoAnswer(reason="a token answer without a token")
         return tenant_token(value, valid_s, asked_at)
 
 
-@lru_cache(URLS_MAX)
-def _url(url: str) -> httpx.URL:
-    return httpx.URL(url)
+def request_of(call: calls.HttpCall, token: TenantToken | None) -> HttpRequest:
+    """Return *call* as it is sent."""
+    headers: tuple[tuple[str, str], ...] = HEADERS
+    if token is not None:
+        headers = (*headers, ("Authorization", f"Bearer {token.value}"))
+    path = f"{call.path}?{urlencode(call.params, quote_via=quote)}" if call.params else call.path
+    if call.files is not None:
+        form = httpx.Request("POST", "http://form", data=call.fields, files=call.files)
+        assert isinstance(form.stream, httpx.SyncByteStream), "it is in memory"
+        about = ((name, form.headers[name]) for name in ("Content-Type", "Content-Length"))
+        return HttpRequest(
+            method=call.method, path=path, headers=(*headers, *about), body=form.stream
+        )
+    body = call.json
+    if body is not None:
+        headers = (*headers, ("Content-Type", JSON), ("Content-Length", str(len(body))))
+        return HttpRequest(method=call.method, path=path, headers=headers, body=(body,))
+    return HttpRequest(method=call.method, path=path, headers=(*headers, *_no_body(call.method)))
+
+
+def _no_body(method: str) -> tuple[tuple[str, str], ...]:
+    """Return what states that there is no body, where one is to be expected."""
+    return (("Content-Length", "0"),) if method in _WITH_LENGTH else ()
 
 
 def reason_of(failed: BaseException, proxy: HttpProxy | None = None) -> str:
@@ -310,21 +294,19 @@ def _json_object(content: bytes) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-async def _read(answer: httpx.Response) -> bytes | None:
+async def _read(answer: HttpAnswer) -> bytes | None:
     """Return the body, or None: too long, or packed, to be an answer of the platform."""
     length = answer.headers.get("content-length", "")
     if is_encoded(answer) or (length.isdecimal() and int(length) > ANSWER_BYTES_MAX):
         return None
-    read = bytearray()
+    read = b""
     whole = True
-    # Read to the end in any case: it is short, or the call's deadline ends it. Leaving
-    # the loop early would leave generators of httpx to the garbage collector.
-    assert isinstance(answer.stream, httpx.AsyncByteStream)
-    async for chunk in answer.stream:
+    # Read to the end in any case: it is short, or the call's deadline ends it.
+    while (chunk := await answer.chunk()) is not None:
         whole = whole and len(read) + len(chunk) <= ANSWER_BYTES_MAX
         if whole:
             read += chunk
-    return bytes(read) if whole else None
+    return read if whole else None
 
 
 def _is_zero(code: object) -> bool:

@@ -21,6 +21,7 @@ from actors.journal import RunSync
 from actors.messages import journal
 from protocol.config.places import StateDir
 from protocol.config.settings import Settings
+from tests.kit.httpx_transport import HttpxTransport
 from tests.simulation.clock import sleep
 from tests.simulation.http import Transport
 from tests.simulation.network import End, Listener, Wire
@@ -239,12 +240,14 @@ class Machine:
         outside = self._outside
         return Adapters(
             listen=self._listen,
-            http=lambda: Transport(
-                outside.site,
-                outside.platform,
-                self._http_fault,
-                lambda: self.is_dead,
-                outside.http_answered,
+            http=lambda: HttpxTransport(
+                Transport(
+                    outside.site,
+                    outside.platform,
+                    self._http_fault,
+                    lambda: self.is_dead,
+                    outside.http_answered,
+                )
             ),
             dial=self._dial,
             journal_worker=lambda: cast("RunSync", self._work),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 import trio
 from trio.testing import MockClock
 
 from actors.feishu.connections import KEEP_S, KEPT_MAX, Connections
-from actors.feishu.http import TIMEOUTS
+from actors.feishu.exchange import HttpRequest
+from actors.feishu.http import DEADLINES
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
 
@@ -70,19 +70,25 @@ async def server() -> Server:
 async def connections(server: Server, nursery: trio.Nursery) -> AsyncIterator[Connections]:
     listeners = await nursery.start(trio.serve_tcp, server.serve, 0)
     port = listeners[0].socket.getsockname()[1]
-    async with Connections(f"http://127.0.0.1:{port}") as connections:
+    connections = Connections(f"http://127.0.0.1:{port}")
+    try:
         yield connections
+    finally:
+        await connections.aclose()
 
 
 async def ask(connections: Connections) -> str:
     """Make a call; return which connection carried it, and as which of its calls."""
-    extensions = {"timeout": TIMEOUTS}
-    request = httpx.Request("POST", "http://127.0.0.1/x", content=b"{}", extensions=extensions)
-    answer = await connections.handle_async_request(request)
+    headers = (("Content-Length", "2"),)
+    request = HttpRequest(method="POST", path="/x", headers=headers, body=(b"{}",))
+    answer = await connections.exchange(request, DEADLINES)
+    read = b""
     try:
-        return (await answer.aread()).decode()
+        while (chunk := await answer.chunk()) is not None:
+            read += chunk
+        return read.decode()
     finally:
-        await answer.aclose()
+        answer.close()
 
 
 async def test_one_call_after_another_shares_a_connection(connections: Connections) -> None:

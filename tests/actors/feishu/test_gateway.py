@@ -51,6 +51,7 @@ from tests.kit.gateway_client import (
     loopback_clock,
     open_gateway,
 )
+from tests.kit.httpx_transport import HttpxTransport
 
 
 @pytest.fixture
@@ -468,7 +469,9 @@ async def gateway_of(
     )
     tx, rx = trio.open_memory_channel[gateway.GatewayMessage](1_000)
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(gateway_actor.run, settings, rx, transport=platform))
+        await nursery.start(
+            partial(gateway_actor.run, settings, rx, transport=HttpxTransport(platform))
+        )
         yield tx
         nursery.cancel_scope.cancel()
 

@@ -25,6 +25,7 @@ from protocol.ids import AccountId, CardId, ChatId, TurnId
 from protocol.wire.messages import Delta, TurnEnd
 from tests.actors.turns.shown import after, content
 from tests.actors.turns.test_turns import ACCOUNT, World, opening
+from tests.kit.httpx_transport import HttpxTransport
 from tests.protocol.platform.exact_limits import ExactLimits
 
 ROUND_TRIP_S = 0.1
@@ -187,7 +188,11 @@ class Load:
                     app_id="cli_a",
                     app_secret="secret",  # of nobody
                 )
-                await peers.start(partial(gateway_actor.run, settings, rx, transport=self.platform))
+                await peers.start(
+                    partial(
+                        gateway_actor.run, settings, rx, transport=HttpxTransport(self.platform)
+                    )
+                )
                 self.world.peers = msgspec.structs.replace(self.world.peers, gateways={ACCOUNT: tx})
                 peers.start_soon(self.world.serve_journal)
                 peers.start_soon(self.world.serve_ownership)
