@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import trio
-from trio.testing import MockClock
 
 from actors.feishu import gateway as gateway_actor
 from actors.kit.mailbox import ask
@@ -36,11 +35,6 @@ CARD_JSON = msgspec.json.encode(
         },
     }
 ).decode()
-
-
-def loopback_clock() -> MockClock:
-    """Return a virtual clock that leaves the kernel time to carry bytes on loopback."""
-    return MockClock(autojump_threshold=0.03)
 
 
 class GatewayClient:

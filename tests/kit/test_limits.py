@@ -48,7 +48,7 @@ def test_a_test_that_hangs_is_named_with_its_tasks(tmp_path: Path) -> None:
         ],
         capture_output=True,
         env=environment(),
-        timeout=120,
+        timeout=280,
         check=False,
     )
     shown = done.stdout.decode() + done.stderr.decode()

@@ -37,7 +37,7 @@ from protocol.platform.outcomes import (
     Rejected,
 )
 from protocol.routing.delivery import StoredEvent
-from tests.kit.gateway_client import loopback_clock
+from tests.kit.loopback import loopback_clock
 from tests.kit.scripted_platform import (
     Link,
     Refusal,

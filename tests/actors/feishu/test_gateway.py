@@ -48,10 +48,10 @@ from tests.kit.gateway_client import (
     REACTIONS,
     GatewayClient,
     content,
-    loopback_clock,
     open_gateway,
 )
 from tests.kit.httpx_transport import HttpxTransport
+from tests.kit.loopback import loopback_clock
 
 
 @pytest.fixture

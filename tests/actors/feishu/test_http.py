@@ -30,7 +30,8 @@ from protocol.platform.outcomes import (
     Rejected,
     TokenRefused,
 )
-from tests.kit.gateway_client import BOT_INFO, ELEMENT, TOKEN, content, loopback_clock, open_gateway
+from tests.kit.gateway_client import BOT_INFO, ELEMENT, TOKEN, content, open_gateway
+from tests.kit.loopback import loopback_clock
 from tests.kit.ports import deaf_port
 
 WHO = gateway.GetBotInfo()

@@ -20,7 +20,7 @@ from protocol.platform import longconn
 from protocol.platform.longconn import Complete, Frame
 from protocol.platform.outcomes import ClientConfig
 from tests.kit.certificates import self_signed
-from tests.kit.gateway_client import loopback_clock
+from tests.kit.loopback import loopback_clock
 from tests.kit.ports import deaf_port
 from tests.kit.scripted_platform import (
     SERVICE,

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.actors.sandbox.test_conformance import CARDS, Setup, card, markdown, open_app
-from tests.kit.gateway_client import loopback_clock
+from tests.kit.loopback import loopback_clock
 
 
 @pytest.fixture

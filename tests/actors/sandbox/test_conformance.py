@@ -16,7 +16,7 @@ from trio.testing import MockClock
 from actors.sandbox import frames
 from tests.actors.sandbox.by_hand import handshake
 from tests.kit.daemon import Platform, open_platform
-from tests.kit.gateway_client import loopback_clock
+from tests.kit.loopback import loopback_clock
 
 CARDS = "/open-apis/cardkit/v1/cards"
 MESSAGES = "/open-apis/im/v1/messages"
