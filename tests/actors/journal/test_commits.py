@@ -46,13 +46,33 @@ def name_replicas(server: Server, names: str) -> None:
         while admin.execute("SHOW synchronous_standby_names").fetchone() != (names,):
             assert time.monotonic() < until
             time.sleep(0.01)
+        while names and not does_a_commit_wait(server, admin):
+            assert time.monotonic() < until
+
+
+def does_a_commit_wait(server: Server, admin: psycopg.Connection[Any]) -> bool:
+    """Whether the server's checkpointer has taken up the names, too: commits go by that."""
+    options = "-c synchronous_commit=on"  # whatever the user has it set to
+    with closing(psycopg.connect(server.url(), autocommit=True, options=options)) as one:
+        one.pgconn.send_query(b"SELECT pg_logical_emit_message(true, 'test', '')")
+        while one.pgconn.is_busy():
+            waits = admin.execute(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+                " WHERE wait_event = 'SyncRep' AND pid = %s",
+                (one.info.backend_pid,),
+            ).fetchone()
+            if waits is not None:
+                return True
+            time.sleep(0.01)
+            one.pgconn.consume_input()
+    return False
 
 
 @contextmanager
 def named_replicas(server: Server) -> Iterator[None]:
     """Let commits wait for ever, until this is over."""
-    name_replicas(server, "nobody")
     try:
+        name_replicas(server, "nobody")
         yield
     finally:
         name_replicas(server, "")

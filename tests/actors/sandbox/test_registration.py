@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from tests.actors.sandbox.test_official_sdks import CLIENTS, node_client, open_sdk
 from tests.kit.daemon import Platform, open_platform
-from tests.kit.gateway_client import loopback_clock
+from tests.kit.loopback import loopback_clock
 
 __all__ = ["node_client"]
 
