@@ -32,7 +32,7 @@ def loopback_clock() -> MockClock:
 
 
 def _pass_loopback() -> None:
-    """Send a packet to ourselves: it arrives behind those that were sent before."""
+    """Send a packet to ourselves: it arrives after those that were sent before."""
     with socket.socket(type=socket.SOCK_DGRAM) as own:
         own.bind(("127.0.0.1", 0))
         own.settimeout(ARRIVES_WITHIN_S)
