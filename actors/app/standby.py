@@ -177,37 +177,43 @@ class Node:
         """Look each :data:`LOOK_EVERY_S`; return once a claim was committed."""
         watch = Watch(self._target.node)
         signed_in_at = self._database.now() - SIGN_IN_EVERY_S
+        seen: Seen | None = None
         try:
             while True:
+                began = self._database.now()
                 try:
                     if watcher is None:
                         watcher = await self._adapters.in_thread(
                             self._database.open_watcher, self._target
                         )
-                    seen = await self._ask(watcher, watcher.look)
-                    now = self._database.now()
-                    self._seen = seen
-                    watch.looked(now, _sight(seen))
+                    if seen is None or not watch.may_claim(began):
+                        self._seen = seen = await self._ask(watcher, watcher.look)
+                        watch.looked(self._database.now(), _sight(seen))
                     if seen.term and seen.tokens != self._tokens_seen:
                         self._write_tokens(await self._ask(watcher, watcher.keys))
                         self._tokens_seen = seen.tokens
-                    if watch.may_claim(now):
+                    if watch.may_claim(self._database.now()):
                         holding = await self._claim(watcher, seen, by_silence=watch.by_silence)
                         if holding is not None:
                             watcher = None
                             return holding
-                    if now - signed_in_at >= SIGN_IN_EVERY_S:
+                        watch.forget()  # it has changed
+                    if began - signed_in_at >= SIGN_IN_EVERY_S:
                         await self._ask(watcher, watcher.sign_in, self._addresses, __version__)
-                        signed_in_at = now
+                        signed_in_at = began
                 except JournalNewer as newer:
                     self._log("cluster.schema_newer", str(newer))
+                    watch.forget()
                 except (DatabaseError, JournalUnavailable) as lost:
                     self._log("cluster.database_away", " ".join(str(lost).split()))
-                    watch.disconnected()
+                    watch.forget()
                     if watcher is not None:
                         watcher.close()
                         watcher = None
-                await trio.sleep(LOOK_EVERY_S)
+                next_at = began + LOOK_EVERY_S
+                if watch.claims_at is not None:
+                    next_at = min(next_at, watch.claims_at)
+                await trio.sleep(max(0.0, next_at - self._database.now()))
         finally:
             if watcher is not None:
                 with trio.CancelScope(shield=True):  # _ask has a deadline
@@ -259,8 +265,7 @@ class Node:
     async def _claim(
         self, watcher: ClusterWatcher, seen: Seen, *, by_silence: bool
     ) -> Holding | None:
-        held = await self._ask(watcher, watcher.held_by_own_node)
-        await trio.sleep(spread_s(held, self._adapters.below(1_000) / 1_000))
+        await trio.sleep(spread_s(seen.held, self._adapters.below(1_000) / 1_000))
         claimed: ClaimTaken | None = await self._ask(
             watcher, partial(watcher.claim, seen, self._addresses, now=self._database.now)
         )

@@ -12,16 +12,21 @@ from protocol.routing.pairing import AccessBook
 log = structlog.get_logger()
 
 
-def load_access(db: Db, message: journal.LoadAccess) -> AccessBook:
+def load_access(db: Db, message: journal.LoadAccess) -> Later[AccessBook]:
     """Return the account's book; a damaged one lets nobody in and is logged."""
-    row = db.execute("SELECT book FROM access WHERE account = ?1", message.account).one()
-    if row is None:
-        return AccessBook()
-    try:
-        return msgspec.json.decode(row[0], type=AccessBook)
-    except (msgspec.DecodeError, TypeError, UnicodeError) as damage:
-        log.error("journal.access_damaged", account=message.account, reason=str(damage))  # noqa: TRY400 -- no traceback: its frames hold ids of people
-        return AccessBook()
+    rows = db.execute("SELECT book FROM access WHERE account = ?1", message.account)
+
+    def loaded() -> AccessBook:
+        row = rows.one()
+        if row is None:
+            return AccessBook()
+        try:
+            return msgspec.json.decode(row[0], type=AccessBook)
+        except (msgspec.DecodeError, TypeError, UnicodeError) as damage:
+            log.error("journal.access_damaged", account=message.account, reason=str(damage))  # noqa: TRY400 -- no traceback: its frames hold ids of people
+            return AccessBook()
+
+    return Later(loaded)
 
 
 def save_access(db: Db, message: journal.SaveAccess) -> journal.Done:

@@ -6,6 +6,8 @@ Each function runs inside a transaction of its caller; what a message means is i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import structlog
 
@@ -36,17 +38,21 @@ _decode_opening = msgspec.msgpack.Decoder(journal.ApprovalOpening).decode
 # ── lease and bindings ──────────────────────────────────────────────────────
 
 
-def load_lease(db: Db, _message: journal.LoadLease) -> LeaseState:
-    owner, dispatcher, granted, epoch = the_one(
-        db.execute("SELECT owner, dispatcher, granted, epoch FROM lease")
-    )
-    return LeaseState(
-        owner=owner,
-        dispatcher=dispatcher,
-        granted=granted,
-        epoch=epoch,
-        bindings=_bindings(db),
-    )
+def load_lease(db: Db, _message: journal.LoadLease) -> Later[LeaseState]:
+    lease = db.execute("SELECT owner, dispatcher, granted, epoch FROM lease")
+    bindings = _ask_bindings(db)
+
+    def loaded() -> LeaseState:
+        owner, dispatcher, granted, epoch = the_one(lease)
+        return LeaseState(
+            owner=owner,
+            dispatcher=dispatcher,
+            granted=granted,
+            epoch=epoch,
+            bindings=_bindings(bindings),
+        )
+
+    return Later(loaded)
 
 
 def save_lease(db: Db, message: journal.SaveLease) -> Later[journal.Done]:
@@ -63,7 +69,7 @@ def save_lease(db: Db, message: journal.SaveLease) -> Later[journal.Done]:
             lease.epoch,
         )
     ]
-    stored = _bindings(db)
+    stored = _bindings(_ask_bindings(db))
     for place in stored.keys() | lease.bindings.keys():
         session = lease.bindings.get(place)
         if session != stored.get(place):
@@ -102,9 +108,12 @@ def _move(
             )
 
 
-def _bindings(db: Db) -> dict[PlaceKey, SessionId]:
-    rows = db.execute("SELECT chat_id, session_id FROM binding").all()
-    return {PlaceKey(chat): SessionId(session) for chat, session in rows}
+def _ask_bindings(db: Db) -> ResultRows:
+    return db.execute("SELECT chat_id, session_id FROM binding")
+
+
+def _bindings(rows: ResultRows) -> dict[PlaceKey, SessionId]:
+    return {PlaceKey(chat): SessionId(session) for chat, session in rows.all()}
 
 
 def _bind(db: Db, chat: PlaceKey, session: SessionId | None) -> ResultRows:
@@ -184,12 +193,16 @@ def _close(
     )
 
 
-def open_cards(db: Db, _message: journal.OpenCards) -> tuple[journal.LedgerEntry, ...]:
+def open_cards(db: Db, _message: journal.OpenCards) -> Later[tuple[journal.LedgerEntry, ...]]:
     """Return the open cards, oldest first; a damaged entry is closed as lost."""
     rows = db.execute(
         "SELECT card_id, account, chat_id, turn_id, session_id, session_alias, message_id,"
         " term, text, panels, opened_at FROM card WHERE closed_at IS NULL ORDER BY opened_at"
-    ).all()
+    )
+    return Later(lambda: _open_cards(db, rows.all()))
+
+
+def _open_cards(db: Db, rows: Sequence[Row]) -> tuple[journal.LedgerEntry, ...]:
     entries: list[journal.LedgerEntry] = []
     for row in rows:
         try:
@@ -223,13 +236,18 @@ def _entry(row: Row) -> journal.LedgerEntry:
     )
 
 
-def whose_card(db: Db, message: journal.WhoseCard) -> journal.CardTurn | None:
-    row = db.execute(
+def whose_card(db: Db, message: journal.WhoseCard) -> Later[journal.CardTurn | None]:
+    rows = db.execute(
         "SELECT session_id, turn_id FROM card WHERE message_id = ?1", message.message_id
-    ).one()
-    if row is None:
-        return None
-    return journal.CardTurn(session_id=SessionId(row[0]), turn_id=TurnId(row[1]))
+    )
+
+    def whose() -> journal.CardTurn | None:
+        row = rows.one()
+        if row is None:
+            return None
+        return journal.CardTurn(session_id=SessionId(row[0]), turn_id=TurnId(row[1]))
+
+    return Later(whose)
 
 
 # ── approvals ───────────────────────────────────────────────────────────────
@@ -257,11 +275,15 @@ def forget_approval(db: Db, message: journal.ForgetApproval) -> Later[journal.Do
     return change(db, "DELETE FROM approval WHERE entry_id = ?1", message.entry_id)
 
 
-def approvals_left(db: Db, _message: journal.ApprovalsLeft) -> tuple[journal.ApprovalLeft, ...]:
+def approvals_left(
+    db: Db, _message: journal.ApprovalsLeft
+) -> Later[tuple[journal.ApprovalLeft, ...]]:
     """Return what is there; an entry that can't be read any more is dropped, and logged."""
-    rows = db.execute(
-        "SELECT entry_id, account, message_id, opening, last_card FROM approval"
-    ).all()
+    rows = db.execute("SELECT entry_id, account, message_id, opening, last_card FROM approval")
+    return Later(lambda: _approvals_left(db, rows.all()))
+
+
+def _approvals_left(db: Db, rows: Sequence[Row]) -> tuple[journal.ApprovalLeft, ...]:
     left: list[journal.ApprovalLeft] = []
     for row in rows:
         try:
@@ -310,17 +332,20 @@ def forget_typing(db: Db, message: journal.ForgetTyping) -> Later[journal.Done]:
     )
 
 
-def typing_left(db: Db, message: journal.TypingLeft) -> tuple[journal.TypingEntry, ...]:
-    return tuple(
-        journal.TypingEntry(
-            message_id=MessageId(message_id),
-            turn_id=TurnId(turn_id),
-            account=AccountId(account),
-            reaction_id=reaction_id,
-            term=term,
+def typing_left(db: Db, message: journal.TypingLeft) -> Later[tuple[journal.TypingEntry, ...]]:
+    rows = db.execute(
+        "SELECT message_id, turn_id, account, reaction_id, term FROM typing WHERE term <> ?1",
+        message.term,
+    )
+    return Later(
+        lambda: tuple(
+            journal.TypingEntry(
+                message_id=MessageId(message_id),
+                turn_id=TurnId(turn_id),
+                account=AccountId(account),
+                reaction_id=reaction_id,
+                term=term,
+            )
+            for message_id, turn_id, account, reaction_id, term in rows.all()
         )
-        for message_id, turn_id, account, reaction_id, term in db.execute(
-            "SELECT message_id, turn_id, account, reaction_id, term FROM typing WHERE term <> ?1",
-            message.term,
-        ).all()
     )

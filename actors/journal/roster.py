@@ -8,49 +8,44 @@ from __future__ import annotations
 
 import msgspec
 
-from actors.journal.db import Db, Later, change
+from actors.journal.db import Db, Later, Row, change
 from actors.messages import journal
 from protocol.ids import PlaceKey, SessionId
 from protocol.routing.roster import KnownSession, Roster, StartedAgent, reply_mode
 from protocol.wire.vocabulary import ROLES
 
 
-def load_roster(db: Db, _message: journal.LoadRoster) -> Roster:
+def load_roster(db: Db, _message: journal.LoadRoster) -> Later[Roster]:
     """Return the roster, the latest seen first."""
-    sessions = tuple(
-        KnownSession(
-            session_id=SessionId(session_id),
-            alias=alias,
-            agent=agent,
-            cwd=cwd,
-            reply_mode=reply_mode(mode),
-            seen_at_ms=seen_at,
-            role=next((each for each in ROLES if each == role), None),
-            choices=_choices(choices),
-            started=_started(started),
-            conversation=conversation,
+    sessions = db.execute(
+        "SELECT session_id, alias, agent, cwd, reply_mode, seen_at, role, choices, started,"
+        " conversation FROM session ORDER BY seen_at DESC"
+    )
+    unread = db.execute("SELECT session_id, chat_id FROM unread")
+    return Later(
+        lambda: Roster(
+            sessions=tuple(map(_known_session, sessions.all())),
+            unread=frozenset(
+                (SessionId(session_id), PlaceKey(chat_id)) for session_id, chat_id in unread.all()
+            ),
         )
-        for (
-            session_id,
-            alias,
-            agent,
-            cwd,
-            mode,
-            seen_at,
-            role,
-            choices,
-            started,
-            conversation,
-        ) in db.execute(
-            "SELECT session_id, alias, agent, cwd, reply_mode, seen_at, role, choices, started,"
-            " conversation FROM session ORDER BY seen_at DESC"
-        ).all()
     )
-    unread = frozenset(
-        (SessionId(session_id), PlaceKey(chat_id))
-        for session_id, chat_id in db.execute("SELECT session_id, chat_id FROM unread").all()
+
+
+def _known_session(row: Row) -> KnownSession:
+    session_id, alias, agent, cwd, mode, seen_at, role, choices, started, conversation = row
+    return KnownSession(
+        session_id=SessionId(session_id),
+        alias=alias,
+        agent=agent,
+        cwd=cwd,
+        reply_mode=reply_mode(mode),
+        seen_at_ms=seen_at,
+        role=next((each for each in ROLES if each == role), None),
+        choices=_choices(choices),
+        started=_started(started),
+        conversation=conversation,
     )
-    return Roster(sessions=sessions, unread=unread)
 
 
 def _choices(stored: str) -> dict[str, str]:

@@ -18,8 +18,8 @@ from actors.journal.prompts import decode_prompt
 from actors.journal.waiting import (
     CLOSED,
     DAMAGE,
-    count_waiting,
     queues_of,
+    refuse_if_full,
     set_aside,
 )
 from actors.messages import journal
@@ -75,28 +75,36 @@ def _known(db: Db, message: journal.Append) -> RowId | None:
     return None if row is None else RowId(row[0])
 
 
-def unprepared(db: Db, message: journal.Unprepared) -> tuple[StoredEvent, ...]:
+def unprepared(db: Db, message: journal.Unprepared) -> Later[tuple[StoredEvent, ...]]:
     """Return the next rows; a damaged one is set aside and does not count."""
+    first = _ask_page(db, message.account, message.after_row, message.limit)
+    return Later(lambda: _unprepared(db, message, first))
+
+
+def _unprepared(db: Db, message: journal.Unprepared, rows: ResultRows) -> tuple[StoredEvent, ...]:
     found: list[StoredEvent] = []
-    after = message.after_row
-    while len(found) < message.limit:
-        page = db.execute(
-            "SELECT row_id, account, event_id, kind, payload, received_at FROM inbound"
-            " LEFT JOIN content USING (row_id) WHERE state = 'received' AND account = ?1"
-            " AND row_id > ?2 ORDER BY row_id LIMIT ?3",
-            message.account,
-            after,
-            message.limit - len(found),
-        ).all()
-        if not page:
-            break
+    page, asked = rows.all(), message.limit
+    while True:
         for row in page:
-            after = RowId(row[0])
             try:
                 found.append(_inbound(row))
             except DAMAGE as damage:
-                set_aside(db, after, damage)
-    return tuple(found)
+                set_aside(db, RowId(row[0]), damage)
+        if len(page) < asked or len(found) >= message.limit:
+            return tuple(found)
+        asked = message.limit - len(found)
+        page = _ask_page(db, message.account, RowId(page[-1][0]), asked).all()
+
+
+def _ask_page(db: Db, account: AccountId, after: RowId, limit: int) -> ResultRows:
+    return db.execute(
+        "SELECT row_id, account, event_id, kind, payload, received_at FROM inbound"
+        " LEFT JOIN content USING (row_id) WHERE state = 'received' AND account = ?1"
+        " AND row_id > ?2 ORDER BY row_id LIMIT ?3",
+        account,
+        after,
+        limit,
+    )
 
 
 def _inbound(row: tuple[Any, ...]) -> StoredEvent:
@@ -127,26 +135,15 @@ def dispatch(db: Db, message: journal.Dispatch) -> Later[journal.Done]:
     )
 
 
-def prepare(
-    db: Db, message: journal.Prepare
-) -> Later[journal.Done | journal.LaneFull] | journal.Done | journal.LaneFull:
+def prepare(db: Db, message: journal.Prepare) -> Later[journal.Done | journal.LaneFull]:
     """Make the rows of one prompt ready, unless their lane is full or once was.
 
     That a prompt is refused is noted in its rows, and stands: its sender may be notified of it
     in the next run only, and later prompts of the chat may have been given meanwhile.
     """
-    capacity = message.capacity
-    if capacity is not None and count_waiting(db, capacity) >= capacity.waiting_max:
-        refused = [
-            db.execute(
-                "UPDATE inbound SET note = ?1 WHERE row_id = ?2 AND state = 'received'",
-                LANE_FULL,
-                one.row_id,
-            )
-            for one in message.rows
-        ]
-        waits = any(row.count() for row in refused)
-        return journal.LaneFull() if waits else journal.Done(changed=False)
+    if message.capacity is not None:
+        for one in message.rows:
+            refuse_if_full(db, one.row_id, message.capacity)
     noted = [
         db.execute(
             "SELECT 1 FROM inbound WHERE row_id = ?1 AND state = 'received' AND note = ?2",

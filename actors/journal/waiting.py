@@ -19,6 +19,7 @@ from actors.messages import journal
 from protocol.ids import AccountId, RowId, SessionId
 from protocol.routing import joining
 from protocol.routing.delivery import RowState
+from protocol.routing.history import LANE_FULL
 
 NOTE_CHARS_MAX: Final = 500
 CLOSED: Final = "('answered', 'command', 'damaged', 'expired', 'refused')"
@@ -29,22 +30,30 @@ DAMAGE: Final = (msgspec.MsgspecError, UnicodeError, TypeError)
 log = structlog.get_logger()
 
 
-def count_waiting(db: Db, capacity: journal.Capacity) -> int:
-    """Count the prompts that wait, no further than the capacity."""
-    counts = [
-        db.execute(
-            f"SELECT count(*) FROM ({PROMPTS} WHERE state = 'ready'"  # noqa: S608 -- our own constants
-            " AND routed_to = ?1 LIMIT ?2) AS waiting",
-            queue,
-            capacity.waiting_max,
-        )
-        for queue in queues_of(capacity.session_id, takes_unbound=capacity.takes_unbound)
-    ]
-    return sum(the_one(count)[0] for count in counts)
+def refuse_if_full(db: Db, row_id: RowId, capacity: journal.Capacity) -> None:
+    """Note in a row that its lane was full, if it is.
+
+    The database itself counts the prompts that wait, no further than the capacity: asked
+    before, each prompt of a batch would take a round trip.
+    """
+    first, second = two_queues(capacity.session_id, takes_unbound=capacity.takes_unbound)
+    count = (
+        f"(SELECT count(*) FROM ({PROMPTS} WHERE state = 'ready'"  # noqa: S608 -- our own constants
+        " AND routed_to = {} LIMIT ?5) AS waiting)"
+    )
+    db.execute(
+        "UPDATE inbound SET note = ?1 WHERE row_id = ?2 AND state = 'received'"  # noqa: S608 -- likewise
+        f" AND {count.format('?3')} + {count.format('?4')} >= ?5",
+        LANE_FULL,
+        row_id,
+        first,
+        second,
+        capacity.waiting_max,
+    )
 
 
 def waiting(db: Db, message: journal.FindWaiting) -> tuple[journal.WaitingRow, ...]:
-    first, second = (*queues_of(message.session_id, takes_unbound=message.takes_unbound), None)[:2]
+    first, second = two_queues(message.session_id, takes_unbound=message.takes_unbound)
     prompts: dict[int, list[journal.WaitingRow]] = {}
     for row_id, account, received_at, leader, blob in db.execute(
         f"SELECT row_id, account, received_at, {PROMPT}, prepared"  # noqa: S608 -- our own constants
@@ -123,6 +132,11 @@ def queue(db: Db, _message: journal.Queue) -> Later[journal.QueueState]:
 
 def queues_of(session_id: SessionId, *, takes_unbound: bool) -> tuple[str, ...]:
     return (session_id, "") if takes_unbound else (session_id,)
+
+
+def two_queues(session_id: SessionId, *, takes_unbound: bool) -> tuple[str, str | None]:
+    """Return the queues for a statement that has two; None, the second, is no queue's name."""
+    return session_id, "" if takes_unbound else None
 
 
 def set_aside(db: Db, row_id: RowId, damage: Exception, *, only_if: RowState | None = None) -> None:

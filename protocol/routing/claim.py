@@ -122,19 +122,27 @@ class Watch:
             self._since = received_at
         self._sight = sight
 
-    def disconnected(self) -> None:
-        """Forget: what was seen over another connection may be another server's truth."""
+    def forget(self) -> None:
+        """Begin anew: what was seen over another connection may be another server's truth."""
         self._sight = None
+
+    @property
+    def claims_at(self) -> float | None:
+        """When to claim what the last look found, unless it is found changed; None: not looked.
+
+        The claim compares with what was seen by itself: no look right before it is needed.
+        """
+        sight = self._sight
+        if sight is None:
+            return None
+        if sight.node is not None:
+            return self._since + SILENT_S
+        return self._since + (0.0 if sight.wanted in (None, self._node) else WANTED_ONLY_S)
 
     def may_claim(self, now: float) -> bool:
         """Whether to claim what the last look found."""
-        sight = self._sight
-        if sight is None:
-            return False
-        seen_s = now - self._since
-        if sight.node is None:
-            return sight.wanted in (None, self._node) or seen_s >= WANTED_ONLY_S
-        return seen_s >= SILENT_S
+        claims_at = self.claims_at
+        return claims_at is not None and now >= claims_at
 
     @property
     def by_silence(self) -> bool:

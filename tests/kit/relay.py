@@ -78,18 +78,21 @@ class Relay:
                 (server if one is client else client).sendall(data)
                 if one is client and self.cut_after is not None and self.cut_after in data:
                     self.cut_after = None
-                    self._await_done(server)
+                    self._await_done(client, server)
                     return
 
-    def _await_done(self, server: socket.socket) -> None:
+    def _await_done(self, client: socket.socket, server: socket.socket) -> None:
         """Read until the server is ready for the next query: it has carried this one out."""
         answer = b""
         while READY_FOR_QUERY not in answer and not self._ended.is_set():
-            if select.select([server], [], [], LOOK_EVERY_S)[0]:
-                data = server.recv(READ_BYTES)
+            for one in select.select([client, server], [], [], LOOK_EVERY_S)[0]:
+                data = one.recv(READ_BYTES)
                 if not data:
                     return
-                answer += data
+                if one is server:
+                    answer += data
+                else:
+                    server.sendall(data)  # the rest of the same pipeline
 
 
 @contextmanager

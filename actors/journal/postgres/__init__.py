@@ -7,7 +7,6 @@ from psycopg import Error as DatabaseError
 
 from actors.journal.postgres.asking import newest, what_became_of
 from actors.journal.postgres.claim import (
-    ClaimTaken,
     Seen,
     Standby,
     Watcher,
@@ -18,7 +17,9 @@ from actors.journal.postgres.claim import (
 )
 from actors.journal.postgres.connecting import Target, is_replicated
 from actors.journal.postgres.moving import NotEmpty, NotFree, move_into, move_out_of
-from actors.journal.postgres.store import STANDBY_SEEN_MS, PostgresStore, Standing
+from actors.journal.postgres.news import STANDBY_SEEN_MS, Standing
+from actors.journal.postgres.store import PostgresStore
+from actors.journal.postgres.taking import ClaimTaken
 
 __all__ = [
     "STANDBY_SEEN_MS",

@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Self
 
 import msgspec
@@ -21,9 +21,16 @@ from psycopg.types.json import Jsonb
 from actors.journal import schema
 from actors.journal.errors import JournalUnavailable, JournalUnreachable
 from actors.journal.postgres.connecting import Connection, Target, connect
-from actors.journal.postgres.schema import CLAIMS, bring_up_to_date
+from actors.journal.postgres.schema import CLAIMS
+from actors.journal.postgres.taking import (
+    KEYS,
+    ROLES,
+    Claiming,
+    ClaimTaken,
+    OtherSchema,
+    take_claim,
+)
 
-MARKS: Final = 2**62
 SAME_NAME_LOOK_S: Final = 0.7
 """A process that runs has looked or committed at least once in that time."""
 CREATED_BY_ANOTHER: Final = (
@@ -48,6 +55,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     beat_ms: int | None = None
     """How long ago its holder's last batch was, by the server's clock."""
+    held: int = 0
+    """How many other clusters the node that looks holds."""
 
 
 class Standby(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,27 +68,13 @@ class Standby(msgspec.Struct, frozen=True, kw_only=True):
     """How long ago it was there, by the server's clock."""
 
 
-class ClaimTaken(msgspec.Struct, frozen=True, kw_only=True):
-    """A claim that was committed."""
-
-    term: int
-    mark: int
-    sent_at: float
-    """When it was sent, by the clock that was given: the holder is fresh from there."""
-    tokens: int
-    """Rises when a role token is rotated."""
-    keys: Mapping[str, str]
-    """Role to its token."""
-    replicated: bool
-    """Whether the server waits for a synchronous replica at each commit."""
-
-
 class Watcher:
     """One connection of a standby: looks, signs in, and claims over it."""
 
     def __init__(self, target: Target, connection: Connection) -> None:
         self.target = target
         self.connection = connection
+        self._has_journal = False
 
     @classmethod
     def open(cls, target: Target) -> Self:
@@ -110,6 +105,11 @@ class Watcher:
             ) from failed
         return watcher
 
+    @property
+    def _meta(self) -> str:
+        """The name of the journal's first table."""
+        return f"larkd_{self.target.cluster}.meta"
+
     def close(self) -> None:
         with contextlib.suppress(psycopg.Error):
             self.connection.close()
@@ -129,8 +129,12 @@ class Watcher:
         for attempt in range(CREATE_TRIES):
             try:
                 with self.connection.transaction():
-                    there = self.connection.execute("SELECT to_regclass('larkd.token')").fetchone()
-                    if there == (None,):
+                    has_claims, self._has_journal = self.connection.execute(
+                        "SELECT to_regclass('larkd.token') IS NOT NULL,"
+                        " to_regclass(%s) IS NOT NULL",
+                        (self._meta,),
+                    ).fetchone() or (False, False)
+                    if not has_claims:
                         self.connection.execute(CLAIMS.encode())
                     self.connection.execute(
                         "INSERT INTO larkd.claim (cluster) VALUES (%s) ON CONFLICT DO NOTHING",
@@ -177,29 +181,21 @@ class Watcher:
         Raises:
             psycopg.Error: the connection is lost, or the row is gone.
         """
-        return look(self.connection, self.target.cluster)
+        return look(self.connection, self.target.cluster, self.target.node)
 
     def keys(self) -> dict[str, str]:
         """Return role to token."""
         return tokens_of(self.connection, self.target.cluster)
 
-    def held_by_own_node(self) -> int:
-        """Count the other clusters this node holds."""
-        row = self.connection.execute(
-            "SELECT count(*) FROM larkd.claim WHERE node = %s AND cluster <> %s",
-            (self.target.node, self.target.cluster),
-        ).fetchone()
-        return 0 if row is None else int(row[0])
-
     def sign_in(self, addresses: Sequence[str], version: str) -> None:
-        """Note that this node stands by."""
-        self.connection.execute(
+        """Note that this node stands by; learn whether another has made the journal."""
+        (self._has_journal,) = self.connection.execute(
             "INSERT INTO larkd.standby (cluster, node, addresses, version, seen_at)"
             " VALUES (%s, %s, %s, %s, clock_timestamp()) ON CONFLICT (cluster, node) DO UPDATE"
             " SET addresses = excluded.addresses, version = excluded.version,"
-            " seen_at = excluded.seen_at",
-            (self.target.cluster, self.target.node, Jsonb(list(addresses)), version),
-        )
+            " seen_at = excluded.seen_at RETURNING to_regclass(%s) IS NOT NULL",
+            (self.target.cluster, self.target.node, Jsonb(list(addresses)), version, self._meta),
+        ).fetchone() or (False,)
 
     def sign_out(self) -> None:
         """Note that this node leaves: nobody moves the cluster to it any more."""
@@ -228,96 +224,50 @@ class Watcher:
             JournalNewer: a newer larkd migrated the journal; nothing was claimed.
             psycopg.Error: it failed, or whether it was committed is not known.
         """
-        mark = secrets.randbelow(MARKS) + 1
-        sent_at = now()
-        connection = self.connection
-        committed = False
-        try:
-            # Begun, ended and sent as one: a transaction() of the driver waits eight times.
-            with connection.pipeline():
-                connection.execute("BEGIN")
-                row = self._take(seen, mark, addresses)
-                if row is None:
-                    return None
-                term, tokens, replicated = row
-                bring_up_to_date(connection, self.target.cluster, migrations)
-                keys = self._settle_in(term, new_key)
-            connection.execute("COMMIT")
-            committed = True
-        finally:
-            if not committed and not connection.closed:
-                with contextlib.suppress(psycopg.Error):
-                    connection.execute("ROLLBACK")
-        return ClaimTaken(
-            term=term,
-            mark=mark,
-            sent_at=sent_at,
-            tokens=tokens,
-            keys=dict(keys.fetchall()),
-            replicated=replicated,
+        claiming = Claiming(
+            cluster=self.target.cluster,
+            node=self.target.node,
+            addresses=tuple(addresses),
+            seen_mark=seen.mark,
+            seen_batch=seen.batch,
+            keys={role: new_key() for role in ROLES},
+            migrations=migrations,
         )
-
-    def _take(
-        self, seen: Seen, mark: int, addresses: Sequence[str]
-    ) -> tuple[int, int, bool] | None:
-        """Return the term, the count of rotations and whether commits are replicated."""
-        row: tuple[Any, ...] | None = self.connection.execute(
-            "UPDATE larkd.claim SET term = term + 1, mark = %s, batch = 0, node = %s,"
-            " addresses = %s, wanted = NULL, beat_at = clock_timestamp()"
-            " WHERE cluster = %s AND mark = %s AND batch = %s"
-            " RETURNING term, tokens, trim(current_setting('synchronous_standby_names')) <> ''",
-            (
-                *(mark, self.target.node, Jsonb(list(addresses))),
-                *(self.target.cluster, seen.mark, seen.batch),
-            ),
-        ).fetchone()
-        return row
-
-    def _settle_in(self, term: int, new_key: Callable[[], str]) -> psycopg.Cursor[Any]:
-        """Send what the claim changes; return where the role tokens will be read."""
-        execute, cluster = self.connection.execute, self.target.cluster
-        execute("UPDATE inbound SET state = 'ready', connection_id = NULL WHERE state = 'offered'")
-        execute("UPDATE meta SET value = %s WHERE key = 'generation'", (term,))
-        for role in ROLES:
-            execute(
-                "INSERT INTO larkd.token (cluster, role, key) VALUES (%s, %s, %s)"
-                " ON CONFLICT DO NOTHING",
-                (cluster, role, new_key()),
-            )
-        execute(
-            "DELETE FROM larkd.standby WHERE cluster = %s AND node = %s",
-            (cluster, self.target.node),
-        )
-        return execute("SELECT role, key FROM larkd.token WHERE cluster = %s", (cluster,))
-
-
-ROLES: Final = ("dispatcher", "session", "observer")
+        if self._has_journal:
+            with contextlib.suppress(OtherSchema, psycopg.ProgrammingError):
+                return take_claim(self.connection, claiming, now)
+        return take_claim(self.connection, claiming, now, migrates=True)
 
 
 def tokens_of(connection: Connection, cluster: str) -> dict[str, str]:
-    rows = connection.execute("SELECT role, key FROM larkd.token WHERE cluster = %s", (cluster,))
-    return dict(rows.fetchall())
+    return dict(connection.execute(KEYS, (cluster,)).fetchall())
 
 
 _SEEN: Final = (
     "SELECT cluster, term, mark, batch, node, addresses, wanted, tokens,"
-    " (extract(epoch FROM clock_timestamp() - beat_at) * 1000)::bigint FROM larkd.claim"
+    " (extract(epoch FROM clock_timestamp() - beat_at) * 1000)::bigint,"
+    " (SELECT count(*) FROM larkd.claim AS other WHERE other.node = %(node)s::text"
+    " AND other.cluster <> claim.cluster) FROM larkd.claim"
 )
 
 
-def look(connection: Connection, cluster: str) -> Seen:
-    row = connection.execute(f"{_SEEN} WHERE cluster = %s".encode(), (cluster,)).fetchone()
+def look(connection: Connection, cluster: str, node: str | None = None) -> Seen:
+    """Return a claim, and how many others *node* holds."""
+    row = connection.execute(
+        f"{_SEEN} WHERE cluster = %(cluster)s".encode(), {"cluster": cluster, "node": node}
+    ).fetchone()
     if row is None:
         raise JournalUnavailable(f"cluster {cluster} is not in the table of claims any more")
     return _seen(row)
 
 
 def all_claims(connection: Connection) -> tuple[Seen, ...]:
-    return tuple(_seen(row) for row in connection.execute(f"{_SEEN} ORDER BY cluster".encode()))
+    rows = connection.execute(f"{_SEEN} ORDER BY cluster".encode(), {"node": None})
+    return tuple(map(_seen, rows))
 
 
 def _seen(row: tuple[Any, ...]) -> Seen:
-    cluster, term, mark, batch, node, addresses, wanted, tokens, beat_ms = row
+    cluster, term, mark, batch, node, addresses, wanted, tokens, beat_ms, held = row
     return Seen(
         cluster=cluster,
         term=term,
@@ -328,6 +278,7 @@ def _seen(row: tuple[Any, ...]) -> Seen:
         wanted=wanted,
         tokens=tokens,
         beat_ms=beat_ms,
+        held=held,
     )
 
 

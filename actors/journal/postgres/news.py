@@ -1,12 +1,37 @@
-"""What a holder reads beside its batches: who stands by, and the role tokens."""
+"""How a holder stands, and what it reads for it beside its batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
 
 from actors.journal.db import Db
-from actors.journal.postgres.claim import read_standbys
+from actors.journal.postgres.claim import Standby, read_standbys
+
+STANDBY_SEEN_MS: Final = 12_000
+"""Two of their notes, each 5 s, and one that is late."""
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How the holder stands, after a batch."""
+
+    confirmed_at: float
+    """When the last confirmed batch was sent, by the clock that was given."""
+    lost: bool
+    """Another has claimed the cluster; nothing will be committed any more."""
+    wanted: str | None = None
+    """The node that was asked to take it."""
+    tokens: int
+    keys: Mapping[str, str] | None = None
+    """Role to its token, as of *keys_of*; None until they were read."""
+    keys_of: int = 0
+    """What ``tokens`` was in the batch that read the keys."""
+    standbys: tuple[Standby, ...] = ()
+    """Those that were seen in the last :data:`STANDBY_SEEN_MS`."""
+    successor: tuple[str, ...] = ()
+    """Where the holder is by whom this one was fenced."""
 
 
 def ask_news(db: Db, cluster: str, *, seen_ms_max: int) -> Callable[[], dict[str, Any]]:

@@ -10,32 +10,37 @@ from actors.journal.db import ResultRows, SqlValue
 from actors.journal.postgres.connecting import Connection
 
 
-class PipelineRows(ResultRows):
-    """The answer of a statement that was sent, and may not have been carried out yet."""
-
-    __slots__ = ("_pipeline", "_sent")
-
-    def __init__(self, cursor: psycopg.RawCursor[Any], pipeline: psycopg.Pipeline) -> None:
-        super().__init__(cursor)
-        self._sent = cursor
-        self._pipeline = pipeline
-
-    def count(self) -> int:
-        if self._sent.pgresult is None:
-            self._pipeline.sync()
-        return super().count()
-
-
 class PipelineDb:
-    """One pipeline of a connection, inside a transaction that its store began."""
+    """The pipelines of one transaction that its store began, one after another."""
 
-    __slots__ = ("_connection", "_pipeline")
+    __slots__ = ("_connection", "pipeline")
 
     def __init__(self, connection: Connection, pipeline: psycopg.Pipeline) -> None:
         self._connection = connection
-        self._pipeline = pipeline
+        self.pipeline = pipeline
+        """The one that is open now."""
 
     def execute(self, sql: str, *values: SqlValue) -> PipelineRows:
         cursor = psycopg.RawCursor(self._connection)
         cursor.execute(sql.replace("?", "$").encode(), values)
-        return PipelineRows(cursor, self._pipeline)
+        return PipelineRows(cursor, self)
+
+
+class PipelineRows(ResultRows):
+    """The answer of a statement that was sent, and may not have been carried out yet."""
+
+    __slots__ = ("_db", "_sent")
+
+    def __init__(self, cursor: psycopg.RawCursor[Any], db: PipelineDb) -> None:
+        super().__init__(cursor)
+        self._sent = cursor
+        self._db = db
+
+    def count(self) -> int:
+        if self._sent.pgresult is None:
+            self._db.pipeline.sync()
+        return super().count()
+
+    def status(self) -> str | None:
+        """Return what the server says it has done, once the pipeline is over."""
+        return self._sent.statusmessage

@@ -21,21 +21,21 @@ import structlog
 
 from actors.journal.db import read
 from actors.journal.errors import JournalError
-from actors.journal.handlers import HANDLERS
+from actors.journal.handlers import HANDLERS, Handler
 from actors.journal.postgres.appending import BatchFence, append_all, append_fenced, as_appends
-from actors.journal.postgres.claim import ClaimTaken, Standby, look
+from actors.journal.postgres.claim import look
 from actors.journal.postgres.connecting import Connection, Target, connect
-from actors.journal.postgres.news import ask_news
+from actors.journal.postgres.news import STANDBY_SEEN_MS, Standing, ask_news
+from actors.journal.postgres.offering import offer_next
 from actors.journal.postgres.outcome import Fenced, InDoubt, read_outcome
-from actors.journal.postgres.pipeline import PipelineDb
+from actors.journal.postgres.pipeline import PipelineDb, PipelineRows
+from actors.journal.postgres.taking import ClaimTaken
 from actors.journal.store import JournalStatistics, Tally
 from actors.messages import journal
 
 BEAT_EVERY_S: Final = 0.5
 NEWS_EVERY_S: Final = 1.0
 """How often a batch also reads who stands by."""
-STANDBY_SEEN_MS: Final = 12_000
-"""Two of their notes, each 5 s, and one that is late."""
 RESOLVE_AGAIN_S: Final = 0.1
 """Between two tries to learn what became of a COMMIT."""
 RESOLVE_WITHIN_S: Final = 60.0
@@ -45,28 +45,10 @@ _FENCE: Final = (
     "UPDATE larkd.claim SET batch = ?3, beat_at = clock_timestamp()"
     " WHERE cluster = ?1 AND mark = ?2 RETURNING wanted, tokens"
 )
+_FREE: Final = "UPDATE larkd.claim SET node = NULL WHERE cluster = ?1"
 
+_HANDLERS: Final[Mapping[type, Handler]] = {**HANDLERS, journal.OfferNext: offer_next}
 log = structlog.get_logger()
-
-
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """How the holder stands, after a batch."""
-
-    confirmed_at: float
-    """When the last confirmed batch was sent, by the clock that was given."""
-    lost: bool
-    """Another has claimed the cluster; nothing will be committed any more."""
-    wanted: str | None = None
-    """The node that was asked to take it."""
-    tokens: int
-    keys: Mapping[str, str] | None = None
-    """Role to its token, as of *keys_of*; None until they were read."""
-    keys_of: int = 0
-    """What ``tokens`` was in the batch that read the keys."""
-    standbys: tuple[Standby, ...] = ()
-    """Those that were seen in the last :data:`STANDBY_SEEN_MS`."""
-    successor: tuple[str, ...] = ()
-    """Where the holder is by whom this one was fenced."""
 
 
 class PostgresStore:
@@ -226,8 +208,10 @@ class PostgresStore:
             Exception: it was rolled back.
         """
         connection, self._batch = self._connection, self._batch + 1
-        sent_at = self._now()
+        sent_at, self._warned = self._now(), False
         surely = bool(batch) or leave or self._replicated
+        is_beat = not batch and not leave
+        done: PipelineRows | None = None
         try:
             with connection.pipeline() as pipeline:
                 db = PipelineDb(connection, pipeline)
@@ -236,21 +220,21 @@ class PostgresStore:
                     db.execute("SET LOCAL synchronous_commit = off")
                 fence = db.execute(_FENCE, self._target.cluster, self._mark, self._batch)
                 if leave:
-                    db.execute(
-                        "UPDATE larkd.claim SET node = NULL WHERE cluster = ?1",
-                        self._target.cluster,
-                    )
+                    db.execute(_FREE, self._target.cluster)
                 answers = self._carry_out(db, batch)
                 news = None if leave else self._ask_news(db)
+                if is_beat:  # its fence is all that it changes: who is fenced commits nothing
+                    done = db.execute("COMMIT")
             # The answers are here with the pipeline's end; a look before were a round trip more.
             ours = fence.one()
             if ours is None:
                 raise Fenced(self._target.cluster)
-            answers = [read(answer) for answer in answers]
+            if done is None:
+                done = self._read_and_commit(db, answers)
         except BaseException:
             self._roll_back()
             raise
-        self._commit(answers)
+        self._require_replicated(answers, surely=done.status() == "COMMIT")
         wanted, tokens = ours
         self._confirm(sent_at, wanted=wanted, tokens=tokens)
         if news is not None:
@@ -288,19 +272,24 @@ class PostgresStore:
                 continue
             answers += append_all(db, appends)
             appends = []
-            answers.append(HANDLERS[type(message)](db, message))
+            answers.append(_HANDLERS[type(message)](db, message))
         answers += append_all(db, appends)
         return answers
 
-    def _commit(self, answers: list[Any]) -> None:
-        self._warned = False
+    def _read_and_commit(self, db: PipelineDb, answers: list[Any]) -> PipelineRows:
+        """Read the answers in place, and commit; what an answer still changes is sent with it."""
+        connection, committing = self._connection, False
         try:
-            done = self._connection.execute("COMMIT")
+            with connection.pipeline() as pipeline:
+                db.pipeline = pipeline
+                for position, answer in enumerate(answers):
+                    answers[position] = read(answer)
+                committing = True
+                return db.execute("COMMIT")
         except psycopg.Error as failed:
-            if not self._connection.closed:
-                raise  # the server answered: it was rolled back
-            raise InDoubt(self._batch, answers) from failed
-        self._require_replicated(answers, surely=done.statusmessage == "COMMIT")
+            if committing and connection.closed:
+                raise InDoubt(self._batch, answers) from failed
+            raise  # the server answered: it was rolled back
 
     def _require_replicated(self, answers: list[Any], *, surely: bool = True) -> None:
         """Count a commit, unless a wait for a replica was cancelled: it may yet be lost."""

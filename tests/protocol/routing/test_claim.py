@@ -99,10 +99,11 @@ def test_a_standby_claims_what_was_silent_over_one_connection() -> None:
     assert not watch.may_claim(2.4)
     watch.looked(2.5, sight())
     assert watch.may_claim(2.5)
+    assert watch.claims_at == SILENT_S
     assert watch.by_silence
     watch.looked(2.6, sight(batch=2))
     assert not watch.may_claim(5.0)
-    watch.disconnected()
+    watch.forget()
     watch.looked(5.2, sight(batch=2))
     assert not watch.may_claim(5.2 + SILENT_S - 0.01)
 
@@ -144,6 +145,7 @@ class Process(msgspec.Struct):
     """Of its clock to the world's."""
     offset: float
     watch: Watch | None
+    sight: Sight | None = None
     hold: Hold | None = None
     mark: int = 0
     batch: int = 0
@@ -212,6 +214,8 @@ class World:
             one.batch += 1
             beat = partial(self.commit_batch, one.mark, one.batch)
             self.request(one, beat, partial(self.confirmed, one, one.mark, self.clock(one)), 0.5)
+        elif one.watch is not None and one.watch.may_claim(self.clock(one)):
+            self.claim(one)
         else:
             self.request(one, self.read, partial(self.looked, one))
 
@@ -228,7 +232,7 @@ class World:
         def lost() -> None:
             one.connection += 1
             if one.watch is not None:
-                one.watch.disconnected()
+                one.watch.forget()
             self.after(again_s, partial(self.act, one))
 
         def arrive() -> None:
@@ -279,20 +283,28 @@ class World:
     def looked(self, one: Process, sight: Sight) -> None:
         assert one.watch is not None
         one.watch.looked(self.clock(one), sight)
-        if one.watch.may_claim(self.clock(one)):
-            self.claims += 1
-            mark = self.claims
-            self.request(
-                one,
-                partial(self.commit_claim, one.name, sight, mark),
-                partial(self.claimed, one, mark, self.clock(one)),
-            )
-        else:
-            self.after(0.25, partial(self.act, one))
+        one.sight = sight
+        claims_at = one.watch.claims_at
+        assert claims_at is not None
+        due_s = max(0.0, claims_at - self.clock(one)) / one.rate
+        self.after(min(0.25, due_s), partial(self.act, one))
+
+    def claim(self, one: Process) -> None:
+        """By what was seen last: the row itself is compared with it."""
+        assert one.sight is not None
+        self.claims += 1
+        self.request(
+            one,
+            partial(self.commit_claim, one.name, one.sight, self.claims),
+            partial(self.claimed, one, self.claims, self.clock(one)),
+        )
 
     def claimed(self, one: Process, mark: int, sent_at: float, committed: bool) -> None:
         self.after(0.25, partial(self.act, one))
-        if committed:
+        assert one.watch is not None
+        if not committed:
+            one.watch.forget()
+        else:
             one.hold, one.watch = Hold(one.name, sent_at), None
             one.mark, one.batch = mark, 0
 

@@ -14,13 +14,8 @@ import msgspec
 import trio
 
 from actors.journal import JournalUnreachable
-from actors.journal.postgres import ClaimTaken, Seen, Standing, Target
-from actors.journal.postgres.store import (
-    BEAT_EVERY_S,
-    RESOLVE_AGAIN_S,
-    RESOLVE_WITHIN_S,
-    STANDBY_SEEN_MS,
-)
+from actors.journal.postgres import STANDBY_SEEN_MS, ClaimTaken, Seen, Standing, Target
+from actors.journal.postgres.store import BEAT_EVERY_S, RESOLVE_AGAIN_S, RESOLVE_WITHIN_S
 from actors.journal.store import JournalStatistics, Tally
 from actors.messages import journal
 from tests.simulation.cluster.server import Connection, Server, Way
@@ -60,10 +55,6 @@ class Watcher:
     async def keys(self) -> dict[str, str]:
         await self._read()
         return dict(self._server.keys)
-
-    async def held_by_own_node(self) -> int:
-        await self._read()
-        return 0
 
     async def sign_in(self, addresses: Sequence[str], version: str) -> None:
         await self._connection.carry()

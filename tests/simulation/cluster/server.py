@@ -20,7 +20,7 @@ import trio
 
 from actors.journal import JournalUnreachable, SqliteStore
 from actors.journal.postgres import ClaimTaken, Seen, Standby
-from actors.journal.postgres.claim import MARKS
+from actors.journal.postgres.taking import MARKS
 from actors.messages import journal
 
 TRIP_S: Final = 0.001
