@@ -42,5 +42,5 @@ class PipelineRows(ResultRows):
         return super().count()
 
     def status(self) -> str | None:
-        """Return what the server says it has done, once the pipeline is over."""
+        """Return the command the server has carried out, once the pipeline is over."""
         return self._sent.statusmessage
