@@ -61,7 +61,7 @@ class Coordinator:
         """Serve until cancelled, also while the daemon stops: a second signal counts."""
         with self._adapters.signals() as signals:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_relay, signals, own)
+                nursery.start_soon(relay_signals, signals, own)
                 task_status.started()
                 async for request in self._inbox:
                     self.signalled = self.signalled or request.by_signal
@@ -117,9 +117,10 @@ class Coordinator:
             self._running.cancel(reason="leaving")
 
 
-async def _relay(
+async def relay_signals(
     signals: AsyncIterable[int], own: trio.MemorySendChannel[shutdown.ShutdownMessage]
 ) -> None:
+    """Ask to leave at each signal; at SIGHUP once. Runs until *signals* end."""
     hung_up = False
     async for number in signals:
         if number == signal.SIGHUP and hung_up:

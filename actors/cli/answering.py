@@ -12,7 +12,7 @@ from actors.cli.output import CommandFailed
 from actors.host.advice import command_for
 from actors.host.arguments import DaemonArguments
 from actors.host.exit_status import ExitStatus
-from actors.host.state_dir import AlreadyRunning
+from actors.host.state_dir import AlreadyRunning, check_readable
 from actors.kit.plain import LINES, plain
 from protocol.config import places
 from protocol.errors import ConfigurationError
@@ -23,6 +23,7 @@ def answer(parsed: argparse.Namespace) -> int:
     state = places.state_dir(getattr(parsed, "state_dir", None), os.environ, Path.home())
     name = getattr(parsed, "module", parsed.command.split()[-1])
     try:
+        check_readable(state)
         output = importlib.import_module(f"actors.cli.{name}").run(state, parsed)
     except ConfigurationError as wrong:
         return _refused(parsed, ExitStatus.USAGE, *wrong.problems)
@@ -31,6 +32,11 @@ def answer(parsed: argparse.Namespace) -> int:
     except AlreadyRunning as running:
         stop = command_for(state, "daemon", "stop")
         return _refused(parsed, ExitStatus.RUNNING, f"{running}; stop it first: {stop}")
+    except BrokenPipeError:
+        raise
+    except OSError as failed:
+        where = f"{failed.filename}: " if failed.filename else ""
+        return _refused(parsed, ExitStatus.FAILED, f"{where}{failed.strerror or failed}")
     if output.text:
         print(plain(output.text, LINES))  # noqa: T201  # the command's output
     return int(output.status)

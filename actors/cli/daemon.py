@@ -94,16 +94,14 @@ def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
             check = partial(_check, as_json=arguments.json)
             return trio.run(sandbox_mode.check_in_sandbox, arguments, raw, env, check)
         state = places.served_dir(arguments.state_dir, env, home, sandbox=True)
-        with opened(state) as tokens:
-            started.write(state, arguments, path)
+        with opened(state, arguments, path) as tokens:
             return trio.run(sandbox_mode.run_in_sandbox, arguments, raw, env, state, tokens)
     settings = config_file.settings(raw, env, path, listen=arguments.listen)
     _print_errors(*settings.notices)
     if arguments.check:
         return trio.run(partial(_check, as_json=arguments.json), settings)
     state = places.served_dir(arguments.state_dir, env, home, sandbox=False)
-    with opened(state) as tokens:
-        started.write(state, arguments, path)
+    with opened(state, arguments, path) as tokens:
         faulthandler.enable()  # where a loop stood that systemd ends for standing still
         collect_less_often()
         runtime.switch_often()
@@ -128,9 +126,19 @@ def collect_less_often() -> None:
 
 
 @contextmanager
-def opened(state: StateDir) -> Iterator[TokenFiles]:
-    """Make and lock the state directory while the block runs; give its tokens."""
+def opened(
+    state: StateDir, arguments: DaemonArguments, config: Path | None
+) -> Iterator[TokenFiles]:
+    """Make and lock the state directory while the block runs; give its tokens.
+
+    Raises:
+        ConfigurationError: it can't be used, or its tokens are not as they should be.
+        AlreadyRunning: another daemon serves it.
+    """
     state_dir.create(state)
     with state_dir.locked(state):
-        state.stopped.unlink(missing_ok=True)
-        yield open_tokens(state, secrets.token_urlsafe)
+        with state_dir.usable(state):
+            state.stopped.unlink(missing_ok=True)
+            tokens = open_tokens(state, secrets.token_urlsafe)
+            started.write(state, arguments, config)
+        yield tokens

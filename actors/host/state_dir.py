@@ -24,6 +24,7 @@ from protocol.errors import ConfigurationError
 PRIVATE_DIR: Final = 0o700
 PRIVATE_FILE: Final = 0o600
 _OTHERS: Final = 0o077
+NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
 _SMALL_FILE_BYTES: Final = 64 * 1024
 _PID_READS: Final = 20
 _PID_READ_EVERY_S: Final = 0.01
@@ -45,26 +46,58 @@ def create(state: StateDir) -> None:
     Raises:
         ConfigurationError: it can't be made, entered or written, or anybody may write.
     """
+    with usable(state):
+        _create(state)
+
+
+def _create(state: StateDir) -> None:
     root = state.root
-    try:
-        if not root.exists():
-            root.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
-        if not root.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, "it is not a directory")
-        _make_private(root)
-        for file in (state.lock, state.log, *_journal_files(state)):
-            _check_file(file)
-        for inner in (state.tokens, state.attachments):
-            inner.mkdir(mode=PRIVATE_DIR, exist_ok=True)
-            if inner.is_symlink():
-                raise NotADirectoryError(
-                    errno.ENOTDIR,
-                    f"{inner.name} is a symbolic link; put the directory itself there",
-                )
-        if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, "it is not writable")
-    except OSError as failed:
-        raise _unusable(root, failed) from None
+    if not root.exists():
+        root.mkdir(mode=PRIVATE_DIR, parents=True, exist_ok=True)
+    if not root.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "it is not a directory")
+    _make_private(root)
+    for file in (state.lock, state.log, *_journal_files(state)):
+        _check_file(file)
+    for inner in (state.tokens, state.attachments):
+        inner.mkdir(mode=PRIVATE_DIR, exist_ok=True)
+        if inner.is_symlink():
+            raise NotADirectoryError(
+                errno.ENOTDIR,
+                f"{inner.name} is a symbolic link; put the directory itself there",
+            )
+    if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "it is not writable")
+
+
+def check_readable(state: StateDir) -> None:
+    """Refuse a directory that this user can't look into; one that is not there is none.
+
+    Raises:
+        ConfigurationError: it is another user's, or closed.
+    """
+    with usable(state):
+        try:
+            about = state.root.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        with contextlib.suppress(PermissionError):
+            (state.root / ".").stat()
+            os.close(os.open(state.root, os.O_RDONLY | os.O_CLOEXEC))
+            return
+        if about.st_uid != os.geteuid():
+            raise _of_another_user(about)
+        raise PermissionError(
+            errno.EACCES,
+            f"it is closed to its own user (mode {stat.S_IMODE(about.st_mode):04o});"
+            f" chmod 700 {state.root}",
+        )
+
+
+def _of_another_user(about: os.stat_result) -> PermissionError:
+    return PermissionError(
+        errno.EPERM, f"it belongs to another user (uid {about.st_uid}); run this as that user"
+    )
 
 
 def _make_private(root: Path) -> None:
@@ -75,9 +108,7 @@ def _make_private(root: Path) -> None:
     """
     about = root.stat()
     if about.st_uid != os.geteuid():
-        raise PermissionError(
-            errno.EPERM, f"it belongs to another user (uid {about.st_uid}); run this as that user"
-        )
+        raise _of_another_user(about)
     if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise PermissionError(
             errno.EPERM,
@@ -121,11 +152,21 @@ def _check_file(path: Path) -> None:
         path.chmod(PRIVATE_FILE)
 
 
-def _unusable(root: Path, failed: OSError) -> ConfigurationError:
-    return ConfigurationError(
-        f"the state directory {root} can't be used: {failed.strerror or failed};"
-        " name another one with --state-dir or LARKD_STATE_DIR"
-    )
+@contextlib.contextmanager
+def usable(state: StateDir) -> Iterator[None]:
+    """Name the directory, and what to do, where the system refuses something in the block.
+
+    Raises:
+        ConfigurationError: it did.
+    """
+    try:
+        yield
+    except OSError as failed:
+        first = "free some space there, or " if failed.errno in NO_SPACE else ""
+        raise ConfigurationError(
+            f"the state directory {state.root} can't be used: {failed.strerror or failed};"
+            f" {first}name another one with --state-dir or LARKD_STATE_DIR"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -137,19 +178,16 @@ def locked(state: StateDir) -> Iterator[None]:
         ConfigurationError: the directory can't be written, or can't be locked.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
+    with usable(state):
         descriptor = os.open(state.lock, flags, PRIVATE_FILE)
-    except OSError as failed:
-        raise _unusable(state.root, failed) from None
     try:
-        try:
-            _take(descriptor)
+        with usable(state):
+            try:
+                _take(descriptor)
+            except BlockingIOError:
+                raise AlreadyRunning(_pid_in(descriptor)) from None
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        except BlockingIOError:
-            raise AlreadyRunning(_pid_in(descriptor)) from None
-        except OSError as failed:
-            raise _unusable(state.root, failed) from None
         yield
     finally:
         # The file stays: removing it would let two daemons lock two files of one name.

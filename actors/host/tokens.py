@@ -94,6 +94,7 @@ def open_tokens(state: StateDir, mint: Mint) -> TokenFiles:
     Raises:
         ConfigurationError: a token is missing though a daemon served here before, or is
             empty, malformed or open to others; a line each.
+        OSError: one can't be made.
     """
     keys: dict[Role, bytes] = {}
     problems: list[str] = []
@@ -107,8 +108,6 @@ def open_tokens(state: StateDir, mint: Mint) -> TokenFiles:
             keys[role] = read_token(path)
         except ConfigurationError as wrong:
             problems += wrong.problems
-        except OSError as failed:
-            problems.append(f"{path} can't be made: {failed.strerror or failed}")
     if problems:
         raise ConfigurationError(*problems)
     return TokenFiles(state, keys)

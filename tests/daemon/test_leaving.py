@@ -48,13 +48,9 @@ async def stream_cards(
     return mates
 
 
-HUNG_UP = (signal.SIGHUP, signal.SIGHUP)
-"""A terminal that closes: the kernel sends it, and the shell."""
-
-
-@pytest.mark.parametrize("sent", [(signal.SIGTERM,), HUNG_UP], ids=["asked", "hung up"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_brings_every_card_to_stopped_and_exits_0(
-    state_dir: Path, sent: tuple[signal.Signals, ...]
+    state_dir: Path, number: signal.Signals
 ) -> None:
     async with (
         open_platform() as platform,
@@ -62,8 +58,7 @@ async def test_a_signal_brings_every_card_to_stopped_and_exits_0(
         AsyncExitStack() as stack,
     ):
         mates = await stream_cards(platform, state_dir, stack, CARDS)
-        for number in sent:
-            daemon.signal(number)
+        daemon.signal(number)
         assert await daemon.wait(within_s=120) == 0
         cards = await platform.wait_cards(CARDS, "🛑 Stopped · ", "so far", within_s=60)
         assert not any(card["streaming"] for card in cards)

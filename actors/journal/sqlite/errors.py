@@ -33,7 +33,12 @@ def explained(path: Path | None, failed: sqlite3.Error) -> JournalError:
             )
         case sqlite3.SQLITE_FULL:
             return JournalUnavailable(f"no space is left for {path} ({failed}); free some")
-        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN:
+        case sqlite3.SQLITE_CANTOPEN:
+            return JournalUnavailable(
+                f"{path} can't be opened ({failed}); make it and its directory readable and"
+                " writable for this user"
+            )
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
             return JournalUnavailable(
                 f"{path} can't be written ({failed}); make it and its directory writable for"
                 " this user"

@@ -12,7 +12,7 @@ from typing import Final
 from actors.journal import history
 from actors.journal.errors import JournalNewer, JournalUnavailable
 from actors.journal.schema import MIGRATIONS
-from actors.journal.sqlite.errors import explained
+from actors.journal.sqlite.errors import explained, result_code
 from actors.journal.sqlite.opening import BUSY_TIMEOUT_MS, migrate
 from actors.journal.sqlite.store import SqliteDb
 from actors.messages import journal
@@ -36,7 +36,9 @@ def copy(source: Path, target: Path) -> None:
             # One file, whatever the source's mode is: the archive holds no -wal.
             copied.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as failed:
-        raise explained(source, failed) from failed
+        # What is only read takes no space.
+        full = result_code(failed) == sqlite3.SQLITE_FULL
+        raise explained(target if full else source, failed) from failed
 
 
 def what_became_of(path: Path, message: str) -> journal.Explained | None:

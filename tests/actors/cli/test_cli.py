@@ -31,7 +31,7 @@ from protocol.ids import ConnectionId
 from protocol.wire import codec
 from protocol.wire import messages as wire
 from protocol.wire.framing import FrameReader, frame
-from tests.kit.daemon import environment
+from tests.kit.daemon import configuration, environment
 
 LARKD = [sys.executable, "-m", "actors.cli"]
 WITHIN_S = 60
@@ -114,6 +114,41 @@ def test_help_is_on_stdout_and_ends_with_0(arguments: tuple[str, ...]) -> None:
     done = larkd(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: larkd")
+
+
+@pytest.mark.parametrize("free_bytes", [0, 20, 60])
+def test_where_no_space_is_left_the_directory_is_named(tmp_path: Path, free_bytes: int) -> None:
+    """For the lock's pid, the tokens, the record of the start: each the first that lacks it."""
+    config = tmp_path / "config.json"
+    config.write_text(configuration("http://127.0.0.1:9", "cli_0123456789abcdef", "none"))
+    state = tmp_path / "state"
+    code = (
+        "import resource, sys, actors.cli.main as cli\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({free_bytes}, {free_bytes}))\n"
+        "sys.exit(cli.main(['daemon', *sys.argv[1:]]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code, "--config", config, "--state-dir", state],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"larkd: the state directory {state} can't be used: File too large;"
+        " name another one with --state-dir or LARKD_STATE_DIR\n"
+    )
+
+
+def test_what_the_system_refuses_is_a_line(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "larkd.db").mkdir()
+    done = larkd("backup", str(tmp_path / "copy"), "--state-dir", str(state))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("larkd backup: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_help_shows_every_command_and_how_to_try_it() -> None:

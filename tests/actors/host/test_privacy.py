@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,6 +53,39 @@ def test_another_users_directory_and_files_are_refused(state: StateDir) -> None:
     assert "larkd.db belongs to another user (uid 65534); if you trust it: chown" in refused(state)
     os.chown(state.root, 65_534, -1)
     assert "it belongs to another user (uid 65534); run this as that user" in refused(state)
+
+
+@contextmanager
+def bound_by_modes() -> Iterator[None]:
+    """Be somebody else than root meanwhile."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have a directory of another user")
+def test_who_only_looks_learns_whose_a_directory_is() -> None:
+    with tempfile.TemporaryDirectory() as folder, bound_by_modes():
+        with pytest.raises(ConfigurationError, match=r"another user \(uid 0\); run this as"):
+            state_dir.check_readable(StateDir(Path(folder)))
+
+
+def test_who_only_looks_learns_that_a_directory_is_closed() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        if os.geteuid() == 0:
+            os.chown(folder, 65_534, -1)
+        state = StateDir(Path(folder))
+        with bound_by_modes():
+            state_dir.check_readable(state)
+            state_dir.check_readable(StateDir(state.root / "not there"))
+            state.root.chmod(0o000)
+            with pytest.raises(ConfigurationError, match=f"mode 0000.*chmod 700 {folder}"):
+                state_dir.check_readable(state)
+            state.root.chmod(0o700)
 
 
 @pytest.mark.parametrize("name", ["larkd.db", "larkd.db-wal", "larkd.log", "larkd.lock"])
