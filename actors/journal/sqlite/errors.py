@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Final
@@ -12,6 +14,8 @@ START_ANEW: Final = (
     "restore a copy, or move it and its -wal and -shm files away to start with an empty"
     " journal (messages not delivered yet stay in the moved one)"
 )
+_FULL_BELOW_BYTES: Final = 256 * 1024
+"""Less than a new journal takes with its WAL."""
 _PRIMARY: Final = 0xFF
 """SQLite's extended result codes carry the primary one in the lowest byte."""
 
@@ -20,6 +24,12 @@ def result_code(failed: sqlite3.Error) -> int | None:
     """Return SQLite's primary result code; None for an error of the Python module itself."""
     code: int | None = getattr(failed, "sqlite_errorcode", None)
     return None if code is None else code & _PRIMARY
+
+
+def _is_full(path: Path | None) -> bool:
+    with contextlib.suppress(OSError):
+        return path is not None and shutil.disk_usage(path.parent).free < _FULL_BELOW_BYTES
+    return False
 
 
 def explained(path: Path | None, failed: sqlite3.Error) -> JournalError:
@@ -31,7 +41,10 @@ def explained(path: Path | None, failed: sqlite3.Error) -> JournalError:
             return JournalUnavailable(
                 f"{path} is locked by another process ({failed}); end that process"
             )
-        case sqlite3.SQLITE_FULL:
+        # Where the index of the WAL finds no space, SQLite says so only of the disk.
+        case code if code == sqlite3.SQLITE_FULL or (
+            code == sqlite3.SQLITE_IOERR and _is_full(path)
+        ):
             return JournalUnavailable(f"no space is left for {path} ({failed}); free some")
         case sqlite3.SQLITE_CANTOPEN:
             return JournalUnavailable(
