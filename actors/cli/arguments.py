@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from actors.host.arguments import DaemonArguments
 from actors.host.help_text import HelpText
+from actors.host.path_argument import named_path
 from protocol.wire.vocabulary import ROLES
 
 DESCRIPTION: Final = """\
@@ -87,7 +87,7 @@ def add_daemon_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         metavar="FILE",
-        type=Path,
+        type=named_path,
         help="configuration, TOML or JSON (default: $LARKD_CONFIG, else config.toml or"
         " config.json in ~/.config/larkd)",
     )
@@ -128,7 +128,7 @@ def add_state_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state-dir",
         metavar="DIR",
-        type=Path,
+        type=named_path,
         default=argparse.SUPPRESS,  # so that it may stand before or after an action
         help="journal, tokens and log of one daemon (default: $LARKD_STATE_DIR, else"
         " ~/.local/state/larkd)",
@@ -140,7 +140,7 @@ def add_config_of_node(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         metavar="FILE",
-        type=Path,
+        type=named_path,
         default=argparse.SUPPRESS,  # as of the state directory
         help="whose cluster holds them (default: what the daemon of the state directory was"
         " started with)",

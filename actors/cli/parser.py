@@ -6,7 +6,6 @@ Nothing slow is imported here: ``--help`` and completion are to answer at once.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Final
 
 from actors.cli.arguments import (
@@ -19,6 +18,7 @@ from actors.cli.arguments import (
     add_tokens,
 )
 from actors.host.help_text import HelpText
+from actors.host.path_argument import named_path
 from actors.proxies.acp_arguments import add_acp
 
 DESCRIPTION: Final = """\
@@ -154,7 +154,7 @@ def _add_looking(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "Check credentials, scopes, connection, queue, disk, tokens, versions and clock.\n"
         "Works without a running daemon, and never prints a secret.",
     )
-    doctor.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
+    doctor.add_argument("--config", metavar="FILE", type=named_path, help="as for the daemon")
     add_json(doctor, "print the findings as JSON")
     doctor.add_argument("--verbose", action="store_true", help="show also what is in order")
     log = add_command(
@@ -182,7 +182,7 @@ def _add_clusters(commands: Subparsers[argparse.ArgumentParser]) -> None:
     move.add_argument("--to", metavar="NODE", help="which one (default: the standby seen last)")
     for parser in (clusters, move):
         add_json(parser)
-        parser.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
+        parser.add_argument("--config", metavar="FILE", type=named_path, help="as for the daemon")
     node = add_command(
         commands,
         "node",
@@ -190,7 +190,7 @@ def _add_clusters(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "Run a child for each NAME.toml or NAME.json in DIR, with the state directory NAME"
         " inside of larkd's own; one that ends is started again, with back-off.",
     )
-    node.add_argument("directory", metavar="DIR", type=Path, help="holds the configurations")
+    node.add_argument("directory", metavar="DIR", type=named_path, help="holds the configurations")
     journal = commands.add_parser(
         "journal",
         help="bring the journal of one machine into a cluster, or back",
@@ -204,7 +204,7 @@ def _add_clusters(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "--back", action="store_true", help="from the cluster into an empty state directory"
     )
     add_json(moving)
-    moving.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
+    moving.add_argument("--config", metavar="FILE", type=named_path, help="as for the daemon")
     moving.set_defaults(command="journal move", module="journal_move")
 
 
@@ -233,7 +233,7 @@ def _add_service(commands: Subparsers[argparse.ArgumentParser]) -> None:
         ("uninstall", "stop and remove it; journal and configuration stay"),
     ):
         action = add_command(actions, name, what)
-        action.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
+        action.add_argument("--config", metavar="FILE", type=named_path, help="as for the daemon")
         add_json(action)
         if name != "status":
             action.add_argument("--dry-run", action="store_true", help="print, and change nothing")
@@ -255,13 +255,13 @@ def _add_keeping(commands: Subparsers[argparse.ArgumentParser]) -> None:
         commands, "backup", "copy the journal and the tokens into one file", BACKUP_DESCRIPTION
     )
     backup.add_argument(
-        "file", metavar="FILE", type=Path, help="a new one, or a backup that it replaces"
+        "file", metavar="FILE", type=named_path, help="a new one, or a backup that it replaces"
     )
     add_json(backup)
     restore = add_command(
         commands, "restore", "bring back a backup into an empty directory", RESTORE_DESCRIPTION
     )
-    restore.add_argument("file", metavar="FILE", type=Path, help="what a backup wrote")
+    restore.add_argument("file", metavar="FILE", type=named_path, help="what a backup wrote")
     add_json(restore)
     completion = commands.add_parser(
         "completion",
@@ -288,4 +288,4 @@ def add_app_options(parser: argparse.ArgumentParser, *, required: bool = True) -
     parser.add_argument(
         "--account", metavar="NAME", help="the name of the app among several (default: its id)"
     )
-    parser.add_argument("--config", metavar="FILE", type=Path, help="as for the daemon")
+    parser.add_argument("--config", metavar="FILE", type=named_path, help="as for the daemon")

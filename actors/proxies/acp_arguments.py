@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from actors.host.help_text import HelpText
+from actors.host.path_argument import named_path
 
 if TYPE_CHECKING:
     from actors.proxies.acp import AcpSettings
@@ -46,7 +47,7 @@ def add_acp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     acp.add_argument(
         "--state-dir",
         metavar="DIR",
-        type=Path,
+        type=named_path,
         default=argparse.SUPPRESS,
         help="of the daemon (default: $LARKD_STATE_DIR, else ~/.local/state/larkd)",
     )
@@ -54,7 +55,7 @@ def add_acp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "--alias", metavar="NAME", help="what people call it in chat (default: the directory's)"
     )
     acp.add_argument(
-        "--cwd", metavar="DIR", type=Path, help="the agent's directory (default: this one)"
+        "--cwd", metavar="DIR", type=named_path, help="the agent's directory (default: this one)"
     )
     acp.add_argument(
         "--session-id",

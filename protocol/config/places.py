@@ -99,7 +99,7 @@ def state_dir(explicit: Path | None, env: Mapping[str, str], home: Path) -> Stat
 
 def sandbox_of(state: StateDir) -> StateDir:
     """Where ``larkd daemon --sandbox`` keeps its own, beside the real daemon's directory."""
-    return StateDir(state.root.with_name(f"{state.root.name}-sandbox"))
+    return StateDir(state.root.parent / f"{state.root.name}-sandbox")
 
 
 def served_dir(

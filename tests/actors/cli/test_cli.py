@@ -19,6 +19,7 @@ import msgspec
 import pytest
 import trio
 
+import actors
 from actors import links
 from actors.cli import operator, qr, status
 from actors.cli.arguments import parse_daemon_arguments
@@ -101,6 +102,9 @@ def test_the_daemons_arguments() -> None:
         (("handoff", "grant", "a", "--match", "x=1"), "not allowed with argument SESSION"),
         (("handoff", "grant", "--match", "cwd"), "'cwd' is not KEY=VALUE"),
         (("tokens", "rotate", "boss"), "invalid choice: 'boss'"),
+        (("status", "--state-dir", ""), "argument --state-dir: it is empty; name one"),
+        (("daemon", "--config", ""), "argument --config: it is empty; name one"),
+        (("backup", ""), "argument FILE: it is empty; name one"),
     ],
 )
 def test_bad_usage_ends_with_2(arguments: tuple[str, ...], wanted: str) -> None:
@@ -139,6 +143,20 @@ def test_where_no_space_is_left_the_directory_is_named(tmp_path: Path, free_byte
         f"larkd: the state directory {state} can't be used: File too large;"
         " name another one with --state-dir or LARKD_STATE_DIR\n"
     )
+
+
+@pytest.mark.parametrize("named", [".", "..", "/"])
+def test_a_directory_may_be_named_by_its_place(tmp_path: Path, named: str) -> None:
+    done = subprocess.run(
+        [*LARKD, "status", "--state-dir", named],
+        cwd=tmp_path,
+        env=environment() | {"PYTHONPATH": str(Path(actors.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("larkd status: larkd is not running on ")
 
 
 def test_what_the_system_refuses_is_a_line(tmp_path: Path) -> None:
