@@ -41,7 +41,7 @@ def explained(path: Path | None, failed: sqlite3.Error) -> JournalError:
             return JournalUnavailable(
                 f"{path} is locked by another process ({failed}); end that process"
             )
-        # Where the index of the WAL finds no space, SQLite says so only of the disk.
+        # For an index of the WAL that finds no space SQLite reports an error of the disk.
         case code if code == sqlite3.SQLITE_FULL or (
             code == sqlite3.SQLITE_IOERR and _is_full(path)
         ):
