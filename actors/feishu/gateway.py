@@ -28,6 +28,7 @@ from actors.feishu.download import InThread
 from actors.feishu.exchange import Transport
 from actors.feishu.http import CONNECTIONS_MAX, Platform
 from actors.feishu.monthly import MonthlyCount
+from actors.kit.clock import next_multiple
 from actors.kit.mailbox import drain
 from actors.messages import gateway
 from actors.messages.gateway import Api
@@ -54,6 +55,9 @@ SHARES: Final[dict[str, Shares]] = {
 }
 """No end goes by the first three. Ends and structure keep half of the fourth, and most of
 each second of it: forty turns that end together have capacity for their ends at once."""
+TOGETHER_S: Final = 0.05
+"""Who waits for the budget goes at multiples of it: each time the loop wakes from idle costs as
+much as a call or two."""
 _CARD_APIS: Final = frozenset({*gateway.TEXT_APIS, Api.CARD_SETTINGS})
 
 log = structlog.get_logger()
@@ -232,7 +236,8 @@ class _Gateway:
                 if ready is not None:
                     self._go(ready)
                     continue
-                again_at = min(again_at, NEVER if ready_at is None else ready_at)
+                if ready_at is not None:
+                    again_at = min(again_at, next_multiple(ready_at, TOGETHER_S))
             if now >= forget_at:
                 self._budget.forget_idle(now)
                 forget_at = now + FORGET_IDLE_S

@@ -7,12 +7,16 @@ the outbox is full; who may wait asks for :meth:`Outbox.space` first.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import trio
 
 BATCH_BYTES: Final = 64 * 1024
 """Frames are joined up to this for one write; the kernel's buffers are of this order."""
+
+CLOCK_PRECISION_S: Final = 1e-3
+"""What left so little before a multiple has left at it."""
 
 
 class OutboxFull(Exception):
@@ -30,8 +34,9 @@ class Growing(Protocol):
 class Outbox:
     """Frames waiting for one stream, at most *frames_max* of them and *bytes_max* bytes.
 
-    A frame that may grow waits *join_s* for more, and longer where the one before left less
-    than *every_s* ago; anything else leaves at once, and what waits with it.
+    A frame that may grow waits *join_s* for more. What goes on leaves at the next multiple of
+    *every_s* on *clock*: where many senders share that clock their frames arrive together,
+    and who reads them wakes once for all. Anything else leaves at once, and what waits with it.
     """
 
     def __init__(
@@ -42,13 +47,15 @@ class Outbox:
         bytes_max: int,
         join_s: float = 0.0,
         every_s: float = 0.0,
+        clock: Callable[[], float] = trio.current_time,
     ) -> None:
         self._stream = stream
         self._frames_max = frames_max
         self._bytes_max = bytes_max
         self._join_s = join_s
         self._every_s = every_s
-        self._grown_left_at = -every_s
+        self._ahead_s = clock() - trio.current_time()
+        self._grown_left_at = trio.current_time() - 2 * every_s
         self._frames: deque[bytes | Growing] = deque()
         self._bytes = 0
         self._closing = False
@@ -83,9 +90,7 @@ class Outbox:
         if isinstance(frame, bytes):
             self._at_once.set()
         elif not self._frames:
-            self._due_at = max(
-                trio.current_time() + self._join_s, self._grown_left_at + self._every_s
-            )
+            self._due_at = max(trio.current_time() + self._join_s, self._next_multiple())
         (self._frames.appendleft if first else self._frames.append)(frame)
         self._work.set()
 
@@ -153,6 +158,13 @@ class Outbox:
     async def wait_done(self) -> None:
         """Wait until the writer has ended, whichever way."""
         await self._done.wait()
+
+    def _next_multiple(self) -> float:
+        """Return when what follows the last frame that grew may leave."""
+        if not self._every_s:
+            return self._grown_left_at
+        left_at = self._grown_left_at + self._ahead_s + CLOCK_PRECISION_S
+        return (left_at // self._every_s + 1) * self._every_s - self._ahead_s
 
     def _progressed(self) -> None:
         self._progress.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
@@ -58,7 +59,7 @@ class DaemonLink:
         self._settings = settings
         self._endpoint = endpoint
         self._take = take
-        self._outgoing = Outgoing(stream)
+        self._outgoing = Outgoing(stream, time.monotonic)
         self._turns: dict[str, ProxyTurn] = {}
         self._asked: dict[int, trio.MemorySendChannel[wire.ToolResult]] = {}
         self._permissions: dict[str, trio.MemorySendChannel[wire.PermissionVerdict]] = {}

@@ -7,6 +7,7 @@ first token within 20 ms and what follows every 200, and memory is bounded eithe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -23,7 +24,8 @@ JOIN_S: Final = 0.02
 """Text waits so long for more of it; anything else leaves at once, and the text before it."""
 EVERY_S: Final = 0.2
 """Text that goes on leaves so often, as often as a card shows more of it at most, and each frame
-is a turn of the daemon's loop."""
+is a turn of the daemon's loop. It leaves at multiples of it on the machine's clock, so that the
+daemon takes that of all its proxies at once: to wake up costs more than to read."""
 SPACE_BYTES: Final = 256 * 1024
 SPACE_FRAMES: Final = 256
 """Who sends waits while more than this is unsent."""
@@ -58,13 +60,17 @@ class _Text:
 class Outgoing:
     """The messages waiting for one stream, in the order they were sent."""
 
-    def __init__(self, stream: trio.abc.SendStream) -> None:
+    def __init__(
+        self, stream: trio.abc.SendStream, clock: Callable[[], float] = trio.current_time
+    ) -> None:
+        """*clock* is one that all proxies of this machine share."""
         self._outbox = Outbox(
             stream,
             frames_max=UNSENT_FRAMES_MAX,
             bytes_max=UNSENT_BYTES_MAX,
             join_s=JOIN_S,
             every_s=EVERY_S,
+            clock=clock,
         )
         self.run = self._outbox.run
         self.close = self._outbox.close

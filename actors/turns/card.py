@@ -23,6 +23,7 @@ from actors.turns.entity import (
     PRIORITIES,
     CardEntity,
     CardRefused,
+    next_call_at,
     operation_of,
     retried,
 )
@@ -47,8 +48,6 @@ from protocol.platform.outcomes import (
 FINAL_RETRY_S: Final = 300.0
 END_FIRST_S: Final = 10.0
 """So long the messages that replace a card wait for its end; it is tried beside them then."""
-PACE_S: Final = {Kind.STRUCTURE: 0.4, Kind.TEXT: 0.2}
-"""Between two calls on one card; the platform's typewriter fills the time between."""
 OVERTAKEN_AFTER_S: Final = 0.5
 """So long the turn's end waits for a call under way. The platform refuses that one, should
 it still arrive after the end: its sequence is the smaller one."""
@@ -308,7 +307,7 @@ class CardPresenter:
             entity.accepted(step)
             if step.kind is Kind.TEXT and planned.kind is Kind.TEXT:
                 self._last_text = planned, revision, written
-            self._next_call_at = trio.current_time() + PACE_S.get(step.kind, 0.0)
+            self._next_call_at = next_call_at(step.kind, trio.current_time())
             return
         await self._failed(entity, step, outcome)
 

@@ -10,6 +10,7 @@ import structlog
 import trio
 
 from actors.kit import metrics
+from actors.kit.clock import next_multiple
 from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, journal
 from actors.turns.client import TurnClient
@@ -47,6 +48,10 @@ PRIORITIES: Final = {
     Kind.TICK: gateway.Priority.TICK,
     Kind.REOPEN: gateway.Priority.STRUCTURE,
 }
+PACE_S: Final = {Kind.STRUCTURE: 0.4, Kind.TEXT: 0.2}
+"""Between two calls on one card; the platform's typewriter fills the time between."""
+PAUSES_TOGETHER_S: Final = 0.05
+"""Pauses end at multiples of it, so that the cards of many turns go on together."""
 SCOPE_AGAIN_S: Final = 10.0
 """An admin who was sent the page may have granted what was missing."""
 GONE_AGAIN_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -171,6 +176,11 @@ class CardEntity:
 
     def ids(self) -> dict[str, str]:
         return {**self._client.ids(), "card": self.card_id}
+
+
+def next_call_at(kind: Kind, now: float) -> float:
+    """Return when the next call on a card may be made, after one of this kind at *now*."""
+    return next_multiple(now + PACE_S[kind], PAUSES_TOGETHER_S) if kind in PACE_S else now
 
 
 async def retried(
