@@ -41,6 +41,10 @@ class Relay:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
                 one.shutdown(socket.SHUT_RDWR)
 
+    def holds_something(self) -> bool:
+        """Whether something has come that is not passed on."""
+        return self.holding.is_set() and bool(select.select([*self._open], [], [], 0)[0])
+
     def _serve(self) -> None:
         while not self._ended.is_set():
             try:

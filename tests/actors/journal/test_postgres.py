@@ -139,7 +139,7 @@ def test_a_commit_in_doubt_is_not_believed_when_another_has_claimed(
         thread.start()
         with opened(server, cluster):
             relay._to = there
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive()
         assert isinstance(answers[0], journal.Failed)
         assert old.standing().lost
@@ -269,7 +269,10 @@ def test_a_connection_that_hangs_is_shut_down_from_outside(
             target=lambda: answers.extend(store.apply([append_message("e1")]))
         )
         thread.start()
-        time.sleep(0.3)
+        until = time.monotonic() + 60
+        while not relay.holds_something():
+            assert time.monotonic() < until
+            time.sleep(0.01)
         assert thread.is_alive()
         store.hang_up()
         thread.join(60)
