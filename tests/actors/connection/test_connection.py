@@ -22,7 +22,7 @@ from trio.testing import MockClock
 
 from actors import connection as connection_actor
 from actors.connection import ConnectionSettings, Peers
-from actors.connection.settings import PRESSES_MAX
+from actors.connection.settings import DRAIN_WITHIN_S, PRESSES_MAX
 from actors.feishu.socket import SocketLimits
 from actors.messages import connection, gateway, intake, journal, ownership
 from protocol.ids import AccountId, RowId
@@ -744,8 +744,10 @@ async def test_leaving_acks_what_is_committed_and_nothing_else(
     await link.push_event(message_event(9), message_id="too late")
     setup.journal.commit(setup.journal.appends[0])
     assert (await next_ack(link))[0] == "push-0"
+    began = trio.current_time()
     with trio.fail_after(60):
         await link.over.wait()
+    assert trio.current_time() - began <= DRAIN_WITHIN_S + 0.01, "nor is the other waited for"
     assert link.acks.statistics().current_buffer_used == 0
     assert len(setup.journal.appends) == 2
 
