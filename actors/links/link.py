@@ -23,6 +23,7 @@ from actors.links.decoding import Decoding
 from actors.links.liveness import Liveness
 from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.permissions import Asks, Permissions
+from actors.links.reading import reader_of
 from actors.links.sender import FrameSender
 from actors.links.sending import is_here, linger, peer_of
 from actors.links.settings import LinkSettings
@@ -51,7 +52,6 @@ from protocol.wire.link import (
 
 MAILBOX_MESSAGES_MAX: Final = 256
 """A link takes its messages at once; this covers one scheduling round of a busy lane."""
-READ_BYTES: Final = 256 * 1024
 GOODBYE_WITHIN_S: Final = 1.0
 """For the last frames to leave."""
 LINGER_S: Final = 0.5
@@ -73,6 +73,7 @@ class ProxyLink:
     ) -> None:
         connection_id = opened.connection_id
         self._stream = stream
+        self._receive = reader_of(stream)
         self._id = connection_id
         self._opened = opened
         self._settings = settings
@@ -170,7 +171,7 @@ class ProxyLink:
         while True:
             await self._frames.reserve()
             self._liveness.reading()
-            data = await self._stream.receive_some(READ_BYTES)
+            data = await self._receive()
             self._liveness.received()
             if not data:
                 return
