@@ -13,6 +13,7 @@ import trio
 from actors.kit.tls import CertificateUnusable
 from actors.kit.tls_serving import Files, TlsListener
 from protocol.config.settings import Certificate, Listen, TlsListen
+from protocol.errors import ConfigurationError
 
 Listeners = Sequence[trio.abc.Listener[trio.abc.Stream]]
 
@@ -36,7 +37,8 @@ async def open_all(
     """Open the plain address and, where there is one, that with TLS; return the plain port.
 
     Raises:
-        CannotListen: an address or the certificate can't be used.
+        CannotListen: an address can't be used.
+        ConfigurationError: the certificate can't.
     """
     listeners, port = await open_plain(listen.host, listen.port)
     if listen.tls is not None:
@@ -48,7 +50,8 @@ async def open_tls_listeners(tls: TlsListen) -> list[TlsListener]:
     """Listen with TLS 1.3, by a certificate that is read again when its files change.
 
     Raises:
-        CannotListen: the address or the certificate can't be used.
+        CannotListen: the address can't be used.
+        ConfigurationError: the certificate can't.
     """
     files = certificate_files(tls, "listen.tls")
     inner = await open_listeners(tls.host, tls.port, option="listen.tls.host and .port")
@@ -59,12 +62,12 @@ def certificate_files(certificate: Certificate | TlsListen, key: str) -> Files:
     """Read a certificate's files; *key* is where the configuration names them.
 
     Raises:
-        CannotListen: they can't be used.
+        ConfigurationError: they can't be used.
     """
     try:
         return Files(certificate.cert_file, certificate.key_file, certificate.client_ca_file)
     except CertificateUnusable as wrong:
-        raise CannotListen(f"{key}: {wrong}") from None
+        raise ConfigurationError(f"{key}: {wrong}") from None
 
 
 async def open_listeners(host: str, port: int, *, option: str) -> list[trio.SocketListener]:

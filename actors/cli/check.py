@@ -1,13 +1,21 @@
-"""``--check``: does the platform take the credentials, and does the long connection open?"""
+"""``--check``: does the platform take the credentials, and does the long connection open?
+
+And can the certificates be used, and the database of a cluster?
+"""
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import trio
 from msgspec import Struct
 
+from actors.cli.doctor_certificates import examine_certificates
+from actors.cli.output import CommandFailed
 from actors.cli.output import as_json as to_json
 from actors.feishu.gateway import describe
 from actors.feishu.http import Platform, proxy_of
@@ -23,6 +31,13 @@ LOOK_AT: Final = (
     "look at the network and its DNS, and at HTTPS_PROXY and NO_PROXY:"
     " a proxy has to let CONNECT through"
 )
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """What keeps the daemon from serving, with the remedy."""
+
+    status: ExitStatus
+    text: str
 
 
 class Checked(Struct, frozen=True, kw_only=True):
@@ -64,12 +79,15 @@ def network_remedy(base_url: str) -> str:
     return LOOK_AT if proxy is None else proxy.remedy(urlsplit(base_url).hostname or base_url)
 
 
-async def check_accounts(settings: Settings, *, as_json: bool = False) -> int:
+async def check(settings: Settings, *, as_json: bool = False) -> int:
     """Ask the platform who each bot is, and connect once; print a line an account, or one map.
 
     Calls and the long connection go different ways: through a proxy, one may do and the other
-    not. Returns the exit status, the highest of the accounts'.
+    not. Returns the exit status, the highest of what was found.
     """
+    local = await trio.to_thread.run_sync(lambda: [*_certificates(settings), *_database(settings)])
+    for one in [] if as_json else local:
+        sys.stderr.write(f"larkd: {plain(one.text)}\n")
     found: list[Checked] = []
     for account in settings.accounts:
         found.append(await _check(account))
@@ -77,9 +95,31 @@ async def check_accounts(settings: Settings, *, as_json: bool = False) -> int:
             stream = sys.stdout if found[-1].problem is None else sys.stderr
             stream.write(f"{plain(found[-1].as_line())}\n")
     if as_json:
-        whole = to_json({"accounts": [one.as_map() for one in found]})
-        sys.stdout.write(plain(whole, LINES) + "\n")
-    return max(one.status for one in found)
+        whole = {
+            "accounts": [one.as_map() for one in found],
+            "problems": [one.text for one in local],
+        }
+        sys.stdout.write(plain(to_json(whole), LINES) + "\n")
+    return max([*(one.status for one in found), *(one.status for one in local)])
+
+
+def _certificates(settings: Settings) -> Iterator[Problem]:
+    """What keeps clients out, or the daemon from starting. A day that is near does neither."""
+    for one in examine_certificates(settings, time.time_ns() // 1_000_000):
+        if one.state == "fail":
+            yield Problem(status=ExitStatus.USAGE, text=f"{one.check}: {one.found}; {one.remedy}")
+
+
+def _database(settings: Settings) -> Iterator[Problem]:
+    if settings.cluster is None:
+        return
+    from actors.cli.claims import asking_of  # noqa: PLC0415  # it needs larkd[postgres]
+
+    try:
+        with asking_of(settings.cluster) as watcher:
+            watcher.look()
+    except CommandFailed as failed:
+        yield Problem(status=ExitStatus.FAILED, text=str(failed))
 
 
 async def _check(account: AccountSettings) -> Checked:

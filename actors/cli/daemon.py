@@ -110,9 +110,9 @@ def _main(arguments: DaemonArguments, environ: Mapping[str, str]) -> int:
 
 
 async def _check(settings: Settings, *, as_json: bool) -> int:
-    from actors.cli.check import check_accounts  # noqa: PLC0415  # not for a running daemon
+    from actors.cli.check import check  # noqa: PLC0415  # not for a running daemon
 
-    return await check_accounts(settings, as_json=as_json)
+    return await check(settings, as_json=as_json)
 
 
 def collect_less_often() -> None:

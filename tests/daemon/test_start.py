@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.cluster.nodes import Certificates
 from tests.daemon.test_operator import larkd
 from tests.kit import preloaded
 from tests.kit.daemon import (
@@ -23,6 +24,7 @@ from tests.kit.daemon import (
     open_platform,
     open_served,
 )
+from tests.kit.ports import free_port
 from tests.kit.raw_proxy import session
 
 
@@ -120,6 +122,36 @@ async def test_check_and_doctor_open_the_long_connection_too(tmp_path: Path) -> 
         (link,) = (one for one in found["findings"] if one["check"] == "connection default")
         assert link["state"] == "fail"
         assert "HTTPS_PROXY" in link["remedy"]
+
+
+async def test_check_looks_at_certificate_and_database_too(tmp_path: Path) -> None:
+    made = Certificates.made(tmp_path, days=-1)
+    tls = {"host": "127.0.0.1", "port": free_port(), "certFile": str(made.cert)}
+    async with open_platform() as platform:
+        config = config_file(platform, tmp_path)
+        raw = json.loads(config.read_text())
+        raw["listen"]["tls"] = tls | {"keyFile": str(made.key)}
+        address = f"tls://localhost:{tls['port']}"
+        database = f"postgresql://127.0.0.1:{free_port()}/larkd"
+        raw["cluster"] = {"name": "c", "database": database, "advertise": [address]}
+        config.write_text(json.dumps(raw))
+        status, output, errors = await run("--config", str(config), "--check")
+        assert status == 2
+        assert "node.pem expired on " in errors
+        assert "start the server, or correct host and port in cluster.database" in errors
+        assert output.startswith("ok: account default (")
+        status, output, errors = await run("--config", str(config), "--check", "--json")
+        expired, away = json.loads(output)["problems"]
+        assert "expired" in expired
+        assert "the database at 127.0.0.1" in away
+
+        del raw["cluster"]
+        raw["listen"]["tls"]["keyFile"] = str(made.ca)
+        config.write_text(json.dumps(raw))
+        place = ("--config", str(config), "--state-dir", str(tmp_path / "s"))
+        status, output, errors = await run(*place)
+        assert (status, output) == (2, "")
+        assert errors.endswith("and the key must be the certificate's\n")
 
 
 async def test_a_port_in_use_is_named_with_the_remedy(tmp_path: Path) -> None:
