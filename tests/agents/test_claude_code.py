@@ -215,6 +215,6 @@ async def terminal(it: ClaudeCode, *arguments: str) -> AsyncIterator[Screen]:
             nursery.cancel_scope.cancel()
     finally:
         process.kill()
-        with trio.move_on_after(5, shield=True):
+        with trio.move_on_after(60, shield=True):
             await process.wait()
         os.close(ours)

@@ -253,5 +253,5 @@ def whole_tables(whole: Whole) -> bool:
 
 async def _end(machine: Machine) -> None:
     if machine.process.returncode is None:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 60):
             await machine.die()

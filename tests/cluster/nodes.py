@@ -250,7 +250,7 @@ async def started(
         if process.returncode is None:
             process.send_signal(signal.SIGCONT)
             process.kill()
-        with trio.move_on_after(5, shield=True):
+        with trio.move_on_after(60, shield=True):
             await process.wait()
             process.close()
 

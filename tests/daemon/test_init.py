@@ -68,7 +68,7 @@ async def open_terminal(tmp_path: Path, *arguments: str) -> AsyncIterator[Termin
         if process.returncode is None:
             process.kill()
         os.close(master)
-        with trio.move_on_after(5, shield=True):
+        with trio.move_on_after(60, shield=True):
             await process.wait()
 
 
@@ -251,7 +251,7 @@ async def run_beside(command: list[str], tmp_path: Path) -> AsyncIterator[None]:
         yield
     finally:
         process.kill()
-        with trio.move_on_after(5, shield=True):
+        with trio.move_on_after(60, shield=True):
             await process.wait()
 
 

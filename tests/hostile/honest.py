@@ -95,6 +95,6 @@ async def _status(state_dir: Path) -> bytes:
         return shown
     finally:
         process.kill()
-        with trio.move_on_after(5, shield=True):
+        with trio.move_on_after(60, shield=True):
             await process.wait()
             process.close()

@@ -130,7 +130,7 @@ async def _attack(  # a process of its own, so that nobody waits for it here
         report.attacks = int(counted)
     finally:
         process.kill()
-        with trio.move_on_after(5, shield=True):
+        with trio.move_on_after(60, shield=True):
             await process.wait()
             process.close()
 

@@ -318,7 +318,7 @@ async def open_daemon(platform: Platform, state_dir: Path, **options: Any) -> As
     finally:
         if process.returncode is None:
             process.kill()
-        with trio.move_on_after(5, shield=True):
+        with trio.move_on_after(60, shield=True):
             await process.wait()
             process.close()
 

@@ -163,7 +163,7 @@ async def run(
         status = await process.wait()
     finally:
         process.kill()
-        with trio.move_on_after(5, shield=True):
+        with trio.move_on_after(60, shield=True):
             await process.wait()
             process.close()
     return subprocess.CompletedProcess([module, *arguments], status, **written)

@@ -105,7 +105,7 @@ async def open_stdio(
     finally:
         if process.returncode is None:
             process.kill()
-        with trio.move_on_after(5, shield=True):
+        with trio.move_on_after(60, shield=True):
             await process.wait()
 
 

@@ -63,5 +63,5 @@ async def open_pane(
         yield pane
     finally:
         # The server and all that runs in its panes end by this.
-        with trio.move_on_after(10, shield=True):
+        with trio.move_on_after(60, shield=True):
             await pane.tmux("kill-server")

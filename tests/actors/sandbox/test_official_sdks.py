@@ -80,7 +80,7 @@ async def open_sdk(command: list[str]) -> AsyncIterator[Client]:
         yield Client(process)
     finally:
         process.kill()
-        with trio.move_on_after(5, shield=True):
+        with trio.move_on_after(60, shield=True):
             await process.wait()
 
 
