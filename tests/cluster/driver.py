@@ -97,7 +97,7 @@ class Trouble(msgspec.Struct, kw_only=True):
     standby_known: bool = True
     """Whether the holder had read that the other node stands by, when it began."""
     starved: float = 0.0
-    """The share of the time meanwhile in which some process waited for a processor."""
+    """The share of the time meanwhile in which processes were kept waiting."""
 
 
 class Run(msgspec.Struct, kw_only=True):

@@ -6,12 +6,14 @@ what the machine was like meanwhile, and fails for the daemon's slowness alone.
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 STARVED_MAX: Final = 0.3
-"""Where processes waited for a processor for more of the time, nothing can be timed."""
+"""Where processes were kept waiting for more of the time, nothing can be timed."""
 
 
 class Stopwatch:
@@ -27,17 +29,32 @@ class Stopwatch:
 
     @property
     def starved(self) -> float:
-        """The share of the time in which some process waited for a processor."""
+        """The share of the time in which processes were kept waiting."""
         return (starved_so_far_s() - self._starved_s) / max(self.seconds, 0.001)
 
 
 def starved_so_far_s() -> float:
-    """Seconds in which some process of this machine waited for a processor, since its start.
+    """Seconds in which processes of this machine were kept waiting, since its start.
 
-    Where the kernel does not count, as if it were always so: nothing is timed then.
+    Some for a processor, or all for a disk, or the whole machine for its host. Where the kernel
+    does not count, as if it were always so: nothing is timed then.
     """
     try:
-        some = Path("/proc/pressure/cpu").read_text().splitlines()[0]
+        for_processor = _pressure_s("cpu", "some")
     except OSError:
         return time.monotonic()
-    return int(some.rpartition("=")[2]) / 1e6
+    with suppress(OSError, StopIteration):
+        return for_processor + _pressure_s("io", "full") + _stolen_s()
+    return for_processor
+
+
+def _pressure_s(resource: str, who: str) -> float:
+    lines = Path("/proc/pressure", resource).read_text().splitlines()
+    return int(next(one for one in lines if one.startswith(who)).rpartition("=")[2]) / 1e6
+
+
+def _stolen_s() -> float:
+    """Seconds in which the host ran something else, of all processors on average."""
+    with Path("/proc/stat").open() as file:
+        ticks = int(file.readline().split()[8])
+    return ticks / os.sysconf("SC_CLK_TCK") / (os.cpu_count() or 1)
