@@ -44,6 +44,7 @@ async def stream_cards(
         deliver = await mate.until("deliver")
         await mate.send(t="ack", event_id=deliver["event_id"], attempt=1)
         await mate.send(t="delta", turn_id=deliver["turn_id"], text=f"answer {number} so far")
+        await mate.barrier()  # what is not acked goes to the next owner
     await platform.wait_cards(count, "so far", within_s=60)
     return mates
 
@@ -283,6 +284,7 @@ async def test_a_cancel_is_answered_once_while_the_card_is_being_refused(state_d
         await platform.send(chat, "question")
         deliver = await boss.until("deliver")
         await boss.send(t="delta", turn_id=deliver["turn_id"], text="shown\n\nrest")
+        await boss.barrier()  # what comes after the stop is not shown
         await platform.send(chat, "/cancel")
         await boss.until("cancel")
         await boss.send(t="turn_end", turn_id=deliver["turn_id"], status="aborted")
