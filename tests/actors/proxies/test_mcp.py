@@ -206,6 +206,7 @@ async def test_a_restart_of_the_daemon_is_survived_and_what_was_not_written_come
             await attached(client)
             await platform.send(chat, "one")
             assert (await client.notified(CHANNEL))["content"] == "one"
+            await wait_inbox(client, "one")  # what was not acked comes once more
             await daemon.kill()
             async with open_daemon(platform, state_dir):
                 assert (await attached(client))["daemon"]["generation"] == 2
