@@ -8,12 +8,19 @@ from typing import Final
 from actors.cli.claims import asking_of
 from actors.cli.clusters import GONE_MS
 from actors.cli.output import CommandFailed
-from actors.journal.postgres import Seen, Standby, is_replicated, standbys
+from actors.journal.postgres import Seen, Standby, is_pooled, is_replicated, standbys
 from protocol.config.doctor import Finding, fail, ok, warn
 from protocol.config.settings import ClusterSettings
 
 SILENT_MS: Final = 10_000
 """A holder's batches are half a second apart; so long none should last."""
+
+_POOLED: Final = warn(
+    "pooler",
+    "stands before the database: one that gives each transaction another connection breaks the"
+    " cluster",
+    "name PostgreSQL itself in cluster.database",
+)
 
 
 def examine_cluster(cluster: ClusterSettings, version: str) -> list[Finding]:
@@ -27,10 +34,12 @@ def examine_cluster(cluster: ClusterSettings, version: str) -> list[Finding]:
                 if one.seen_ms <= GONE_MS and one.node != seen.node
             ]
             replicated = is_replicated(watcher.connection)
+            pooled = is_pooled(watcher.connection)
     except CommandFailed as failed:
         why, _, remedy = str(failed).rpartition("; ")
         return [fail("database", why or str(failed), remedy or "look into its log")]
-    return [_database(replicated=replicated), _holder(seen), *_standbys(seen, waiting, version)]
+    database = [_database(replicated=replicated), *([_POOLED] if pooled else ())]
+    return [*database, _holder(seen), *_standbys(seen, waiting, version)]
 
 
 def _database(*, replicated: bool) -> Finding:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar, TypeVarTuple
+from typing import Final, Protocol, TypeVar, TypeVarTuple
 
+import structlog
 import trio
+
+ANSWERED_WITHIN_S: Final = 90.0
+"""Longer than any call of a store that works takes: it looks for 60 s what became of a COMMIT,
+and a try to connect, and what it waits for in it, takes some seconds. By then nobody has
+confirmed the claim for a minute, and it is lost."""
+
+log = structlog.get_logger()
 
 ArgumentTs = TypeVarTuple("ArgumentTs")
 ResultT = TypeVar("ResultT")
@@ -35,7 +43,8 @@ async def waited_for(
 
     A thread that connects to a server that is away waits 2 s for each of its addresses, and for
     their names as long as the resolver does; nothing frees it. A call under way is left to end
-    by itself, and the block ends after it. None: it is never given up.
+    by itself, and the block ends after it. None: it is never given up. One that does not end in
+    :data:`ANSWERED_WITHIN_S` gives the store up as well.
     """
     if wait_given_up is None:
         yield in_thread
@@ -75,10 +84,14 @@ class _Calls:
                 go_on.set()
 
         self._nursery.start_soon(call)
-        with trio.CancelScope(shield=True):  # as *in_thread*: what was committed is answered
+        # As *in_thread*: what was committed is answered.
+        with trio.move_on_after(ANSWERED_WITHIN_S, shield=True) as answered:
             await go_on.wait()
-        if not results:
-            if not self._given_up:
-                await trio.sleep_forever()  # the call was cut, or crashed: so are we
-            raise GivenUp
-        return results[0]
+        if results:
+            return results[0]
+        if answered.cancelled_caught:
+            log.error("journal.hangs", after_s=ANSWERED_WITHIN_S)
+            self._given_up = True
+        if not self._given_up:
+            await trio.sleep_forever()  # the call was cut, or crashed: so are we
+        raise GivenUp

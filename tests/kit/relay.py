@@ -6,7 +6,7 @@ import contextlib
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -29,6 +29,8 @@ class Relay:
         """Reset both sides instead of passing on what the client sends with this in it; once."""
         self.cut_after: bytes | None = None
         """Pass it on, and reset as its server is done with it, instead of passing on that; once."""
+        self.rewrite: Callable[[bytes], bytes] = lambda data: data
+        """Made of all that is passed, in either direction; it keeps the length."""
         self.round_trips = 0
         """How often the client went on after an answer, or began: of all connections."""
         self._open: set[socket.socket] = set()
@@ -70,7 +72,7 @@ class Relay:
                 continue
             readable, _, _ = select.select([client, server], [], [], LOOK_EVERY_S)
             for one in readable:
-                data = one.recv(READ_BYTES)
+                data = self.rewrite(one.recv(READ_BYTES))
                 if not data:
                     return
                 if one is client and last is server:

@@ -15,7 +15,7 @@ from actors.journal.postgres.claim import (
     standbys,
     want,
 )
-from actors.journal.postgres.connecting import Target, is_replicated
+from actors.journal.postgres.connecting import Target, is_pooled, is_replicated
 from actors.journal.postgres.moving import NotEmpty, NotFree, move_into, move_out_of
 from actors.journal.postgres.news import STANDBY_SEEN_MS, Standing
 from actors.journal.postgres.store import PostgresStore
@@ -34,6 +34,7 @@ __all__ = [
     "Target",
     "Watcher",
     "all_claims",
+    "is_pooled",
     "is_replicated",
     "move_into",
     "move_out_of",

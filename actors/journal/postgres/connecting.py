@@ -16,6 +16,8 @@ from actors.journal.postgres.arrays import Column, ColumnDumper
 
 SERVER_VERSION_MIN: Final = 150_000
 CONNECT_WITHIN_S: Final = 2
+STATEMENT_TIMEOUT_MS_MIN: Final = 2_000
+"""A statement waits 1 s for a lock, and has to have time to run then."""
 _ALWAYS: Final[dict[str, str | int]] = {
     "connect_timeout": CONNECT_WITHIN_S,
     "keepalives": 1,
@@ -92,7 +94,7 @@ def connect(target: Target) -> CheckedConnection:
     connection.adapters.register_dumper(int, Int8BinaryDumper)
     connection.adapters.register_dumper(Column, ColumnDumper)
     try:
-        replicated = _checked(connection, given)
+        replicated = _checked(connection, given, f"larkd_{target.cluster}")
     except psycopg.Error as failed:
         error = JournalUnreachable if connection.closed else JournalUnavailable
         connection.close()
@@ -106,6 +108,12 @@ def connect(target: Target) -> CheckedConnection:
 def is_replicated(connection: Connection) -> bool:
     """Whether the server waits for a synchronous replica at each commit."""
     return _setting(connection, "synchronous_standby_names") != ""
+
+
+def is_pooled(connection: Connection) -> bool:
+    """Whether a pooler stands before the server: the process it names is not the one we have."""
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return row != (connection.info.backend_pid,)
 
 
 def _require_verified(given: dict[str, Any]) -> None:
@@ -129,7 +137,7 @@ def _is_here(host: str) -> bool:
         return False
 
 
-def _checked(connection: Connection, given: dict[str, Any]) -> bool:
+def _checked(connection: Connection, given: dict[str, Any], schema: str) -> bool:
     """Return whether commits are replicated, of a server that may be used. One round trip."""
     where = _where(given)
     if connection.info.server_version < SERVER_VERSION_MIN:
@@ -138,7 +146,7 @@ def _checked(connection: Connection, given: dict[str, Any]) -> bool:
             f" {connection.info.server_version // 10_000}; 15 or newer is needed"
         )
     asked = connection.execute(_STATE).fetchone()
-    fsync, recovering, replicas, _ = asked or ("", True, "", "")
+    fsync, recovering, replicas, search_path, timeout_ms, _ = asked or ("", True, "", "", 0, "")
     if fsync != "on":
         raise JournalUnavailable(
             f"the database at {where} runs with fsync=off and would lose messages acked to"
@@ -146,13 +154,27 @@ def _checked(connection: Connection, given: dict[str, Any]) -> bool:
         )
     if recovering:
         raise JournalUnavailable(_in_recovery(where))
+    if search_path != schema:
+        raise JournalUnavailable(
+            f"what {where} leads to takes no options of a connection: it is a pooler;"
+            f" {_PAST_POOLER}"
+        )
+    if 0 < timeout_ms < STATEMENT_TIMEOUT_MS_MIN:
+        user = connection.info.user
+        raise JournalUnavailable(
+            f"the database at {where} ends statements of user {user} after {timeout_ms} ms;"
+            f" ALTER ROLE {user} SET statement_timeout = 0"
+        )
     return str(replicas).strip() != ""
 
 
 _STATE: Final = (
     "SELECT current_setting('fsync'), pg_is_in_recovery(),"
-    " current_setting('synchronous_standby_names'), set_config('synchronous_commit', 'on', false)"
+    " current_setting('synchronous_standby_names'), current_setting('search_path'),"
+    " (extract(epoch FROM current_setting('statement_timeout')::interval) * 1000)::bigint,"
+    " set_config('synchronous_commit', 'on', false)"
 )
+_PAST_POOLER: Final = "name PostgreSQL itself in cluster.database, not a pooler before it"
 
 
 def _setting(connection: Connection, name: str) -> str:
@@ -168,7 +190,8 @@ def _where(given: dict[str, Any]) -> str:
 def _in_recovery(where: str) -> str:
     return (
         f"the database at {where} is in recovery (a replica): name the primary, or all hosts"
-        " of it as host=a,b"
+        " of it as host=a,b; or it is read-only for this user: ALTER ROLE … RESET"
+        " default_transaction_read_only"
     )
 
 
@@ -182,6 +205,9 @@ _PASSING: Final = (
     "No route to host",
     "Network is unreachable",
     "Temporary failure in name resolution",
+    "too many clients",
+    "too many connections",
+    "connection slots are reserved",
 )
 """What may pass by itself: a node waits for it."""
 _REMEDIES: Final = (
@@ -209,7 +235,10 @@ _REMEDIES: Final = (
     ("could not match", "name as many ports as hosts in cluster.database, or one for all"),
     ("unrecognized configuration parameter", "correct the options in cluster.database"),
     ("'idna' codec failed", "correct the host in cluster.database"),
-    ("too many connections", "raise max_connections in the server"),
+    ("too many connections", "raise the CONNECTION LIMIT of this user or database"),
+    ("too many clients", "raise max_connections in the server"),
+    ("connection slots are reserved", "raise max_connections in the server"),
+    ("unsupported startup parameter", _PAST_POOLER),
 )
 
 

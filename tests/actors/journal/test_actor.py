@@ -16,6 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import journal as journal_actor
 from actors.journal import SqliteStore
+from actors.journal.given_up import ANSWERED_WITHIN_S
 from actors.kit.mailbox import ActorGone, Answer, Reply, ask
 from actors.messages import journal
 from protocol.ids import RowId
@@ -28,9 +29,11 @@ Tx = trio.MemorySendChannel[journal.JournalMessage]
 T = TypeVar("T")
 
 
-async def append(tx: Tx, event: str) -> journal.Appended | journal.Failed:
+async def append(
+    tx: Tx, event: str, within_s: float = WITHIN_S
+) -> journal.Appended | journal.Failed:
     answer: journal.Appended | journal.Failed = await ask(
-        tx, lambda reply: append_message(event, reply=reply), within_s=WITHIN_S
+        tx, lambda reply: append_message(event, reply=reply), within_s=within_s
     )
     return answer
 
@@ -332,7 +335,38 @@ async def test_once_given_up_nobody_waits_for_a_thread_that_hangs(path: Path) ->
     assert ended == ["the call", "the actor"]
 
 
+async def test_a_thread_that_never_comes_back_is_given_up(
+    path: Path, autojump_clock: MockClock
+) -> None:
+    """Whoever waits for it, and whoever comes later, is answered that it failed."""
+    tx, rx = trio.open_memory_channel[journal.JournalMessage](MAILBOX_MESSAGES)
+    goes_on = trio.Event()
+
+    async def run_sync(function: Callable[..., T], *args: object) -> T:
+        if function.__name__ == "apply":
+            with trio.CancelScope(shield=True):  # a thread is not cut short
+                await goes_on.wait()
+        return function(*args)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(
+            lambda: journal_actor.run(
+                journal_actor.sqlite_store(path),
+                rx,
+                run_sync=run_sync,
+                wait_given_up=trio.sleep_forever,
+            )
+        )
+        began = trio.current_time()
+        await append_failed(tx, "in hand")
+        assert trio.current_time() - began == pytest.approx(ANSWERED_WITHIN_S)
+        await append_failed(tx, "later")
+        assert trio.current_time() - began == pytest.approx(ANSWERED_WITHIN_S)
+        goes_on.set()
+        tx.close()
+
+
 async def append_failed(tx: Tx, event: str) -> None:
-    answer = await append(tx, event)
+    answer = await append(tx, event, within_s=2 * ANSWERED_WITHIN_S)
     assert isinstance(answer, journal.Failed)
     assert "the cluster is lost" in answer.reason

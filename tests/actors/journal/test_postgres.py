@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
@@ -13,15 +14,17 @@ import pytest
 from psycopg import sql
 from psycopg.types.numeric import Int8BinaryDumper
 
+from actors.cli.doctor_cluster import examine_cluster
 from actors.journal import JournalNewer, JournalUnavailable, JournalUnreachable, SqliteStore, schema
 from actors.journal.postgres import NotEmpty, PostgresStore, Target, Watcher, move_into, rotate
 from actors.journal.postgres.appending import BatchFence, append_fenced
 from actors.journal.postgres.arrays import Column, ColumnDumper
 from actors.messages import journal
+from protocol.config.settings import ClusterSettings, Secret
 from tests.actors.journal.client import NOBODY, JournalClient, append_message, entry
 from tests.actors.journal.stores import on_postgres
 from tests.kit import postgres
-from tests.kit.postgres import Server
+from tests.kit.postgres import USER, Server
 from tests.kit.relay import Relay, relaying
 
 
@@ -388,6 +391,58 @@ def test_a_server_that_does_not_sync_or_recovers_is_refused(cluster: str) -> Non
         signal.touch()
         server.start(fsync="on")
         assert "is in recovery" in refusal(server.url(), cluster)
+
+
+def test_a_pooler_that_takes_no_options_is_refused(
+    server: Server, cluster: str, relay: Relay
+) -> None:
+    """It would bring one cluster's journal into the schema of another, or of nobody."""
+    named = f"-c search_path=larkd_{cluster}".encode()
+    relay.rewrite = lambda data: data.replace(named, b" " * len(named))
+    text = refusal(server.url(port=relay.port), cluster)
+    assert "it is a pooler; name PostgreSQL itself in cluster.database" in text
+
+
+def test_doctor_names_a_pooler(server: Server, cluster: str, relay: Relay) -> None:
+    """A pooler gives out keys for cancelling that are its own."""
+    given = b"K\0\0\0\x0c"
+
+    def other_key(data: bytes) -> bytes:
+        head, found, rest = data.partition(given)
+        return head + found + b"\0\0\0\1" + rest[4:] if found else data
+
+    def found() -> list[str]:
+        url = Secret(server.url(port=relay.port))
+        return [
+            one.check for one in examine_cluster(ClusterSettings(name=cluster, database=url), "1")
+        ]
+
+    assert "pooler" not in found()
+    relay.rewrite = other_key
+    assert "pooler" in found()
+
+
+def test_a_server_that_soon_ends_statements_is_refused(server: Server, cluster: str) -> None:
+    with psycopg.connect(server.url(), autocommit=True) as admin:
+        admin.execute("ALTER ROLE CURRENT_USER SET statement_timeout = '90ms'")
+        try:
+            text = refusal(server.url(), cluster)
+        finally:
+            admin.execute("ALTER ROLE CURRENT_USER RESET statement_timeout")
+    assert f"ends statements of user {USER} after 90 ms" in text
+    assert f"ALTER ROLE {USER} SET statement_timeout = 0" in text
+
+
+def test_a_server_without_a_free_connection_is_waited_for(cluster: str) -> None:
+    """Where all nodes come back at once it may be full for a moment."""
+    with (
+        postgres.running(max_connections="4", superuser_reserved_connections="0") as small,
+        contextlib.ExitStack() as taken,
+    ):
+        for _ in range(4):
+            taken.enter_context(psycopg.connect(small.url()))
+        with pytest.raises(JournalUnreachable, match="raise max_connections in the server"):
+            Watcher.open(target(small, cluster))
 
 
 # ── what it costs ───────────────────────────────────────────────────────────
