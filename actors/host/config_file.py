@@ -17,6 +17,13 @@ from protocol.errors import ConfigurationError
 CONFIG_BYTES_MAX: Final = 1024 * 1024
 """A configuration of a thousand accounts is smaller."""
 SECRET_BYTES_MAX: Final = 64 * 1024
+TOML_REMEDIES: Final = (
+    ("Cannot overwrite a value", "this key stands twice: remove one"),
+    ("Cannot declare", "put all keys of a table below one heading"),
+    ("Invalid value", 'text stands in double quotes: "text"'),
+    ("Illegal character '\\n'", "close the quotes on the same line"),
+)
+"""How a message of the parser begins → what to do, where it leaves that open."""
 
 
 def find(explicit: Path | None, env: Mapping[str, str], home: Path) -> Path | None:
@@ -149,7 +156,8 @@ def _parse_toml(path: Path, text: str) -> dict[str, Any]:
         where = where.removesuffix(")")
         if where == "end of document":
             where = f"{_line_and_column(text, len(text))} (end of file)"
-        raise ConfigurationError(f"{path}: {where}: {message}") from None
+        remedy = next((f"; {do}" for start, do in TOML_REMEDIES if message.startswith(start)), "")
+        raise ConfigurationError(f"{path}: {where}: {message}{remedy}") from None
     except (ValueError, RecursionError) as wrong:
         raise ConfigurationError(f"{path}: {wrong}") from None
 

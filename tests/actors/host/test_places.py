@@ -78,7 +78,14 @@ def test_toml_and_json_mean_the_same(tmp_path: Path, name: str, text: str) -> No
     [
         ("c.toml", b'a = "x"\nb = = 1\n', "line 2, column 5: Invalid value"),
         ("c.toml", b'a = 1\nb = "open', "line 2, column 10 (end of file): Unterminated string"),
-        ("c.toml", b"a = 1\na = 2\n", "line 2, column 6: Cannot overwrite a value"),
+        (
+            "c.toml",
+            b"a = 1\na = 2\n",
+            "line 2, column 6: Cannot overwrite a value; this key stands twice",
+        ),
+        ("c.toml", b"[a]\n[a]\n", "line 2, column 3: Cannot declare ('a',) twice; put all keys of"),
+        ("c.toml", b"a = yes\n", "line 1, column 5: Invalid value; text stands in double quotes"),
+        ("c.toml", b'a = "x\n', "line 1, column 7: Illegal character '\\n'; close the quotes"),
         ("c.json", b'{"a": 1,\n "b" 2}', "line 2, column 6: Expecting ':' delimiter"),
         ("c.json", b"[]", "line 1, column 1: the file is one JSON object: {…}"),
         ("c.json", b'{"a": 1, "a": 2}', "the key 'a' stands twice in one object; remove one"),
