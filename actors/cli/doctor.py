@@ -139,6 +139,12 @@ def _agents(settings: Settings) -> Iterator[Finding]:
                 f"its command {program} is not on this PATH",
                 f"install it, or write its absolute path into [agents.{name}] command",
             )
+        elif agent.cwd is not None and not Path(agent.cwd).expanduser().is_dir():
+            yield fail(
+                f"agent {name}",
+                f"its cwd {agent.cwd} is no directory",
+                f"make it, or name another one in [agents.{name}] cwd",
+            )
         else:
             yield ok(f"agent {name}", f"{program} is there")
 

@@ -25,7 +25,11 @@ async def findings(state_dir: Path, *arguments: str) -> dict[str, dict[str, Any]
 
 
 async def test_it_looks_at_the_daemon_that_runs_whatever_is_at_home(state_dir: Path) -> None:
-    agents = {"here": {"command": ["sh"]}, "gone": {"command": ["no-such-agent"]}}
+    agents = {
+        "here": {"command": ["sh"], "cwd": str(state_dir.parent)},
+        "gone": {"command": ["no-such-agent"]},
+        "nowhere": {"command": ["sh"], "cwd": str(state_dir / "nowhere")},
+    }
     async with open_served(state_dir, agents=agents):
         found = await findings(state_dir)
         for check in ("state", "token session", "configuration", "credentials default"):
@@ -34,6 +38,7 @@ async def test_it_looks_at_the_daemon_that_runs_whatever_is_at_home(state_dir: P
         assert found["connections default"]["state"] == "ok"
         assert found["agent here"]["state"] == "ok"
         assert "[agents.gone]" in found["agent gone"]["remedy"]
+        assert "nowhere is no directory" in found["agent nowhere"]["found"]
 
 
 async def test_missing_scopes_come_with_the_page_that_grants_them(state_dir: Path) -> None:
