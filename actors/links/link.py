@@ -23,7 +23,7 @@ from actors.links.decoding import Decoding
 from actors.links.liveness import Liveness
 from actors.links.options import CHOSEN_WITHIN_S, Options
 from actors.links.permissions import Asks, Permissions
-from actors.links.reading import reader_of
+from actors.links.reading import ProxyReader
 from actors.links.sender import FrameSender
 from actors.links.sending import is_here, linger, peer_of
 from actors.links.settings import LinkSettings
@@ -73,7 +73,7 @@ class ProxyLink:
     ) -> None:
         connection_id = opened.connection_id
         self._stream = stream
-        self._receive = reader_of(stream)
+        self._reader = ProxyReader(stream)
         self._id = connection_id
         self._opened = opened
         self._settings = settings
@@ -171,21 +171,27 @@ class ProxyLink:
         while True:
             await self._frames.reserve()
             self._liveness.reading()
-            data = await self._receive()
+            data = await self._reader.read()
             self._liveness.received()
             if not data:
                 return
             self._frames.feed(data)
-            await self._take()
+            self._reader.brought(text_alone=await self._take())
 
-    async def _take(self) -> None:
-        """Do what one read brought, in order; messages of turns are joined first."""
+    async def _take(self) -> bool:
+        """Do what one read brought, in order; messages of turns are joined first.
+
+        Return whether it was text of turns alone.
+        """
+        text_alone = True
         of_turns: list[wire.TurnMessage] = []
         try:
             for body in self._frames.reader:
                 received = await self._frames.decoded(body)
                 del body  # what it holds may be large, and what is done with it take long
-                await self._frames.pay(DELTA_S if isinstance(received, wire.Delta) else MESSAGE_S)
+                is_text = isinstance(received, wire.Delta)
+                text_alone = text_alone and is_text
+                await self._frames.pay(DELTA_S if is_text else MESSAGE_S)
                 if isinstance(received, wire.TurnMessage):
                     of_turns.append(received)
                 elif received is not None:
@@ -197,13 +203,14 @@ class ProxyLink:
                     await self._do(received)
                     self._frames.release()
                     if isinstance(received, Admit):
-                        return  # what follows is taken once it is admitted
+                        return False  # what follows is taken once it is admitted
         except RemoteProtocolError as fault:
             await self._turns.pass_on(of_turns)
             await self._do(self._machine.torn(fault))
         else:
             await self._turns.pass_on(of_turns)
         self._frames.release()
+        return text_alone
 
     async def _do(self, step: LinkStep | Request) -> None:
         match step:
