@@ -168,6 +168,11 @@ async def _scan(parsed: argparse.Namespace, show: _Show) -> FeishuApp:
         if decided is not None and not decided.expired:
             reason = decided.description or decided.error
             raise CommandFailed(f"the scan was refused: {reason}; nothing was written")
+        if parsed.device_code and decided is not None and decided.error == "invalid_grant":
+            raise CommandFailed(
+                "the platform knows no such device code, or it has been used; nothing was"
+                " written. Call it again without --device-code"
+            )
         if renewals == RENEWALS or parsed.device_code:
             raise CommandFailed("nobody scanned in time; nothing was written. Call it again")
         renewals, device_code = renewals + 1, None

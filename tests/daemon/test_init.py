@@ -293,6 +293,14 @@ async def test_a_code_is_renewed_once(tmp_path: Path) -> None:
         assert not config_of(tmp_path).exists()
 
 
+async def test_a_device_code_that_is_none_is_named(tmp_path: Path) -> None:
+    async with open_platform() as platform:
+        done = await larkd(tmp_path, "init", "--device-code", "none", "--domain", platform.base_url)
+    assert done.returncode == 1
+    assert "the platform knows no such device code" in done.stderr.decode()
+    assert not config_of(tmp_path).exists()
+
+
 async def test_a_denied_scan_and_an_interrupted_one_write_nothing(tmp_path: Path) -> None:
     async with open_platform() as platform:
         for stop in ("deny", "interrupt"):
