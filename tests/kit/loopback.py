@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import select
 import socket
-from typing import Final
+import sys
+from typing import Any, Final
 
 from trio._core._run import GLOBAL_RUN_CONTEXT  # what the loop waits for is not public
 from trio.testing import MockClock
@@ -43,5 +44,7 @@ def _pass_loopback() -> None:
 def _is_anything_ready() -> bool:
     """Whether the loop would find an event if it asked now."""
     waiting = select.poll()
-    waiting.register(GLOBAL_RUN_CONTEXT.runner.io_manager._epoll.fileno(), select.POLLIN)
+    manager: Any = GLOBAL_RUN_CONTEXT.runner.io_manager
+    waits_by = manager._epoll if sys.platform == "linux" else manager._kqueue
+    waiting.register(waits_by.fileno(), select.POLLIN)
     return bool(waiting.poll(0))
