@@ -16,8 +16,8 @@ from actors.kit.clock import next_multiple
 READ_BYTES: Final = 256 * 1024
 TOGETHER_S: Final = 0.1
 """So long at most what follows such text waits."""
-CLOSE_S: Final = 1.5 * TOGETHER_S
-"""Text that comes so soon after what was read before it is sent in small packets."""
+FOUND_WITHIN_S: Final = 0.02
+"""What is read so soon after a pause was there when it ended."""
 
 
 class ProxyReader:
@@ -26,8 +26,9 @@ class ProxyReader:
     def __init__(self, stream: trio.abc.ReceiveStream) -> None:
         self._stream = stream
         self._socket = stream.socket if isinstance(stream, trio.SocketStream) else None
-        self._read_at = trio.current_time() - CLOSE_S
+        self._read_at = trio.current_time() - TOGETHER_S
         self._waits = False
+        self._paused_until = 0.0
 
     async def read(self) -> bytes | bytearray:
         """Return what has come, as ``receive_some`` does: nothing at the end of the stream.
@@ -36,7 +37,8 @@ class ProxyReader:
             trio.BrokenResourceError, trio.ClosedResourceError: the stream is over.
         """
         if self._waits:
-            await trio.sleep_until(next_multiple(trio.current_time(), TOGETHER_S))
+            self._paused_until = next_multiple(trio.current_time(), TOGETHER_S)
+            await trio.sleep_until(self._paused_until)
         if self._socket is None:
             return await self._stream.receive_some(READ_BYTES)
         return await _read(self._socket, at_once=self._waits)
@@ -44,7 +46,12 @@ class ProxyReader:
     def brought(self, *, text_alone: bool) -> None:
         """What was read is known now: whether it was text of turns and nothing else."""
         now = trio.current_time()
-        self._waits = text_alone and now - self._read_at < CLOSE_S
+        comes_often = (
+            now - self._paused_until < FOUND_WITHIN_S
+            if self._waits
+            else now - self._read_at < TOGETHER_S
+        )
+        self._waits = text_alone and comes_often
         self._read_at = now
 
 

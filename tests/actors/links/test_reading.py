@@ -103,3 +103,28 @@ async def test_text_in_small_packets_is_read_together_and_all_else_at_once(
             reader.brought(text_alone=b"!" not in data)
     assert sum(sizes[:25]) >= 48, "two or three at a time"
     assert sizes[-6:] == [1, 1, 1, 1, 1, 2], "those that come seldom are not waited for"
+
+
+@pytest.mark.parametrize("phase_s", [0.0, 0.01, 0.03, 0.05, 0.07, 0.09])
+async def test_what_came_close_once_is_read_as_it_comes_again(
+    autojump_clock: MockClock, phase_s: float
+) -> None:
+    ours, theirs = memory_stream_pair()
+    reader, late_s = ProxyReader(ours), list[float]()
+    sent_at = 0.0
+
+    async def send() -> None:
+        nonlocal sent_at
+        await trio.sleep(phase_s)
+        for pause_s in (0.02, *[0.2] * 10):
+            sent_at = trio.current_time()
+            await theirs.send_all(b".")
+            await trio.sleep(pause_s)
+        await theirs.send_eof()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        while await reader.read():
+            late_s.append(trio.current_time() - sent_at)
+            reader.brought(text_alone=True)
+    assert late_s[-6:] == pytest.approx([0.0] * 6)
