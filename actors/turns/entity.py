@@ -16,7 +16,15 @@ from actors.messages import gateway, journal
 from actors.turns.client import TurnClient
 from actors.turns.entry import LedgerNotes
 from protocol.cards.card import View
-from protocol.cards.cardplan import CallName, CardPlan, Kind, Step, Wait
+from protocol.cards.cardplan import (
+    ANSWER_FIRST_S,
+    ANSWER_MAX_S,
+    CallName,
+    CardPlan,
+    Kind,
+    Step,
+    Wait,
+)
 from protocol.ids import CardId, MessageId, idempotency_key
 from protocol.platform.outcomes import (
     Gone,
@@ -192,14 +200,23 @@ async def retried(
 ) -> Outcome:
     """Make a call again while there is a chance, a minute long; it must be harmless twice.
 
+    One that hangs is made again soon, each time after twice as long: nobody sees the card before.
     *unanswered* is called for each try that may have had its effect all the same.
     """
     permits = iter([permit])  # for the first try
+    answer_within_s = ANSWER_FIRST_S
 
     async def call() -> Outcome:
-        outcome = await client.call(operation, gateway.Priority.CREATE, next(permits, None))
+        nonlocal answer_within_s
+        outcome = await client.call(
+            operation,
+            gateway.Priority.CREATE,
+            next(permits, None),
+            answer_within_s=answer_within_s,
+        )
         if isinstance(outcome, NoAnswer):
             unanswered()
+            answer_within_s = min(2 * answer_within_s, ANSWER_MAX_S)
         return outcome
 
     return await while_it_helps(call, _OPEN_TRIES)

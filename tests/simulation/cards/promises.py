@@ -218,7 +218,9 @@ def _fresh(rest: AtRest, turn: Turn) -> Iterator[str]:
     if turn.ended_at is None or rest.died_at is not None:
         return
     one_endpoint = len({fault.part for fault in rest.faults}) <= 1
-    if one_endpoint and rest.meets_only(*TEXT) and all(map(_leaves_others, rest.faults)):
+    of_text = rest.meets_only(*TEXT) and all(map(_leaves_others, rest.faults))
+    once = all(fault.calls == 1 and fault.kind in WAYS for fault in rest.faults)
+    if one_endpoint and (of_text or once):
         sent = turn.sent_by(turn.ended_at - FRESH_S)
         if turn.read_at_end < sent:
             yield f"{turn.read_at_end} words at the turn's end, {sent} older than {FRESH_S:g} s"
