@@ -21,6 +21,7 @@ import json
 import math
 import sys
 import tempfile
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -30,13 +31,13 @@ from typing import Any
 import msgspec
 import trio
 
-from actors.proxies.client import ProxySettings, open_proxy
+from actors.proxies.client import ProxySettings, ProxyTurn, open_proxy
 from bench.feeding import Sent, feed, other_bot, platform_only
 from bench.goals import COLUMNS, NEVER_S, Contestant, Figures, missed_by, shown, side_by_side
 from bench.loopback import Loopback, open_loopback, percentile
 from bench.other_bots import OPENED_WITHIN_S, Begun, Over, Task
 from bench.policies import CREATE_EVERY_S, TURNS_A_PROCESS
-from bench.streaming import TOKEN, Load, begin_turn, wait_cards
+from bench.streaming import TOKEN, TOKENS, Load, begin_turn, wait_cards
 
 SETTLE_S = 20.0
 """After the end of the turns, before what is still live counts as left, of all three."""
@@ -136,7 +137,7 @@ async def ours(run: Run) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         async with open_loopback(Path(folder)) as loopback:
             boss = ProxySettings(session_id="boss", state_dir=loopback.state_dir, role="dispatcher")
-            load = Load(run.rate, run.seconds)
+            load = Together(run.rate, run.seconds)
             chats = await loopback.chats(run.turns)
             async with open_proxy(boss) as load.boss, trio.open_nursery() as agents:
                 for number, chat_id in enumerate(chats):
@@ -147,7 +148,7 @@ async def ours(run: Run) -> Figures:
                     await loopback.post("faults", **fault)
                 cpu_s = loopback.daemon.cpu_s()
                 load.go.set()
-                await trio.sleep(run.seconds)
+                await load.stream(run.turns)
                 await _settled(loopback)
                 cpu_s = loopback.daemon.cpu_s() - cpu_s
                 agents.cancel_scope.cancel()
@@ -161,6 +162,38 @@ async def ours(run: Run) -> Figures:
             figures = await figures_of(loopback, run, sent, before, _has_ended)
             figures.cpu_s = cpu_s
             return figures
+
+
+class Together(Load):
+    """One task for the text of all turns: one for each would wake 10,000 times a second for 200."""
+
+    def __init__(self, rate: float, seconds: float) -> None:
+        super().__init__(rate, seconds)
+        self._turns: list[ProxyTurn] = []
+        self._over = trio.Event()
+
+    async def _stream(self, turn: ProxyTurn) -> None:
+        self._turns.append(turn)
+        await self._over.wait()
+
+    async def stream(self, turns: int) -> None:
+        """Send each of so many turns its tokens at their rate; then they end."""
+        while len(self._turns) < turns:
+            await trio.sleep(0.01)
+        began = trio.current_time()
+        began_ms = time.time() * 1000
+        for number in range(int(self.rate * self.seconds)):
+            due = began + number / self.rate
+            await trio.sleep_until(due)
+            self.lags_s.append(trio.current_time() - due)
+            for turn in self._turns:
+                chat_id = turn.deliver.chat_id
+                self.first_text_ms.setdefault(chat_id, began_ms)
+                await turn.send(TOKENS[number % len(TOKENS)])
+                self.sent[chat_id] = number + 1
+            self.deltas += len(self._turns)
+        await trio.sleep_until(began + self.seconds)
+        self._over.set()
 
 
 async def _settled(loopback: Loopback) -> None:
