@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -10,19 +11,24 @@ import structlog
 import trio
 
 from actors.kit.mailbox import Reply, ask_or
+from actors.kit.retry import Pauses, Tries, while_it_helps
 from actors.messages import gateway, journal
 from actors.messages.turn import TurnOpening
 from actors.turns.peers import Peers
 from protocol.cards.card import Style
 from protocol.cards.kept import Rest
 from protocol.ids import CardId, idempotency_key
-from protocol.platform.outcomes import Gone, MissingScope, Outcome
+from protocol.platform.outcomes import MissingScope, Outcome, Rejected, again_after_s
 from protocol.strings import Text, in_chat
 
 PERMIT_WITHIN_S: Final = 300.0
 CALL_WITHIN_S: Final = 20.0
 """The gateway's own deadline is 10 s, and the call may wait for its turn before."""
 LEDGER_WITHIN_S: Final = 4.0
+LINE_ANSWER_WITHIN_S: Final = 2.5
+_LINE_TRIES: Final = Tries(
+    again_after_s=again_after_s, pauses=Pauses(first_s=0.5, max_s=2.0), within_s=4.0
+)
 
 log = structlog.get_logger()
 
@@ -144,10 +150,17 @@ class TurnClient:
         return reply, chat
 
     async def send_text(self, text: Text, name: str) -> None:
-        """Send one line to the person, within the gateway's own limits; once or not at all."""
+        """Send one line to the person; what is refused as a reply goes to the chat.
+
+        Tried for a few seconds: the rest of the turn waits for it. Once, or not at all.
+        """
         content = msgspec.json.encode({"text": text.speak(self.peers.language)}).decode()
         for way in self.reply("text", content, name):
-            if not isinstance(await self.call(way, gateway.Priority.CREATE), Gone):
+            send = partial(
+                self.call, way, gateway.Priority.CREATE, answer_within_s=LINE_ANSWER_WITHIN_S
+            )
+            outcome = await while_it_helps(send, _LINE_TRIES)
+            if not isinstance(outcome, Rejected) or again_after_s(outcome, 0.0) is not None:
                 return
 
     async def ledger(
