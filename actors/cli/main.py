@@ -8,13 +8,17 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from actors.cli.arguments import parse_daemon_arguments
 from actors.cli.parser import build_parser, command_list
 from actors.host.exit_status import ExitStatus
 from actors.host.terminal_text import print_what_can_be
 from actors.proxies.acp_arguments import acp_settings
+from protocol.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from protocol.config.places import StateDir
 
 _COMPLETING: Final = "_ARGCOMPLETE"
 """What a shell sets when it asks for completions."""
@@ -79,12 +83,10 @@ def _daemon(argv: list[str]) -> int:
 
 def _mcp(parsed: argparse.Namespace) -> int:
     from actors.proxies import mcp  # noqa: PLC0415  # trio, which --help can do without
-    from protocol.config import places  # noqa: PLC0415  # likewise
 
-    state = places.state_dir(getattr(parsed, "state_dir", None), os.environ, Path.home())
     try:
-        return mcp.main(state, os.environ)
-    except ValueError as wrong:
+        return mcp.main(_proxy_state(parsed), os.environ)
+    except (ValueError, ConfigurationError) as wrong:
         print(f"larkd mcp: {wrong}", file=sys.stderr)  # noqa: T201  # the command's output
         return ExitStatus.USAGE
 
@@ -95,8 +97,24 @@ def _acp(parsed: argparse.Namespace) -> int:
     from actors.proxies import acp  # noqa: PLC0415  # likewise
 
     try:
+        _proxy_state(parsed)
         settings = acp_settings(parsed, os.environ)
-    except ValueError as wrong:
+    except (ValueError, ConfigurationError) as wrong:
         print(f"larkd acp: {wrong}", file=sys.stderr)  # noqa: T201  # the command's output
         return ExitStatus.USAGE
     return trio.run(acp.run, settings)
+
+
+def _proxy_state(parsed: argparse.Namespace) -> StateDir:
+    """Return the state directory of a proxy, which may look into it unless it has no need.
+
+    Raises:
+        ConfigurationError: it may not.
+    """
+    from actors.host.state_dir import check_readable  # noqa: PLC0415  # --help can do without
+    from protocol.config import places  # noqa: PLC0415  # likewise
+
+    state = places.state_dir(getattr(parsed, "state_dir", None), os.environ, Path.home())
+    if not os.environ.get("LARKD_ADDRESS"):
+        check_readable(state)
+    return state

@@ -113,6 +113,16 @@ def test_bad_usage_ends_with_2(arguments: tuple[str, ...], wanted: str) -> None:
     assert wanted in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [("mcp",), ("acp", "--", "sh"), ("status",)])
+def test_an_address_that_is_none_ends_every_client_with_2(arguments: tuple[str, ...]) -> None:
+    done = larkd(*arguments, LARKD_ADDRESS="a.example")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"larkd {arguments[0]}: LARKD_ADDRESS: 'a.example' is no list of addresses; write it as"
+        " tls://a.example:7346,tls://b.example:7346\n"
+    )
+
+
 @pytest.mark.parametrize("arguments", [("--help",), ("status", "--help"), ("daemon", "--help")])
 def test_help_is_on_stdout_and_ends_with_0(arguments: tuple[str, ...]) -> None:
     done = larkd(*arguments)
