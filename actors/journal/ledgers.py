@@ -13,6 +13,7 @@ import structlog
 
 from actors.journal.db import Db, Later, ResultRows, Row, change, the_one
 from actors.journal.roster import store_session
+from actors.journal.states import OPEN
 from actors.messages import journal
 from protocol.ids import (
     AccountId,
@@ -91,9 +92,8 @@ def _move(
         "(topic IS NULL OR NOT EXISTS (SELECT 1 FROM binding"
         " WHERE binding.chat_id = CAST(?3 AS TEXT) || '#' || inbound.topic))"
     )
-    open_rows = (
-        "WHERE chat_id = ?1 AND account = ?2 AND state IN ('received', 'ready', 'offered') AND "
-        + (which if topic is None else "topic = ?3")
+    open_rows = f"WHERE chat_id = ?1 AND account = ?2 AND {OPEN} AND " + (
+        which if topic is None else "topic = ?3"
     )
     there = (chat, account, topic or place)
     dispatched = db.execute(f"SELECT DISTINCT routed_to FROM inbound {open_rows}", *there).all()  # noqa: S608 -- our own constants

@@ -15,13 +15,8 @@ from actors.journal.correspondence import note_given
 from actors.journal.db import Db, Later, ResultRows, change, the_one
 from actors.journal.joined import together
 from actors.journal.prompts import decode_prompt
-from actors.journal.waiting import (
-    CLOSED,
-    DAMAGE,
-    queues_of,
-    refuse_if_full,
-    set_aside,
-)
+from actors.journal.states import CLOSED
+from actors.journal.waiting import DAMAGE, queues_of, refuse_if_full, set_aside
 from actors.messages import journal
 from protocol.ids import AccountId, EventId, RowId, SessionId
 from protocol.routing import joining
@@ -199,14 +194,14 @@ def close(db: Db, message: journal.Close) -> Later[journal.Done] | journal.Faile
         db.execute(
             f"DELETE FROM content WHERE row_id IN {together('?1')}"  # noqa: S608 -- our own constants
             " AND EXISTS (SELECT 1 FROM inbound WHERE inbound.row_id = content.row_id"
-            f" AND state NOT IN {CLOSED})",
+            f" AND NOT ({CLOSED}))",
             message.row_id,
         )
     return change(
         db,
         "UPDATE inbound SET state = ?1, note = ?2, changed_at = ?3, connection_id = NULL,"  # noqa: S608 -- our own constants
         " chat_id = coalesce(chat_id, CAST(?5 AS TEXT))"
-        f" WHERE row_id IN {together('?4')} AND state NOT IN {CLOSED}",
+        f" WHERE row_id IN {together('?4')} AND NOT ({CLOSED})",
         message.state.value,
         message.note,
         message.at_ms,
@@ -350,7 +345,7 @@ def prune(db: Db, message: journal.Prune) -> Later[journal.Done]:
     """
     rows = db.execute(
         "DELETE FROM inbound WHERE row_id IN (SELECT row_id FROM inbound"  # noqa: S608 -- our own constants
-        f" WHERE state IN {CLOSED} AND received_at < ?1 ORDER BY received_at LIMIT ?2)",
+        f" WHERE {CLOSED} AND received_at < ?1 ORDER BY received_at LIMIT ?2)",
         message.before_ms,
         message.limit,
     )

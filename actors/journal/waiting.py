@@ -22,8 +22,6 @@ from protocol.routing.delivery import RowState
 from protocol.routing.history import LANE_FULL
 
 NOTE_CHARS_MAX: Final = 500
-CLOSED: Final = "('answered', 'command', 'damaged', 'expired', 'refused')"
-"""As in the schema, to the letter: SQLite takes a partial index for its own words only."""
 DAMAGE: Final = (msgspec.MsgspecError, UnicodeError, TypeError)
 """What decoding a damaged row raises; an error of SQLite itself is no damage of a row."""
 

@@ -188,6 +188,38 @@ def test_no_statement_scans_a_table_that_grows() -> None:
     assert [(detail, sql) for detail, sql in scans if detail.split()[-1] not in WALKED_WHOLE] == []
 
 
+NEW_ROW = (
+    "INSERT INTO inbound (account, event_id, kind, state, received_at, changed_at)"
+    " VALUES ('a', 'e', 'message', 'received', 1, 1)"
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        NEW_ROW,
+        "UPDATE inbound SET state = 'ready', chat_id = 'oc_1' WHERE row_id = 1",
+        "DELETE FROM inbound WHERE row_id = 1",
+    ],
+)
+def test_no_index_makes_a_table_for_its_condition_at_each_change_of_a_row(change: str) -> None:
+    with closing(SqliteStore.open(None)) as store:
+        operations = {name for _, name, *_ in store._db.execute(f"EXPLAIN {change}")}
+    assert "IdxInsert" in operations or "IdxDelete" in operations
+    assert not {name for name in operations if name.startswith("OpenEphemeral")}
+
+
+def test_a_chat_s_open_rows_are_found_without_its_closed_ones() -> None:
+    steps = {}
+    for count in (FEW, MANY):
+        with closing(SqliteStore.open(None)) as store:
+            client = JournalClient(store)
+            with_closed_rows(client, count)
+            client.ready("e1")
+            steps[count] = steps_of(client, lambda client: client.bind({"oc_1": "s"}))
+    assert steps[MANY] <= steps[FEW] * 1.05, steps
+
+
 def test_the_start_s_own_statement_walks_the_offered_rows_only() -> None:
     with closing(SqliteStore.open(None)) as store:
         details = [
