@@ -8,6 +8,7 @@ plenty, is taken as it comes.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import trio
 
@@ -49,8 +50,11 @@ class TurnInputs:
             self._take()
 
     def finish(self) -> None:
-        """Take what lies there, and nothing more."""
-        self.look()
+        """Take all that lies there, whatever has rung for it, and nothing more."""
+        if not self._busy:
+            with suppress(trio.EndOfChannel):
+                while (large := self._take()) is not None:
+                    self._receive(large)
         self._busy = True
 
     async def listen(self, changed: Callable[[], Awaitable[None]]) -> None:

@@ -7,6 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors.messages import gateway
+from protocol.wire.messages import Plan
 from tests.actors.turns.test_turns import World
 
 pytestmark = pytest.mark.virtual_time
@@ -69,7 +70,9 @@ async def test_words_that_wait_for_their_share_are_noted_and_shown_together() ->
         nursery.cancel_scope.cancel()
 
 
-async def test_words_that_wait_are_there_when_the_turn_is_cut() -> None:
+@pytest.mark.parametrize("last", ["words", "plan"])
+async def test_words_that_wait_are_there_when_the_turn_is_cut(last: str) -> None:
+    """Also where what can't wait comes as nobody listens any more."""
     world = Budget()
     async with trio.open_nursery() as nursery:
         for served in (world.serve_gateway, world.serve_journal, world.serve_ownership):
@@ -81,7 +84,9 @@ async def test_words_that_wait_are_there_when_the_turn_is_cut() -> None:
                 world.held = (gateway.Priority.TEXT,)
                 for word in ("these ", "are ", "all"):
                     await world.stream(word)
-                await wait_all_tasks_blocked()
+                    await wait_all_tasks_blocked()
                 cut.cancel()
+                if last == "plan":
+                    await world.inputs.send(Plan(turn_id="t", entries=[]))
         assert (world.answer(), world.is_final()) == ("these are all", True)
         nursery.cancel_scope.cancel()
