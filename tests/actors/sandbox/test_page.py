@@ -208,7 +208,9 @@ def test_a_click_that_an_update_falls_into_is_a_click(
 
 
 def test_what_is_pointed_at_stays_where_it_is(sandbox: SandboxProcess, page: Browser) -> None:
-    card_id = sandbox.send_card(sandbox.chat()["chat_id"], streaming(PLAN, text_element(), STOP))
+    card = streaming(PLAN, text_element(), STOP)
+    card["config"]["streaming_config"] = {"print_step": {"default": 20}}  # typed out in 2 s
+    card_id = sandbox.send_card(sandbox.chat()["chat_id"], card)
     lines = [f"line {number}\n\n" for number in range(60)]
     sandbox.stream(card_id, "answer", "".join(lines[:8]), 1)
     wait_text(page, '[data-element-id="answer"]', "line 7")
