@@ -12,7 +12,6 @@ import trio
 
 from actors.kit.mailbox import offer
 from actors.proxies.errors import Disconnected, ToolCallFailed
-from protocol.cards.question import Elicitation
 from protocol.wire import messages as wire
 
 QUESTION_ID_BYTES: Final = 12
@@ -23,7 +22,8 @@ TAKEN_KNOWN_MAX: Final = 64
 class ElicitRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked, and where."""
 
-    elicited: Elicitation
+    elicitation: dict[str, Any]
+    """As it goes over the wire."""
     chat_id: str
     """Empty: in the chat of the session's last turn."""
     message_id: str
@@ -59,7 +59,7 @@ class OpenQuestions:
         answer: wire.ElicitAnswer | None = None
         with tx, rx:
             try:
-                args = {"question": question_id, "elicitation": msgspec.to_builtins(asked.elicited)}
+                args = {"question": question_id, "elicitation": asked.elicitation}
                 args |= {
                     "chat_id": asked.chat_id,
                     "message_id": asked.message_id,

@@ -5,15 +5,18 @@ from __future__ import annotations
 import secrets
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
+import msgspec
 import trio
 
 from actors.proxies.errors import Disconnected
 from actors.proxies.questions import ElicitRequest
-from protocol.cards.question import Elicitation
 from protocol.wire import messages as wire
 from protocol.wire import vocabulary
+
+if TYPE_CHECKING:
+    from protocol.cards.question import Elicitation  # loaded by who makes one
 
 TEXT_CHARACTERS_MAX: Final = 256 * 1024
 """Of one delta; longer texts go as several."""
@@ -177,7 +180,7 @@ class ProxyTurn:
         """
         return await self._link.elicit(
             ElicitRequest(
-                elicited=elicited,
+                elicitation=msgspec.to_builtins(elicited),
                 chat_id=self.deliver.chat_id,
                 message_id=self.deliver.meta.get("message_id", ""),
                 turn_id=self.deliver.turn_id,

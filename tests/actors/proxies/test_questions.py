@@ -8,7 +8,6 @@ import trio.testing
 
 from actors.proxies.errors import Disconnected, ToolCallFailed
 from actors.proxies.questions import ElicitRequest, OpenQuestions
-from protocol.cards.question import Elicitation
 from protocol.wire import messages as wire
 
 
@@ -38,9 +37,8 @@ class Daemon:
 
 
 def request(*, withdrawn: bool = True) -> ElicitRequest:
-    elicited = Elicitation(message="Go on?")
     return ElicitRequest(
-        elicited=elicited,
+        elicitation={"message": "Go on?"},
         chat_id="oc_1",
         message_id="om_1",
         turn_id="t_1",
