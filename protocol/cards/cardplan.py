@@ -51,7 +51,7 @@ ANSWER_FIRST_S: Final = 2.5
 sequence: the platform refuses the late one. Longer where the card's last answer took long."""
 ANSWER_MAX_S: Final = 10.0
 ANSWER_TIMES: Final = 3.0
-HUNG_RESTS_TIMES: Final = 4.0
+UNANSWERED_RESTS_TIMES: Final = 4.0
 """A call that got no answer is not made again for so many times as long as it was waited for,
 while there is another one."""
 BACKOFF_FIRST_S: Final = 0.25
@@ -324,15 +324,17 @@ class CardPlan:
         return Wait(seconds=0 if any(others) else seconds)
 
     def _unanswered(self, step: Step, now: float) -> Wait:
-        """Send it again; by another call at once, where this one has hung."""
+        """Send it again: at once, where another call will do; that one may fail alone."""
         self._in_doubt(step)
         waited_s = now - self._begun_at
-        if waited_s < ANSWER_FIRST_S:
-            return self._back_off()
-        self._hung[step.call] = self._hung.get(step.call, 0) + 1
-        self._resting[step.call] = now + HUNG_RESTS_TIMES * waited_s
-        others = (self._is_awake(call, now) for call in step.calls)
-        return Wait(seconds=0) if any(others) else self._back_off()
+        hung = waited_s >= ANSWER_FIRST_S
+        others = any(self._is_awake(call, now) for call in step.calls if call != step.call)
+        if hung:
+            self._hung[step.call] = self._hung.get(step.call, 0) + 1
+        if hung or others:
+            rests_s = UNANSWERED_RESTS_TIMES * max(waited_s, BACKOFF_FIRST_S)
+            self._resting[step.call] = now + rests_s
+        return Wait(seconds=0) if others else self._back_off()
 
     def _refused(self, step: Step) -> Verdict:
         self._refusals += 1

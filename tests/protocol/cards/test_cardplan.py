@@ -185,6 +185,26 @@ def unanswered(plan: CardPlan, step: Step, now: float) -> tuple[float, Wait]:
     return until, verdict
 
 
+def test_text_whose_call_is_lost_goes_by_another_at_once() -> None:
+    """One endpoint that loses its calls after a second had held up the text up to 10 s."""
+    turn, plan = opened()
+    turn.apply(Delta(turn_id="t", text="x"), 0.5)
+    now, calls = 0.5, []
+    while (step := plan.next(view(turn, now), now)) is not None:
+        calls.append(step.call)
+        plan.begin(step, now)
+        if step.call == "content":
+            now += 1.0
+            assert plan.failed(step, NoAnswer(reason="hung up"), now) == Wait(seconds=0)
+        else:
+            plan.accepted(step, now)
+    assert (now, calls) == (1.5, ["content", "batch"])
+    turn.apply(Delta(turn_id="t", text="y"), 2.0)
+    step = plan.next(view(turn, 2.0), 2.0)
+    assert step is not None
+    assert step.call != "content", "it rests for four times as long"
+
+
 def test_text_whose_call_hangs_goes_by_another_soon() -> None:
     turn, plan = opened()
     turn.apply(Delta(turn_id="t", text="x"), 0.5)
