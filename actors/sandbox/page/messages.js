@@ -19,6 +19,7 @@ const nodes = new Map(); // message id → its node in the conversation shown
 const cardViews = new Map(); // card id, or message id of a raw card → its view
 let following = true;
 let pointed = null; // what can be pressed under the pointer, and where it is
+let keptAt = null; // how far this page itself has scrolled, to keep it there
 let shownMax = SHOWN_AT_ONCE;
 let shownChat = null;
 let leftOut = new Set(); // ids of this conversation's earlier messages
@@ -29,7 +30,7 @@ export function setUp(given) {
   const box = $("messages");
   let before = 0;
   box.addEventListener("scroll", () => {
-    pointAt(pointed?.node);
+    if (box.scrollTop !== keptAt) { keptAt = null; pointAt(pointed?.node); }
     // Only who scrolls up leaves the end: it also moves away when something is added.
     if (nearEnd()) following = true;
     else if (box.scrollTop < before) following = false;
@@ -50,8 +51,9 @@ const pointAt = (node) => { pointed = node ? { node, top: node.getBoundingClient
 // Keep at the end; but what the pointer is on stays under it, so that a press meets it.
 function keepPlace() {
   if (!following) return;
-  if (pointed?.node.isConnected) $("messages").scrollTop += pointed.node.getBoundingClientRect().top - pointed.top;
-  else toEnd();
+  if (!pointed?.node.isConnected) return toEnd();
+  $("messages").scrollTop += pointed.node.getBoundingClientRect().top - pointed.top;
+  keptAt = $("messages").scrollTop; // looked at anew after each, it would drift: positions are rounded
 }
 
 export const follow = () => { following = true; toEnd(); };
