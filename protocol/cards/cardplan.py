@@ -192,6 +192,10 @@ class CardPlan:
     def _is_awake(self, call: CallName, now: float) -> bool:
         return self._resting.get(call, 0.0) <= now
 
+    def _has_another(self, step: Step, now: float) -> bool:
+        """Whether the same can go by a call that does not rest."""
+        return any(self._is_awake(call, now) for call in step.calls if call != step.call)
+
     def _whole(self, kind: Kind, wanted: View) -> Step:
         return self._step(kind, ("update",), None, wanted, content=wanted.card_json)
 
@@ -251,8 +255,7 @@ class CardPlan:
 
         A single one that hangs holds up neither text nor an end; where all do, they get longer.
         """
-        others = (self._is_awake(call, now) for call in step.calls if call != step.call)
-        tries = 0 if any(others) else min(self._hung.get(step.call, 0), 2)
+        tries = 0 if self._has_another(step, now) else min(self._hung.get(step.call, 0), 2)
         return min(ANSWER_MAX_S, max(ANSWER_FIRST_S * (1 << tries), ANSWER_TIMES * self._took_s))
 
     def begin(self, step: Step, now: float) -> None:
@@ -320,21 +323,20 @@ class CardPlan:
         if outcome.code != API_LIMIT_CODE:
             return Wait(seconds=seconds)
         self._resting[step.call] = now + seconds
-        others = (self._is_awake(call, now) for call in step.calls)
-        return Wait(seconds=0 if any(others) else seconds)
+        return Wait(seconds=0 if self._has_another(step, now) else seconds)
 
     def _unanswered(self, step: Step, now: float) -> Wait:
         """Send it again: at once, where another call will do; that one may fail alone."""
         self._in_doubt(step)
         waited_s = now - self._begun_at
         hung = waited_s >= ANSWER_FIRST_S
-        others = any(self._is_awake(call, now) for call in step.calls if call != step.call)
+        has_another = self._has_another(step, now)
         if hung:
             self._hung[step.call] = self._hung.get(step.call, 0) + 1
-        if hung or others:
+        if hung or has_another:
             rests_s = UNANSWERED_RESTS_TIMES * max(waited_s, BACKOFF_FIRST_S)
             self._resting[step.call] = now + rests_s
-        return Wait(seconds=0) if others else self._back_off()
+        return Wait(seconds=0) if has_another else self._back_off()
 
     def _refused(self, step: Step) -> Verdict:
         self._refusals += 1

@@ -50,11 +50,8 @@ def what_became_of(path: Path, message: str) -> journal.Explained | None:
     Raises:
         JournalError: the journal can't be read, or is a newer larkd's.
     """
-    try:
-        with _as_of_today(path) as db:
-            return history.explained(SqliteDb(db), message)
-    except sqlite3.Error as failed:
-        raise explained(path, failed) from failed
+    with _beside_its_daemon(path) as db:
+        return history.explained(db, message)
 
 
 def newest(path: Path, limit: int) -> tuple[journal.Explained, ...]:
@@ -63,9 +60,15 @@ def newest(path: Path, limit: int) -> tuple[journal.Explained, ...]:
     Raises:
         JournalError: the journal can't be read, or is a newer larkd's.
     """
+    with _beside_its_daemon(path) as db:
+        return history.newest(db, limit)
+
+
+@contextlib.contextmanager
+def _beside_its_daemon(path: Path) -> Iterator[SqliteDb]:
     try:
         with _as_of_today(path) as db:
-            return history.newest(SqliteDb(db), limit)
+            yield SqliteDb(db)
     except sqlite3.Error as failed:
         raise explained(path, failed) from failed
 
